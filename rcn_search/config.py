@@ -1,0 +1,188 @@
+"""Every option of a training run, as frozen models: what is not written here cannot be set.
+
+`TrainConfig` is the identity of a run. It is stored, fully resolved, beside every result, and `TrainConfig.run_id`
+hashes everything in it that can change the result (all but `ComputeConfig`, which says where and how fast).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+IMAGE_SIZE_PX = 160
+"""Side of a stored crop (rcn.md 1.4, stage A)."""
+
+
+class Options(BaseModel):
+    """Base of every section: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Options):
+    """Which images: a data set and its splits."""
+
+    uri: str = Field(min_length=1, description="Folder or s3:// URI of an imported data set.")
+    train_split: str = "train"
+    val_split: str = "val"
+    num_train: int | None = Field(None, ge=1, description="Train on the first N images only (quick searches).")
+    num_val: int | None = Field(None, ge=1, description="Validate on the first N images only.")
+
+
+class InputConfig(Options):
+    """What the network sees."""
+
+    size_px: Literal[40, 80] = Field(80, description="Side of the input and of the probability maps.")
+    lcn: Literal["image", "batch", "none"] = Field(
+        "image", description="Local contrast normalisation: threshold per image, per batch (the paper), or standardised only."
+    )
+
+
+Branches = Annotated[int, Field(ge=1, le=7, description="Resolutions, finest first: 80, 40, 20, 10, 5, 2, 1.")]
+Width = Annotated[int, Field(ge=4, le=256)]
+
+
+class RcnConfig(Options):
+    """Recombinator Network (rcn.md 4.1, 4.2)."""
+
+    kind: Literal["rcn"] = "rcn"
+    branches: Branches = 6
+    channels: Literal["paper"] | Width = Field("paper", description="The paper's list, or one width for every layer.")
+    skip: bool = Field(False, description="Each branch receives the maps of all coarser branches.")
+
+
+class SumNetConfig(Options):
+    """SumNet (rcn.md 4.5): per-branch maps, upsampled, weighted and summed."""
+
+    kind: Literal["sumnet"] = "sumnet"
+    branches: Annotated[int, Field(ge=1, le=6)] = 6
+    channels: Literal["paper"] | Width = "paper"
+    weights: Literal["map", "pixel"] = Field("map", description="One weight per branch and keypoint, or per pixel too.")
+
+
+class TcdcnConfig(Options):
+    """TCDCN (rcn.md 10.3): coordinate regression, with auxiliary attributes of the face or without."""
+
+    kind: Literal["tcdcn"] = "tcdcn"
+    auxiliary: bool = Field(False, description="Also learn the attributes the data set has (gender, smile, glasses, pose).")
+    auxiliary_weight: float = Field(0.1, ge=0, le=100, description="Weight of each auxiliary cross-entropy.")
+
+
+ModelConfig = Annotated[RcnConfig | SumNetConfig | TcdcnConfig, Field(discriminator="kind")]
+
+
+class OccluderConfig(Options):
+    """One black rectangle per image, sides independent and uniform, placed fully inside (rcn.md 3)."""
+
+    min_px: int = Field(20, ge=0, le=80, description="Shortest side, in pixels of an 80-pixel input.")
+    max_px: int = Field(50, ge=0, le=80, description="Longest side; 0 for no rectangle.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> OccluderConfig:
+        if self.min_px > self.max_px:
+            raise ValueError(f"min_px {self.min_px} is larger than max_px {self.max_px}")
+        return self
+
+
+class AugmentConfig(Options):
+    """Jitter of the face box, drawn anew for each image and epoch from (seed, epoch, row)."""
+
+    translate: float = Field(0.1, ge=0, le=0.5, description="Shift of the box, +- this share of its side, per axis.")
+    scale: float = Field(0.1, ge=0, le=0.5, description="Side of the box times 1 +- this.")
+    rotate_deg: float = Field(40.0, ge=0, le=180, description="Rotation of the box, +- degrees.")
+    occluder: OccluderConfig = OccluderConfig()
+    flip: float = Field(0.0, ge=0, le=1, description="Share of images mirrored (points renumbered by the schema).")
+
+
+class LossConfig(Options):
+    """What is minimised: spatial softmax NLL for maps, squared distance for coordinates."""
+
+    target_sigma_px: float = Field(
+        0.0, ge=0, le=8, description="Width of a Gaussian target around the true pixel; 0 is the paper's single pixel."
+    )
+
+
+class OptimizerConfig(Options):
+    """How weights move."""
+
+    name: Literal["adamw", "adadelta", "muon"] = "adamw"
+    lr: float = Field(4e-3, gt=0, le=10, description="Peak learning rate (AdaDelta: the step multiplier, 1 in the paper).")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="Decoupled decay of weights, never of biases (AdamW, Muon).")
+    l2_trunk: float = Field(0.0, ge=0, le=1, description="Coefficient of the summed squares of encoder weights in the loss.")
+    l2_branch: float = Field(0.0, ge=0, le=1, description="The same for all other weights.")
+    grad_clip: float | None = Field(None, gt=0, description="Largest gradient norm.")
+
+
+class ScheduleConfig(Options):
+    """How long, and how the learning rate moves."""
+
+    epochs: int = Field(15, ge=1, le=100_000)
+    batch_size: int = Field(64, ge=1, le=65_536)
+    shape: Literal["one_cycle", "constant"] = "one_cycle"
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps spent raising the learning rate.")
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="Moving average of the weights that is validated and kept; 0: none.")
+    reshuffle: bool = Field(True, description="New order every epoch (the paper's code keeps one order).")
+
+
+class ValidationConfig(Options):
+    """How the validation error that selects epochs and trials is measured."""
+
+    jitter: bool = Field(
+        True, description="Jitter and occlude the validation images once, by a fixed seed, as the paper's code does."
+    )
+    every: int = Field(1, ge=1, description="Epochs between validations; the last epoch is always validated.")
+
+
+class ComputeConfig(Options):
+    """Where and how fast; not part of a run's identity. ``auto`` is settled by a short measured probe."""
+
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    channels_last: bool | Literal["auto"] = "auto"
+    threads: int | Literal["auto"] = Field("auto", description="CPU threads of the training process.")
+
+
+class TrainConfig(Options):
+    """One training run, fully resolved."""
+
+    recipe: Literal["fast", "paper"] = "fast"
+    seed: int = Field(0, ge=0, lt=2**32)
+    data: DataConfig
+    input: InputConfig = InputConfig()
+    model: ModelConfig = RcnConfig()
+    augment: AugmentConfig = AugmentConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    validation: ValidationConfig = ValidationConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+    @property
+    def run_id(self) -> str:
+        """Twelve hexadecimal digits that name this run: the hash of everything that can change its result.
+
+        The place of the data is left out: its content is named by the fingerprint that stands beside the run id.
+        """
+        return canonical_hash(self.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}}))[:12]
+
+
+def canonical_hash(document: Any) -> str:
+    """SHA-256 of a JSON document, independent of key order and white space."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# What a recipe sets before the user's own keys are laid over it. "fast" is the defaults above.
+RECIPES: dict[str, dict[str, Any]] = {
+    "fast": {},
+    "paper": {
+        "input": {"lcn": "batch"},
+        "augment": {"rotate_deg": 20.0},
+        "optimizer": {"name": "adadelta", "lr": 1.0, "weight_decay": 0.0, "l2_trunk": 1e-6, "l2_branch": 1e-12},
+        "schedule": {"epochs": 200, "shape": "constant", "reshuffle": False},
+        "compute": {"precision": "fp32"},
+    },
+}

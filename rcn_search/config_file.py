@@ -1,0 +1,189 @@
+"""YAML files and ``key=value`` overrides into `TrainConfig`, with errors that name the key, the line and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rcn_search import storage
+from rcn_search.config import RECIPES, TrainConfig
+
+MAX_YAML_BYTES = 1_000_000
+KeyPath = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """A configuration that a user got wrong; the message says where and what is allowed."""
+
+
+def read_yaml(uri: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    """A YAML mapping and the line (from 1) of each of its keys.
+
+    Only plain data is built (safe YAML), aliases are refused so that a small file cannot become a large one, and a
+    key that stands twice is an error.
+
+    Raises:
+        ConfigError: The file is missing, too large, not YAML, or not a mapping.
+    """
+    try:
+        content = storage.read_bytes(uri)
+    except FileNotFoundError:
+        raise ConfigError(f"{uri}: no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{uri} is a folder; name a YAML file") from None
+    if len(content) > MAX_YAML_BYTES:
+        raise ConfigError(f"{uri}: {len(content):,} bytes; a configuration has at most {MAX_YAML_BYTES:,}")
+    try:
+        text = content.decode()
+        for event in yaml.parse(text, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ConfigError(f"{uri}, line {event.start_mark.line + 1}: YAML aliases are not allowed here")
+        node = yaml.compose(text, yaml.SafeLoader)
+        lines = dict(_key_lines(node, (), uri))
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{uri}: not valid YAML: {error}") from error
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{uri}: expected keys and values at the top, found a {type(document).__name__}")
+    return document, lines
+
+
+def _key_lines(node: yaml.Node | None, path: KeyPath, uri: str) -> Iterator[tuple[KeyPath, int]]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            line = key.start_mark.line + 1
+            if name in seen:
+                raise ConfigError(f"{uri}, line {line}: key {name!r} stands twice")
+            seen.add(name)
+            yield (*path, name), line
+            yield from _key_lines(value, (*path, name), uri)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*path, index), item.start_mark.line + 1
+            yield from _key_lines(item, (*path, index), uri)
+
+
+def load_train_config(uri: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a training configuration and lay ``key.path=value`` overrides over it.
+
+    Raises:
+        ConfigError: See `read_yaml`; or an unknown key, or a value out of its range.
+    """
+    document, lines = read_yaml(uri)
+    for override in overrides:
+        apply_override(document, override)
+    return resolve_train_config(document, source=uri, lines=lines)
+
+
+def apply_override(document: dict[str, Any], override: str) -> None:
+    """Set one ``key.path=value`` in place; the value is read as YAML.
+
+    Raises:
+        ConfigError: It is not of that form.
+    """
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {override!r}: expected key=value, as in schedule.epochs=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+    *parents, leaf = key.strip().split(".")
+    place = document
+    for parent in parents:
+        child = place.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override!r}: {parent} is a value, it has no keys of its own")
+        place = child
+    place[leaf] = value
+
+
+def resolve_train_config(
+    document: dict[str, Any], *, source: str, lines: dict[KeyPath, int] | None = None
+) -> TrainConfig:
+    """Lay ``document`` over its recipe and validate.
+
+    Raises:
+        ConfigError: An unknown key, or a value out of its range.
+    """
+    recipe = document.get("recipe", "fast")
+    base = RECIPES.get(recipe, {}) if isinstance(recipe, str) else {}
+    return validate(TrainConfig, merge(base, document), source=source, lines=lines or {})
+
+
+def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """``top`` laid over ``base``, mapping by mapping; neither is changed."""
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def validate(model: type[Model], document: dict[str, Any], *, source: str, lines: dict[KeyPath, int]) -> Model:
+    """``document`` as a ``model``.
+
+    Raises:
+        ConfigError: One line per problem: file, line, key, what is wrong and what is allowed.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problems = [_explain(problem, source, lines, model) for problem in error.errors()]
+        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+
+
+def _explain(problem: Any, source: str, lines: dict[KeyPath, int], model: type[BaseModel]) -> str:
+    path = _document_path(problem["loc"])
+    line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
+    where = f"{source}, line {line}" if line else source
+    key = ".".join(map(str, path)) or "(top)"
+    if problem["type"] == "extra_forbidden":
+        allowed = _allowed_keys(model, path[:-1])
+        guess = difflib.get_close_matches(str(path[-1]), allowed, n=1)
+        hint = f"; did you mean {guess[0]!r}?" if guess else ""
+        return f"{where}: unknown key {key!r}{hint} Allowed here: {', '.join(allowed)}"
+    if problem["type"] == "missing":
+        return f"{where}: {key} is required"
+    return f"{where}: {key} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+
+
+_UNION_TAGS = {"rcn", "sumnet", "tcdcn"}
+_UNION_MEMBERS = ("literal[", "constrained-int", "int", "bool", "function-", "nullable")
+
+
+def _document_path(location: tuple[str | int, ...]) -> KeyPath:
+    """Pydantic's location without the names it adds for members of unions."""
+    path: list[str | int] = []
+    for index, part in enumerate(location):
+        added_tag = part in _UNION_TAGS and index > 0 and location[index - 1] == "model"
+        added_member = index > 0 and isinstance(part, str) and part.startswith(_UNION_MEMBERS)
+        if not added_tag and not added_member:
+            path.append(part)
+    return tuple(path)
+
+
+def _allowed_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    places = [schema]
+    for part in path:
+        places = [place["properties"][part] for place in places if part in place.get("properties", {})]
+        places = [target for place in places for target in _targets(place, definitions)]
+    return sorted({key for place in places for key in place.get("properties", {})})
+
+
+def _targets(place: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    if "$ref" in place:
+        return [definitions[place["$ref"].rsplit("/", 1)[-1]]]
+    options = [*place.get("anyOf", []), *place.get("oneOf", []), *place.get("allOf", [])]
+    return [target for option in options for target in _targets(option, definitions)] or [place]
