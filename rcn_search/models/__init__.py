@@ -1,0 +1,38 @@
+"""The keypoint models, by the name under which a configuration asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from rcn_search.config import ModelConfig
+from rcn_search.models.blocks import Network
+from rcn_search.models.rcn import RCN
+
+_BUILDERS: dict[str, Callable[[Any, int, int], Network]] = {
+    "rcn": RCN,
+}
+
+
+def build_model(model: ModelConfig, *, num_points: int, input_px: int = 80, seed: int = 0) -> Network:
+    """Build a model in fp32 on the CPU, its weights drawn by a generator of its own.
+
+    Args:
+        model: What to build.
+        num_points: Keypoints K of the schema.
+        input_px: Side of the input, and of the maps of a map model.
+        seed: Seed of the weights; the global random state is neither read nor changed.
+
+    Returns:
+        A model from contrast-normalised images (b, 1, h, h) to logits (b, K, h, h), or to a `TcdcnOutput`.
+
+    Raises:
+        ValueError: The input is too small for the model.
+    """
+    with torch.device("meta"):  # torch's own initialisation would draw from the global state
+        network = _BUILDERS[model.kind](model, num_points, input_px)
+    network = network.to_empty(device="cpu")
+    network.reset_parameters(torch.Generator().manual_seed(seed))
+    return network

@@ -1,0 +1,136 @@
+"""What the convolutional models are built of: convolutions that keep the resolution, the encoder, the recombination.
+
+Shapes: b batch, c channels, h and w rows and columns, k keypoints. Resolutions are listed finest first; from 80 pixels
+they are 80, 40, 20, 10, 5, 2, 1 (rcn.md 4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """Base of every model: one initialisation and the two groups of weights that carry their own L2 coefficient."""
+
+    trunk: nn.Module
+    """The encoder; every other convolution belongs to the branches."""
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw every weight anew in order of construction, biases zero (rcn.md 4.8).
+
+        Weights are uniform in +-sqrt(6 / (fan_in + fan_out)), where the reference divides the fan_out of a convolution
+        by its default pooling area of four, also where nothing is pooled.
+        """
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                fan_in = layer.weight[0].numel()
+                fan_out = layer.weight[:, 0].numel() // (4 if isinstance(layer, nn.Conv2d) else 1)
+                bound = math.sqrt(6 / (fan_in + fan_out))
+                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
+
+    def l2_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Weights of the trunk and weights of all other layers, never biases (rcn.md 5)."""
+        trunk = _layer_weights(self.trunk)
+        trunk_ids = {id(weight) for weight in trunk}
+        return trunk, [weight for weight in _layer_weights(self) if id(weight) not in trunk_ids]
+
+
+def _layer_weights(module: nn.Module) -> list[nn.Parameter]:
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    return [layer.get_parameter("weight") for layer in layers]
+
+
+def same_conv(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:
+    """Convolution with bias that keeps the resolution."""
+    return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
+
+
+def resolutions_px(input_px: int, num_branches: int) -> list[int]:
+    """Sides of the maps, finest first, each half of the one before, rounded down.
+
+    Raises:
+        ValueError: The input is neither 80 nor 40 pixels wide, or too small for so many branches.
+    """
+    if input_px not in (40, 80):
+        raise ValueError(f"input_px is {input_px}; the map models take inputs of 40 or 80 pixels")
+    sides = [input_px >> level for level in range(num_branches)]
+    if sides[-1] == 0:
+        raise ValueError(
+            f"{num_branches} branches do not fit an input of {input_px} px: take at most {num_branches - 1}"
+        )
+    return sides
+
+
+def halve(map_bchw: Tensor) -> Tensor:
+    """Max pooling to half the side; an odd side is covered by overlapping 3x3 windows (5 to 2, rcn.md 4)."""
+    return F.max_pool2d(map_bchw, kernel_size=2 + map_bchw.shape[-1] % 2, stride=2)
+
+
+def upsample(map_bchw: Tensor, side_px: int) -> Tensor:
+    """Nearest-neighbour upsampling (the paper's tiling); 2 to 5 is two tiles of three, the last column cropped."""
+    return F.interpolate(map_bchw, size=(side_px, side_px), mode="nearest")
+
+
+class Encoder(nn.ModuleList):
+    """The trunk: one 3x3 convolution and ReLU per resolution, max pooling between (Sh1 to Sh7, rcn.md 4.1)."""
+
+    def __init__(self, channels: Sequence[int], sides_px: Sequence[int]):
+        super().__init__(
+            same_conv(c_in, c_out, kernel_size(side_px))
+            for c_in, c_out, side_px in zip((1, *channels), channels, sides_px, strict=False)
+        )
+
+    def forward(self, image_b1hw: Tensor) -> list[Tensor]:
+        """Maps of every resolution, finest first."""
+        maps: list[Tensor] = []
+        for conv in self:
+            maps.append(F.relu_(conv(halve(maps[-1]) if maps else image_b1hw)))
+        return maps
+
+
+def kernel_size(side_px: int) -> int:
+    """3x3, but 1x1 where a map is a single pixel (rcn.md 9)."""
+    return 1 if side_px == 1 else 3
+
+
+class Recombination(nn.Module):
+    """Convolution over an encoder map and the upsampled map of the next coarser branch, side by side.
+
+    The parameters are those of the plain convolution over the concatenation (encoder map first). Where the side exactly
+    doubles, neither the concatenation nor the upsampled map is ever made:
+
+        conv(cat(T, up2(m)); W) = conv(T; Wa) + conv_transpose(m; K(Wb), stride 2)
+
+    for K(Wb) the branch half of the kernel summed over the 2x2 tile that each coarse pixel becomes.
+    """
+
+    def __init__(self, encoder_channels: int, coarse_channels: int, out_channels: int, kernel: int):
+        super().__init__()
+        self.encoder_channels = encoder_channels
+        self.conv = same_conv(encoder_channels + coarse_channels, out_channels, kernel)
+
+    def forward(self, encoded_bchw: Tensor, coarse_bchw: Tensor) -> Tensor:
+        """Maps (b, out, h, h) from an encoder map (b, encoder, h, h) and a coarser map (b, coarse, h // 2, h // 2)."""
+        side_px = encoded_bchw.shape[-1]
+        if side_px != 2 * coarse_bchw.shape[-1]:
+            stacked: Tensor = self.conv(torch.cat([encoded_bchw, upsample(coarse_bchw, side_px)], dim=1))
+            return stacked
+        weight, padding = self.conv.weight, self.conv.padding[0]
+        assert isinstance(padding, int)
+        encoder_weight, coarse_weight = weight[:, : self.encoder_channels], weight[:, self.encoder_channels :]
+        fine = F.conv2d(encoded_bchw, encoder_weight, self.conv.bias, padding=padding)
+        return fine.add_(F.conv_transpose2d(coarse_bchw, tiled_kernel(coarse_weight), stride=2, padding=padding))
+
+
+def tiled_kernel(weight_oihw: Tensor) -> Tensor:
+    """Kernel (i, o, h + 1, w + 1) whose stride-2 transposed convolution is the given one after 2x upsampling."""
+    padded = F.pad(weight_oihw, (1, 1, 1, 1))
+    rows = padded[:, :, 1:] + padded[:, :, :-1]
+    return (rows[..., 1:] + rows[..., :-1]).flip(2, 3).transpose(0, 1)
