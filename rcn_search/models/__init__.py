@@ -10,9 +10,13 @@ import torch
 from rcn_search.config import ModelConfig
 from rcn_search.models.blocks import Network
 from rcn_search.models.rcn import RCN
+from rcn_search.models.sumnet import SumNet
+from rcn_search.models.tcdcn import TCDCN
 
 _BUILDERS: dict[str, Callable[[Any, int, int], Network]] = {
     "rcn": RCN,
+    "sumnet": SumNet,
+    "tcdcn": TCDCN,
 }
 
 

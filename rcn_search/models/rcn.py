@@ -22,7 +22,7 @@ from rcn_search.models.blocks import Encoder, Network, Recombination, kernel_siz
 TRUNK_CHANNELS = (16, 32, 48, 48, 48, 48, 48)
 BRANCH_CHANNELS = ((16,), (32, 16), (48, 32), (48,), (48, 48), (48, 48), (48, 48))
 FOURTH = 3
-"""The branch (10x10 of 80) with a single convolution in the released code, but two where it is the coarsest (Fig. 1)."""
+"""The branch (10x10 of 80) that has one convolution in the released code, but two where it is the coarsest (Fig. 1)."""
 
 
 class Branch(nn.Module):

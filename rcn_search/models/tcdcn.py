@@ -1,0 +1,64 @@
+"""TCDCN (Zhang et al., ECCV 2014), the coordinate-regression baseline (rcn.md 10.3 and 10.4).
+
+Four valid convolutions with shared filters, three poolings and one shared feature vector, all rectified by |tanh|, as
+the public re-implementations have it; linear heads give the points and, as auxiliary tasks, attributes of the face.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rcn_search.config import TcdcnConfig
+from rcn_search.models.blocks import Network
+
+INPUT_PX = 40
+"""Side of what the first convolution sees; an input of 80 pixels is averaged down to it."""
+ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
+"""Auxiliary tasks of MTFL and their number of classes."""
+
+
+class TcdcnOutput(NamedTuple):
+    """What TCDCN predicts for a batch of b images."""
+
+    points_bk2: Tensor
+    """x, y in units of the input frame: 0 is its left or top edge, 1 its right or bottom edge. Not clamped."""
+    attributes_logits: dict[str, Tensor]
+    """Attribute to logits (b, classes); empty without auxiliary tasks."""
+
+
+class TCDCN(Network):
+    """Contrast-normalised image (b, 1, h, h) to a `TcdcnOutput`, for h of 80 or 40 pixels."""
+
+    trunk: nn.ModuleList
+
+    def __init__(self, config: TcdcnConfig, num_points: int, input_px: int):
+        super().__init__()
+        if input_px % INPUT_PX:
+            raise ValueError(f"input_px is {input_px}; TCDCN takes inputs of 40 or 80 pixels")
+        self.trunk = nn.ModuleList(
+            [nn.Conv2d(1, 16, 5), nn.Conv2d(16, 48, 3), nn.Conv2d(48, 64, 3), nn.Conv2d(64, 64, 2)]
+        )
+        self.shared = nn.Linear(64 * 2 * 2, 100)
+        self.points = nn.Linear(100, 2 * num_points)
+        classes = ATTRIBUTE_CLASSES if config.auxiliary else {}
+        self.attributes = nn.ModuleDict({name: nn.Linear(100, count) for name, count in classes.items()})
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """As in every model, but points start around the centre of the frame."""
+        super().reset_parameters(generator)
+        nn.init.constant_(self.points.bias, 0.5)
+
+    def forward(self, image_b1hw: Tensor) -> TcdcnOutput:
+        """Points (b, k, 2) in the unit frame of the input, and logits (b, classes) of each attribute."""
+        maps = F.avg_pool2d(image_b1hw, image_b1hw.shape[-1] // INPUT_PX)
+        for level, conv in enumerate(self.trunk):
+            maps = conv(F.max_pool2d(maps, 2) if level else maps).tanh().abs()
+        features = self.shared(maps.flatten(1)).tanh().abs()
+        points: Tensor = self.points(features)
+        return TcdcnOutput(
+            points.unflatten(1, (-1, 2)), {name: head(features) for name, head in self.attributes.items()}
+        )
