@@ -58,7 +58,5 @@ class TCDCN(Network):
         for level, conv in enumerate(self.trunk):
             maps = conv(F.max_pool2d(maps, 2) if level else maps).tanh().abs()
         features = self.shared(maps.flatten(1)).tanh().abs()
-        points: Tensor = self.points(features)
-        return TcdcnOutput(
-            points.unflatten(1, (-1, 2)), {name: head(features) for name, head in self.attributes.items()}
-        )
+        points_bk2 = self.points(features).view(len(image_b1hw), -1, 2)
+        return TcdcnOutput(points_bk2, {name: head(features) for name, head in self.attributes.items()})
