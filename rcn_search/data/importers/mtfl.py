@@ -1,0 +1,143 @@
+"""MTFL as published (Zhang et al., ECCV 2014): 10,000 faces to train on, 2,995 of AFLW to test on (rcn.md 1.1)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.data.crops import STAGE_A_RATIO, STAGE_B_RATIO, crop_grey, four_point_box, to_crop
+from rcn_search.data.importers.base import Row, RowError
+from rcn_search.data.shards import DatasetError, Sample
+
+NAME = "mtfl"
+KEYPOINTS = "five"
+ATTRIBUTES = ["gender", "smile", "glasses", "pose"]
+_ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
+SOURCE = "MTFL (LFW + web, tested on AFLW), https://mmlab.ie.cuhk.edu.hk/projects/TCDCN.html"
+LICENCE = "non-commercial research only; images are not redistributable"
+CITATION = "Z. Zhang, P. Luo, C. C. Loy, X. Tang, Facial Landmark Detection by Deep Multi-task Learning, ECCV 2014"
+
+SPLIT_SEED = 7345
+NUM_VALIDATION = 1_000
+MAX_IMAGE_PIXELS = 64_000_000
+_NUM_FIELDS = 15
+
+
+def read_rows(source: Path) -> dict[str, list[Row]]:
+    """Rows of the three splits, in the order they are stored.
+
+    The published split: one permutation of all training rows by NumPy's legacy generator with seed 7345, the last
+    1,000 to validate (for a training file of other length, the last tenth).
+
+    Raises:
+        DatasetError: An annotation file is missing or not text.
+    """
+    training, testing = (_read_lines(source, name) for name in ("training.txt", "testing.txt"))
+    order = np.random.RandomState(SPLIT_SEED).permutation(len(training))
+    num_validation = NUM_VALIDATION if len(training) == 10_000 else len(training) // 10
+    cut = len(training) - num_validation
+    shuffled = [Row("training.txt", index + 1, training[index]) for index in order.tolist()]
+    return {
+        "train": shuffled[:cut],
+        "val": shuffled[cut:],
+        "aflw": [Row("testing.txt", index + 1, text) for index, text in enumerate(testing)],
+    }
+
+
+def _read_lines(source: Path, name: str) -> list[str]:
+    path = source / name
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DatasetError(f"{path} is missing; SRC must be the unzipped MTFL folder") from None
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not a text file: {error}") from error
+    while lines and not lines[-1].strip():  # the published test file ends in a line of one blank
+        lines.pop()
+    return [line.strip() for line in lines]
+
+
+def source_fingerprint(rows: dict[str, list[Row]]) -> str:
+    """Hash of the annotations and of the rules of this importer."""
+    digest = hashlib.sha256(b"mtfl importer 1")
+    for split, members in rows.items():
+        digest.update("\n".join([split, *(row.text for row in members)]).encode())
+    return digest.hexdigest()
+
+
+def read_sample(source: Path, row: Row) -> Sample:
+    """Crop one face.
+
+    Raises:
+        RowError: The line or its image is not usable; the message is the reason.
+    """
+    name, points_k2, attributes = _parse(row.text)
+    image = _open_image(source, name)
+    width, height = image.size
+    outside = [(x, y) for x, y in points_k2.tolist() if not (0 <= x <= width and 0 <= y <= height)]
+    if outside:
+        raise RowError(f"point ({outside[0][0]:g}, {outside[0][1]:g}) lies outside its {width}x{height} image")
+    try:
+        box = four_point_box(points_k2, image.size, STAGE_A_RATIO)
+        crop_points_k2 = to_crop(points_k2, box)
+        face_box = four_point_box(crop_points_k2, (IMAGE_SIZE_PX, IMAGE_SIZE_PX), STAGE_B_RATIO)
+    except ValueError as error:
+        raise RowError(str(error)) from error
+    return Sample(
+        image=crop_grey(image, box),
+        points=crop_points_k2,
+        visible=np.ones(len(points_k2), bool),
+        box=np.array(box, np.float32),
+        face_box=np.array(face_box, np.float32),
+        image_id=name,
+        group=name,
+        attributes=attributes,
+    )
+
+
+def _parse(text: str) -> tuple[str, NDArray[np.float64], dict[str, int]]:
+    fields = text.split()
+    if len(fields) != _NUM_FIELDS:
+        raise RowError(f"malformed line: {len(fields)} fields instead of {_NUM_FIELDS}")
+    try:
+        numbers = [float(value) for value in fields[1:11]]
+        classes = [int(value) - 1 for value in fields[11:]]
+    except ValueError as error:
+        raise RowError(f"malformed line: {error}") from error
+    if not all(map(math.isfinite, numbers)):
+        raise RowError("malformed line: a coordinate is not finite")
+    attributes = dict(zip(ATTRIBUTES, classes, strict=True))
+    for attribute, value in attributes.items():
+        if not 0 <= value < _ATTRIBUTE_CLASSES[attribute]:
+            raise RowError(f"malformed line: {attribute} {value + 1} is not in 1..{_ATTRIBUTE_CLASSES[attribute]}")
+    return fields[0].replace("\\", "/"), np.array([numbers[:5], numbers[5:]]).T, attributes
+
+
+def _open_image(source: Path, name: str) -> Image.Image:
+    relative = PurePosixPath(name)
+    path = source / relative
+    if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(source.resolve()):
+        raise RowError("the image path leaves the source folder")
+    try:
+        # Pillow warns above its own limit and only raises at twice that; ours is checked on the header, before decoding.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        if image.width * image.height > MAX_IMAGE_PIXELS:
+            raise RowError(f"image of {image.width}x{image.height} pixels is over the limit of {MAX_IMAGE_PIXELS:,}")
+        return image.convert("RGB")
+    except FileNotFoundError:
+        raise RowError("image is missing") from None
+    except Image.DecompressionBombError as error:
+        raise RowError(f"image is over the pixel limit: {error}") from error
+    except RowError:
+        raise
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise RowError(f"image cannot be read: {error}") from error

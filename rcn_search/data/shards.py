@@ -1,0 +1,288 @@
+"""A data set on disk: Arrow IPC shards of fixed-size crops and one manifest, written last.
+
+    DEST/manifest.json            put-if-absent, after every shard: a reader sees a whole data set or none
+    DEST/shards/train-00000.arrow uncompressed, so a local shard is memory-mapped and read without a copy
+
+Shape letters: n rows of a shard, k points.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rcn_search import storage
+from rcn_search.config import IMAGE_SIZE_PX, canonical_hash
+from rcn_search.keypoints import KeypointSchema, keypoint_schema
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+SHARD_FOLDER = "shards"
+ROWS_PER_SHARD = 2_048
+
+
+class DatasetError(ValueError):
+    """A data set is missing, damaged or of another kind; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One face, cropped (see docs: "Sample").
+
+    Attributes:
+        image: (160, 160) uint8 grey.
+        points: (k, 2) float32 x, y in crop pixels; pixel i covers [i, i + 1).
+        visible: (k,) bool.
+        box: (4,) x, y, width, height of the crop in the original image.
+        face_box: (4,) x, y, width, height in crop pixels of what the network sees.
+        image_id: Name of the image within its source.
+        group: Identity or photo; a split never separates a group.
+        attributes: Small classes, for example pose.
+    """
+
+    image: NDArray[np.uint8]
+    points: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    box: NDArray[np.float32]
+    face_box: NDArray[np.float32]
+    image_id: str
+    group: str
+    attributes: dict[str, int] = field(default_factory=dict)
+
+
+class ShardInfo(BaseModel):
+    """One shard in the manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    file: str = Field(pattern=r"^shards/[A-Za-z0-9_-]+\.arrow$")
+    rows: int = Field(ge=1)
+    bytes: int = Field(ge=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Refusal(BaseModel):
+    """A row of the source that is not in the data set, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    row: str
+    reason: str
+
+
+class Manifest(BaseModel):
+    """What a data set is made of and where it came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    keypoints: str
+    attributes: list[str]
+    splits: dict[str, list[ShardInfo]]
+    source: str
+    source_fingerprint: str = Field(description="Hash of what it was made from; equal means the same import.")
+    licence: str
+    citation: str
+    refused: list[Refusal] = []
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits over the manifest, hence over every byte of every shard."""
+        return canonical_hash(self.model_dump(mode="json"))[:16]
+
+    @property
+    def schema_(self) -> KeypointSchema:
+        """The keypoint schema."""
+        return keypoint_schema(self.keypoints)
+
+    def num_rows(self, split: str) -> int:
+        """Rows of a split."""
+        return sum(shard.rows for shard in self.splits[split])
+
+
+def read_manifest(uri: str) -> Manifest:
+    """The manifest of the data set at ``uri``.
+
+    Raises:
+        DatasetError: There is no whole data set, or one that this version cannot read.
+    """
+    try:
+        document = storage.read_json(storage.join(uri, MANIFEST_NAME))
+    except FileNotFoundError:
+        raise DatasetError(
+            f"no data set at {uri}: {MANIFEST_NAME} is missing. Make one with 'rcn-search data import' or 'data synth'"
+        ) from None
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DatasetError(f"{uri}: manifest of schema version {version!r}; this rcn-search reads {SCHEMA_VERSION}")
+    try:
+        fingerprint = document.pop("fingerprint", None)
+        manifest = Manifest.model_validate(document)
+    except ValidationError as error:
+        raise DatasetError(f"{uri}: damaged manifest: {error}") from error
+    if fingerprint != manifest.fingerprint:
+        raise DatasetError(f"{uri}: the manifest does not match its own fingerprint; it was edited or damaged")
+    return manifest
+
+
+def write_manifest(uri: str, manifest: Manifest) -> None:
+    """Publish the manifest, which makes the data set readable.
+
+    Raises:
+        ObjectExistsError: There is one already.
+    """
+    document = {**manifest.model_dump(mode="json"), "fingerprint": manifest.fingerprint}
+    storage.write_json(storage.join(uri, MANIFEST_NAME), document, if_absent=True)
+
+
+def claim_destination(uri: str, *, name: str, source_fingerprint: str) -> Manifest | None:
+    """Look at a destination before writing to it.
+
+    Returns:
+        The manifest where this very data set is already there, whole; None where it can be written (an interrupted
+        import's shards are simply written again).
+
+    Raises:
+        DatasetError: Another data set, or files that are not ours, are there.
+    """
+    if storage.exists(storage.join(uri, MANIFEST_NAME)):
+        there = read_manifest(uri)
+        if (there.name, there.source_fingerprint) == (name, source_fingerprint):
+            return there
+        raise DatasetError(
+            f"{uri} already holds the data set {there.name!r} (fingerprint {there.fingerprint}); "
+            "choose another destination or remove it first"
+        )
+    alien = [name for name in storage.list_names(uri) if name != SHARD_FOLDER]
+    if alien:
+        raise DatasetError(f"{uri} is not empty (it holds {alien[0]!r}); choose an empty destination")
+    return None
+
+
+def arrow_schema(num_points: int, attributes: list[str]) -> pa.Schema:
+    """Columns of a shard."""
+    fixed = lambda kind, size: pa.list_(kind, size)  # noqa: E731
+    return pa.schema(
+        [
+            ("image", pa.fixed_shape_tensor(pa.uint8(), [IMAGE_SIZE_PX, IMAGE_SIZE_PX])),
+            ("points", fixed(pa.float32(), 2 * num_points)),
+            ("visible", fixed(pa.uint8(), num_points)),
+            ("box", fixed(pa.float32(), 4)),
+            ("face_box", fixed(pa.float32(), 4)),
+            ("image_id", pa.string()),
+            ("group", pa.string()),
+            *((f"attr_{name}", pa.int8()) for name in attributes),
+        ]
+    )
+
+
+def write_shard(uri: str, split: str, index: int, samples: list[Sample], attributes: list[str]) -> ShardInfo:
+    """Publish one shard; the same samples give the same bytes."""
+    num_points = len(samples[0].points)
+    schema = arrow_schema(num_points, attributes)
+    flat = lambda name, kind: np.stack([getattr(s, name) for s in samples]).astype(kind).reshape(-1)  # noqa: E731
+    listed = lambda name, kind, size: pa.FixedSizeListArray.from_arrays(pa.array(flat(name, kind)), size)  # noqa: E731
+    columns = [
+        pa.ExtensionArray.from_storage(
+            schema.field("image").type, listed("image", np.uint8, IMAGE_SIZE_PX * IMAGE_SIZE_PX)
+        ),
+        listed("points", np.float32, 2 * num_points),
+        listed("visible", np.uint8, num_points),
+        listed("box", np.float32, 4),
+        listed("face_box", np.float32, 4),
+        pa.array([sample.image_id for sample in samples]),
+        pa.array([sample.group for sample in samples]),
+        *(pa.array([sample.attributes[name] for sample in samples], pa.int8()) for name in attributes),
+    ]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch(columns, schema=schema))
+    content = memoryview(sink.getvalue())
+    file = f"{SHARD_FOLDER}/{split}-{index:05d}.arrow"
+    storage.write_bytes(storage.join(uri, file), content)  # type: ignore[arg-type]
+    return ShardInfo(
+        file=file, rows=len(samples), bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
+    )
+
+
+def shard_damage(uri: str, shard: ShardInfo) -> str | None:
+    """What is wrong with the bytes of a shard, or None."""
+    try:
+        content = storage.read_bytes(storage.join(uri, shard.file))
+    except FileNotFoundError:
+        return "missing"
+    if len(content) != shard.bytes:
+        return f"{len(content):,} bytes instead of {shard.bytes:,}"
+    if hashlib.sha256(content).hexdigest() != shard.sha256:
+        return "its content does not match its hash"
+    return None
+
+
+def open_shard(uri: str, shard: ShardInfo) -> pa.RecordBatch:
+    """A shard, verified and memory-mapped; a remote one is first fetched into the node's cache.
+
+    Raises:
+        DatasetError: It is damaged (after one more attempt where it is remote); the message names it.
+    """
+    name = storage.join(uri, shard.file)
+    if storage.is_local(uri):
+        path = storage.local_path(name)
+        damage = _file_damage(path, shard)
+    else:
+        path = cache_folder() / f"{shard.sha256}.arrow"
+        damage = _file_damage(path, shard)
+        for _ in range(2):
+            if damage:
+                _fetch(name, path)
+                damage = _file_damage(path, shard)
+    if damage:
+        raise DatasetError(f"damaged shard {name}: {damage}. Import the data set again, or restore this file")
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).get_batch(0)
+
+
+def _file_damage(path: Path, shard: ShardInfo) -> str | None:
+    if not path.is_file():
+        return "missing"
+    if path.stat().st_size != shard.bytes:
+        return f"{path.stat().st_size:,} bytes instead of {shard.bytes:,}"
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return None if digest == shard.sha256 else "its content does not match its hash"
+
+
+def _fetch(uri: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(storage.read_bytes(uri))
+        os.replace(temporary, path)
+    except FileNotFoundError:
+        raise DatasetError(f"missing shard {uri}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """Where fetched shards are kept on this node: RCN_SEARCH_CACHE, or the user's cache folder."""
+    root = os.environ.get("RCN_SEARCH_CACHE") or Path.home() / ".cache" / "rcn-search"
+    return Path(root) / "shards"
+
+
+def column(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
+    """A numeric column without a copy, read-only: (n,), (n, m) or, for images, (n, 160, 160)."""
+    array = batch.column(name)
+    if isinstance(array, pa.FixedShapeTensorArray):
+        return array.to_numpy_ndarray()  # type: ignore[no-any-return]
+    if isinstance(array, pa.FixedSizeListArray):
+        return array.flatten().to_numpy().reshape(len(array), -1)  # type: ignore[no-any-return]
+    return array.to_numpy()  # type: ignore[no-any-return]
