@@ -1,0 +1,1 @@
+"""The board: our entries beside published rows, ranked only within one protocol."""

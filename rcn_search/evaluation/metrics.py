@@ -1,0 +1,210 @@
+"""Predictions under a protocol to an error, its interval, failure rate and AUC. NumPy only.
+
+Array names end in their axes: n images, k keypoints, 2 for x and y, g groups, b bootstrap
+samples. Distances are float64.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcn_search.evaluation.predictions import Predictions
+from rcn_search.evaluation.protocol import Normaliser, Protocol
+from rcn_search.keypoints import KeypointSchema
+
+Array = NDArray[np.float64]
+
+MIN_NORMALISER_PX = 1.0
+"""A face with less than one pixel between its eyes (in the frame of the protocol) measures nothing."""
+
+NO_VISIBLE_POINT = "no visible point"
+NON_FINITE_TRUTH = "non-finite truth"
+NON_FINITE_NORMALISER = "non-finite normaliser"
+TINY_NORMALISER = "normaliser under 1 px"
+NON_FINITE_PREDICTION = "non-finite prediction"
+
+_BATCH = 2**18
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageErrors:
+    """Errors of the images of one prediction file under one protocol; NaN exactly where nothing counts.
+
+    Attributes:
+        error_pct_nk: Of each point; NaN for points that do not count and for excluded images.
+        error_pct_n: Mean over the points that count; NaN for excluded images.
+        excluded_n: Why an image is excluded; empty for those that count.
+    """
+
+    error_pct_nk: Array
+    error_pct_n: Array
+    excluded_n: NDArray[np.str_]
+
+    @property
+    def kept_n(self) -> NDArray[np.bool_]:
+        """Which images count."""
+        kept_n: NDArray[np.bool_] = self.excluded_n == ""
+        return kept_n
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """Number of excluded images by reason."""
+        return dict(sorted(Counter(self.excluded_n[~self.kept_n].tolist()).items()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One number for the board; the interval is absent where fewer than two groups leave nothing to resample."""
+
+    error_pct: float
+    ci_low_pct: float | None
+    ci_high_pct: float | None
+    num_images: int
+    excluded: dict[str, int]
+
+
+def score(predictions: Predictions, protocol: Protocol) -> Score:
+    """Mean error over images in percent, with a 95 % bootstrap interval over groups.
+
+    Raises:
+        ValueError: The predictions cannot be measured by ``protocol``, or no image is left to average.
+    """
+    errors = image_errors(predictions, protocol)
+    kept_n = errors.kept_n
+    if not kept_n.any():
+        raise ValueError(
+            f"no image to score under {protocol.name}: {errors.excluded or 'the prediction file is empty'}"
+        )
+    error_pct_n = errors.error_pct_n[kept_n]
+    interval = bootstrap_interval(error_pct_n, predictions.group[kept_n])
+    return Score(
+        error_pct=float(error_pct_n.mean()),
+        ci_low_pct=interval[0] if interval else None,
+        ci_high_pct=interval[1] if interval else None,
+        num_images=int(kept_n.sum()),
+        excluded=errors.excluded,
+    )
+
+
+def image_errors(predictions: Predictions, protocol: Protocol) -> ImageErrors:
+    """Normalised distance of every point of every image, in percent.
+
+    On a grid (rcn.md 8) the truth is clamped to the face box and rounded down to a whole cell, the prediction is its
+    cell, the normaliser comes from the truth before clamping, and every point counts. At full resolution all is in
+    pixels of the original image and visible points count.
+
+    Raises:
+        ValueError: The predictions have other keypoints or another grid than ``protocol``.
+    """
+    schema = predictions.schema
+    if schema.name != protocol.keypoints:
+        raise ValueError(
+            f"the predictions have {schema.name!r} points; {protocol.name} here needs {protocol.keypoints!r}"
+        )
+    if protocol.grid_px is None:
+        true_nk2 = predictions.true_image_nk2.astype(np.float64)
+        pred_nk2 = pred_source_nk2 = predictions.pred_image_nk2.astype(np.float64)
+        frame_nk2 = true_nk2
+        counts_nk = predictions.visible
+    else:
+        if predictions.meta["grid_px"] != protocol.grid_px:
+            raise ValueError(
+                f"the predictions are cells of a {predictions.meta['grid_px']} px grid; {protocol.name} needs one of "
+                f"{protocol.grid_px} px. Train with input.size_px={protocol.grid_px}, or score under subpixel"
+            )
+        frame_nk2 = _in_face_box(predictions) * protocol.grid_px
+        with np.errstate(invalid="ignore"):
+            true_nk2 = np.floor(np.clip(frame_nk2, 0.0, 0.99999 * protocol.grid_px))
+        pred_nk2 = predictions.pred_cell_nk2.astype(np.float64)
+        pred_source_nk2 = predictions.pred_crop_nk2.astype(np.float64)
+        counts_nk = np.ones(predictions.visible.shape, dtype=np.bool_)
+
+    normaliser_n = _normaliser(frame_nk2, counts_nk, schema, protocol.normaliser)
+    excluded_n = np.select(
+        [
+            ~counts_nk.any(axis=1),
+            (counts_nk & ~np.isfinite(true_nk2).all(axis=2)).any(axis=1),
+            ~np.isfinite(normaliser_n),
+            normaliser_n < MIN_NORMALISER_PX,
+            (counts_nk & ~np.isfinite(pred_source_nk2).all(axis=2)).any(axis=1),
+        ],
+        [NO_VISIBLE_POINT, NON_FINITE_TRUTH, NON_FINITE_NORMALISER, TINY_NORMALISER, NON_FINITE_PREDICTION],
+        default="",
+    )
+    counts_nk = counts_nk & (excluded_n == "")[:, None]
+    error_pct_nk = np.full(counts_nk.shape, np.nan)
+    distance = np.linalg.norm(pred_nk2[counts_nk] - true_nk2[counts_nk], axis=1)
+    error_pct_nk[counts_nk] = 100.0 * distance / normaliser_n[np.nonzero(counts_nk)[0]]
+    num_points_n = counts_nk.sum(axis=1)
+    error_pct_n = np.full(len(predictions), np.nan)
+    np.divide(np.nansum(error_pct_nk, axis=1), num_points_n, out=error_pct_n, where=num_points_n > 0)
+    return ImageErrors(error_pct_nk=error_pct_nk, error_pct_n=error_pct_n, excluded_n=excluded_n)
+
+
+def _in_face_box(predictions: Predictions) -> Array:
+    """True points as shares of the face box, (N, K, 2); not finite where the box has no width."""
+    box_n4 = predictions.face_box.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares: Array = (predictions.true_crop_nk2 - box_n4[:, None, :2]) / box_n4[:, None, 2:3]
+    return shares
+
+
+def _normaliser(points_nk2: Array, counts_nk: NDArray[np.bool_], schema: KeypointSchema, name: Normaliser) -> Array:
+    """(N,) in the unit of the points."""
+    if name in ("box", "diagonal"):
+        low_n2 = np.where(counts_nk[:, :, None], points_nk2, np.inf).min(axis=1)
+        high_n2 = np.where(counts_nk[:, :, None], points_nk2, -np.inf).max(axis=1)
+        side_n2 = high_n2 - low_n2
+        length_n: Array = np.sqrt(side_n2.prod(axis=1)) if name == "box" else np.hypot(side_n2[:, 0], side_n2[:, 1])
+        return length_n
+    if name not in schema.normalisers:
+        raise ValueError(
+            f"{schema.name!r} points have no normaliser {name!r}; they have {', '.join(schema.normalisers)}"
+        )
+    first, second = schema.normalisers[name]
+    distance_n: Array = np.linalg.norm(points_nk2[:, first].mean(axis=1) - points_nk2[:, second].mean(axis=1), axis=1)
+    return distance_n
+
+
+def failure_rate_pct(error_pct_n: Array, threshold_pct: float) -> float:
+    """Share of images with an error above the threshold; an error of exactly the threshold is no failure."""
+    return 100.0 * float(np.mean(error_pct_n > threshold_pct))
+
+
+def auc_pct(error_pct_n: Array, threshold_pct: float) -> float:
+    """Exact area under the cumulative error curve from 0 to the threshold, 100 for a perfect method.
+
+    The curve is a step function, so its mean height is the mean of what each error leaves of the threshold.
+    """
+    return 100.0 * float(np.mean(np.maximum(0.0, threshold_pct - error_pct_n))) / threshold_pct
+
+
+def bootstrap_interval(
+    error_pct_n: Array, group_n: NDArray[np.str_], *, num_resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % percentile interval of the mean error when groups of images are drawn anew with replacement.
+
+    Images of one group (an identity, a photo) are drawn together: they are not independent.
+
+    Returns:
+        Lower and upper end in percent, or none for fewer than two groups.
+    """
+    groups, index_n = np.unique(group_n, return_inverse=True)
+    num_groups = len(groups)
+    if num_groups < 2:
+        return None
+    # The sum and the number of errors of a group travel as one complex number: one gather, one sum.
+    total_g = np.bincount(index_n, error_pct_n) + 1j * np.bincount(index_n)
+    rng = np.random.default_rng(seed)
+    means: list[Array] = []
+    rows = max(1, _BATCH // num_groups)
+    for start in range(0, num_resamples, rows):
+        draw_bg = rng.integers(0, num_groups, (min(rows, num_resamples - start), num_groups), dtype=np.int32)
+        sum_b = total_g[draw_bg].sum(axis=1)
+        means.append(sum_b.real / sum_b.imag)
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return float(low), float(high)

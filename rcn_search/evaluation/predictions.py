@@ -1,0 +1,213 @@
+"""The prediction file: one Parquet row per image with true and predicted points, from which every figure is computed.
+
+Array names end in their axes: n images, k keypoints, 2 for x and y.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rcn_search import storage
+from rcn_search.keypoints import KeypointSchema, keypoint_schema
+
+SCHEMA_VERSION = 1
+METADATA_KEY = b"rcn_search"
+REQUIRED_META = ("dataset", "subset", "split", "fingerprint", "keypoints", "grid_px", "run_id", "method")
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a method predicted for N images of one subset, with the truth beside it.
+
+    Attributes:
+        image_id: (N,) unique names.
+        group: (N,) identity or photo; images of one group are not independent.
+        box: (N, 4) x, y, w, h of the stored crop in the original image.
+        face_box: (N, 4) the same of the network's frame in crop pixels.
+        visible: (N, K) whether a point is annotated as visible.
+        true_crop_nk2: True points in crop pixels, sub-pixel; pixel i covers [i, i+1).
+        pred_crop_nk2: Predicted points in crop pixels.
+        true_image_nk2: True points in pixels of the original image.
+        pred_image_nk2: Predicted points in pixels of the original image.
+        pred_cell_nk2: Column and row of the predicted cell of the network's grid.
+        confidence_nk: Of each predicted point.
+        attributes: Name to (N,) small integers, as in ``pose``.
+        meta: Where all this comes from; at least `REQUIRED_META`. ``keypoints`` names the schema, ``grid_px`` is the
+            side of the grid of ``pred_cell_nk2``.
+
+    Raises:
+        ValueError: A shape does not fit, an image id stands twice, or meta lacks a key.
+    """
+
+    image_id: NDArray[np.str_]
+    group: NDArray[np.str_]
+    box: Floats
+    face_box: Floats
+    visible: NDArray[np.bool_]
+    true_crop_nk2: Floats
+    pred_crop_nk2: Floats
+    true_image_nk2: Floats
+    pred_image_nk2: Floats
+    pred_cell_nk2: NDArray[np.int16]
+    confidence_nk: Floats
+    attributes: dict[str, NDArray[np.int8]] = field(default_factory=dict)
+    meta: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        missing = [key for key in REQUIRED_META if key not in self.meta]
+        if missing:
+            raise ValueError(f"predictions: meta lacks {', '.join(missing)}")
+        num_images, num_points = len(self.image_id), self.schema.num_points
+        for name, shape in _shapes(num_images, num_points).items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(
+                    f"predictions: {name} has shape {getattr(self, name).shape}; {num_images} images with the "
+                    f"{num_points} points of {self.schema.name!r} need {shape}"
+                )
+        for name, values in self.attributes.items():
+            if values.shape != (num_images,):
+                raise ValueError(f"predictions: attribute {name!r} has shape {values.shape}, not ({num_images},)")
+        names, counts = np.unique(self.image_id, return_counts=True)
+        if num_images and counts.max() > 1:
+            raise ValueError(f"predictions: image_id {str(names[counts.argmax()])!r} stands {counts.max()} times")
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.image_id)
+
+    @property
+    def schema(self) -> KeypointSchema:
+        """What each of the K points is."""
+        return keypoint_schema(self.meta["keypoints"])
+
+
+def _shapes(num_images: int, num_points: int) -> dict[str, tuple[int, ...]]:
+    points = (num_images, num_points, 2)
+    return {
+        "group": (num_images,),
+        "box": (num_images, 4),
+        "face_box": (num_images, 4),
+        "visible": (num_images, num_points),
+        "true_crop_nk2": points,
+        "pred_crop_nk2": points,
+        "true_image_nk2": points,
+        "pred_image_nk2": points,
+        "pred_cell_nk2": points,
+        "confidence_nk": (num_images, num_points),
+    }
+
+
+# Column of the file -> (field of `Predictions`, type of its items).
+_STRINGS = ("image_id", "group")
+_LISTS: dict[str, tuple[str, pa.DataType]] = {
+    "box": ("box", pa.float32()),
+    "face_box": ("face_box", pa.float32()),
+    "visible": ("visible", pa.bool_()),
+    "true_crop": ("true_crop_nk2", pa.float32()),
+    "pred_crop": ("pred_crop_nk2", pa.float32()),
+    "true_image": ("true_image_nk2", pa.float32()),
+    "pred_image": ("pred_image_nk2", pa.float32()),
+    "pred_cell": ("pred_cell_nk2", pa.int16()),
+    "confidence": ("confidence_nk", pa.float32()),
+}
+_ATTRIBUTE = "attr_"
+
+
+def write_predictions(predictions: Predictions, uri: str) -> str:
+    """Publish ``predictions`` at ``uri``, whole or not at all.
+
+    Returns:
+        The SHA-256 of the file.
+    """
+    columns: dict[str, pa.Array] = {
+        name: pa.array(getattr(predictions, name).tolist(), pa.string()) for name in _STRINGS
+    }
+    for column, (name, item) in _LISTS.items():
+        values = getattr(predictions, name)
+        flat = pa.array(values.reshape(-1), item)
+        columns[column] = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:])))
+    for name, values in predictions.attributes.items():
+        columns[_ATTRIBUTE + name] = pa.array(values, pa.int8())
+    meta = json.dumps(predictions.meta | {"schema_version": SCHEMA_VERSION}, sort_keys=True, allow_nan=False)
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns).replace_schema_metadata({METADATA_KEY: meta.encode()}), stream)
+    content = stream.getvalue()
+    storage.write_bytes(uri, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_predictions(uri: str) -> Predictions:
+    """The predictions at ``uri``.
+
+    Raises:
+        FileNotFoundError: There is nothing there.
+        ValueError: It is not a prediction file of this schema version, or lacks a column, or a column does not fit.
+    """
+    content = storage.read_bytes(uri)
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{uri} is not a readable Parquet file: {error}") from error
+    try:
+        meta = _read_meta(table.schema.metadata or {})
+        shapes = _shapes(len(table), keypoint_schema(meta["keypoints"]).num_points)
+        arrays: dict[str, Any] = {
+            name: np.array(_column(table, name).cast(pa.string()).to_pylist(), dtype=np.str_) for name in _STRINGS
+        }
+        for column, (name, item) in _LISTS.items():
+            arrays[name] = _read_lists(table, column, item, shapes[name])
+        attributes = {
+            name.removeprefix(_ATTRIBUTE): _column(table, name).cast(pa.int8()).to_numpy()
+            for name in table.column_names
+            if name.startswith(_ATTRIBUTE)
+        }
+        return Predictions(**arrays, attributes=attributes, meta=meta)
+    except (ValueError, pa.ArrowException) as error:
+        raise ValueError(f"{uri}: {error}") from error
+
+
+def _read_meta(metadata: dict[bytes, bytes]) -> dict[str, Any]:
+    if METADATA_KEY not in metadata:
+        raise ValueError("no rcn_search metadata; this Parquet file was not written by `rcn-search evaluate`")
+    meta = json.loads(metadata[METADATA_KEY])
+    version = meta.get("schema_version") if isinstance(meta, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"prediction file of schema version {version}; this rcn-search reads version {SCHEMA_VERSION}")
+    missing = [key for key in REQUIRED_META if key not in meta]
+    if missing:
+        raise ValueError(f"metadata lacks {', '.join(missing)}")
+    return meta  # type: ignore[no-any-return]
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        raise ValueError(f"no column {name!r}")
+    column = table.column(name)
+    if column.null_count:
+        raise ValueError(f"column {name!r} has {column.null_count} empty values")
+    return column
+
+
+def _read_lists(table: pa.Table, name: str, item: pa.DataType, shape: tuple[int, ...]) -> NDArray[Any]:
+    column = _column(table, name)
+    length = int(np.prod(shape[1:]))
+    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if lengths not in ([length], []):
+        raise ValueError(f"column {name!r} has lists of {lengths} values; the keypoints of the file need {length}")
+    flat = pc.list_flatten(column)
+    if flat.null_count:
+        raise ValueError(f"column {name!r} has {flat.null_count} empty values")
+    values: NDArray[Any] = flat.cast(item).to_numpy()
+    return values.reshape(shape)
