@@ -108,12 +108,19 @@ class LossConfig(Options):
 class OptimizerConfig(Options):
     """How weights move."""
 
-    name: Literal["adamw", "adadelta", "muon"] = "adamw"
+    name: Literal["adamw", "adadelta"] = "adamw"
     lr: float = Field(4e-3, gt=0, le=10, description="Peak learning rate (AdaDelta: the step multiplier, 1 in the paper).")
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="Decoupled decay of weights, never of biases (AdamW, Muon).")
-    l2_trunk: float = Field(0.0, ge=0, le=1, description="Coefficient of the summed squares of encoder weights in the loss.")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="Decoupled decay of weights, never of biases (adamw).")
+    l2_trunk: float = Field(0.0, ge=0, le=1, description="Coefficient of the summed squares of encoder weights (adadelta).")
     l2_branch: float = Field(0.0, ge=0, le=1, description="The same for all other weights.")
-    grad_clip: float | None = Field(None, gt=0, description="Largest gradient norm.")
+
+    @model_validator(mode="after")
+    def _decay_in_one_way(self) -> OptimizerConfig:
+        if self.name == "adadelta" and self.weight_decay:
+            raise ValueError("weight_decay belongs to adamw; with adadelta set l2_trunk and l2_branch")
+        if self.name == "adamw" and (self.l2_trunk or self.l2_branch):
+            raise ValueError("l2_trunk and l2_branch belong to adadelta; with adamw set weight_decay")
+        return self
 
 
 class ScheduleConfig(Options):

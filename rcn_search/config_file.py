@@ -150,7 +150,7 @@ def _explain(problem: Any, source: str, lines: dict[KeyPath, int], model: type[B
     if problem["type"] == "extra_forbidden":
         allowed = _allowed_keys(model, path[:-1])
         guess = difflib.get_close_matches(str(path[-1]), allowed, n=1)
-        hint = f"; did you mean {guess[0]!r}?" if guess else ""
+        hint = f"; did you mean {guess[0]!r}?" if guess else "."
         return f"{where}: unknown key {key!r}{hint} Allowed here: {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{where}: {key} is required"
@@ -177,9 +177,16 @@ def _allowed_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
     definitions = schema.get("$defs", {})
     places = [schema]
     for part in path:
-        places = [place["properties"][part] for place in places if part in place.get("properties", {})]
+        places = [below for place in places if (below := _below(place, part)) is not None]
         places = [target for place in places for target in _targets(place, definitions)]
     return sorted({key for place in places for key in place.get("properties", {})})
+
+
+def _below(place: dict[str, Any], part: str | int) -> dict[str, Any] | None:
+    """The schema of a key or an index, also where any key or index is allowed."""
+    properties: dict[str, Any] = place.get("properties", {})
+    any_key = place.get("additionalProperties") or place.get("items")
+    return properties.get(str(part), any_key if isinstance(any_key, dict) else None)
 
 
 def _targets(place: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:

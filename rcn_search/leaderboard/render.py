@@ -18,8 +18,8 @@ from rcn_search.leaderboard.board import Board, Row, Table, printed_error
 Format = Literal["markdown", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("markdown", "csv", "json")
 
-_HEADINGS = ("#", "method", "error %", "95 % CI", "images", "excluded", "params", "epochs", "looks", "origin")
-_NUMERIC = {"#", "error %", "images", "excluded", "params", "epochs", "looks"}
+_HEADINGS = ("#", "method", "error %", "95 % CI", "images", "params", "epochs", "looks", "origin")
+_NUMERIC = {"#", "error %", "images", "params", "epochs", "looks"}
 
 
 def render(board: Board, output: Format) -> str:
@@ -35,11 +35,11 @@ def print_board(board: Board, console: Console | None = None) -> None:
         notes = _notes(table)
         # Text, not str: a method name is shown as it is, whatever markup it holds.
         rich_table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        rows = [_cells(row, notes) for row in table.rows]
+        rows = [_cells(table, row, notes) for row in table.rows]
         filled = [index for index in range(len(_HEADINGS)) if any(cells[index] for cells in rows)]
         for heading in (_HEADINGS[index] for index in filled):
             justify: Literal["left", "right"] = "right" if heading in _NUMERIC else "left"
-            rich_table.add_column(heading, justify=justify, min_width=16 if heading == "method" else None)
+            rich_table.add_column(heading, justify=justify, no_wrap=heading != "method")
         for row, cells in zip(table.rows, rows, strict=True):
             style = "bold green" if row.origin == "ours" else ""
             rich_table.add_row(*(Text(cells[index]) for index in filled), style=style)
@@ -60,27 +60,30 @@ def _title(table: Table) -> str:
 
 def _notes(table: Table) -> dict[str, int]:
     """Each distinct note of the table and its number, from 1."""
-    notes = dict.fromkeys(
-        note for row in table.rows for note in (row.unranked if table.protocol else "", row.note) if note
-    )
+    notes = dict.fromkeys(note for row in table.rows for note in _row_notes(table, row))
     return {note: number for number, note in enumerate(notes, start=1)}
 
 
-def _cells(row: Row, notes: dict[str, int]) -> tuple[str, ...]:
+def _row_notes(table: Table, row: Row) -> list[str]:
+    excluded = row.entry.excluded if row.entry else {}
+    notes = [row.unranked if table.protocol else ""]  # the title says so of a table without a protocol
+    notes += [f"{count:,} images excluded: {reason}" for reason, count in excluded.items()]
+    return [note for note in (*notes, row.note) if note]
+
+
+def _cells(table: Table, row: Row, notes: dict[str, int]) -> tuple[str, ...]:
     """One string per heading."""
     entry = row.entry
     interval = ""
     if entry and entry.ci_low_pct is not None and entry.ci_high_pct is not None:
         interval = f"{printed_error(entry.ci_low_pct)}–{printed_error(entry.ci_high_pct)}"
-    num_excluded = sum(entry.excluded.values()) if entry else 0
-    marks = [f"[{notes[note]}]" for note in (row.unranked, row.note) if note in notes]
+    marks = [f"[{notes[note]}]" for note in _row_notes(table, row)]
     return (
         "" if row.rank is None else str(row.rank),
         " ".join([row.method, *marks]),
         printed_error(row.error_pct),
         interval,
         f"{entry.num_images:,}" if entry else "",
-        f"{num_excluded:,}" if num_excluded else "",
         _short_count(entry.num_params) if entry else "",
         "" if entry is None or entry.epochs is None else str(entry.epochs),
         str(entry.test_looks) if entry else "",
@@ -105,7 +108,7 @@ def _markdown(board: Board) -> str:
         lines.append(f"| {' | '.join(map(_escape_markdown, _HEADINGS))} |")
         lines.append(f"|{'|'.join('---:' if heading in _NUMERIC else '---' for heading in _HEADINGS)}|")
         for row in table.rows:
-            cells = [_escape_markdown(cell) for cell in _cells(row, notes)]
+            cells = [_escape_markdown(cell) for cell in _cells(table, row, notes)]
             if row.origin == "ours":
                 cells[1] = f"**{cells[1]}**"
             lines.append(f"| {' | '.join(cells)} |")

@@ -81,7 +81,7 @@ class Head:
         bumps += _bump(theta, 0.0, 0.26) * (0.07 * _bump(y, t.mouth_y, 0.13))
         bumps += _bump(theta, 0.0, 0.28) * (0.08 * _bump(y, self.chin_y - 0.22, 0.12))
         if t.hair_style != "long":
-            bumps += _both_sides(theta, 1.68, 0.07) * (0.28 * _bump(y, 0.12, 0.2))  # ears
+            bumps += _both_sides(theta, 1.68, 0.1) * (0.2 * _bump(y, 0.12, 0.2))  # ears
         return bumps
 
     def hairline(self, theta: Floats) -> Floats:
@@ -92,7 +92,7 @@ class Head:
             0.03 * w * np.sin((1.5 + 2.5 * k) * theta + 3 * w) / (1 + 0.4 * k) for k, w in enumerate(self._hair_waves)
         )
         if t.hair_style == "bald":
-            return -1.0 + 0.9 * smoothstep(0.9, 1.7, side) - 2 * (1 - smoothstep(1.3, 1.6, side))
+            return np.full_like(side, 2 * t.crown_y)
         if t.hair_style == "cap":
             return -0.62 + 0.35 * smoothstep(1.0, 1.6, side)
         front, temple, nape = {"short": (-0.9, 0.1, 0.9), "fringe": (-0.5, 0.2, 1.0), "long": (-0.8, 2.2, 2.2)}[t.hair_style]

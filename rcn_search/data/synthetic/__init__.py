@@ -1,0 +1,102 @@
+"""Procedural faces: endless labelled training images that belong to nobody.
+
+A face is made in this order, one module each:
+
+1. `traits`: who it is, in what expression and pose, drawn at random;
+2. `head`: the surface of the head and the places of the 68 points on it;
+3. `view`: the turn of the head and a camera that frames it like a crop of a face data set;
+4. `paint`, `render`: skin, eyes, lips and hair on the surface; light, shadow and hidden surfaces;
+5. `scene`: background, passers-by, neck, clothes; `cover`: glasses, hands and other things in front;
+6. `camera`: blur, exposure, noise and compression.
+
+The points are the projections of places on the surface, so they are exact whatever hides them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.data.synthetic import cover, scene
+from rcn_search.data.synthetic.camera import photograph
+from rcn_search.data.synthetic.head import Head
+from rcn_search.data.synthetic.noise import to_image
+from rcn_search.data.synthetic.render import SUPERSAMPLE, random_light, render
+from rcn_search.data.synthetic.traits import Traits, random_traits
+from rcn_search.data.synthetic.view import five_of, frame, landmarks_xyz
+from rcn_search.keypoints import KeypointSchema
+
+__all__ = ["SyntheticFace", "draw_face"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticFace:
+    """One picture and its labels.
+
+    Attributes:
+        image: uint8 (160, 160) grey.
+        points: float32 (K, 2) x, y in pixels; pixel i covers [i, i + 1).
+        visible: bool (K,); False where the head itself, dark glasses or an object hides the point.
+        attributes: MTFL's codes: gender 0 male 1 female, smile 0 smiling 1 not, glasses 0 worn 1 not, pose 0 (left
+            profile) to 4 (right profile).
+    """
+
+    image: NDArray[np.uint8]
+    points: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    attributes: dict[str, int]
+
+
+def draw_face(seed: int, schema: KeypointSchema) -> SyntheticFace:
+    """Draw the face of a seed: always the same one, whatever was drawn before, and the same picture for every schema.
+
+    Args:
+        seed: Any non-negative integer.
+        schema: ``five`` or ``ibug68``.
+
+    Raises:
+        ValueError: The schema is another, or the seed is negative.
+    """
+    if schema.name not in ("five", "ibug68"):
+        raise ValueError(f"synthetic faces have the keypoint schemas five and ibug68, not {schema.name!r}")
+    if seed < 0:
+        raise ValueError(f"the seed of a synthetic face must not be negative, got {seed}")
+    return _draw(random_traits(np.random.default_rng([seed, 0])), np.random.default_rng([seed, 1]), schema)
+
+
+def _draw(traits: Traits, rng: np.random.Generator, schema: KeypointSchema) -> SyntheticFace:
+    head = Head(traits)
+    view = frame(head, rng)
+    points_3k = np.stack(view.project(landmarks_xyz(head)))  # x, y in pixels, depth
+    light = random_light(rng)
+    rendered, gain = render(head, view, light, rng)
+
+    canvas = scene.background(rng)
+    scene.bystanders(canvas, rendered, five_of(points_3k)[:2, :2].T, view.scale_px, rng)
+    scene.body(canvas, head, view, light, gain, rng)
+    canvas.paste(to_image(rendered.tones), (0, 0), Image.fromarray(rendered.covered))
+    lenses = cover.wear_glasses(canvas, head, view, rendered, rng)
+    objects = cover.occlude(canvas, points_3k[:2].T, view.scale_px, traits.skin * gain, rng)
+    image = photograph(canvas, rng)
+
+    x_px, y_px, depth = points_3k if schema.name == "ibug68" else five_of(points_3k)
+    hidden = rendered.hides(x_px, y_px, depth)
+    for mask in (lenses, objects):
+        hidden |= np.asarray(mask)[(y_px * SUPERSAMPLE).astype(int), (x_px * SUPERSAMPLE).astype(int)] > 127
+    assert min(x_px.min(), y_px.min()) >= 0
+    assert max(x_px.max(), y_px.max()) < IMAGE_SIZE_PX
+    return SyntheticFace(
+        image=image,
+        points=np.stack([x_px, y_px], axis=1).astype(np.float32),
+        visible=~hidden,
+        attributes={
+            "gender": int(traits.female),
+            "smile": int(not traits.smiling),
+            "glasses": int(traits.glasses == "none"),
+            "pose": traits.pose_code,
+        },
+    )

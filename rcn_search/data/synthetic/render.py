@@ -1,0 +1,133 @@
+"""Lights the head and puts it on the canvas with hidden surfaces removed.
+
+The surface is sampled on a coarse grid, lit there, enlarged to the resolution of the painted chart, and each texel is
+dropped on its canvas pixel, the nearest to the camera winning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.data.synthetic.head import Floats, Head
+from rcn_search.data.synthetic.paint import Chart, paint
+from rcn_search.data.synthetic.view import View
+
+SUPERSAMPLE = 1.5
+CANVAS_PX = int(IMAGE_SIZE_PX * SUPERSAMPLE)
+_COARSE = 72
+_DEPTH_RANGE = 2.2  # no point of a head lies farther from its centre along the line of sight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Light:
+    """A directional light and the ambient rest."""
+
+    direction: Floats  # (3,) unit, from the head to the light, in camera axes
+    ambient: float
+    strength: float
+    shine: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """The head alone on the canvas."""
+
+    tones: NDArray[np.float32]  # (CANVAS_PX, CANVAS_PX)
+    covered: NDArray[np.bool_]
+    depth: NDArray[np.float32]  # of the nearest surface, -inf outside the head
+
+    def hides(self, x_px: Floats, y_px: Floats, depth: Floats, tolerance: float = 0.14) -> NDArray[np.bool_]:
+        """Whether the head itself hides points given in crop pixels and depth."""
+        col, row = (np.clip(v * SUPERSAMPLE, 0, CANVAS_PX - 1).astype(int) for v in (x_px, y_px))
+        return np.asarray(self.depth[row, col] > depth + tolerance)
+
+
+def random_light(rng: np.random.Generator) -> Light:
+    """Mostly from above and in front; sometimes hard from one side, from below or from behind."""
+    direction = np.array([rng.normal(0, 0.7), -0.5 + rng.normal(0, 0.5), rng.uniform(0.15, 1.2)])
+    ambient = rng.uniform(0.25, 0.7)
+    return Light(
+        direction=direction / np.linalg.norm(direction),
+        ambient=ambient,
+        strength=rng.uniform(0.9, 1.25) - ambient,
+        shine=rng.uniform(0, 0.35),
+    )
+
+
+def render(head: Head, view: View, light: Light, rng: np.random.Generator) -> tuple[Rendered, float]:
+    """Paint, light and project the head. Returns also the exposure that the head was given."""
+    traits = head.traits
+    chart = Chart(centre=-np.radians(traits.yaw_deg), top=traits.crown_y * 0.995, bottom=head.chin_y * 0.998)
+    tones = paint(head, chart, rng)
+    surface = head.surface(*chart.grid(_COARSE))
+    shade = _shade(surface, view, light)
+    x_px, y_px, depth = view.project(surface)
+    layers = (x_px * SUPERSAMPLE, y_px * SUPERSAMPLE, depth, shade)
+    col, row, depth, shade = (_enlarge(layer, chart.size) for layer in layers)
+    tones *= shade
+    gain = (0.2 + 0.45 * traits.skin + rng.normal(0, 0.06)) / float(tones[::4, ::4].mean())  # exposed for the face
+    return _drop(col, row, depth, tones * np.float32(gain)), gain
+
+
+def _enlarge(layer: Floats, size: int) -> NDArray[np.float32]:
+    return np.asarray(Image.fromarray(layer.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _shade(surface: Floats, view: View, light: Light) -> Floats:
+    """Light on each cell of the coarse grid: ambient, diffuse with cast shadows, and a highlight."""
+    across, down = np.gradient(surface, axis=2), np.gradient(surface, axis=1)
+    normal = np.cross(across, down, axis=0)
+    normal /= np.linalg.norm(normal, axis=0) + 1e-9
+    to_light = view.rotation.T @ light.direction
+    to_camera = view.rotation.T @ (0.0, 0.0, 1.0)
+    middle = (to_light + to_camera) / np.linalg.norm(to_light + to_camera)
+    facing = np.clip(np.tensordot(to_light, normal, 1), 0, 1) * _lit(surface, to_light)
+    gleam = np.clip(np.tensordot(middle, normal, 1), 0, 1) ** 16 * facing
+    sky = 0.85 - 0.15 * normal[1]  # more ambient light from above
+    edge = 0.6 + 0.4 * np.clip(np.tensordot(to_camera, normal, 1), 0, 1)
+    return (light.ambient * sky * edge + light.strength * facing + light.shine * gleam) * 1.05
+
+
+def _lit(surface: Floats, to_light: Floats) -> Floats:
+    """1 where the light reaches, falling to 0 in cast shadow: a small depth map seen from the light."""
+    right = np.cross(to_light, (0.0, 1.0, 0.1))
+    right /= np.linalg.norm(right)
+    up = np.cross(right, to_light)
+    size = 44
+    col, row = ((np.tensordot(axis, surface, 1) / 4.2 + 0.5).clip(0, 0.999) * size for axis in (right, up))
+    cell = row.astype(int) * size + col.astype(int)
+    distance = np.tensordot(to_light, surface, 1)
+    nearest = np.full(size * size, -9.0)
+    np.maximum.at(nearest, cell.ravel(), distance.ravel())
+    lit = 1 - np.clip((nearest[cell] - distance - 0.1) / 0.12, 0, 1)
+    soft = lit.copy()
+    soft[1:-1, 1:-1] = (lit[1:-1, 1:-1] * 2 + lit[:-2, 1:-1] + lit[2:, 1:-1] + lit[1:-1, :-2] + lit[1:-1, 2:]) / 6
+    return soft
+
+
+def _drop(
+    col: NDArray[np.float32], row: NDArray[np.float32], depth: NDArray[np.float32], tones: NDArray[np.float32]
+) -> Rendered:
+    """Each texel on its canvas pixel, the nearest winning: depth above, tone below, in one integer per pixel."""
+    inside = (col >= 0) & (col < CANVAS_PX) & (row >= 0) & (row < CANVAS_PX)
+    near = np.clip((depth / _DEPTH_RANGE + 1) * 2**15, 1, 2**16 - 1).astype(np.uint32)
+    packed = near << 16 | np.clip(tones * 2**15, 0, 2**16 - 1).astype(np.uint32)
+    pixel = row.astype(np.int32) * CANVAS_PX + col.astype(np.int32)
+    flat = np.zeros(CANVAS_PX * CANVAS_PX, np.uint32)
+    np.maximum.at(flat, pixel[inside], packed[inside])
+    canvas = flat.reshape(CANVAS_PX, CANVAS_PX)
+    for _ in range(2):  # close the pinholes where the surface is stretched
+        canvas[:, 1:-1] = np.where(canvas[:, 1:-1] == 0, np.minimum(canvas[:, :-2], canvas[:, 2:]), canvas[:, 1:-1])
+        canvas[1:-1] = np.where(canvas[1:-1] == 0, np.minimum(canvas[:-2], canvas[2:]), canvas[1:-1])
+    covered = canvas > 0
+    depth_map = ((canvas >> 16).astype(np.float32) / 2**15 - 1) * _DEPTH_RANGE
+    return Rendered(
+        tones=(canvas & 0xFFFF).astype(np.float32) / 2**15,
+        covered=covered,
+        depth=np.where(covered, depth_map, -np.inf).astype(np.float32),
+    )

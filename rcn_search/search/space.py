@@ -1,0 +1,252 @@
+"""A study in one YAML file: what is fixed, what is searched and how, as a define-by-run Optuna space.
+
+    study:     {name: rcn, seed: 0}
+    base:      a `TrainConfig` document; what is not searched stays as it says
+    search:    key.path: {int: [4, 7]} | {float: [1.0e-4, 1.0e-2], log: true} | {choice: [paper, 16]}, each with
+               ``when: {other.key: value or list}``; a list of such ranges is tried from the top, the first that holds
+               is drawn, and where none holds the key keeps the value of ``base``
+    points:    settings to try first, each ``key.path: value`` for all that is drawn there
+    budget:    trials, epochs, concurrency, cpus_per_trial, gpus_per_trial
+    scheduler: {name: asha, grace_epochs: 1, reduction: 3} | {name: none}
+    sampler:   {name: tpe, startup_trials: 10} | {name: random}
+    final:     what becomes of the best trial
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from pydantic import BeforeValidator, Field, model_validator
+
+from rcn_search.config import Options, TrainConfig
+from rcn_search.config_file import ConfigError, merge, resolve_train_config
+
+Scalar = bool | int | float | str | None
+Values = dict[str, Scalar]
+"""Drawn values by dotted path into `TrainConfig`."""
+
+
+OneOf = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
+
+
+class Parameter(Options):
+    """One range or list of values, drawn where ``when`` holds."""
+
+    integer: tuple[int, int] | None = Field(None, alias="int", description="Lowest and highest value, both included.")
+    real: tuple[float, float] | None = Field(None, alias="float", description="The same, of real numbers.")
+    choice: tuple[Scalar, ...] | None = Field(None, min_length=1, description="One of these.")
+    log: bool = Field(False, description="Draw evenly in the logarithm.")
+    step: float | None = Field(None, gt=0, description="Only lowest + multiples of this.")
+    when: dict[str, OneOf] = Field({}, description="Keys and the values they must have; else this is not drawn.")
+
+    @model_validator(mode="after")
+    def _legal(self) -> Parameter:
+        if sum(kind is not None for kind in (self.integer, self.real, self.choice)) != 1:
+            raise ValueError("give exactly one of int, float and choice")
+        if self.choice is not None and (self.log or self.step is not None):
+            raise ValueError("log and step are for int and float")
+        if self.integer is not None and self.step is not None and self.step != int(self.step):
+            raise ValueError("the step of an int is whole")
+        ends = self.ends
+        if self.choice is None and self.step is not None and not self.contains(ends[-1]):
+            raise ValueError(f"{ends[-1]} is not {ends[0]} plus a multiple of {self.step}")
+        _ = self.distribution  # Optuna refuses crossed bounds, log from 0, log with step
+        return self
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        """As Optuna has it."""
+        if self.integer is not None:
+            return IntDistribution(*self.integer, log=self.log, step=int(self.step or 1))
+        if self.real is not None:
+            return FloatDistribution(*self.real, log=self.log, step=self.step)
+        assert self.choice is not None
+        return CategoricalDistribution(self.choice)
+
+    @property
+    def ends(self) -> tuple[Scalar, ...]:
+        """Both ends of a range, all values of a list: legal wherever every value is."""
+        values = self.integer or self.real or self.choice
+        assert values is not None
+        return values
+
+    def contains(self, value: Scalar) -> bool:
+        """Whether ``value`` can be drawn."""
+        if self.choice is not None:
+            return any(type(value) is type(each) and value == each for each in self.choice)
+        low, high = self.integer or self.real or (0, 0)
+        if isinstance(value, bool) or not isinstance(value, int if self.integer else int | float):
+            return False
+        steps = (value - low) / self.step if self.step else 0.0
+        return low <= value <= high and abs(steps - round(steps)) < 1e-8
+
+    def __str__(self) -> str:
+        """For messages: what can be drawn."""
+        if self.choice is not None:
+            return "one of " + ", ".join(map(str, self.choice))
+        low, high = self.ends
+        return f"{low} to {high}" + (f" in steps of {self.step:g}" if self.step else "")
+
+
+Alternatives = Annotated[
+    tuple[Parameter, ...], BeforeValidator(lambda value: value if isinstance(value, list) and value else [value])
+]
+
+
+class StudyConfig(Options):
+    """Identity of a study."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    seed: int = Field(0, ge=0, lt=2**32, description="Of the sampler; training has its own, base.seed.")
+
+
+class Budget(Options):
+    """How much, and how much at once."""
+
+    trials: int = Field(ge=1)
+    epochs: int = Field(ge=1, description="Of each trial, unless it is stopped early.")
+    concurrency: int | Literal["auto"] = Field("auto", description="Trials at once; auto: as many as fit.")
+    cpus_per_trial: float = Field(1, gt=0, description="Also the threads of a trial.")
+    gpus_per_trial: float = Field(0, ge=0, le=1, description="A share of one GPU.")
+
+
+class Asha(Options):
+    """Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934)."""
+
+    name: Literal["asha"] = "asha"
+    grace_epochs: int = Field(1, ge=1, description="The first rung: no trial is stopped before.")
+    reduction: float = Field(3, gt=1, description="The best 1 / reduction of a rung go on to the next.")
+
+
+class NoScheduler(Options):
+    """Every trial runs to its last epoch."""
+
+    name: Literal["none"] = "none"
+
+
+class Tpe(Options):
+    """Tree-structured Parzen estimator, multivariate, aware of running trials."""
+
+    name: Literal["tpe"] = "tpe"
+    startup_trials: int = Field(10, ge=0, description="Random trials before the estimator is trusted.")
+
+
+class Random(Options):
+    """Independent random draws."""
+
+    name: Literal["random"] = "random"
+
+
+class Final(Options):
+    """What becomes of the best trial: it is scored once on a test split and entered on the board."""
+
+    split: str = Field(description="The test split.")
+    method: str = Field(min_length=1, description="Its name on the board.")
+    retrain: dict[str, Scalar] = Field(
+        {}, description="Train its configuration again with these keys set; empty: its checkpoint is scored as it is."
+    )
+
+
+class SearchSpace(Options):
+    """One study, as its YAML file has it."""
+
+    study: StudyConfig
+    base: dict[str, Any]
+    search: dict[str, Alternatives] = Field(min_length=1)
+    points: tuple[Values, ...] = ()
+    budget: Budget
+    scheduler: Annotated[Asha | NoScheduler, Field(discriminator="name")] = Asha()
+    sampler: Annotated[Tpe | Random, Field(discriminator="name")] = Tpe()
+    final: Final | None = None
+
+    def document(self, values: Values) -> dict[str, Any]:
+        """The training configuration of ``values``: over ``base``, with what the budget says."""
+        budget = {
+            "schedule": {"epochs": self.budget.epochs},
+            "compute": {"threads": max(1, int(self.budget.cpus_per_trial))},
+        }
+        return overlay(merge(self.base, budget), values)
+
+    def config(self, values: Values) -> TrainConfig:
+        """`document`, resolved.
+
+        Raises:
+            ConfigError: The values together are not a legal configuration.
+        """
+        return resolve_train_config(self.document(values), source="search")
+
+    def draw(self, choose: Callable[[str, str, Parameter], Scalar]) -> Values:
+        """One setting: ``choose(path, name, parameter)`` for each parameter that is drawn, from the top.
+
+        ``name`` is the parameter's own, also where a path has several ranges (``model.channels[1]``).
+        """
+        base = self.config({})
+        values: Values = {}
+        for path, alternatives in self.search.items():
+            for index, parameter in enumerate(alternatives):
+                if all(self._has(key, allowed, values, base) for key, allowed in parameter.when.items()):
+                    name = path if len(alternatives) == 1 else f"{path}[{index}]"
+                    values[path] = choose(path, name, parameter)
+                    break
+        return values
+
+    def sample(self, trial: optuna.Trial) -> Values:
+        """One setting drawn by Optuna."""
+
+        def choose(path: str, name: str, parameter: Parameter) -> Scalar:
+            kind = parameter.distribution
+            if isinstance(kind, IntDistribution):
+                return trial.suggest_int(name, kind.low, kind.high, log=kind.log, step=kind.step)
+            if isinstance(kind, FloatDistribution):
+                return trial.suggest_float(name, kind.low, kind.high, log=kind.log, step=kind.step)
+            assert isinstance(kind, CategoricalDistribution)
+            return trial.suggest_categorical(name, kind.choices)
+
+        return self.draw(choose)
+
+    def fixed(self, point: Values) -> Values:
+        """A point by the parameters' own names, as Optuna enqueues it.
+
+        Raises:
+            ConfigError: A value is missing, out of its range, or of a key that is not drawn there.
+        """
+        named: Values = {}
+
+        def choose(path: str, name: str, parameter: Parameter) -> Scalar:
+            if path not in point:
+                raise ConfigError(f"{path} is missing: a point gives a value to all that is drawn")
+            if not parameter.contains(point[path]):
+                raise ConfigError(f"{path} = {point[path]!r} is out of its range: {parameter}")
+            named[name] = point[path]
+            return point[path]
+
+        drawn = self.draw(choose)
+        if unused := sorted(point.keys() - drawn.keys()):
+            raise ConfigError(f"{unused[0]} is not drawn at this point: it is not searched, or its 'when' does not hold")
+        return named
+
+    def _has(self, key: str, allowed: tuple[Scalar, ...], values: Values, base: TrainConfig) -> bool:
+        """Whether a condition's key has an allowed value; a searched key that was not drawn has none."""
+        return values[key] in allowed if key in values else key not in self.search and value_at(base, key) in allowed
+
+
+def overlay(document: dict[str, Any], values: Values) -> dict[str, Any]:
+    """``values`` by dotted path laid over a document, which stays as it is."""
+    for path, value in values.items():
+        nested: Any = value
+        for key in reversed(path.split(".")):
+            nested = {key: nested}
+        document = merge(document, nested)
+    return document
+
+
+def value_at(config: TrainConfig, path: str) -> Any:
+    """The value at a dotted path; none where there is no such key."""
+    place: Any = config
+    for key in path.split("."):
+        place = getattr(place, key, None)
+    return place
+

@@ -1,0 +1,121 @@
+"""Reading a study file, and proving it before anything starts: every key exists, every value that can be drawn is legal."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from rcn_search import storage
+from rcn_search.config_file import ConfigError, KeyPath, apply_override, read_yaml, resolve_train_config, validate
+from rcn_search.search.space import Asha, Parameter, Scalar, SearchSpace, Values, overlay, value_at
+
+NUM_CORNERS = 256
+"""Settings at random ends of all ranges that must be legal together. A rule between ranges that is broken anywhere is
+broken at a corner; one between two of them is missed with probability 0.75 to the power of this."""
+
+FROM_BUDGET = {"schedule.epochs": "budget.epochs", "compute.threads": "budget.cpus_per_trial"}
+
+
+def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str | None = None) -> SearchSpace:
+    """Read a study file, lay ``key.path=value`` overrides over it and check all of it.
+
+    Args:
+        uri: The YAML file.
+        overrides: For example ``budget.trials=3`` or ``base.seed=1``.
+        data_uri: Data set, instead of ``base.data.uri``.
+
+    Raises:
+        ConfigError: File, line and key of what is wrong, and what is allowed.
+    """
+    document, lines = read_yaml(uri)
+    for override in overrides:
+        apply_override(document, override)
+    if data_uri is not None:
+        apply_override(document, f"base.data.uri={data_uri}")
+    space = validate(SearchSpace, document, source=uri, lines=lines)
+    _check(space, uri, lines)
+    # Trials run in folders of their own.
+    place = {"data.uri": storage.absolute(space.config({}).data.uri)}
+    return space.model_copy(update={"base": overlay(space.base, place)})
+
+
+def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
+    def at(*path: str | int) -> str:
+        line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
+        return f"{source}, line {line}" if line else source
+
+    base_lines = {path[1:]: line for path, line in lines.items() if path[0] == "base"}
+    base = resolve_train_config(space.base, source=f"{source}: base", lines=base_lines)
+    for key, setting in FROM_BUDGET.items():
+        section, leaf = key.split(".")
+        if key in space.search or leaf in space.base.get(section, {}):
+            where = ("search", key) if key in space.search else ("base", section, leaf)
+            raise ConfigError(f"{at(*where)}: {key} is set by {setting}")
+    if isinstance(space.scheduler, Asha) and space.scheduler.grace_epochs > space.budget.epochs:
+        raise ConfigError(
+            f"{at('scheduler', 'grace_epochs')}: scheduler.grace_epochs = {space.scheduler.grace_epochs}: "
+            f"no more than budget.epochs = {space.budget.epochs}"
+        )
+    seen: list[str] = []
+    for path, alternatives in space.search.items():
+        for parameter in alternatives:
+            _check_parameter(space, path, parameter, at("search", path), seen)
+        seen.append(path)
+    _check_corners(space, at("search"))
+    for index, point in enumerate(space.points):
+        try:
+            space.fixed(point)
+        except ConfigError as error:
+            raise ConfigError(f"{at('points', index)}: points[{index}]: {error}") from None
+    if space.final is not None:
+        resolve_train_config(
+            overlay(base.model_dump(), space.final.retrain), source=f"{at('final', 'retrain')}: final.retrain"
+        )
+
+
+def _check_parameter(space: SearchSpace, path: str, parameter: Parameter, where: str, seen: list[str]) -> None:
+    """Its key and its conditions' keys exist, conditions can hold, and both ends (or all choices) are legal there."""
+    base = space.config({})
+    for key, allowed in parameter.when.items():
+        if key in space.search and key not in seen:
+            raise ConfigError(f"{where}: search.{path}: 'when' names {key}, which is searched only further down")
+        can_hold = (
+            any(alternative.contains(value) for alternative in space.search[key] for value in allowed)
+            if key in space.search
+            else value_at(base, key) in allowed
+        )
+        if not can_hold:
+            raise ConfigError(f"{where}: search.{path}: 'when' never holds: {key} is never {_or(allowed)}")
+    context = _context(space, parameter, seen)
+    for value in parameter.ends:
+        resolve_train_config(space.document({**context, path: value}), source=f"{where}: search.{path} = {value}")
+
+
+def _context(space: SearchSpace, parameter: Parameter, seen: list[str]) -> Values:
+    """A setting of the keys further up under which ``parameter`` is drawn."""
+    wanted = {key: tuple(allowed) for key, allowed in parameter.when.items()}
+
+    def choose(path: str, name: str, drawn: Parameter) -> Scalar:
+        return next((value for value in wanted.get(path, ()) if drawn.contains(value)), drawn.ends[0])
+
+    return {path: value for path, value in space.draw(choose).items() if path in seen}
+
+
+def _check_corners(space: SearchSpace, where: str) -> None:
+    corner = random.Random(0)
+
+    def choose(path: str, name: str, parameter: Parameter) -> Scalar:
+        return corner.choice(parameter.ends)
+
+    for _ in range(NUM_CORNERS):
+        values = space.draw(choose)
+        try:
+            space.config(values)
+        except ConfigError as error:
+            setting = ", ".join(f"{path}={value}" for path, value in values.items())
+            raise ConfigError(f"{where}: values that can be drawn together are not legal: {error}. Drawn: {setting}") from None
+
+
+def _or(values: Sequence[Scalar]) -> str:
+    return " or ".join(map(str, values))
+

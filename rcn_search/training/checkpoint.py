@@ -1,0 +1,135 @@
+"""Checkpoints: one safetensors object with the tensors, and JSON about them in its header. Nothing is ever unpickled.
+
+Two kinds. ``best.safetensors`` holds the weights of a network and the configuration to rebuild it. ``last.safetensors``
+holds all that a run needs to go on bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from rcn_search import storage
+from rcn_search.config import TrainConfig
+from rcn_search.keypoints import keypoint_schema
+from rcn_search.models import build_model
+from rcn_search.models.blocks import Network
+
+SCHEMA_VERSION = 1
+BEST_NAME = "best.safetensors"
+LAST_NAME = "last.safetensors"
+_HEADER_KEY = "rcn_search"
+_MAX_HEADER_BYTES = 100_000_000
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, or of another model; the message names it."""
+
+
+class CheckpointInfo(BaseModel):
+    """What the tensors of a checkpoint belong to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["weights", "run"]
+    config: TrainConfig
+    keypoints: str
+    data_fingerprint: str
+    epoch: int
+    val_error_pct: float | None
+    train_s: float
+    state: dict[str, Any] = {}
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint read back."""
+
+    info: CheckpointInfo
+    tensors: dict[str, Tensor]
+
+
+def write_checkpoint(uri: str, info: CheckpointInfo, tensors: dict[str, Tensor]) -> None:
+    """Publish a checkpoint whole, replacing an older one."""
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    storage.write_bytes(uri, safetensors.torch.save(content, {_HEADER_KEY: info.model_dump_json()}))
+
+
+def read_checkpoint(uri: str) -> Checkpoint:
+    """Read and check a checkpoint.
+
+    Raises:
+        CheckpointError: It is missing, damaged, not one of ours, or of a version this rcn-search cannot read.
+    """
+    try:
+        content = storage.read_bytes(uri)
+    except (FileNotFoundError, IsADirectoryError):
+        raise CheckpointError(f"no checkpoint at {uri}") from None
+    try:
+        tensors = safetensors.torch.load(content)
+        header_size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + min(header_size, _MAX_HEADER_BYTES)])
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{uri} is not a readable safetensors file: {error}") from error
+    text = header.get("__metadata__", {}).get(_HEADER_KEY)
+    if text is None:
+        raise CheckpointError(f"{uri} was not written by rcn-search: its header has no configuration")
+    try:
+        info = CheckpointInfo.model_validate_json(text)
+    except ValidationError as error:
+        raise CheckpointError(f"{uri}: this rcn-search cannot read its configuration: {error}") from error
+    if info.schema_version != SCHEMA_VERSION:
+        raise CheckpointError(f"{uri}: version {info.schema_version}; this rcn-search reads {SCHEMA_VERSION}")
+    return Checkpoint(info, tensors)
+
+
+def load_network(uri: str) -> tuple[Network, CheckpointInfo]:
+    """The network of a checkpoint, in fp32 on the CPU, ready to predict.
+
+    Raises:
+        CheckpointError: See `read_checkpoint`; or its weights are those of another model.
+    """
+    info, tensors = read_checkpoint(uri)
+    num_points = keypoint_schema(info.keypoints).num_points
+    network = build_model(info.config.model, num_points=num_points, input_px=info.config.input.size_px)
+    load_weights(network, tensors, uri)
+    return network.eval(), info
+
+
+def load_weights(network: nn.Module, tensors: dict[str, Tensor], uri: str) -> None:
+    """Copy ``model.*`` of a checkpoint into a network.
+
+    Raises:
+        CheckpointError: Names or shapes are those of another model.
+    """
+    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{uri} holds the weights of another model: {error}") from error
+
+
+def network_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """A network's weights as ``model.*``."""
+    return {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as ``optim.<parameter>.<name>`` tensors."""
+    state = optimizer.state_dict()["state"]
+    return {f"optim.{i}.{key}": torch.as_tensor(v) for i, values in state.items() for key, v in values.items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optim."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

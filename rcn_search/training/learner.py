@@ -1,0 +1,105 @@
+"""A network and all that moves its weights: one training step after another.
+
+Shape letters: b images, k points, h rows, w columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from rcn_search.config import TrainConfig
+from rcn_search.data.augment import InputPipeline
+from rcn_search.data.dataset import Split
+from rcn_search.keypoints import KeypointSchema
+from rcn_search.models import build_model
+from rcn_search.training.checkpoint import load_optimizer, load_weights, network_tensors, optimizer_tensors
+from rcn_search.training.loss import training_loss
+from rcn_search.training.optim import MovingAverage, build_optimizer, learning_rate
+from rcn_search.training.probe import ComputeSettings
+
+
+class Learner:
+    """Network, optimiser and moving average of a run, on its device.
+
+    Attributes:
+        num_steps: Of the whole run.
+        steps_done: Behind it.
+    """
+
+    def __init__(
+        self, config: TrainConfig, split: Split, schema: KeypointSchema, settings: ComputeSettings, *, num_steps: int
+    ) -> None:
+        self.config, self.split, self.settings, self.num_steps = config, split, settings, num_steps
+        self.steps_done = 0
+        self.pipeline = InputPipeline(
+            input=config.input, augment=config.augment, flip_k=torch.tensor(schema.flip, device=settings.device)
+        )
+        network = build_model(
+            config.model, num_points=schema.num_points, input_px=config.input.size_px, seed=config.seed
+        )
+        self.network = network.to(settings.device, memory_format=settings.memory_format)
+        self.optimizer = build_optimizer(self.network, config.optimizer)
+        decay = config.schedule.ema_decay
+        self.average = MovingAverage(self.network, decay) if decay else None
+
+    def step(self, rows_b: Tensor, draws_bd: Tensor) -> Tensor:
+        """Train on the given rows of the split, jittered by their draws; the loss, still on the device."""
+        split, config = self.split, self.config
+        image_b1hw, points_bk2 = self.pipeline(
+            split.images_at(rows_b), split.points_nk2[rows_b], split.face_box_n4[rows_b], draws_bd
+        )
+        attributes = {name: value[rows_b] for name, value in split.attributes.items()}
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.steps_done, self.num_steps, config.optimizer, config.schedule)
+        with self.settings.autocast():
+            output = self.network(image_b1hw.contiguous(memory_format=self.settings.memory_format))
+        loss = training_loss(config, output, points_bk2, attributes)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average:
+            self.average.update(self.network, self.steps_done)
+        self.steps_done += 1
+        return loss.detach()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within: the network has its averaged weights, if there is an average, and is in evaluation mode."""
+        own = [parameter.detach().clone() for parameter in self.network.parameters()] if self.average else []
+        with torch.no_grad():
+            if self.average:
+                torch._foreach_copy_(list(self.network.parameters()), self.average.weights)
+            self.network.eval()
+            yield
+            self.network.train()
+            if self.average:
+                torch._foreach_copy_(list(self.network.parameters()), own)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything a resumed learner needs, but ``steps_done``."""
+        average = {f"average.{i}": weight for i, weight in enumerate(self.average.weights)} if self.average else {}
+        return {**network_tensors(self.network), **optimizer_tensors(self.optimizer), **average}
+
+    def load(self, tensors: dict[str, Tensor], steps_done: int, uri: str) -> None:
+        """Take up the state of a checkpoint.
+
+        Raises:
+            CheckpointError: It is of another model.
+        """
+        load_weights(self.network, tensors, uri)
+        load_optimizer(self.optimizer, tensors)
+        if self.average:
+            with torch.no_grad():
+                for i, weight in enumerate(self.average.weights):
+                    weight.copy_(tensors[f"average.{i}"])
+        self.steps_done = steps_done
+
+
+def steps_per_epoch(config: TrainConfig, num_train: int) -> int:
+    """Batches of an epoch, the last one holding what is left."""
+    return math.ceil(num_train / config.schedule.batch_size)

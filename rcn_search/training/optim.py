@@ -1,0 +1,75 @@
+"""Optimisers, the learning-rate curve and the moving average of weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from rcn_search.config import OptimizerConfig, ScheduleConfig
+from rcn_search.models.blocks import Network
+
+ADADELTA_RHO = 0.95
+ADADELTA_EPS = 1e-8  # rcn.md 6; torch's own default is 1e-6
+START_FACTOR = 1 / 25
+"""Learning rate of the first step of a warm-up, as a share of the peak."""
+
+
+def build_optimizer(network: Network, options: OptimizerConfig) -> torch.optim.Optimizer:
+    """An optimiser over all parameters; only convolution and linear weights are decayed.
+
+    Args:
+        network: The model, on its device.
+        options: Kind and coefficients. A coefficient c of squared weights in the loss is a decay of 2c (rcn.md 5).
+    """
+    trunk, branch = network.l2_groups()
+    decayed = {id(weight) for weight in (*trunk, *branch)}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in decayed]
+    if options.name == "adadelta":
+        groups = [
+            {"params": trunk, "weight_decay": 2 * options.l2_trunk},
+            {"params": branch, "weight_decay": 2 * options.l2_branch},
+            {"params": rest, "weight_decay": 0.0},
+        ]
+        return torch.optim.Adadelta(groups, lr=options.lr, rho=ADADELTA_RHO, eps=ADADELTA_EPS)
+    groups = [
+        {"params": [*trunk, *branch], "weight_decay": options.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.99), fused=True)
+
+
+def learning_rate(step: int, num_steps: int, options: OptimizerConfig, schedule: ScheduleConfig) -> float:
+    """The learning rate of a step: constant, or a straight rise and half a cosine down to zero.
+
+    Args:
+        step: From 0.
+        num_steps: Of the whole run.
+        options: The peak.
+        schedule: Shape and warm-up share.
+    """
+    if schedule.shape == "constant":
+        return options.lr
+    rising = round(schedule.warmup * num_steps)
+    if step < rising:
+        return options.lr * (START_FACTOR + (1 - START_FACTOR) * step / rising)
+    return options.lr * (1 + math.cos(math.pi * (step - rising) / max(1, num_steps - rising))) / 2
+
+
+class MovingAverage:
+    """Exponential moving average of a network's parameters, the plain mean at first.
+
+    Attributes:
+        weights: The averages, in the order of ``network.parameters()``.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights: list[Tensor] = [parameter.detach().clone() for parameter in network.parameters()]
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after step ``step`` (from 0)."""
+        share = max(1 - self.decay, 1 / (step + 2))
+        torch._foreach_lerp_(self.weights, [p.detach() for p in network.parameters()], share)

@@ -1,0 +1,276 @@
+"""A training run and its files: advanced epoch by epoch, stopped and resumed at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from rcn_search import storage
+from rcn_search.config import TrainConfig
+from rcn_search.data.augment import draw_table
+from rcn_search.data.dataset import epoch_batches, open_dataset, rows_of
+from rcn_search.training.checkpoint import (
+    BEST_NAME,
+    LAST_NAME,
+    Checkpoint,
+    CheckpointInfo,
+    network_tensors,
+    read_checkpoint,
+    write_checkpoint,
+)
+from rcn_search.training.learner import Learner, steps_per_epoch
+from rcn_search.training.probe import ComputeSettings, choose_settings
+from rcn_search.training.validation import Validator
+
+CONFIG_NAME = "config.json"
+HISTORY_NAME = "history.json"
+
+
+class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome of a run, not a fault of the program
+    """The run cannot go on, for its loss is not finite, say; the message is the reason."""
+
+
+class Interrupted(Exception):  # noqa: N818
+    """The run was asked to stop; it is saved and can be resumed."""
+
+
+class RunExistsError(ValueError):
+    """There is a run at this place already, or another one than the one to be resumed."""
+
+
+class EpochReport(BaseModel):
+    """One epoch of a run.
+
+    Attributes:
+        epoch: From 1.
+        loss: Mean over the steps of the epoch.
+        val_error_pct: See `Validator`; None for an epoch without validation.
+        best_error_pct: Lowest so far.
+        images_per_s: Training images over training time.
+        train_s: Time of the steps.
+        val_s: Time of the validation.
+        lr: Learning rate of the last step.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    epoch: int
+    loss: float
+    val_error_pct: float | None
+    best_error_pct: float | None
+    images_per_s: float
+    train_s: float
+    val_s: float
+    lr: float
+
+
+class TrainRun:
+    """One run, its files at ``out``: config.json, history.json, last.safetensors and best.safetensors."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        out: str,
+        *,
+        resume: bool = False,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_step: Callable[[int, int], None] = lambda step, num_steps: None,
+    ) -> None:
+        """Build the run, or with ``resume`` take it up where its last checkpoint left it (from the start without one).
+
+        Args:
+            config: What to train.
+            out: Folder or URI of the run.
+            resume: Go on with the run that is there.
+            should_stop: Asked after every step; if it says so the run is saved and raises `Interrupted`.
+            on_step: Called after every step with (step of the epoch from 1, steps of an epoch).
+
+        Raises:
+            RunExistsError: Without ``resume``: there is a run at ``out``. With it: that run is another one.
+            DatasetError: The data set is missing or damaged, or has not what the configuration asks for.
+            CheckpointError: The checkpoint to resume from is damaged.
+        """
+        self.config, self.out = config, storage.absolute(out)
+        self.should_stop, self.on_step = should_stop, on_step
+        dataset = open_dataset(config.data.uri)
+        self.schema = dataset.manifest.schema_
+        self.fingerprint = dataset.manifest.fingerprint
+        self.num_train = rows_of(dataset.manifest, config.data.train_split, config.data.num_train)
+        num_val = rows_of(dataset.manifest, config.data.val_split, config.data.num_val)
+        self.steps_per_epoch = steps_per_epoch(config, self.num_train)
+        saved = self._claim(resume)
+
+        self.settings = (
+            ComputeSettings.model_validate(saved.info.state["settings"])
+            if saved
+            else choose_settings(config, self.schema.num_points)
+        )
+        torch.set_num_threads(self.settings.threads)
+        self.learner = Learner(
+            config,
+            dataset.split(config.data.train_split, self.settings.device),
+            self.schema,
+            self.settings,
+            num_steps=config.schedule.epochs * self.steps_per_epoch,
+        )
+        val_split = dataset.split(config.data.val_split, self.settings.device)
+        self.validator = Validator(config, val_split, num_val, self.schema)
+        self.history: list[EpochReport] = []
+        self._partial_loss = 0.0  # sum over the steps of an epoch that was interrupted
+        self._partial_s = 0.0
+        if saved:
+            state = saved.info.state
+            self.learner.load(saved.tensors, state["steps_done"], storage.join(self.out, LAST_NAME))
+            self.history = [EpochReport.model_validate(report) for report in state["history"]]
+            self._partial_loss, self._partial_s = state["partial_loss"], state["partial_s"]
+
+    def _claim(self, resume: bool) -> Checkpoint | None:
+        place = storage.join(self.out, CONFIG_NAME)
+        document = {"run_id": self.config.run_id, "config": self.config.model_dump(mode="json")}
+        try:
+            storage.write_json(place, document, if_absent=True)
+        except storage.ObjectExistsError:
+            if not resume:
+                raise RunExistsError(f"{self.out} holds a run already; add --resume to go on with it") from None
+        there = storage.read_json(place).get("run_id")
+        if there != self.config.run_id:
+            raise RunExistsError(f"{self.out} holds run {there}, of another configuration than {self.config.run_id}")
+        last = storage.join(self.out, LAST_NAME)
+        if not resume or not storage.exists(last):
+            return None
+        saved = read_checkpoint(last)
+        if saved.info.data_fingerprint != self.fingerprint:
+            raise RunExistsError(
+                f"{self.out} was trained on data {saved.info.data_fingerprint}; "
+                f"{self.config.data.uri} is {self.fingerprint}"
+            )
+        return saved
+
+    @property
+    def epochs_done(self) -> int:
+        """Whole epochs behind the run."""
+        return len(self.history)
+
+    @property
+    def done(self) -> bool:
+        """Whether every epoch of the schedule is behind the run."""
+        return self.epochs_done >= self.config.schedule.epochs
+
+    @property
+    def num_params(self) -> int:
+        """Parameters of the network."""
+        return sum(parameter.numel() for parameter in self.learner.network.parameters())
+
+    @property
+    def best_error_pct(self) -> float | None:
+        """Lowest validation error so far."""
+        return self.history[-1].best_error_pct if self.history else None
+
+    @property
+    def busy_s(self) -> float:
+        """Time spent on training steps and validations so far."""
+        return sum(report.train_s + report.val_s for report in self.history) + self._partial_s
+
+    def run_epoch(self) -> EpochReport:
+        """Train to the end of the epoch, validate, and publish the weights if they are the best so far.
+
+        Raises:
+            TrainingFailed: The loss or the validation error is not finite.
+            Interrupted: ``should_stop`` said so; the run is saved.
+        """
+        epoch, schedule, device = self.epochs_done, self.config.schedule, self.settings.device
+        batches = epoch_batches(
+            self.num_train, schedule.batch_size, seed=self.config.seed, epoch=epoch, reshuffle=schedule.reshuffle
+        )
+        draws = draw_table(self.num_train, seed=self.config.seed, epoch=epoch).to(device)
+        loss_sum = torch.tensor(self._partial_loss, device=device, dtype=torch.float64)
+        before_s, num_images, started = self._partial_s, 0, time.perf_counter()
+        for index in range(self.learner.steps_done - epoch * self.steps_per_epoch, len(batches)):
+            rows = batches[index].to(device)
+            loss_sum += self.learner.step(rows, draws[rows])
+            num_images += len(rows)
+            self.on_step(index + 1, len(batches))
+            if self.should_stop() and index + 1 < len(batches):
+                self._partial_loss = float(loss_sum)
+                self._partial_s = before_s + time.perf_counter() - started
+                self.save()
+                raise Interrupted(f"stopped after {index + 1} of {len(batches)} steps of epoch {epoch + 1}")
+        loss = float(loss_sum) / len(batches)
+        train_s = time.perf_counter() - started
+        if not math.isfinite(loss):
+            raise TrainingFailed(f"the loss became {loss} in epoch {epoch + 1}; try a lower optimizer.lr")
+        error_pct, best_pct, val_s = self._validate(epoch + 1)
+        report = EpochReport(
+            epoch=epoch + 1,
+            loss=loss,
+            val_error_pct=error_pct,
+            best_error_pct=best_pct,
+            images_per_s=num_images / max(train_s, 1e-9),
+            train_s=before_s + train_s,
+            val_s=val_s,
+            lr=self.learner.optimizer.param_groups[0]["lr"],
+        )
+        self.history.append(report)
+        self._partial_loss = self._partial_s = 0.0
+        return report
+
+    def _validate(self, epoch: int) -> tuple[float | None, float | None, float]:
+        best_pct = self.best_error_pct
+        if epoch % self.config.validation.every and epoch != self.config.schedule.epochs:
+            return None, best_pct, 0.0
+        started = time.perf_counter()
+        with self.learner.averaged():
+            error_pct = self.validator.error_pct(self.learner.network)
+            if not math.isfinite(error_pct):
+                raise TrainingFailed(f"the validation error became {error_pct} in epoch {epoch}")
+            if best_pct is None or error_pct < best_pct:
+                best_pct = error_pct
+                info = self._info("weights", epoch, error_pct, {})
+                write_checkpoint(storage.join(self.out, BEST_NAME), info, network_tensors(self.learner.network))
+        return error_pct, best_pct, time.perf_counter() - started
+
+    def save(self) -> None:
+        """Publish last.safetensors, from which the run goes on bit for bit, and history.json."""
+        history = [report.model_dump() for report in self.history]
+        state = {
+            "settings": self.settings.model_dump(),
+            "steps_done": self.learner.steps_done,
+            "partial_loss": self._partial_loss,
+            "partial_s": self._partial_s,
+            "history": history,
+        }
+        error_pct = self.history[-1].val_error_pct if self.history else None
+        info = self._info("run", self.epochs_done, error_pct, state)
+        write_checkpoint(storage.join(self.out, LAST_NAME), info, self.learner.tensors())
+        storage.write_json(storage.join(self.out, HISTORY_NAME), history)
+
+    def _info(self, kind: Any, epoch: int, error_pct: float | None, state: dict[str, Any]) -> CheckpointInfo:
+        return CheckpointInfo(
+            kind=kind,
+            config=self.config,
+            keypoints=self.schema.name,
+            data_fingerprint=self.fingerprint,
+            epoch=epoch,
+            val_error_pct=error_pct,
+            train_s=self.busy_s,
+            state=state,
+        )
+
+
+def train(run: TrainRun, on_epoch: Callable[[EpochReport], None] = lambda report: None) -> None:
+    """Run to the end, saving after every epoch.
+
+    Raises:
+        TrainingFailed: See `TrainRun.run_epoch`.
+        Interrupted: See `TrainRun.run_epoch`.
+    """
+    while not run.done:
+        report = run.run_epoch()
+        run.save()
+        on_epoch(report)
+        if run.should_stop() and not run.done:
+            raise Interrupted(f"stopped after epoch {report.epoch}")
