@@ -70,8 +70,9 @@ def draw_face(seed: int, schema: KeypointSchema) -> SyntheticFace:
 
 def _draw(traits: Traits, rng: np.random.Generator, schema: KeypointSchema) -> SyntheticFace:
     head = Head(traits)
-    view = frame(head, rng)
-    points_3k = np.stack(view.project(landmarks_xyz(head)))  # x, y in pixels, depth
+    landmarks_3k = landmarks_xyz(head)
+    view = frame(traits, landmarks_3k, rng)
+    points_3k = np.stack(view.project(landmarks_3k))  # x, y in pixels, depth
     light = random_light(rng)
     rendered, gain = render(head, view, light, rng)
 

@@ -20,11 +20,11 @@ def photograph(canvas: Image.Image, rng: np.random.Generator) -> NDArray[np.uint
     image = _optics(image, rng)
     tones = np.asarray(image, np.float32) / 255
     if rng.random() < 0.3:  # light and shade of the place
-        patches = Image.fromarray(rng.uniform(0.35, 1.3, (4, 4)).astype(np.float32))
+        patches = Image.fromarray(rng.uniform(0.45, 1.25, (4, 4)).astype(np.float32))
         tones = tones * np.asarray(patches.resize(_SIZE, Image.Resampling.BICUBIC))
-    gamma, contrast, brightness = rng.uniform(0.75, 1.35), rng.uniform(0.5, 1.25), rng.normal(0, 0.06)
+    gamma, contrast, brightness = rng.uniform(0.75, 1.3), rng.uniform(0.55, 1.2), rng.normal(0, 0.05)
     tones = (np.clip(tones, 0, 1) ** np.float32(gamma) - 0.5) * contrast + 0.5 + brightness
-    grain = rng.exponential(0.02) if rng.random() < 0.8 else rng.uniform(0.03, 0.09)
+    grain = contrast * (rng.exponential(0.015) if rng.random() < 0.85 else rng.uniform(0.03, 0.08))
     tones = tones + grain * texture("white", _SIZE, rng)
     pixels = (np.clip(tones, 0, 1) * 255).astype(np.uint8)
     return _compress(pixels, int(rng.integers(12, 80))) if rng.random() < 0.4 else pixels

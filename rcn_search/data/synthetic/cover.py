@@ -29,7 +29,9 @@ def _flat(points: Floats) -> list[float]:
     return [float(v) for v in np.asarray(points).ravel()]
 
 
-def wear_glasses(canvas: Image.Image, head: Head, view: View, rendered: Rendered, rng: np.random.Generator) -> Image.Image:
+def wear_glasses(
+    canvas: Image.Image, head: Head, view: View, rendered: Rendered, rng: np.random.Generator
+) -> Image.Image:
     """Draw the person's glasses, if any. Returns the mask of what they hide: all behind dark lenses, else nothing."""
     t = head.traits
     hidden, hidden_pen = _blank()
@@ -67,7 +69,9 @@ def wear_glasses(canvas: Image.Image, head: Head, view: View, rendered: Rendered
                 arm_x, arm_z = np.array([x_eye + 0.02 + half_w, 1.04]), np.array([z_eye - 0.1, -0.1])
                 target.line(project(side * arm_x, np.array([0.0, -0.05]), arm_z), fill=fill, width=rim_px)
             bridge = np.array([-1.0, 0.0, 1.0])
-            span = project(bridge * (x_eye - half_w + 0.04), 0.02 - 0.05 * (1 - np.abs(bridge)), np.full(3, z_eye + 0.2))
+            span = project(
+                bridge * (x_eye - half_w + 0.04), 0.02 - 0.05 * (1 - np.abs(bridge)), np.full(3, z_eye + 0.2)
+            )
             target.line(span, fill=fill, width=rim_px)
     *_, depth = view.project(np.array([0.0, 0.05, z_eye + 0.16]))
     in_front = Image.fromarray(rendered.depth <= depth + 0.1)  # the nose of a turned head hides the far lens
@@ -115,8 +119,13 @@ def _strand(points: Floats, unit: float, skin: float, rng: np.random.Generator) 
     eye = points[36:48].reshape(2, 6, 2).mean(axis=1)[rng.integers(2)]
     for _ in range(rng.integers(2, 7)):
         bend = eye + rng.normal(0, 0.15, 2) * unit
-        root, end = bend + (rng.normal(0, 0.5) * unit, -1.3 * unit), bend + (rng.normal(0, 0.3) * unit, rng.uniform(0.1, 1) * unit)
-        pen.line(_flat(np.array([root, bend, end])), fill=255, width=int(rng.uniform(0.04, 0.12) * unit) + 1, joint="curve")
+        root, end = (
+            bend + (rng.normal(0, 0.5) * unit, -1.3 * unit),
+            bend + (rng.normal(0, 0.3) * unit, rng.uniform(0.1, 1) * unit),
+        )
+        pen.line(
+            _flat(np.array([root, bend, end])), fill=255, width=int(rng.uniform(0.04, 0.12) * unit) + 1, joint="curve"
+        )
     return mask, rng.uniform(0.05, 0.7) * (1 + 0.25 * texture("strands", _SHAPE, rng))
 
 
@@ -150,7 +159,9 @@ _OCCLUDERS: tuple[Callable[[Floats, float, float, np.random.Generator], tuple[Im
 )
 
 
-def occlude(canvas: Image.Image, points_px: Floats, scale_px: float, skin: float, rng: np.random.Generator) -> Image.Image:
+def occlude(
+    canvas: Image.Image, points_px: Floats, scale_px: float, skin: float, rng: np.random.Generator
+) -> Image.Image:
     """Put up to two things before the face, most often none. Returns the mask of what they hide."""
     hidden, _ = _blank()
     for _ in range(rng.choice(3, p=[0.58, 0.34, 0.08])):

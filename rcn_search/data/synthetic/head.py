@@ -10,6 +10,8 @@ Axes: x right, y down, z towards the camera; unit half the width of the head.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +45,7 @@ class Head:
     def __init__(self, traits: Traits) -> None:
         self.traits = traits
         self.chin_y = traits.chin_y + 0.7 * traits.mouth_open  # an opening mouth drops the jaw
-        self._hair_waves = np.random.default_rng(traits.hair_seed).normal(0, 1, 8)
+        self._hair_waves = np.random.default_rng(traits.hair_seed).normal(0, 1, 5)
 
     def surface(self, theta: Floats, y: Floats) -> Floats:
         """Points of the surface.
@@ -88,21 +90,23 @@ class Head:
         """Height above which there is hair (or a cap), at each angle."""
         t = self.traits
         side = np.abs(theta)
-        waves = sum(
-            0.03 * w * np.sin((1.5 + 2.5 * k) * theta + 3 * w) / (1 + 0.4 * k) for k, w in enumerate(self._hair_waves)
-        )
         if t.hair_style == "bald":
             return np.full_like(side, 2 * t.crown_y)
         if t.hair_style == "cap":
             return -0.62 + 0.35 * smoothstep(1.0, 1.6, side)
-        front, temple, nape = {"short": (-0.9, 0.1, 0.9), "fringe": (-0.5, 0.2, 1.0), "long": (-0.8, 2.2, 2.2)}[t.hair_style]
+        front, temple, nape = {"short": (-0.9, 0.1, 0.9), "fringe": (-0.5, 0.2, 1.0), "long": (-0.8, 2.2, 2.2)}[
+            t.hair_style
+        ]
         line = front + (temple - front) * smoothstep(0.85, 1.45, side) + (nape - temple) * smoothstep(1.6, 2.0, side)
-        return line + waves * (1.6 if t.hair_style == "fringe" else 1.0)
+        strength = 0.05 if t.hair_style == "fringe" else 0.03
+        waves = self._hair_waves
+        return line + strength * sum(w * np.sin((1.5 + 3 * k) * theta + 3 * w) for k, w in enumerate(waves))
 
     def hair_cover(self, theta: Floats, y: Floats) -> Floats:
         """1 under hair, 0 on bare skin."""
         return 1 - smoothstep(-0.05, 0.05, y - self.hairline(theta))
 
+    @cached_property
     def landmarks(self) -> Floats:
         """(68, 2) theta, y of the points in iBUG order, image-left first."""
         points = np.zeros((68, 2))
@@ -121,11 +125,13 @@ class Head:
         p[0:9, 1] = np.array([0.02, 0.2, 0.38, 0.56, 0.72, 0.85, 0.935, 0.975, 0.985]) * self.chin_y
         lift = t.brow_raise[side]
         p[17:22, 0] = -t.eye_angle + np.array([-0.3, -0.18, -0.04, 0.1, 0.22])
-        p[17:22, 1] = t.brow_y - lift + np.array([0.06, 0.0, 0.0, 0.02, 0.05]) - t.brow_arch * np.array([0, 0.7, 1, 0.6, 0])
+        p[17:22, 1] = (
+            t.brow_y - lift + np.array([0.06, 0.0, 0.0, 0.02, 0.05]) - t.brow_arch * np.array([0, 0.7, 1, 0.6, 0])
+        )
         p[27:31, 1] = t.nose_y * np.array([-0.05, 0.3, 0.65, 1.0])
         p[31:34, 0] = -t.nose_width * np.array([0.21, 0.1, 0.0])
         p[31:34, 1] = t.nose_y + np.array([0.1, 0.13, 0.15]) - 0.02 * t.smile
-        up, down = t.eye_open[side] * np.array([0.085, 0.05])
+        up, down = t.eye_open[side] * np.array([0.105, 0.06])
         eye = np.array([(-1, 0), (-0.4, -up), (0.35, -up), (1, 0), (0.4, down), (-0.4, down)])
         eye *= (t.eye_half_width, 1.0)
         p[36:42] = eye + (-t.eye_angle, 0.0)

@@ -6,7 +6,9 @@ quarter of the resolution and enlarged, which blurs them; sharp things (eyes, br
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +28,15 @@ class Chart:
     top: float
     bottom: float
     half_angle: float = np.radians(100)
-    size: int = 288
+    size: int = 240
+
+    @cached_property
+    def _low(self) -> Floats:
+        return np.array([self.centre - self.half_angle, self.top])
+
+    @cached_property
+    def _texels_per_unit(self) -> Floats:
+        return self.size / np.array([2 * self.half_angle, self.bottom - self.top])
 
     def grid(self, num: int) -> tuple[Floats, Floats]:
         """Angles (1, num) and heights (num, 1) of the middles of ``num`` x ``num`` cells."""
@@ -36,9 +46,7 @@ class Chart:
 
     def texels(self, points: ArrayLike) -> Floats:
         """(N, 2) column, row of (N, 2) theta, y."""
-        low = (self.centre - self.half_angle, self.top)
-        extent = (2 * self.half_angle, self.bottom - self.top)
-        return (np.asarray(points, np.float64) - low) / extent * self.size
+        return (np.asarray(points, np.float64) - self._low) * self._texels_per_unit
 
 
 def paint(head: Head, chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -48,7 +56,7 @@ def paint(head: Head, chart: Chart, rng: np.random.Generator) -> NDArray[np.floa
 
 
 def _tone(value: float) -> int:
-    return int(np.clip(value, 0, 1) * 255)
+    return int(min(max(value, 0.0), 1.0) * 255)
 
 
 class _Painter:
@@ -56,24 +64,24 @@ class _Painter:
 
     def __init__(self, head: Head, chart: Chart, rng: np.random.Generator) -> None:
         self.head, self.traits, self.chart, self.rng = head, head.traits, chart, rng
-        self.points = head.landmarks()
+        self.points = head.landmarks
         self.image = Image.new("L", (chart.size, chart.size), _tone(self.traits.skin))
         self.pen = ImageDraw.Draw(self.image)
         self.shrink = 1
 
     def _at(self, points: ArrayLike) -> list[tuple[float, float]]:
-        return list(map(tuple, (self.chart.texels(points) / self.shrink).tolist()))
+        return [(x, y) for x, y in (self.chart.texels(points) / self.shrink).tolist()]
 
     def _polygon(self, points: ArrayLike, tone: float) -> None:
         self.pen.polygon(self._at(points), fill=_tone(tone))
 
     def _line(self, points: ArrayLike, tone: float, width: float) -> None:
-        texels_per_unit = self.chart.size / (self.chart.bottom - self.chart.top) / self.shrink
-        self.pen.line(self._at(points), fill=_tone(tone), width=max(1, round(width * texels_per_unit)), joint="curve")
+        texels = width * self.chart.size / (self.chart.bottom - self.chart.top) / self.shrink
+        self.pen.line(self._at(points), fill=_tone(tone), width=max(1, round(texels)), joint="curve")
 
-    def _ellipse(self, centre: ArrayLike, radii: tuple[float, float], tone: float) -> None:
-        (box,) = np.asarray(centre, np.float64)[None, None] + np.array([[[-1, -1], [1, 1]]]) * radii
-        self.pen.ellipse([*self._at(box)[0], *self._at(box)[1]], fill=_tone(tone))
+    def _ellipse(self, centre: Iterable[float], radii: tuple[float, float], tone: float) -> None:
+        (x, y), (a, b) = centre, radii
+        self.pen.ellipse(self._at([(x - a, y - b), (x + a, y + b)]), fill=_tone(tone))
 
     def soft_skin(self) -> _Painter:
         """Skin with blush, folds, eye sockets, a beard's shade and fine grain."""
@@ -83,7 +91,9 @@ class _Painter:
         self.pen = ImageDraw.Draw(self.image)
         for side in (-1, 1):
             self._ellipse((side * 0.6, t.nose_y - 0.1), (0.22, 0.16), t.skin * 0.95)
-            self._ellipse((side * t.eye_angle, -0.02), (0.26, 0.17), t.skin * (0.9 - 0.12 * t.female * self.rng.random()))
+            self._ellipse(
+                (side * t.eye_angle, -0.02), (0.26, 0.17), t.skin * (0.9 - 0.12 * t.female * self.rng.random())
+            )
             fold = [(side * 0.24, t.nose_y + 0.05), (side * 0.38, t.mouth_y - 0.15), (side * 0.46, t.mouth_y + 0.05)]
             self._line(fold, t.skin * (0.97 - 0.2 * t.age - 0.12 * max(t.smile, 0)), 0.04)
             self._line([(side * 0.1, -0.1), (side * 0.13, t.nose_y)], t.skin * 0.93, 0.05)
@@ -104,7 +114,9 @@ class _Painter:
     def _beard_cover(self) -> Image.Image:
         """How much of the skin the beard hides, at the size of the soft layer."""
         t, p = self.traits, self.points
-        density = {"stubble": self.rng.uniform(0.15, 0.45), "moustache": 0.8, "full": self.rng.uniform(0.6, 0.95)}[t.beard]
+        density = {"stubble": self.rng.uniform(0.15, 0.45), "moustache": 0.8, "full": self.rng.uniform(0.6, 0.95)}[
+            t.beard
+        ]
         self.image = Image.new("L", self.image.size, 0)
         self.pen = ImageDraw.Draw(self.image)
         lip_top, nose_base = p[[48, 50, 52, 54]] * (1.25, 1), p[[35, 31]] + [(0.02, 0.03), (-0.02, 0.03)]
@@ -191,7 +203,9 @@ class _Painter:
         for share in self.rng.random(10) * 4:
             k = int(share)
             root = p[k] + (share - k) * (p[min(k + 1, 4)] - p[k]) + half[k] * self.rng.uniform(-1, 1)
-            self._line([root, root + (p[k] - p[min(k + 1, 4)]) * 0.25 + (0, -0.03)], tone * self.rng.uniform(0.5, 1.2), 0.012)
+            self._line(
+                [root, root + (p[k] - p[min(k + 1, 4)]) * 0.25 + (0, -0.03)], tone * self.rng.uniform(0.5, 1.2), 0.012
+            )
 
     def hair(self) -> _Painter:
         """Hair (or a cap) above the hairline, ragged where it meets the skin."""
@@ -204,7 +218,7 @@ class _Painter:
         if t.hair_style == "cap":
             tones = t.hair * 0.5 + 0.3 * rng.random() + 0.08 * texture("skin", full_size, rng)
         else:
-            for k in rng.integers(4, 92, 26):
+            for k in rng.choice(np.flatnonzero(np.abs(theta) < 0.9), 20):
                 drop, slant = rng.uniform(0.02, 0.12), rng.normal(0, 0.05)
                 self._polygon([edge[k] - (0.03, 0.02), edge[k] + (0.03, -0.02), edge[k] + (slant, drop)], 1.0)
             tones = t.hair * (1 + 0.28 * texture("strands", full_size, rng))

@@ -17,9 +17,9 @@ from rcn_search.data.synthetic.head import Floats, Head
 from rcn_search.data.synthetic.paint import Chart, paint
 from rcn_search.data.synthetic.view import View
 
-SUPERSAMPLE = 1.5
+SUPERSAMPLE = 1.25
 CANVAS_PX = int(IMAGE_SIZE_PX * SUPERSAMPLE)
-_COARSE = 72
+_COARSE = 60
 _DEPTH_RANGE = 2.2  # no point of a head lies farther from its centre along the line of sight
 
 
@@ -55,7 +55,7 @@ def random_light(rng: np.random.Generator) -> Light:
         direction=direction / np.linalg.norm(direction),
         ambient=ambient,
         strength=rng.uniform(0.9, 1.25) - ambient,
-        shine=rng.uniform(0, 0.35),
+        shine=rng.uniform(0, 0.3),
     )
 
 
@@ -70,8 +70,10 @@ def render(head: Head, view: View, light: Light, rng: np.random.Generator) -> tu
     layers = (x_px * SUPERSAMPLE, y_px * SUPERSAMPLE, depth, shade)
     col, row, depth, shade = (_enlarge(layer, chart.size) for layer in layers)
     tones *= shade
-    gain = (0.2 + 0.45 * traits.skin + rng.normal(0, 0.06)) / float(tones[::4, ::4].mean())  # exposed for the face
-    return _drop(col, row, depth, tones * np.float32(gain)), gain
+    gain = (0.18 + 0.42 * traits.skin + rng.normal(0, 0.05)) / float(tones[::4, ::4].mean())  # exposed for the face
+    tones *= np.float32(gain)
+    tones -= np.float32(0.5) * np.maximum(tones - np.float32(0.65), 0)  # highlights saturate gently
+    return _drop(col, row, depth, tones), gain
 
 
 def _enlarge(layer: Floats, size: int) -> NDArray[np.float32]:
@@ -94,7 +96,7 @@ def _shade(surface: Floats, view: View, light: Light) -> Floats:
 
 
 def _lit(surface: Floats, to_light: Floats) -> Floats:
-    """1 where the light reaches, falling to 0 in cast shadow: a small depth map seen from the light."""
+    """1 where the light reaches, less in cast shadow: a small depth map seen from the light."""
     right = np.cross(to_light, (0.0, 1.0, 0.1))
     right /= np.linalg.norm(right)
     up = np.cross(right, to_light)
@@ -104,7 +106,7 @@ def _lit(surface: Floats, to_light: Floats) -> Floats:
     distance = np.tensordot(to_light, surface, 1)
     nearest = np.full(size * size, -9.0)
     np.maximum.at(nearest, cell.ravel(), distance.ravel())
-    lit = 1 - np.clip((nearest[cell] - distance - 0.1) / 0.12, 0, 1)
+    lit = 1 - 0.7 * np.clip((nearest[cell] - distance - 0.1) / 0.15, 0, 1)
     soft = lit.copy()
     soft[1:-1, 1:-1] = (lit[1:-1, 1:-1] * 2 + lit[:-2, 1:-1] + lit[2:, 1:-1] + lit[1:-1, :-2] + lit[1:-1, 2:]) / 6
     return soft

@@ -52,7 +52,11 @@ def _writing(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
         col, row = rng.uniform(0, CANVAS_PX / 2), rng.uniform(0, CANVAS_PX) + line * size
         for letter in range(rng.integers(3, 12)):
             corner = np.array([col + letter * size * 0.8, row])
-            pen.line((corner + rng.random((rng.integers(2, 5), 2)) * (0.6 * size, size)).ravel().tolist(), fill=tone, width=int(1 + size / 9))
+            pen.line(
+                (corner + rng.random((rng.integers(2, 5), 2)) * (0.6 * size, size)).ravel().tolist(),
+                fill=tone,
+                width=int(1 + size / 9),
+            )
 
 
 def _spots(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
@@ -64,7 +68,9 @@ def _spots(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
             pen.ellipse((x - r / 2, y - r / 2, x + r / 2, y + r / 2), fill=int(rng.integers(256)))
 
 
-def bystanders(canvas: Image.Image, rendered: Rendered, eyes_px: np.ndarray, scale_px: float, rng: np.random.Generator) -> None:
+def bystanders(
+    canvas: Image.Image, rendered: Rendered, eyes_px: np.ndarray, scale_px: float, rng: np.random.Generator
+) -> None:
     """Other faces and scraps of faces, so that an eye alone does not tell where this face is.
 
     They are copies of the head itself: smaller, mirrored, lighter or darker, mostly beside it and always behind.
@@ -98,30 +104,53 @@ def body(canvas: Image.Image, head: Head, view: View, light: Light, gain: float,
     pen = ImageDraw.Draw(canvas)
     if t.hair_style == "long" or (t.female and t.hair_style != "bald"):
         _hair_behind(canvas, head, view, gain, rng)
-    strips = np.linspace(-1, 1, 9)
+    strips = np.linspace(-1, 1, 15)
     skin = t.skin * gain * 0.75
     for a, b in zip(strips[:-1], strips[1:], strict=True):
         middle = 0.5 * (a + b)
         facing = max(0.0, light.direction[0] * middle + light.direction[2] * (1 - middle**2) ** 0.5)
         top, foot = base, base + (-lean * unit, 1.1 * unit)
-        quad = [top + (a * 0.6 * unit, 0), top + (b * 0.6 * unit, 0), foot + (b * 0.75 * unit, 0), foot + (a * 0.75 * unit, 0)]
+        quad = [
+            top + (a * 0.6 * unit, 0),
+            top + (b * 0.6 * unit, 0),
+            foot + (b * 0.75 * unit, 0),
+            foot + (a * 0.75 * unit, 0),
+        ]
         shade = skin * (light.ambient + light.strength * facing)
         pen.polygon([tuple(c) for c in quad], fill=int(np.clip(shade, 0, 1) * 255))
     collar = base + (-lean * unit, rng.uniform(0.6, 1.0) * unit)
     vee = rng.uniform(0.0, 0.6)
-    outline = [(-0.75, -0.1), (0, vee), (0.75, -0.1), (1.5, 0.2), (2.5, 0.6), (2.6, 3), (-2.6, 3), (-2.5, 0.6), (-1.5, 0.2)]
+    outline = [
+        (-0.75, -0.1),
+        (0, vee),
+        (0.75, -0.1),
+        (1.5, 0.2),
+        (2.5, 0.6),
+        (2.6, 3),
+        (-2.6, 3),
+        (-2.5, 0.6),
+        (-1.5, 0.2),
+    ]
     cover = Image.new("L", canvas.size, 0)
     ImageDraw.Draw(cover).polygon([tuple(collar + np.array(c) * unit) for c in outline], fill=255)
-    cloth = rng.uniform(0.03, 0.9) * (1 + rng.uniform(0.02, 0.25) * texture("skin" if rng.random() < 0.5 else "strands", _SHAPE, rng))
+    cloth = rng.uniform(0.03, 0.9) * (
+        1 + rng.uniform(0.02, 0.25) * texture("skin" if rng.random() < 0.5 else "strands", _SHAPE, rng)
+    )
     canvas.paste(to_image(cloth), (0, 0), cover)
-    pen.line([tuple(collar + np.array(c) * unit) for c in outline[:3]], fill=int(rng.integers(256)), width=int(rng.integers(1, 5)))
+    pen.line(
+        [tuple(collar + np.array(c) * unit) for c in outline[:3]],
+        fill=int(rng.integers(256)),
+        width=int(rng.integers(1, 5)),
+    )
 
 
 def _hair_behind(canvas: Image.Image, head: Head, view: View, gain: float, rng: np.random.Generator) -> None:
     t = head.traits
     length = rng.uniform(1.1, 2.4) if t.hair_style == "long" else rng.uniform(0.6, 1.4)
     y = np.linspace(t.crown_y * 1.05, length, 14)
-    half = rng.uniform(1.05, 1.3) * (1 - np.clip(y / (t.crown_y * 1.06), 0, 1) ** 2.4) ** 0.4 + 0.04 * rng.normal(size=14)
+    half = rng.uniform(1.05, 1.3) * (1 - np.clip(y / (t.crown_y * 1.06), 0, 1) ** 2.4) ** 0.4 + 0.04 * rng.normal(
+        size=14
+    )
     outline = np.stack([np.r_[half, -half[::-1]], np.r_[y, y[::-1]], np.full(28, -0.25)])
     x_px, y_px, _ = view.project(outline)
     cover = Image.new("L", canvas.size, 0)

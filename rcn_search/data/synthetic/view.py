@@ -8,6 +8,7 @@ import numpy as np
 
 from rcn_search.config import IMAGE_SIZE_PX
 from rcn_search.data.synthetic.head import Floats, Head
+from rcn_search.data.synthetic.traits import Traits
 
 _FIVE_GROUPS = ((36, 39), (42, 45), (30,), (48,), (54,))  # eye centres, nose tip, outer mouth corners
 _MARGIN_PX = 2.5  # the box rules round outwards
@@ -43,11 +44,11 @@ def landmarks_xyz(head: Head) -> Floats:
 
     Contour points that have turned away slide forward along their height to the visible outline, as in the 300-W mark-up.
     """
-    theta, y = head.landmarks().T
+    theta, y = head.landmarks.T
     xyz = head.surface(theta, y)
     yaw = np.radians(head.traits.yaw_deg)
     side = np.sign(theta[:17])
-    path = np.linspace(1.0, 0.0, 25)[:, None] * theta[:17]
+    path = np.linspace(1.0, 0.0, 16)[:, None] * theta[:17]
     candidates = head.surface(path, np.broadcast_to(y[:17], path.shape))
     outward = side * (candidates[0] * np.cos(yaw) + candidates[2] * np.sin(yaw))
     xyz[:, :17] = np.take_along_axis(candidates, outward.argmax(axis=0)[None, None], axis=1)[:, 0]
@@ -59,19 +60,18 @@ def five_of(points_k: Floats) -> Floats:
     return np.stack([points_k[..., group].mean(axis=-1) for group in map(list, _FIVE_GROUPS)], axis=-1)
 
 
-def frame(head: Head, rng: np.random.Generator) -> View:
+def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator) -> View:
     """The camera that shows the head as a stage-A crop does (rcn.md 1.4): face boxes inside the frame, a little off-centre.
 
     Both boxes that a data set may warp to the network input stay inside: the four-point rule times 0.95 and the
     68-point box times 1.3.
     """
-    traits = head.traits
     view = View(
         rotation=rotation_matrix(traits.yaw_deg, traits.pitch_deg, traits.roll_deg),
         distance=traits.camera_distance,
         offset_px=np.zeros(2),
     )
-    points_2k = np.stack(view.project(landmarks_xyz(head))[:2])
+    points_2k = np.stack(view.project(landmarks_3k)[:2])
     left_eye, right_eye, _, left_mouth, right_mouth = five_of(points_2k).T
     corners = np.stack([left_eye, right_eye, left_mouth, right_mouth], axis=1)
     reach = max(np.hypot(*(right_eye - left_eye)), np.hypot(*(left_mouth + right_mouth - left_eye - right_eye)) / 2)
@@ -80,7 +80,7 @@ def frame(head: Head, rng: np.random.Generator) -> View:
         _square(points_2k, extra=0.15 * float(np.ptp(points_2k, axis=1).max())),
     ]
     low, high = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
-    side_px = (IMAGE_SIZE_PX - 2 * _MARGIN_PX) * rng.uniform(0.8, 1.0)
+    side_px = (IMAGE_SIZE_PX - 2 * _MARGIN_PX) * rng.uniform(0.86, 1.0)
     scale_px = side_px / float((high - low).max())
     slack_px = IMAGE_SIZE_PX - 2 * _MARGIN_PX - scale_px * (high - low)
     share = 0.5 + 0.5 * (rng.random(2) - rng.random(2))  # mostly near the middle
