@@ -117,17 +117,17 @@ def image_errors(predictions: Predictions, protocol: Protocol) -> ImageErrors:
                 f"{protocol.grid_px} px. Train with input.size_px={protocol.grid_px}, or score under subpixel"
             )
         frame_nk2 = _in_face_box(predictions) * protocol.grid_px
-        with np.errstate(invalid="ignore"):
-            true_nk2 = np.floor(np.clip(frame_nk2, 0.0, 0.99999 * protocol.grid_px))
+        true_nk2 = np.floor(np.clip(frame_nk2, 0.0, 0.99999 * protocol.grid_px))
         pred_nk2 = predictions.pred_cell_nk2.astype(np.float64)
         pred_source_nk2 = predictions.pred_crop_nk2.astype(np.float64)
         counts_nk = np.ones(predictions.visible.shape, dtype=np.bool_)
 
-    normaliser_n = _normaliser(frame_nk2, counts_nk, schema, protocol.normaliser)
+    with np.errstate(invalid="ignore"):  # a normaliser that is not finite is excluded below
+        normaliser_n = _normaliser(frame_nk2, counts_nk, schema, protocol.normaliser)
     excluded_n = np.select(
         [
             ~counts_nk.any(axis=1),
-            (counts_nk & ~np.isfinite(true_nk2).all(axis=2)).any(axis=1),
+            (counts_nk & ~np.isfinite(frame_nk2).all(axis=2)).any(axis=1),
             ~np.isfinite(normaliser_n),
             normaliser_n < MIN_NORMALISER_PX,
             (counts_nk & ~np.isfinite(pred_source_nk2).all(axis=2)).any(axis=1),

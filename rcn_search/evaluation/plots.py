@@ -82,9 +82,14 @@ def plot_ced(error_pct_by_method: Mapping[str, NDArray[np.float64]], uri: str, *
         error_pct_by_method: (N,) errors of the images that count, in percent, for each method.
         uri: Where the PNG goes.
         threshold_pct: End of the horizontal axis.
+
+    Raises:
+        ValueError: A method has no errors, or one that is not a number.
     """
     figure, axes = _figure("error of an image, %", "share of images, %")
     for index, (method, error_pct_n) in enumerate(error_pct_by_method.items()):
+        if not len(error_pct_n) or not np.isfinite(error_pct_n).all():
+            raise ValueError(f"{method}: no errors to plot, or some that are not finite; leave out excluded images")
         errors = np.sort(error_pct_n)
         shares = 100.0 * np.arange(len(errors) + 1) / len(errors)
         axes.step(

@@ -202,6 +202,8 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 def _read_lists(table: pa.Table, name: str, item: pa.DataType, shape: tuple[int, ...]) -> NDArray[Any]:
     column = _column(table, name)
+    if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+        raise ValueError(f"column {name!r} has {column.type} values; it needs lists")
     length = int(np.prod(shape[1:]))
     lengths = pc.unique(pc.list_value_length(column)).to_pylist()
     if lengths not in ([length], []):

@@ -1,0 +1,121 @@
+"""A checkpoint onto the board: the look at the test split is counted first, then taken, then its scores are entered."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from rcn_search import __version__
+from rcn_search.data.shards import read_manifest
+from rcn_search.evaluation.evaluate import Evaluation, describe, evaluate
+from rcn_search.leaderboard.entry import Entry, add_entry, record_test_look
+from rcn_search.training.checkpoint import read_checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What came of it.
+
+    Attributes:
+        evaluation: Scores and predictions.
+        test_looks: Looks at this test split so far, this one included; None for a split that is no test.
+        entry_uris: Entries added to the board, one for each protocol.
+    """
+
+    evaluation: Evaluation
+    test_looks: int | None
+    entry_uris: list[str]
+
+
+def evaluate_and_record(
+    checkpoint_uri: str,
+    data_uri: str,
+    split_name: str,
+    *,
+    board: Callable[[], str],
+    predictions_uri: str,
+    enter: bool,
+    method: str | None = None,
+    device: str = "cpu",
+    on_images: Callable[[int, int], None] = lambda done, total: None,
+) -> Submission:
+    """Evaluate; count the look where the split is a test; enter the scores where ``enter``.
+
+    Args:
+        checkpoint_uri: The weights.
+        data_uri: The data set.
+        split_name: Which images.
+        board: Gives the URI of the board; only called when something is to be written there.
+        predictions_uri: Where the prediction file goes.
+        enter: Add entries to the board.
+        method: Name on the board; by default made from the configuration.
+        device: Where to run.
+        on_images: Called with (images done, images in all).
+
+    Raises:
+        ValueError: See `evaluate`.
+    """
+    manifest = read_manifest(data_uri)
+    test_looks = None
+    if split_name in manifest.test_splits:
+        info = read_checkpoint(checkpoint_uri).info
+        dataset, subset = manifest.subset_of(split_name)
+        test_looks = record_test_look(
+            board(), dataset=dataset, subset=subset, method=method or describe(info), run_id=info.config.run_id
+        )
+    evaluation = evaluate(
+        checkpoint_uri,
+        data_uri,
+        split_name,
+        predictions_uri=predictions_uri,
+        method=method,
+        device=device,
+        on_images=on_images,
+    )
+    entries = _entries(evaluation, test_looks or 0, device) if enter else []
+    return Submission(
+        evaluation=evaluation, test_looks=test_looks, entry_uris=[add_entry(board(), entry) for entry in entries]
+    )
+
+
+def _entries(evaluation: Evaluation, test_looks: int, device: str) -> list[Entry]:
+    info = evaluation.info
+    return [
+        Entry(
+            method=evaluation.predictions.meta["method"],
+            protocol=protocol,
+            error_pct=score.error_pct,
+            ci_low_pct=score.ci_low_pct,
+            ci_high_pct=score.ci_high_pct,
+            num_images=score.num_images,
+            excluded=score.excluded,
+            run_id=info.config.run_id,
+            config=info.config.model_dump(mode="json"),
+            fingerprint=evaluation.predictions.meta["fingerprint"],
+            num_params=evaluation.num_params,
+            multiply_adds=evaluation.multiply_adds,
+            epochs=info.epoch,
+            train_s=info.train_s,
+            hardware=describe_hardware(device),
+            code_version=__version__,
+            test_looks=test_looks,
+            predictions_sha256=evaluation.predictions_sha256,
+        )
+        for protocol, score in evaluation.scores
+    ]
+
+
+def describe_hardware(device: str) -> str:
+    """The processor a result was computed on, in words."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = models[0] if models else name
+    return f"{name}, {torch.get_num_threads()} threads"

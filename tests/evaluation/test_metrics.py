@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rcn_search.evaluation import metrics
+from rcn_search.evaluation.predictions import Predictions
+from rcn_search.evaluation.protocol import rcn2016, subpixel
+
+RCN2016 = rcn2016("aflw", "test", "five")
+SUBPIXEL = subpixel("aflw", "test", "five")
+
+Make = Callable[..., Predictions]
+
+
+def test_a_perfect_method_scores_zero(make_predictions: Make) -> None:
+    for protocol in (RCN2016, SUBPIXEL):
+        score = metrics.score(make_predictions(), protocol)
+        assert (score.error_pct, score.ci_low_pct, score.ci_high_pct) == (0, 0, 0)
+        assert (score.num_images, score.excluded) == (3, {})
+
+
+def test_rcn2016_by_hand(make_predictions: Make) -> None:
+    predictions = make_predictions(2)
+    predictions.pred_cell_nk2[0, 0] += np.array([3, 4], dtype=np.int16)  # 5 cells; the eyes are 20 cells apart: 25 %
+    predictions.pred_cell_nk2[1, 4] += np.array([0, -2], dtype=np.int16)  # 10 %
+    errors = metrics.image_errors(predictions, RCN2016)
+    np.testing.assert_allclose(errors.error_pct_nk, [[25, 0, 0, 0, 0], [0, 0, 0, 0, 10]], rtol=1e-6)
+    np.testing.assert_allclose(errors.error_pct_n, [5, 2], rtol=1e-6)
+    assert metrics.score(predictions, RCN2016).error_pct == pytest.approx(3.5)
+
+
+def test_rcn2016_rounds_the_truth_down_to_a_cell(make_predictions: Make) -> None:
+    predictions = make_predictions(1)
+    cell_px = 120 / 80
+    predictions.true_crop_nk2[0, 2] += 0.6 * cell_px  # 40.6, 44.6 of the grid: still cell 40, 44
+    assert metrics.score(predictions, RCN2016).error_pct == 0
+    predictions.true_crop_nk2[0, 2] += 0.6 * cell_px  # the next cell, to the right and below
+    assert metrics.score(predictions, RCN2016).error_pct == pytest.approx(100 * np.sqrt(2) / 20 / 5)
+
+
+def test_rcn2016_clamps_the_truth_but_not_the_normaliser(make_predictions: Make) -> None:
+    predictions = make_predictions(1)
+    predictions.true_crop_nk2[0, 0] = [20 - 60, 68]  # half a face box left of the face box: cell 0, row 32
+    predictions.true_crop_nk2[0, 1] = [20 + 60, 68]
+    predictions.pred_cell_nk2[0, 0] = [8, 32]
+    predictions.pred_cell_nk2[0, 1] = [40, 32]
+    errors = metrics.image_errors(predictions, RCN2016)
+    np.testing.assert_allclose(errors.error_pct_nk, [[10, 0, 0, 0, 0]], rtol=1e-6)  # 8 cells of 80
+
+
+def test_rcn2016_clamps_to_the_last_cell(make_predictions: Make) -> None:
+    predictions = make_predictions(1)
+    predictions.true_crop_nk2[0, 2] = [1000, 140]  # beyond the right edge, and on the lower one
+    predictions.pred_cell_nk2[0, 2] = [79, 79]
+    assert metrics.score(predictions, RCN2016).error_pct == 0
+
+
+def test_rcn2016_counts_hidden_points_and_subpixel_does_not(make_predictions: Make) -> None:
+    predictions = make_predictions(1)
+    predictions.visible[0, 2] = False
+    predictions.pred_cell_nk2[0, 2] += np.array([2, 0], dtype=np.int16)
+    predictions.pred_image_nk2[0, 2] += np.array([6, 0], dtype=np.float32)  # of 60 px between the eyes
+    predictions.pred_image_nk2[0, 3] += np.array([0, 12], dtype=np.float32)
+    assert metrics.score(predictions, RCN2016).error_pct == pytest.approx(10 / 5)
+    assert metrics.score(predictions, SUBPIXEL).error_pct == pytest.approx(20 / 4)
+    np.testing.assert_allclose(
+        metrics.image_errors(predictions, SUBPIXEL).error_pct_nk, [[0, 0, np.nan, 20, 0]], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("normaliser", "length_px"),
+    [
+        ("eye_centres", 80),  # between the midpoints of the corners
+        ("outer_eye_corners", 120),
+        ("pupils", 70),  # the lids pull the mean of six points inwards
+        ("box", np.sqrt(200 * 128)),
+        ("diagonal", np.hypot(200, 128)),
+    ],
+)
+def test_normalisers_by_hand(make_predictions: Make, normaliser: str, length_px: float) -> None:
+    true_k2 = np.full((68, 2), 100.0, dtype=np.float32)
+    true_k2[36], true_k2[39] = (40, 50), (80, 50)
+    true_k2[42], true_k2[45] = (120, 50), (160, 50)
+    true_k2[[37, 38, 40, 41]] = (67.5, 50)
+    true_k2[[43, 44, 46, 47]] = (132.5, 50)
+    true_k2[0], true_k2[16], true_k2[8] = (0, 60), (200, 60), (100, 178)
+    pred_k2 = true_k2 + np.float32([3, 4])
+    predictions = make_predictions(1, "ibug68", true_image_nk2=true_k2[None], pred_image_nk2=pred_k2[None])
+    protocol = subpixel("300w", "full", "ibug68", normaliser)  # type: ignore[arg-type]
+    assert metrics.score(predictions, protocol).error_pct == pytest.approx(100 * 5 / length_px)
+
+
+@pytest.mark.parametrize("protocol", [RCN2016, SUBPIXEL])
+def test_what_cannot_be_measured_is_named_and_counted(make_predictions: Make, protocol: metrics.Protocol) -> None:
+    predictions = make_predictions(7)
+    for name in ("true_crop_nk2", "true_image_nk2"):
+        points_nk2 = getattr(predictions, name)
+        points_nk2[0, 2] = np.inf
+        points_nk2[1, :2] = points_nk2[1, 0]  # both eyes in one place
+        points_nk2[2, :2] = points_nk2[2, 0] + np.array([[0, 0], [0.9, 0]])  # and almost
+    predictions.pred_crop_nk2[3, 4] = predictions.pred_image_nk2[3, 4] = np.inf
+    predictions.pred_crop_nk2[0, 4] = predictions.pred_image_nk2[0, 4] = np.nan  # the truth is to blame first
+    errors = metrics.image_errors(predictions, protocol)
+    assert errors.excluded_n.tolist() == [
+        metrics.NON_FINITE_TRUTH,
+        *[metrics.TINY_NORMALISER] * 2,
+        metrics.NON_FINITE_PREDICTION,
+        *[""] * 3,
+    ]
+    assert errors.excluded == {
+        metrics.NON_FINITE_PREDICTION: 1,
+        metrics.NON_FINITE_TRUTH: 1,
+        metrics.TINY_NORMALISER: 2,
+    }
+    score = metrics.score(predictions, protocol)
+    assert (score.num_images, score.error_pct, score.excluded) == (3, 0, errors.excluded)
+
+
+def test_hidden_points_that_are_not_finite_do_no_harm(make_predictions: Make) -> None:
+    predictions = make_predictions(2)
+    predictions.visible[0, 2] = predictions.visible[1, 0] = False
+    predictions.true_image_nk2[0, 2] = predictions.pred_image_nk2[0, 2] = np.nan
+    predictions.true_image_nk2[1, 0] = np.nan  # an eye: there is no normaliser
+    errors = metrics.image_errors(predictions, SUBPIXEL)
+    assert errors.excluded_n.tolist() == ["", metrics.NON_FINITE_NORMALISER]
+
+
+def test_an_image_without_a_visible_point_or_a_face_box(make_predictions: Make) -> None:
+    predictions = make_predictions(2)
+    predictions.visible[0] = False
+    predictions.face_box[1, 2:] = 0
+    assert metrics.image_errors(predictions, SUBPIXEL).excluded == {metrics.NO_VISIBLE_POINT: 1}
+    assert metrics.image_errors(predictions, RCN2016).excluded == {metrics.NON_FINITE_TRUTH: 1}
+
+
+def test_nothing_left_to_score_is_an_error(make_predictions: Make) -> None:
+    predictions = make_predictions(2)
+    predictions.visible[:] = False
+    with pytest.raises(ValueError, match=r"no image to score under subpixel: \{'no visible point': 2\}"):
+        metrics.score(predictions, SUBPIXEL)
+    with pytest.raises(ValueError, match="the prediction file is empty"):
+        metrics.score(make_predictions(0), RCN2016)
+
+
+def test_predictions_that_a_protocol_cannot_measure_are_refused(make_predictions: Make) -> None:
+    predictions = make_predictions()
+    with pytest.raises(ValueError, match="'five' points; rcn2016 here needs 'ibug68'"):
+        metrics.score(predictions, rcn2016("300w", "full", "ibug68"))
+    with pytest.raises(ValueError, match="no normaliser 'pupils'; they have eye_centres"):
+        metrics.score(predictions, subpixel("aflw", "test", "five", "pupils"))
+    predictions.meta["grid_px"] = 40
+    with pytest.raises(ValueError, match=r"cells of a 40 px grid; rcn2016 needs one of 80 px\. Train with"):
+        metrics.score(predictions, RCN2016)
+
+
+def test_failure_rate_and_auc_by_hand() -> None:
+    error_pct_n = np.array([2.0, 8.0, 10.0, 12.0])
+    assert metrics.failure_rate_pct(error_pct_n, 10.0) == 25  # the tie at 10 is no failure
+    assert metrics.auc_pct(error_pct_n, 10.0) == pytest.approx(100 * (0.8 + 0.2 + 0 + 0) / 4)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0, 30), min_size=1, max_size=20), st.floats(0.5, 20))
+def test_auc_is_the_area_under_the_step_curve(errors: list[float], threshold_pct: float) -> None:
+    error_pct_n = np.array(errors)
+    edges = np.sort(np.concatenate([[0.0, threshold_pct], error_pct_n[error_pct_n < threshold_pct]]))
+    heights = [np.mean(error_pct_n <= left) for left in edges[:-1]]
+    area = 100 * float(np.dot(heights, np.diff(edges))) / threshold_pct
+    assert metrics.auc_pct(error_pct_n, threshold_pct) == pytest.approx(area, abs=1e-9)
+
+
+def test_the_interval_covers_what_theory_says() -> None:
+    errors = np.random.default_rng(0).gamma(4, 1.5, 3000)
+    low, high = metrics.bootstrap_interval(errors, np.arange(3000).astype(str)) or (0, 0)
+    margin = 1.96 * errors.std() / np.sqrt(3000)
+    assert low == pytest.approx(errors.mean() - margin, abs=0.01)
+    assert high == pytest.approx(errors.mean() + margin, abs=0.01)
+
+
+def test_images_of_one_group_are_not_independent() -> None:
+    errors = np.repeat(np.random.default_rng(0).gamma(4, 1.5, 100), 25)
+    apart = metrics.bootstrap_interval(errors, np.arange(2500).astype(str)) or (0, 0)
+    together = metrics.bootstrap_interval(errors, np.repeat(np.arange(100), 25).astype(str)) or (0, 0)
+    assert together[1] - together[0] == pytest.approx(5 * (apart[1] - apart[0]), rel=0.1)
+
+
+def test_groups_of_unequal_size_weigh_by_their_images() -> None:
+    low, high = metrics.bootstrap_interval(np.array([1.0, 1, 1, 9]), np.array(["a", "a", "a", "b"])) or (0, 0)
+    assert (low, high) == (1, 9)  # from "only a" to "only b"; never beyond
+
+
+def test_the_interval_is_seeded_and_needs_two_groups() -> None:
+    errors, groups = np.array([1.0, 2, 4, 8]), np.array(list("abcd"))
+    assert metrics.bootstrap_interval(errors, groups) == metrics.bootstrap_interval(errors, groups)
+    order = [2, 0, 3, 1]
+    assert metrics.bootstrap_interval(errors[order], groups[order]) == metrics.bootstrap_interval(errors, groups)
+    assert metrics.bootstrap_interval(errors, np.array(list("aaaa"))) is None
