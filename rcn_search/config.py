@@ -37,7 +37,8 @@ class InputConfig(Options):
 
     size_px: Literal[40, 80] = Field(80, description="Side of the input and of the probability maps.")
     lcn: Literal["image", "batch", "none"] = Field(
-        "image", description="Local contrast normalisation: threshold per image, per batch (the paper), or standardised only."
+        "image",
+        description="Local contrast normalisation: threshold per image, per batch (the paper), or standardised only.",
     )
 
 
@@ -67,7 +68,9 @@ class TcdcnConfig(Options):
     """TCDCN (rcn.md 10.3): coordinate regression, with auxiliary attributes of the face or without."""
 
     kind: Literal["tcdcn"] = "tcdcn"
-    auxiliary: bool = Field(False, description="Also learn the attributes the data set has (gender, smile, glasses, pose).")
+    auxiliary: bool = Field(
+        False, description="Also learn the attributes the data set has (gender, smile, glasses, pose)."
+    )
     auxiliary_weight: float = Field(0.1, ge=0, le=100, description="Weight of each auxiliary cross-entropy.")
 
 
@@ -109,9 +112,13 @@ class OptimizerConfig(Options):
     """How weights move."""
 
     name: Literal["adamw", "adadelta"] = "adamw"
-    lr: float = Field(4e-3, gt=0, le=10, description="Peak learning rate (AdaDelta: the step multiplier, 1 in the paper).")
+    lr: float = Field(
+        4e-3, gt=0, le=10, description="Peak learning rate (AdaDelta: the step multiplier, 1 in the paper)."
+    )
     weight_decay: float = Field(1e-4, ge=0, le=1, description="Decoupled decay of weights, never of biases (adamw).")
-    l2_trunk: float = Field(0.0, ge=0, le=1, description="Coefficient of the summed squares of encoder weights (adadelta).")
+    l2_trunk: float = Field(
+        0.0, ge=0, le=1, description="Coefficient of the summed squares of encoder weights (adadelta)."
+    )
     l2_branch: float = Field(0.0, ge=0, le=1, description="The same for all other weights.")
 
     @model_validator(mode="after")
@@ -130,7 +137,9 @@ class ScheduleConfig(Options):
     batch_size: int = Field(64, ge=1, le=65_536)
     shape: Literal["one_cycle", "constant"] = "one_cycle"
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps spent raising the learning rate.")
-    ema_decay: float = Field(0.0, ge=0, lt=1, description="Moving average of the weights that is validated and kept; 0: none.")
+    ema_decay: float = Field(
+        0.0, ge=0, lt=1, description="Moving average of the weights that is validated and kept; 0: none."
+    )
     reshuffle: bool = Field(True, description="New order every epoch (the paper's code keeps one order).")
 
 

@@ -1,4 +1,4 @@
-"""YAML files and ``key=value`` overrides into `TrainConfig`, with errors that name the key, the line and what is allowed."""
+"""YAML files and ``key=value`` overrides into `TrainConfig`; errors name the key, the line and what is allowed."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ FIVE = KeypointSchema(
     parts=((0, 1), (2,), (3, 4)),
 )
 
-# Multi-PIE / iBUG 68-point mark-up (Sagonas et al., 300-W, ICCV-W 2013), 0-based. ``eye_centres`` is the rule of the RCN
+# Multi-PIE, iBUG 68-point mark-up (Sagonas et al., 300-W, ICCV-W 2013), 0-based. ``eye_centres`` is the rule of the RCN
 # code: midpoints of the two corners of each eye; ``pupils`` the mean of all six points of each eye.
 IBUG68 = KeypointSchema(
     name="ibug68",

@@ -58,7 +58,7 @@ def read_bytes(uri: str) -> bytes:
     return bytes(filesystem.cat_file(path))
 
 
-def write_bytes(uri: str, content: bytes, *, if_absent: bool = False) -> None:
+def write_bytes(uri: str, content: bytes | memoryview, *, if_absent: bool = False) -> None:
     """Publish ``content`` whole, replacing what is there unless ``if_absent``.
 
     Raises:
@@ -66,13 +66,13 @@ def write_bytes(uri: str, content: bytes, *, if_absent: bool = False) -> None:
         OSError: The disk is full, access is denied, and so on; the old object, if any, is still there.
     """
     if not is_local(uri):
-        _write_remote(uri, content, if_absent=if_absent)
+        _write_remote(uri, bytes(content), if_absent=if_absent)
         return
     path = local_path(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with open(temporary, "xb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -93,7 +93,7 @@ def publish_file(temporary: Path, path: Path, *, if_absent: bool = False) -> Non
         except FileExistsError:
             raise ObjectExistsError(f"{path} exists already") from None
     else:
-        os.replace(temporary, path)
+        temporary.replace(path)
     _sync_folder(path.parent)
 
 
@@ -128,7 +128,7 @@ def exists(uri: str) -> bool:
 
 
 def list_names(uri: str) -> list[str]:
-    """Sorted names directly under the folder ``uri``; empty where there is no such folder. Unfinished writes are not listed."""
+    """Sorted names right under the folder ``uri``, without unfinished writes; none where there is no such folder."""
     if is_local(uri):
         folder = local_path(uri)
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []

@@ -75,7 +75,8 @@ def warp_images(image_bhw: Tensor, frame: Frame, size_px: int) -> Tensor:
     theta = torch.cat([frame.axes_b22, (frame.centre_b2 - crop_px / 2)[:, :, None]], dim=2) * (2 / crop_px)
     grid = F.affine_grid(theta, [len(theta), 1, size_px, size_px], align_corners=False)
     source = image_bhw[:, None].float()
-    return F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
+    warped: Tensor = F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return warped[:, 0]
 
 
 def warp_points(points_bk2: Tensor, frame: Frame, flip_k: Tensor | None = None) -> Tensor:

@@ -91,4 +91,5 @@ def crop_grey(image: Image.Image, box: Box) -> NDArray[np.uint8]:
 def to_crop(points_k2: NDArray[np.floating], box: Box) -> NDArray[np.float32]:
     """Image pixels to crop pixels."""
     offset, side = np.array([box.x, box.y]), np.array([box.width, box.height])
-    return ((points_k2 - offset) * (IMAGE_SIZE_PX / side)).astype(np.float32)
+    scaled: NDArray[np.float64] = (points_k2 - offset) * (IMAGE_SIZE_PX / side)
+    return scaled.astype(np.float32)

@@ -1,5 +1,6 @@
-"""Splits held in memory: on CPU as views of the shards' memory maps, shared by every process of the node; on a GPU as
-one tensor. And the order in which an epoch visits them.
+"""Splits held in memory, and the order in which an epoch visits them.
+
+On CPU a split is a view of its shards' memory maps, which all processes of the node share; on a GPU it is one tensor.
 
 Shape letters: n rows, b rows of a batch, k points.
 """
@@ -46,7 +47,7 @@ class Split:
 
     @property
     def num_rows(self) -> int:
-        """n."""
+        """N."""
         return len(self.points_nk2)
 
     def images_at(self, rows: Tensor) -> Tensor:
@@ -104,8 +105,13 @@ class ShardedDataset:
 
     def _load(self, name: str) -> Split:
         batches = [open_shard(self.uri, shard) for shard in self.manifest.splits[name]]
-        joined = lambda key: np.concatenate([column(batch, key) for batch in batches])  # noqa: E731
-        strings = lambda key: np.concatenate([batch.column(key).to_pylist() for batch in batches])  # noqa: E731
+
+        def joined(name: str) -> NDArray[Any]:
+            return np.concatenate([column(batch, name) for batch in batches])
+
+        def strings(name: str) -> NDArray[np.str_]:
+            return np.array([value for batch in batches for value in batch.column(name).to_pylist()], dtype=np.str_)
+
         num_points = self.manifest.schema_.num_points
         return Split(
             images=tuple(_shared_tensor(column(batch, "image")) for batch in batches),
@@ -161,7 +167,9 @@ def epoch_batches(
 def rows_of(manifest: Manifest, split: str, limit: int | None) -> int:
     """How many rows a run uses of a split."""
     if split not in manifest.splits:
-        raise DatasetError(f"the data set {manifest.name!r} has no split {split!r}; it has: {', '.join(manifest.splits)}")
+        raise DatasetError(
+            f"the data set {manifest.name!r} has no split {split!r}; it has: {', '.join(manifest.splits)}"
+        )
     available = manifest.num_rows(split)
     if limit is not None and limit > available:
         raise DatasetError(f"{limit:,} rows asked of split {split!r} of {manifest.name!r}, which has {available:,}")

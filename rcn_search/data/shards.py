@@ -86,6 +86,7 @@ class Manifest(BaseModel):
     keypoints: str
     attributes: list[str]
     splits: dict[str, list[ShardInfo]]
+    test_splits: dict[str, str] = Field({}, description="Splits whose every use is counted, with their DATASET/SUBSET.")
     source: str
     source_fingerprint: str = Field(description="Hash of what it was made from; equal means the same import.")
     licence: str
@@ -105,6 +106,11 @@ class Manifest(BaseModel):
     def num_rows(self, split: str) -> int:
         """Rows of a split."""
         return sum(shard.rows for shard in self.splits[split])
+
+    def subset_of(self, split: str) -> tuple[str, str]:
+        """Data set and subset of a split, as protocols and the board call them."""
+        dataset, _, subset = self.test_splits.get(split, f"{self.name}/{split}").partition("/")
+        return dataset, subset
 
 
 def read_manifest(uri: str) -> Manifest:
@@ -170,14 +176,13 @@ def claim_destination(uri: str, *, name: str, source_fingerprint: str) -> Manife
 
 def arrow_schema(num_points: int, attributes: list[str]) -> pa.Schema:
     """Columns of a shard."""
-    fixed = lambda kind, size: pa.list_(kind, size)  # noqa: E731
     return pa.schema(
         [
             ("image", pa.fixed_shape_tensor(pa.uint8(), [IMAGE_SIZE_PX, IMAGE_SIZE_PX])),
-            ("points", fixed(pa.float32(), 2 * num_points)),
-            ("visible", fixed(pa.uint8(), num_points)),
-            ("box", fixed(pa.float32(), 4)),
-            ("face_box", fixed(pa.float32(), 4)),
+            ("points", pa.list_(pa.float32(), 2 * num_points)),
+            ("visible", pa.list_(pa.uint8(), num_points)),
+            ("box", pa.list_(pa.float32(), 4)),
+            ("face_box", pa.list_(pa.float32(), 4)),
             ("image_id", pa.string()),
             ("group", pa.string()),
             *((f"attr_{name}", pa.int8()) for name in attributes),
@@ -189,8 +194,11 @@ def write_shard(uri: str, split: str, index: int, samples: list[Sample], attribu
     """Publish one shard; the same samples give the same bytes."""
     num_points = len(samples[0].points)
     schema = arrow_schema(num_points, attributes)
-    flat = lambda name, kind: np.stack([getattr(s, name) for s in samples]).astype(kind).reshape(-1)  # noqa: E731
-    listed = lambda name, kind, size: pa.FixedSizeListArray.from_arrays(pa.array(flat(name, kind)), size)  # noqa: E731
+
+    def listed(name: str, kind: type[np.generic], size: int) -> pa.FixedSizeListArray:
+        values = np.stack([getattr(sample, name) for sample in samples]).astype(kind)
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), size)
+
     columns = [
         pa.ExtensionArray.from_storage(
             schema.field("image").type, listed("image", np.uint8, IMAGE_SIZE_PX * IMAGE_SIZE_PX)
@@ -208,10 +216,8 @@ def write_shard(uri: str, split: str, index: int, samples: list[Sample], attribu
         writer.write_batch(pa.record_batch(columns, schema=schema))
     content = memoryview(sink.getvalue())
     file = f"{SHARD_FOLDER}/{split}-{index:05d}.arrow"
-    storage.write_bytes(storage.join(uri, file), content)  # type: ignore[arg-type]
-    return ShardInfo(
-        file=file, rows=len(samples), bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
-    )
+    storage.write_bytes(storage.join(uri, file), content)
+    return ShardInfo(file=file, rows=len(samples), bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def shard_damage(uri: str, shard: ShardInfo) -> str | None:
@@ -265,7 +271,7 @@ def _fetch(uri: str, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_bytes(storage.read_bytes(uri))
-        os.replace(temporary, path)
+        temporary.replace(path)
     except FileNotFoundError:
         raise DatasetError(f"missing shard {uri}") from None
     finally:

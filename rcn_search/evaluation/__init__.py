@@ -1,0 +1,1 @@
+"""Floor 3: predictions and their errors under a protocol."""

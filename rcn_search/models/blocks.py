@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,10 @@ class Network(nn.Module):
                 nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
                 assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
+
+    def place(self, device: str | torch.device, memory_format: torch.memory_format) -> Self:
+        """This network, moved to a device with its weights laid out for it."""
+        return self.to(device).to(memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
 
     def l2_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Weights of the trunk and weights of all other layers, never biases (rcn.md 5)."""

@@ -42,7 +42,7 @@ class Learner:
         network = build_model(
             config.model, num_points=schema.num_points, input_px=config.input.size_px, seed=config.seed
         )
-        self.network = network.to(settings.device, memory_format=settings.memory_format)
+        self.network = network.place(settings.device, settings.memory_format)
         self.optimizer = build_optimizer(self.network, config.optimizer)
         decay = config.schedule.ema_decay
         self.average = MovingAverage(self.network, decay) if decay else None

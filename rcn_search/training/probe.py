@@ -1,4 +1,4 @@
-"""Which precision, memory layout and number of threads train a model fastest on this device: measured, once, and kept."""
+"""Which precision, memory layout and number of threads train a model fastest on a device: measured once, and kept."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
     compute = config.compute
     device = _device(compute.device)
     available = len(os.sched_getaffinity(0))
-    threads = [available, *([available // 2] if available > 1 else [])] if compute.threads == "auto" else [compute.threads]
+    threads = (
+        [available, *([available // 2] if available > 1 else [])] if compute.threads == "auto" else [compute.threads]
+    )
     if device.type != "cpu":
         threads = threads[:1]
     candidates = [
@@ -110,9 +112,8 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
     device = torch.device(settings.device)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
-    network = build_model(config.model, num_points=num_points, input_px=config.input.size_px).to(
-        device, memory_format=settings.memory_format
-    )
+    network = build_model(config.model, num_points=num_points, input_px=config.input.size_px)
+    network = network.place(device, settings.memory_format)
     optimizer = build_optimizer(network, config.optimizer)
     batch, size_px = min(config.schedule.batch_size, _MAX_PROBE_BATCH), config.input.size_px
     image_b1hw = torch.rand(batch, 1, size_px, size_px, device=device)

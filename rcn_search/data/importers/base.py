@@ -47,6 +47,7 @@ class Importer(Protocol):
     NAME: str
     KEYPOINTS: str
     ATTRIBUTES: list[str]
+    TEST_SPLITS: dict[str, str]
     SOURCE: str
     LICENCE: str
     CITATION: str
@@ -136,6 +137,7 @@ def import_dataset(
         keypoints=importer.KEYPOINTS,
         attributes=importer.ATTRIBUTES,
         splits=splits,
+        test_splits=importer.TEST_SPLITS,
         source=importer.SOURCE,
         source_fingerprint=fingerprint,
         licence=importer.LICENCE,

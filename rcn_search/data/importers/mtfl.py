@@ -19,6 +19,7 @@ from rcn_search.data.shards import DatasetError, Sample
 NAME = "mtfl"
 KEYPOINTS = "five"
 ATTRIBUTES = ["gender", "smile", "glasses", "pose"]
+TEST_SPLITS = {"aflw": "aflw/test"}
 _ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
 SOURCE = "MTFL (LFW + web, tested on AFLW), https://mmlab.ie.cuhk.edu.hk/projects/TCDCN.html"
 LICENCE = "non-commercial research only; images are not redistributable"
@@ -126,7 +127,7 @@ def _open_image(source: Path, name: str) -> Image.Image:
     if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(source.resolve()):
         raise RowError("the image path leaves the source folder")
     try:
-        # Pillow warns above its own limit and only raises at twice that; ours is checked on the header, before decoding.
+        # Pillow only warns above its own limit; ours is checked on the header, before anything is decoded.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path)

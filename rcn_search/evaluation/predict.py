@@ -1,0 +1,110 @@
+"""A network over a split: per-image predictions in every frame that a protocol may ask for.
+
+Shape letters: n images of the split, b of a batch, k points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.data.augment import NO_JITTER, InputPipeline, draw_table, jitter, unwarp_points
+from rcn_search.data.dataset import ShardedDataset
+from rcn_search.evaluation.predictions import Predictions
+from rcn_search.models.blocks import Network
+from rcn_search.models.decode import predicted_cells, predicted_points
+from rcn_search.training.checkpoint import CheckpointInfo
+from rcn_search.training.validation import BATCH_SIZE
+
+
+@torch.inference_mode()
+def predict(
+    network: Network,
+    info: CheckpointInfo,
+    dataset: ShardedDataset,
+    split_name: str,
+    *,
+    method: str,
+    device: str = "cpu",
+    on_images: Callable[[int, int], None] = lambda done, total: None,
+) -> Predictions:
+    """Predict every image of a split, without jitter or occluder, in fp32.
+
+    Args:
+        network: Of the checkpoint.
+        info: Of the checkpoint.
+        dataset: Must have the checkpoint's keypoints.
+        split_name: Which images.
+        method: What tables call the predictions.
+        device: Where to run.
+        on_images: Called with (images done, images in all).
+
+    Raises:
+        ValueError: The data set has other keypoints than the checkpoint.
+        DatasetError: No such split, or a damaged shard.
+    """
+    manifest = dataset.manifest
+    if manifest.keypoints != info.keypoints:
+        raise ValueError(
+            f"the checkpoint predicts {info.keypoints!r} points, {dataset.uri} has {manifest.keypoints!r} points"
+        )
+    split = dataset.split(split_name, device)
+    size_px = info.config.input.size_px
+    pipeline = InputPipeline(input=info.config.input, augment=NO_JITTER)
+    draws = draw_table(split.num_rows, seed=0, epoch=0).to(device)
+    network = network.place(device, torch.channels_last).eval()
+    cells, crop_points, confidence = [], [], []
+    for rows in torch.arange(split.num_rows, device=device).split(BATCH_SIZE):
+        face_box_b4 = split.face_box_n4[rows]
+        image_b1hw, _ = pipeline(split.images_at(rows), split.points_nk2[rows], face_box_b4, draws[rows])
+        output = network(image_b1hw.contiguous(memory_format=torch.channels_last))
+        points_bk2, confidence_bk = predicted_points(output)
+        cells.append(predicted_cells(output, size_px))
+        crop_points.append(unwarp_points(points_bk2, jitter(face_box_b4, draws[rows], NO_JITTER)))
+        confidence.append(confidence_bk)
+        on_images(int(rows[-1]) + 1, split.num_rows)
+
+    true_crop_nk2, pred_crop_nk2 = _numpy([split.points_nk2]), _numpy(crop_points)
+    dataset_name, subset = manifest.subset_of(split_name)
+    return Predictions(
+        image_id=split.image_id_n,
+        group=split.group_n,
+        box=split.box_n4,
+        face_box=_numpy([split.face_box_n4]),
+        visible=_numpy([split.visible_nk]),
+        true_crop_nk2=true_crop_nk2,
+        pred_crop_nk2=pred_crop_nk2,
+        true_image_nk2=_to_image(true_crop_nk2, split.box_n4),
+        pred_image_nk2=_to_image(pred_crop_nk2, split.box_n4),
+        pred_cell_nk2=_numpy(cells).astype(np.int16),
+        confidence_nk=_numpy(confidence),
+        attributes={name: _numpy([value]).astype(np.int8) for name, value in split.attributes.items()},
+        meta={
+            "dataset": dataset_name,
+            "subset": subset,
+            "split": split_name,
+            "fingerprint": manifest.fingerprint,
+            "keypoints": manifest.keypoints,
+            "grid_px": size_px,
+            "run_id": info.config.run_id,
+            "method": method,
+            "config": info.config.model_dump(mode="json"),
+            "epoch": info.epoch,
+        },
+    )
+
+
+def _numpy(parts: list[Tensor]) -> NDArray[Any]:
+    joined: NDArray[Any] = torch.cat(parts).cpu().numpy()
+    return joined
+
+
+def _to_image(points_nk2: NDArray[np.float32], box_n4: NDArray[np.float32]) -> NDArray[np.float32]:
+    image_nk2 = points_nk2 * (box_n4[:, None, 2:] / IMAGE_SIZE_PX) + box_n4[:, None, :2]
+    return image_nk2.astype(np.float32)
