@@ -25,7 +25,7 @@ from rcn_search.data.synthetic import cover, scene
 from rcn_search.data.synthetic.camera import photograph
 from rcn_search.data.synthetic.head import Head
 from rcn_search.data.synthetic.noise import to_image
-from rcn_search.data.synthetic.render import SUPERSAMPLE, random_light, render
+from rcn_search.data.synthetic.render import SUPERSAMPLE, random_light, render_head
 from rcn_search.data.synthetic.traits import Traits, random_traits
 from rcn_search.data.synthetic.view import five_of, frame, landmarks_xyz
 from rcn_search.keypoints import KeypointSchema
@@ -74,7 +74,7 @@ def _draw(traits: Traits, rng: np.random.Generator, schema: KeypointSchema) -> S
     view = frame(traits, landmarks_3k, rng)
     points_3k = np.stack(view.project(landmarks_3k))  # x, y in pixels, depth
     light = random_light(rng)
-    rendered, gain = render(head, view, light, rng)
+    rendered, gain = render_head(head, view, light, rng)
 
     canvas = scene.background(rng)
     scene.bystanders(canvas, rendered, five_of(points_3k)[:2, :2].T, view.scale_px, rng)
@@ -86,6 +86,8 @@ def _draw(traits: Traits, rng: np.random.Generator, schema: KeypointSchema) -> S
 
     x_px, y_px, depth = points_3k if schema.name == "ibug68" else five_of(points_3k)
     hidden = rendered.hides(x_px, y_px, depth)
+    if schema.name == "ibug68":
+        hidden[:17] = False  # the contour was put on the visible outline
     for mask in (lenses, objects):
         hidden |= np.asarray(mask)[(y_px * SUPERSAMPLE).astype(int), (x_px * SUPERSAMPLE).astype(int)] > 127
     assert min(x_px.min(), y_px.min()) >= 0

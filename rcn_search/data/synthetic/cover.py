@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from rcn_search.data.synthetic.head import Floats, Head
-from rcn_search.data.synthetic.noise import texture, to_image
+from rcn_search.data.synthetic.noise import Tones, texture, to_image
 from rcn_search.data.synthetic.render import CANVAS_PX, SUPERSAMPLE, Rendered
 from rcn_search.data.synthetic.view import View
 
 _SHAPE = (CANVAS_PX, CANVAS_PX)
-_Tones = NDArray[np.float32]
 
 
 def _blank() -> tuple[Image.Image, ImageDraw.ImageDraw]:
@@ -79,11 +77,11 @@ def wear_glasses(
     return Image.composite(hidden, Image.new("L", _SHAPE), in_front)
 
 
-def _hand(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, _Tones]:
+def _hand(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, Tones]:
     """Fingers from below or beside, over mouth, chin or cheek."""
     mask, pen = _blank()
     tip = points[rng.choice([2, 8, 14, 48, 54, 57])] + rng.normal(0, 0.25, 2) * unit
-    towards = tip + (rng.normal(0, 1.5) * unit, rng.uniform(0.8, 1.8) * unit)
+    towards = tip + unit * np.array([rng.normal(0, 1.5), rng.uniform(0.8, 1.8)])
     along = (towards - tip) / np.hypot(*(towards - tip))
     across = np.array([-along[1], along[0]])
     tones = skin * (0.8 + 0.05 * texture("skin", _SHAPE, rng))
@@ -101,7 +99,7 @@ def _hand(points: Floats, unit: float, skin: float, rng: np.random.Generator) ->
     return mask, (tones * np.asarray(shadow, np.float32) / 255).astype(np.float32)
 
 
-def _scarf(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, _Tones]:
+def _scarf(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, Tones]:
     """Cloth over chin and mouth, sometimes up to the nose."""
     mask, pen = _blank()
     level = points[rng.choice([33, 51, 57, 8])]
@@ -113,32 +111,29 @@ def _scarf(points: Floats, unit: float, skin: float, rng: np.random.Generator) -
     return mask, rng.uniform(0.1, 0.85) * (1 + rng.uniform(0.1, 0.4) * texture("skin", _SHAPE, rng))
 
 
-def _strand(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, _Tones]:
+def _strand(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, Tones]:
     """Locks of hair from the forehead over an eye."""
     mask, pen = _blank()
     eye = points[36:48].reshape(2, 6, 2).mean(axis=1)[rng.integers(2)]
+    root = eye + unit * np.array([rng.normal(0, 0.4), -1.2])
+    sway = np.sin(np.linspace(0, np.pi, 9))[:, None] * (rng.normal(0, 0.4) * unit, 0)
     for _ in range(rng.integers(2, 7)):
-        bend = eye + rng.normal(0, 0.15, 2) * unit
-        root, end = (
-            bend + (rng.normal(0, 0.5) * unit, -1.3 * unit),
-            bend + (rng.normal(0, 0.3) * unit, rng.uniform(0.1, 1) * unit),
-        )
-        pen.line(
-            _flat(np.array([root, bend, end])), fill=255, width=int(rng.uniform(0.04, 0.12) * unit) + 1, joint="curve"
-        )
+        lock = np.linspace(root, eye + rng.normal(0, 0.3, 2) * unit + (0, 0.4 * unit), 9) + sway * rng.uniform(0.5, 1.5)
+        pen.line(_flat(lock), fill=255, width=int(rng.uniform(0.04, 0.14) * unit) + 1, joint="curve")
     return mask, rng.uniform(0.05, 0.7) * (1 + 0.25 * texture("strands", _SHAPE, rng))
 
 
-def _microphone(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, _Tones]:
+def _microphone(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, Tones]:
     mask, pen = _blank()
-    ball = points[57] + rng.normal(0, 0.25, 2) * unit + (0, 0.2 * unit)
+    ball = points[57] + unit * rng.normal((0, 0.2), 0.25)
     radius = rng.uniform(0.2, 0.32) * unit
-    pen.line(_flat(np.array([ball, ball + (rng.normal(0, 1) * unit, 3 * unit)])), fill=255, width=int(1.2 * radius))
+    foot = ball + unit * np.array([rng.normal(0, 1), 3.0])
+    pen.line(_flat(np.array([ball, foot])), fill=255, width=int(1.2 * radius))
     pen.ellipse(_flat(np.array([ball - radius, ball + radius])), fill=255)
     return mask, 0.15 + 0.1 * texture("skin", _SHAPE, rng)
 
 
-def _thing(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, _Tones]:
+def _thing(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, Tones]:
     """Any object: a ragged blob or a card, anywhere over the face."""
     mask, pen = _blank()
     centre = points[rng.integers(68)] + rng.normal(0, 0.2, 2) * unit
@@ -150,7 +145,7 @@ def _thing(points: Floats, unit: float, skin: float, rng: np.random.Generator) -
     return mask, rng.uniform(0.0, 1.0) + rng.uniform(0.02, 0.4) * texture(kind, _SHAPE, rng)
 
 
-_OCCLUDERS: tuple[Callable[[Floats, float, float, np.random.Generator], tuple[Image.Image, _Tones]], ...] = (
+_OCCLUDERS: tuple[Callable[[Floats, float, float, np.random.Generator], tuple[Image.Image, Tones]], ...] = (
     _hand,
     _scarf,
     _strand,

@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 _LEFT = (*range(8), *range(17, 22), 31, 32, *range(36, 42), 48, 49, 50, 58, 59, 60, 61, 67)
 _MIDLINE = (8, 27, 28, 29, 30, 33, 51, 57, 62, 66)
 
+_HAIRLINES = {"short": (-0.9, 0.1, 0.9), "fringe": (-0.5, 0.2, 1.0), "long": (-0.8, 2.2, 2.2)}  # front, temple, nape
+
 
 def smoothstep(low: float, high: float, x: Floats) -> Floats:
     """0 below ``low``, 1 above ``high``, smooth between."""
@@ -94,17 +96,16 @@ class Head:
             return np.full_like(side, 2 * t.crown_y)
         if t.hair_style == "cap":
             return -0.62 + 0.35 * smoothstep(1.0, 1.6, side)
-        front, temple, nape = {"short": (-0.9, 0.1, 0.9), "fringe": (-0.5, 0.2, 1.0), "long": (-0.8, 2.2, 2.2)}[
-            t.hair_style
-        ]
+        front, temple, nape = _HAIRLINES[t.hair_style]
         line = front + (temple - front) * smoothstep(0.85, 1.45, side) + (nape - temple) * smoothstep(1.6, 2.0, side)
         strength = 0.05 if t.hair_style == "fringe" else 0.03
-        waves = self._hair_waves
-        return line + strength * sum(w * np.sin((1.5 + 3 * k) * theta + 3 * w) for k, w in enumerate(waves))
+        for k, w in enumerate(self._hair_waves):
+            line += strength * w * np.sin((1.5 + 3 * k) * theta + 3 * w)
+        return line
 
     def hair_cover(self, theta: Floats, y: Floats) -> Floats:
         """1 under hair, 0 on bare skin."""
-        return 1 - smoothstep(-0.05, 0.05, y - self.hairline(theta))
+        return np.asarray(1 - smoothstep(-0.05, 0.05, y - self.hairline(theta)))
 
     @cached_property
     def landmarks(self) -> Floats:
@@ -134,8 +135,8 @@ class Head:
         up, down = t.eye_open[side] * np.array([0.105, 0.06])
         eye = np.array([(-1, 0), (-0.4, -up), (0.35, -up), (1, 0), (0.4, down), (-0.4, down)])
         eye *= (t.eye_half_width, 1.0)
-        p[36:42] = eye + (-t.eye_angle, 0.0)
-        p[36:42, 1] += 0.02 + t.eye_slant * eye[:, 0]
+        p[36:42, 0] = eye[:, 0] - t.eye_angle
+        p[36:42, 1] = eye[:, 1] + 0.02 + t.eye_slant * eye[:, 0]
         self._half_mouth(p)
         return p
 

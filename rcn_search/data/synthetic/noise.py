@@ -6,6 +6,7 @@ Drawing fresh noise of good quality for each picture would cost more than all th
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,11 @@ from PIL import Image
 _SIDE_PX = 640
 
 
+Tones = NDArray[np.float32]
+
+
 @cache
-def _bank(kind: str) -> NDArray[np.float32]:
+def _bank(kind: str) -> Tones:
     """(640, 640), zero mean, unit deviation."""
     rng = np.random.default_rng([7, *kind.encode()])
     if kind == "white":
@@ -28,15 +32,15 @@ def _bank(kind: str) -> NDArray[np.float32]:
         shape = (max(2, _SIDE_PX // (grain * stretch_y)), max(2, _SIDE_PX // grain))
         coarse = Image.fromarray(rng.normal(0, 1, shape).astype(np.float32))
         total += grain**0.8 * np.asarray(coarse.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BICUBIC))
-    return (total - total.mean()) / total.std()
+    return np.asarray((total - total.mean()) / total.std())
 
 
-def texture(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A random piece (rows, columns) of a bank: ``white``, ``skin`` (fine), ``cloud`` (all scales) or ``strands`` (vertical)."""
+def texture(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Tones:
+    """A random piece (rows, columns) of a bank: white, skin (fine), cloud (all scales) or strands (vertical)."""
     row, col = (int(rng.integers(0, _SIDE_PX - size + 1)) for size in shape)
     return _bank(kind)[row : row + shape[0], col : col + shape[1]]
 
 
-def to_image(tones: NDArray[np.floating] | NDArray[np.float32]) -> Image.Image:
+def to_image(tones: NDArray[np.floating[Any]]) -> Image.Image:
     """8-bit picture of tones in [0, 1], clipped."""
     return Image.fromarray((np.clip(tones, 0, 1) * 255).astype(np.uint8))

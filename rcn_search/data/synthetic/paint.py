@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 from rcn_search.data.synthetic.head import Floats, Head
-from rcn_search.data.synthetic.noise import texture, to_image
+from rcn_search.data.synthetic.noise import Tones, texture, to_image
 
 _SOFT = 4  # reduction of the layer of soft things
 
@@ -49,7 +49,7 @@ class Chart:
         return (np.asarray(points, np.float64) - self._low) * self._texels_per_unit
 
 
-def paint(head: Head, chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:
+def paint_chart(head: Head, chart: Chart, rng: np.random.Generator) -> Tones:
     """Reflectance in [0, 1] of every texel of the chart, (size, size)."""
     painter = _Painter(head, chart, rng)
     return painter.soft_skin().features().hair().tones()
@@ -57,6 +57,10 @@ def paint(head: Head, chart: Chart, rng: np.random.Generator) -> NDArray[np.floa
 
 def _tone(value: float) -> int:
     return int(min(max(value, 0.0), 1.0) * 255)
+
+
+def _lower(points: Floats, distance: float) -> Floats:
+    return np.asarray(points + np.array([0.0, distance]))
 
 
 class _Painter:
@@ -98,7 +102,7 @@ class _Painter:
             self._line(fold, t.skin * (0.97 - 0.2 * t.age - 0.12 * max(t.smile, 0)), 0.04)
             self._line([(side * 0.1, -0.1), (side * 0.13, t.nose_y)], t.skin * 0.93, 0.05)
         self._line([(-0.2, t.mouth_y + 0.24), (0.2, t.mouth_y + 0.24)], t.skin * 0.88, 0.05)
-        self._line(p[0:17] + (0, 0.05), t.skin * 0.8, 0.1)
+        self._line(_lower(p[0:17], 0.05), t.skin * 0.8, 0.1)
         self._line([(0, 0.0), (0, t.nose_y)], t.skin * 1.06, 0.06)
         full_size = (self.chart.size, self.chart.size)
         tones = np.asarray(self.image.resize(full_size, Image.Resampling.BILINEAR), np.float32) / 255
@@ -161,7 +165,7 @@ class _Painter:
             self._polygon(p[60:68], 0.08)
             teeth = 0.04 + 0.06 * max(t.smile, 0)
             inner = p[[60, 61, 62, 63, 64]] * (0.92, 1)
-            below = np.minimum(inner + (0, teeth), p[[60, 67, 66, 65, 64]])
+            below = np.minimum(_lower(inner, teeth), p[[60, 67, 66, 65, 64]])
             self._polygon([*inner, *below[::-1]], 0.88)
             if t.mouth_open > 0.2:
                 self._ellipse((0, p[66, 1] - 0.03), (0.15, 0.05), t.skin * 0.5)
@@ -181,31 +185,28 @@ class _Painter:
             iris = centre + np.array(t.gaze) * (0.6 * t.eye_half_width, 0.05) - (0, 0.01)
             for radius, tone in ((0.085, t.iris * 0.5), (0.072, t.iris), (0.035, 0.02)):
                 self._ellipse(iris, (radius, radius), tone)
-            self._ellipse(iris + (0.025, -0.03), (0.014, 0.014), 1.0)
-            self._line(p[:4] + (0, 0.015), 0.35 * skin, 0.02)  # shade of the upper lid
+            self._ellipse((iris[0] + 0.025, iris[1] - 0.03), (0.014, 0.014), 1.0)
+            self._line(_lower(p[:4], 0.015), 0.35 * skin, 0.02)  # shade of the upper lid
             bare.paste(self.image, (0, 0), lids)
             self.image, self.pen = bare, ImageDraw.Draw(bare)
         self._line(p[:4], lash, 0.035 if t.female else 0.022)
         outer = (p[0] - p[3]) * 0.12
         self._line([p[0], p[0] + outer + (0, -0.01)], lash, 0.02)
         self._line(p[[0, 5, 4, 3]], skin * 0.6, 0.012)
-        self._line(p[:4] + (0, -0.055), skin * 0.72, 0.014)  # crease
-        bag = p[[0, 5, 4, 3]] * (1, 1) + (0, 0.07)
-        self._line(bag, skin * (0.95 - 0.15 * t.age), 0.015)
+        self._line(_lower(p[:4], -0.055), skin * 0.72, 0.014)  # crease
+        self._line(_lower(p[[0, 5, 4, 3]], 0.07), skin * (0.95 - 0.15 * t.age), 0.015)
 
     def _brow(self, side: int) -> None:
         t = self.traits
         p = self.points[17:22] if side == 0 else self.points[26:21:-1]  # outer end first
         half = 0.5 * t.brow_width * np.array([0.3, 0.8, 1, 1, 0.9])[:, None] * (0, 1)
-        hair = t.hair if t.hair < 0.5 else 0.6 * t.hair
-        tone = 0.75 * min(hair, t.skin) + 0.1 * t.skin
+        tone = 0.75 * min(t.hair if t.hair < 0.5 else 0.6 * t.hair, t.skin) + 0.1 * t.skin
         self._polygon([*(p - half), *(p + half)[::-1]], tone)
-        for share in self.rng.random(10) * 4:
-            k = int(share)
-            root = p[k] + (share - k) * (p[min(k + 1, 4)] - p[k]) + half[k] * self.rng.uniform(-1, 1)
-            self._line(
-                [root, root + (p[k] - p[min(k + 1, 4)]) * 0.25 + (0, -0.03)], tone * self.rng.uniform(0.5, 1.2), 0.012
-            )
+        k = self.rng.integers(0, 4, 7)
+        roots = p[k] + self.rng.random((7, 1)) * (p[k + 1] - p[k]) + half[k] * self.rng.uniform(-1, 1, (7, 1))
+        tips = roots + 0.25 * (p[k] - p[k + 1]) - (0, 0.03)
+        for hair in zip(roots, tips, strict=True):
+            self._line(hair, 0.7 * tone, 0.012)
 
     def hair(self) -> _Painter:
         """Hair (or a cap) above the hairline, ragged where it meets the skin."""
@@ -225,9 +226,9 @@ class _Painter:
         canvas.paste(to_image(tones), (0, 0), cover)
         self.image, self.pen = canvas, ImageDraw.Draw(canvas)
         if t.hair_style == "cap":
-            self._line(edge + (0, -0.03), t.hair * 0.4, 0.05)
+            self._line(_lower(edge, -0.03), t.hair * 0.4, 0.05)
         return self
 
-    def tones(self) -> NDArray[np.float32]:
+    def tones(self) -> Tones:
         """The finished chart."""
-        return np.asarray(self.image, np.float32) / 255
+        return np.asarray(self.image, np.float32) / np.float32(255)

@@ -14,7 +14,8 @@ from PIL import Image
 
 from rcn_search.config import IMAGE_SIZE_PX
 from rcn_search.data.synthetic.head import Floats, Head
-from rcn_search.data.synthetic.paint import Chart, paint
+from rcn_search.data.synthetic.noise import Tones
+from rcn_search.data.synthetic.paint import Chart, paint_chart
 from rcn_search.data.synthetic.view import View
 
 SUPERSAMPLE = 1.25
@@ -37,9 +38,9 @@ class Light:
 class Rendered:
     """The head alone on the canvas."""
 
-    tones: NDArray[np.float32]  # (CANVAS_PX, CANVAS_PX)
+    tones: Tones  # (CANVAS_PX, CANVAS_PX)
     covered: NDArray[np.bool_]
-    depth: NDArray[np.float32]  # of the nearest surface, -inf outside the head
+    depth: Tones  # of the nearest surface, -inf outside the head
 
     def hides(self, x_px: Floats, y_px: Floats, depth: Floats, tolerance: float = 0.14) -> NDArray[np.bool_]:
         """Whether the head itself hides points given in crop pixels and depth."""
@@ -59,24 +60,24 @@ def random_light(rng: np.random.Generator) -> Light:
     )
 
 
-def render(head: Head, view: View, light: Light, rng: np.random.Generator) -> tuple[Rendered, float]:
+def render_head(head: Head, view: View, light: Light, rng: np.random.Generator) -> tuple[Rendered, float]:
     """Paint, light and project the head. Returns also the exposure that the head was given."""
     traits = head.traits
     chart = Chart(centre=-np.radians(traits.yaw_deg), top=traits.crown_y * 0.995, bottom=head.chin_y * 0.998)
-    tones = paint(head, chart, rng)
+    tones = paint_chart(head, chart, rng)
     surface = head.surface(*chart.grid(_COARSE))
     shade = _shade(surface, view, light)
     x_px, y_px, depth = view.project(surface)
     layers = (x_px * SUPERSAMPLE, y_px * SUPERSAMPLE, depth, shade)
-    col, row, depth, shade = (_enlarge(layer, chart.size) for layer in layers)
-    tones *= shade
+    col, row, depth_fine, shade_fine = (_enlarge(layer, chart.size) for layer in layers)
+    tones *= shade_fine
     gain = (0.18 + 0.42 * traits.skin + rng.normal(0, 0.05)) / float(tones[::4, ::4].mean())  # exposed for the face
     tones *= np.float32(gain)
-    tones -= np.float32(0.5) * np.maximum(tones - np.float32(0.65), 0)  # highlights saturate gently
-    return _drop(col, row, depth, tones), gain
+    tones = np.minimum(tones, np.float32(0.33) + np.float32(0.5) * tones)  # highlights saturate gently
+    return _drop(col, row, depth_fine, tones), gain
 
 
-def _enlarge(layer: Floats, size: int) -> NDArray[np.float32]:
+def _enlarge(layer: Floats, size: int) -> Tones:
     return np.asarray(Image.fromarray(layer.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR))
 
 
@@ -92,7 +93,7 @@ def _shade(surface: Floats, view: View, light: Light) -> Floats:
     gleam = np.clip(np.tensordot(middle, normal, 1), 0, 1) ** 16 * facing
     sky = 0.85 - 0.15 * normal[1]  # more ambient light from above
     edge = 0.6 + 0.4 * np.clip(np.tensordot(to_camera, normal, 1), 0, 1)
-    return (light.ambient * sky * edge + light.strength * facing + light.shine * gleam) * 1.05
+    return np.asarray(light.ambient * sky * edge + light.strength * facing + light.shine * gleam)
 
 
 def _lit(surface: Floats, to_light: Floats) -> Floats:
@@ -107,29 +108,27 @@ def _lit(surface: Floats, to_light: Floats) -> Floats:
     nearest = np.full(size * size, -9.0)
     np.maximum.at(nearest, cell.ravel(), distance.ravel())
     lit = 1 - 0.7 * np.clip((nearest[cell] - distance - 0.1) / 0.15, 0, 1)
-    soft = lit.copy()
+    soft: Floats = lit.copy()
     soft[1:-1, 1:-1] = (lit[1:-1, 1:-1] * 2 + lit[:-2, 1:-1] + lit[2:, 1:-1] + lit[1:-1, :-2] + lit[1:-1, 2:]) / 6
     return soft
 
 
-def _drop(
-    col: NDArray[np.float32], row: NDArray[np.float32], depth: NDArray[np.float32], tones: NDArray[np.float32]
-) -> Rendered:
+def _drop(col: Tones, row: Tones, depth: Tones, tones: Tones) -> Rendered:
     """Each texel on its canvas pixel, the nearest winning: depth above, tone below, in one integer per pixel."""
-    inside = (col >= 0) & (col < CANVAS_PX) & (row >= 0) & (row < CANVAS_PX)
-    near = np.clip((depth / _DEPTH_RANGE + 1) * 2**15, 1, 2**16 - 1).astype(np.uint32)
-    packed = near << 16 | np.clip(tones * 2**15, 0, 2**16 - 1).astype(np.uint32)
-    pixel = row.astype(np.int32) * CANVAS_PX + col.astype(np.int32)
-    flat = np.zeros(CANVAS_PX * CANVAS_PX, np.uint32)
-    np.maximum.at(flat, pixel[inside], packed[inside])
-    canvas = flat.reshape(CANVAS_PX, CANVAS_PX)
+    side = CANVAS_PX + 2  # a border takes what falls outside
+    pixel = np.clip(row + 1, 0, side - 1).astype(np.intp) * side + np.clip(col + 1, 0, side - 1).astype(np.intp)
+    packed = ((depth + _DEPTH_RANGE) * (2**15 / _DEPTH_RANGE)).astype(np.uint32) << 16
+    packed |= np.minimum(tones * 2**15, 2**16 - 1).astype(np.uint32)
+    flat = np.zeros(side * side, np.uint32)
+    np.maximum.at(flat, pixel.ravel(), packed.ravel())
+    canvas = flat.reshape(side, side)[1:-1, 1:-1]
     for _ in range(2):  # close the pinholes where the surface is stretched
         canvas[:, 1:-1] = np.where(canvas[:, 1:-1] == 0, np.minimum(canvas[:, :-2], canvas[:, 2:]), canvas[:, 1:-1])
         canvas[1:-1] = np.where(canvas[1:-1] == 0, np.minimum(canvas[:-2], canvas[2:]), canvas[1:-1])
     covered = canvas > 0
     depth_map = ((canvas >> 16).astype(np.float32) / 2**15 - 1) * _DEPTH_RANGE
     return Rendered(
-        tones=(canvas & 0xFFFF).astype(np.float32) / 2**15,
+        tones=(canvas & 0xFFFF).astype(np.float32) / np.float32(2**15),
         covered=covered,
         depth=np.where(covered, depth_map, -np.inf).astype(np.float32),
     )

@@ -104,21 +104,16 @@ def body(canvas: Image.Image, head: Head, view: View, light: Light, gain: float,
     pen = ImageDraw.Draw(canvas)
     if t.hair_style == "long" or (t.female and t.hair_style != "bald"):
         _hair_behind(canvas, head, view, gain, rng)
-    strips = np.linspace(-1, 1, 15)
-    skin = t.skin * gain * 0.75
-    for a, b in zip(strips[:-1], strips[1:], strict=True):
-        middle = 0.5 * (a + b)
-        facing = max(0.0, light.direction[0] * middle + light.direction[2] * (1 - middle**2) ** 0.5)
-        top, foot = base, base + (-lean * unit, 1.1 * unit)
-        quad = [
-            top + (a * 0.6 * unit, 0),
-            top + (b * 0.6 * unit, 0),
-            foot + (b * 0.75 * unit, 0),
-            foot + (a * 0.75 * unit, 0),
-        ]
-        shade = skin * (light.ambient + light.strength * facing)
-        pen.polygon([tuple(c) for c in quad], fill=int(np.clip(shade, 0, 1) * 255))
-    collar = base + (-lean * unit, rng.uniform(0.6, 1.0) * unit)
+    edges = np.linspace(-1, 1, 15)  # of upright strips, each lit as its part of a cylinder
+    middles = 0.5 * (edges[1:] + edges[:-1])
+    facing = np.maximum(0, light.direction[0] * middles + light.direction[2] * (1 - middles**2) ** 0.5)
+    shades = np.clip(t.skin * gain * 0.75 * (light.ambient + light.strength * facing), 0, 1) * 255
+    ends = ((0.6, np.zeros(2)), (0.75, np.array([-lean, 1.1]) * unit))
+    top, foot = (base + drop + edges[:, None] * (half_width * unit, 0) for half_width, drop in ends)
+    strips = np.concatenate([top[:-1], top[1:], foot[1:], foot[:-1]], axis=1)
+    for strip, shade in zip(strips.tolist(), shades.astype(int).tolist(), strict=True):
+        pen.polygon(strip, fill=shade)
+    collar = base + unit * np.array([-lean, rng.uniform(0.6, 1.0)])
     vee = rng.uniform(0.0, 0.6)
     outline = [
         (-0.75, -0.1),

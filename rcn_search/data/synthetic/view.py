@@ -10,7 +10,7 @@ from rcn_search.config import IMAGE_SIZE_PX
 from rcn_search.data.synthetic.head import Floats, Head
 from rcn_search.data.synthetic.traits import Traits
 
-_FIVE_GROUPS = ((36, 39), (42, 45), (30,), (48,), (54,))  # eye centres, nose tip, outer mouth corners
+_FIVE_PAIRS = np.array([(36, 39), (42, 45), (30, 30), (48, 48), (54, 54)])  # eye corners, nose tip, mouth corners
 _MARGIN_PX = 2.5  # the box rules round outwards
 
 
@@ -42,26 +42,26 @@ def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats
 def landmarks_xyz(head: Head) -> Floats:
     """(3, 68) points of the head as an annotator sees them.
 
-    Contour points that have turned away slide forward along their height to the visible outline, as in the 300-W mark-up.
+    Contour points that have turned away slide forward, at their height, to the visible outline: the 300-W mark-up.
     """
     theta, y = head.landmarks.T
-    xyz = head.surface(theta, y)
+    share = np.linspace(1.0, 0.0, 16)[:, None]  # of the way from the midline to the ear
+    path = share * theta[:17]
+    xyz = head.surface(np.r_[theta, path.ravel()], np.r_[y, np.tile(y[:17], len(share))])
+    xyz, candidates = xyz[:, :68], xyz[:, 68:].reshape(3, *path.shape)
     yaw = np.radians(head.traits.yaw_deg)
-    side = np.sign(theta[:17])
-    path = np.linspace(1.0, 0.0, 16)[:, None] * theta[:17]
-    candidates = head.surface(path, np.broadcast_to(y[:17], path.shape))
-    outward = side * (candidates[0] * np.cos(yaw) + candidates[2] * np.sin(yaw))
-    xyz[:, :17] = np.take_along_axis(candidates, outward.argmax(axis=0)[None, None], axis=1)[:, 0]
+    outward = np.sign(theta[:17]) * (candidates[0] * np.cos(yaw) + candidates[2] * np.sin(yaw))
+    xyz[:, :17] = candidates[:, outward.argmax(axis=0), np.arange(17)]
     return xyz
 
 
 def five_of(points_k: Floats) -> Floats:
     """The five points of arrays (..., 68): eye centres, nose tip, outer mouth corners."""
-    return np.stack([points_k[..., group].mean(axis=-1) for group in map(list, _FIVE_GROUPS)], axis=-1)
+    return np.asarray(0.5 * (points_k[..., _FIVE_PAIRS[:, 0]] + points_k[..., _FIVE_PAIRS[:, 1]]))
 
 
 def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator) -> View:
-    """The camera that shows the head as a stage-A crop does (rcn.md 1.4): face boxes inside the frame, a little off-centre.
+    """The camera that shows the head as a stage-A crop does (rcn.md 1.4): face boxes inside, a little off-centre.
 
     Both boxes that a data set may warp to the network input stay inside: the four-point rule times 0.95 and the
     68-point box times 1.3.
