@@ -52,6 +52,8 @@ def test_points_that_are_nowhere_are_left_out(uri: str) -> None:
     pred_nk2[0, 0] = 1e30
     draw_faces(np.zeros((1, 160, 160), dtype=np.uint8), true_nk2, pred_nk2, uri, FIVE)
     assert num_near(pixels(uri)[:248], PRED) == 0
+    draw_faces(np.zeros((1, 160, 160), dtype=np.uint8), true_nk2, np.full_like(pred_nk2, np.nan), uri, FIVE)
+    assert num_near(pixels(uri), LINK) == 0
     true_nk2[:] = np.nan
     draw_faces(np.zeros((1, 160, 160), dtype=np.uint8), true_nk2, None, uri, FIVE)
     assert num_near(pixels(uri), TRUE) == 0

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from rcn_search.leaderboard import entry as entry_module
 from rcn_search.leaderboard.entry import Entry, add_entry, load_entries, record_test_look
 
 Make = Callable[..., Entry]
@@ -26,7 +27,10 @@ def test_what_is_added_is_loaded(make_entry: Make, tmp_path: Path) -> None:
 
 
 def test_the_same_entry_twice_is_one(make_entry: Make, tmp_path: Path) -> None:
-    assert add_entry(str(tmp_path), make_entry()) == add_entry(str(tmp_path), make_entry())
+    uri = add_entry(str(tmp_path), make_entry())
+    before = Path(uri).stat()
+    assert add_entry(str(tmp_path), make_entry()) == uri
+    assert Path(uri).stat().st_ino == before.st_ino  # not written again
     add_entry(str(tmp_path), make_entry(error_pct=5.434))
     assert len(load_entries(str(tmp_path))[0]) == 2
 
@@ -136,7 +140,13 @@ def test_looks_are_counted_per_subset(tmp_path: Path) -> None:
     assert before <= datetime.fromisoformat(looks[0]["when"]) <= datetime.now(UTC)
 
 
-def test_no_look_is_lost(tmp_path: Path) -> None:
+def test_no_look_is_lost_within_one_tick_of_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class StoppedClock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime(2026, 11, 22, tzinfo=tz)
+
+    monkeypatch.setattr(entry_module, "datetime", StoppedClock)
     with ThreadPoolExecutor(8) as pool:
         counts = list(
             pool.map(
