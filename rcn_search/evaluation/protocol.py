@@ -6,12 +6,13 @@ together with its `Protocol`. Two protocols are the same exactly when they are e
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Normaliser = Literal["eye_centres", "outer_eye_corners", "pupils", "box", "diagonal"]
 
+Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]  # no control characters: it is printed
 RCN2016_GRID_PX = 80
 
 
@@ -33,10 +34,10 @@ class Protocol(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1)
-    dataset: str = Field(min_length=1)
-    subset: str = Field(min_length=1)
-    keypoints: str = Field(min_length=1)
+    name: Name
+    dataset: Name
+    subset: Name
+    keypoints: Name
     normaliser: Normaliser
     grid_px: int | None = Field(ge=1)
     box_source: Literal["truth", "detector"] = "truth"

@@ -78,7 +78,7 @@ class Entry(_Record):
     ci_low_pct: Percent | None = None
     ci_high_pct: Percent | None = None
     num_images: int = Field(ge=1)
-    excluded: dict[str, Count] = {}
+    excluded: dict[Line, Count] = {}
     origin: Literal["ours"] = "ours"
     run_id: FileName
     config: dict[str, Any]

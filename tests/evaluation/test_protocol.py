@@ -34,7 +34,7 @@ def test_it_survives_json_and_refuses_what_it_does_not_know() -> None:
     protocol = subpixel("300w", "full", "ibug68", "box")
     document = protocol.model_dump(mode="json")
     assert Protocol.model_validate(document) == protocol
-    for wrong in ({"normaliser": "nose"}, {"grid": 80}, {"grid_px": 0}, {"dataset": ""}):
+    for wrong in ({"normaliser": "nose"}, {"grid": 80}, {"grid_px": 0}, {"dataset": ""}, {"subset": "\x1b[2J"}):
         with pytest.raises(ValidationError):
             Protocol.model_validate(document | wrong)
 
