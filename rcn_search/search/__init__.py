@@ -1,0 +1,1 @@
+"""Floor 5: studies, and Ray Tune over them."""

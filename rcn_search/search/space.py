@@ -1,15 +1,15 @@
 """A study in one YAML file: what is fixed, what is searched and how, as a define-by-run Optuna space.
 
-    study:     {name: rcn, seed: 0}
-    base:      a `TrainConfig` document; what is not searched stays as it says
-    search:    key.path: {int: [4, 7]} | {float: [1.0e-4, 1.0e-2], log: true} | {choice: [paper, 16]}, each with
-               ``when: {other.key: value or list}``; a list of such ranges is tried from the top, the first that holds
-               is drawn, and where none holds the key keeps the value of ``base``
-    points:    settings to try first, each ``key.path: value`` for all that is drawn there
-    budget:    trials, epochs, concurrency, cpus_per_trial, gpus_per_trial
-    scheduler: {name: asha, grace_epochs: 1, reduction: 3} | {name: none}
-    sampler:   {name: tpe, startup_trials: 10} | {name: random}
-    final:     what becomes of the best trial
+study:     {name: rcn, seed: 0}
+base:      a `TrainConfig` document; what is not searched stays as it says
+search:    key.path: {int: [4, 7]} | {float: [1.0e-4, 1.0e-2], log: true} | {choice: [paper, 16]}, each with
+           ``when: {other.key: value or list}``; a list of such ranges is tried from the top, the first that holds
+           is drawn, and where none holds the key keeps the value of ``base``
+points:    settings to try first, each ``key.path: value`` for all that is drawn there
+budget:    trials, epochs, concurrency, cpus_per_trial, gpus_per_trial
+scheduler: {name: asha, grace_epochs: 1, reduction: 3} | {name: none}
+sampler:   {name: tpe, startup_trials: 10} | {name: random}
+final:     what becomes of the best trial
 """
 
 from __future__ import annotations
@@ -225,7 +225,9 @@ class SearchSpace(Options):
 
         drawn = self.draw(choose)
         if unused := sorted(point.keys() - drawn.keys()):
-            raise ConfigError(f"{unused[0]} is not drawn at this point: it is not searched, or its 'when' does not hold")
+            raise ConfigError(
+                f"{unused[0]} is not drawn at this point: it is not searched, or its 'when' does not hold"
+            )
         return named
 
     def _has(self, key: str, allowed: tuple[Scalar, ...], values: Values, base: TrainConfig) -> bool:
@@ -249,4 +251,3 @@ def value_at(config: TrainConfig, path: str) -> Any:
     for key in path.split("."):
         place = getattr(place, key, None)
     return place
-

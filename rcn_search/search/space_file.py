@@ -113,9 +113,10 @@ def _check_corners(space: SearchSpace, where: str) -> None:
             space.config(values)
         except ConfigError as error:
             setting = ", ".join(f"{path}={value}" for path, value in values.items())
-            raise ConfigError(f"{where}: values that can be drawn together are not legal: {error}. Drawn: {setting}") from None
+            raise ConfigError(
+                f"{where}: values that can be drawn together are not legal: {error}. Drawn: {setting}"
+            ) from None
 
 
 def _or(values: Sequence[Scalar]) -> str:
     return " or ".join(map(str, values))
-

@@ -1,0 +1,173 @@
+"""One search from a study file to a ranked entry: the plan, Ray, the loop, the summary, the final score."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import optuna
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler
+from rich.console import Console
+
+from rcn_search import storage
+from rcn_search.data.shards import read_manifest
+from rcn_search.search.final import FinalScore, score_best
+from rcn_search.search.progress import SearchProgress
+from rcn_search.search.searcher import ResumableAsha, StudyRecorder, StudySearcher
+from rcn_search.search.space import Asha, Budget
+from rcn_search.search.space_file import load_space
+from rcn_search.search.study import Study
+from rcn_search.search.summary import Summary, print_plan, print_summary
+from rcn_search.search.trial import TrialActor
+
+STUDIES = "studies"
+MAX_PROCESS_DEATHS = 2
+"""Of one trial: after each it is taken up from its checkpoint, after one more it has failed."""
+
+# The ledger is the state of a search, so Tune keeps none: no snapshots, no log files for each trial. And Ctrl-C ends
+# the loop at once, as each trial saved its last epoch; Tune's own handler would wait for the epochs that are running.
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What came of a search.
+
+    Attributes:
+        study: With all its trials.
+        summary: Where the time went.
+        final: The best trial's score on the test split, where the study asks for one.
+    """
+
+    study: Study
+    summary: Summary
+    final: FinalScore | None
+
+
+def run_search(
+    space_uri: str,
+    *,
+    overrides: Sequence[str] = (),
+    study_uri: str | None = None,
+    resume: bool = False,
+    data_uri: str | None = None,
+    board: Callable[[], str],
+    console: Console,
+) -> SearchResult:
+    """Run the study of a YAML file, or go on with it.
+
+    Args:
+        space_uri: The study file (see `rcn_search.search.space`).
+        overrides: ``key.path=value`` laid over it.
+        study_uri: Folder of the study; by default ``studies/NAME``.
+        resume: Go on with the study that is there.
+        data_uri: Data set, instead of ``base.data.uri``.
+        board: Gives the board's URI; called only if the best trial is to be scored.
+        console: Where to print.
+
+    Raises:
+        ConfigError: The study file is wrong.
+        DatasetError: The data set is missing or damaged.
+        StudyError: There is a study already, or another one, or none to resume.
+        ValueError: No node has what a trial needs.
+        SearchHalted: The search cannot go on; the study can be resumed.
+        KeyboardInterrupt: Likewise.
+    """
+    started = time.perf_counter()
+    space = load_space(space_uri, overrides=overrides, data_uri=data_uri)
+    uri = storage.absolute(study_uri or storage.join(STUDIES, space.study.name))
+    fingerprint = read_manifest(space.config({}).data.uri).fingerprint
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = (Study.resume if resume else Study.create)(uri, space, data_fingerprint=fingerprint)
+    recorder, slots = StudyRecorder(study), 0
+    if study.num_left:
+        with _cluster() as nodes:
+            slots = plan_slots(nodes, space.budget, study.num_left)
+            print_plan(console, study, slots, nodes)
+            _loop(study, recorder, slots, console)
+    summary = Summary(
+        slots=slots, wall_s=time.perf_counter() - started, busy_s=recorder.busy_s, other_s=recorder.other_s
+    )
+    print_summary(console, study, summary)
+    return SearchResult(study=study, summary=summary, final=score_best(study, board=board, console=console))
+
+
+def plan_slots(nodes: Sequence[dict[str, float]], budget: Budget, num_trials: int) -> int:
+    """How many trials run at once.
+
+    Args:
+        nodes: Resources of each node; a trial lives on one.
+        budget: What a trial needs, and how many are wanted at once.
+        num_trials: How many there are to run.
+
+    Raises:
+        ValueError: No node has what a trial needs.
+    """
+    needs = {"CPU": budget.cpus_per_trial, "GPU": budget.gpus_per_trial}
+    fits = sum(min(math.floor(node.get(kind, 0) / need + 1e-9) for kind, need in needs.items() if need) for node in nodes)
+    if fits == 0:
+        have = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
+        raise ValueError(
+            f"a trial needs {budget.cpus_per_trial:g} CPU and {budget.gpus_per_trial:g} GPU, and no node has that many "
+            f"({have}); lower budget.cpus_per_trial or budget.gpus_per_trial"
+        )
+    wanted = fits if budget.concurrency == "auto" else budget.concurrency
+    return min(fits, wanted, num_trials)
+
+
+@contextmanager
+def _cluster() -> Iterator[list[dict[str, float]]]:
+    """Resources of the nodes of the cluster: of RAY_ADDRESS, else of this process, else a local one for the search."""
+    os.environ.update(_ENVIRONMENT)
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    ours = not ray.is_initialized()
+    if ours and os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    elif ours:
+        # A cluster for one process needs no token. The dashboard is left out for the 3 s it takes: it is what stops
+        # nested Ray Train workers, of which a search with one worker for each trial has none.
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _loop(study: Study, recorder: StudyRecorder, slots: int, console: Console) -> None:
+    """Run all trials that are left. Ends with an error, or with none left."""
+    budget, scheduler = study.space.budget, study.space.scheduler
+    with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:
+        tune.run(
+            TrialActor,
+            name="search",
+            storage_path=scratch,
+            search_alg=StudySearcher(study),
+            scheduler=ResumableAsha(scheduler, study) if isinstance(scheduler, Asha) else FIFOScheduler(),
+            num_samples=study.num_left,
+            max_concurrent_trials=slots,
+            resources_per_trial={"cpu": budget.cpus_per_trial, "gpu": budget.gpus_per_trial},
+            reuse_actors=True,
+            max_failures=MAX_PROCESS_DEATHS,
+            raise_on_failed_trial=False,
+            trial_dirname_creator=lambda trial: f"{trial.config['number']:06d}",
+            callbacks=[recorder, progress],
+            verbose=0,
+        )

@@ -1,0 +1,142 @@
+"""Ray Tune on one side, the study on the other: suggestions out, epochs and outcomes in, rungs that survive the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
+
+from rcn_search.config import TrainConfig
+from rcn_search.search.space import Asha
+from rcn_search.search.study import Epoch, Study
+from rcn_search.search.trial import METRIC, TIME
+
+MAX_FAILED_FIRST = 5
+"""A search whose first trials all fail has one cause, and it is not the parameters."""
+
+
+class SearchHalted(RuntimeError):  # noqa: N818
+    """The search cannot go on; the study is whole and can be resumed. The message is the reason."""
+
+
+class StudySearcher(Searcher):  # type: ignore[misc]
+    """Asks the study for trials. It learns nothing here: `StudyRecorder` tells the study."""
+
+    def __init__(self, study: Study) -> None:
+        super().__init__(metric=METRIC, mode="min")
+        self._study = study
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next trial as the configuration of a `TrialActor`."""
+        trial = self._study.ask()
+        if trial is None:
+            return str(Searcher.FINISHED)
+        base = self._study.space.config({})
+        # The data set may have moved since an open trial was suggested; its content is the same.
+        train = trial.suggestion.config.model_copy(update={"data": base.data, "compute": base.compute})
+        return {
+            "number": trial.number,
+            "folder": trial.folder,
+            "train": train.model_dump_json(),
+            "base": base.model_dump_json(),
+        }
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: here Tune would swallow what goes wrong, and says of a failed trial only that it failed."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the state."""
+
+
+class StudyRecorder(Callback):  # type: ignore[misc]
+    """Tells the study what Tune's trials report and how they end.
+
+    Attributes:
+        busy_s: Time that trials have spent in training steps and validation since the start of this driver.
+        other_s: Time that they have spent otherwise: opening runs, saving checkpoints.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._error: Exception | None = None
+        self.busy_s = 0.0
+        self.other_s = 0.0
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """An epoch is over."""
+        with self._deferred():
+            epochs = [Epoch.model_validate(epoch) for epoch in result.get("epochs", ())]
+            self._study.report(trial.config["number"], epochs)
+            for epoch in epochs[-1:]:
+                self.busy_s += epoch.train_s + epoch.val_s
+                self.other_s += epoch.other_s
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial came to its end, was stopped by the scheduler, or failed and said so."""
+        result, number = trial.last_result, trial.config["number"]
+        with self._deferred():
+            if "halt" in result:
+                raise SearchHalted(f"trial {number}: {result['halt']}")
+            if "failure" in result:
+                self._failed(number, result["failure"], result.get("traceback"))
+            else:
+                self._study.finish(number, "complete" if result["complete"] else "pruned")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process died more often than Tune may start it again."""
+        with self._deferred():
+            self._failed(trial.config["number"], f"its process died: {trial.get_error()}".strip())
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Raise here what could not be raised there: Tune swallows or wraps errors of the other methods."""
+        if self._error:
+            raise self._error
+
+    def _failed(self, number: int, reason: str, traceback: str | None = None) -> None:
+        self._study.finish(number, "failed", reason=reason, traceback=traceback)
+        ends = [each.state for each in self._study.trials if each.outcome]
+        if len(ends) >= MAX_FAILED_FIRST and set(ends) == {"failed"}:
+            raise SearchHalted(f"the first {len(ends)} trials all failed, the last one because: {reason}")
+
+    @contextmanager
+    def _deferred(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._error = self._error or error
+
+
+class ResumableAsha(ASHAScheduler):  # type: ignore[misc]
+    """Ray's ASHA, whose rungs know the trials that ended before this driver started."""
+
+    def __init__(self, asha: Asha, study: Study) -> None:
+        super().__init__(
+            time_attr=TIME,
+            metric=METRIC,
+            mode="min",
+            max_t=study.space.budget.epochs,
+            grace_period=asha.grace_epochs,
+            reduction_factor=asha.reduction,
+        )
+        for trial in study.trials:
+            if trial.outcome:
+                past = SimpleNamespace(trial_id=f"ledger-{trial.number}")
+                self.on_trial_add(None, past)
+                self._replay(past, (epoch.model_dump() for epoch in trial.outcome.epochs))
+                self.on_trial_remove(None, past)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Whether the trial goes on."""
+        self._replay(trial, result.get("epochs", ())[:-1])
+        return str(super().on_trial_result(tune_controller, trial, result))
+
+    def _replay(self, trial: Any, epochs: Iterable[dict[str, Any]]) -> None:
+        for epoch in epochs:
+            super().on_trial_result(None, trial, {TIME: epoch["epoch"], METRIC: epoch["val_error_pct"]})

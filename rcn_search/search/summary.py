@@ -1,0 +1,113 @@
+"""What a search prints: its plan, its trials, and where the time went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from rcn_search.search.space import Asha
+from rcn_search.search.study import Study, Trial
+
+NUM_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Where the time of a search went.
+
+    Attributes:
+        slots: Trials at once.
+        wall_s: From the call to the end of Ray, start-up and all.
+        busy_s: Training steps and validation, summed over trials.
+        other_s: Of trials: opening runs, saving checkpoints.
+    """
+
+    slots: int
+    wall_s: float
+    busy_s: float
+    other_s: float
+
+    @property
+    def overhead_pct(self) -> float:
+        """Share of the slots' time in which nothing was trained or validated: 1 - busy_s / (wall_s * slots)."""
+        return 100 * (1 - self.busy_s / (self.wall_s * self.slots))
+
+
+def print_plan(console: Console, study: Study, slots: int, nodes: list[dict[str, float]]) -> None:
+    """What is about to be run, where."""
+    space = study.space
+    scheduler = space.scheduler
+    stopping = (
+        f"ASHA from epoch {scheduler.grace_epochs}, 1 in {scheduler.reduction:g} goes on"
+        if isinstance(scheduler, Asha)
+        else "no early stopping"
+    )
+    have = " + ".join(f"{node.get('CPU', 0):g} CPU" + (f" {node['GPU']:g} GPU" if "GPU" in node else "") for node in nodes)
+    console.print(
+        f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, {stopping}, "
+        f"{space.sampler.name} sampler\n"
+        f"{slots} at once, {space.budget.cpus_per_trial:g} CPU and {space.budget.gpus_per_trial:g} GPU each, on {have}\n"
+        f"[dim]{study.uri}[/]",
+        highlight=False,
+    )
+
+
+def print_summary(console: Console, study: Study, summary: Summary) -> None:
+    """The table of trials, best first, and the time."""
+    console.print(trial_table(study))
+    failed = [trial for trial in study.trials if trial.state == "failed"]
+    for trial in failed[:NUM_SHOWN]:
+        assert trial.outcome is not None
+        console.print(f"trial {trial.number} failed: {trial.outcome.reason}", style="red", markup=False)
+    if summary.slots:
+        total_s = summary.wall_s * summary.slots
+        console.print(
+            f"{summary.wall_s:.1f} s × {summary.slots} slots: training and validation {summary.busy_s / total_s:.1%}, "
+            f"opening and saving trials {summary.other_s / total_s:.1%}, Ray's start, its end and waiting "
+            f"{1 - (summary.busy_s + summary.other_s) / total_s:.1%}\n"
+            f"overhead {summary.overhead_pct:.1f} % [dim](all but training and validation)[/]",
+            highlight=False,
+        )
+
+
+def trial_table(study: Study) -> Table:
+    """The best trials of a study, with what was searched."""
+    table = Table(title=f"{study.space.study.name}: {count_states(study)}", title_justify="left", box=None)
+    for column in ("trial", "val error %", "epochs", "state"):
+        table.add_column(column, justify="left" if column == "state" else "right")
+    paths = list(study.space.search)
+    for path in paths:
+        table.add_column(_short(path), justify="right")
+    ranked = sorted(study.trials, key=_rank)
+    for trial in ranked[:NUM_SHOWN]:
+        params = {name.partition("[")[0]: value for name, value in trial.suggestion.params.items()}
+        error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
+        cells = (_cell(params[path]) if path in params else "" for path in paths)
+        style = "bold" if trial is study.best else "dim" if trial.state in ("pruned", "failed") else None
+        table.add_row(str(trial.number), error, str(len(trial.epochs)), trial.state, *cells, style=style)
+    if len(ranked) > NUM_SHOWN:
+        table.caption = f"and {len(ranked) - NUM_SHOWN} more"
+    return table
+
+
+def count_states(study: Study) -> str:
+    """For example ``30 trials, 12 complete, 18 pruned``."""
+    counts = Counter(trial.state for trial in study.trials)
+    states = (f"{counts[state]} {state}" for state in ("running", "complete", "pruned", "failed", "open") if counts[state])
+    return ", ".join((f"{len(study.trials)} trials", *states))
+
+
+def _rank(trial: Trial) -> tuple[bool, float, int]:
+    error = float("inf") if trial.error_pct is None else trial.error_pct
+    return trial.state != "complete", error, trial.number
+
+
+def _short(path: str) -> str:
+    return path.partition(".")[2] or path
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

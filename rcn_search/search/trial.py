@@ -1,0 +1,108 @@
+"""The Ray Tune actor that trains trials, one after another in one process: a step is an epoch.
+
+Torch is imported by the actor only, so that the driver of a search starts without it.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from rcn_search.config import ComputeConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from rcn_search.training.run import EpochReport, TrainRun
+
+METRIC = "val_error_pct"
+TIME = "epoch"
+
+
+class TrialActor(tune.Trainable):  # type: ignore[misc]
+    """Trains what its ``config`` says and says how it went.
+
+    Keys of ``config``: ``folder``, URI of the trial's files; ``train``, a `TrainConfig` as JSON; ``base``, that of the
+    study, by whose model the compute options left open are settled.
+
+    Keys of a result: ``val_error_pct`` and ``epoch``; ``epochs``, this epoch and, when the trial was taken up from its
+    checkpoint, those before; ``complete``. Of a trial that cannot go on: ``failure``, the reason, and ``traceback``.
+    When it is not the trial's fault (a full disk, storage out of reach): ``halt``, the reason to stop the search.
+
+    Tune's own checkpoints are not used: a run saves itself after every epoch and is always taken up where it left off,
+    whether its process died or its driver.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Called by Tune for the first trial of the process."""
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called by Tune for every other trial."""
+        self._trial, self._run = new_config, None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch, publish the checkpoint, report."""
+        try:
+            return self._epoch()
+        except OSError as error:
+            return _failed(halt=f"{type(error).__name__}: {error}")
+        except Exception as error:
+            from rcn_search.training.run import TrainingFailed
+
+            if isinstance(error, TrainingFailed):
+                return _failed(failure=str(error))
+            return _failed(failure=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+
+    def _epoch(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        earlier: list[EpochReport] = []
+        if self._run is None:
+            self._run = _open(self._trial)
+            earlier = list(self._run.history)
+        if self._run.done:  # its last epoch was saved, but its end not entered in the ledger
+            report = earlier.pop()
+        else:
+            report = self._run.run_epoch()
+            self._run.save()
+        other_s = time.perf_counter() - started - report.train_s - report.val_s
+        return {
+            METRIC: report.val_error_pct,
+            TIME: report.epoch,
+            "epochs": [*map(_entry, earlier), {**_entry(report), "other_s": max(0.0, other_s)}],
+            "complete": self._run.done,
+            "done": self._run.done,
+        }
+
+
+def _open(trial: dict[str, Any]) -> TrainRun:
+    from rcn_search.training.run import TrainRun
+
+    config = TrainConfig.model_validate_json(trial["train"])
+    compute = _settled_compute(trial["base"])
+    return TrainRun(config.model_copy(update={"compute": compute}), trial["folder"], resume=True)
+
+
+@lru_cache(maxsize=8)
+def _settled_compute(base: str) -> ComputeConfig:
+    """The compute options of all trials of a study on this machine: probing each trial's model would take as long as
+    training it.
+    """
+    from rcn_search.data.dataset import open_dataset
+    from rcn_search.training.probe import choose_settings
+
+    config = TrainConfig.model_validate_json(base)
+    num_points = open_dataset(config.data.uri).manifest.schema_.num_points
+    return ComputeConfig.model_validate(choose_settings(config, num_points).model_dump())
+
+
+def _entry(report: EpochReport) -> dict[str, Any]:
+    return report.model_dump(include={"epoch", "loss", "val_error_pct", "best_error_pct", "train_s", "val_s"})
+
+
+def _failed(**reason: str) -> dict[str, Any]:
+    # Tune insists on a metric; there is none.
+    return {METRIC: float("nan"), "done": True, **reason}
