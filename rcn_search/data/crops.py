@@ -15,6 +15,8 @@ STAGE_A_RATIO = 1.25
 """Margin of the stored crop around eyes and mouth corners, in eye or eye-mouth distances."""
 STAGE_B_RATIO = 0.95
 """The same for the face box inside the crop, which is what the network sees."""
+STAGE_B_68_RATIO = 1.3
+"""Side of the face box inside the crop around 68 points, in sides of the square that holds them."""
 
 
 class Box(NamedTuple):
@@ -78,6 +80,20 @@ def _fit(start: int, end: int, size: int) -> tuple[int, int, int]:
     if start >= over:
         return start - over, size, 0
     return 0, size, over - start
+
+
+def enclosing_box(points_k2: NDArray[np.floating], ratio: float) -> Box:
+    """The square around all points, enlarged (rcn.md 1.4, "68-point rule"); it may leave the image."""
+    start = [math.floor(v) for v in points_k2.min(0)]
+    end = [math.ceil(v) for v in points_k2.max(0)]
+    gap = (end[0] - start[0]) - (end[1] - start[1])
+    short = 1 if gap > 0 else 0
+    start[short] -= math.ceil(abs(gap) / 2)
+    end[short] += abs(gap) // 2
+    margin = (ratio - 1) / 2 * (end[0] - start[0])
+    start = [math.floor(v - margin) for v in start]
+    end = [math.ceil(v + margin) for v in end]
+    return Box(start[0], start[1], end[0] - start[0], end[1] - start[1])
 
 
 def crop_grey(image: Image.Image, box: Box) -> NDArray[np.uint8]:

@@ -92,11 +92,7 @@ class Manifest(BaseModel):
     licence: str
     citation: str
     refused: list[Refusal] = []
-
-    @property
-    def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits over the manifest, hence over every byte of every shard."""
-        return canonical_hash(self.model_dump(mode="json"))[:16]
+    fingerprint: str = Field("", description="Hash of all the rest as published, hence of every byte of every shard.")
 
     @property
     def schema_(self) -> KeypointSchema:
@@ -131,23 +127,32 @@ def read_manifest(uri: str) -> Manifest:
     if version != SCHEMA_VERSION:
         raise DatasetError(f"{uri}: manifest of schema version {version!r}; this rcn-search reads {SCHEMA_VERSION}")
     try:
-        fingerprint = document.pop("fingerprint", None)
         manifest = Manifest.model_validate(document)
     except ValidationError as error:
         raise DatasetError(f"{uri}: damaged manifest: {error}") from error
-    if fingerprint != manifest.fingerprint:
+    if manifest.fingerprint != _fingerprint(document):
         raise DatasetError(f"{uri}: the manifest does not match its own fingerprint; it was edited or damaged")
     return manifest
 
 
-def write_manifest(uri: str, manifest: Manifest) -> None:
+def write_manifest(uri: str, manifest: Manifest) -> Manifest:
     """Publish the manifest, which makes the data set readable.
+
+    Returns:
+        The manifest with its fingerprint.
 
     Raises:
         ObjectExistsError: There is one already.
     """
-    document = {**manifest.model_dump(mode="json"), "fingerprint": manifest.fingerprint}
+    document = manifest.model_dump(mode="json")
+    document["fingerprint"] = _fingerprint(document)
     storage.write_json(storage.join(uri, MANIFEST_NAME), document, if_absent=True)
+    return Manifest.model_validate(document)
+
+
+def _fingerprint(document: dict[str, Any]) -> str:
+    """Sixteen hexadecimal digits over a manifest as it is stored, so that a later field does not change an old one."""
+    return canonical_hash({key: value for key, value in document.items() if key != "fingerprint"})[:16]
 
 
 def claim_destination(uri: str, *, name: str, source_fingerprint: str) -> Manifest | None:

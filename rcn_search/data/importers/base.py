@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from rcn_search.data.shards import (
@@ -42,23 +42,25 @@ class RowError(ValueError):
 
 
 class Importer(Protocol):
-    """One published format: a module of this package with these names."""
+    """One source of faces, bound to where it is."""
 
-    NAME: str
-    KEYPOINTS: str
-    ATTRIBUTES: list[str]
-    TEST_SPLITS: dict[str, str]
-    SOURCE: str
-    LICENCE: str
-    CITATION: str
+    name: str
+    keypoints: str
+    attributes: list[str]
+    test_splits: dict[str, str]
+    source: str
+    licence: str
+    citation: str
+    in_processes: bool
+    """Whether its work holds the interpreter lock, so that threads would take turns."""
 
-    def read_rows(self, source: Path) -> dict[str, list[Row]]:
+    def read_rows(self) -> dict[str, list[Row]]:
         """Rows of each split, in the order they are stored."""
 
-    def read_sample(self, source: Path, row: Row) -> Sample:
+    def read_sample(self, row: Row) -> Sample:
         """One face, or `RowError`."""
 
-    def source_fingerprint(self, rows: dict[str, list[Row]]) -> str:
+    def fingerprint(self, rows: dict[str, list[Row]]) -> str:
         """Hash of the annotations and of the rules of the importer."""
 
 
@@ -79,19 +81,15 @@ class ImportSummary:
 
 def import_dataset(
     importer: Importer,
-    source: Path,
     destination: str,
     *,
     strict: bool = False,
     on_rows: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportSummary:
-    """Import ``source`` into shards at the URI ``destination``.
-
-    Threads, not processes: Pillow decodes and resizes outside the interpreter lock.
+    """Turn a source into shards at the URI ``destination``, on all cores.
 
     Args:
-        importer: The format.
-        source: The published folder.
+        importer: The source.
         destination: Where the data set goes; must be empty, or hold an interrupted import.
         strict: Stop at the first row that has to be refused.
         on_rows: Called with (rows done, rows in all).
@@ -100,22 +98,23 @@ def import_dataset(
         DatasetError: The source or the destination is not usable; or, if ``strict``, a row is not.
     """
     started = time.monotonic()
-    rows = importer.read_rows(source)
+    rows = importer.read_rows()
     num_rows = sum(map(len, rows.values()))
-    fingerprint = importer.source_fingerprint(rows)
-    there = claim_destination(destination, name=importer.NAME, source_fingerprint=fingerprint)
+    fingerprint = importer.fingerprint(rows)
+    there = claim_destination(destination, name=importer.name, source_fingerprint=fingerprint)
     if there is not None:
         return ImportSummary(manifest=there, num_rows=num_rows, elapsed_s=None)
 
     splits: dict[str, list[ShardInfo]] = {}
     refused: list[Refusal] = []
     done = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _pool(importer) as pool:
         for split, members in rows.items():
             splits[split] = []
             for part in _parts(members):
                 samples: list[Sample] = []
-                for row, outcome in zip(part, pool.map(partial(_attempt, importer, source), part), strict=True):
+                outcomes = pool.map(partial(_attempt, importer), part, chunksize=16)
+                for row, outcome in zip(part, outcomes, strict=True):
                     if isinstance(outcome, Sample):
                         samples.append(outcome)
                     elif strict:
@@ -127,33 +126,40 @@ def import_dataset(
                     on_rows(done, num_rows)
                 if samples:
                     index = len(splits[split])
-                    splits[split].append(write_shard(destination, split, index, samples, importer.ATTRIBUTES))
+                    splits[split].append(write_shard(destination, split, index, samples, importer.attributes))
     empty = [split for split, shards in splits.items() if not shards]
     if empty:
         reason = f"; the first: {refused[0].row}: {refused[0].reason}" if refused else ""
-        raise DatasetError(f"{source}: no usable row for the split {empty[0]!r}{reason}")
+        raise DatasetError(f"{importer.source}: no usable row for the split {empty[0]!r}{reason}")
     manifest = Manifest(
-        name=importer.NAME,
-        keypoints=importer.KEYPOINTS,
-        attributes=importer.ATTRIBUTES,
+        name=importer.name,
+        keypoints=importer.keypoints,
+        attributes=importer.attributes,
         splits=splits,
-        test_splits=importer.TEST_SPLITS,
-        source=importer.SOURCE,
+        test_splits=importer.test_splits,
+        source=importer.source,
         source_fingerprint=fingerprint,
-        licence=importer.LICENCE,
-        citation=importer.CITATION,
+        licence=importer.licence,
+        citation=importer.citation,
         refused=refused,
     )
-    write_manifest(destination, manifest)
+    manifest = write_manifest(destination, manifest)
     return ImportSummary(manifest=manifest, num_rows=num_rows, elapsed_s=time.monotonic() - started)
+
+
+def _pool(importer: Importer) -> Executor:
+    num_workers = len(os.sched_getaffinity(0))
+    if importer.in_processes:
+        return ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn"))
+    return ThreadPoolExecutor(num_workers)
 
 
 def _parts(rows: Sequence[Row]) -> list[Sequence[Row]]:
     return [rows[start : start + ROWS_PER_SHARD] for start in range(0, len(rows), ROWS_PER_SHARD)]
 
 
-def _attempt(importer: Importer, source: Path, row: Row) -> Sample | RowError:
+def _attempt(importer: Importer, row: Row) -> Sample | RowError:
     try:
-        return importer.read_sample(source, row)
+        return importer.read_sample(row)
     except RowError as error:
         return error

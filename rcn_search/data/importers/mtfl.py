@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,91 +16,99 @@ from rcn_search.data.crops import STAGE_A_RATIO, STAGE_B_RATIO, crop_grey, four_
 from rcn_search.data.importers.base import Row, RowError
 from rcn_search.data.shards import DatasetError, Sample
 
-NAME = "mtfl"
-KEYPOINTS = "five"
-ATTRIBUTES = ["gender", "smile", "glasses", "pose"]
-TEST_SPLITS = {"aflw": "aflw/test"}
-_ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
-SOURCE = "MTFL (LFW + web, tested on AFLW), https://mmlab.ie.cuhk.edu.hk/projects/TCDCN.html"
-LICENCE = "non-commercial research only; images are not redistributable"
-CITATION = "Z. Zhang, P. Luo, C. C. Loy, X. Tang, Facial Landmark Detection by Deep Multi-task Learning, ECCV 2014"
-
+ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
 SPLIT_SEED = 7345
 NUM_VALIDATION = 1_000
+NUM_PUBLISHED = 10_000
 MAX_IMAGE_PIXELS = 64_000_000
 _NUM_FIELDS = 15
 
 
-def read_rows(source: Path) -> dict[str, list[Row]]:
-    """Rows of the three splits, in the order they are stored.
+class MtflImporter:
+    """The unzipped folder: training.txt, testing.txt and the image folders they name."""
 
-    The published split: one permutation of all training rows by NumPy's legacy generator with seed 7345, the last
-    1,000 to validate (for a training file of other length, the last tenth).
+    name = "mtfl"
+    keypoints = "five"
+    attributes: ClassVar[list[str]] = list(ATTRIBUTE_CLASSES)
+    test_splits: ClassVar[dict[str, str]] = {"aflw": "aflw/test"}
+    source = "MTFL (LFW and web faces; test faces of AFLW), https://mmlab.ie.cuhk.edu.hk/projects/TCDCN.html"
+    licence = "non-commercial research only; images are not redistributable"
+    citation = "Z. Zhang, P. Luo, C. C. Loy, X. Tang, Facial Landmark Detection by Deep Multi-task Learning, ECCV 2014"
+    in_processes = False  # Pillow decodes and resizes outside the interpreter lock
 
-    Raises:
-        DatasetError: An annotation file is missing or not text.
-    """
-    training, testing = (_read_lines(source, name) for name in ("training.txt", "testing.txt"))
-    order = np.random.RandomState(SPLIT_SEED).permutation(len(training))
-    num_validation = NUM_VALIDATION if len(training) == 10_000 else len(training) // 10
-    cut = len(training) - num_validation
-    shuffled = [Row("training.txt", index + 1, training[index]) for index in order.tolist()]
-    return {
-        "train": shuffled[:cut],
-        "val": shuffled[cut:],
-        "aflw": [Row("testing.txt", index + 1, text) for index, text in enumerate(testing)],
-    }
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
+    def read_rows(self) -> dict[str, list[Row]]:
+        """Rows of the three splits, in the order they are stored.
 
-def _read_lines(source: Path, name: str) -> list[str]:
-    path = source / name
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DatasetError(f"{path} is missing; SRC must be the unzipped MTFL folder") from None
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not a text file: {error}") from error
-    while lines and not lines[-1].strip():  # the published test file ends in a line of one blank
-        lines.pop()
-    return [line.strip() for line in lines]
+        The published split: one permutation of all training rows by NumPy's legacy generator with seed 7345, the last
+        1,000 to validate (of a training file of other length, the last tenth).
 
+        Raises:
+            DatasetError: An annotation file is missing or not text.
+        """
+        training, testing = self._lines("training.txt"), self._lines("testing.txt")
+        order = np.random.RandomState(SPLIT_SEED).permutation(len(training))
+        num_validation = NUM_VALIDATION if len(training) == NUM_PUBLISHED else len(training) // 10
+        shuffled = [Row("training.txt", index + 1, training[index]) for index in order.tolist()]
+        return {
+            "train": shuffled[: len(shuffled) - num_validation],
+            "val": shuffled[len(shuffled) - num_validation :],
+            "aflw": [Row("testing.txt", index + 1, text) for index, text in enumerate(testing)],
+        }
 
-def source_fingerprint(rows: dict[str, list[Row]]) -> str:
-    """Hash of the annotations and of the rules of this importer."""
-    digest = hashlib.sha256(b"mtfl importer 1")
-    for split, members in rows.items():
-        digest.update("\n".join([split, *(row.text for row in members)]).encode())
-    return digest.hexdigest()
+    def _lines(self, name: str) -> list[str]:
+        path = self.folder / name
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise DatasetError(f"{path} is missing; SRC must be the unzipped MTFL folder") from None
+        except UnicodeDecodeError as error:
+            raise DatasetError(f"{path} is not a text file: {error}") from error
+        while lines and not lines[-1].strip():  # the published test file ends in a line of one blank
+            lines.pop()
+        return [line.strip() for line in lines]
 
+    def fingerprint(self, rows: dict[str, list[Row]]) -> str:
+        """Hash of the annotations and of the rules of this importer."""
+        digest = hashlib.sha256(b"mtfl importer 1")
+        for split, members in rows.items():
+            digest.update("\n".join([split, *(row.text for row in members)]).encode())
+        return digest.hexdigest()
 
-def read_sample(source: Path, row: Row) -> Sample:
-    """Crop one face.
+    def read_sample(self, row: Row) -> Sample:
+        """Crop one face.
 
-    Raises:
-        RowError: The line or its image is not usable; the message is the reason.
-    """
-    name, points_k2, attributes = _parse(row.text)
-    image = _open_image(source, name)
-    width, height = image.size
-    outside = [(x, y) for x, y in points_k2.tolist() if not (0 <= x <= width and 0 <= y <= height)]
-    if outside:
-        raise RowError(f"point ({outside[0][0]:g}, {outside[0][1]:g}) lies outside its {width}x{height} image")
-    try:
-        box = four_point_box(points_k2, image.size, STAGE_A_RATIO)
-        crop_points_k2 = to_crop(points_k2, box)
-        face_box = four_point_box(crop_points_k2, (IMAGE_SIZE_PX, IMAGE_SIZE_PX), STAGE_B_RATIO)
-    except ValueError as error:
-        raise RowError(str(error)) from error
-    return Sample(
-        image=crop_grey(image, box),
-        points=crop_points_k2,
-        visible=np.ones(len(points_k2), bool),
-        box=np.array(box, np.float32),
-        face_box=np.array(face_box, np.float32),
-        image_id=name,
-        group=name,
-        attributes=attributes,
-    )
+        Raises:
+            RowError: The line or its image is not usable; the message is the reason.
+        """
+        name, points_k2, attributes = _parse(row.text)
+        image = _open_image(self.folder, name)
+        width, height = image.size
+        outside = [(x, y) for x, y in points_k2.tolist() if not (0 <= x <= width and 0 <= y <= height)]
+        if outside:
+            raise RowError(f"point ({outside[0][0]:g}, {outside[0][1]:g}) lies outside its {width}x{height} image")
+        try:
+            box = four_point_box(points_k2, image.size, STAGE_A_RATIO)
+            crop_points_k2 = to_crop(points_k2, box)
+            face_box = four_point_box(crop_points_k2, (IMAGE_SIZE_PX, IMAGE_SIZE_PX), STAGE_B_RATIO)
+        except ValueError as error:
+            raise RowError(str(error)) from error
+        try:
+            crop = crop_grey(image, box)
+        except (OSError, SyntaxError) as error:  # Pillow decodes the body only now
+            raise RowError(f"image cannot be read: {error}") from error
+        return Sample(
+            image=crop,
+            points=crop_points_k2,
+            visible=np.ones(len(points_k2), bool),
+            box=np.array(box, np.float32),
+            face_box=np.array(face_box, np.float32),
+            image_id=name,
+            group=name,
+            attributes=attributes,
+        )
 
 
 def _parse(text: str) -> tuple[str, NDArray[np.float64], dict[str, int]]:
@@ -114,10 +122,10 @@ def _parse(text: str) -> tuple[str, NDArray[np.float64], dict[str, int]]:
         raise RowError(f"malformed line: {error}") from error
     if not all(map(math.isfinite, numbers)):
         raise RowError("malformed line: a coordinate is not finite")
-    attributes = dict(zip(ATTRIBUTES, classes, strict=True))
+    attributes = dict(zip(ATTRIBUTE_CLASSES, classes, strict=True))
     for attribute, value in attributes.items():
-        if not 0 <= value < _ATTRIBUTE_CLASSES[attribute]:
-            raise RowError(f"malformed line: {attribute} {value + 1} is not in 1..{_ATTRIBUTE_CLASSES[attribute]}")
+        if not 0 <= value < ATTRIBUTE_CLASSES[attribute]:
+            raise RowError(f"malformed line: {attribute} {value + 1} is not in 1..{ATTRIBUTE_CLASSES[attribute]}")
     return fields[0].replace("\\", "/"), np.array([numbers[:5], numbers[5:]]).T, attributes
 
 
@@ -127,10 +135,7 @@ def _open_image(source: Path, name: str) -> Image.Image:
     if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(source.resolve()):
         raise RowError("the image path leaves the source folder")
     try:
-        # Pillow only warns above its own limit; ours is checked on the header, before anything is decoded.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+        image = Image.open(path)  # reads the header only
         if image.width * image.height > MAX_IMAGE_PIXELS:
             raise RowError(f"image of {image.width}x{image.height} pixels is over the limit of {MAX_IMAGE_PIXELS:,}")
         return image.convert("RGB")

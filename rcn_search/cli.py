@@ -1,0 +1,172 @@
+"""The command ``rcn-search``: parse, call, print."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from rcn_search import __version__, storage
+from rcn_search.cli_data import data_app
+from rcn_search.config_file import load_train_config
+from rcn_search.leaderboard.board import build_board, default_board
+from rcn_search.leaderboard.render import print_board, render
+from rcn_search.leaderboard.submit import Submission, evaluate_and_record
+from rcn_search.terminal import command, console, errors, progress, stop_on_signal
+from rcn_search.training.checkpoint import BEST_NAME
+from rcn_search.training.run import EpochReport, TrainRun, train
+from rcn_search.tune import tune_command
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Search, train, evaluate and compare facial keypoint models.",
+)
+app.add_typer(data_app, name="data")
+app.command("tune")(tune_command)
+
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one option.")]
+Board = Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+@app.command("train")
+@command
+def train_command(
+    config_uri: Annotated[str, typer.Argument(metavar="CONFIG.yaml")],
+    overrides: Overrides = None,
+    out: Annotated[str, typer.Option(help="Folder or URI of the run; runs/MODEL-ID by default.")] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there.")] = False,
+) -> None:
+    """Train one model.
+
+    Example: rcn-search train configs/rcn6.yaml --set schedule.epochs=3 --out runs/first
+    """
+    config = load_train_config(config_uri, overrides or ())
+    out = out or f"runs/{config.model.kind}-{config.run_id}"
+    with stop_on_signal() as should_stop, progress("preparing", "steps") as on_step:
+        run = TrainRun(config, out, resume=resume, should_stop=should_stop, on_step=on_step)
+        settings = run.settings
+        console.print(
+            f"{config.model.kind} with {run.num_params:,} parameters on {settings.device}, {settings.precision}, "
+            f"{'channels last, ' if settings.channels_last else ''}{settings.threads} threads → {run.out}",
+            soft_wrap=True,
+        )
+        if run.epochs_done:
+            console.print(f"resumed after {run.epochs_done} of {config.schedule.epochs} epochs")
+        train(run, lambda report: _print_epoch(report, config.schedule.epochs))
+    if run.best_error_pct is not None:
+        console.print(f"best validation error {run.best_error_pct:.2f} % → {storage.join(run.out, BEST_NAME)}")
+
+
+def _print_epoch(report: EpochReport, num_epochs: int) -> None:
+    error = "" if report.val_error_pct is None else f"  validation {report.val_error_pct:6.2f} %"
+    left_s = (num_epochs - report.epoch) * (report.train_s + report.val_s)
+    console.print(
+        f"epoch {report.epoch:>3}/{num_epochs}  loss {report.loss:7.3f}{error}  {report.images_per_s:6.0f} images/s  "
+        f"{left_s / 60:.0f} min left",
+        highlight=False,
+    )
+
+
+@app.command()
+@command
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="best.safetensors of a run.")],
+    data: Annotated[str, typer.Option(help="Data set.")],
+    split: Annotated[str, typer.Option(help="Which images.")] = "val",
+    predictions: Annotated[str, typer.Option(help="Per-image file to write; beside the checkpoint by default.")] = "",
+    enter: Annotated[bool, typer.Option("--enter", help="Add the scores to the board.")] = False,
+    method: Annotated[str, typer.Option(help="Name on the board; made from the configuration by default.")] = "",
+    board: Board = "",
+    device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
+) -> None:
+    """Predict a split and print its errors. Looks at a test split are counted on the board.
+
+    Example: rcn-search evaluate runs/first/best.safetensors --data data/mtfl --split aflw --enter
+    """
+    folder = checkpoint.rpartition("/")[0] or "."
+    with progress("evaluating", "faces") as on_images:
+        submission = evaluate_and_record(
+            checkpoint,
+            data,
+            split,
+            board=lambda: board or default_board(),
+            predictions_uri=predictions or storage.join(folder, f"predictions-{split}.parquet"),
+            enter=enter,
+            method=method or None,
+            device=device,
+            on_images=on_images,
+        )
+    print_submission(submission)
+
+
+def print_submission(submission: Submission) -> None:
+    """Scores, the number of looks, and where things were written."""
+    evaluation = submission.evaluation
+    table = Table("protocol", "error %", "95 % interval", "faces", "excluded", box=None, pad_edge=False)
+    for protocol, score in evaluation.scores:
+        interval = "" if score.ci_low_pct is None else f"{score.ci_low_pct:.2f} – {score.ci_high_pct:.2f}"
+        excluded = ", ".join(f"{count} {reason}" for reason, count in score.excluded.items()) or "0"
+        table.add_row(protocol.name, f"{score.error_pct:.2f}", interval, f"{score.num_images:,}", excluded)
+    console.print(f"{evaluation.predictions.meta['method']} on {evaluation.scores[0][0].dataset}", highlight=False)
+    console.print(table)
+    if submission.test_looks is not None:
+        console.print(f"look number {submission.test_looks} at this test split")
+    for uri in (evaluation.predictions_uri, *submission.entry_uris):
+        console.print(f"→ {uri}", soft_wrap=True, highlight=False)
+
+
+class BoardFormat(StrEnum):
+    """How the board is printed."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+
+
+@app.command()
+@command
+def leaderboard(
+    format: Annotated[BoardFormat, typer.Option(help="How to print it.")] = BoardFormat.TABLE,
+    board: Board = "",
+    dataset: Annotated[str, typer.Option(help="Only this data set, as in aflw.")] = "",
+) -> None:
+    """Our entries beside the published rows, ranked within one protocol.
+
+    Example: rcn-search leaderboard --dataset aflw
+    """
+    shown = build_board(board or default_board())
+    if dataset:
+        shown = shown.only(dataset)
+    if format is BoardFormat.TABLE:
+        print_board(shown, console)
+        return
+    typer.echo(render(shown, format.value), nl=False)
+    for problem in shown.problems:
+        errors.print(f"warning: {problem}", style="yellow", markup=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Procedural faces as a data set: the same seed gives the same shards everywhere."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from rcn_search.config import IMAGE_SIZE_PX, canonical_hash
+from rcn_search.data.crops import STAGE_B_68_RATIO, STAGE_B_RATIO, enclosing_box, four_point_box
+from rcn_search.data.importers.base import Row, RowError
+from rcn_search.data.shards import Sample
+from rcn_search.data.synthetic import draw_face
+from rcn_search.keypoints import FIVE, keypoint_schema
+
+DRAWING_VERSION = 1
+"""Raise it when `draw_face` changes what it draws."""
+
+
+class SyntheticImporter:
+    """Faces drawn from seeds; no two splits share one."""
+
+    name = "synthetic"
+    attributes: ClassVar[list[str]] = ["gender", "smile", "glasses", "pose"]
+    source = "drawn by rcn-search"
+    licence = "Apache-2.0"
+    citation = "rcn-search"
+    in_processes = True
+
+    def __init__(self, *, schema: str = "five", num_train: int, num_val: int, num_test: int, seed: int = 0) -> None:
+        """Choose the faces.
+
+        Args:
+            schema: ``five`` or ``ibug68``.
+            num_train: Faces of the split ``train``.
+            num_val: Of ``val``.
+            num_test: Of ``test``.
+            seed: Other seeds, other faces.
+
+        Raises:
+            ValueError: A split would be empty, or there is no such schema.
+        """
+        self.keypoints = keypoint_schema(schema).name
+        self.counts = {"train": num_train, "val": num_val, "test": num_test}
+        self.seed = seed
+        if min(self.counts.values()) < 1:
+            raise ValueError(f"every split needs at least one face: {self.counts}")
+
+    @property
+    def test_splits(self) -> dict[str, str]:
+        """The split ``test``, counted as every test is."""
+        return {"test": "synthetic/test"}
+
+    def read_rows(self) -> dict[str, list[Row]]:
+        """One row for each face, numbered through all splits."""
+        rows, first = {}, 0
+        for split, count in self.counts.items():
+            rows[split] = [Row(split, number, f"{self.seed}-{number:07d}") for number in range(first, first + count)]
+            first += count
+        return rows
+
+    def fingerprint(self, rows: dict[str, list[Row]]) -> str:
+        """Hash of everything the faces depend on."""
+        return canonical_hash([DRAWING_VERSION, self.keypoints, self.seed, self.counts])
+
+    def read_sample(self, row: Row) -> Sample:
+        """Draw one face.
+
+        Raises:
+            RowError: Its points leave no face box (they are too close together).
+        """
+        seed = int(np.random.SeedSequence([self.seed, row.line]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        face = draw_face(seed, keypoint_schema(self.keypoints))
+        try:
+            face_box = (
+                four_point_box(face.points, (IMAGE_SIZE_PX, IMAGE_SIZE_PX), STAGE_B_RATIO)
+                if self.keypoints == FIVE.name
+                else enclosing_box(face.points, STAGE_B_68_RATIO)
+            )
+        except ValueError as error:
+            raise RowError(str(error)) from error
+        return Sample(
+            image=face.image,
+            points=face.points,
+            visible=face.visible,
+            box=np.array([0, 0, IMAGE_SIZE_PX, IMAGE_SIZE_PX], np.float32),
+            face_box=np.array(face_box, np.float32),
+            image_id=row.text,
+            group=row.text,
+            attributes=face.attributes,
+        )

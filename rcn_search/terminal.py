@@ -1,0 +1,82 @@
+"""What every command shares: the console, progress bars, errors a tired person can act on, and Ctrl-C."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import ParamSpec, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from rcn_search.training.run import Interrupted, TrainingFailed
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+console = Console()
+errors = Console(stderr=True)
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Turn what a user can mend into one message and exit code 1, and an interruption into exit code 130.
+
+    Anything else is a fault of this program and keeps its traceback.
+    """
+
+    @functools.wraps(function)
+    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except (Interrupted, KeyboardInterrupt) as interruption:
+            errors.print(Text(str(interruption) or "interrupted", style="yellow"), soft_wrap=True)
+            sys.exit(EXIT_INTERRUPTED)
+        except (ValueError, OSError, TrainingFailed) as error:
+            errors.print(Text(f"error: {error}", style="red"), soft_wrap=True)
+            sys.exit(EXIT_ERROR)
+
+    return guarded
+
+
+@contextmanager
+def progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar to be called with (done, total); on a terminal only, so that logs stay readable."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Within: Ctrl-C or SIGTERM only makes the yielded function true. A second Ctrl-C interrupts at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked = True
+        errors.print("[yellow]stopping after this step; once more to stop at once[/]")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
