@@ -1,0 +1,128 @@
+"""What every model promises, whatever its kind."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rcn_search.config import ModelConfig, RcnConfig, SumNetConfig, TcdcnConfig
+from rcn_search.models import build_model
+from rcn_search.models.tcdcn import TcdcnOutput
+
+MODELS: dict[str, ModelConfig] = {
+    "rcn": RcnConfig(),
+    "rcn-1": RcnConfig(branches=1),
+    "rcn-4": RcnConfig(branches=4),
+    "rcn-7-skip-wide": RcnConfig(branches=7, skip=True, channels=12),
+    "sumnet": SumNetConfig(),
+    "sumnet-1": SumNetConfig(branches=1),
+    "sumnet-pixel": SumNetConfig(branches=4, weights="pixel", channels=8),
+    "tcdcn": TcdcnConfig(),
+    "tcdcn-auxiliary": TcdcnConfig(auxiliary=True),
+}
+every_model = pytest.mark.parametrize("config", MODELS.values(), ids=MODELS.keys())
+
+
+def images(input_px: int = 80, batch: int = 2) -> Tensor:
+    return torch.randn(batch, 1, input_px, input_px, generator=torch.Generator().manual_seed(3))
+
+
+def tensors(output: Tensor | TcdcnOutput) -> list[Tensor]:
+    return [output] if isinstance(output, Tensor) else [output.points_bk2, *output.attributes_logits.values()]
+
+
+def loss_of(output: Tensor | TcdcnOutput) -> Tensor:
+    """NLL of the last pixel of each map and of the last class of each attribute, square of each point."""
+    if isinstance(output, Tensor):
+        return -output.float().flatten(2).log_softmax(-1)[..., -1].mean()
+    attributes = [-logits.log_softmax(-1)[:, -1].mean() for logits in output.attributes_logits.values()]
+    return sum(attributes, start=output.points_bk2.square().mean())
+
+
+@every_model
+@pytest.mark.parametrize("num_points", [5, 68])
+@pytest.mark.parametrize("input_px", [80, 40])
+def test_shapes(config: ModelConfig, num_points: int, input_px: int) -> None:
+    if config.kind == "rcn" and input_px == 40:
+        config = config.model_copy(update={"branches": min(config.branches, 6)})
+    model = build_model(config, num_points=num_points, input_px=input_px)
+    with torch.no_grad():
+        output = model(images(input_px))
+    if isinstance(output, TcdcnOutput):
+        assert output.points_bk2.shape == (2, num_points, 2)
+    else:
+        assert output.shape == (2, num_points, input_px, input_px)
+
+
+@every_model
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_gradient_reaches_every_parameter(
+    config: ModelConfig, precision: str, memory_format: torch.memory_format
+) -> None:
+    model = build_model(config, num_points=5).train().to(memory_format=memory_format)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        output = model(images().to(memory_format=memory_format))
+    assert all(t.isfinite().all() for t in tensors(output))
+    loss_of(output).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@every_model
+def test_one_gradient_step_lowers_the_loss(config: ModelConfig) -> None:
+    model = build_model(config, num_points=5)
+    before = loss_of(model(images()))
+    before.backward()
+    norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            assert parameter.grad is not None
+            parameter -= 1e-3 / norm * parameter.grad
+        assert loss_of(model(images())) < before
+
+
+@every_model
+def test_weights_depend_on_the_seed_alone(config: ModelConfig) -> None:
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = build_model(config, num_points=5, seed=7).state_dict()
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(2)
+    again = build_model(config, num_points=5, seed=7).state_dict()
+    other = build_model(config, num_points=5, seed=8).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(not torch.equal(first[name], other[name]) for name in first if name.endswith("weight"))
+
+
+@every_model
+def test_an_image_does_not_depend_on_its_batch(config: ModelConfig) -> None:
+    model = build_model(config, num_points=5).eval()
+    with torch.no_grad():
+        alone, together = model(images()[:1]), model(images())
+    for one, both in zip(tensors(alone), tensors(together), strict=True):
+        torch.testing.assert_close(one, both[:1], rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_l2_groups_hold_every_layer_weight_once_and_no_bias(config: ModelConfig) -> None:
+    model = build_model(config, num_points=5)
+    grouped = [id(weight) for group in model.l2_groups() for weight in group]
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert sorted(grouped) == sorted(id(layer.weight) for layer in layers)
+
+
+# rcn.md 4.8: 1 to 16, and 16 to 5 channels.
+@pytest.mark.parametrize(("layer", "bound"), [("trunk.0", 0.36515), ("branches.5.rest.0", 0.19675)])
+def test_initialisation(layer: str, bound: float) -> None:
+    module = build_model(RcnConfig(), num_points=5).get_submodule(layer)
+    assert isinstance(module, nn.Conv2d)
+    assert module.weight.abs().max() <= bound
+    assert module.weight.abs().max() > 0.95 * bound
+    assert module.bias is not None
+    assert not module.bias.any()

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rcn_search.config import TcdcnConfig
+from rcn_search.models import build_model
+from rcn_search.models.cost import count_parameters
+from rcn_search.models.tcdcn import TcdcnOutput
+
+
+@pytest.mark.parametrize(("auxiliary", "expected"), [(False, 78_246), (True, 79_357)])
+def test_parameter_counts(auxiliary: bool, expected: int) -> None:
+    assert count_parameters(build_model(TcdcnConfig(auxiliary=auxiliary), num_points=5)) == expected
+
+
+def test_auxiliary_heads() -> None:
+    output: TcdcnOutput = build_model(TcdcnConfig(auxiliary=True), num_points=5)(torch.zeros(3, 1, 80, 80))
+    shapes = {name: tuple(logits.shape) for name, logits in output.attributes_logits.items()}
+    assert shapes == {"gender": (3, 2), "smile": (3, 2), "glasses": (3, 2), "pose": (3, 5)}
+    assert build_model(TcdcnConfig(), num_points=5)(torch.zeros(3, 1, 80, 80)).attributes_logits == {}
+
+
+def test_points_start_around_the_centre_of_the_frame() -> None:
+    model = build_model(TcdcnConfig(), num_points=68)
+    points_bk2 = model(torch.zeros(1, 1, 80, 80)).points_bk2
+    assert torch.equal(points_bk2, torch.full((1, 68, 2), 0.5))  # nothing but biases speaks on a flat image
+
+
+def test_an_image_of_eighty_pixels_is_averaged_down() -> None:
+    image = torch.randn(2, 1, 80, 80, generator=torch.Generator().manual_seed(0))
+    model = build_model(TcdcnConfig(), num_points=5)
+    expected = model(F.interpolate(image, scale_factor=0.5, mode="area"))
+    torch.testing.assert_close(model(image).points_bk2, expected.points_bk2)
+
+
+def test_other_inputs_are_refused() -> None:
+    with pytest.raises(ValueError, match="40 or 80"):
+        build_model(TcdcnConfig(), num_points=5, input_px=64)
