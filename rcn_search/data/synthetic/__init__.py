@@ -52,7 +52,9 @@ class SyntheticFace:
 
 
 def draw_face(seed: int, schema: KeypointSchema) -> SyntheticFace:
-    """Draw the face of a seed: always the same one, whatever was drawn before, and the same picture for every schema.
+    """Draw the face of a seed: the same one whatever was drawn before, and the same picture for every schema.
+
+    The bytes depend on nothing else but the versions of NumPy and Pillow and, by rounding, the kind of processor.
 
     Args:
         seed: Any non-negative integer.

@@ -22,13 +22,13 @@ _SOFT = 4  # reduction of the layer of soft things
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A window of the surface: 200 degrees around ``centre``, from above the crown to below the chin."""
+    """A window of the surface: 190 degrees around ``centre``, from above the crown to below the chin."""
 
     centre: float
     top: float
     bottom: float
-    half_angle: float = np.radians(100)
-    size: int = 240
+    half_angle: float = np.radians(95)
+    size: int = 224
 
     @cached_property
     def _low(self) -> Floats:
