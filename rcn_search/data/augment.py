@@ -29,8 +29,8 @@ NO_JITTER = AugmentConfig(translate=0, scale=0, rotate_deg=0, occluder=OccluderC
 
 
 def draw_table(num_rows: int, *, seed: int, epoch: int) -> Tensor:
-    """All random numbers of one epoch, U[0,1): (n, draws) float32. Philox, keyed by (seed, epoch)."""
-    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    """All random numbers of one epoch, U[0,1): (n, draws) float32."""
+    generator = np.random.default_rng([seed, epoch, 0])
     return torch.from_numpy(generator.random((num_rows, _NUM_DRAWS), dtype=np.float32))
 
 

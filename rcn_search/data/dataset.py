@@ -140,6 +140,9 @@ def _shared_tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array)
 
 
+_ORDER_STREAM = 1  # keeps the order independent of the draws of `augment.draw_table`, which are stream 0
+
+
 def epoch_batches(
     num_rows: int, batch_size: int, *, seed: int, epoch: int, reshuffle: bool = True, rank: int = 0, num_ranks: int = 1
 ) -> list[Tensor]:
@@ -158,7 +161,7 @@ def epoch_batches(
         num_ranks: All workers.
     """
     if reshuffle:
-        order = np.random.Generator(np.random.Philox(key=[seed, epoch + 2**63])).permutation(num_rows)
+        order = np.random.default_rng([seed, epoch, _ORDER_STREAM]).permutation(num_rows)
     else:
         order = np.arange(num_rows)
     return [torch.from_numpy(order[i : i + batch_size][rank::num_ranks]) for i in range(0, num_rows, batch_size)]

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from rcn_search.config import AugmentConfig, InputConfig, OccluderConfig
+from rcn_search.data.augment import (
+    NO_JITTER,
+    InputPipeline,
+    black_rectangles,
+    draw_table,
+    jitter,
+    unwarp_points,
+    warp_images,
+    warp_points,
+)
+from rcn_search.keypoints import FIVE
+
+BOX = torch.tensor([[10.0, 20.0, 120.0, 120.0]])
+CENTRE = torch.tensor([70.0, 80.0])
+
+
+def blob_image(x: float, y: float) -> torch.Tensor:
+    """(1, 160, 160) uint8 with a round spot centred at x, y."""
+    pixel = torch.arange(160) + 0.5
+    return (255 * torch.exp(-((pixel[None, :] - x) ** 2 + (pixel[:, None] - y) ** 2) / 50)).byte()[None]
+
+
+def centre_of_mass(image_hw: torch.Tensor) -> torch.Tensor:
+    """x, y of the spot, 0..1 across the picture."""
+    pixel = (torch.arange(len(image_hw)) + 0.5) / len(image_hw)
+    return torch.stack([(image_hw.sum(0) * pixel).sum(), (image_hw.sum(1) * pixel).sum()]) / image_hw.sum()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_points_move_with_the_picture(seed: int, flip: float) -> None:
+    options = AugmentConfig(
+        translate=0.1, scale=0.2, rotate_deg=60, flip=flip, occluder=OccluderConfig(min_px=0, max_px=0)
+    )
+    frame = jitter(BOX, draw_table(1, seed=seed, epoch=0), options)
+    point = torch.tensor([[[82.0, 65.0]]])
+    warped = warp_images(blob_image(82, 65), frame, 80)[0]
+    torch.testing.assert_close(warp_points(point, frame)[0, 0], centre_of_mass(warped), atol=3e-3, rtol=0)
+
+
+def test_no_jitter_maps_the_face_box_to_the_window() -> None:
+    frame = jitter(BOX, draw_table(1, seed=0, epoch=0), NO_JITTER)
+    corners = torch.tensor([[[10.0, 20.0], [130.0, 20.0], [130.0, 140.0]]])
+    torch.testing.assert_close(warp_points(corners, frame), torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]]))
+    torch.testing.assert_close(unwarp_points(warp_points(corners, frame), frame), corners)
+
+
+def test_a_mirrored_face_is_renumbered() -> None:
+    draws = draw_table(1, seed=0, epoch=0)
+    options = NO_JITTER.model_copy(update={"flip": 1.0})
+    points = torch.tensor([[[50.0, 60.0], [90.0, 60.0], [70.0, 80.0], [55.0, 100.0], [85.0, 100.0]]])
+    flipped = warp_points(points, jitter(BOX, draws, options), torch.tensor(FIVE.flip))
+    plain = warp_points(points, jitter(BOX, draws, NO_JITTER))
+    torch.testing.assert_close(flipped, plain)  # this face is symmetric about the middle of its box
+    assert flipped[0, 0, 0] < flipped[0, 1, 0]
+
+
+def test_ranges_are_met_and_not_left() -> None:
+    draws = draw_table(4000, seed=3, epoch=0)
+    options = AugmentConfig(translate=0.1, scale=0.15, rotate_deg=30, flip=0.25)
+    frame = jitter(BOX.expand(4000, 4), draws, options)
+    shift = (frame.centre_b2 - CENTRE) / 120
+    half = torch.linalg.det(frame.axes_b22).abs().sqrt() / 60
+    mirrored = torch.linalg.det(frame.axes_b22) < 0
+    angle = torch.rad2deg(torch.atan2(-frame.axes_b22[:, 0, 1], frame.axes_b22[:, 1, 1]))
+    assert 0.098 < shift.abs().max() <= 0.1
+    assert 0.85 <= half.min() < 0.852
+    assert 1.148 < half.max() <= 1.15
+    assert 29.8 < angle.abs().max() <= 30.001
+    assert abs(mirrored.float().mean() - 0.25) < 0.03
+
+
+def test_draws_depend_on_seed_epoch_and_row_alone() -> None:
+    table = draw_table(100, seed=5, epoch=2)
+    torch.testing.assert_close(draw_table(60, seed=5, epoch=2), table[:60])
+    for other in (draw_table(100, seed=6, epoch=2), draw_table(100, seed=5, epoch=3)):
+        assert (other != table).float().mean() > 0.99
+
+
+@pytest.mark.parametrize(("size_px", "sides"), [(80, (20, 50)), (40, (10, 25))])
+def test_rectangles_are_inside_with_sides_of_the_range(size_px: int, sides: tuple[int, int]) -> None:
+    draws = draw_table(3000, seed=0, epoch=0)
+    black = black_rectangles(torch.ones(3000, size_px, size_px), draws, OccluderConfig(min_px=20, max_px=50)) == 0
+    heights, widths = black.any(2).sum(1), black.any(1).sum(1)
+    for lengths in (heights, widths):
+        assert (int(lengths.min()), int(lengths.max())) == sides
+    assert torch.equal(black.sum((1, 2)), heights * widths)
+    assert (heights != widths).any()
+    assert black[:, 0].any()
+    assert black[:, -1].any()
+
+
+def test_outside_of_the_crop_is_black() -> None:
+    frame = jitter(torch.tensor([[100.0, 100.0, 120.0, 120.0]]), draw_table(1, seed=0, epoch=0), NO_JITTER)
+    warped = warp_images(torch.full((1, 160, 160), 200, dtype=torch.uint8), frame, 80)[0]
+    assert warped[:39, :39].min() == 200
+    assert warped[42:, :].max() == 0
+
+
+def test_result_of_an_image_does_not_depend_on_its_batch() -> None:
+    pipeline = InputPipeline(input=InputConfig(), augment=AugmentConfig(), flip_k=torch.tensor(FIVE.flip))
+    image = torch.cat([blob_image(60, 60), blob_image(90, 70), blob_image(20, 110)])
+    points, box, draws = torch.rand(3, 5, 2) * 160, BOX.expand(3, 4), draw_table(3, seed=0, epoch=0)
+    together = pipeline(image, points, box, draws)
+    alone = pipeline(image[1:2], points[1:2], box[1:2], draws[1:2])
+    torch.testing.assert_close(together[0][1:2], alone[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(together[1][1:2], alone[1])
+    assert math.isclose(float(together[0].mean()), 0.5, abs_tol=0.1)

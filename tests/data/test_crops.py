@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from rcn_search.data.crops import Box, enclosing_box, four_point_box, to_crop
+
+FACE = np.array([[100.0, 100.0], [140.0, 100.0], [120.0, 120.0], [105.0, 140.0], [135.0, 140.0]])
+
+
+def test_box_in_the_middle_of_a_large_image() -> None:
+    # e = 40, m = 40; the four points span 40 x 40; margin trunc(40 * 1.25) = 50.
+    assert four_point_box(FACE, (400, 400), 1.25) == Box(50, 50, 140, 140)
+
+
+def test_shorter_side_grows_by_ceil_and_floor() -> None:
+    points = FACE.copy()
+    points[[3, 4], 1] = 133  # height 33, width 40: y0 -= ceil(7 / 2), y1 += floor(7 / 2); margin trunc(40 * 0.95) = 38
+    assert four_point_box(points, (400, 400), 0.95) == Box(100 - 38, 100 - 4 - 38, 116, 116)
+
+
+def test_box_is_shifted_into_the_image() -> None:
+    assert four_point_box(FACE - 80, (400, 400), 1.25) == Box(0, 0, 140, 140)
+    assert four_point_box(FACE + [[240, 200]], (400, 400), 1.25) == Box(260, 250, 140, 140)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((139, 400), (0, 51, 139)), ((400, 120), (60, 0, 120)), ((120, 130), (0, 5, 120))]
+)
+def test_box_is_cut_square_where_the_image_is_too_small(size: tuple[int, int], expected: tuple[int, int, int]) -> None:
+    box = four_point_box(FACE, size, 1.25)
+    assert (box.x, box.y, box.width) == expected
+    assert box.width == box.height
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_box_is_always_square_and_inside(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    width, height = rng.integers(60, 300, 2).tolist()
+    points = rng.uniform(0, 1, (5, 2)) * [width, height]
+    box = four_point_box(points, (width, height), 1.25)
+    assert box.width == box.height > 0
+    assert 0 <= box.x <= box.x + box.width <= width
+    assert 0 <= box.y <= box.y + box.height <= height
+
+
+def test_enclosing_box_follows_the_68_point_rule() -> None:
+    points = np.array([[10.5, 20.2], [50.1, 40.9]])
+    # x 10..51 (41), y 20..41 (21): y0 -= 10, y1 += 10; s = 0.15 * 41 = 6.15
+    assert enclosing_box(points, 1.3) == Box(math.floor(10 - 6.15), math.floor(10 - 6.15), 55, 55)
+
+
+def test_to_crop_scales_to_160() -> None:
+    np.testing.assert_allclose(to_crop(np.array([[60.0, 70.0]]), Box(50, 50, 80, 80)), [[20, 40]])

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rcn_search.data.lcn import contrast_normalise, gaussian_kernel
+
+
+def test_kernel_is_the_papers() -> None:
+    kernel = torch.outer(gaussian_kernel(), gaussian_kernel())
+    assert kernel[4, 4].item() == pytest.approx(0.063386, abs=1e-6)  # anchors of rcn.md 2.4
+    assert kernel[0, 0].item() == pytest.approx(0.000113987, abs=1e-9)
+    assert kernel.sum().item() == pytest.approx(1)
+
+
+def by_convolution(image_bhw: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
+    """rcn.md 2.4, word for word, in double."""
+    kernel = torch.outer(gaussian_kernel(), gaussian_kernel())[None, None]
+    x = image_bhw.double()[:, None]
+    v = x - F.conv2d(x, kernel, padding=4)
+    s = F.conv2d(v**2, kernel, padding=4).sqrt()
+    c = s.mean(dim=dims, keepdim=True)
+    return ((v / torch.maximum(s, c) + 2.5) / 5)[:, 0]
+
+
+@pytest.mark.parametrize(("threshold", "dims"), [("image", (1, 2, 3)), ("batch", (0, 1, 2, 3))])
+def test_equals_the_written_rule(threshold, dims: tuple[int, ...]) -> None:
+    image_bhw = torch.rand(3, 80, 80, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [[[255.0]], [[40]], [[5]]]
+    )
+    normalised = contrast_normalise(image_bhw, threshold)
+    torch.testing.assert_close(normalised, by_convolution(image_bhw, dims).float(), atol=2e-5, rtol=0)
+
+
+def test_image_threshold_does_not_depend_on_the_batch_and_the_papers_does() -> None:
+    bright, dim = torch.rand(2, 1, 80, 80, generator=torch.Generator().manual_seed(1))
+    both = torch.cat([bright * 255, dim * 10])
+    torch.testing.assert_close(
+        contrast_normalise(both, "image")[1:], contrast_normalise(both[1:], "image"), rtol=0, atol=1e-6
+    )
+    assert (contrast_normalise(both, "batch")[1:] - contrast_normalise(both[1:], "batch")).abs().max() > 0.1
+
+
+def test_no_contrast_is_one_half() -> None:
+    torch.testing.assert_close(contrast_normalise(torch.zeros(1, 80, 80), "image"), torch.full((1, 80, 80), 0.5))
