@@ -63,9 +63,9 @@ def run_search(
     space_uri: str,
     *,
     overrides: Sequence[str] = (),
-    study_uri: str | None = None,
+    study_uri: str = "",
     resume: bool = False,
-    data_uri: str | None = None,
+    data_uri: str = "",
     board: Callable[[], str],
     console: Console,
 ) -> SearchResult:
@@ -83,10 +83,9 @@ def run_search(
     Raises:
         ConfigError: The study file is wrong.
         DatasetError: The data set is missing or damaged.
-        StudyError: There is a study already, or another one, or none to resume.
+        StudyError: There is a study already, or another one, or none to resume; or the search cannot go on.
         ValueError: No node has what a trial needs.
-        SearchHalted: The search cannot go on; the study can be resumed.
-        KeyboardInterrupt: Likewise.
+        KeyboardInterrupt: Ctrl-C; as after every error, the study can be resumed.
     """
     started = time.perf_counter()
     space = load_space(space_uri, overrides=overrides, data_uri=data_uri)
@@ -99,7 +98,10 @@ def run_search(
         with _cluster() as nodes:
             slots = plan_slots(nodes, space.budget, study.num_left)
             print_plan(console, study, slots, nodes)
-            _loop(study, recorder, slots, console)
+            try:
+                _loop(study, recorder, slots, console)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"stopped; the same line with --resume goes on with {uri}") from None
     summary = Summary(
         slots=slots, wall_s=time.perf_counter() - started, busy_s=recorder.busy_s, other_s=recorder.other_s
     )
@@ -119,7 +121,9 @@ def plan_slots(nodes: Sequence[dict[str, float]], budget: Budget, num_trials: in
         ValueError: No node has what a trial needs.
     """
     needs = {"CPU": budget.cpus_per_trial, "GPU": budget.gpus_per_trial}
-    fits = sum(min(math.floor(node.get(kind, 0) / need + 1e-9) for kind, need in needs.items() if need) for node in nodes)
+    fits = sum(
+        min(math.floor(node.get(kind, 0) / need + 1e-9) for kind, need in needs.items() if need) for node in nodes
+    )
     if fits == 0:
         have = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What becomes of the best trial: retrained if the study says so, scored once on the test split, entered on the board."""
+"""What becomes of the best trial: retrained if the study says so, scored once on the test split, put on the board."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FinalScore(Options):
 
 
 def score_best(study: Study, *, board: Callable[[], str], console: Console) -> FinalScore | None:
-    """Score the best trial, once in the life of a study; none where the study asks for no score or no trial is complete.
+    """Score the best trial, once in the life of a study; None if the study wants no score or no trial is complete.
 
     Raises:
         ValueError: See `evaluate_and_record`.

@@ -17,7 +17,7 @@ from rcn_search.search.summary import count_states
 REFRESH_S = 0.25
 
 
-class SearchProgress(Callback):
+class SearchProgress(Callback):  # type: ignore[misc]
     """A line for each trial that ends and, on a terminal, one that tells how the search stands. A context manager."""
 
     def __init__(self, study: Study, console: Console) -> None:
@@ -31,7 +31,9 @@ class SearchProgress(Callback):
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live:
             self._live.stop()
 
@@ -69,5 +71,7 @@ def _line(trial: Trial) -> str:
         f"{name.rpartition('.')[2]}={value:.3g}" if isinstance(value, float) else f"{name.rpartition('.')[2]}={value}"
         for name, value in trial.suggestion.params.items()
     )
-    end = trial.outcome.reason if trial.state == "failed" else f"{trial.error_pct:.2f} % after {len(trial.epochs)} epochs"
+    end = (
+        trial.outcome.reason if trial.state == "failed" else f"{trial.error_pct:.2f} % after {len(trial.epochs)} epochs"
+    )
     return f"trial {trial.number:3d} {trial.state:8s} {end}  {params}"

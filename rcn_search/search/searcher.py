@@ -1,4 +1,4 @@
-"""Ray Tune on one side, the study on the other: suggestions out, epochs and outcomes in, rungs that survive the driver."""
+"""Between Ray Tune and the study: suggestions out, epochs and outcomes in, and rungs that survive the driver."""
 
 from __future__ import annotations
 
@@ -11,17 +11,12 @@ from ray.tune import Callback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 
-from rcn_search.config import TrainConfig
 from rcn_search.search.space import Asha
-from rcn_search.search.study import Epoch, Study
+from rcn_search.search.study import Epoch, Study, StudyError
 from rcn_search.search.trial import METRIC, TIME
 
 MAX_FAILED_FIRST = 5
 """A search whose first trials all fail has one cause, and it is not the parameters."""
-
-
-class SearchHalted(RuntimeError):  # noqa: N818
-    """The search cannot go on; the study is whole and can be resumed. The message is the reason."""
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]
@@ -83,7 +78,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
         result, number = trial.last_result, trial.config["number"]
         with self._deferred():
             if "halt" in result:
-                raise SearchHalted(f"trial {number}: {result['halt']}")
+                raise StudyError(f"trial {number}: {result['halt']}")
             if "failure" in result:
                 self._failed(number, result["failure"], result.get("traceback"))
             else:
@@ -103,7 +98,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
         self._study.finish(number, "failed", reason=reason, traceback=traceback)
         ends = [each.state for each in self._study.trials if each.outcome]
         if len(ends) >= MAX_FAILED_FIRST and set(ends) == {"failed"}:
-            raise SearchHalted(f"the first {len(ends)} trials all failed, the last one because: {reason}")
+            raise StudyError(f"the first {len(ends)} trials all failed, the last one because: {reason}")
 
     @contextmanager
     def _deferred(self) -> Iterator[None]:

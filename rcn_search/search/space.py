@@ -176,7 +176,7 @@ class SearchSpace(Options):
         Raises:
             ConfigError: The values together are not a legal configuration.
         """
-        return resolve_train_config(self.document(values), source="search")
+        return resolve_train_config(self.document(values), source="trial")
 
     def draw(self, choose: Callable[[str, str, Parameter], Scalar]) -> Values:
         """One setting: ``choose(path, name, parameter)`` for each parameter that is drawn, from the top.

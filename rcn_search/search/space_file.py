@@ -1,7 +1,8 @@
-"""Reading a study file, and proving it before anything starts: every key exists, every value that can be drawn is legal."""
+"""Reading a study file, and proving it before anything starts: all keys exist, all that can be drawn is legal."""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 
@@ -14,9 +15,11 @@ NUM_CORNERS = 256
 broken at a corner; one between two of them is missed with probability 0.75 to the power of this."""
 
 FROM_BUDGET = {"schedule.epochs": "budget.epochs", "compute.threads": "budget.cpus_per_trial"}
+YARDSTICK = ("validation.", "input.size_px", "data.uri", "data.val_split", "data.num_val")
+"""What the error of a trial is measured by, hence the same for all."""
 
 
-def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str | None = None) -> SearchSpace:
+def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -> SearchSpace:
     """Read a study file, lay ``key.path=value`` overrides over it and check all of it.
 
     Args:
@@ -30,12 +33,12 @@ def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str | None 
     document, lines = read_yaml(uri)
     for override in overrides:
         apply_override(document, override)
-    if data_uri is not None:
-        apply_override(document, f"base.data.uri={data_uri}")
+    if data_uri:
+        apply_override(document, f"base.data.uri={json.dumps(data_uri)}")
     space = validate(SearchSpace, document, source=uri, lines=lines)
     _check(space, uri, lines)
     # Trials run in folders of their own.
-    place = {"data.uri": storage.absolute(space.config({}).data.uri)}
+    place: Values = {"data.uri": storage.absolute(space.config({}).data.uri)}
     return space.model_copy(update={"base": overlay(space.base, place)})
 
 
@@ -51,6 +54,16 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
         if key in space.search or leaf in space.base.get(section, {}):
             where = ("search", key) if key in space.search else ("base", section, leaf)
             raise ConfigError(f"{at(*where)}: {key} is set by {setting}")
+    for key in space.search:
+        if key.startswith(YARDSTICK):
+            raise ConfigError(f"{at('search', key)}: {key} cannot be searched: trials are compared by it")
+        if key.startswith("augment.") and base.validation.jitter:
+            raise ConfigError(
+                f"{at('search', key)}: while {key} is searched, base.validation.jitter must be false: each trial would "
+                "be validated on images jittered by ranges of its own, and the smallest ranges would win"
+            )
+    if base.validation.every != 1:
+        raise ConfigError(f"{at('base', 'validation', 'every')}: validation.every must be 1 in a search")
     if isinstance(space.scheduler, Asha) and space.scheduler.grace_epochs > space.budget.epochs:
         raise ConfigError(
             f"{at('scheduler', 'grace_epochs')}: scheduler.grace_epochs = {space.scheduler.grace_epochs}: "
@@ -74,7 +87,7 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
 
 
 def _check_parameter(space: SearchSpace, path: str, parameter: Parameter, where: str, seen: list[str]) -> None:
-    """Its key and its conditions' keys exist, conditions can hold, and both ends (or all choices) are legal there."""
+    """Its key exists, its conditions can hold, and both ends (or all choices) are legal where they do."""
     base = space.config({})
     for key, allowed in parameter.when.items():
         if key in space.search and key not in seen:
@@ -86,19 +99,33 @@ def _check_parameter(space: SearchSpace, path: str, parameter: Parameter, where:
         )
         if not can_hold:
             raise ConfigError(f"{where}: search.{path}: 'when' never holds: {key} is never {_or(allowed)}")
-    context = _context(space, parameter, seen)
     for value in parameter.ends:
-        resolve_train_config(space.document({**context, path: value}), source=f"{where}: search.{path} = {value}")
+        drawn = _setting(space, {**parameter.when, path: (value,)})
+        try:
+            space.config(drawn)
+        except ConfigError as error:
+            # Not its fault if the rest alone is no better; then the check of another key says so.
+            if _is_legal(space, {key: each for key, each in drawn.items() if key != path}):
+                raise ConfigError(f"{where}: search.{path} = {value}: {error}") from None
 
 
-def _context(space: SearchSpace, parameter: Parameter, seen: list[str]) -> Values:
-    """A setting of the keys further up under which ``parameter`` is drawn."""
-    wanted = {key: tuple(allowed) for key, allowed in parameter.when.items()}
+def _setting(space: SearchSpace, wanted: dict[str, tuple[Scalar, ...]]) -> Values:
+    """One setting with the wanted values where they are in range, else those of ``base``, else the first in range."""
+    base = space.config({})
 
-    def choose(path: str, name: str, drawn: Parameter) -> Scalar:
-        return next((value for value in wanted.get(path, ()) if drawn.contains(value)), drawn.ends[0])
+    def choose(path: str, name: str, parameter: Parameter) -> Scalar:
+        candidates = (*wanted.get(path, ()), value_at(base, path))
+        return next((value for value in candidates if parameter.contains(value)), parameter.ends[0])
 
-    return {path: value for path, value in space.draw(choose).items() if path in seen}
+    return space.draw(choose)
+
+
+def _is_legal(space: SearchSpace, values: Values) -> bool:
+    try:
+        space.config(values)
+    except ConfigError:
+        return False
+    return True
 
 
 def _check_corners(space: SearchSpace, where: str) -> None:

@@ -191,7 +191,7 @@ class Study:
         return min(complete, key=lambda trial: (trial.error_pct, trial.number), default=None)
 
     def ask(self) -> Trial | None:
-        """The next trial to run: open ones first, then points, then what the sampler draws; none when all have been asked.
+        """The next trial to run: open ones, then points, then what the sampler draws; None when there are no more.
 
         A new suggestion is in the ledger before it is returned.
         """

@@ -45,11 +45,11 @@ def print_plan(console: Console, study: Study, slots: int, nodes: list[dict[str,
         if isinstance(scheduler, Asha)
         else "no early stopping"
     )
-    have = " + ".join(f"{node.get('CPU', 0):g} CPU" + (f" {node['GPU']:g} GPU" if "GPU" in node else "") for node in nodes)
+    have = " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
     console.print(
         f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, {stopping}, "
         f"{space.sampler.name} sampler\n"
-        f"{slots} at once, {space.budget.cpus_per_trial:g} CPU and {space.budget.gpus_per_trial:g} GPU each, on {have}\n"
+        f"{slots} at once, {space.budget.cpus_per_trial:g} CPU, {space.budget.gpus_per_trial:g} GPU each; on {have}\n"
         f"[dim]{study.uri}[/]",
         highlight=False,
     )
@@ -96,7 +96,9 @@ def trial_table(study: Study) -> Table:
 def count_states(study: Study) -> str:
     """For example ``30 trials, 12 complete, 18 pruned``."""
     counts = Counter(trial.state for trial in study.trials)
-    states = (f"{counts[state]} {state}" for state in ("running", "complete", "pruned", "failed", "open") if counts[state])
+    states = (
+        f"{counts[state]} {state}" for state in ("running", "complete", "pruned", "failed", "open") if counts[state]
+    )
     return ", ".join((f"{len(study.trials)} trials", *states))
 
 

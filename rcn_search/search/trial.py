@@ -35,6 +35,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     whether its process died or its driver.
     """
 
+    _trial: dict[str, Any]
+    _run: TrainRun | None
+
     def setup(self, config: dict[str, Any]) -> None:
         """Called by Tune for the first trial of the process."""
         self.reset_config(config)
@@ -88,9 +91,7 @@ def _open(trial: dict[str, Any]) -> TrainRun:
 
 @lru_cache(maxsize=8)
 def _settled_compute(base: str) -> ComputeConfig:
-    """The compute options of all trials of a study on this machine: probing each trial's model would take as long as
-    training it.
-    """
+    """The compute options of all of a study's trials on this machine; probing every model would double the work."""
     from rcn_search.data.dataset import open_dataset
     from rcn_search.training.probe import choose_settings
 

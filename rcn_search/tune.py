@@ -1,0 +1,46 @@
+"""``rcn-search tune``, and ``python -m rcn_search.tune``, the line that ``ray job submit --`` is given."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rcn_search.leaderboard.board import default_board
+from rcn_search.search.driver import run_search
+from rcn_search.terminal import command, console
+
+
+@command
+def tune_command(
+    space: Annotated[str, typer.Argument(metavar="SPACE.yaml", help="What to search and how; see search_spaces/.")],
+    study: Annotated[str, typer.Option(help="Folder or URI of the study; studies/NAME by default.")] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study that is there.")] = False,
+    data: Annotated[str, typer.Option(help="Data set, instead of base.data.uri.")] = "",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.trials=3.")
+    ] = None,
+    board: Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")] = "",
+) -> None:
+    """Search on the Ray cluster of RAY_ADDRESS, or on this machine; then score the best trial once.
+
+    Example: rcn-search tune search_spaces/rcn.yaml --data data/mtfl --set budget.trials=10
+    """
+    result = run_search(
+        space,
+        overrides=overrides or (),
+        study_uri=study,
+        resume=resume,
+        data_uri=data,
+        board=lambda: board or default_board(),
+        console=console,
+    )
+    if result.final:
+        errors = ", ".join(f"{protocol} {error:.2f} %" for protocol, error in result.final.errors_pct.items())
+        console.print(f"trial {result.final.trial} on the test split: {errors}", style="bold", highlight=False)
+        for uri in (result.final.checkpoint, *result.final.entries):
+            console.print(f"→ {uri}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    typer.run(tune_command)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+
+from rcn_search.search.searcher import MAX_FAILED_FIRST, ResumableAsha, StudyRecorder, StudySearcher
+from rcn_search.search.space import Asha
+from rcn_search.search.space_file import load_space
+from rcn_search.search.study import Study, StudyError
+from rcn_search.search.summary import Summary
+
+
+@pytest.fixture
+def study(write_study, tmp_path):
+    space = load_space(write_study(budget={"trials": 40, "epochs": 9}))
+    return Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+
+
+NO_METRIC = {"val_error_pct": float("nan"), "done": True}
+
+
+def entry(epoch: int, error_pct: float) -> dict[str, float]:
+    """What a `TrialActor` says of an epoch."""
+    return {
+        "epoch": epoch,
+        "loss": 1.0,
+        "val_error_pct": error_pct,
+        "best_error_pct": 1.0,
+        "train_s": 2.0,
+        "val_s": 1.0,
+    }
+
+
+def result(*epochs: dict[str, float], complete: bool = False) -> dict:
+    return {**epochs[-1], "epochs": list(epochs), "complete": complete, "done": complete}
+
+
+class OneSlot:
+    """Tune's side of a search with one slot: what it calls, in its order.
+
+    ``saved`` holds the epochs behind each trial's checkpoint: what outlives a driver.
+    """
+
+    def __init__(self, study: Study, saved: dict[int, list[dict]] | None = None) -> None:
+        self.saved = {} if saved is None else saved
+        self.searcher, self.recorder = StudySearcher(study), StudyRecorder(study)
+        self.scheduler = ResumableAsha(Asha(grace_epochs=1, reduction=3), study)
+
+    def start(self) -> SimpleNamespace | None:
+        """The next trial; None when there are no more."""
+        config = self.searcher.suggest("any")
+        if config == "FINISHED":
+            return None
+        trial = SimpleNamespace(trial_id=f"ray-{random.random()}", config=config, last_result={})
+        self.scheduler.on_trial_add(None, trial)
+        return trial
+
+    def report(self, trial: SimpleNamespace, last: dict) -> None:
+        trial.last_result = last
+        if not last["done"]:
+            last["done"] = self.scheduler.on_trial_result(None, trial, last) == TrialScheduler.STOP
+        self.recorder.on_trial_result(0, [], trial, last)
+        if last["done"]:
+            self.scheduler.on_trial_complete(None, trial, last)
+            self.recorder.on_trial_complete(0, [], trial)
+
+    def run(self, curves: dict[int, list[float]], num_epochs: int) -> None:
+        """Train so many epochs of one trial after another, whose errors are ``curves``; stop wherever that is."""
+        trial = None
+        for _ in range(num_epochs):
+            if trial is None or trial.last_result["done"]:
+                trial = self.start()
+                if trial is None:
+                    return
+                done = self.saved.setdefault(trial.config["number"], [])
+                earlier = list(done)
+            done.append(entry(len(done) + 1, curves[trial.config["number"]][len(done)]))
+            self.report(trial, result(*earlier, done[-1], complete=len(done) == 9))
+            self.recorder.on_step_end(0, [])
+            earlier = []
+
+
+def outcomes(study: Study) -> list[tuple]:
+    return [(trial.state, [epoch.val_error_pct for epoch in trial.outcome.epochs]) for trial in study.trials]
+
+
+def test_asha_decides_alike_whether_its_driver_died_or_not(study, tmp_path):
+    draw = random.Random(0)
+    curves = {number: sorted((draw.uniform(0, 9) for _ in range(9)), reverse=True) for number in range(40)}
+    OneSlot(study).run(curves, 1_000)
+    assert 4 < sum(trial.state == "complete" for trial in study.trials) < 20
+
+    again = Study.create(str(tmp_path / "again"), study.space, data_fingerprint="f")
+    saved: dict[int, list[dict]] = {}
+    while again.num_left:
+        OneSlot(again, saved).run(curves, 7)
+        again = Study.resume(again.uri, again.space, data_fingerprint="f")
+    assert outcomes(again) == outcomes(study)
+
+
+def test_a_trial_without_a_metric_fails_with_its_reason(study):
+    tune = OneSlot(study)
+    tune.report(tune.start(), {**NO_METRIC, "failure": "the loss became nan", "traceback": "line 1"})
+    tune.recorder.on_step_end(0, [])
+    outcome = Study.resume(study.uri, study.space, data_fingerprint="f").trials[0].outcome
+    assert (outcome.state, outcome.reason, outcome.traceback) == ("failed", "the loss became nan", "line 1")
+
+
+def test_a_full_disk_stops_the_search_and_the_trial_stays_open(study):
+    tune = OneSlot(study)
+    tune.report(tune.start(), {**NO_METRIC, "halt": "OSError: No space left on device"})
+    with pytest.raises(StudyError, match="No space left on device"):
+        tune.recorder.on_step_end(0, [])
+    assert Study.resume(study.uri, study.space, data_fingerprint="f").trials[0].state == "open"
+
+
+def test_what_goes_wrong_with_the_ledger_is_raised_where_tune_lets_it_pass(study):
+    tune = OneSlot(study)
+    trial = tune.start()
+    other = Study.resume(study.uri, study.space, data_fingerprint="f")
+    other.ask()
+    other.finish(0, "failed", reason="taken")
+    tune.report(trial, result(entry(9, 5.0), complete=True))
+    with pytest.raises(StudyError, match="another driver"):
+        tune.recorder.on_step_end(0, [])
+
+
+def test_a_search_whose_first_trials_all_fail_stops(study):
+    tune = OneSlot(study)
+    for number in range(MAX_FAILED_FIRST):
+        tune.recorder.on_step_end(0, [])
+        tune.report(tune.start(), {**NO_METRIC, "failure": f"no split {number}"})
+    with pytest.raises(StudyError, match=r"first 5 trials all failed.*no split 4"):
+        tune.recorder.on_step_end(0, [])
+
+
+def test_busy_time_is_that_of_this_driver(study):
+    tune = OneSlot(study)
+    tune.report(tune.start(), result(entry(1, 9.0), entry(2, 8.0), {**entry(3, 7.0), "other_s": 0.5}))
+    assert (tune.recorder.busy_s, tune.recorder.other_s) == (3.0, 0.5)
+    assert len(study.trials[0].epochs) == 3
+    assert Summary(slots=2, wall_s=2.0, busy_s=3.0, other_s=0.5).overhead_pct == 25.0
