@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -132,19 +131,10 @@ def print_submission(submission: Submission) -> None:
         console.print(f"→ {uri}", soft_wrap=True, highlight=False)
 
 
-class BoardFormat(StrEnum):
-    """How the board is printed."""
-
-    TABLE = "table"
-    MARKDOWN = "markdown"
-    CSV = "csv"
-    JSON = "json"
-
-
 @app.command()
 @command
 def leaderboard(
-    format: Annotated[BoardFormat, typer.Option(help="How to print it.")] = BoardFormat.TABLE,
+    format: Annotated[Literal["table", "markdown", "csv", "json"], typer.Option(help="How to print it.")] = "table",
     board: Board = "",
     dataset: Annotated[str, typer.Option(help="Only this data set, as in aflw.")] = "",
 ) -> None:
@@ -155,10 +145,10 @@ def leaderboard(
     shown = build_board(board or default_board())
     if dataset:
         shown = shown.only(dataset)
-    if format is BoardFormat.TABLE:
+    if format == "table":
         print_board(shown, console)
         return
-    typer.echo(render(shown, format.value), nl=False)
+    typer.echo(render(shown, format), nl=False)
     for problem in shown.problems:
         errors.print(f"warning: {problem}", style="yellow", markup=False, soft_wrap=True)
 

@@ -111,11 +111,13 @@ class LossConfig(Options):
 class OptimizerConfig(Options):
     """How weights move."""
 
-    name: Literal["adamw", "adadelta"] = "adamw"
+    name: Literal["muon", "adamw", "adadelta"] = "muon"
     lr: float = Field(
         4e-3, gt=0, le=10, description="Peak learning rate (AdaDelta: the step multiplier, 1 in the paper)."
     )
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="Decoupled decay of weights, never of biases (adamw).")
+    weight_decay: float = Field(
+        1e-4, ge=0, le=1, description="Decoupled decay of weights, never of biases (muon, adamw)."
+    )
     l2_trunk: float = Field(
         0.0, ge=0, le=1, description="Coefficient of the summed squares of encoder weights (adadelta)."
     )
@@ -124,9 +126,9 @@ class OptimizerConfig(Options):
     @model_validator(mode="after")
     def _decay_in_one_way(self) -> OptimizerConfig:
         if self.name == "adadelta" and self.weight_decay:
-            raise ValueError("weight_decay belongs to adamw; with adadelta set l2_trunk and l2_branch")
-        if self.name == "adamw" and (self.l2_trunk or self.l2_branch):
-            raise ValueError("l2_trunk and l2_branch belong to adadelta; with adamw set weight_decay")
+            raise ValueError("weight_decay belongs to muon and adamw; with adadelta set l2_trunk and l2_branch")
+        if self.name != "adadelta" and (self.l2_trunk or self.l2_branch):
+            raise ValueError(f"l2_trunk and l2_branch belong to adadelta; with {self.name} set weight_decay")
         return self
 
 

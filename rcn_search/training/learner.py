@@ -17,9 +17,9 @@ from rcn_search.data.augment import InputPipeline
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models import build_model
-from rcn_search.training.checkpoint import load_optimizer, load_weights, network_tensors, optimizer_tensors
+from rcn_search.training.checkpoint import load_optimizers, load_weights, network_tensors, optimizer_tensors
 from rcn_search.training.loss import training_loss
-from rcn_search.training.optim import MovingAverage, build_optimizer, learning_rate
+from rcn_search.training.optim import MovingAverage, build_optimizers, learning_rate
 from rcn_search.training.probe import ComputeSettings
 
 
@@ -29,6 +29,7 @@ class Learner:
     Attributes:
         num_steps: Of the whole run.
         steps_done: Behind it.
+        lr: Learning rate of the last step.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Learner:
     ) -> None:
         self.config, self.split, self.settings, self.num_steps = config, split, settings, num_steps
         self.steps_done = 0
+        self.lr = config.optimizer.lr
         self.pipeline = InputPipeline(
             input=config.input, augment=config.augment, flip_k=torch.tensor(schema.flip, device=settings.device)
         )
@@ -43,7 +45,7 @@ class Learner:
             config.model, num_points=schema.num_points, input_px=config.input.size_px, seed=config.seed
         )
         self.network = network.place(settings.device, settings.memory_format)
-        self.optimizer = build_optimizer(self.network, config.optimizer)
+        self.optimizers = build_optimizers(self.network, config.optimizer)
         decay = config.schedule.ema_decay
         self.average = MovingAverage(self.network, decay) if decay else None
 
@@ -54,14 +56,16 @@ class Learner:
             split.images_at(rows_b), split.points_nk2[rows_b], split.face_box_n4[rows_b], draws_bd
         )
         attributes = {name: value[rows_b] for name, value in split.attributes.items()}
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.steps_done, self.num_steps, config.optimizer, config.schedule)
+        self.lr = learning_rate(self.steps_done, self.num_steps, config.optimizer, config.schedule)
         with self.settings.autocast():
             output = self.network(image_b1hw.contiguous(memory_format=self.settings.memory_format))
         loss = training_loss(config, output, points_bk2, attributes)
         loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr
+            optimizer.step()
+        self.network.zero_grad()
         if self.average:
             self.average.update(self.network, self.steps_done)
         self.steps_done += 1
@@ -83,7 +87,7 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """Everything a resumed learner needs, but ``steps_done``."""
         average = {f"average.{i}": weight for i, weight in enumerate(self.average.weights)} if self.average else {}
-        return {**network_tensors(self.network), **optimizer_tensors(self.optimizer), **average}
+        return {**network_tensors(self.network), **optimizer_tensors(self.optimizers), **average}
 
     def load(self, tensors: dict[str, Tensor], steps_done: int, uri: str) -> None:
         """Take up the state of a checkpoint.
@@ -92,7 +96,7 @@ class Learner:
             CheckpointError: It is of another model.
         """
         load_weights(self.network, tensors, uri)
-        load_optimizer(self.optimizer, tensors)
+        load_optimizers(self.optimizers, tensors)
         if self.average:
             with torch.no_grad():
                 for i, weight in enumerate(self.average.weights):

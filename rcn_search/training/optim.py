@@ -16,28 +16,63 @@ START_FACTOR = 1 / 25
 """Learning rate of the first step of a warm-up, as a share of the peak."""
 
 
-def build_optimizer(network: Network, options: OptimizerConfig) -> torch.optim.Optimizer:
-    """An optimiser over all parameters; only convolution and linear weights are decayed.
+MUON_SMALLEST_SIDE = 16
+"""Kernels with a shorter side as matrices have no spectrum to speak of; AdamW moves them."""
+
+
+def build_optimizers(network: Network, options: OptimizerConfig) -> list[torch.optim.Optimizer]:
+    """Optimisers that together move all parameters; only convolution and linear weights are decayed.
 
     Args:
-        network: The model, on its device.
+        network: The model, on its device and in its layout.
         options: Kind and coefficients. A coefficient c of squared weights in the loss is a decay of 2c (rcn.md 5).
     """
     trunk, branch = network.l2_groups()
-    decayed = {id(weight) for weight in (*trunk, *branch)}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in decayed]
+    weights = [*trunk, *branch]
+    rest = _others(network, weights)
     if options.name == "adadelta":
         groups = [
             {"params": trunk, "weight_decay": 2 * options.l2_trunk},
             {"params": branch, "weight_decay": 2 * options.l2_branch},
             {"params": rest, "weight_decay": 0.0},
         ]
-        return torch.optim.Adadelta(groups, lr=options.lr, rho=ADADELTA_RHO, eps=ADADELTA_EPS)
+        return [torch.optim.Adadelta(groups, lr=options.lr, rho=ADADELTA_RHO, eps=ADADELTA_EPS)]
+    matrices = [w for w in weights if options.name == "muon" and min(len(w), w[0].numel()) >= MUON_SMALLEST_SIDE]
+    decayed = _others(network, [*rest, *matrices])
     groups = [
-        {"params": [*trunk, *branch], "weight_decay": options.weight_decay},
+        {"params": decayed, "weight_decay": options.weight_decay},
         {"params": rest, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.99), fused=True)
+    adamw = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.99), fused=True)
+    return [_muon(matrices, options), adamw] if matrices else [adamw]
+
+
+def _others(network: Network, parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    known = {id(parameter) for parameter in parameters}
+    return [parameter for parameter in network.parameters() if id(parameter) not in known]
+
+
+def _muon(kernels_oihw: list[nn.Parameter], options: OptimizerConfig) -> torch.optim.Optimizer:
+    """Muon (Jordan, 2024): momentum made orthogonal, with the size of AdamW's steps, over kernels as matrices.
+
+    torch's Muon takes matrices only, so it is given views of the kernels, and of their gradients before each step.
+    """
+    views = [nn.Parameter(_as_matrix(kernel.detach(), kernel)) for kernel in kernels_oihw]
+    assert all(view.data_ptr() == kernel.data_ptr() for view, kernel in zip(views, kernels_oihw, strict=True))
+    muon = torch.optim.Muon(views, lr=options.lr, weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw")
+
+    def take_gradients(*_: object) -> None:
+        for view, kernel in zip(views, kernels_oihw, strict=True):
+            assert kernel.grad is not None
+            view.grad = _as_matrix(kernel.grad, kernel)
+
+    muon.register_step_pre_hook(take_gradients)
+    return muon
+
+
+def _as_matrix(tensor_oihw: Tensor, kernel_oihw: Tensor) -> Tensor:
+    """(out, everything else), in the memory order of the kernel; the order of columns does not matter to Muon."""
+    return (tensor_oihw if kernel_oihw.is_contiguous() else tensor_oihw.permute(0, 2, 3, 1)).flatten(1)
 
 
 def learning_rate(step: int, num_steps: int, options: OptimizerConfig, schedule: ScheduleConfig) -> float:

@@ -17,7 +17,7 @@ from rcn_search import storage
 from rcn_search.config import TrainConfig, canonical_hash
 from rcn_search.models import build_model
 from rcn_search.training.loss import training_loss
-from rcn_search.training.optim import build_optimizer
+from rcn_search.training.optim import build_optimizers
 
 _TIMED_STEPS = 3
 _MAX_PROBE_BATCH = 64
@@ -114,7 +114,7 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
     torch.set_num_threads(settings.threads)
     network = build_model(config.model, num_points=num_points, input_px=config.input.size_px)
     network = network.place(device, settings.memory_format)
-    optimizer = build_optimizer(network, config.optimizer)
+    optimizers = build_optimizers(network, config.optimizer)
     batch, size_px = min(config.schedule.batch_size, _MAX_PROBE_BATCH), config.input.size_px
     image_b1hw = torch.rand(batch, 1, size_px, size_px, device=device)
     points_bk2 = torch.rand(batch, num_points, 2, device=device)
@@ -127,8 +127,9 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
         with settings.autocast():
             output = network(image_b1hw)
         training_loss(config, output, points_bk2, attributes).backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+        network.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         if step:  # the first step pays for set-up

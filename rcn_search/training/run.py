@@ -212,7 +212,7 @@ class TrainRun:
             images_per_s=num_images / max(train_s, 1e-9),
             train_s=before_s + train_s,
             val_s=val_s,
-            lr=self.learner.optimizer.param_groups[0]["lr"],
+            lr=self.learner.lr,
         )
         self.history.append(report)
         self._partial_loss = self._partial_s = 0.0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import NamedTuple
 
 from rcn_search.data.shards import (
     ROWS_PER_SHARD,
@@ -41,25 +43,29 @@ class RowError(ValueError):
     """A row that cannot be imported, and why."""
 
 
-class Importer(Protocol):
+class Importer(ABC):
     """One source of faces, bound to where it is."""
 
     name: str
     keypoints: str
-    attributes: list[str]
-    test_splits: dict[str, str]
+    attributes: tuple[str, ...]
+    test_splits: Mapping[str, str] = MappingProxyType({})
+    """Splits that are tests, with their DATASET/SUBSET."""
     source: str
     licence: str
     citation: str
-    in_processes: bool
+    in_processes: bool = False
     """Whether its work holds the interpreter lock, so that threads would take turns."""
 
+    @abstractmethod
     def read_rows(self) -> dict[str, list[Row]]:
         """Rows of each split, in the order they are stored."""
 
+    @abstractmethod
     def read_sample(self, row: Row) -> Sample:
         """One face, or `RowError`."""
 
+    @abstractmethod
     def fingerprint(self, rows: dict[str, list[Row]]) -> str:
         """Hash of the annotations and of the rules of the importer."""
 
@@ -126,7 +132,7 @@ def import_dataset(
                     on_rows(done, num_rows)
                 if samples:
                     index = len(splits[split])
-                    splits[split].append(write_shard(destination, split, index, samples, importer.attributes))
+                    splits[split].append(write_shard(destination, split, index, samples, list(importer.attributes)))
     empty = [split for split, shards in splits.items() if not shards]
     if empty:
         reason = f"; the first: {refused[0].row}: {refused[0].reason}" if refused else ""
@@ -134,9 +140,9 @@ def import_dataset(
     manifest = Manifest(
         name=importer.name,
         keypoints=importer.keypoints,
-        attributes=importer.attributes,
+        attributes=list(importer.attributes),
         splits=splits,
-        test_splits=importer.test_splits,
+        test_splits=dict(importer.test_splits),
         source=importer.source,
         source_fingerprint=fingerprint,
         licence=importer.licence,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from rcn_search.config import IMAGE_SIZE_PX
 from rcn_search.data.crops import STAGE_A_RATIO, STAGE_B_RATIO, crop_grey, four_point_box, to_crop
-from rcn_search.data.importers.base import Row, RowError
+from rcn_search.data.importers.base import Importer, Row, RowError
 from rcn_search.data.shards import DatasetError, Sample
 
 ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
@@ -24,17 +24,16 @@ MAX_IMAGE_PIXELS = 64_000_000
 _NUM_FIELDS = 15
 
 
-class MtflImporter:
+class MtflImporter(Importer):
     """The unzipped folder: training.txt, testing.txt and the image folders they name."""
 
     name = "mtfl"
     keypoints = "five"
-    attributes: ClassVar[list[str]] = list(ATTRIBUTE_CLASSES)
-    test_splits: ClassVar[dict[str, str]] = {"aflw": "aflw/test"}
+    attributes = tuple(ATTRIBUTE_CLASSES)
+    test_splits = MappingProxyType({"aflw": "aflw/test"})
     source = "MTFL (LFW and web faces; test faces of AFLW), https://mmlab.ie.cuhk.edu.hk/projects/TCDCN.html"
     licence = "non-commercial research only; images are not redistributable"
     citation = "Z. Zhang, P. Luo, C. C. Loy, X. Tang, Facial Landmark Detection by Deep Multi-task Learning, ECCV 2014"
-    in_processes = False  # Pillow decodes and resizes outside the interpreter lock
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

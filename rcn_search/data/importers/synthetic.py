@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from types import MappingProxyType
 
 import numpy as np
 
 from rcn_search.config import IMAGE_SIZE_PX, canonical_hash
 from rcn_search.data.crops import STAGE_B_68_RATIO, STAGE_B_RATIO, enclosing_box, four_point_box
-from rcn_search.data.importers.base import Row, RowError
+from rcn_search.data.importers.base import Importer, Row, RowError
 from rcn_search.data.shards import Sample
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import FIVE, keypoint_schema
@@ -17,11 +17,12 @@ DRAWING_VERSION = 1
 """Raise it when `draw_face` changes what it draws."""
 
 
-class SyntheticImporter:
+class SyntheticImporter(Importer):
     """Faces drawn from seeds; no two splits share one."""
 
     name = "synthetic"
-    attributes: ClassVar[list[str]] = ["gender", "smile", "glasses", "pose"]
+    attributes = ("gender", "smile", "glasses", "pose")
+    test_splits = MappingProxyType({"test": "synthetic/test"})
     source = "drawn by rcn-search"
     licence = "Apache-2.0"
     citation = "rcn-search"
@@ -45,11 +46,6 @@ class SyntheticImporter:
         self.seed = seed
         if min(self.counts.values()) < 1:
             raise ValueError(f"every split needs at least one face: {self.counts}")
-
-    @property
-    def test_splits(self) -> dict[str, str]:
-        """The split ``test``, counted as every test is."""
-        return {"test": "synthetic/test"}
 
     def read_rows(self) -> dict[str, list[Row]]:
         """One row for each face, numbered through all splits."""
