@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from rcn_search.config import RcnConfig
 from rcn_search.models import build_model
@@ -39,6 +41,47 @@ def test_multiply_adds_of_the_rewritten_network() -> None:
     assert 90e6 < multiply_adds(build_model(RcnConfig(), num_points=5), 80) < 95e6
 
 
+def plain_six_branches(image: Tensor, convs: list[nn.Conv2d], *, skip: bool) -> Tensor:
+    """The table of rcn.md 4.1 read line by line, with concatenation and tiling; `convs` in order of construction."""
+    sh1, sh2, sh3, sh4, sh5, sh6, t1, t2, s1, s2, d1, c1, c2, m1, m2, f1, f_out = convs
+
+    def up(maps: Tensor, tile: int) -> Tensor:
+        return maps.repeat_interleave(tile, dim=2).repeat_interleave(tile, dim=3)
+
+    def join(encoded: Tensor, stack: Tensor) -> Tensor:
+        return torch.cat([encoded, stack], dim=1)
+
+    e80 = sh1(image).relu()
+    e40 = sh2(F.max_pool2d(e80, 2)).relu()
+    e20 = sh3(F.max_pool2d(e40, 2)).relu()
+    e10 = sh4(F.max_pool2d(e20, 2)).relu()
+    e5 = sh5(F.max_pool2d(e10, 2)).relu()
+    e2 = sh6(F.max_pool2d(e5, 3, stride=2)).relu()
+    t = t2(t1(e2).relu()).relu()
+    stack = up(t, 3)[:, :, :5, :5]
+    s = s2(s1(join(e5, stack)).relu()).relu()
+    stack = up(join(s, stack) if skip else s, 2)
+    d = d1(join(e10, stack)).relu()
+    stack = up(join(d, stack) if skip else d, 2)
+    c = c2(c1(join(e20, stack)).relu()).relu()
+    stack = up(join(c, stack) if skip else c, 2)
+    m = m2(m1(join(e40, stack)).relu()).relu()
+    stack = up(join(m, stack) if skip else m, 2)
+    logits: Tensor = f_out(f1(join(e80, stack)).relu())
+    return logits
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_forward_equals_the_published_layer_list(skip: bool) -> None:
+    model = build_model(RcnConfig(branches=6, skip=skip), num_points=5).double()
+    with torch.no_grad():
+        for parameter in model.parameters():  # biases that are not zero
+            parameter.add_(torch.rand(parameter.shape, generator=torch.Generator().manual_seed(0)) - 0.5, alpha=0.02)
+    image = torch.randn(2, 1, 80, 80, generator=torch.Generator().manual_seed(1)).double()
+    convs = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    torch.testing.assert_close(model(image), plain_six_branches(image, convs, skip=skip), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("branches", range(1, 8))
 def test_every_resolution_reaches_the_logits(branches: int, skip: bool) -> None:
@@ -49,6 +92,12 @@ def test_every_resolution_reaches_the_logits(branches: int, skip: bool) -> None:
         before = model(image)
         model.trunk[-1].weight.mul_(2)
         assert not torch.equal(before, model(image))
+
+
+def test_logits_of_a_single_branch_are_linear() -> None:
+    model = build_model(RcnConfig(branches=1), num_points=5)
+    logits = model(torch.randn(1, 1, 80, 80, generator=torch.Generator().manual_seed(1)))
+    assert logits.min() < 0 < logits.max()
 
 
 def test_l2_groups_split_trunk_and_branches() -> None:
