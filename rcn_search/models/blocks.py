@@ -113,8 +113,8 @@ class Recombination(nn.Module):
 
         conv(cat(T, up2(m)); W) = conv(T; Wa) + conv_transpose(m; K(Wb), stride 2)
 
-    for K(Wb) the branch half of the kernel summed over the 2x2 tile that each coarse pixel becomes. A training step of a
-    network with 6 branches takes 1.3 to 1.4 times as long in the plain form (bf16, two cores with AMX).
+    for K(Wb) the branch half of the kernel summed over the 2x2 tile that each coarse pixel becomes. A training step of
+    a network with 6 branches takes 1.3 to 1.4 times as long in the plain form (bf16, two cores with AMX).
     """
 
     def __init__(self, encoder_channels: int, coarse_channels: int, out_channels: int, kernel: int):
