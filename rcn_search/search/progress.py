@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from rcn_search.search.study import Study, Trial
-from rcn_search.search.summary import count_states
+from rcn_search.search.summary import count_states, parameters
 
 REFRESH_S = 0.25
 
@@ -48,7 +48,7 @@ class SearchProgress(Callback):  # type: ignore[misc]
         """Say how a trial ended."""
         ended = self._study.trials[trial.config["number"]]
         if ended.outcome:
-            self._console.print(_line(ended), highlight=False, markup=False)
+            self._console.print(_line(ended), highlight=False, markup=False, soft_wrap=True)
 
     on_trial_error = on_trial_complete
 
@@ -67,11 +67,7 @@ class SearchProgress(Callback):  # type: ignore[misc]
 
 def _line(trial: Trial) -> str:
     assert trial.outcome is not None
-    params = ", ".join(
-        f"{name.rpartition('.')[2]}={value:.3g}" if isinstance(value, float) else f"{name.rpartition('.')[2]}={value}"
-        for name, value in trial.suggestion.params.items()
-    )
-    end = (
-        trial.outcome.reason if trial.state == "failed" else f"{trial.error_pct:.2f} % after {len(trial.epochs)} epochs"
-    )
-    return f"trial {trial.number:3d} {trial.state:8s} {end}  {params}"
+    if trial.outcome.state == "failed":
+        return f"trial {trial.number:>3} failed: {trial.outcome.reason}"
+    end = f"{trial.error_pct:6.2f} % after {len(trial.epochs)} epochs"
+    return f"trial {trial.number:>3} {trial.state:8} {end}  {parameters(trial)}"

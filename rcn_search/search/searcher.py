@@ -33,7 +33,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             return str(Searcher.FINISHED)
         base = self._study.space.config({})
         # The data set may have moved since an open trial was suggested; its content is the same.
-        train = trial.suggestion.config.model_copy(update={"data": base.data, "compute": base.compute})
+        config = trial.suggestion.config
+        data = config.data.model_copy(update={"uri": base.data.uri})
+        train = config.model_copy(update={"data": data, "compute": base.compute})
         return {
             "number": trial.number,
             "folder": trial.folder,

@@ -74,23 +74,29 @@ def print_summary(console: Console, study: Study, summary: Summary) -> None:
 
 
 def trial_table(study: Study) -> Table:
-    """The best trials of a study, with what was searched."""
-    table = Table(title=f"{study.space.study.name}: {count_states(study)}", title_justify="left", box=None)
-    for column in ("trial", "val error %", "epochs", "state"):
-        table.add_column(column, justify="left" if column == "state" else "right")
-    paths = list(study.space.search)
-    for path in paths:
-        table.add_column(_short(path), justify="right")
+    """The best trials of a study, with what was drawn for them."""
+    table = Table(
+        title=f"{study.space.study.name}: {count_states(study)}", title_justify="left", box=None, pad_edge=False
+    )
+    table.add_column("trial", justify="right")
+    table.add_column("error %", justify="right")
+    table.add_column("epochs", justify="right")
+    table.add_column("state")
+    table.add_column("parameters", overflow="fold")
     ranked = sorted(study.trials, key=_rank)
     for trial in ranked[:NUM_SHOWN]:
-        params = {name.partition("[")[0]: value for name, value in trial.suggestion.params.items()}
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
-        cells = (_cell(params[path]) if path in params else "" for path in paths)
-        style = "bold" if trial is study.best else "dim" if trial.state in ("pruned", "failed") else None
-        table.add_row(str(trial.number), error, str(len(trial.epochs)), trial.state, *cells, style=style)
+        style = "bold" if trial is study.best else "" if trial.state == "complete" else "dim"
+        table.add_row(str(trial.number), error, str(len(trial.epochs)), trial.state, parameters(trial), style=style)
     if len(ranked) > NUM_SHOWN:
         table.caption = f"and {len(ranked) - NUM_SHOWN} more"
     return table
+
+
+def parameters(trial: Trial) -> str:
+    """What was drawn, for people: ``branches 6, skip False, lr 0.004``."""
+    drawn = ((name.partition("[")[0].rpartition(".")[2], value) for name, value in trial.suggestion.params.items())
+    return ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in drawn)
 
 
 def count_states(study: Study) -> str:
@@ -105,11 +111,3 @@ def count_states(study: Study) -> str:
 def _rank(trial: Trial) -> tuple[bool, float, int]:
     error = float("inf") if trial.error_pct is None else trial.error_pct
     return trial.state != "complete", error, trial.number
-
-
-def _short(path: str) -> str:
-    return path.partition(".")[2] or path
-
-
-def _cell(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,206 @@
+"""Searches through real Ray, real training and real kills, of networks that train in a moment."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from rich.console import Console
+
+from rcn_search.leaderboard.board import build_board
+from rcn_search.search.driver import SearchResult, run_search
+from rcn_search.search.study import Study, StudyError
+
+POLL_S = 0.02
+PATIENCE_S = 90
+
+
+def study_file(folder: Path, data_uri: str, **changes) -> str:
+    """Four trials, one at a time: a good one, a bad one, one without data, another good one."""
+    points = [(1e-2, "train"), (1e-7, "train"), (1e-2, "nowhere"), (2e-2, "train")]
+    document = {
+        "study": {"name": "tiny"},
+        "base": {
+            "data": {"uri": data_uri},
+            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "augment": {"translate": 0.0, "scale": 0.0, "rotate_deg": 0.0, "occluder": {"min_px": 0, "max_px": 0}},
+            "schedule": {"batch_size": 16},
+            "validation": {"jitter": False},
+            "compute": {"precision": "fp32", "channels_last": False},
+        },
+        "search": {
+            "optimizer.lr": {"float": [1e-7, 1e-1], "log": True},
+            "data.train_split": {"choice": ["train", "nowhere"]},
+        },
+        "points": [{"optimizer.lr": lr, "data.train_split": split} for lr, split in points],
+        "budget": {"trials": 4, "epochs": 3, "concurrency": 1},
+        "scheduler": {"name": "asha", "grace_epochs": 1, "reduction": 2},
+        "sampler": {"name": "random"},
+        **changes,
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
+
+
+def search(
+    path: str, folder: Path, *, resume: bool = False, overrides: tuple[str, ...] = ()
+) -> tuple[SearchResult, str]:
+    """Run a study file; the result and all that was printed."""
+    text = io.StringIO()
+    result = run_search(
+        path,
+        overrides=overrides,
+        study_uri=str(folder / "study"),
+        resume=resume,
+        board=lambda: str(folder / "board"),
+        console=Console(file=text, width=160),
+    )
+    return result, text.getvalue()
+
+
+def table(study: Study) -> list[tuple]:
+    """All that a trial table holds but times."""
+    return [
+        (trial.state, trial.suggestion.params, [epoch.val_error_pct for epoch in trial.epochs.values()])
+        for trial in study.trials
+    ]
+
+
+def test_a_search_from_file_to_board(ray_cluster, synthetic_uri, tmp_path):
+    path = study_file(tmp_path, synthetic_uri, final={"split": "test", "method": "the best of four"})
+    result, text = search(path, tmp_path)
+    study = result.study
+
+    assert [trial.state for trial in study.trials] == ["complete", "pruned", "failed", "complete"]
+    assert [len(trial.epochs) for trial in study.trials] == [3, 1, 0, 3]
+    assert "has no split 'nowhere'" in study.trials[2].outcome.reason
+    assert "has no split 'nowhere'" in text
+    assert all(trial.state.is_finished() for trial in study._optuna.trials)
+    assert table(Study.resume(study.uri, study.space, data_fingerprint=fingerprint(study))) == table(study)
+
+    best = min(trial.error_pct for trial in study.trials if trial.state == "complete")
+    assert study.best.error_pct == best
+    assert result.final.trial == study.best.number
+    assert Path(result.final.checkpoint).parent == Path(study.best.folder)
+    rows = [row for each in build_board(str(tmp_path / "board")).tables for row in each.rows if row.origin == "ours"]
+    assert {row.method for row in rows} == {"the best of four"}
+    assert {round(row.error_pct, 6) for row in rows} == {round(each, 6) for each in result.final.errors_pct.values()}
+
+    summary = result.summary
+    assert summary.slots == 1
+    epochs = [epoch for trial in study.trials for epoch in trial.epochs.values()]
+    assert summary.busy_s == pytest.approx(sum(epoch.train_s + epoch.val_s for epoch in epochs))
+    assert 0 < summary.busy_s < summary.wall_s
+    assert f"overhead {summary.overhead_pct:.1f} %" in text
+
+    with pytest.raises(StudyError, match="add --resume"):
+        search(path, tmp_path)
+    before = files(study)
+    again, _ = search(path, tmp_path, resume=True)
+    assert again.final == result.final
+    assert files(study) == before
+
+    more, _ = search(path, tmp_path, resume=True, overrides=("budget.trials=5",))
+    assert len(more.study.trials) == 5
+    assert more.final == result.final
+
+
+def fingerprint(study: Study) -> str:
+    return str(json.loads(Path(study.uri, "space.json").read_text())["data_fingerprint"])
+
+
+def files(study: Study) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path(study.uri).rglob("*") if path.is_file()}
+
+
+def test_a_search_goes_on_after_ctrl_c_and_after_the_death_of_its_driver(ray_cluster, synthetic_uri, tmp_path):
+    budget = {"trials": 2, "epochs": 15, "concurrency": 1}
+    changes = {
+        "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
+        "points": [],
+        "budget": budget,
+        "scheduler": {"name": "none"},
+    }
+    straight, disturbed = tmp_path / "straight", tmp_path / "disturbed"
+    for folder in (straight, disturbed):
+        folder.mkdir()
+        path = study_file(folder, synthetic_uri, **changes)
+    undisturbed, _ = search(str(straight / "study.yaml"), straight)
+
+    first = drive(path, disturbed)
+    signal_during_trial(first, 0, disturbed, signal.SIGINT)
+    text, _ = first.communicate(timeout=PATIENCE_S)
+    assert first.returncode == 130, text
+    assert "--resume" in text
+
+    second = drive(path, disturbed, "--resume")
+    signal_during_trial(second, 1, disturbed, signal.SIGKILL)
+    second.communicate(timeout=PATIENCE_S)
+
+    finished = (disturbed / "study/trials/000000/finished.json").read_bytes()
+    opened = (disturbed / "study/trials/000001/suggested.json").read_bytes()
+    num_done = len(json.loads((disturbed / "study/trials/000001/history.json").read_text()))
+    assert 0 < num_done < budget["epochs"]
+    resumed, _ = search(path, disturbed, resume=True)
+    assert table(resumed.study) == table(undisturbed.study)
+    assert (disturbed / "study/trials/000000/finished.json").read_bytes() == finished
+    assert (disturbed / "study/trials/000001/suggested.json").read_bytes() == opened
+
+
+def drive(path: str, folder: Path, *options: str) -> subprocess.Popen[str]:
+    """A driver of its own, with a Ray of its own."""
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    line = [sys.executable, "-m", "rcn_search.tune", path, "--study", str(folder / "study"), *options]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def signal_during_trial(driver: subprocess.Popen[str], number: int, folder: Path, kind: signal.Signals) -> None:
+    """Wait until a trial has saved an epoch, and strike."""
+    trial = folder / "study/trials" / f"{number:06d}"
+    deadline = time.monotonic() + PATIENCE_S
+    while not (trial / "history.json").exists():
+        assert time.monotonic() < deadline
+        assert driver.poll() is None, driver.communicate()[0]
+        time.sleep(POLL_S)
+    driver.send_signal(kind)
+    assert not (trial / "finished.json").exists(), "the trial was too short to be disturbed"
+
+
+def test_a_trial_whose_process_died_goes_on_in_another(ray_cluster, synthetic_uri, tmp_path):
+    path = study_file(tmp_path, synthetic_uri, points=[], scheduler={"name": "none"})
+    killer = threading.Thread(target=kill_actor, args=(tmp_path / "study/trials/000000",))
+    killer.start()
+    overrides = ("budget.trials=1", "budget.epochs=25", "search={optimizer.lr: {float: [1.0e-2, 2.0e-2]}}")
+    result, text = search(path, tmp_path, overrides=overrides)
+    killer.join()
+    (trial,) = result.study.trials
+    assert trial.state == "complete", text
+    assert sorted(trial.epochs) == list(range(1, 26))
+
+
+def kill_actor(trial: Path) -> None:
+    while not (trial / "history.json").exists():
+        time.sleep(POLL_S)
+    actors = [each for each in psutil.process_iter(["cmdline"]) if "TrialActor" in " ".join(each.info["cmdline"] or [])]
+    ours = [each for each in actors if psutil.Process().pid in [parent.pid for parent in each.parents()]]
+    assert ours
+    for actor in ours:
+        actor.kill()
+
+
+def test_a_data_set_that_is_not_there_is_noticed_before_anything_starts(tmp_path):
+    path = study_file(tmp_path, str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="no data set at"):
+        search(path, tmp_path)
+    assert not (tmp_path / "study").exists()
