@@ -42,7 +42,8 @@ def read_yaml(uri: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         text = content.decode()
         for event in yaml.parse(text, yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                raise ConfigError(f"{uri}, line {event.start_mark.line + 1}: YAML aliases are not allowed here")
+                line = event.start_mark.line + 1 if event.start_mark else "?"
+                raise ConfigError(f"{uri}, line {line}: YAML aliases are not allowed here")
         node = yaml.compose(text, yaml.SafeLoader)
         lines = dict(_key_lines(node, (), uri))
         document = yaml.safe_load(text)

@@ -134,8 +134,12 @@ def load_optimizers(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[s
     """Put back what `optimizer_tensors` took."""
     for number, optimizer in enumerate(optimizers):
         state: dict[int, dict[str, Tensor]] = {}
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         for name, tensor in tensors.items():
             if name.startswith(f"optim.{number}."):
                 *_, index, key = name.split(".")
-                state.setdefault(int(index), {})[key] = tensor
+                like = parameters[int(index)]
+                # Fused optimisers walk parameter and state side by side in memory, so the layouts must agree.
+                laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+                state.setdefault(int(index), {})[key] = laid_out
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
