@@ -9,7 +9,9 @@ from rich.table import Table
 
 from rcn_search import __version__, storage
 from rcn_search.cli_data import data_app
+from rcn_search.cli_picture import picture_app
 from rcn_search.config_file import load_train_config
+from rcn_search.evaluation.plots import plot_error_curve
 from rcn_search.leaderboard.board import build_board, default_board
 from rcn_search.leaderboard.render import print_board, render
 from rcn_search.leaderboard.submit import Submission, evaluate_and_record
@@ -18,6 +20,8 @@ from rcn_search.training.checkpoint import BEST_NAME
 from rcn_search.training.run import EpochReport, TrainRun, train
 from rcn_search.tune import tune_command
 
+CURVE_NAME = "curve.png"
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -25,6 +29,7 @@ app = typer.Typer(
     help="Search, train, evaluate and compare facial keypoint models.",
 )
 app.add_typer(data_app, name="data")
+app.add_typer(picture_app, name="picture")
 app.command("tune")(tune_command)
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one option.")]
@@ -69,7 +74,9 @@ def train_command(
         if run.epochs_done:
             console.print(f"resumed after {run.epochs_done} of {config.schedule.epochs} epochs")
         train(run, lambda report: _print_epoch(report, config.schedule.epochs))
-    if run.best_error_pct is not None:
+    validated = [report.model_dump() for report in run.history if report.val_error_pct is not None]
+    if validated:
+        plot_error_curve(validated, storage.join(run.out, CURVE_NAME))
         console.print(f"best validation error {run.best_error_pct:.2f} % → {storage.join(run.out, BEST_NAME)}")
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+# One thread: tests share the machine, and OpenMP threads that wait for each other on busy cores spin for minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path  # noqa: E402
 
 import numpy as np
 import pytest

@@ -82,7 +82,7 @@ def warp_images(image_bhw: Tensor, frame: Frame, size_px: int) -> Tensor:
 def warp_points(points_bk2: Tensor, frame: Frame, flip_k: Tensor | None = None) -> Tensor:
     """Points of the crop in the window, 0..1 across it (outside it: beyond), renumbered where it is mirrored."""
     inverse = torch.linalg.inv(frame.axes_b22)
-    relative = (points_bk2 - frame.centre_b2[:, None]) @ inverse.transpose(1, 2)
+    relative: Tensor = (points_bk2 - frame.centre_b2[:, None]) @ inverse.transpose(1, 2)
     if flip_k is not None:
         mirrored_b = torch.linalg.det(frame.axes_b22) < 0
         relative = torch.where(mirrored_b[:, None, None], relative[:, flip_k], relative)

@@ -1,0 +1,52 @@
+# make quickstart: from nothing to a searched, ranked and pictured model on drawn faces.
+# make test: lint, types and every test. make test-all: the slow ones too.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+QUICK := quickstart
+
+.PHONY: quickstart setup test test-all lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("rcn-search needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+# The tested versions. pip finds the CPU or the CUDA build of torch 2.13.0, whichever the machine's index has first.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+setup: $(VENV)/.installed-dev
+
+quickstart: $(VENV)/.installed
+	$(BIN)/rcn-search data synth $(QUICK)/data --train 1500 --val 200 --test 300
+	$(BIN)/rcn-search tune search_spaces/quickstart.yaml --data $(QUICK)/data --study $(QUICK)/study \
+		--board $(QUICK)/board $(if $(wildcard $(QUICK)/study/space.json),--resume)
+	$(BIN)/rcn-search leaderboard --board $(QUICK)/board --dataset synthetic
+	$(BIN)/rcn-search picture faces $(QUICK)/study/final/predictions.parquet --data $(QUICK)/data --out $(QUICK)/faces.png
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: lint
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(QUICK) .mypy_cache .ruff_cache .pytest_cache
