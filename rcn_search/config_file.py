@@ -144,54 +144,58 @@ def validate(model: type[Model], document: dict[str, Any], *, source: str, lines
 
 
 def _explain(problem: Any, source: str, lines: dict[KeyPath, int], model: type[BaseModel]) -> str:
-    path = _document_path(problem["loc"])
+    path, places = _locate(problem, model)
     line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
     where = f"{source}, line {line}" if line else source
     key = ".".join(map(str, path)) or "(top)"
     if problem["type"] == "extra_forbidden":
-        allowed = _allowed_keys(model, path[:-1])
+        allowed = sorted({name for place in places for name in place.get("properties", {})})
         guess = difflib.get_close_matches(str(path[-1]), allowed, n=1)
         hint = f"; did you mean {guess[0]!r}?" if guess else "."
         return f"{where}: unknown key {key!r}{hint} Allowed here: {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{where}: {key} is required"
-    return f"{where}: {key} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+    if problem["type"] == "union_tag_not_found":
+        tag = problem["ctx"]["discriminator"].strip("'")
+        return f"{where}: {key}.{tag} is required where {key} is given"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {key} = {problem['input']!r}: {message[:1].lower()}{message[1:]}"
 
 
-_UNION_TAGS = {"rcn", "sumnet", "tcdcn"}
-_UNION_MEMBERS = ("literal[", "constrained-int", "int", "bool", "function-", "nullable")
+Schema = dict[str, Any]
 
 
-def _document_path(location: tuple[str | int, ...]) -> KeyPath:
-    """Pydantic's location without the names it adds for members of unions."""
-    path: list[str | int] = []
-    for index, part in enumerate(location):
-        added_tag = part in _UNION_TAGS and index > 0 and location[index - 1] == "model"
-        added_member = index > 0 and isinstance(part, str) and part.startswith(_UNION_MEMBERS)
-        if not added_tag and not added_member:
-            path.append(part)
-    return tuple(path)
+def _locate(problem: Any, model: type[BaseModel]) -> tuple[KeyPath, list[Schema]]:
+    """Where a problem is in the document, and the JSON schemas of what may stand there (of an unknown key: around it).
 
-
-def _allowed_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
+    Pydantic's location also has the names of union members, which the document has not.
+    """
     schema = model.model_json_schema()
-    definitions = schema.get("$defs", {})
-    places = [schema]
-    for part in path:
-        places = [below for place in places if (below := _below(place, part)) is not None]
-        places = [target for place in places for target in _targets(place, definitions)]
-    return sorted({key for place in places for key in place.get("properties", {})})
+    definitions: dict[str, Schema] = schema.get("$defs", {})
+    path: list[str | int] = []
+    places, alternatives = [schema], _alternatives(schema, definitions)
+    for part in problem["loc"]:
+        chosen = [place["discriminator"]["mapping"].get(part) for place in places if "discriminator" in place]
+        if any(chosen):
+            places = [{"$ref": reference} for reference in chosen if reference]
+        elif below := [child for place in alternatives if (child := _below(place, part)) is not None]:
+            places = below
+            path.append(part)
+        alternatives = [each for place in places for each in _alternatives(place, definitions)]
+    if problem["type"] == "extra_forbidden":
+        path.append(problem["loc"][-1])
+    return tuple(path), alternatives
 
 
-def _below(place: dict[str, Any], part: str | int) -> dict[str, Any] | None:
+def _below(place: Schema, part: str | int) -> Schema | None:
     """The schema of a key or an index, also where any key or index is allowed."""
-    properties: dict[str, Any] = place.get("properties", {})
+    properties: Schema = place.get("properties", {})
     any_key = place.get("additionalProperties") or place.get("items")
     return properties.get(str(part), any_key if isinstance(any_key, dict) else None)
 
 
-def _targets(place: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+def _alternatives(place: Schema, definitions: dict[str, Schema]) -> list[Schema]:
     if "$ref" in place:
         return [definitions[place["$ref"].rsplit("/", 1)[-1]]]
     options = [*place.get("anyOf", []), *place.get("oneOf", []), *place.get("allOf", [])]
-    return [target for option in options for target in _targets(option, definitions)] or [place]
+    return [each for option in options for each in _alternatives(option, definitions)] or [place]

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,8 @@ def read_bytes(uri: str) -> bytes:
     """
     if is_local(uri):
         return local_path(uri).read_bytes()
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    return bytes(filesystem.cat_file(path))
+    with _remote(uri) as (filesystem, path):
+        return bytes(filesystem.cat_file(path))
 
 
 def write_bytes(uri: str, content: bytes | memoryview, *, if_absent: bool = False) -> None:
@@ -105,26 +107,39 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write_remote(uri: str, content: bytes, *, if_absent: bool) -> None:
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    if not if_absent:
-        filesystem.pipe_file(path, content)
-        return
-    # fsspec's "create" mode is S3's If-None-Match where the back end has it; the look before is for back ends without.
-    if filesystem.exists(path):
-        raise ObjectExistsError(f"{uri} exists already")
+@contextmanager
+def _remote(uri: str) -> Iterator[tuple[Any, str]]:
+    """The file system of a remote URI, and the path there. Nothing is cached: other processes write to it too."""
     try:
-        filesystem.pipe_file(path, content, mode="create")
-    except FileExistsError:
-        raise ObjectExistsError(f"{uri} exists already") from None
+        yield fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    except (OSError, ValueError):
+        raise
+    except ImportError as error:
+        raise ValueError(f"{uri}: {error}") from error
+    except Exception as error:  # back ends have classes of their own for missing credentials or servers
+        raise OSError(f"{uri}: {error}") from error
+
+
+def _write_remote(uri: str, content: bytes, *, if_absent: bool) -> None:
+    with _remote(uri) as (filesystem, path):
+        if not if_absent:
+            filesystem.pipe_file(path, content)
+            return
+        # "create" is S3's If-None-Match where the back end has it; the look before is for back ends without.
+        if filesystem.exists(path):
+            raise ObjectExistsError(f"{uri} exists already")
+        try:
+            filesystem.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            raise ObjectExistsError(f"{uri} exists already") from None
 
 
 def exists(uri: str) -> bool:
     """Whether there is an object or a folder at ``uri``."""
     if is_local(uri):
         return local_path(uri).exists()
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    return bool(filesystem.exists(path))
+    with _remote(uri) as (filesystem, path):
+        return bool(filesystem.exists(path))
 
 
 def list_names(uri: str) -> list[str]:
@@ -133,11 +148,11 @@ def list_names(uri: str) -> list[str]:
         folder = local_path(uri)
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     else:
-        filesystem, path = fsspec.core.url_to_fs(uri)
-        try:
-            found = filesystem.ls(path, detail=False, refresh=True)
-        except FileNotFoundError:
-            found = []
+        with _remote(uri) as (filesystem, path):
+            try:
+                found = filesystem.ls(path, detail=False)
+            except FileNotFoundError:
+                found = []
         names = [str(name).rstrip("/").rsplit("/", 1)[-1] for name in found]
     return sorted(name for name in names if not name.endswith(".tmp"))
 
@@ -147,9 +162,9 @@ def delete(uri: str) -> None:
     if is_local(uri):
         local_path(uri).unlink(missing_ok=True)
         return
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    if filesystem.exists(path):
-        filesystem.rm_file(path)
+    with _remote(uri) as (filesystem, path):
+        if filesystem.exists(path):
+            filesystem.rm_file(path)
 
 
 def read_json(uri: str) -> Any:
