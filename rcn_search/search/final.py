@@ -10,8 +10,9 @@ from rcn_search import storage
 from rcn_search.config import Options, TrainConfig
 from rcn_search.config_file import resolve_train_config
 from rcn_search.search.space import overlay
-from rcn_search.search.study import FINAL, Study, Trial
+from rcn_search.search.study import Study, Trial
 
+FINAL = "final.json"
 FOLDER = "final"
 
 

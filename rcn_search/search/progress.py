@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from rcn_search.search.study import Study, Trial
-from rcn_search.search.summary import count_states, parameters
+from rcn_search.search.summary import parameters
 
 REFRESH_S = 0.25
 
@@ -54,13 +54,15 @@ class SearchProgress(Callback):  # type: ignore[misc]
 
     def _standing(self, now: float) -> str:
         study, best = self._study, self._study.best
-        parts = [count_states(study)]
-        running = (trial for trial in study.trials if trial.state == "running")
-        parts.append("epochs " + " ".join(str(len(trial.epochs)) for trial in running))
+        running = [trial for trial in study.trials if trial.state == "running"]
+        left = study.num_left + len(running)
+        ended = self._num_left - left
+        parts = [f"{ended} of {self._num_left} trials ended"]
+        if running:
+            parts.append("running after " + ", ".join(str(len(trial.epochs)) for trial in running) + " epochs")
         if best:
             parts.append(f"best {best.error_pct:.2f} % (trial {best.number})")
-        left = study.num_left + sum(trial.state == "running" for trial in study.trials)
-        if ended := self._num_left - left:
+        if ended:
             parts.append(f"{(now - self._started) / ended * left:.0f} s left")
         return "  ·  ".join(parts)
 

@@ -11,8 +11,9 @@ from ray.tune import Callback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 
+from rcn_search.search.ledger import Epoch, StudyError
 from rcn_search.search.space import Asha
-from rcn_search.search.study import Epoch, Study, StudyError
+from rcn_search.search.study import Study
 from rcn_search.search.trial import METRIC, TIME
 
 MAX_FAILED_FIRST = 5

@@ -19,7 +19,8 @@ from rich.console import Console
 
 from rcn_search.leaderboard.board import build_board
 from rcn_search.search.driver import SearchResult, run_search
-from rcn_search.search.study import Study, StudyError
+from rcn_search.search.ledger import StudyError
+from rcn_search.search.study import Study
 
 POLL_S = 0.02
 PATIENCE_S = 90

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
+from rcn_search.search.ledger import StudyError
 from rcn_search.search.searcher import MAX_FAILED_FIRST, ResumableAsha, StudyRecorder, StudySearcher
 from rcn_search.search.space import Asha
 from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Study, StudyError
+from rcn_search.search.study import Study
 from rcn_search.search.summary import Summary
 
 

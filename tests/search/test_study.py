@@ -9,8 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from rcn_search import storage
+from rcn_search.search.ledger import Epoch, StudyError
 from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Epoch, Study, StudyError
+from rcn_search.search.study import Study
 
 END = {0: "complete", 1: "pruned", 2: "failed"}
 
@@ -120,8 +121,9 @@ def test_an_open_trial_is_asked_again_as_it_was_and_counted_once(uri, space):
         again = resumed.ask()
         assert again.suggestion == before.suggestion
         resumed.report(again.number, [epoch(1, 9.0), epoch(2, 8.0)])
-        resumed.report(again.number, [epoch(2, 8.0)])
+        resumed.report(again.number, [epoch(2, 99.0)])  # known already
         resumed.finish(again.number, "complete")
+        assert [each.val_error_pct for each in again.outcome.epochs] == [9.0, 8.0]
     states = [trial.state for trial in resumed._optuna.trials]
     assert len(states) == 6
     assert TrialState.RUNNING not in states

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from rcn_search.config import TrainConfig
+from rcn_search.search.trial import TrialActor
+from rcn_search.training.run import TrainingFailed, TrainRun
+
+
+@pytest.fixture
+def actor() -> TrialActor:
+    """One that no Ray has started: what Tune calls is the same."""
+    return TrialActor.__new__(TrialActor)
+
+
+def trial(config: TrainConfig, folder: object) -> dict[str, str]:
+    return {"folder": str(folder), "train": config.model_dump_json(), "base": config.model_dump_json()}
+
+
+def curve(result: dict) -> list[tuple[int, float]]:
+    return [(epoch["epoch"], epoch["val_error_pct"]) for epoch in result["epochs"]]
+
+
+def test_a_step_is_an_epoch_and_an_actor_trains_one_trial_after_another(actor, tiny_config, tmp_path):
+    actor.setup(trial(tiny_config, tmp_path / "0"))
+    first, second = actor.step(), actor.step()
+    assert [(each["epoch"], each["complete"], each["done"]) for each in (first, second)] == [
+        (1, False, False),
+        (2, True, True),
+    ]
+    assert curve(second) == [(2, second["val_error_pct"])]
+    assert (tmp_path / "0/best.safetensors").exists()
+    other = tiny_config.model_copy(update={"seed": 1})
+    assert actor.reset_config(trial(other, tmp_path / "1"))
+    assert actor.step()["epoch"] == 1
+    assert (tmp_path / "1/last.safetensors").exists()
+
+
+def test_a_trial_is_taken_up_where_it_left_off_and_tells_what_was_before(actor, tiny_config, tmp_path):
+    straight = trial(tiny_config, tmp_path / "straight")
+    actor.setup(straight)
+    expected = curve(actor.step()) + curve(actor.step())
+    broken = trial(tiny_config, tmp_path / "broken")
+    actor.reset_config(broken)
+    actor.step()
+    for _ in range(2):  # the second time the last epoch was saved, and its driver died before it heard of it
+        actor.reset_config(broken)
+        result = actor.step()
+        assert curve(result) == expected
+        assert result["done"]
+
+
+def test_compute_options_left_open_are_settled_by_the_model_of_the_study(actor, tiny_config, tmp_path):
+    open_ended = {"precision": "auto", "channels_last": "auto", "threads": 1}
+    base = TrainConfig.model_validate({**tiny_config.model_dump(), "compute": open_ended})
+    actor.setup(trial(base, tmp_path / "0"))
+    actor.step()
+    assert actor._run.config.compute.precision in ("bf16", "fp32")
+    assert actor._run.config.run_id == tiny_config.run_id
+
+
+def test_a_failed_trial_gives_its_reason(actor, tiny_config, tmp_path, monkeypatch):
+    data = tiny_config.data.model_copy(update={"train_split": "nowhere"})
+    actor.setup(trial(tiny_config.model_copy(update={"data": data}), tmp_path / "0"))
+    result = actor.step()
+    assert math.isnan(result["val_error_pct"])
+    assert result["failure"].startswith("DatasetError:")
+    assert "nowhere" in result["traceback"]
+    assert result["done"]
+
+    def diverge(run: TrainRun) -> None:
+        raise TrainingFailed("the loss became nan in epoch 1")
+
+    monkeypatch.setattr(TrainRun, "run_epoch", diverge)
+    actor.reset_config(trial(tiny_config, tmp_path / "1"))
+    result = actor.step()
+    assert (result["failure"], "traceback" in result) == ("the loss became nan in epoch 1", False)
+
+
+def test_storage_that_fails_is_not_the_trials_fault(actor, tiny_config):
+    actor.setup(trial(tiny_config, "/dev/null/0"))
+    result = actor.step()
+    assert result["halt"].startswith("NotADirectoryError:")
+    assert "failure" not in result
