@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 import yaml
 from rich.console import Console
 
@@ -139,13 +140,13 @@ def test_a_search_goes_on_after_ctrl_c_and_after_the_death_of_its_driver(ray_clu
         path = study_file(folder, synthetic_uri, **changes)
     undisturbed, _ = search(str(straight / "study.yaml"), straight)
 
-    first = drive(path, disturbed)
+    first = drive(path, disturbed)  # with a Ray of its own
     signal_during_trial(first, 0, disturbed, signal.SIGINT)
     text, _ = first.communicate(timeout=PATIENCE_S)
     assert first.returncode == 130, text
     assert "--resume" in text
 
-    second = drive(path, disturbed, "--resume")
+    second = drive(path, disturbed, "--resume", RAY_ADDRESS=ray.get_runtime_context().gcs_address)
     signal_during_trial(second, 1, disturbed, signal.SIGKILL)
     second.communicate(timeout=PATIENCE_S)
 
@@ -159,10 +160,10 @@ def test_a_search_goes_on_after_ctrl_c_and_after_the_death_of_its_driver(ray_clu
     assert (disturbed / "study/trials/000001/suggested.json").read_bytes() == opened
 
 
-def drive(path: str, folder: Path, *options: str) -> subprocess.Popen[str]:
-    """A driver of its own, with a Ray of its own."""
-    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+def drive(path: str, folder: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+    """A driver in a process of its own."""
     line = [sys.executable, "-m", "rcn_search.tune", path, "--study", str(folder / "study"), *options]
+    environment = {**os.environ, **environment}
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
