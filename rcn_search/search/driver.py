@@ -18,11 +18,12 @@ from ray.tune.schedulers import FIFOScheduler
 from rich.console import Console
 
 from rcn_search import storage
-from rcn_search.data.shards import read_manifest
+from rcn_search.config_file import ConfigError
+from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.search.final import FinalScore, score_best
 from rcn_search.search.progress import SearchProgress
 from rcn_search.search.searcher import ResumableAsha, StudyRecorder, StudySearcher
-from rcn_search.search.space import Asha, Budget
+from rcn_search.search.space import Asha, Budget, SearchSpace
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
 from rcn_search.search.summary import Summary, print_plan, print_summary
@@ -90,7 +91,7 @@ def run_search(
     started = time.perf_counter()
     space = load_space(space_uri, overrides=overrides, data_uri=data_uri)
     uri = storage.absolute(study_uri or storage.join(STUDIES, space.study.name))
-    fingerprint = read_manifest(space.config({}).data.uri).fingerprint
+    fingerprint = _checked_data(space).fingerprint
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = (Study.resume if resume else Study.create)(uri, space, data_fingerprint=fingerprint)
     recorder, slots = StudyRecorder(study), 0
@@ -107,6 +108,24 @@ def run_search(
     )
     print_summary(console, study, summary)
     return SearchResult(study=study, summary=summary, final=score_best(study, board=board, console=console))
+
+
+def _checked_data(space: SearchSpace) -> Manifest:
+    """The study's data set, which has all that the study will ask of it."""
+    data = space.config({}).data
+    manifest = read_manifest(data.uri)
+    wanted = {
+        "base.data.train_split": (data.train_split, data.num_train),
+        "base.data.val_split": (data.val_split, data.num_val),
+    }
+    if space.final:
+        wanted["final.split"] = (space.final.split, None)
+    for key, (split, num_rows) in wanted.items():
+        if split not in manifest.splits:
+            raise ConfigError(f"{key}: {data.uri} has no split {split!r}; it has: {', '.join(manifest.splits)}")
+        if num_rows is not None and num_rows > manifest.num_rows(split):
+            raise ConfigError(f"{key}: {num_rows:,} rows of {split!r} wanted; it has {manifest.num_rows(split):,}")
+    return manifest
 
 
 def plan_slots(nodes: Sequence[dict[str, float]], budget: Budget, num_trials: int) -> int:

@@ -96,7 +96,7 @@ class Ledger:
         self.uri = uri
 
     def start(self, space: dict[str, Any]) -> None:
-        """Publish what is searched.
+        """Publish what is searched. A study of the same space without a trial, whose start failed, is taken over.
 
         Raises:
             StudyError: There is a study already.
@@ -104,9 +104,11 @@ class Ledger:
         try:
             storage.write_json(storage.join(self.uri, _SPACE), _versioned(space), if_absent=True)
         except storage.ObjectExistsError:
-            raise StudyError(
-                f"{self.uri} holds a study already; add --resume to go on with it, or name another place"
-            ) from None
+            if next(self.trials(), None) is not None:
+                raise StudyError(
+                    f"{self.uri} holds a study already; add --resume to go on with it, or name another place"
+                ) from None
+            self.check(space)
 
     def check(self, space: dict[str, Any]) -> None:
         """Make sure that it is this that is searched.

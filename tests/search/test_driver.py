@@ -179,16 +179,30 @@ def signal_during_trial(driver: subprocess.Popen[str], number: int, folder: Path
     assert not (trial / "finished.json").exists(), "the trial was too short to be disturbed"
 
 
-def test_a_trial_whose_process_died_goes_on_in_another(ray_cluster, synthetic_uri, tmp_path):
-    path = study_file(tmp_path, synthetic_uri, points=[], scheduler={"name": "none"})
+def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_again(
+    ray_cluster, synthetic_uri, tmp_path
+):
+    path = study_file(
+        tmp_path,
+        synthetic_uri,
+        search={"optimizer.lr": {"float": [1e-2, 2e-2]}},
+        points=[],
+        budget={"trials": 1, "epochs": 15},
+        scheduler={"name": "none"},
+        final={"split": "test", "method": "again", "retrain": {"schedule.epochs": 2, "data.num_train": 32}},
+    )
     killer = threading.Thread(target=kill_actor, args=(tmp_path / "study/trials/000000",))
     killer.start()
-    overrides = ("budget.trials=1", "budget.epochs=25", "search={optimizer.lr: {float: [1.0e-2, 2.0e-2]}}")
-    result, text = search(path, tmp_path, overrides=overrides)
+    result, text = search(path, tmp_path)
     killer.join()
     (trial,) = result.study.trials
     assert trial.state == "complete", text
-    assert sorted(trial.epochs) == list(range(1, 26))
+    assert sorted(trial.epochs) == list(range(1, 16))
+
+    assert result.final.checkpoint == str(tmp_path / "study/final/best.safetensors")
+    again = json.loads((tmp_path / "study/final/config.json").read_text())["config"]
+    assert (again["schedule"]["epochs"], again["data"]["num_train"]) == (2, 32)
+    assert again["optimizer"] == trial.suggestion.config.optimizer.model_dump()
 
 
 def kill_actor(trial: Path) -> None:
@@ -201,8 +215,17 @@ def kill_actor(trial: Path) -> None:
         actor.kill()
 
 
-def test_a_data_set_that_is_not_there_is_noticed_before_anything_starts(tmp_path):
-    path = study_file(tmp_path, str(tmp_path / "none"))
-    with pytest.raises(ValueError, match="no data set at"):
-        search(path, tmp_path)
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("base.data.uri=/nowhere", "no data set at /nowhere"),
+        ("base.data.val_split=valid", "base.data.val_split: .* has no split 'valid'; it has: train, val, test"),
+        ("base.data.num_train=97", "base.data.train_split: 97 rows of 'train' wanted; it has 96"),
+        ("final={split: aflw, method: x}", "final.split: .* has no split 'aflw'"),
+    ],
+)
+def test_what_the_data_set_lacks_is_noticed_before_anything_starts(synthetic_uri, tmp_path, override, message):
+    path = study_file(tmp_path, synthetic_uri)
+    with pytest.raises(ValueError, match=message):
+        search(path, tmp_path, overrides=(override,))
     assert not (tmp_path / "study").exists()

@@ -56,6 +56,19 @@ def test_a_study_that_exists_is_refused_and_left_alone(uri, space):
     assert storage.list_names(storage.join(uri, "trials")) == ["000000", "000001"]
 
 
+def test_a_study_without_a_trial_can_be_started_again(uri, space):
+    Study.create(uri, space, data_fingerprint="f")
+    assert Study.create(uri, space, data_fingerprint="f").ask().number == 0
+    with pytest.raises(StudyError, match="add --resume"):
+        Study.create(uri, space, data_fingerprint="f")
+
+
+def test_a_study_without_a_trial_keeps_its_space(uri, space):
+    Study.create(uri, space, data_fingerprint="f")
+    with pytest.raises(StudyError, match="Different: data_fingerprint"):
+        Study.create(uri, space, data_fingerprint="g")
+
+
 def test_there_is_nothing_to_resume(uri, space):
     with pytest.raises(StudyError, match="leave out --resume"):
         Study.resume(uri, space, data_fingerprint="f")
