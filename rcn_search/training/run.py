@@ -24,6 +24,7 @@ from rcn_search.training.checkpoint import (
     write_checkpoint,
 )
 from rcn_search.training.learner import Learner, steps_per_epoch
+from rcn_search.training.memory import keep_freed_memory
 from rcn_search.training.probe import ComputeSettings, choose_settings
 from rcn_search.training.validation import Validator
 
@@ -110,6 +111,7 @@ class TrainRun:
             else choose_settings(config, self.schema.num_points)
         )
         torch.set_num_threads(self.settings.threads)
+        keep_freed_memory()
         self.learner = Learner(
             config,
             dataset.split(config.data.train_split, self.settings.device),
