@@ -16,7 +16,7 @@ from rcn_search.leaderboard.board import build_board, default_board
 from rcn_search.leaderboard.render import print_board, render
 from rcn_search.leaderboard.submit import Submission, evaluate_and_record
 from rcn_search.terminal import command, console, errors, progress, stop_on_signal
-from rcn_search.training.checkpoint import BEST_NAME
+from rcn_search.training.outcome import BEST_NAME
 from rcn_search.training.run import EpochReport, TrainRun, train
 from rcn_search.tune import tune_command
 
@@ -63,7 +63,7 @@ def train_command(
     """
     config = load_train_config(config_uri, overrides or ())
     out = out or f"runs/{config.model.kind}-{config.run_id}"
-    with stop_on_signal() as should_stop, progress("preparing", "steps") as on_step:
+    with stop_on_signal() as should_stop, progress("training", "steps of the epoch") as on_step:
         run = TrainRun(config, out, resume=resume, should_stop=should_stop, on_step=on_step)
         settings = run.settings
         console.print(

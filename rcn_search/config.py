@@ -178,6 +178,13 @@ class TrainConfig(Options):
     validation: ValidationConfig = ValidationConfig()
     compute: ComputeConfig = ComputeConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rcn_by_default(cls, document: Any) -> Any:
+        """``model: {branches: 5}`` means an RCN, as no model at all does."""
+        model = document.get("model") if isinstance(document, dict) else None
+        return {**document, "model": {"kind": "rcn", **model}} if isinstance(model, dict) else document
+
     @property
     def run_id(self) -> str:
         """Twelve hexadecimal digits that name this run: the hash of everything that can change its result.

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from rcn_search.training.run import Interrupted, TrainingFailed
+from rcn_search.training.outcome import Interrupted, TrainingFailed
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130

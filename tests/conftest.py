@@ -7,7 +7,7 @@ import os
 # One thread: tests share the machine, and OpenMP threads that wait for each other on busy cores spin for minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
 import numpy as np
 import pytest

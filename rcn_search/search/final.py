@@ -50,7 +50,7 @@ def score_best(study: Study, *, board: Callable[[], str], console: Console) -> F
         return None
     # Torch is not needed before this point.
     from rcn_search.leaderboard.submit import evaluate_and_record
-    from rcn_search.training.checkpoint import BEST_NAME
+    from rcn_search.training.outcome import BEST_NAME
 
     folder = _retrained(study, best, console) if final.retrain else best.folder
     checkpoint = storage.join(folder, BEST_NAME)

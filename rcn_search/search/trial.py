@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from rcn_search.config import ComputeConfig, TrainConfig
+from rcn_search.training.outcome import TrainingFailed
 
 if TYPE_CHECKING:
     from rcn_search.training.run import EpochReport, TrainRun
@@ -54,8 +55,6 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         except OSError as error:
             return _failed(halt=f"{type(error).__name__}: {error}")
         except Exception as error:
-            from rcn_search.training.run import TrainingFailed
-
             if isinstance(error, TrainingFailed):
                 return _failed(failure=str(error))
             return _failed(failure=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())

@@ -23,8 +23,6 @@ from rcn_search.models import build_model
 from rcn_search.models.blocks import Network
 
 SCHEMA_VERSION = 1
-BEST_NAME = "best.safetensors"
-LAST_NAME = "last.safetensors"
 _HEADER_KEY = "rcn_search"
 _MAX_HEADER_BYTES = 100_000_000
 

@@ -15,8 +15,6 @@ from rcn_search.config import TrainConfig
 from rcn_search.data.augment import draw_table
 from rcn_search.data.dataset import epoch_batches, open_dataset, rows_of
 from rcn_search.training.checkpoint import (
-    BEST_NAME,
-    LAST_NAME,
     Checkpoint,
     CheckpointInfo,
     network_tensors,
@@ -25,19 +23,16 @@ from rcn_search.training.checkpoint import (
 )
 from rcn_search.training.learner import Learner, steps_per_epoch
 from rcn_search.training.memory import keep_freed_memory
+from rcn_search.training.outcome import (
+    BEST_NAME,
+    CONFIG_NAME,
+    HISTORY_NAME,
+    LAST_NAME,
+    Interrupted,
+    TrainingFailed,
+)
 from rcn_search.training.probe import ComputeSettings, choose_settings
 from rcn_search.training.validation import Validator
-
-CONFIG_NAME = "config.json"
-HISTORY_NAME = "history.json"
-
-
-class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome of a run, not a fault of the program
-    """The run cannot go on, for its loss is not finite, say; the message is the reason."""
-
-
-class Interrupted(Exception):  # noqa: N818
-    """The run was asked to stop; it is saved and can be resumed."""
 
 
 class RunExistsError(ValueError):

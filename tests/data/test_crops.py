@@ -23,7 +23,7 @@ def test_shorter_side_grows_by_ceil_and_floor() -> None:
 
 def test_box_is_shifted_into_the_image() -> None:
     assert four_point_box(FACE - 80, (400, 400), 1.25) == Box(0, 0, 140, 140)
-    assert four_point_box(FACE + [[240, 200]], (400, 400), 1.25) == Box(260, 250, 140, 140)
+    assert four_point_box(FACE + np.array([240, 200]), (400, 400), 1.25) == Box(260, 250, 140, 140)
 
 
 @pytest.mark.parametrize(

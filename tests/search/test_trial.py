@@ -6,7 +6,8 @@ import pytest
 
 from rcn_search.config import TrainConfig
 from rcn_search.search.trial import TrialActor
-from rcn_search.training.run import TrainingFailed, TrainRun
+from rcn_search.training.outcome import TrainingFailed
+from rcn_search.training.run import TrainRun
 
 
 @pytest.fixture

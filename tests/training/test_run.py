@@ -9,8 +9,9 @@ import torch
 
 from rcn_search.config import TrainConfig
 from rcn_search.data.dataset import open_dataset
-from rcn_search.training.checkpoint import BEST_NAME, LAST_NAME, read_checkpoint
-from rcn_search.training.run import Interrupted, RunExistsError, TrainingFailed, TrainRun, train
+from rcn_search.training.checkpoint import read_checkpoint
+from rcn_search.training.outcome import BEST_NAME, LAST_NAME, Interrupted, TrainingFailed
+from rcn_search.training.run import RunExistsError, TrainRun, train
 
 
 def changed(config: TrainConfig, **sections: object) -> TrainConfig:
@@ -118,7 +119,7 @@ def test_nan_loss_ends_the_run_with_a_reason(tiny_config: TrainConfig, tmp_path:
     run = TrainRun(config, str(tmp_path / "run"))
     with torch.no_grad():
         next(run.learner.network.parameters()).fill_(float("nan"))
-    with pytest.raises(TrainingFailed, match="the loss became nan in epoch 1; try a lower optimizer.lr"):
+    with pytest.raises(TrainingFailed, match=r"the loss became nan in epoch 1; try a lower optimizer\.lr"):
         train(run)
 
 
