@@ -81,7 +81,7 @@ def main() -> None:
                     "validation": info.config.validation.model_copy(update={"jitter": True}),
                 }
             )
-            errors.append(Validator(config, split, split.num_rows, dataset.manifest.schema_).error_pct(network))
+            errors.append(Validator(config, split, split.num_rows, dataset.manifest.point_schema).error_pct(network))
         columns.append([*errors, sum(errors) / len(errors)])
     table = Table("copy", "faces", box=None, pad_edge=False)
     for uri in options.checkpoints:

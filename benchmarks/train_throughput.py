@@ -181,7 +181,7 @@ def main() -> None:
         torch.set_num_threads(settings.threads)
         keep_freed_memory()
         split = dataset.split("train", options.device)
-        learner = Learner(config, split, dataset.manifest.schema_, settings, num_steps=1)
+        learner = Learner(config, split, dataset.manifest.point_schema, settings, num_steps=1)
         kinds = {"bare": bare(learner, options.batch), "ours": ours(learner, options.batch)}
         for num_workers in (0, settings.threads):
             kinds[f"common, {num_workers} workers"] = common(

@@ -93,7 +93,7 @@ def info(uri: Uri) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     rows = {
         "name": manifest.name,
-        "keypoints": f"{manifest.keypoints} ({manifest.schema_.num_points})",
+        "keypoints": f"{manifest.keypoints} ({manifest.point_schema.num_points})",
         "attributes": ", ".join(manifest.attributes) or "none",
         "source": manifest.source,
         "licence": manifest.licence,
@@ -154,7 +154,7 @@ def show(
         rows_of_split.points_nk2[picked].numpy(),
         None,
         out,
-        dataset.manifest.schema_,
+        dataset.manifest.point_schema,
         captions=[str(row) for row in rows],
     )
     console.print(f"{count} faces of {name} in {out}")

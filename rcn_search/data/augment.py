@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rcn_search.config import IMAGE_SIZE_PX, AugmentConfig, InputConfig, OccluderConfig
+from rcn_search.config import AugmentConfig, InputConfig, OccluderConfig
 from rcn_search.data.lcn import contrast_normalise
 
 # Columns of a table of draws.
@@ -137,6 +137,3 @@ class InputPipeline:
         warped = black_rectangles(warped, draws_bd, self.augment.occluder)
         normalised = contrast_normalise(warped, self.input.lcn)
         return normalised[:, None], warp_points(points_bk2, frame, self.flip_k)
-
-
-assert IMAGE_SIZE_PX == 2 * PAPER_INPUT_PX

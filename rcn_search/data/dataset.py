@@ -112,7 +112,7 @@ class ShardedDataset:
         def strings(name: str) -> NDArray[np.str_]:
             return np.array([value for batch in batches for value in batch.column(name).to_pylist()], dtype=np.str_)
 
-        num_points = self.manifest.schema_.num_points
+        num_points = self.manifest.point_schema.num_points
         return Split(
             images=tuple(_shared_tensor(column(batch, "image")) for batch in batches),
             points_nk2=torch.from_numpy(joined("points").reshape(-1, num_points, 2)),

@@ -36,7 +36,7 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One face, cropped (see docs: "Sample").
+    """One face, cropped.
 
     Attributes:
         image: (160, 160) uint8 grey.
@@ -95,7 +95,7 @@ class Manifest(BaseModel):
     fingerprint: str = Field("", description="Hash of all the rest as published, hence of every byte of every shard.")
 
     @property
-    def schema_(self) -> KeypointSchema:
+    def point_schema(self) -> KeypointSchema:
         """The keypoint schema."""
         return keypoint_schema(self.keypoints)
 

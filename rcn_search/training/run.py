@@ -93,7 +93,7 @@ class TrainRun:
         self.config, self.out = config, storage.absolute(out)
         self.should_stop, self.on_step = should_stop, on_step
         dataset = open_dataset(config.data.uri)
-        self.schema = dataset.manifest.schema_
+        self.schema = dataset.manifest.point_schema
         self.fingerprint = dataset.manifest.fingerprint
         self.num_train = rows_of(dataset.manifest, config.data.train_split, config.data.num_train)
         num_val = rows_of(dataset.manifest, config.data.val_split, config.data.num_val)
