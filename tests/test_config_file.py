@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
+from pydantic import Field
 
-from rcn_search.config import TrainConfig
-from rcn_search.config_file import MAX_YAML_BYTES, ConfigError, load_train_config, merge, read_yaml
+from rcn_search.config import Options, RcnConfig, TrainConfig
+from rcn_search.config_file import MAX_YAML_BYTES, ConfigError, load_train_config, merge, read_yaml, validate
 
 DOCUMENT = """\
 data:
@@ -62,7 +63,6 @@ def test_keys_of_the_file_are_laid_over_the_defaults(tmp_path: Path) -> None:
         (DOCUMENT.replace("5", "9"), 5, "model.branches = 9: input should be less than or equal to 7"),
         (DOCUMENT.replace("5", "0"), 5, "model.branches = 0: input should be greater than or equal to 1"),
         (DOCUMENT.replace("rcn", "cnn"), 3, "does not match any of the expected tags: 'rcn', 'sumnet', 'tcdcn'"),
-        ("data: {uri: x}\nmodel:\n  branches: 4\n", 2, "model.kind is required where model is given"),
         ("data: {uri: x}\nrecipe: quick\n", 2, "recipe = 'quick': input should be 'fast' or 'paper'"),
         ("data: {uri: x}\nrecipe: [fast]\n", 2, "recipe = ['fast']: input should be 'fast' or 'paper'"),
         ("data: {uri: x}\noptimizer: {lr: .nan}\n", 2, "optimizer.lr = nan: input should be less than or equal to 10"),
@@ -82,6 +82,35 @@ def test_problems_are_named_with_their_line(tmp_path: Path, text: str, line: int
     assert problem in message(tmp_path, text)
 
 
+def test_model_without_kind_is_an_rcn(tmp_path: Path) -> None:
+    config = load_train_config(written(tmp_path, "data: {uri: x}\n"), ["model.branches=4"])
+    assert config.model == RcnConfig(branches=4)
+    assert "Allowed here: branches, channels, kind, skip" in message(tmp_path, "data: {uri: x}\nmodel: {size: 4}\n")
+
+
+def test_keys_of_an_alternative_need_its_name(tmp_path: Path) -> None:
+    for document, problem in [
+        ({"scheduler": {"grace": 3}}, "f, line 7: scheduler.name is required where scheduler is given"),
+        ({"scheduler": {"name": "asha", "graze": 3}}, "unknown key 'scheduler.graze'; did you mean 'grace'?"),
+        ({"scheduler": {"name": "none", "grace": 3}}, "unknown key 'scheduler.grace'. Allowed here: name"),
+    ]:
+        with pytest.raises(ConfigError, match=re.escape(problem)):
+            validate(Space, document, source="f", lines={("scheduler",): 7})
+
+
+class Asha(Options):
+    name: Literal["asha"] = "asha"
+    grace: int = 1
+
+
+class NoScheduler(Options):
+    name: Literal["none"] = "none"
+
+
+class Space(Options):
+    scheduler: Asha | NoScheduler = Field(Asha(), discriminator="name")
+
+
 def test_every_problem_is_named_once(tmp_path: Path) -> None:
     problems = message(tmp_path, "data: {uri: x}\nmodel: {kind: rcn, channels: 3}\nseed: -1\n").splitlines()
     assert [problem.split(": ", 1)[1] for problem in problems] == [
@@ -99,7 +128,7 @@ def test_every_problem_is_named_once(tmp_path: Path) -> None:
         (b"a: [1\n", "not valid YAML"),
         (b"a: \xff\n", "not valid YAML"),
         (b"a: !!python/object/apply:os.getcwd []\n", "not valid YAML: could not determine a constructor"),
-        (b"a: " + b"[" * 20_000, "not valid YAML"),
+        (b"a: " + b"[" * 5_000 + b"]" * 5_000, "not valid YAML: maximum recursion depth exceeded"),
         (b"#" * (MAX_YAML_BYTES + 1), "1,000,001 bytes; a configuration has at most 1,000,000"),
     ],
     ids=["list", "empty", "unclosed", "not UTF-8", "tag", "nested", "large"],

@@ -13,6 +13,7 @@ import boto3
 import fsspec
 import pytest
 import s3fs
+from fsspec.implementations.memory import MemoryFileSystem
 from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
@@ -105,6 +106,15 @@ def test_put_if_absent_has_one_winner(place: str, monkeypatch: pytest.MonkeyPatc
         thread.join()
     assert [type(fault) for fault in faults] == [storage.ObjectExistsError] * 7
     assert winners == [storage.read_bytes(uri)]
+
+
+def test_put_if_absent_where_puts_have_no_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Object stores that know no If-None-Match ignore it: then the look before the put is all there is."""
+    put = MemoryFileSystem.pipe_file
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda self, path, value, mode: put(self, path, value))
+    storage.write_bytes("memory://unconditional/once", b"first", if_absent=True)
+    with pytest.raises(storage.ObjectExistsError):
+        storage.write_bytes("memory://unconditional/once", b"second", if_absent=True)
 
 
 def test_names_are_those_right_under_a_folder(place: str) -> None:
