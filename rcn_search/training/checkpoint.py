@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from rcn_search import storage
@@ -79,12 +79,17 @@ def read_checkpoint(uri: str) -> Checkpoint:
     if text is None:
         raise CheckpointError(f"{uri} was not written by rcn-search: its header has no configuration")
     try:
-        info = CheckpointInfo.model_validate_json(text)
-    except ValidationError as error:
+        return Checkpoint(_read_info(text), tensors)
+    except ValueError as error:
         raise CheckpointError(f"{uri}: this rcn-search cannot read its configuration: {error}") from error
-    if info.schema_version != SCHEMA_VERSION:
-        raise CheckpointError(f"{uri}: version {info.schema_version}; this rcn-search reads {SCHEMA_VERSION}")
-    return Checkpoint(info, tensors)
+
+
+def _read_info(text: str) -> CheckpointInfo:
+    document = json.loads(text)
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:  # said first: of another version nothing else need be right
+        raise ValueError(f"it is of version {version}, not {SCHEMA_VERSION}")
+    return CheckpointInfo.model_validate(document)
 
 
 def load_network(uri: str) -> tuple[Network, CheckpointInfo]:
