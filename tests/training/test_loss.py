@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from rcn_search.config import LossConfig, TcdcnConfig, TrainConfig
+from rcn_search.models.tcdcn import TcdcnOutput
+from rcn_search.training.loss import spatial_nll, tcdcn_loss, training_loss
+
+# Of one map of 2x2 cells: probabilities 0.1, 0.2 in the upper row, 0.3, 0.4 in the lower.
+LOGITS_HW = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).log()
+
+
+def test_likelihood_of_the_true_cells_by_hand() -> None:
+    """Summed over the points of an image, mean over images."""
+    logits = torch.stack([LOGITS_HW, LOGITS_HW.flip(1)]).expand(2, 2, 2, 2)
+    points = torch.tensor([[[0.7, 0.2], [0.2, 0.9]], [[0.5, 0.5], [0.0, 0.49]]])
+    by_hand = -(math.log(0.2) + math.log(0.4) + math.log(0.4) + math.log(0.2)) / 2
+    torch.testing.assert_close(spatial_nll(logits, points), torch.tensor(by_hand))
+    torch.testing.assert_close(spatial_nll(logits + 7, points), torch.tensor(by_hand))
+
+
+@pytest.mark.parametrize("sigma_px", [0.0, 0.5])
+def test_points_outside_count_at_the_border(sigma_px: float) -> None:
+    logits = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    outside = torch.tensor([[[-0.4, 0.3], [1.0, 1.7], [25.0, -0.01]]])
+    border = torch.tensor([[[0.0, 0.3], [0.99999, 0.99999], [0.99999, 0.0]]])
+    torch.testing.assert_close(spatial_nll(logits, outside, sigma_px), spatial_nll(logits, border, sigma_px))
+
+
+def test_narrow_soft_target_is_the_true_cell() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, points = torch.randn(4, 5, 8, 8, generator=generator), torch.rand(4, 5, 2, generator=generator)
+    torch.testing.assert_close(spatial_nll(logits, points, 0.02), spatial_nll(logits, points))
+
+
+def test_soft_target_by_hand() -> None:
+    # The middle of the map is as far from all four cells; a quarter of its width left, a cell of it is nearer.
+    middle = -torch.tensor([0.1, 0.2, 0.3, 0.4]).log().mean()
+    torch.testing.assert_close(spatial_nll(LOGITS_HW[None, None], torch.tensor([[[0.5, 0.5]]]), 0.7), middle)
+    left = 1 / (1 + math.exp(-(0.75**2 - 0.25**2) / (2 * 0.7**2)))  # share of the left column
+    by_hand = -left * (math.log(0.1) + math.log(0.3)) / 2 - (1 - left) * (math.log(0.2) + math.log(0.4)) / 2
+    at_quarter = spatial_nll(LOGITS_HW[None, None], torch.tensor([[[0.375, 0.5]]]), 0.7)
+    torch.testing.assert_close(at_quarter, torch.tensor(by_hand))
+
+
+@pytest.mark.parametrize("sigma_px", [0.0, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradient_is_finite_and_sums_to_nothing(sigma_px: float, dtype: torch.dtype) -> None:
+    """It is softmax minus target, also for logits far apart and points far out."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (1_000 * torch.randn(2, 5, 8, 8, generator=generator)).to(dtype).requires_grad_()
+    spatial_nll(logits, 3 * torch.rand(2, 5, 2, generator=generator) - 1, sigma_px).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert logits.grad.abs().max() > 0.1
+    torch.testing.assert_close(logits.grad.float().sum((2, 3)), torch.zeros(2, 5), atol=0.01, rtol=0)
+
+
+def test_tcdcn_by_hand() -> None:
+    points = torch.tensor([[[0.0, 0.0], [0.5, 1.0]], [[0.2, 0.2], [1.0, 0.0]]])
+    predicted = points + torch.tensor([[[0.3, 0.4], [0.0, 0.0]], [[0.0, 0.1], [-0.2, 0.0]]])
+    half_squares = (0.3**2 + 0.4**2 + 0.1**2 + 0.2**2) / 2 / 2
+    smile = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
+    cross_entropy = -(math.log(0.75) + math.log(0.5)) / 2
+    attributes = {"smile": torch.tensor([1, 0]), "pose": torch.tensor([4, 4])}
+    without = tcdcn_loss(TcdcnOutput(predicted, {}), points, attributes, 0.1)
+    torch.testing.assert_close(without, torch.tensor(half_squares))
+    with_smile = tcdcn_loss(TcdcnOutput(predicted, {"smile": smile}), points, attributes, 0.1)
+    torch.testing.assert_close(with_smile, torch.tensor(half_squares + 0.1 * cross_entropy))
+
+
+def test_the_configuration_chooses_the_loss(tiny_config: TrainConfig) -> None:
+    points = torch.tensor([[[0.7, 0.2]]])
+    logits = LOGITS_HW[None, None]
+    assert training_loss(tiny_config, logits, points, {}) == spatial_nll(logits, points)
+    soft = tiny_config.model_copy(update={"loss": LossConfig(target_sigma_px=1.0)})
+    assert training_loss(soft, logits, points, {}) == spatial_nll(logits, points, 1.0)
+    tcdcn = tiny_config.model_copy(update={"model": TcdcnConfig(auxiliary=True, auxiliary_weight=3.0)})
+    output, smile = TcdcnOutput(points + 0.1, {"smile": torch.zeros(1, 2)}), {"smile": torch.tensor([1])}
+    assert training_loss(tcdcn, output, points, smile) == tcdcn_loss(output, points, smile, 3.0)
