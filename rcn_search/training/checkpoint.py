@@ -112,10 +112,15 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], uri: str) -> No
         CheckpointError: Names or shapes are those of another model.
     """
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{uri} holds the weights of another model: {error}") from error
+    needed = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if found != needed:
+        name = next(name for name in sorted(found | needed) if found.get(name) != needed.get(name))
+        raise CheckpointError(
+            f"{uri} holds the weights of another model: {name} has shape {found.get(name, 'none')}; its configuration "
+            f"needs {needed.get(name, 'none')}"
+        )
+    network.load_state_dict(weights)
 
 
 def network_tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import ast
+import json
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import rcn_search
+from rcn_search.config import TrainConfig
+from rcn_search.models import build_model
+from rcn_search.models.blocks import Network
+from rcn_search.training.checkpoint import (
+    SCHEMA_VERSION,
+    CheckpointError,
+    CheckpointInfo,
+    load_network,
+    load_optimizers,
+    network_tensors,
+    optimizer_tensors,
+    read_checkpoint,
+    write_checkpoint,
+)
+from rcn_search.training.optim import build_optimizers
+
+
+@pytest.fixture
+def network(tiny_config: TrainConfig) -> Network:
+    return build_model(tiny_config.model, num_points=5, seed=1)
+
+
+@pytest.fixture
+def info(tiny_config: TrainConfig) -> CheckpointInfo:
+    return CheckpointInfo(
+        kind="weights",
+        config=tiny_config,
+        keypoints="five",
+        data_fingerprint="0123456789abcdef",
+        epoch=2,
+        val_error_pct=12.5,
+        train_s=1.5,
+        state={"steps_done": 6},
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path, info: CheckpointInfo, network: Network) -> Path:
+    """A good checkpoint."""
+    path = tmp_path / "best.safetensors"
+    write_checkpoint(str(path), info, network_tensors(network))
+    return path
+
+
+def rewrite_header(path: Path, **changes: object) -> None:
+    """Change fields of the JSON in the header; None removes one."""
+    tensors = safetensors.torch.load_file(path)
+    with safetensors.safe_open(path, "pt") as stream:
+        document = json.loads(stream.metadata()["rcn_search"])
+    document = {key: value for key, value in {**document, **changes}.items() if value is not None}
+    safetensors.torch.save_file(tensors, path, {"rcn_search": json.dumps(document)})
+
+
+def test_network_comes_back_as_it_was(path: Path, network: Network, info: CheckpointInfo) -> None:
+    back, info_back = load_network(str(path))
+    assert info_back == info
+    assert not back.training
+    image = torch.rand(2, 1, 80, 80)
+    assert torch.equal(back(image), network.eval()(image))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_optimiser_state_comes_back_in_the_layout_of_its_weights(
+    path: Path, info: CheckpointInfo, name: str, memory_format: torch.memory_format
+) -> None:
+    """The step after is the same as without a checkpoint between."""
+    options = info.config.optimizer.model_copy(update={"name": name})
+    model = info.config.model.model_copy(update={"channels": 16})
+
+    def stepped(through_file: bool) -> Network:
+        network = build_model(model, num_points=5, seed=1).place("cpu", memory_format)
+        optimizers = build_optimizers(network, options)
+        for step in range(3):
+            if step == 2 and through_file:
+                write_checkpoint(str(path), info, optimizer_tensors(optimizers))
+                optimizers = build_optimizers(network, options)
+                load_optimizers(optimizers, read_checkpoint(str(path)).tensors)
+            generator = torch.Generator().manual_seed(step)
+            for parameter in network.parameters():
+                parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=generator))
+            for optimizer in optimizers:
+                optimizer.step()
+        return network
+
+    straight, resumed = stepped(False), stepped(True)
+    for one, other in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"branches": 2}, "branches.1.rest.0.bias has shape (8,); its configuration needs (5,)"),
+        ({"channels": 4}, "branches.0.first.bias has shape (8,); its configuration needs (4,)"),
+        ({"kind": "sumnet", "skip": None}, "branches.0.0.bias has shape none; its configuration needs (8,)"),
+        ({"kind": "tcdcn", "skip": None, "branches": None, "channels": None}, "branches.0.first.bias has shape (8,); "),
+    ],
+    ids=["branches", "channels", "sumnet", "tcdcn"],
+)
+def test_weights_of_another_model_are_refused(
+    path: Path, info: CheckpointInfo, change: dict[str, object], problem: str
+) -> None:
+    config = info.model_dump(mode="json")["config"]
+    model = {key: value for key, value in {**config["model"], **change}.items() if value is not None}
+    rewrite_header(path, config={**config, "model": model})
+    with pytest.raises(CheckpointError, match=re.escape(f"{path} holds the weights of another model: {problem}")):
+        load_network(str(path))
+
+
+def test_weights_for_other_points_are_refused(path: Path) -> None:
+    rewrite_header(path, keypoints="ibug68")
+    problem = f"{path} holds the weights of another model: branches.2.rest.0.bias has shape (5,); "
+    with pytest.raises(CheckpointError, match=re.escape(problem + "its configuration needs (68,)")):
+        load_network(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"schema_version": SCHEMA_VERSION + 1, "config": {"new": 1}}, "it is of version 2, not 1"),
+        ({"schema_version": None}, "it is of version None, not 1"),
+        ({"config": {"data": {"uri": "x"}, "zebra": 1}}, "zebra"),
+        ({"epoch": None}, "epoch"),
+    ],
+)
+def test_headers_that_cannot_be_read_are_refused(path: Path, changes: dict[str, object], problem: str) -> None:
+    rewrite_header(path, **changes)
+    with pytest.raises(
+        CheckpointError, match=rf"{path}: this rcn-search cannot read its configuration: (.|\n)*{problem}"
+    ):
+        read_checkpoint(str(path))
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "gone.safetensors"):
+        with pytest.raises(CheckpointError, match=f"no checkpoint at {place}"):
+            read_checkpoint(str(place))
+
+
+class Bomb:
+    """What would run if anything unpickled it."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('unpickled')",)
+
+
+def write_alien(path: Path) -> None:
+    safetensors.torch.save_file({"model.trunk.0.weight": torch.zeros(1)}, path)
+
+
+def write_truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def write_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Bomb()))
+
+
+def write_torch(path: Path) -> None:
+    torch.save({"weights": Bomb()}, path)
+
+
+@pytest.mark.parametrize(
+    ("write", "problem"),
+    [
+        (write_alien, "was not written by rcn-search: its header has no configuration"),
+        (write_truncated, "is not a readable safetensors file"),
+        (write_pickle, "is not a readable safetensors file"),
+        (write_torch, "is not a readable safetensors file"),
+        (lambda path: path.write_bytes(b""), "is not a readable safetensors file"),
+    ],
+    ids=["alien", "truncated", "pickle", "torch.save", "empty"],
+)
+def test_files_of_other_kinds_are_refused(path: Path, write, problem: str) -> None:
+    write(path)
+    with pytest.raises(CheckpointError, match=f"{path} {problem}"):
+        read_checkpoint(str(path))
+
+
+def test_a_damaged_header_is_refused_or_harmless(path: Path) -> None:
+    """A flipped bit never ends in anything but a network or the refusal of the file."""
+    content = path.read_bytes()
+    header_end = 8 + int.from_bytes(content[:8], "little")
+    num_refused = 0
+    for position in [*range(8), *range(8, header_end, 97)]:
+        path.write_bytes(content[:position] + bytes([content[position] ^ 0x10]) + content[position + 1 :])
+        try:
+            load_network(str(path))
+        except CheckpointError:
+            num_refused += 1
+    assert num_refused > 8
+
+
+def test_nothing_can_unpickle() -> None:
+    """No module names pickle or a loader that uses it."""
+    loaders = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    for module in Path(rcn_search.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name.split(".")[0] for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & loaders, module
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) not in {("torch", "load"), ("np", "load")}, module
+            assert not (isinstance(node, ast.keyword) and node.arg == "allow_pickle"), module

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rcn_search.config import IMAGE_SIZE_PX, TrainConfig
+from rcn_search.data.dataset import Split, open_dataset
+from rcn_search.evaluation.metrics import score
+from rcn_search.evaluation.predict import predict
+from rcn_search.evaluation.protocol import rcn2016
+from rcn_search.keypoints import FIVE
+from rcn_search.models import build_model
+from rcn_search.training.checkpoint import CheckpointInfo
+from rcn_search.training.validation import BATCH_SIZE, Validator
+
+
+def config_with(config: TrainConfig, **sections: dict[str, object]) -> TrainConfig:
+    document = config.model_dump()
+    return TrainConfig.model_validate({**document, **{key: {**document[key], **sections[key]} for key in sections}})
+
+
+@pytest.fixture
+def val(synthetic_uri: str) -> Split:
+    return open_dataset(synthetic_uri).split("val")
+
+
+def info_of(config: TrainConfig) -> CheckpointInfo:
+    return CheckpointInfo(
+        kind="weights", config=config, keypoints="five", data_fingerprint="f", epoch=1, val_error_pct=None, train_s=0
+    )
+
+
+@pytest.mark.parametrize("lcn", ["image", "batch", "none"])
+@pytest.mark.parametrize("model", [{"branches": 3, "channels": 8}, {"kind": "tcdcn", "branches": None}])
+def test_error_is_that_of_the_paper(tiny_config: TrainConfig, synthetic_uri: str, val: Split, lcn: str, model) -> None:
+    """Of plain images it is the `rcn2016` score of the prediction file, which is computed apart, in NumPy."""
+    document = config_with(tiny_config, input={"lcn": lcn}, validation={"jitter": False}).model_dump()
+    document["model"] = {key: value for key, value in model.items() if value}
+    config = TrainConfig.model_validate(document)
+    network = build_model(config.model, num_points=5, seed=1)
+    predictions = predict(network, info_of(config), open_dataset(synthetic_uri), "val", method="m")
+    expected = score(predictions, rcn2016("synthetic", "val", "five"))
+    assert expected.num_images == val.num_rows
+    error_pct = Validator(config, val, val.num_rows, FIVE).error_pct(network)
+    assert error_pct == pytest.approx(expected.error_pct, abs=1e-4)
+
+
+def stacked(config: TrainConfig, split: Split) -> tuple[torch.Tensor, ...]:
+    return tuple(map(torch.cat, zip(*Validator(config, split, split.num_rows, FIVE).batches, strict=True)))
+
+
+def test_jitter_is_fixed_and_never_mirrors(tiny_config: TrainConfig, val: Split) -> None:
+    jittered, plain = tiny_config, config_with(tiny_config, validation={"jitter": False})
+    fixed = stacked(jittered, val)
+    assert not any(torch.equal(a, b) for a, b in zip(stacked(plain, val), fixed, strict=True))
+    # A run's seed, and mirroring in training, change nothing of what runs are compared by.
+    other = config_with(TrainConfig.model_validate(jittered.model_dump() | {"seed": 9}), augment={"flip": 1.0})
+    assert all(torch.equal(a, b) for a, b in zip(stacked(other, val), fixed, strict=True))
+
+
+def test_eye_distance_is_that_of_the_jittered_face(tiny_config: TrainConfig, val: Split) -> None:
+    """rcn.md 3: of the warped points, unclamped; by cosine and scale it is at most a tenth off the plain one."""
+    _, _, plain_b = stacked(config_with(tiny_config, validation={"jitter": False}), val)
+    eyes = val.points_nk2[:, :2] * (80 / val.face_box_n4[:, None, 2:])
+    torch.testing.assert_close(plain_b, (eyes[:, 0] - eyes[:, 1]).norm(dim=1))
+    _, _, jittered_b = stacked(tiny_config, val)
+    ratio = jittered_b / plain_b
+    assert not torch.equal(jittered_b, plain_b)
+    assert 1 / 1.1 - 1e-5 <= ratio.min() < 1 < ratio.max() <= 1 / 0.9 + 1e-5
+
+
+def test_subset_is_the_first_rows_in_fixed_batches(tiny_config: TrainConfig, val: Split) -> None:
+    config = config_with(tiny_config, validation={"jitter": False})
+    image, _, _ = stacked(config, val)
+    (first,) = Validator(config, val, 7, FIVE).batches
+    assert torch.equal(first[0], image[:7])
+    assert val.images[0].shape[1] == IMAGE_SIZE_PX
+    many = Split(
+        **{
+            **{name: getattr(val, name) for name in ("box_n4", "image_id_n", "group_n", "attributes", "visible_nk")},
+            "images": (val.images_at(torch.zeros(BATCH_SIZE + 1, dtype=torch.long)),),
+            "points_nk2": val.points_nk2[[0] * (BATCH_SIZE + 1)],
+            "face_box_n4": val.face_box_n4[[0] * (BATCH_SIZE + 1)],
+        }
+    )
+    assert [len(batch[0]) for batch in Validator(config, many, BATCH_SIZE + 1, FIVE).batches] == [BATCH_SIZE, 1]
