@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rcn_search import storage
+from rcn_search.config import TrainConfig
+from rcn_search.leaderboard import submit
+from rcn_search.leaderboard.board import build_board
+from rcn_search.leaderboard.entry import ENTRIES, TEST_LOOKS
+from rcn_search.leaderboard.submit import Submission, describe_hardware, evaluate_and_record
+from rcn_search.models import build_model
+from rcn_search.training.checkpoint import CheckpointError, CheckpointInfo, network_tensors, write_checkpoint
+
+Submit = Callable[..., Submission]
+
+
+def written(config: TrainConfig, folder: Path) -> str:
+    """A checkpoint that was never trained."""
+    uri = str(folder / "best.safetensors")
+    info = CheckpointInfo(
+        kind="weights", config=config, keypoints="five", data_fingerprint="f", epoch=2, val_error_pct=1.0, train_s=9.5
+    )
+    write_checkpoint(uri, info, network_tensors(build_model(config.model, num_points=5)))
+    return uri
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> str:
+    (tmp_path / "board" / "published").mkdir(parents=True)
+    return str(tmp_path / "board")
+
+
+@pytest.fixture
+def submit_checkpoint(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path, board: str) -> Submit:
+    """Evaluate a checkpoint of ``tiny_config`` on the test split."""
+
+    def run(split: str = "test", *, config: TrainConfig = tiny_config, **options: Any) -> Submission:
+        arguments = {
+            "board": lambda: board,
+            "predictions_uri": str(tmp_path / "predictions.parquet"),
+            "enter": False,
+            **options,
+        }
+        return evaluate_and_record(written(config, tmp_path), synthetic_uri, split, **arguments)
+
+    return run
+
+
+def looks(board: str) -> list[Any]:
+    folder = storage.join(board, TEST_LOOKS, "synthetic-test")
+    return [storage.read_json(storage.join(folder, name)) for name in storage.list_names(folder)]
+
+
+def test_every_look_at_a_test_is_counted(submit_checkpoint: Submit, board: str, tiny_config: TrainConfig) -> None:
+    assert [submit_checkpoint(method=f"try {number}").test_looks for number in (1, 2, 3)] == [1, 2, 3]
+    assert [look["method"] for look in looks(board)] == ["try 1", "try 2", "try 3"]
+    assert {look["run_id"] for look in looks(board)} == {tiny_config.run_id}
+    assert storage.list_names(storage.join(board, ENTRIES)) == []
+
+
+def test_a_look_is_counted_before_it_is_taken(
+    submit_checkpoint: Submit, board: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever happens in between, no score is known that is not counted."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        assert len(looks(board)) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submit, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        submit_checkpoint(enter=True)
+    assert len(looks(board)) == 1
+    assert storage.list_names(storage.join(board, ENTRIES)) == []
+
+
+def test_no_score_without_a_ledger(submit_checkpoint: Submit, tmp_path: Path) -> None:
+    """Where the look cannot be written down it is not taken."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Not a directory"):
+        submit_checkpoint(board=lambda: str(tmp_path / "file"))
+    assert not (tmp_path / "predictions.parquet").exists()
+
+
+def test_a_checkpoint_that_cannot_be_read_is_no_look(
+    submit_checkpoint: Submit, synthetic_uri: str, board: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        evaluate_and_record(
+            str(tmp_path / "gone"), synthetic_uri, "test", board=lambda: board, predictions_uri="p", enter=False
+        )
+    assert looks(board) == []
+
+
+def test_other_splits_are_free(submit_checkpoint: Submit) -> None:
+    """They need no board at all."""
+
+    def no_board() -> str:
+        raise AssertionError("the board was asked for")
+
+    for split in ("val", "train"):
+        submission = submit_checkpoint(split, board=no_board)
+        assert (submission.test_looks, submission.entry_uris) == (None, [])
+
+
+def test_entries_are_on_the_board(submit_checkpoint: Submit, board: str, tiny_config: TrainConfig) -> None:
+    submit_checkpoint()
+    submission = submit_checkpoint(enter=True, method="Mine")
+    evaluation = submission.evaluation
+    tables = {table.protocol: table for table in build_board(board).tables}
+    assert tables.keys() == {protocol for protocol, _ in evaluation.scores}
+    for protocol, score in evaluation.scores:
+        (row,) = tables[protocol].rows
+        assert (row.method, row.origin, row.rank, row.error_pct) == ("Mine", "ours", 1, score.error_pct)
+        entry = row.entry
+        assert entry is not None
+        assert (entry.test_looks, entry.num_images, entry.epochs, entry.train_s) == (2, 24, 2, 9.5)
+        assert (entry.ci_low_pct, entry.ci_high_pct) == (score.ci_low_pct, score.ci_high_pct)
+        assert entry.predictions_sha256 == evaluation.predictions_sha256
+        assert (entry.num_params, entry.multiply_adds) == (evaluation.num_params, evaluation.multiply_adds)
+        assert TrainConfig.model_validate(entry.config) == tiny_config
+        assert entry.run_id == tiny_config.run_id
+    assert len(submission.entry_uris) == 2
+    assert all(storage.exists(uri) for uri in submission.entry_uris)
+
+
+def test_an_entry_of_another_grid_has_only_subpixel(
+    submit_checkpoint: Submit, board: str, tiny_config: TrainConfig
+) -> None:
+    config = TrainConfig.model_validate(tiny_config.model_dump() | {"input": {"size_px": 40}})
+    submit_checkpoint(config=config, enter=True)
+    (table,) = build_board(board).tables
+    assert table.protocol_name == "subpixel"
+
+
+def test_validation_scores_can_be_entered_without_a_look(submit_checkpoint: Submit, board: str) -> None:
+    submit_checkpoint("val", enter=True)
+    entries = [table.rows[0].entry for table in build_board(board).tables]
+    assert {(entry.protocol.subset, entry.test_looks) for entry in entries if entry} == {("val", 0)}
+    assert looks(board) == []
+
+
+def test_hardware_is_named() -> None:
+    assert describe_hardware("cpu").endswith(" threads")
+    assert len(describe_hardware("cpu").split(", ")[0]) > 2
