@@ -7,7 +7,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -111,12 +111,12 @@ def import_dataset(
     if there is not None:
         return ImportSummary(manifest=there, num_rows=num_rows, elapsed_s=None)
 
-    splits: dict[str, list[ShardInfo]] = {}
+    shards: dict[str, list[Future[ShardInfo]]] = {split: [] for split in rows}
     refused: list[Refusal] = []
     done = 0
-    with _pool(importer) as pool:
+    # A shard is written while the rows of the next are read; no more than two are ever in memory.
+    with _pool(importer) as pool, ThreadPoolExecutor(1) as writer:
         for split, members in rows.items():
-            splits[split] = []
             for part in _parts(members):
                 samples: list[Sample] = []
                 outcomes = pool.map(partial(_attempt, importer), part, chunksize=16)
@@ -130,10 +130,13 @@ def import_dataset(
                         refused.append(Refusal(row=row.label, reason=str(outcome)))
                     done += 1
                     on_rows(done, num_rows)
+                for future in (future for futures in shards.values() for future in futures):
+                    future.result()
                 if samples:
-                    index = len(splits[split])
-                    splits[split].append(write_shard(destination, split, index, samples, list(importer.attributes)))
-    empty = [split for split, shards in splits.items() if not shards]
+                    arguments = destination, split, len(shards[split]), samples, list(importer.attributes)
+                    shards[split].append(writer.submit(write_shard, *arguments))
+        splits = {split: [future.result() for future in futures] for split, futures in shards.items()}
+    empty = [split for split, infos in splits.items() if not infos]
     if empty:
         reason = f"; the first: {refused[0].row}: {refused[0].reason}" if refused else ""
         raise DatasetError(f"{importer.source}: no usable row for the split {empty[0]!r}{reason}")

@@ -137,7 +137,7 @@ def _open_image(source: Path, name: str) -> Image.Image:
         image = Image.open(path)  # reads the header only
         if image.width * image.height > MAX_IMAGE_PIXELS:
             raise RowError(f"image of {image.width}x{image.height} pixels is over the limit of {MAX_IMAGE_PIXELS:,}")
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     except FileNotFoundError:
         raise RowError("image is missing") from None
     except Image.DecompressionBombError as error:
