@@ -99,6 +99,10 @@ def evaluate(
     predictions: Annotated[str, typer.Option(help="Per-image file to write; beside the checkpoint by default.")] = "",
     enter: Annotated[bool, typer.Option("--enter", help="Add the scores to the board.")] = False,
     method: Annotated[str, typer.Option(help="Name on the board; made from the configuration by default.")] = "",
+    decode: Annotated[
+        Literal["peak", "median"],
+        typer.Option(help="From map to cell: the largest value, as in the paper, or the least expected distance."),
+    ] = "peak",
     board: Board = "",
     device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
 ) -> None:
@@ -116,6 +120,7 @@ def evaluate(
             predictions_uri=predictions or storage.join(folder, f"predictions-{split}.parquet"),
             enter=enter,
             method=method or None,
+            decode=decode,
             device=device,
             on_images=on_images,
         )

@@ -70,12 +70,15 @@ def _print_summary(summary: ImportSummary, destination: str) -> None:
     manifest = summary.manifest
     splits = ", ".join(f"{split} {manifest.num_rows(split):,}" for split in manifest.splits)
     if summary.elapsed_s is None:
-        console.print(f"{destination} holds this data set already: {splits} (fingerprint {manifest.fingerprint})")
+        console.print(
+            f"{destination} holds this data set already: {splits} (fingerprint {manifest.fingerprint})", soft_wrap=True
+        )
         return
     for refusal in manifest.refused[:_SHOWN_REFUSALS]:
         console.print(f"refused {refusal.row}: {refusal.reason}", style="yellow", markup=False, soft_wrap=True)
     if len(manifest.refused) > _SHOWN_REFUSALS:
-        console.print(f"… and {len(manifest.refused) - _SHOWN_REFUSALS:,} more, all in {destination}/manifest.json")
+        more = len(manifest.refused) - _SHOWN_REFUSALS
+        console.print(f"… and {more:,} more, all in {destination}/manifest.json", soft_wrap=True)
     num_imported = summary.num_rows - len(manifest.refused)
     console.print(
         f"{summary.num_rows:,} rows: {num_imported:,} imported ({splits}), {len(manifest.refused):,} refused; "
@@ -157,4 +160,4 @@ def show(
         dataset.manifest.point_schema,
         captions=[str(row) for row in rows],
     )
-    console.print(f"{count} faces of {name} in {out}")
+    console.print(f"{count} faces of {name} in {out}", soft_wrap=True)

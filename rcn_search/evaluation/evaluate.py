@@ -11,6 +11,7 @@ from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.evaluation.protocol import Protocol, rcn2016, subpixel
 from rcn_search.models.cost import count_parameters, multiply_adds
+from rcn_search.models.decode import Decode
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
 
 
@@ -44,6 +45,7 @@ def evaluate(
     *,
     predictions_uri: str,
     method: str | None = None,
+    decode: Decode = "peak",
     device: str = "cpu",
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
@@ -55,6 +57,7 @@ def evaluate(
         split_name: Which images.
         predictions_uri: Where the prediction file goes.
         method: What tables call it; by default a name made from the configuration.
+        decode: How a map becomes a cell.
         device: Where to run.
         on_images: Called with (images done, images in all).
 
@@ -67,8 +70,16 @@ def evaluate(
     dataset = open_dataset(data_uri)
     num_params = count_parameters(network)
     cost = multiply_adds(network, info.config.input.size_px)
-    method = method or describe(info)
-    predictions = predict(network, info, dataset, split_name, method=method, device=device, on_images=on_images)
+    predictions = predict(
+        network,
+        info,
+        dataset,
+        split_name,
+        method=method or describe(info, decode),
+        decode=decode,
+        device=device,
+        on_images=on_images,
+    )
     sha256 = write_predictions(predictions, predictions_uri)
     names = (*dataset.manifest.subset_of(split_name), dataset.manifest.keypoints)
     protocols = [subpixel(*names)]
@@ -85,8 +96,8 @@ def evaluate(
     )
 
 
-def describe(info: CheckpointInfo) -> str:
-    """A method name for tables: model, size, augmentation, recipe and length."""
+def describe(info: CheckpointInfo, decode: Decode = "peak") -> str:
+    """A method name for tables: model, size, augmentation, recipe, length and decoding."""
     config = info.config
     model = config.model
     if model.kind == "tcdcn":
@@ -99,4 +110,5 @@ def describe(info: CheckpointInfo) -> str:
         name += ", skip"
     if config.augment.occluder.max_px:
         name += ", occlusion"
-    return f"{name}, {config.recipe} recipe, {config.schedule.epochs} epochs"
+    name += f", {config.recipe} recipe, {config.schedule.epochs} epochs"
+    return name if decode == "peak" or model.kind == "tcdcn" else f"{name}, {decode} decoding"

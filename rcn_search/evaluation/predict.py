@@ -18,7 +18,7 @@ from rcn_search.data.augment import NO_JITTER, InputPipeline, draw_table, jitter
 from rcn_search.data.dataset import ShardedDataset
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.models.blocks import Network
-from rcn_search.models.decode import predicted_cells, predicted_points
+from rcn_search.models.decode import Decode, predicted_cells, predicted_points
 from rcn_search.training.checkpoint import CheckpointInfo
 from rcn_search.training.validation import BATCH_SIZE
 
@@ -31,6 +31,7 @@ def predict(
     split_name: str,
     *,
     method: str,
+    decode: Decode = "peak",
     device: str = "cpu",
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predictions:
@@ -42,6 +43,7 @@ def predict(
         dataset: Must have the checkpoint's keypoints.
         split_name: Which images.
         method: What tables call the predictions.
+        decode: How a map becomes a cell.
         device: Where to run.
         on_images: Called with (images done, images in all).
 
@@ -64,8 +66,9 @@ def predict(
         face_box_b4 = split.face_box_n4[rows]
         image_b1hw, _ = pipeline(split.images_at(rows), split.points_nk2[rows], face_box_b4, draws[rows])
         output = network(image_b1hw.contiguous(memory_format=torch.channels_last))
-        points_bk2, confidence_bk = predicted_points(output)
-        cells.append(predicted_cells(output, size_px))
+        cells_bk2 = predicted_cells(output, size_px, decode)
+        points_bk2, confidence_bk = predicted_points(output, cells_bk2)
+        cells.append(cells_bk2)
         crop_points.append(unwarp_points(points_bk2, jitter(face_box_b4, draws[rows], NO_JITTER)))
         confidence.append(confidence_bk)
         on_images(int(rows[-1]) + 1, split.num_rows)
@@ -94,6 +97,7 @@ def predict(
             "grid_px": size_px,
             "run_id": info.config.run_id,
             "method": method,
+            "decode": decode,
             "config": info.config.model_dump(mode="json"),
             "epoch": info.epoch,
         },

@@ -13,6 +13,7 @@ from rcn_search import __version__
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.evaluate import Evaluation, describe, evaluate
 from rcn_search.leaderboard.entry import Entry, add_entry, record_test_look
+from rcn_search.models.decode import Decode
 from rcn_search.training.checkpoint import read_checkpoint
 
 
@@ -40,6 +41,7 @@ def evaluate_and_record(
     predictions_uri: str,
     enter: bool,
     method: str | None = None,
+    decode: Decode = "peak",
     device: str = "cpu",
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Submission:
@@ -53,6 +55,7 @@ def evaluate_and_record(
         predictions_uri: Where the prediction file goes.
         enter: Add entries to the board.
         method: Name on the board; by default made from the configuration.
+        decode: How a map becomes a cell.
         device: Where to run.
         on_images: Called with (images done, images in all).
 
@@ -65,7 +68,7 @@ def evaluate_and_record(
         info = read_checkpoint(checkpoint_uri).info
         dataset, subset = manifest.subset_of(split_name)
         test_looks = record_test_look(
-            board(), dataset=dataset, subset=subset, method=method or describe(info), run_id=info.config.run_id
+            board(), dataset=dataset, subset=subset, method=method or describe(info, decode), run_id=info.config.run_id
         )
     evaluation = evaluate(
         checkpoint_uri,
@@ -73,6 +76,7 @@ def evaluate_and_record(
         split_name,
         predictions_uri=predictions_uri,
         method=method,
+        decode=decode,
         device=device,
         on_images=on_images,
     )

@@ -5,6 +5,9 @@ Shape letters: b images, k points, h rows, w columns of the maps (square).
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +25,30 @@ def peak_cells(logits_bkhw: Tensor) -> Tensor:
     return torch.stack([index_bk % size_px, index_bk // size_px], dim=2)
 
 
+@lru_cache(maxsize=8)
+def _distance_spectrum(size_px: int, device: torch.device) -> Tensor:
+    """Transform of the distance from the middle of a (2 size, 2 size) grid."""
+    offset = torch.arange(2 * size_px, device=device) - (size_px - 1)
+    distance = torch.hypot(offset[:, None].float(), offset[None, :].float())
+    spectrum: Tensor = torch.fft.rfft2(distance)
+    return spectrum
+
+
+def median_cells(logits_bkhw: Tensor) -> Tensor:
+    """The cell of each map with the least expected distance to the point: (b, k, 2) int64, column and row.
+
+    Where the map says how likely each cell is, no other answer has a lower expected error. A peak ignores all of the
+    map but one cell; this is its spatial median. A convolution with the distance, done by FFT.
+    """
+    size_px = logits_bkhw.shape[-1]
+    probability = logits_bkhw.flatten(2).softmax(dim=2).view_as(logits_bkhw)
+    spectrum = torch.fft.rfft2(probability, s=(2 * size_px, 2 * size_px))
+    spread = torch.fft.irfft2(spectrum * _distance_spectrum(size_px, logits_bkhw.device), s=(2 * size_px,) * 2)
+    expected_bkhw = spread[..., size_px - 1 : 2 * size_px - 1, size_px - 1 : 2 * size_px - 1]
+    index_bk = expected_bkhw.flatten(2).argmin(dim=2)
+    return torch.stack([index_bk % size_px, index_bk // size_px], dim=2)
+
+
 def point_cells(points_bk2: Tensor, size_px: int) -> Tensor:
     """The cell that holds each point of the window, clamped into it (rcn.md 5): (b, k, 2) int64.
 
@@ -33,10 +60,10 @@ def point_cells(points_bk2: Tensor, size_px: int) -> Tensor:
 
 
 def refine_peaks(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean position of the probability around each peak, and how much of it lies there.
+    """Mean position of the probability around each given cell, and how much of it lies there.
 
     Returns:
-        Points (b, k, 2), 0..1 across the window, and confidence (b, k), the probability within 5x5 cells of the peak.
+        Points (b, k, 2), 0..1 across the window, and confidence (b, k), the probability within 5x5 cells.
     """
     size_px = logits_bkhw.shape[-1]
     half = REFINE_PX // 2
@@ -55,16 +82,22 @@ def refine_peaks(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor
     return points, (near_bkp.logsumexp(dim=2) - log_total_bk).exp()
 
 
-def predicted_cells(output: Tensor | TcdcnOutput, size_px: int) -> Tensor:
+Decode = Literal["peak", "median"]
+"""How a map becomes a cell: its largest value, as in the paper, or the least expected distance."""
+
+
+def predicted_cells(output: Tensor | TcdcnOutput, size_px: int, decode: Decode = "peak") -> Tensor:
     """Predicted cells (b, k, 2) of either kind of model."""
-    return peak_cells(output) if isinstance(output, Tensor) else point_cells(output.points_bk2, size_px)
+    if not isinstance(output, Tensor):
+        return point_cells(output.points_bk2, size_px)
+    return peak_cells(output) if decode == "peak" else median_cells(output)
 
 
-def predicted_points(output: Tensor | TcdcnOutput) -> tuple[Tensor, Tensor]:
+def predicted_points(output: Tensor | TcdcnOutput, cells_bk2: Tensor) -> tuple[Tensor, Tensor]:
     """Sub-pixel points (b, k, 2), 0..1 across the window, and confidence (b, k) of either kind of model.
 
     A regressor has no confidence of its own: it is 1.
     """
     if isinstance(output, Tensor):
-        return refine_peaks(output, peak_cells(output))
+        return refine_peaks(output, cells_bk2)
     return output.points_bk2, torch.ones_like(output.points_bk2[..., 0])
