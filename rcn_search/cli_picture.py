@@ -54,7 +54,7 @@ def faces(
         captions=[f"{errors.error_pct_n[index]:.1f} %" for index in shown],
         num_columns=8 if len(shown) > 8 else None,
     )
-    console.print(f"{len(shown)} of {len(kept):,} faces, easiest first, in {out}", highlight=False)
+    console.print(f"{len(shown)} of {len(kept):,} faces, easiest first, in {out}", soft_wrap=True, highlight=False)
 
 
 @picture_app.command()
@@ -78,7 +78,7 @@ def ced(
     if len(subsets) > 1:
         raise ValueError("the prediction files are of different images; their curves cannot be compared")
     plot_ced(curves, out, threshold_pct=threshold_pct)
-    console.print(f"{len(curves)} curves in {out}", highlight=False)
+    console.print(f"{len(curves)} curves in {out}", soft_wrap=True, highlight=False)
 
 
 def _protocol(name: str, predictions: Predictions) -> Protocol:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from rcn_search.config import TrainConfig
 from rcn_search.data.importers.base import import_dataset
@@ -78,3 +79,35 @@ def mtfl_uri(mtfl_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str
     uri = str(tmp_path_factory.mktemp("data") / "mtfl")
     import_dataset(MtflImporter(mtfl_folder), uri)
     return uri
+
+
+class CommandLine:
+    """``rcn-search``, in this process."""
+
+    def run(self, *line: object) -> str:
+        """What a command prints that must succeed, its white space as single blanks."""
+        from rcn_search.cli import app
+
+        result = CliRunner().invoke(app, [*map(str, line)])
+        assert result.exit_code == 0, result.output + repr(result.exception)
+        return " ".join(result.stdout.split())
+
+    def fail(self, *line: object) -> str:
+        """The message of a command that must fail as a user can understand: one error, no traceback, exit code 1."""
+        from rcn_search.cli import app
+
+        result = CliRunner().invoke(app, [*map(str, line)])
+        assert isinstance(result.exception, SystemExit), repr(result.exception)
+        assert result.exit_code == 1, result.output
+        *_, problem = result.stderr.split("error: ", 1)
+        assert result.stderr == f"error: {problem}"
+        assert "Traceback" not in result.output
+        return problem.removesuffix("\n")
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """The command line, in an empty working directory with a board of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RCN_SEARCH_BOARD", str(tmp_path / "board"))
+    return CommandLine()
