@@ -19,8 +19,8 @@ from rcn_search.models import build_model
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import build_optimizers
 
-_TIMED_STEPS = 3
-_MAX_PROBE_BATCH = 64
+_TIMED_STEPS = 2
+_MAX_PROBE_BATCH = 16
 
 
 class ComputeSettings(BaseModel):
