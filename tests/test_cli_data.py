@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from rcn_search.data.shards import read_manifest
+
+
+@pytest.fixture
+def source(mtfl_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the published folder, to damage."""
+    return Path(shutil.copytree(mtfl_folder, tmp_path / "source"))
+
+
+@pytest.fixture
+def data(synthetic_uri: str, tmp_path: Path) -> Path:
+    """A copy of a data set, to damage."""
+    return Path(shutil.copytree(synthetic_uri, tmp_path / "data"))
+
+
+def test_drawn_inspected_verified_shown(cli, tmp_path: Path) -> None:
+    synth = ("data", "synth", "faces", "--keypoints", "ibug68", "--train", 6, "--val", 2, "--test", 1, "--seed", 3)
+    printed = cli.run(*synth)
+    assert "9 rows: 9 imported (train 6, val 2, test 1), 0 refused;" in printed
+    assert "images/s" in printed
+    fingerprint = read_manifest("faces").fingerprint
+    assert f"fingerprint {fingerprint}" in printed
+    assert "faces holds this data set already: train 6, val 2, test 1" in cli.run(*synth)
+
+    info = cli.run("data", "info", "faces")
+    for said in ("ibug68 (68)", "gender, smile, glasses, pose", "Apache-2.0", fingerprint, "refused rows 0"):
+        assert said in info
+    assert "train 6 1" in info
+    assert "every look is counted" in info.split("test 1 1")[1]
+
+    assert cli.run("data", "verify", "faces") == "3 shards, 9 rows: all whole"
+    assert "2 faces of val in val.png" in cli.run("data", "show", "faces", "--split", "val", "--out", "val.png")
+    assert "4 faces of train in grid.png" in cli.run("data", "show", "faces", "--count", 4)
+    few, many = (Image.open(tmp_path / name) for name in ("val.png", "grid.png"))
+    assert few.format == "PNG"
+    assert few.width * few.height < many.width * many.height
+
+
+def test_other_faces_do_not_go_where_faces_are(cli, data: Path) -> None:
+    before = (data / "manifest.json").read_bytes()
+    problem = cli.fail("data", "synth", data, "--train", 2, "--val", 1, "--test", 1)
+    assert problem.startswith(f"{data} already holds the data set 'synthetic' (fingerprint ")
+    assert problem.endswith("choose another destination or remove it first")
+    assert (data / "manifest.json").read_bytes() == before
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (truncate, r" bytes instead of "),
+        (flip_a_bit, "its content does not match its hash"),
+        (Path.unlink, "missing"),
+    ],
+)
+def test_damaged_shards_are_named(cli, data: Path, damage: Callable[[Path], None], problem: str) -> None:
+    damage(data / "shards/val-00000.arrow")
+    message = cli.fail("data", "verify", data)
+    assert message.startswith(f"1 of 3 shards damaged:\n{data}/shards/val-00000.arrow: ")
+    assert problem in message
+    assert f"damaged shard {data}/shards/val-00000.arrow: " in cli.fail("data", "show", data, "--split", "val")
+    assert cli.run("data", "show", data, "--split", "train", "--count", 1)
+
+
+def test_every_damaged_shard_is_named(cli, data: Path) -> None:
+    for split in ("train", "test"):
+        flip_a_bit(data / f"shards/{split}-00000.arrow")
+    message = cli.fail("data", "verify", data)
+    assert message.startswith("2 of 3 shards damaged:\n")
+    assert [line.partition(":")[0] for line in message.splitlines()[1:]] == [
+        f"{data}/shards/{split}-00000.arrow" for split in ("train", "test")
+    ]
+
+
+def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
+    def edited(path: Path) -> None:
+        document = json.loads(path.read_text())
+        change(document)
+        path.write_text(json.dumps(document))
+
+    return edited
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (Path.unlink, "no data set at {uri}: manifest.json is missing. Make one with 'rcn-search data import'"),
+        (truncate, "{uri}/manifest.json is not valid JSON"),
+        (lambda path: path.write_text("[]"), "{uri}: manifest of schema version None; this rcn-search reads 1"),
+        (edit(lambda manifest: manifest.update(schema_version=2)), "{uri}: manifest of schema version 2"),
+        (edit(lambda manifest: manifest.update(name="aflw")), "the manifest does not match its own fingerprint"),
+        (
+            edit(lambda manifest: manifest["splits"]["val"][0].update(file="../../etc/passwd")),
+            "{uri}: damaged manifest",
+        ),
+    ],
+    ids=["missing", "truncated", "list", "version", "edited", "path"],
+)
+@pytest.mark.parametrize("command", ["info", "verify", "show"])
+def test_damaged_manifests_are_refused(
+    cli, data: Path, command: str, damage: Callable[[Path], None], problem: str
+) -> None:
+    damage(data / "manifest.json")
+    assert problem.format(uri=data) in cli.fail("data", command, data)
+
+
+def test_bad_rows_are_told_and_counted(cli, source: Path) -> None:
+    (source / "lfw_5590/face_0003.jpg").unlink()
+    (source / "AFLW/0021-image.jpg").write_bytes((source / "AFLW/0022-image.jpg").read_bytes()[:999])
+    printed = cli.run("data", "import", "mtfl", source, "out")
+    assert "refused training.txt:4 lfw_5590\\face_0003.jpg: image is missing" in printed
+    assert "refused testing.txt:2 AFLW/0021-image.jpg: image cannot be read" in printed
+    assert "25 rows: 23 imported (train " in printed
+    assert "aflw 4), 2 refused;" in printed
+    assert "refused rows 2" in cli.run("data", "info", "out")
+
+
+def test_many_bad_rows_are_told_in_the_manifest(cli, source: Path) -> None:
+    with (source / "testing.txt").open("a") as stream:  # after its line of one blank, which is now a row too
+        stream.writelines(f"gone{number}.jpg 1 2\n" for number in range(22))
+    printed = cli.run("data", "import", "mtfl", source, "out")
+    assert printed.count("refused testing.txt:") == 20
+    assert "… and 3 more, all in out/manifest.json" in printed
+    assert len(read_manifest("out").refused) == 23
+
+
+def test_strict_stops_at_a_bad_row(cli, source: Path, tmp_path: Path) -> None:
+    (source / "lfw_5590/face_0003.jpg").unlink()
+    problem = cli.fail("data", "import", "mtfl", source, "out", "--strict")
+    assert problem == "training.txt:4 lfw_5590\\face_0003.jpg: image is missing (--strict)"
+    assert "no data set at out" in cli.fail("data", "info", "out")
+    assert "1 refused" in cli.run("data", "import", "mtfl", source, "out")
+
+
+@contextmanager
+def disk_of(num_bytes: int) -> Iterator[None]:
+    """Within: no file of this process can grow beyond this, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_nothing_half_done(cli, source: Path, tmp_path: Path) -> None:
+    with disk_of(100_000):
+        assert "File too large" in cli.fail("data", "import", "mtfl", source, "out")
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.stat().st_size > 1] == []
+    assert "no data set at out" in cli.fail("data", "info", "out")
+    assert "25 rows: 25 imported" in cli.run("data", "import", "mtfl", source, "out")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("import 300w {source} out", "unknown format '300w'; known: mtfl"),
+        ("import mtfl nowhere out", "nowhere/training.txt is missing; SRC must be the unzipped MTFL folder"),
+        ("import mtfl {source} {synthetic}", "{synthetic} already holds the data set 'synthetic'"),
+        ("import mtfl {source} {source}", "{source} is not empty (it holds 'AFLW'); choose an empty destination"),
+        ("synth out --keypoints six", "unknown keypoint schema 'six'; known: five, ibug68"),
+        ("info nowhere", "no data set at nowhere: manifest.json is missing"),
+        ("verify nowhere", "no data set at nowhere"),
+        ("show nowhere", "no data set at nowhere"),
+        ("show {synthetic} --split aflw", "{synthetic} has no split 'aflw'; it has: train, val, test"),
+        ("show {synthetic} --out {source}", "Is a directory"),
+        ("info gopher://a/b", "Protocol not known: gopher"),
+    ],
+)
+def test_what_cannot_be_done_is_explained(cli, source: Path, synthetic_uri: str, line: str, problem: str) -> None:
+    names = {"source": source, "synthetic": synthetic_uri}
+    assert problem.format(**names) in cli.fail("data", *line.format(**names).split())
