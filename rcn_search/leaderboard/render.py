@@ -19,6 +19,9 @@ Format = Literal["markdown", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("markdown", "csv", "json")
 
 _HEADINGS = ("#", "method", "error %", "95 % CI", "images", "params", "epochs", "looks", "origin")
+_WIDE = {"images", "params", "origin"}
+"""Left out of a narrow terminal, to leave room for the method; our rows are known by colour and interval."""
+WIDE_COLUMNS = 100
 _NUMERIC = {"#", "error %", "images", "params", "epochs", "looks"}
 
 
@@ -36,7 +39,8 @@ def print_board(board: Board, console: Console | None = None) -> None:
         # Text, not str: a method name is shown as it is, whatever markup it holds.
         rich_table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         rows = [_cells(table, row, notes) for row in table.rows]
-        filled = [index for index in range(len(_HEADINGS)) if any(cells[index] for cells in rows)]
+        hidden = _WIDE if console.width < WIDE_COLUMNS else set()
+        filled = [i for i, name in enumerate(_HEADINGS) if name not in hidden and any(cells[i] for cells in rows)]
         for heading in (_HEADINGS[index] for index in filled):
             justify: Literal["left", "right"] = "right" if heading in _NUMERIC else "left"
             rich_table.add_column(heading, justify=justify, no_wrap=heading != "method")
