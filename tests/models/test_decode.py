@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import torch
 
-from rcn_search.models.decode import median_cells, peak_cells, point_cells, predicted_cells, predicted_points, refine_peaks
+from rcn_search.models.decode import (
+    median_cells,
+    peak_cells,
+    point_cells,
+    predicted_cells,
+    predicted_points,
+    refine_peaks,
+)
 from rcn_search.models.tcdcn import TcdcnOutput
 
 
