@@ -77,7 +77,8 @@ def train_command(
     validated = [report.model_dump() for report in run.history if report.val_error_pct is not None]
     if validated:
         plot_error_curve(validated, storage.join(run.out, CURVE_NAME))
-        console.print(f"best validation error {run.best_error_pct:.2f} % → {storage.join(run.out, BEST_NAME)}")
+        best = storage.join(run.out, BEST_NAME)
+        console.print(f"best validation error {run.best_error_pct:.2f} % → {best}", soft_wrap=True)
 
 
 def _print_epoch(report: EpochReport, num_epochs: int) -> None:

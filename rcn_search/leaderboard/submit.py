@@ -15,6 +15,7 @@ from rcn_search.evaluation.evaluate import Evaluation, describe, evaluate
 from rcn_search.leaderboard.entry import Entry, add_entry, record_test_look
 from rcn_search.models.decode import Decode
 from rcn_search.training.checkpoint import read_checkpoint
+from rcn_search.training.probe import usable_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ def evaluate_and_record(
         ValueError: See `evaluate`.
     """
     manifest = read_manifest(data_uri)
+    device = str(usable_device(device))  # a slip of the pen is no look
     test_looks = None
     if split_name in manifest.test_splits:
         info = read_checkpoint(checkpoint_uri).info

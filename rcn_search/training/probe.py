@@ -52,7 +52,7 @@ def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
         ValueError: The device asked for is not there.
     """
     compute = config.compute
-    device = _device(compute.device)
+    device = usable_device(compute.device)
     available = len(os.sched_getaffinity(0))
     threads = (
         [available, *([available // 2] if available > 1 else [])] if compute.threads == "auto" else [compute.threads]
@@ -97,14 +97,19 @@ def _cache_folder() -> Path:
     return Path(root) / "probe"
 
 
-def _device(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is a GPU if there is one.
+
+    Raises:
+        ValueError: It is not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"compute.device {name!r} cannot be used here: {error}") from error
+        raise ValueError(f"device {name!r} cannot be used here: {error}") from error
     return device
 
 

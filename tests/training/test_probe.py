@@ -96,7 +96,7 @@ def test_a_torn_cache_is_measured_again(tiny_config: TrainConfig, cache: Path, m
 
 @pytest.mark.parametrize("device", ["cuda:31", "quantum"])
 def test_a_device_that_is_not_there_is_refused(tiny_config: TrainConfig, device: str) -> None:
-    with pytest.raises(ValueError, match=f"compute.device '{device}' cannot be used here"):
+    with pytest.raises(ValueError, match=f"device '{device}' cannot be used here"):
         choose_settings(asked(tiny_config, device=device), 5)
 
 
