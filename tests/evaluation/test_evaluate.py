@@ -96,4 +96,7 @@ def test_what_does_not_fit_leaves_no_file(tiny_config: TrainConfig, synthetic_ur
     ],
 )
 def test_a_name_says_what_sets_a_method_apart(tiny_config: TrainConfig, sections: dict[str, Any], name: str) -> None:
-    assert describe(info_of(changed(tiny_config, **sections))).startswith(name)
+    info = info_of(changed(tiny_config, **sections))
+    assert describe(info).startswith(name)
+    has_maps = info.config.model.kind != "tcdcn"
+    assert describe(info, "median").endswith(", median decoding") == has_maps

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from rcn_search.evaluation.predictions import Predictions, read_predictions, wri
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.keypoints import FIVE
 from rcn_search.models.blocks import Network
+from rcn_search.models.decode import Decode
 from rcn_search.training.checkpoint import CheckpointInfo
 
 
@@ -61,16 +63,24 @@ def of_size(config: TrainConfig, size_px: int) -> TrainConfig:
 
 
 def predicted(
-    config: TrainConfig, uri: str, split: str = "val", *, sigma_px: float = 0.0, shift_px: int = 0
+    config: TrainConfig,
+    uri: str,
+    split: str = "val",
+    *,
+    sigma_px: float = 0.0,
+    shift_px: int = 0,
+    decode: Decode = "peak",
 ) -> Predictions:
     dataset = open_dataset(uri)
     oracle = Oracle(in_face_box(dataset.split(split)), sigma_px, shift_px)
-    return predict(oracle, info_of(config), dataset, split, method="oracle")
+    return predict(oracle, info_of(config), dataset, split, method="oracle", decode=decode)
 
 
-def test_true_cells_are_no_error(tiny_config: TrainConfig, synthetic_uri: str) -> None:
+@pytest.mark.parametrize("decode", get_args(Decode))
+def test_true_cells_are_no_error(tiny_config: TrainConfig, synthetic_uri: str, decode: Decode) -> None:
     """rcn.md 8: a perfect classifier scores 0; against the points themselves it pays for the grid."""
-    predictions = predicted(tiny_config, synthetic_uri)
+    predictions = predicted(tiny_config, synthetic_uri, decode=decode)
+    assert predictions.meta["decode"] == decode
     on_grid = score(predictions, rcn2016("synthetic", "val", "five"))
     assert (on_grid.error_pct, on_grid.num_images, on_grid.excluded) == (0.0, 24, {})
     exact = score(predictions, subpixel("synthetic", "val", "five"))
