@@ -46,10 +46,7 @@ def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int],
     start = [math.trunc(v) for v in four.min(0)]
     end = [math.trunc(v) for v in four.max(0)]
 
-    gap = (end[0] - start[0]) - (end[1] - start[1])
-    short = 1 if gap > 0 else 0
-    start[short] -= math.ceil(abs(gap) / 2)
-    end[short] += abs(gap) // 2
+    _make_square(start, end)
 
     margin = math.trunc(max(eye_distance, mouth_distance) * ratio)
     excess = [0, 0]
@@ -70,6 +67,14 @@ def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int],
     return Box(start[0], start[1], width, height)
 
 
+def _make_square(start: list[int], end: list[int]) -> None:
+    """Grow the shorter side in place, an odd pixel at its start."""
+    gap = (end[0] - start[0]) - (end[1] - start[1])
+    short = 1 if gap > 0 else 0
+    start[short] -= math.ceil(abs(gap) / 2)
+    end[short] += abs(gap) // 2
+
+
 def _fit(start: int, end: int, size: int) -> tuple[int, int, int]:
     """Shift [start, end) into [0, size); what cannot fit is cut and returned as excess."""
     if start < 0:
@@ -86,10 +91,7 @@ def enclosing_box(points_k2: NDArray[np.floating], ratio: float) -> Box:
     """The square around all points, enlarged (rcn.md 1.4, "68-point rule"); it may leave the image."""
     start = [math.floor(v) for v in points_k2.min(0)]
     end = [math.ceil(v) for v in points_k2.max(0)]
-    gap = (end[0] - start[0]) - (end[1] - start[1])
-    short = 1 if gap > 0 else 0
-    start[short] -= math.ceil(abs(gap) / 2)
-    end[short] += abs(gap) // 2
+    _make_square(start, end)
     margin = (ratio - 1) / 2 * (end[0] - start[0])
     start = [math.floor(v - margin) for v in start]
     end = [math.ceil(v + margin) for v in end]
