@@ -59,6 +59,14 @@ def test_gradient_is_finite_and_sums_to_nothing(sigma_px: float, dtype: torch.dt
     torch.testing.assert_close(logits.grad.float().sum((2, 3)), torch.zeros(2, 5), atol=0.01, rtol=0)
 
 
+@pytest.mark.parametrize("sigma_px", [0.0, 1.0])
+def test_losses_of_bf16_maps_are_taken_in_fp32(sigma_px: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 8, 8, generator=generator).bfloat16()
+    points = torch.rand(2, 5, 2, generator=generator)
+    assert spatial_nll(logits, points, sigma_px) == spatial_nll(logits.float(), points, sigma_px)
+
+
 def test_tcdcn_by_hand() -> None:
     points = torch.tensor([[[0.0, 0.0], [0.5, 1.0]], [[0.2, 0.2], [1.0, 0.0]]])
     predicted = points + torch.tensor([[[0.3, 0.4], [0.0, 0.0]], [[0.0, 0.1], [-0.2, 0.0]]])
