@@ -20,7 +20,7 @@ from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import build_optimizers
 
 _TIMED_STEPS = 2
-_MAX_PROBE_BATCH = 16
+_MAX_PROBE_BATCH = 8
 
 
 class ComputeSettings(BaseModel):
