@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 IMAGE_SIZE_PX = 160
 """Side of a stored crop (rcn.md 1.4, stage A)."""
@@ -36,6 +36,7 @@ class InputConfig(Options):
     """What the network sees."""
 
     size_px: Literal[40, 80] = Field(80, description="Side of the input and of the probability maps.")
+    colour: bool = Field(False, description="Red, green and blue instead of grey; the data set must hold colour.")
     lcn: Literal["image", "batch", "none"] = Field(
         "image",
         description="Local contrast normalisation: threshold per image, per batch (the paper), or standardised only.",
@@ -44,23 +45,62 @@ class InputConfig(Options):
 
 Branches = Annotated[int, Field(ge=1, le=7, description="Resolutions, finest first: 80, 40, 20, 10, 5, 2, 1.")]
 Width = Annotated[int, Field(ge=4, le=256)]
+Layers = Literal["mtfl", "300w"]
+"""Which of the paper's two lists of layers: narrow and 3x3, or 64 channels wide with the kernels of rcn.md 4.3, 4.6."""
 
 
-class RcnConfig(Options):
-    """Recombinator Network (rcn.md 4.1, 4.2)."""
+def _quoted(value: Any) -> Any:
+    if isinstance(value, int):  # YAML reads 0011 as the octal number 9
+        raise ValueError("a mask needs quotes, as in '0011'")
+    return value
+
+
+Mask = Annotated[str, BeforeValidator(_quoted), Field(pattern="^[01]{1,7}$")]
+
+
+class BranchesConfig(Options):
+    """What RCN and SumNet have in common."""
+
+    branches: Branches = 6
+    layers: Layers = Field("mtfl", description="The paper's layers for MTFL, or its wider ones for 300-W.")
+    channels: Literal["paper"] | Width = Field("paper", description="The paper's list, or one width for every layer.")
+    mask: Mask | None = Field(None, description="Branches kept, coarsest first as in Table 1 ('0011'); none: all.")
+    upsampling: Literal["tile", "bilinear"] = Field("tile", description="From a coarse map to a fine one.")
+
+    @model_validator(mode="after")
+    def _mask_fits(self) -> Self:
+        if self.mask is not None and (len(self.mask) != self.branches or "1" not in self.mask):
+            raise ValueError(f"mask {self.mask!r}: one digit for each of the {self.branches} branches, at least one 1")
+        return self
+
+    @property
+    def kept(self) -> tuple[bool, ...]:
+        """Whether each branch is there, finest first."""
+        return tuple(digit == "1" for digit in reversed(self.mask or "1" * self.branches))
+
+
+class RcnConfig(BranchesConfig):
+    """Recombinator Network (rcn.md 4.1 to 4.4)."""
 
     kind: Literal["rcn"] = "rcn"
-    branches: Branches = 6
-    channels: Literal["paper"] | Width = Field("paper", description="The paper's list, or one width for every layer.")
     skip: bool = Field(False, description="Each branch receives the maps of all coarser branches.")
+    upsampling: Literal["tile", "bilinear", "learned"] = Field("tile", description="From a coarse map to a fine one.")
+    zero_non_pooled: bool = Field(
+        False, description="In the recombination, encoder maps keep only the values that pooling took (rcn.md 4.3)."
+    )
+
+    @model_validator(mode="after")
+    def _skip_has_no_gaps(self) -> Self:
+        if self.skip and self.mask is not None and "0" in self.mask:
+            raise ValueError("a mask is for the plain network: skip connections have nothing to skip from")
+        return self
 
 
-class SumNetConfig(Options):
-    """SumNet (rcn.md 4.5): per-branch maps, upsampled, weighted and summed."""
+class SumNetConfig(BranchesConfig):
+    """SumNet (rcn.md 4.5, 4.6): per-branch maps, upsampled, weighted and summed."""
 
     kind: Literal["sumnet"] = "sumnet"
     branches: Annotated[int, Field(ge=1, le=6)] = 6
-    channels: Literal["paper"] | Width = "paper"
     weights: Literal["map", "pixel"] = Field("map", description="One weight per branch and keypoint, or per pixel too.")
 
 
@@ -72,9 +112,33 @@ class TcdcnConfig(Options):
         False, description="Also learn the attributes the data set has (gender, smile, glasses, pose)."
     )
     auxiliary_weight: float = Field(0.1, ge=0, le=100, description="Weight of each auxiliary cross-entropy.")
+    stop_tasks_at: float | None = Field(
+        None, gt=0, description="Task-wise early stopping: an attribute is dropped when its criterion exceeds this."
+    )
+
+    @model_validator(mode="after")
+    def _tasks_to_stop(self) -> Self:
+        if self.stop_tasks_at is not None and not self.auxiliary:
+            raise ValueError("stop_tasks_at needs auxiliary: true; without attributes there is no task to stop")
+        return self
 
 
-ModelConfig = Annotated[RcnConfig | SumNetConfig | TcdcnConfig, Field(discriminator="kind")]
+class DenoiserConfig(Options):
+    """Keypoint denoiser (rcn.md 4.7, 7): one-hot maps, some of them wrong, to logits of the true positions."""
+
+    kind: Literal["denoiser"] = "denoiser"
+    kernel_px: int = Field(45, ge=3, le=79, description="Side of the three large kernels; odd.")
+    channels: Annotated[int, Field(ge=4, le=256)] = 64
+    corrupted: int = Field(35, ge=1, le=1000, description="Points of each face that are put at a random place.")
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if self.kernel_px % 2 == 0:
+            raise ValueError(f"kernel_px {self.kernel_px} has no middle: make it odd")
+        return self
+
+
+ModelConfig = Annotated[RcnConfig | SumNetConfig | TcdcnConfig | DenoiserConfig, Field(discriminator="kind")]
 
 
 class OccluderConfig(Options):
@@ -84,7 +148,7 @@ class OccluderConfig(Options):
     max_px: int = Field(50, ge=0, le=80, description="Longest side; 0 for no rectangle.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> OccluderConfig:
+    def _ordered(self) -> Self:
         if self.min_px > self.max_px:
             raise ValueError(f"min_px {self.min_px} is larger than max_px {self.max_px}")
         return self
@@ -103,6 +167,12 @@ class AugmentConfig(Options):
 class LossConfig(Options):
     """What is minimised: spatial softmax NLL for maps, squared distance for coordinates."""
 
+    head: Literal["softmax", "l2"] = Field(
+        "softmax", description="For maps: NLL of the true cell, or squared distance of the map's mean position."
+    )
+    outside: Literal["border", "ignore"] = Field(
+        "border", description="Points outside the window: trained at its border (MTFL), or left out (300-W)."
+    )
     target_sigma_px: float = Field(
         0.0, ge=0, le=8, description="Width of a Gaussian target around the true pixel; 0 is the paper's single pixel."
     )
@@ -124,7 +194,7 @@ class OptimizerConfig(Options):
     l2_branch: float = Field(0.0, ge=0, le=1, description="The same for all other weights.")
 
     @model_validator(mode="after")
-    def _decay_in_one_way(self) -> OptimizerConfig:
+    def _decay_in_one_way(self) -> Self:
         if self.name == "adadelta" and self.weight_decay:
             raise ValueError("weight_decay belongs to muon and adamw; with adadelta set l2_trunk and l2_branch")
         if self.name != "adadelta" and (self.l2_trunk or self.l2_branch):
@@ -189,9 +259,23 @@ class TrainConfig(Options):
     def run_id(self) -> str:
         """Twelve hexadecimal digits that name this run: the hash of everything that can change its result.
 
-        The place of the data is left out: its content is named by the fingerprint that stands beside the run id.
+        The place of the data is left out: its content is named by the fingerprint that stands beside the run id. So is
+        every option of `ADDED_LATER` at its default, so that a run of before can still be gone on with.
         """
-        return canonical_hash(self.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}}))[:12]
+        document = self.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}})
+        for section, options in ADDED_LATER.items():
+            for name, default in options.items():
+                if document[section].get(name, default) == default:
+                    document[section].pop(name, None)
+        return canonical_hash(document)[:12]
+
+
+# Options, and their defaults, that came after run ids had been given; a default here may never change.
+ADDED_LATER: dict[str, dict[str, Any]] = {
+    "input": {"colour": False},
+    "model": {"layers": "mtfl", "mask": None, "upsampling": "tile", "zero_non_pooled": False, "stop_tasks_at": None},
+    "loss": {"head": "softmax", "outside": "border"},
+}
 
 
 def canonical_hash(document: Any) -> str:

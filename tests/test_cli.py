@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from rcn_search.config_file import load_train_config
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
 from rcn_search.terminal import command, stop_on_signal
+from rcn_search.training.checkpoint import read_checkpoint, write_checkpoint
 from rcn_search.training.outcome import Interrupted, TrainingFailed
 from rcn_search.training.run import TrainRun, train
 
@@ -161,6 +163,26 @@ def test_a_run_is_gone_on_with_only_when_asked(cli, config: Path, tmp_path: Path
     assert "epoch 2/2" in resumed
     assert "epoch 1/2" not in resumed
     assert "resumed after 2 of 2 epochs best validation error" in cli.run(*again, "--resume")
+
+
+@pytest.mark.parametrize(
+    "slips",
+    [["compute.device=cuda:31"], ["data.num_val=1000"], ["input.size_px=40", "model.branches=7"], ["data.uri=nowhere"]],
+    ids=str,
+)
+def test_what_cannot_start_is_no_run(cli, config: Path, slips: list[str]) -> None:
+    """So that the mended line can be given again, without --resume."""
+    cli.fail("train", config, "--out", "run", *(word for slip in slips for word in ("--set", slip)))
+    assert not Path("run").exists()
+
+
+def test_a_run_of_a_lost_device_is_not_gone_on_with(cli, config: Path, checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint.parent, tmp_path / "run")
+    last = tmp_path / "run" / "last.safetensors"
+    info, tensors = read_checkpoint(str(last))
+    settings = info.state["settings"] | {"device": "cuda:31"}
+    write_checkpoint(str(last), info.model_copy(update={"state": info.state | {"settings": settings}}), tensors)
+    assert "device 'cuda:31' cannot be used here" in cli.fail("train", config, "--out", "run", "--resume")
 
 
 def test_a_run_has_a_place_by_default(cli, config: Path) -> None:

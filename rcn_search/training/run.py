@@ -31,8 +31,10 @@ from rcn_search.training.outcome import (
     Interrupted,
     TrainingFailed,
 )
-from rcn_search.training.probe import ComputeSettings, choose_settings
+from rcn_search.training.probe import ComputeSettings, choose_settings, usable_device
 from rcn_search.training.validation import Validator
+
+_EXISTS = "{} holds a run already; add --resume to go on with it"
 
 
 class RunExistsError(ValueError):
@@ -89,6 +91,7 @@ class TrainRun:
             RunExistsError: Without ``resume``: there is a run at ``out``. With it: that run is another one.
             DatasetError: The data set is missing or damaged, or has not what the configuration asks for.
             CheckpointError: The checkpoint to resume from is damaged.
+            ValueError: The device asked for is not there, or the input is too small for the model.
         """
         self.config, self.out = config, storage.absolute(out)
         self.should_stop, self.on_step = should_stop, on_step
@@ -98,13 +101,14 @@ class TrainRun:
         self.num_train = rows_of(dataset.manifest, config.data.train_split, config.data.num_train)
         num_val = rows_of(dataset.manifest, config.data.val_split, config.data.num_val)
         self.steps_per_epoch = steps_per_epoch(config, self.num_train)
-        saved = self._claim(resume)
+        saved = self._saved(resume)
 
         self.settings = (
             ComputeSettings.model_validate(saved.info.state["settings"])
             if saved
             else choose_settings(config, self.schema.num_points)
         )
+        usable_device(self.settings.device)
         torch.set_num_threads(self.settings.threads)
         keep_freed_memory()
         self.learner = Learner(
@@ -124,20 +128,20 @@ class TrainRun:
             self.learner.load(saved.tensors, state["steps_done"], storage.join(self.out, LAST_NAME))
             self.history = [EpochReport.model_validate(report) for report in state["history"]]
             self._partial_loss, self._partial_s = state["partial_loss"], state["partial_s"]
+        self._claim(resume)
 
-    def _claim(self, resume: bool) -> Checkpoint | None:
+    def _saved(self, resume: bool) -> Checkpoint | None:
+        """What to go on from, if there is anything."""
         place = storage.join(self.out, CONFIG_NAME)
-        document = {"run_id": self.config.run_id, "config": self.config.model_dump(mode="json")}
-        try:
-            storage.write_json(place, document, if_absent=True)
-        except storage.ObjectExistsError:
-            if not resume:
-                raise RunExistsError(f"{self.out} holds a run already; add --resume to go on with it") from None
+        if not storage.exists(place):
+            return None
+        if not resume:
+            raise RunExistsError(_EXISTS.format(self.out))
         there = storage.read_json(place).get("run_id")
         if there != self.config.run_id:
             raise RunExistsError(f"{self.out} holds run {there}, of another configuration than {self.config.run_id}")
         last = storage.join(self.out, LAST_NAME)
-        if not resume or not storage.exists(last):
+        if not storage.exists(last):
             return None
         saved = read_checkpoint(last)
         if saved.info.data_fingerprint != self.fingerprint:
@@ -146,6 +150,15 @@ class TrainRun:
                 f"{self.config.data.uri} is {self.fingerprint}"
             )
         return saved
+
+    def _claim(self, resume: bool) -> None:
+        """Make the place this run's; last of all, for what cannot start is no run."""
+        document = {"run_id": self.config.run_id, "config": self.config.model_dump(mode="json")}
+        try:
+            storage.write_json(storage.join(self.out, CONFIG_NAME), document, if_absent=True)
+        except storage.ObjectExistsError:
+            if not resume:
+                raise RunExistsError(_EXISTS.format(self.out)) from None
 
     @property
     def epochs_done(self) -> int:
