@@ -1,8 +1,12 @@
-"""The command ``rcn-search``: parse, call, print."""
+"""The command ``rcn-search``: parse, call, print.
+
+Torch, Ray and Matplotlib take seconds to import: a command imports what it needs when it is run, so that ``--help`` is
+there at once.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -11,14 +15,13 @@ from rcn_search import __version__, storage
 from rcn_search.cli_data import data_app
 from rcn_search.cli_picture import picture_app
 from rcn_search.config_file import load_train_config
-from rcn_search.evaluation.plots import plot_error_curve
-from rcn_search.leaderboard.board import build_board, default_board
-from rcn_search.leaderboard.render import print_board, render
-from rcn_search.leaderboard.submit import Submission, evaluate_and_record
 from rcn_search.terminal import command, console, errors, progress, stop_on_signal
 from rcn_search.training.outcome import BEST_NAME
-from rcn_search.training.run import EpochReport, TrainRun, train
 from rcn_search.tune import tune_command
+
+if TYPE_CHECKING:
+    from rcn_search.leaderboard.submit import Submission
+    from rcn_search.training.run import EpochReport
 
 CURVE_NAME = "curve.png"
 
@@ -61,6 +64,9 @@ def train_command(
 
     Example: rcn-search train configs/rcn6.yaml --set schedule.epochs=3 --out runs/first
     """
+    from rcn_search.evaluation.plots import plot_error_curve
+    from rcn_search.training.run import TrainRun, train
+
     config = load_train_config(config_uri, overrides or ())
     out = out or f"runs/{config.model.kind}-{config.run_id}"
     with stop_on_signal() as should_stop, progress("training", "steps of the epoch") as on_step:
@@ -101,9 +107,14 @@ def evaluate(
     enter: Annotated[bool, typer.Option("--enter", help="Add the scores to the board.")] = False,
     method: Annotated[str, typer.Option(help="Name on the board; made from the configuration by default.")] = "",
     decode: Annotated[
-        Literal["peak", "median"],
-        typer.Option(help="From map to cell: the largest value, as in the paper, or the least expected distance."),
-    ] = "peak",
+        Literal["peak", "median", "mean"] | None,
+        typer.Option(
+            help="From map to cell: the largest value, as in the paper; the least expected distance; the mean position. "
+            "By default peak, for the l2 head mean."
+        ),
+    ] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Also look at the mirror image and average.")] = False,
+    denoiser: Annotated[str, typer.Option(help="best.safetensors of a denoiser, for the joint model.")] = "",
     board: Board = "",
     device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
 ) -> None:
@@ -111,6 +122,9 @@ def evaluate(
 
     Example: rcn-search evaluate runs/first/best.safetensors --data data/mtfl --split aflw --enter
     """
+    from rcn_search.leaderboard.board import default_board
+    from rcn_search.leaderboard.submit import evaluate_and_record
+
     folder = checkpoint.rpartition("/")[0] or "."
     with progress("evaluating", "faces") as on_images:
         submission = evaluate_and_record(
@@ -122,6 +136,8 @@ def evaluate(
             enter=enter,
             method=method or None,
             decode=decode,
+            mirror=mirror,
+            denoiser_uri=denoiser or None,
             device=device,
             on_images=on_images,
         )
@@ -155,6 +171,9 @@ def leaderboard(
 
     Example: rcn-search leaderboard --dataset aflw
     """
+    from rcn_search.leaderboard.board import build_board, default_board
+    from rcn_search.leaderboard.render import print_board, render
+
     shown = build_board(board or default_board())
     if dataset:
         shown = shown.only(dataset)

@@ -42,6 +42,11 @@ class InputConfig(Options):
         description="Local contrast normalisation: threshold per image, per batch (the paper), or standardised only.",
     )
 
+    @property
+    def channels(self) -> int:
+        """Of an input."""
+        return 3 if self.colour else 1
+
 
 Branches = Annotated[int, Field(ge=1, le=7, description="Resolutions, finest first: 80, 40, 20, 10, 5, 2, 1.")]
 Width = Annotated[int, Field(ge=4, le=256)]
@@ -65,7 +70,6 @@ class BranchesConfig(Options):
     layers: Layers = Field("mtfl", description="The paper's layers for MTFL, or its wider ones for 300-W.")
     channels: Literal["paper"] | Width = Field("paper", description="The paper's list, or one width for every layer.")
     mask: Mask | None = Field(None, description="Branches kept, coarsest first as in Table 1 ('0011'); none: all.")
-    upsampling: Literal["tile", "bilinear"] = Field("tile", description="From a coarse map to a fine one.")
 
     @model_validator(mode="after")
     def _mask_fits(self) -> Self:
@@ -101,6 +105,7 @@ class SumNetConfig(BranchesConfig):
 
     kind: Literal["sumnet"] = "sumnet"
     branches: Annotated[int, Field(ge=1, le=6)] = 6
+    upsampling: Literal["tile", "bilinear"] = Field("tile", description="From a coarse map to a fine one.")
     weights: Literal["map", "pixel"] = Field("map", description="One weight per branch and keypoint, or per pixel too.")
 
 
@@ -222,6 +227,9 @@ class ValidationConfig(Options):
         True, description="Jitter and occlude the validation images once, by a fixed seed, as the paper's code does."
     )
     every: int = Field(1, ge=1, description="Epochs between validations; the last epoch is always validated.")
+    keep: Literal["best", "every"] = Field(
+        "best", description="Weights kept: of the best epoch, or of every validated one too (epoch-0001.safetensors)."
+    )
 
 
 class ComputeConfig(Options):
@@ -259,10 +267,10 @@ class TrainConfig(Options):
     def run_id(self) -> str:
         """Twelve hexadecimal digits that name this run: the hash of everything that can change its result.
 
-        The place of the data is left out: its content is named by the fingerprint that stands beside the run id. So is
-        every option of `ADDED_LATER` at its default, so that a run of before can still be gone on with.
+        The place of the data is left out: its content is named by the fingerprint that stands beside the run id. So are
+        the options of `ADDED_LATER` at their defaults: a run from before them can still be gone on with.
         """
-        document = self.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}})
+        document = self.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}, "validation": {"keep"}})
         for section, options in ADDED_LATER.items():
             for name, default in options.items():
                 if document[section].get(name, default) == default:

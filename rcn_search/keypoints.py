@@ -91,6 +91,27 @@ IBUG68 = KeypointSchema(
 SCHEMAS: dict[str, KeypointSchema] = {schema.name: schema for schema in (FIVE, IBUG68)}
 
 
+# Fewer points of a schema that count, by index, under a name of their own. 49 of 68: no contour, no inner corners of the
+# mouth (rcn.md 8).
+POINT_SUBSETS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "ibug49": ("ibug68", tuple(k for k in range(17, 68) if k not in (60, 64))),
+}
+
+
+def points_that_count(schema: KeypointSchema, wanted: str) -> list[int]:
+    """Indices of the points of ``schema`` that a protocol for ``wanted`` keypoints counts.
+
+    Raises:
+        ValueError: ``wanted`` is neither the schema nor a subset of it.
+    """
+    if wanted == schema.name:
+        return list(range(schema.num_points))
+    of, points = POINT_SUBSETS.get(wanted, ("", ()))
+    if of != schema.name:
+        raise ValueError(f"{schema.name!r} points do not hold {wanted!r} points")
+    return list(points)
+
+
 def keypoint_schema(name: str) -> KeypointSchema:
     """The schema called ``name``.
 

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from rcn_search.leaderboard.board import default_board
-from rcn_search.search.driver import run_search
 from rcn_search.terminal import command, console
 
 
@@ -26,6 +24,9 @@ def tune_command(
 
     Example: rcn-search tune search_spaces/rcn.yaml --data data/mtfl --set budget.trials=10
     """
+    from rcn_search.leaderboard.board import default_board
+    from rcn_search.search.driver import run_search
+
     result = run_search(
         space,
         overrides=overrides or (),

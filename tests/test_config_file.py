@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from pydantic import Field
 from rcn_search.config import Options, RcnConfig, TrainConfig
 from rcn_search.config_file import MAX_YAML_BYTES, ConfigError, load_train_config, merge, read_yaml, validate
 
+ROOT = Path(__file__).parents[1]
+RCN_KEYS = "branches, channels, kind, layers, mask, skip, upsampling, zero_non_pooled"
 DOCUMENT = """\
 data:
   uri: data/mtfl
@@ -53,7 +56,7 @@ def test_keys_of_the_file_are_laid_over_the_defaults(tmp_path: Path) -> None:
         (
             "data: {uri: x}\nmodel:\n  kind: rcn\n  auxiliary: true\n",
             4,
-            "unknown key 'model.auxiliary'. Allowed here: branches, channels, kind, skip",
+            f"unknown key 'model.auxiliary'. Allowed here: {RCN_KEYS}",
         ),
         (
             "data: {uri: x}\naugment:\n  occluder:\n    mx_px: 3\n",
@@ -85,7 +88,7 @@ def test_problems_are_named_with_their_line(tmp_path: Path, text: str, line: int
 def test_model_without_kind_is_an_rcn(tmp_path: Path) -> None:
     config = load_train_config(written(tmp_path, "data: {uri: x}\n"), ["model.branches=4"])
     assert config.model == RcnConfig(branches=4)
-    assert "Allowed here: branches, channels, kind, skip" in message(tmp_path, "data: {uri: x}\nmodel: {size: 4}\n")
+    assert f"Allowed here: {RCN_KEYS}" in message(tmp_path, "data: {uri: x}\nmodel: {size: 4}\n")
 
 
 def test_keys_of_an_alternative_need_its_name(tmp_path: Path) -> None:
@@ -226,10 +229,15 @@ OTHER_VALUES: dict[str, Any] = {
     "data.num_val": 10,
     "input.size_px": 40,
     "input.lcn": "none",
+    "input.colour": True,
     "model.kind": "sumnet",
     "model.branches": 3,
     "model.channels": 8,
     "model.skip": True,
+    "model.layers": "300w",
+    "model.mask": "011111",
+    "model.upsampling": "learned",
+    "model.zero_non_pooled": True,
     "augment.translate": 0.0,
     "augment.scale": 0.0,
     "augment.rotate_deg": 0.0,
@@ -237,6 +245,8 @@ OTHER_VALUES: dict[str, Any] = {
     "augment.occluder.max_px": 40,
     "augment.flip": 0.5,
     "loss.target_sigma_px": 1.0,
+    "loss.head": "l2",
+    "loss.outside": "ignore",
     "optimizer.name": "adamw",
     "optimizer.lr": 1e-3,
     "optimizer.weight_decay": 0.0,
@@ -250,12 +260,20 @@ OTHER_VALUES: dict[str, Any] = {
     "schedule.reshuffle": False,
     "validation.jitter": False,
     "validation.every": 2,
+    "validation.keep": "every",
     "compute.device": "cuda",
     "compute.precision": "bf16",
     "compute.channels_last": True,
     "compute.threads": 1,
 }
-NO_PART_OF_A_RUN = {"data.uri", "compute.device", "compute.precision", "compute.channels_last", "compute.threads"}
+NO_PART_OF_A_RUN = {
+    "data.uri",
+    "validation.keep",
+    "compute.device",
+    "compute.precision",
+    "compute.channels_last",
+    "compute.threads",
+}
 
 
 def leaves(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -280,3 +298,22 @@ def test_run_id_is_that_of_all_that_can_change_a_result() -> None:
     assert same == NO_PART_OF_A_RUN
     adadelta = config("optimizer.l2_trunk", 0.0)
     assert len({adadelta.run_id, *(config(f"optimizer.l2_{part}", 1e-6).run_id for part in ("trunk", "branch"))}) == 3
+
+
+def test_run_ids_on_the_board_are_those_of_their_configurations() -> None:
+    """Also of runs from before there were any of `ADDED_LATER`."""
+    entries = [json.loads(path.read_text()) for path in (ROOT / "leaderboard" / "entries").glob("*.json")]
+    assert "10cb60282c21" in {entry["run_id"] for entry in entries}
+    for entry in entries:
+        assert TrainConfig.model_validate(entry["config"]).run_id == entry["run_id"]
+
+
+def test_a_mask_is_quoted_and_fits(tmp_path: Path) -> None:
+    assert "a mask needs quotes, as in '0011'" in message(
+        tmp_path, "data: {uri: x}\nmodel: {branches: 4, mask: 0011}\n"
+    )
+    assert "one digit for each of the 4 branches" in message(
+        tmp_path, "data: {uri: x}\nmodel: {branches: 4, mask: '011'}\n"
+    )
+    fits = load_train_config(written(tmp_path, "data: {uri: x}\nmodel: {branches: 4, mask: '0011'}\n"))
+    assert fits.model.kept == (True, True, False, False)

@@ -9,9 +9,13 @@ from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.metrics import Score, score
 from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import Predictions, write_predictions
-from rcn_search.evaluation.protocol import Protocol, rcn2016, subpixel
+from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
+from rcn_search.keypoints import keypoint_schema
+from rcn_search.models.blocks import Network
 from rcn_search.models.cost import count_parameters, multiply_adds
-from rcn_search.models.decode import Decode
+from rcn_search.models.decode import Decode, decode_of
+from rcn_search.models.joint import Joint
+from rcn_search.models.mirror import Mirrored
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
 
 
@@ -45,7 +49,9 @@ def evaluate(
     *,
     predictions_uri: str,
     method: str | None = None,
-    decode: Decode = "peak",
+    decode: Decode | None = None,
+    mirror: bool = False,
+    denoiser_uri: str | None = None,
     device: str = "cpu",
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
@@ -57,7 +63,9 @@ def evaluate(
         split_name: Which images.
         predictions_uri: Where the prediction file goes.
         method: What tables call it; by default a name made from the configuration.
-        decode: How a map becomes a cell.
+        decode: How a map becomes a cell; by default as the loss meant it.
+        mirror: Also look at the mirror image and average.
+        denoiser_uri: Checkpoint of a denoiser to make a joint model with (rcn.md 7).
         device: Where to run.
         on_images: Called with (images done, images in all).
 
@@ -67,24 +75,32 @@ def evaluate(
         ValueError: The two do not fit together.
     """
     network, info = load_network(checkpoint_uri)
+    if info.config.model.kind == "denoiser":
+        raise ValueError(f"{checkpoint_uri} is a denoiser, which sees no image: give it beside a network (--denoiser)")
     dataset = open_dataset(data_uri)
-    num_params = count_parameters(network)
-    cost = multiply_adds(network, info.config.input.size_px)
+    if denoiser_uri:
+        network = Joint(network, _denoiser(denoiser_uri, info))
+    if mirror:
+        network = Mirrored(network, keypoint_schema(info.keypoints).flip)
     predictions = predict(
         network,
         info,
         dataset,
         split_name,
-        method=method or describe(info, decode),
-        decode=decode,
+        method=method or describe(info, decode, mirror=mirror, joint=denoiser_uri is not None),
+        decode=decode or decode_of(info.config.loss.head),
         device=device,
         on_images=on_images,
     )
+    num_params = count_parameters(network)
+    cost = multiply_adds(network, info.config.input.size_px)
     sha256 = write_predictions(predictions, predictions_uri)
     names = (*dataset.manifest.subset_of(split_name), dataset.manifest.keypoints)
     protocols = [subpixel(*names)]
     if rcn2016(*names).grid_px == info.config.input.size_px:
         protocols.insert(0, rcn2016(*names))
+        if names[2] == "ibug68":
+            protocols.insert(1, named_protocol("rcn2016-49", *names[:2], "ibug49"))
     return Evaluation(
         info=info,
         predictions=predictions,
@@ -96,19 +112,39 @@ def evaluate(
     )
 
 
-def describe(info: CheckpointInfo, decode: Decode = "peak") -> str:
-    """A method name for tables: model, size, augmentation, recipe, length and decoding."""
-    config = info.config
-    model = config.model
-    if model.kind == "tcdcn":
-        name = "TCDCN with attributes" if model.auxiliary else "TCDCN"
+def _denoiser(uri: str, info: CheckpointInfo) -> Network:
+    denoiser, its = load_network(uri)
+    if its.config.model.kind != "denoiser":
+        raise ValueError(f"{uri} is no denoiser but a {its.config.model.kind}")
+    if its.keypoints != info.keypoints:
+        raise ValueError(f"{uri} is a denoiser of {its.keypoints!r} points; the network predicts {info.keypoints!r}")
+    return denoiser
+
+
+def describe(info: CheckpointInfo, decode: Decode | None = None, *, mirror: bool = False, joint: bool = False) -> str:
+    """A method name for tables: model, size, augmentation, recipe, length, decoding and what is done at test time."""
+    config, model = info.config, info.config.model
+    if model.kind == "denoiser":
+        parts = [f"denoiser {model.kernel_px}×{model.kernel_px}"]
+    elif model.kind == "tcdcn":
+        parts = ["TCDCN with attributes" if model.auxiliary else "TCDCN"]
     else:
-        name = f"{model.kind.upper() if model.kind == 'rcn' else 'SumNet'} {model.branches} branches"
+        parts = [f"{'RCN' if model.kind == 'rcn' else 'SumNet'} {model.branches} branches"]
         if model.channels != "paper":
-            name += f" × {model.channels} channels"
-    if model.kind == "rcn" and model.skip:
-        name += ", skip"
+            parts[0] += f" × {model.channels} channels"
+        if model.layers != "mtfl":
+            parts.append(f"{model.layers} layers")
+        if model.mask:
+            parts.append(f"mask {model.mask}")
+        if model.kind == "rcn" and model.skip:
+            parts.append("skip")
     if config.augment.occluder.max_px:
-        name += ", occlusion"
-    name += f", {config.recipe} recipe, {config.schedule.epochs} epochs"
-    return name if decode == "peak" or model.kind == "tcdcn" else f"{name}, {decode} decoding"
+        parts.append("occlusion")
+    parts += [f"{config.recipe} recipe", f"{config.schedule.epochs} epochs"]
+    if decode not in (None, decode_of(config.loss.head)) and model.kind != "tcdcn":
+        parts.append(f"{decode} decoding")
+    if mirror:
+        parts.append("mirrored too")
+    if joint:
+        parts.append("denoised")
+    return ", ".join(parts)

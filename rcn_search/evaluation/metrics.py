@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import Normaliser, Protocol
-from rcn_search.keypoints import KeypointSchema
+from rcn_search.keypoints import KeypointSchema, points_that_count
 
 Array = NDArray[np.float64]
 
@@ -94,17 +94,19 @@ def image_errors(predictions: Predictions, protocol: Protocol) -> ImageErrors:
     """Normalised distance of every point of every image, in percent.
 
     On a grid (rcn.md 8) the truth is clamped to the face box and rounded down to a whole cell, the prediction is its
-    cell, the normaliser comes from the truth before clamping, and every point counts. At full resolution all is in
-    pixels of the original image and visible points count.
+    cell, moved to where its photograph ends if it is beyond, the normaliser comes from the truth before clamping, and
+    every point counts. At full resolution all is in pixels of the original image and visible points count.
 
     Raises:
         ValueError: The predictions have other keypoints or another grid than ``protocol``.
     """
     schema = predictions.schema
-    if schema.name != protocol.keypoints:
+    try:
+        wanted = points_that_count(schema, protocol.keypoints)
+    except ValueError:
         raise ValueError(
             f"the predictions have {schema.name!r} points; {protocol.name} here needs {protocol.keypoints!r}"
-        )
+        ) from None
     if protocol.grid_px is None:
         true_nk2 = predictions.true_image_nk2.astype(np.float64)
         pred_nk2 = pred_source_nk2 = predictions.pred_image_nk2.astype(np.float64)
@@ -118,10 +120,12 @@ def image_errors(predictions: Predictions, protocol: Protocol) -> ImageErrors:
             )
         frame_nk2 = _in_face_box(predictions) * protocol.grid_px
         true_nk2 = np.floor(np.clip(frame_nk2, 0.0, 0.99999 * protocol.grid_px))
-        pred_nk2 = predictions.pred_cell_nk2.astype(np.float64)
+        pred_nk2 = _within_photo(predictions, protocol.grid_px)
         pred_source_nk2 = predictions.pred_crop_nk2.astype(np.float64)
         counts_nk = np.ones(predictions.visible.shape, dtype=np.bool_)
 
+    in_protocol_k = np.isin(np.arange(schema.num_points), wanted)
+    counts_nk = counts_nk & in_protocol_k
     with np.errstate(invalid="ignore"):  # a normaliser that is not finite is excluded below
         normaliser_n = _normaliser(frame_nk2, counts_nk, schema, protocol.normaliser)
     excluded_n = np.select(
@@ -143,6 +147,27 @@ def image_errors(predictions: Predictions, protocol: Protocol) -> ImageErrors:
     error_pct_n = np.full(len(predictions), np.nan)
     np.divide(np.nansum(error_pct_nk, axis=1), num_points_n, out=error_pct_n, where=num_points_n > 0)
     return ImageErrors(error_pct_nk=error_pct_nk, error_pct_n=error_pct_n, excluded_n=excluded_n)
+
+
+def _within_photo(predictions: Predictions, grid_px: int) -> Array:
+    """Predicted cells (N, K, 2), none of them in the black padding of its crop (rcn.md 8, 300-W).
+
+    The paper's code also moves points that were annotated at an edge of the photograph to that edge. That uses the
+    truth; it is done here because it is what the published errors are.
+    """
+    cell_nk2 = predictions.pred_cell_nk2.astype(np.float64)
+    if predictions.photo_n4 is None or predictions.edge_nk is None:
+        return cell_nk2
+    face_n4, photo_n4 = predictions.face_box.astype(np.float64), predictions.photo_n4.astype(np.float64)
+    face_end_n2, photo_end_n2 = face_n4[:, :2] + face_n4[:, 2:], photo_n4[:, :2] + photo_n4[:, 2:]
+    side_n1 = face_n4[:, 2:3]
+    first_n2 = np.round(np.maximum(0, photo_n4[:, :2] - face_n4[:, :2]) / side_n1 * grid_px)
+    last_n2 = grid_px - np.round(np.maximum(0, face_end_n2 - photo_end_n2) / side_n1 * grid_px)
+    for code, (axis, limit_n2) in enumerate([(0, first_n2), (1, first_n2), (0, last_n2), (1, last_n2)], start=1):
+        at_edge = np.where(predictions.edge_nk == code, limit_n2[:, None, axis], cell_nk2[:, :, axis])
+        cell_nk2[:, :, axis] = at_edge
+    moved: Array = np.clip(cell_nk2, first_n2[:, None], last_n2[:, None])
+    return moved
 
 
 def _in_face_box(predictions: Predictions) -> Array:

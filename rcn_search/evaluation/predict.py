@@ -38,7 +38,7 @@ def predict(
     """Predict every image of a split, without jitter or occluder, in fp32.
 
     Args:
-        network: Of the checkpoint.
+        network: Of the checkpoint, or made of it and others.
         info: Of the checkpoint.
         dataset: Must have the checkpoint's keypoints.
         split_name: Which images.
@@ -60,14 +60,14 @@ def predict(
     size_px = info.config.input.size_px
     pipeline = InputPipeline(input=info.config.input, augment=NO_JITTER)
     draws = draw_table(split.num_rows, seed=0, epoch=0).to(device)
-    network = network.place(device, torch.channels_last).eval()
+    network, bordered = network.place(device, torch.channels_last).eval(), manifest.bordered
     cells, crop_points, confidence = [], [], []
     for rows in torch.arange(split.num_rows, device=device).split(BATCH_SIZE):
         face_box_b4 = split.face_box_n4[rows]
-        image_b1hw, _ = pipeline(split.images_at(rows), split.points_nk2[rows], face_box_b4, draws[rows])
-        output = network(image_b1hw.contiguous(memory_format=torch.channels_last))
+        image_bchw, _ = pipeline(split.images_at(rows), split.points_nk2[rows], face_box_b4, draws[rows])
+        output = network(image_bchw.contiguous(memory_format=torch.channels_last))
         cells_bk2 = predicted_cells(output, size_px, decode)
-        points_bk2, confidence_bk = predicted_points(output, cells_bk2)
+        points_bk2, confidence_bk = predicted_points(output, cells_bk2, decode)
         cells.append(cells_bk2)
         crop_points.append(unwarp_points(points_bk2, jitter(face_box_b4, draws[rows], NO_JITTER)))
         confidence.append(confidence_bk)
@@ -87,6 +87,8 @@ def predict(
         pred_image_nk2=_to_image(pred_crop_nk2, split.box_n4),
         pred_cell_nk2=_numpy(cells).astype(np.int16),
         confidence_nk=_numpy(confidence),
+        edge_nk=_numpy([split.edge_nk]) if bordered else None,
+        photo_n4=_numpy([split.photo_n4]) if bordered else None,
         attributes={name: _numpy([value]).astype(np.int8) for name, value in split.attributes.items()},
         meta={
             "dataset": dataset_name,

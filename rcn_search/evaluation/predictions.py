@@ -43,6 +43,8 @@ class Predictions:
         pred_image_nk2: Predicted points in pixels of the original image.
         pred_cell_nk2: Column and row of the predicted cell of the network's grid.
         confidence_nk: Of each predicted point.
+        edge_nk: (N, K) codes of points annotated at an edge of their photograph (`Sample.edge`); None: none is.
+        photo_n4: (N, 4) the part of each crop that shows the photograph (`Sample.photo`); None: all of it.
         attributes: Name to (N,) small integers, as in ``pose``.
         meta: Where all this comes from; at least `REQUIRED_META`. ``keypoints`` names the schema, ``grid_px`` is the
             side of the grid of ``pred_cell_nk2``.
@@ -62,6 +64,8 @@ class Predictions:
     pred_image_nk2: Floats
     pred_cell_nk2: NDArray[np.int16]
     confidence_nk: Floats
+    edge_nk: NDArray[np.uint8] | None = None
+    photo_n4: Floats | None = None
     attributes: dict[str, NDArray[np.int8]] = field(default_factory=dict)
     meta: dict[str, Any]
 
@@ -71,9 +75,12 @@ class Predictions:
             raise ValueError(f"predictions: meta lacks {', '.join(missing)}")
         num_images, num_points = len(self.image_id), self.schema.num_points
         for name, shape in _shapes(num_images, num_points).items():
-            if getattr(self, name).shape != shape:
+            values = getattr(self, name)
+            if values is None and name in _OPTIONAL:
+                continue
+            if values.shape != shape:
                 raise ValueError(
-                    f"predictions: {name} has shape {getattr(self, name).shape}; {num_images} images with the "
+                    f"predictions: {name} has shape {values.shape}; {num_images} images with the "
                     f"{num_points} points of {self.schema.name!r} need {shape}"
                 )
         for name, values in self.attributes.items():
@@ -106,6 +113,8 @@ def _shapes(num_images: int, num_points: int) -> dict[str, tuple[int, ...]]:
         "pred_image_nk2": points,
         "pred_cell_nk2": points,
         "confidence_nk": (num_images, num_points),
+        "edge_nk": (num_images, num_points),
+        "photo_n4": (num_images, 4),
     }
 
 
@@ -121,7 +130,10 @@ _LISTS: dict[str, tuple[str, pa.DataType]] = {
     "pred_image": ("pred_image_nk2", pa.float32()),
     "pred_cell": ("pred_cell_nk2", pa.int16()),
     "confidence": ("confidence_nk", pa.float32()),
+    "edge": ("edge_nk", pa.uint8()),
+    "photo": ("photo_n4", pa.float32()),
 }
+_OPTIONAL = ("edge_nk", "photo_n4")
 _ATTRIBUTE = "attr_"
 
 
@@ -136,6 +148,8 @@ def write_predictions(predictions: Predictions, uri: str) -> str:
     }
     for column, (name, item) in _LISTS.items():
         values = getattr(predictions, name)
+        if values is None:
+            continue
         flat = pa.array(values.reshape(-1), item)
         columns[column] = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:])))
     for name, values in predictions.attributes.items():
@@ -167,7 +181,8 @@ def read_predictions(uri: str) -> Predictions:
             name: np.array(_column(table, name).cast(pa.string()).to_pylist(), dtype=np.str_) for name in _STRINGS
         }
         for column, (name, item) in _LISTS.items():
-            arrays[name] = _read_lists(table, column, item, shapes[name])
+            if column in table.column_names or name not in _OPTIONAL:
+                arrays[name] = _read_lists(table, column, item, shapes[name])
         attributes = {
             name.removeprefix(_ATTRIBUTE): _column(table, name).cast(pa.int8()).to_numpy()
             for name in table.column_names

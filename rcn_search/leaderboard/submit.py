@@ -42,7 +42,9 @@ def evaluate_and_record(
     predictions_uri: str,
     enter: bool,
     method: str | None = None,
-    decode: Decode = "peak",
+    decode: Decode | None = None,
+    mirror: bool = False,
+    denoiser_uri: str | None = None,
     device: str = "cpu",
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Submission:
@@ -56,7 +58,9 @@ def evaluate_and_record(
         predictions_uri: Where the prediction file goes.
         enter: Add entries to the board.
         method: Name on the board; by default made from the configuration.
-        decode: How a map becomes a cell.
+        decode: How a map becomes a cell; by default as the loss meant it.
+        mirror: Also look at the mirror image and average.
+        denoiser_uri: Checkpoint of a denoiser, for the joint model.
         device: Where to run.
         on_images: Called with (images done, images in all).
 
@@ -70,7 +74,11 @@ def evaluate_and_record(
         info = read_checkpoint(checkpoint_uri).info
         dataset, subset = manifest.subset_of(split_name)
         test_looks = record_test_look(
-            board(), dataset=dataset, subset=subset, method=method or describe(info, decode), run_id=info.config.run_id
+            board(),
+            dataset=dataset,
+            subset=subset,
+            method=method or describe(info, decode, mirror=mirror, joint=denoiser_uri is not None),
+            run_id=info.config.run_id,
         )
     evaluation = evaluate(
         checkpoint_uri,
@@ -79,6 +87,8 @@ def evaluate_and_record(
         predictions_uri=predictions_uri,
         method=method,
         decode=decode,
+        mirror=mirror,
+        denoiser_uri=denoiser_uri,
         device=device,
         on_images=on_images,
     )

@@ -49,6 +49,14 @@ def median_cells(logits_bkhw: Tensor) -> Tensor:
     return torch.stack([index_bk % size_px, index_bk // size_px], dim=2)
 
 
+def mean_points(logits_bkhw: Tensor) -> Tensor:
+    """Mean position of the probability of each map: (b, k, 2), 0..1 across the window."""
+    size_px = logits_bkhw.shape[-1]
+    probability = logits_bkhw.flatten(2).softmax(dim=2).view_as(logits_bkhw)
+    centre = (torch.arange(size_px, device=logits_bkhw.device, dtype=probability.dtype) + 0.5) / size_px
+    return torch.stack([probability.sum(2) @ centre, probability.sum(3) @ centre], dim=2)
+
+
 def point_cells(points_bk2: Tensor, size_px: int) -> Tensor:
     """The cell that holds each point of the window, clamped into it (rcn.md 5): (b, k, 2) int64.
 
@@ -82,22 +90,30 @@ def refine_peaks(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor
     return points, (near_bkp.logsumexp(dim=2) - log_total_bk).exp()
 
 
-Decode = Literal["peak", "median"]
-"""How a map becomes a cell: its largest value, as in the paper, or the least expected distance."""
+Decode = Literal["peak", "median", "mean"]
+"""How a map becomes a cell: its largest value, as in the paper; the least expected distance; its mean position."""
+
+
+def decode_of(head: str) -> Decode:
+    """How the maps of a loss head are meant to be read."""
+    return "mean" if head == "l2" else "peak"
 
 
 def predicted_cells(output: Tensor | TcdcnOutput, size_px: int, decode: Decode = "peak") -> Tensor:
     """Predicted cells (b, k, 2) of either kind of model."""
     if not isinstance(output, Tensor):
         return point_cells(output.points_bk2, size_px)
+    if decode == "mean":
+        return point_cells(mean_points(output), size_px)
     return peak_cells(output) if decode == "peak" else median_cells(output)
 
 
-def predicted_points(output: Tensor | TcdcnOutput, cells_bk2: Tensor) -> tuple[Tensor, Tensor]:
+def predicted_points(output: Tensor | TcdcnOutput, cells_bk2: Tensor, decode: Decode = "peak") -> tuple[Tensor, Tensor]:
     """Sub-pixel points (b, k, 2), 0..1 across the window, and confidence (b, k) of either kind of model.
 
     A regressor has no confidence of its own: it is 1.
     """
-    if isinstance(output, Tensor):
-        return refine_peaks(output, cells_bk2)
-    return output.points_bk2, torch.ones_like(output.points_bk2[..., 0])
+    if not isinstance(output, Tensor):
+        return output.points_bk2, torch.ones_like(output.points_bk2[..., 0])
+    points_bk2, confidence_bk = refine_peaks(output, cells_bk2)
+    return (mean_points(output) if decode == "mean" else points_bk2), confidence_bk

@@ -12,15 +12,17 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from rcn_search.config import TrainConfig
-from rcn_search.data.augment import InputPipeline
+from rcn_search.config import AugmentConfig, TrainConfig
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import load_optimizers, load_weights, network_tensors, optimizer_tensors
+from rcn_search.training.denoising import DenoisingTask
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import MovingAverage, build_optimizers, learning_rate
 from rcn_search.training.probe import ComputeSettings
+from rcn_search.training.task import LocalisingTask, Task
+from rcn_search.training.task_stopping import TaskStopping
 
 
 class Learner:
@@ -38,11 +40,14 @@ class Learner:
         self.config, self.split, self.settings, self.num_steps = config, split, settings, num_steps
         self.steps_done = 0
         self.lr = config.optimizer.lr
-        self.pipeline = InputPipeline(
-            input=config.input, augment=config.augment, flip_k=torch.tensor(schema.flip, device=settings.device)
-        )
+        self.task = build_task(config, split, schema, config.augment)
+        self.stopping = TaskStopping(config.model)
         network = build_model(
-            config.model, num_points=schema.num_points, input_px=config.input.size_px, seed=config.seed
+            config.model,
+            num_points=schema.num_points,
+            input_px=config.input.size_px,
+            in_channels=config.input.channels,
+            seed=config.seed,
         )
         self.network = network.place(settings.device, settings.memory_format)
         self.optimizers = build_optimizers(self.network, config.optimizer)
@@ -50,16 +55,15 @@ class Learner:
         self.average = MovingAverage(self.network, decay) if decay else None
 
     def step(self, rows_b: Tensor, draws_bd: Tensor) -> Tensor:
-        """Train on the given rows of the split, jittered by their draws; the loss, still on the device."""
-        split, config = self.split, self.config
-        image_b1hw, points_bk2 = self.pipeline(
-            split.images_at(rows_b), split.points_nk2[rows_b], split.face_box_n4[rows_b], draws_bd
-        )
-        attributes = {name: value[rows_b] for name, value in split.attributes.items()}
+        """Train on the given rows of the split, by their draws; the loss, still on the device."""
+        config = self.config
+        batch = self.task.batch(rows_b, draws_bd)
         self.lr = learning_rate(self.steps_done, self.num_steps, config.optimizer, config.schedule)
         with self.settings.autocast():
-            output = self.network(image_b1hw.contiguous(memory_format=self.settings.memory_format))
-        loss = training_loss(config, output, points_bk2, attributes)
+            output = self.network(self.settings.laid_out(batch.inputs))
+        attributes = self.stopping.learned(batch.attributes)
+        loss = training_loss(config, output, batch.points_bk2, attributes, batch.weight_bk)
+        self.stopping.note_step(output, attributes)
         loss.backward()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -102,6 +106,16 @@ class Learner:
                 for i, weight in enumerate(self.average.weights):
                     weight.copy_(tensors[f"average.{i}"])
         self.steps_done = steps_done
+
+
+def build_task(config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> Task:
+    """What the model of a configuration learns.
+
+    Raises:
+        ValueError: The data set has not what it takes.
+    """
+    kind = DenoisingTask if config.model.kind == "denoiser" else LocalisingTask
+    return kind(config, split, schema, augment)
 
 
 def steps_per_epoch(config: TrainConfig, num_train: int) -> int:

@@ -8,6 +8,11 @@ BEST_NAME = "best.safetensors"
 LAST_NAME = "last.safetensors"
 
 
+def epoch_name(epoch: int) -> str:
+    """Weights of one epoch (from 1), where every epoch's are kept."""
+    return f"epoch-{epoch:04d}.safetensors"
+
+
 class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome of a run, not a fault of the program
     """The run cannot go on, for its loss is not finite, say; the message is the reason."""
 

@@ -36,6 +36,10 @@ class ComputeSettings(BaseModel):
         """Context of a forward pass in training."""
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
 
+    def laid_out(self, inputs: Tensor) -> Tensor:
+        """Inputs of a network in its layout."""
+        return inputs.contiguous(memory_format=self.memory_format) if inputs.dim() == 4 else inputs
+
     @property
     def memory_format(self) -> torch.memory_format:
         """Layout of weights and maps."""
@@ -74,7 +78,7 @@ def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
             "model": config.model.model_dump(mode="json"),
             "loss": config.loss.model_dump(mode="json"),
             "batch": config.schedule.batch_size,
-            "input": config.input.size_px,
+            "input": [config.input.size_px, config.input.channels],
             "points": num_points,
             "candidates": [candidate.model_dump() for candidate in candidates],
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
@@ -117,11 +121,15 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
     device = torch.device(settings.device)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
-    network = build_model(config.model, num_points=num_points, input_px=config.input.size_px)
+    network = build_model(
+        config.model, num_points=num_points, input_px=config.input.size_px, in_channels=config.input.channels
+    )
     network = network.place(device, settings.memory_format)
     optimizers = build_optimizers(network, config.optimizer)
     batch, size_px = min(config.schedule.batch_size, _MAX_PROBE_BATCH), config.input.size_px
-    image_b1hw = torch.rand(batch, 1, size_px, size_px, device=device)
+    inputs = torch.rand(batch, config.input.channels, size_px, size_px, device=device)
+    if config.model.kind == "denoiser":
+        inputs = torch.randint(size_px, (batch, num_points, 2), device=device)
     points_bk2 = torch.rand(batch, num_points, 2, device=device)
     attributes: dict[str, Tensor] = {
         name: torch.zeros(batch, dtype=torch.long, device=device) for name in ("gender", "smile", "glasses", "pose")
@@ -130,7 +138,7 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
     for step in range(_TIMED_STEPS + 1):
         started = time.perf_counter()
         with settings.autocast():
-            output = network(image_b1hw)
+            output = network(settings.laid_out(inputs))
         training_loss(config, output, points_bk2, attributes).backward()
         for optimizer in optimizers:
             optimizer.step()

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 
 from rcn_search import storage
 from rcn_search.config import TrainConfig
-from rcn_search.data.augment import draw_table
 from rcn_search.data.dataset import epoch_batches, open_dataset, rows_of
 from rcn_search.training.checkpoint import (
     Checkpoint,
@@ -30,8 +29,10 @@ from rcn_search.training.outcome import (
     LAST_NAME,
     Interrupted,
     TrainingFailed,
+    epoch_name,
 )
 from rcn_search.training.probe import ComputeSettings, choose_settings, usable_device
+from rcn_search.training.task_stopping import StoppingState
 from rcn_search.training.validation import Validator
 
 _EXISTS = "{} holds a run already; add --resume to go on with it"
@@ -128,6 +129,8 @@ class TrainRun:
             self.learner.load(saved.tensors, state["steps_done"], storage.join(self.out, LAST_NAME))
             self.history = [EpochReport.model_validate(report) for report in state["history"]]
             self._partial_loss, self._partial_s = state["partial_loss"], state["partial_s"]
+            stopping = StoppingState.model_validate(state.get("task_stopping", {}))
+            self.learner.stopping.load(stopping, self.settings.device)
         self._claim(resume)
 
     def _saved(self, resume: bool) -> Checkpoint | None:
@@ -196,7 +199,7 @@ class TrainRun:
         batches = epoch_batches(
             self.num_train, schedule.batch_size, seed=self.config.seed, epoch=epoch, reshuffle=schedule.reshuffle
         )
-        draws = draw_table(self.num_train, seed=self.config.seed, epoch=epoch).to(device)
+        draws = self.learner.task.draws(self.num_train, seed=self.config.seed, epoch=epoch)
         loss_sum = torch.tensor(self._partial_loss, device=device, dtype=torch.float64)
         before_s, num_images, started = self._partial_s, 0, time.perf_counter()
         for index in range(self.learner.steps_done - epoch * self.steps_per_epoch, len(batches)):
@@ -237,10 +240,15 @@ class TrainRun:
             error_pct = self.validator.error_pct(self.learner.network)
             if not math.isfinite(error_pct):
                 raise TrainingFailed(f"the validation error became {error_pct} in epoch {epoch}")
+            kept = [epoch_name(epoch)] if self.config.validation.keep == "every" else []
             if best_pct is None or error_pct < best_pct:
                 best_pct = error_pct
+                kept.append(BEST_NAME)
+            for name in kept:
                 info = self._info("weights", epoch, error_pct, {})
-                write_checkpoint(storage.join(self.out, BEST_NAME), info, network_tensors(self.learner.network))
+                write_checkpoint(storage.join(self.out, name), info, network_tensors(self.learner.network))
+            if self.learner.stopping.threshold is not None:
+                self.learner.stopping.end_epoch(epoch, self.validator.attribute_errors(self.learner.network))
         return error_pct, best_pct, time.perf_counter() - started
 
     def save(self) -> None:
@@ -251,6 +259,7 @@ class TrainRun:
             "steps_done": self.learner.steps_done,
             "partial_loss": self._partial_loss,
             "partial_s": self._partial_s,
+            "task_stopping": self.learner.stopping.state().model_dump(),
             "history": history,
         }
         error_pct = self.history[-1].val_error_pct if self.history else None

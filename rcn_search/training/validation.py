@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor
 
 from rcn_search.config import TrainConfig
-from rcn_search.data.augment import NO_JITTER, InputPipeline, draw_table
+from rcn_search.data.augment import NO_JITTER
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models.blocks import Network
-from rcn_search.models.decode import point_cells, predicted_cells
+from rcn_search.models.decode import decode_of, point_cells, predicted_cells
+from rcn_search.training.learner import build_task
+from rcn_search.training.loss import attribute_losses
+from rcn_search.training.task import Batch
 
 BATCH_SIZE = 64
 """Fixed, because under the paper's batch-wide contrast threshold an image's result depends on its batch."""
@@ -22,28 +27,43 @@ class Validator:
 
     def __init__(self, config: TrainConfig, split: Split, num_rows: int, schema: KeypointSchema) -> None:
         augment = config.augment.model_copy(update={"flip": 0.0}) if config.validation.jitter else NO_JITTER
-        pipeline = InputPipeline(input=config.input, augment=augment)
-        device = split.points_nk2.device
-        draws = draw_table(num_rows, seed=_JITTER_SEED, epoch=0).to(device)
-        left, right = (list(group) for group in schema.normalisers["eye_centres"])
-        self.size_px = config.input.size_px
-        self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
-        for rows in torch.arange(num_rows, device=device).split(BATCH_SIZE):
-            image_b1hw, points_bk2 = pipeline(
-                split.images_at(rows), split.points_nk2[rows], split.face_box_n4[rows], draws[rows]
-            )
-            ocular_b = (points_bk2[:, left].mean(1) - points_bk2[:, right].mean(1)).norm(dim=1) * self.size_px
-            self.batches.append((image_b1hw, point_cells(points_bk2, self.size_px), ocular_b))
+        task = build_task(config, split, schema, augment)
+        draws = task.draws(num_rows, seed=_JITTER_SEED, epoch=0)
+        rows = torch.arange(num_rows, device=draws.device)
+        self.size_px, self.decode = config.input.size_px, decode_of(config.loss.head)
+        self.left, self.right = (list(group) for group in schema.normalisers["eye_centres"])
+        self.batches: list[Batch] = [task.batch(part, draws[part]) for part in rows.split(BATCH_SIZE)]
 
     @torch.inference_mode()
     def error_pct(self, network: Network) -> float:
         """Mean over images of the mean distance between predicted and true cells, in percent of the eye distance.
 
-        In fp32: with bf16 maps, equal peaks move the prediction by a pixel.
+        Points that are not in the loss are not in the mean either. In fp32: with bf16 maps, equal peaks move the
+        prediction by a pixel.
         """
         per_image = []
-        for image_b1hw, true_bk2, ocular_b in self.batches:
-            cells_bk2 = predicted_cells(network(image_b1hw), self.size_px)
-            distance_bk = (cells_bk2 - true_bk2).float().norm(dim=2)
-            per_image.append(distance_bk.mean(1) / ocular_b)
+        for batch in self.batches:
+            cells_bk2 = predicted_cells(network(batch.inputs), self.size_px, self.decode)
+            distance_bk = (cells_bk2 - point_cells(batch.points_bk2, self.size_px)).float().norm(dim=2)
+            weight_bk = torch.ones_like(distance_bk) if batch.weight_bk is None else batch.weight_bk
+            counts_b = weight_bk.any(1)
+            error_b = (distance_bk * weight_bk).sum(1) / weight_bk.sum(1) / self.eye_distance_px(batch.points_bk2)
+            per_image.append(error_b[counts_b])
         return 100 * float(torch.cat(per_image).mean())
+
+    def eye_distance_px(self, points_bk2: Tensor) -> Tensor:
+        """(b,), of the jittered face, unclamped."""
+        between_b2: Tensor = points_bk2[:, self.left].mean(1) - points_bk2[:, self.right].mean(1)
+        return torch.linalg.vector_norm(between_b2, dim=1) * self.size_px
+
+    @torch.inference_mode()
+    def attribute_errors(self, network: Network) -> dict[str, float]:
+        """Mean cross-entropy of each attribute that the network predicts."""
+        sums: defaultdict[str, float] = defaultdict(float)
+        for batch in self.batches:
+            output = network(batch.inputs)
+            if not isinstance(output, Tensor):
+                for name, cross_entropy in attribute_losses(output, batch.attributes).items():
+                    sums[name] += float(cross_entropy) * len(batch.points_bk2)
+        num_images = sum(len(batch.points_bk2) for batch in self.batches)
+        return {name: total / num_images for name, total in sums.items()}

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from rcn_search.evaluation import metrics
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import rcn2016, subpixel
+from rcn_search.evaluation.protocol import named_protocol, rcn2016, subpixel
 
 RCN2016 = rcn2016("aflw", "test", "five")
 SUBPIXEL = subpixel("aflw", "test", "five")
+
+# The face of `make_predictions`, in its face box.
+FACE = np.array([[0.375, 0.4], [0.625, 0.4], [0.5, 0.55], [0.4, 0.7], [0.6, 0.7]])
 
 Make = Callable[..., Predictions]
 
@@ -201,3 +204,44 @@ def test_the_interval_is_seeded_and_needs_two_groups() -> None:
     order = [2, 0, 3, 1]
     assert metrics.bootstrap_interval(errors[order], groups[order]) == metrics.bootstrap_interval(errors, groups)
     assert metrics.bootstrap_interval(errors, np.array(list("aaaa"))) is None
+
+
+def test_predictions_beyond_the_photograph_are_moved_to_where_it_ends(make_predictions: Make) -> None:
+    """rcn.md 8: a face box of 120 px, a photograph from x = 44 to y = 125: cells 16 and, from below, 80 - 10."""
+    away = np.array([[0, 0], [79, 79], [10, 75], [40, 40], [79, 5]], dtype=np.int16)
+    found = make_predictions(
+        1,
+        pred_cell_nk2=away[None],
+        photo_n4=np.float32([[44, 0, 116, 125]]),
+        edge_nk=np.zeros((1, 5), np.uint8),
+    )
+    true = np.array([[30, 32], [50, 32], [40, 44], [32, 56], [48, 56]])
+    moved = np.array([[16, 0], [79, 70], [16, 70], [40, 40], [79, 5]])
+    expected = 100 * np.linalg.norm(moved - true, axis=1) / 20
+    np.testing.assert_allclose(metrics.image_errors(found, RCN2016).error_pct_nk[0], expected, rtol=1e-5)
+
+
+def test_points_annotated_at_an_edge_are_moved_to_it(make_predictions: Make) -> None:
+    edge = np.array([[1, 2, 3, 4, 0]], dtype=np.uint8)
+    found = make_predictions(1, photo_n4=np.float32([[44, 35, 81, 90]]), edge_nk=edge)
+    true = np.array([[30, 32], [50, 32], [40, 44], [32, 56], [48, 56]])
+    moved = np.array([[16, 32], [50, 10], [70, 44], [32, 70], [48, 56]])
+    expected = 100 * np.linalg.norm(moved - true, axis=1) / 20
+    np.testing.assert_allclose(metrics.image_errors(found, RCN2016).error_pct_nk[0], expected, rtol=1e-5)
+
+
+def test_49_points_are_measured_by_the_eyes_of_all_68(make_predictions: Make) -> None:
+    """rcn.md 8: no contour, no inner corners of the mouth."""
+    cells = make_predictions(2, "ibug68").pred_cell_nk2.copy()
+    cells[0, [3, 60, 64]] += 30  # do not count
+    cells[1, 30] += np.array([3, 4], dtype=np.int16)
+    found = make_predictions(2, "ibug68", pred_cell_nk2=cells)
+    protocol = named_protocol("rcn2016-49", "300w", "common", "ibug49")
+    errors = metrics.image_errors(found, protocol)
+    assert errors.error_pct_n[0] == 0
+    assert np.isfinite(errors.error_pct_nk).sum(axis=1).tolist() == [49, 49]
+    eyes = 80 * np.resize(FACE, (68, 2))
+    ocular = np.linalg.norm(eyes[[36, 39]].mean(0) - eyes[[42, 45]].mean(0))
+    assert errors.error_pct_n[1] == pytest.approx(100 * 5 / ocular / 49, rel=1e-4)
+    with pytest.raises(ValueError, match="the predictions have 'five' points; rcn2016-49 here needs 'ibug49'"):
+        metrics.image_errors(make_predictions(1), protocol)

@@ -7,7 +7,7 @@ import torch
 
 from rcn_search.config import LossConfig, TcdcnConfig, TrainConfig
 from rcn_search.models.tcdcn import TcdcnOutput
-from rcn_search.training.loss import spatial_nll, tcdcn_loss, training_loss
+from rcn_search.training.loss import mean_position_loss, spatial_nll, tcdcn_loss, training_loss
 
 # Of one map of 2x2 cells: probabilities 0.1, 0.2 in the upper row, 0.3, 0.4 in the lower.
 LOGITS_HW = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).log()
@@ -89,3 +89,43 @@ def test_the_configuration_chooses_the_loss(tiny_config: TrainConfig) -> None:
     tcdcn = tiny_config.model_copy(update={"model": TcdcnConfig(auxiliary=True, auxiliary_weight=3.0)})
     output, smile = TcdcnOutput(points + 0.1, {"smile": torch.zeros(1, 2)}), {"smile": torch.tensor([1])}
     assert training_loss(tcdcn, output, points, smile) == tcdcn_loss(output, points, smile, 3.0)
+
+
+@pytest.mark.parametrize("sigma_px", [0.0, 1.0])
+def test_points_left_out_are_not_in_the_mean(sigma_px: float) -> None:
+    """rcn.md 5: K times the mean over the points that count."""
+    generator = torch.Generator().manual_seed(0)
+    logits, points = torch.randn(2, 3, 8, 8, generator=generator), torch.rand(2, 3, 2, generator=generator)
+    weight = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    each = [spatial_nll(logits[b : b + 1, k : k + 1], points[b : b + 1, k : k + 1], sigma_px) for b, k in
+            ((0, 0), (0, 2), (1, 2))]  # fmt: skip
+    torch.testing.assert_close(spatial_nll(logits, points, sigma_px, weight), 3 * sum(each) / 3)
+    everything = torch.ones(2, 3)
+    torch.testing.assert_close(spatial_nll(logits, points, sigma_px, everything), spatial_nll(logits, points, sigma_px))
+    changed = logits.clone()
+    changed[0, 1] = 5.0
+    assert spatial_nll(changed, points, sigma_px, weight) == spatial_nll(logits, points, sigma_px, weight)
+    assert spatial_nll(logits, points, sigma_px, torch.zeros(2, 3)) == 0
+
+
+def test_mean_position_by_hand() -> None:
+    """The mean of the four cells is at x = 0.25 * 0.4 + 0.75 * 0.6, y = 0.25 * 0.3 + 0.75 * 0.7."""
+    points = torch.tensor([[[0.55, 0.4], [0.8, 0.6]]])
+    logits = torch.stack([LOGITS_HW, LOGITS_HW])[None]
+    half_squares = (0.2**2 + 0.25**2) * 2**2 / 2
+    torch.testing.assert_close(mean_position_loss(logits, points), torch.tensor(half_squares))
+    left_out = torch.tensor([[1.0, 0.0]])
+    torch.testing.assert_close(mean_position_loss(logits, points, left_out), torch.tensor(2 * 0.2**2 * 2**2 / 2))
+
+
+def test_the_l2_head_is_chosen_by_the_configuration(tiny_config: TrainConfig) -> None:
+    points, logits = torch.tensor([[[0.7, 0.2]]]), LOGITS_HW[None, None]
+    l2 = tiny_config.model_copy(update={"loss": LossConfig(head="l2")})
+    assert training_loss(l2, logits, points, {}) == mean_position_loss(logits, points)
+
+
+def test_points_of_a_regressor_can_be_left_out() -> None:
+    points = torch.tensor([[[0.0, 0.0], [0.5, 1.0]]])
+    output = TcdcnOutput(points + 0.1, {})
+    weighted = tcdcn_loss(output, points, {}, 0.1, torch.tensor([[0.0, 1.0]]))
+    torch.testing.assert_close(weighted, torch.tensor(2 * 0.02 / 2))

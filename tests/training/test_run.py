@@ -166,7 +166,7 @@ def full_disk(open_path):
 def test_a_subset_is_the_first_rows(tiny_config: TrainConfig, tmp_path: Path) -> None:
     run = TrainRun(changed(tiny_config, data={"num_train": 40, "num_val": 10}), str(tmp_path / "run"))
     assert run.steps_per_epoch == 2
-    assert sum(len(image) for image, _, _ in run.validator.batches) == 10
+    assert sum(len(batch.inputs) for batch in run.validator.batches) == 10
     with pytest.raises(ValueError, match="1,000 rows asked of split 'train'"):
         TrainRun(changed(tiny_config, data={"num_train": 1000}), str(tmp_path / "too-many"))
 
@@ -188,3 +188,29 @@ def test_damaged_checkpoint_is_not_started_over(tiny_config: TrainConfig, tmp_pa
         TrainRun(tiny_config, str(tmp_path / "run"), resume=True)
     shutil.rmtree(tmp_path / "run")
     assert not TrainRun(tiny_config, str(tmp_path / "run"), resume=True).epochs_done
+
+
+def test_weights_of_every_epoch_are_kept_if_asked(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    train(TrainRun(tiny_config, str(tmp_path / "best")))
+    assert not list((tmp_path / "best").glob("epoch-*"))
+    every = TrainRun(changed(tiny_config, validation={"keep": "every"}), str(tmp_path / "every"))
+    train(every)
+    assert every.config.run_id == tiny_config.run_id
+    names = [path.name for path in sorted((tmp_path / "every").glob("epoch-*"))]
+    assert names == ["epoch-0001.safetensors", "epoch-0002.safetensors"]
+    second = read_checkpoint(str(tmp_path / "every" / names[1]))
+    assert (second.info.epoch, second.info.val_error_pct) == (2, every.history[1].val_error_pct)
+    best = read_checkpoint(str(tmp_path / "every" / BEST_NAME))
+    assert (second.info.epoch == best.info.epoch) == (every.best_error_pct == second.info.val_error_pct)
+
+
+def test_points_outside_are_not_learned_if_asked(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    """With jitter some points leave the window; the loss is then another one."""
+    jitter = {"translate": 0.5}
+    losses = [
+        TrainRun(changed(tiny_config, augment=jitter, loss={"outside": outside}), str(tmp_path / outside))
+        .run_epoch()
+        .loss
+        for outside in ("border", "ignore")
+    ]
+    assert losses[0] != losses[1]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.protocol import rcn2016
 from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
+from rcn_search.models.decode import point_cells, predicted_cells
 from rcn_search.training.checkpoint import CheckpointInfo
 from rcn_search.training.validation import BATCH_SIZE, Validator
 
@@ -45,8 +48,15 @@ def test_error_is_that_of_the_paper(tiny_config: TrainConfig, synthetic_uri: str
     assert error_pct == pytest.approx(expected.error_pct, abs=1e-4)
 
 
-def stacked(config: TrainConfig, split: Split) -> tuple[torch.Tensor, ...]:
-    return tuple(map(torch.cat, zip(*Validator(config, split, split.num_rows, FIVE).batches, strict=True)))
+def stacked(config: TrainConfig, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    """All inputs and points."""
+    batches = Validator(config, split, split.num_rows, FIVE).batches
+    return torch.cat([batch.inputs for batch in batches]), torch.cat([batch.points_bk2 for batch in batches])
+
+
+def eye_distance_px(config: TrainConfig, split: Split) -> torch.Tensor:
+    validator = Validator(config, split, split.num_rows, FIVE)
+    return torch.cat([validator.eye_distance_px(batch.points_bk2) for batch in validator.batches])
 
 
 def test_jitter_is_fixed_and_never_mirrors(tiny_config: TrainConfig, val: Split) -> None:
@@ -60,10 +70,10 @@ def test_jitter_is_fixed_and_never_mirrors(tiny_config: TrainConfig, val: Split)
 
 def test_eye_distance_is_that_of_the_jittered_face(tiny_config: TrainConfig, val: Split) -> None:
     """rcn.md 3: of the warped points, unclamped; by cosine and scale it is at most a tenth off the plain one."""
-    _, _, plain_b = stacked(config_with(tiny_config, validation={"jitter": False}), val)
+    plain_b = eye_distance_px(config_with(tiny_config, validation={"jitter": False}), val)
     eyes = val.points_nk2[:, :2] * (80 / val.face_box_n4[:, None, 2:])
     torch.testing.assert_close(plain_b, (eyes[:, 0] - eyes[:, 1]).norm(dim=1))
-    _, _, jittered_b = stacked(tiny_config, val)
+    jittered_b = eye_distance_px(tiny_config, val)
     ratio = jittered_b / plain_b
     assert not torch.equal(jittered_b, plain_b)
     assert 1 / 1.1 - 1e-5 <= ratio.min() < 1 < ratio.max() <= 1 / 0.9 + 1e-5
@@ -71,16 +81,44 @@ def test_eye_distance_is_that_of_the_jittered_face(tiny_config: TrainConfig, val
 
 def test_subset_is_the_first_rows_in_fixed_batches(tiny_config: TrainConfig, val: Split) -> None:
     config = config_with(tiny_config, validation={"jitter": False})
-    image, _, _ = stacked(config, val)
+    image, _ = stacked(config, val)
     (first,) = Validator(config, val, 7, FIVE).batches
-    assert torch.equal(first[0], image[:7])
+    assert torch.equal(first.inputs, image[:7])
     assert val.images[0].shape[1] == IMAGE_SIZE_PX
     many = Split(
         **{
-            **{name: getattr(val, name) for name in ("box_n4", "image_id_n", "group_n", "attributes", "visible_nk")},
+            **{name: getattr(val, name) for name in ("box_n4", "image_id_n", "group_n", "visible_nk")},
+            "attributes": {},
             "images": (val.images_at(torch.zeros(BATCH_SIZE + 1, dtype=torch.long)),),
             "points_nk2": val.points_nk2[[0] * (BATCH_SIZE + 1)],
             "face_box_n4": val.face_box_n4[[0] * (BATCH_SIZE + 1)],
+            "edge_nk": val.edge_nk[[0] * (BATCH_SIZE + 1)],
+            "photo_n4": val.photo_n4[[0] * (BATCH_SIZE + 1)],
         }
     )
-    assert [len(batch[0]) for batch in Validator(config, many, BATCH_SIZE + 1, FIVE).batches] == [BATCH_SIZE, 1]
+    assert [len(batch.inputs) for batch in Validator(config, many, BATCH_SIZE + 1, FIVE).batches] == [BATCH_SIZE, 1]
+
+
+def test_points_left_out_are_not_in_the_error(tiny_config: TrainConfig, val: Split) -> None:
+    """A point at the edge of its photograph, and an image without any other, change nothing."""
+    config = config_with(tiny_config, validation={"jitter": False}, loss={"outside": "ignore"})
+    network = build_model(config.model, num_points=5, seed=1)
+    plain = Validator(config, val, 2, FIVE)
+    (batch,) = plain.batches
+    assert batch.weight_bk is not None
+    assert batch.weight_bk.all()
+    edge_nk = val.edge_nk.clone()
+    edge_nk[0, 2:] = 1
+    edge_nk[1] = 3
+    found = Validator(config, replace(val, edge_nk=edge_nk), 2, FIVE).error_pct(network)
+    cells = predicted_cells(network(batch.inputs), 80)[0, :2]
+    distance = (cells - point_cells(batch.points_bk2, 80)[0, :2]).float().norm(dim=1)
+    expected = 100 * distance.mean() / plain.eye_distance_px(batch.points_bk2)[0]
+    assert found == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_the_l2_head_is_read_by_its_mean_position(tiny_config: TrainConfig, val: Split) -> None:
+    config = config_with(tiny_config, loss={"head": "l2"})
+    network = build_model(config.model, num_points=5, seed=1)
+    by_mean, by_peak = (Validator(each, val, 9, FIVE).error_pct(network) for each in (config, tiny_config))
+    assert by_mean < by_peak  # of a network that knows nothing the mean is the middle

@@ -1,0 +1,68 @@
+"""What a network is trained on: from rows of a split to its inputs and to the truth they are judged by.
+
+Shape letters: b images, c channels, k points, h rows, w columns, n rows of a split, d draws of a row.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from rcn_search.config import AugmentConfig, TrainConfig
+from rcn_search.data.augment import InputPipeline, draw_table
+from rcn_search.data.dataset import Split
+from rcn_search.keypoints import KeypointSchema
+
+
+class Batch(NamedTuple):
+    """One step's examples."""
+
+    inputs: Tensor
+    """What the network takes."""
+    points_bk2: Tensor
+    """True x, y, 0..1 across the window, or beyond it."""
+    weight_bk: Tensor | None
+    """0 for points that are not in the loss; None: all are."""
+    attributes: dict[str, Tensor]
+    """True classes (b,) by name."""
+
+
+class Task(Protocol):
+    """Makes examples; every random number in them is a function of (seed, epoch, row) alone."""
+
+    def draws(self, num_rows: int, *, seed: int, epoch: int) -> Tensor:
+        """The random numbers of an epoch (n, d), on the device of the split."""
+
+    def batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
+        """Examples of the given rows, by their draws."""
+
+
+class LocalisingTask:
+    """Keypoints in images: crops are jittered, occluded and normalised."""
+
+    def __init__(self, config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> None:
+        self.split, self.device = split, split.points_nk2.device
+        flip_k = torch.tensor(schema.flip, device=self.device)
+        self.pipeline = InputPipeline(input=config.input, augment=augment, flip_k=flip_k)
+        self.ignore_outside = config.loss.outside == "ignore"
+
+    def draws(self, num_rows: int, *, seed: int, epoch: int) -> Tensor:
+        """See `Task`."""
+        return draw_table(num_rows, seed=seed, epoch=epoch).to(self.device)
+
+    def batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
+        """See `Task`."""
+        split = self.split
+        inputs, points_bk2 = self.pipeline(
+            split.images_at(rows_b), split.points_nk2[rows_b], split.face_box_n4[rows_b], draws_bd
+        )
+        weight_bk = inside_window(points_bk2, split.edge_nk[rows_b]) if self.ignore_outside else None
+        return Batch(inputs, points_bk2, weight_bk, {name: value[rows_b] for name, value in split.attributes.items()})
+
+
+def inside_window(points_bk2: Tensor, edge_bk: Tensor) -> Tensor:
+    """1 for points within the window that were not annotated at the edge of their photograph, else 0 (rcn.md 5)."""
+    inside = ((points_bk2 >= 0) & (points_bk2 < 1)).all(dim=2)
+    return (inside & (edge_bk == 0)).float()
