@@ -31,15 +31,19 @@ def import_(
     format: Annotated[str, typer.Argument(help=f"Published format: {', '.join(IMPORTERS)}.")],
     source: Annotated[Path, typer.Argument(help="The published folder, unzipped.")],
     destination: Annotated[str, typer.Argument(help="Where the shards go: an empty folder or s3:// URI.")],
+    colour: Annotated[bool, typer.Option("--colour", help="Keep red, green and blue; grey otherwise.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be imported.")] = False,
 ) -> None:
     """Turn a published data set into Arrow shards.
+
+    mtfl: training.txt, testing.txt and images. 300w: afw, helen, lfpw, ibug, as far as there. afw: anno.mat and images
+    (needs the extra "matlab"). afw-68: five points from the folder afw of 300-W.
 
     Example: rcn-search data import mtfl ~/Downloads/MTFL data/mtfl
     """
     if format not in IMPORTERS:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(IMPORTERS)}")
-    _import(IMPORTERS[format](source), destination, strict=strict)
+    _import(IMPORTERS[format](source, colour=colour), destination, strict=strict)
 
 
 @data_app.command()
@@ -68,7 +72,9 @@ def _import(importer: Importer, destination: str, *, strict: bool) -> None:
 
 def _print_summary(summary: ImportSummary, destination: str) -> None:
     manifest = summary.manifest
-    splits = ", ".join(f"{split} {manifest.num_rows(split):,}" for split in manifest.splits)
+    splits = ", ".join(f"{split} {manifest.num_rows(split):,}" for split in manifest.split_names)
+    for note in manifest.notes:
+        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     if summary.elapsed_s is None:
         console.print(
             f"{destination} holds this data set already: {splits} (fingerprint {manifest.fingerprint})", soft_wrap=True
@@ -98,20 +104,25 @@ def info(uri: Uri) -> None:
         "name": manifest.name,
         "keypoints": f"{manifest.keypoints} ({manifest.point_schema.num_points})",
         "attributes": ", ".join(manifest.attributes) or "none",
+        "images": "colour" if manifest.channels == 3 else "grey",
         "source": manifest.source,
         "licence": manifest.licence,
         "citation": manifest.citation,
         "fingerprint": manifest.fingerprint,
         "refused rows": f"{len(manifest.refused):,}",
+        "notes": "\n".join(manifest.notes) or "none",
     }
     for name, value in rows.items():
         table.add_row(name, value, style="")
     console.print(table)
     splits = Table("split", "rows", "shards", "MB", "use", box=None, pad_edge=False)
-    for name, shards in manifest.splits.items():
+    for name in manifest.split_names:
+        members = manifest.members_of(name)
+        shards = [shard for member in members for shard in manifest.splits[member]]
         size_mb = sum(shard.bytes for shard in shards) / 1e6
-        use = "test: every look is counted" if name in manifest.test_splits else ""
-        splits.add_row(name, f"{manifest.num_rows(name):,}", str(len(shards)), f"{size_mb:,.1f}", use)
+        uses = [" + ".join(members)] if name in manifest.unions else []
+        uses += ["test: every look is counted"] if name in manifest.test_splits else []
+        splits.add_row(name, f"{manifest.num_rows(name):,}", str(len(shards)), f"{size_mb:,.1f}", "; ".join(uses))
     console.print(splits)
 
 

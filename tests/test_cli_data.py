@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rcn_search.data.shards import read_manifest
+from rcn_search.data.shards import read_manifest, write_manifest
+from rcn_search.data.synthetic import draw_face
+from rcn_search.keypoints import IBUG68
 
 
 @pytest.fixture
@@ -54,6 +56,38 @@ def test_other_faces_do_not_go_where_faces_are(cli, data: Path) -> None:
     assert problem.startswith(f"{data} already holds the data set 'synthetic' (fingerprint ")
     assert problem.endswith("choose another destination or remove it first")
     assert (data / "manifest.json").read_bytes() == before
+
+
+def test_300w_says_what_is_missing_and_keeps_colour(cli, tmp_path: Path) -> None:
+    face = draw_face(0, IBUG68)
+    for name in ("afw/1_1", "afw/1_2", "afw/2_1", "helen/testset/3_1"):
+        (tmp_path / "300W" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(face.image).convert("RGB").save(tmp_path / "300W" / f"{name}.jpg")
+        (tmp_path / "300W" / f"{name}.pts").write_text("\n".join(f"{x} {y}" for x, y in face.points + 1))
+    line = ("data", "import", "300w", "300W", "out", "--colour")
+    printed = cli.run(*line)
+    assert "note: afw is incomplete: 3 of 337 faces" in printed
+    assert "note: lfpw/testset is missing: 0 of 224 faces" in printed
+    assert "note: no subset challenging, common, full: not all its faces are here" in printed
+    assert "4 rows: 4 imported (train 2, val 1, helen-test-part 1), 0 refused;" in printed
+    again = cli.run(*line)
+    assert "out holds this data set already" in again
+    assert "note: afw is incomplete" in again
+    info = cli.run("data", "info", "out")
+    assert "images colour" in info
+    assert "ibug is missing: 0 of 135 faces" in info
+    assert "helen-test-part 1 1 0.1 test: every look is counted" in info
+    assert cli.run("data", "verify", "out") == "3 shards, 4 rows: all whole"
+    assert "2 faces of train in grid.png" in cli.run("data", "show", "out")
+
+
+def test_unions_are_listed_and_shown(cli, data: Path) -> None:
+    manifest = read_manifest(str(data))
+    (data / "manifest.json").unlink()
+    write_manifest(str(data), manifest.model_copy(update={"unions": {"both": ["train", "val"]}}))
+    assert "both 120 2 3.1 train + val" in cli.run("data", "info", data)
+    assert "144 rows: all whole" in cli.run("data", "verify", data)
+    assert "2 faces of both in grid.png" in cli.run("data", "show", data, "--split", "both", "--count", 2)
 
 
 def truncate(path: Path) -> None:
@@ -175,7 +209,10 @@ def test_a_full_disk_leaves_nothing_half_done(cli, source: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("import 300w {source} out", "unknown format '300w'; known: mtfl"),
+        ("import wflw {source} out", "unknown format 'wflw'; known: mtfl, 300w, afw, afw-68"),
+        ("import 300w {source} out", "{source} holds no .pts file in any of afw, helen/trainset, lfpw/trainset, helen"),
+        ("import afw {source} out", "{source}/anno.mat is missing; SRC must hold it and its images"),
+        ("import afw-68 {source} out", "{source} holds 0 .pts files, the published afw has 337; SRC must be the"),
         ("import mtfl nowhere out", "nowhere/training.txt is missing; SRC must be the unzipped MTFL folder"),
         ("import mtfl {source} {synthetic}", "{synthetic} already holds the data set 'synthetic'"),
         ("import mtfl {source} {source}", "{source} is not empty (it holds 'AFLW'); choose an empty destination"),

@@ -3,7 +3,7 @@
 Every random number of an image is a function of (seed, epoch, row) alone, so a run is the same on one worker or many,
 straight or resumed.
 
-Shape letters: b images, k points, h rows, w columns, n rows of a split.
+Shape letters: b images, c channels, k points, h rows, w columns, n rows of a split.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rcn_search.config import AugmentConfig, InputConfig, OccluderConfig
 from rcn_search.data.lcn import contrast_normalise
+from rcn_search.data.shards import DatasetError
 
 # Columns of a table of draws.
 _SCALE, _SHIFT_X, _SHIFT_Y, _ROTATE, _FLIP, _HEIGHT, _WIDTH, _TOP, _LEFT, _NUM_DRAWS = range(10)
@@ -66,17 +67,39 @@ def jitter(face_box_b4: Tensor, draws_bd: Tensor, options: AugmentConfig) -> Fra
     return Frame(centre_b2, axes_b22)
 
 
-def warp_images(image_bhw: Tensor, frame: Frame, size_px: int) -> Tensor:
-    """Bilinear view of each crop through its window, black outside the crop: (b, size, size) float32 grey values.
+def channels_of(image: Tensor, colour: bool) -> Tensor:
+    """Stored crops as (b, c, 160, 160) uint8, c = 3 where ``colour``.
+
+    Colour becomes grey by the integer rule with which Pillow, hence an import without --colour, makes grey: the pixels
+    are the same.
+
+    Args:
+        image: (b, 160, 160) grey or (b, 160, 160, 3) colour, uint8.
+        colour: Whether colour is wanted.
+
+    Raises:
+        DatasetError: Colour is wanted of grey crops.
+    """
+    if image.ndim == 3:
+        if colour:
+            raise DatasetError("input.colour is true but the data set is grey; import it again with --colour")
+        return image[:, None]
+    if colour:
+        return image.permute(0, 3, 1, 2)
+    red, green, blue = image.int().unbind(3)
+    return ((19595 * red + 38470 * green + 7471 * blue + 32768) >> 16).byte()[:, None]
+
+
+def warp_images(image_bchw: Tensor, frame: Frame, size_px: int) -> Tensor:
+    """Bilinear view of each crop through its window, black outside the crop: (b, c, size, size) float32, 0..255.
 
     No antialiasing, as in the paper's code (a factor of about 1.6 at 80 pixels).
     """
-    crop_px = image_bhw.shape[-1]
+    crop_px = image_bchw.shape[-1]
     theta = torch.cat([frame.axes_b22, (frame.centre_b2 - crop_px / 2)[:, :, None]], dim=2) * (2 / crop_px)
     grid = F.affine_grid(theta, [len(theta), 1, size_px, size_px], align_corners=False)
-    source = image_bhw[:, None].float()
-    warped: Tensor = F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return warped[:, 0]
+    warped: Tensor = F.grid_sample(image_bchw.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return warped
 
 
 def warp_points(points_bk2: Tensor, frame: Frame, flip_k: Tensor | None = None) -> Tensor:
@@ -94,17 +117,17 @@ def unwarp_points(points_bk2: Tensor, frame: Frame) -> Tensor:
     return (points_bk2 * 2 - 1) @ frame.axes_b22.transpose(1, 2) + frame.centre_b2[:, None]
 
 
-def black_rectangles(image_bhw: Tensor, draws_bd: Tensor, options: OccluderConfig) -> Tensor:
+def black_rectangles(image_bchw: Tensor, draws_bd: Tensor, options: OccluderConfig) -> Tensor:
     """One black rectangle per image: integer sides uniform on the range, inclusive, placed fully inside (rcn.md 3)."""
     if options.max_px == 0:
-        return image_bhw
-    size_px = image_bhw.shape[-1]
+        return image_bchw
+    size_px = image_bchw.shape[-1]
     lowest, highest = (round(side * size_px / PAPER_INPUT_PX) for side in (options.min_px, options.max_px))
     length = lowest + (draws_bd[:, [_HEIGHT, _WIDTH]] * (highest - lowest + 1)).floor()
     start = (draws_bd[:, [_TOP, _LEFT]] * (size_px - length + 1)).floor()
-    pixel = torch.arange(size_px, device=image_bhw.device)
+    pixel = torch.arange(size_px, device=image_bchw.device)
     inside = (pixel >= start[:, :, None]) & (pixel < (start + length)[:, :, None])
-    return image_bhw.masked_fill(inside[:, 0, :, None] & inside[:, 1, None, :], 0.0)
+    return image_bchw.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +135,7 @@ class InputPipeline:
     """Crops and points to network inputs and targets.
 
     Attributes:
-        input: Size and normalisation.
+        input: Size, colour and normalisation.
         augment: Ranges of the jitter; `NO_JITTER` for a test.
         flip_k: The schema's mirror permutation, on the device.
     """
@@ -122,18 +145,20 @@ class InputPipeline:
     flip_k: Tensor | None = None
 
     def __call__(
-        self, image_bhw: Tensor, points_bk2: Tensor, face_box_b4: Tensor, draws_bd: Tensor
+        self, image: Tensor, points_bk2: Tensor, face_box_b4: Tensor, draws_bd: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Network input (b, 1, size, size) float32 and points (b, k, 2), 0..1 across it.
+        """Network input (b, c, size, size) float32 and points (b, k, 2), 0..1 across it.
 
         Args:
-            image_bhw: uint8 crops.
+            image: uint8 crops (b, 160, 160) or (b, 160, 160, 3).
             points_bk2: In crop pixels.
             face_box_b4: In crop pixels.
             draws_bd: Rows of a `draw_table`.
+
+        Raises:
+            DatasetError: Colour is wanted of grey crops.
         """
         frame = jitter(face_box_b4, draws_bd, self.augment)
-        warped = warp_images(image_bhw, frame, self.input.size_px)
+        warped = warp_images(channels_of(image, self.input.colour), frame, self.input.size_px)
         warped = black_rectangles(warped, draws_bd, self.augment.occluder)
-        normalised = contrast_normalise(warped, self.input.lcn)
-        return normalised[:, None], warp_points(points_bk2, frame, self.flip_k)
+        return contrast_normalise(warped, self.input.lcn), warp_points(points_bk2, frame, self.flip_k)

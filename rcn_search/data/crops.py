@@ -15,6 +15,8 @@ STAGE_A_RATIO = 1.25
 """Margin of the stored crop around eyes and mouth corners, in eye or eye-mouth distances."""
 STAGE_B_RATIO = 0.95
 """The same for the face box inside the crop, which is what the network sees."""
+STAGE_A_68_RATIO = 1.7
+"""Side of the stored crop around 68 points, in sides of the square that holds them; padded black."""
 STAGE_B_68_RATIO = 1.3
 """Side of the face box inside the crop around 68 points, in sides of the square that holds them."""
 
@@ -98,12 +100,18 @@ def enclosing_box(points_k2: NDArray[np.floating], ratio: float) -> Box:
     return Box(start[0], start[1], end[0] - start[0], end[1] - start[1])
 
 
-def crop_grey(image: Image.Image, box: Box) -> NDArray[np.uint8]:
-    """The box at 160x160: Lanczos with antialiasing on the colour image, then rounded grey (rcn.md 2.1)."""
+def crop_photo(image: Image.Image, box: Box, *, colour: bool = False) -> NDArray[np.uint8]:
+    """The box at 160x160: Lanczos with antialiasing on the colour image, then rounded grey (rcn.md 2.1).
+
+    Args:
+        image: RGB.
+        box: May leave the image; what is outside is black before anything is resized.
+        colour: Keep red, green and blue: (160, 160, 3).
+    """
     size = (IMAGE_SIZE_PX, IMAGE_SIZE_PX)
     corners = (box.x, box.y, box.x + box.width, box.y + box.height)
     resized = image.crop(corners).resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(resized.convert("L"))
+    return np.asarray(resized if colour else resized.convert("L"))
 
 
 def to_crop(points_k2: NDArray[np.floating], box: Box) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rcn_search.data.sample import WHOLE_CROP
 from rcn_search.data.shards import DatasetError, Manifest, column, open_shard, read_manifest
 
 
@@ -26,7 +28,7 @@ class Split:
     """One split, resident.
 
     Attributes:
-        images: uint8 tensors (n_i, 160, 160), one for each shard (one in all on a GPU).
+        images: uint8 tensors (n_i, 160, 160) or (n_i, 160, 160, 3), one for each shard (one in all on a GPU).
         points_nk2: float32, crop pixels.
         visible_nk: bool.
         face_box_n4: float32 x, y, width, height, crop pixels.
@@ -34,6 +36,9 @@ class Split:
         image_id_n: NumPy strings.
         group_n: NumPy strings.
         attributes: int64 classes (n,) by name.
+        edge_nk: uint8: 1 left, 2 top, 3 right, 4 bottom for a point at that edge of a photograph that ends inside the
+            crop, else 0 (rcn.md 1.5).
+        photo_n4: float32 x, y, width, height in crop pixels of what shows the photograph; the rest is black padding.
     """
 
     images: tuple[Tensor, ...]
@@ -44,6 +49,8 @@ class Split:
     image_id_n: NDArray[np.str_]
     group_n: NDArray[np.str_]
     attributes: dict[str, Tensor]
+    edge_nk: Tensor
+    photo_n4: Tensor
 
     @property
     def num_rows(self) -> int:
@@ -51,7 +58,7 @@ class Split:
         return len(self.points_nk2)
 
     def images_at(self, rows: Tensor) -> Tensor:
-        """Crops (b, 160, 160) uint8 of the given rows (b,), in their order."""
+        """Crops (b, 160, 160) or (b, 160, 160, 3) uint8 of the given rows (b,), in their order."""
         if len(self.images) == 1:
             return self.images[0][rows]
         out = torch.empty((len(rows), *self.images[0].shape[1:]), dtype=torch.uint8)
@@ -75,7 +82,25 @@ class Split:
             image_id_n=self.image_id_n,
             group_n=self.group_n,
             attributes={name: value.to(device) for name, value in self.attributes.items()},
+            edge_nk=self.edge_nk.to(device),
+            photo_n4=self.photo_n4.to(device),
         )
+
+
+def joined_splits(parts: Sequence[Split]) -> Split:
+    """Splits on CPU, one after the other; their images stay views."""
+    return Split(
+        images=tuple(shard for part in parts for shard in part.images),
+        points_nk2=torch.cat([part.points_nk2 for part in parts]),
+        visible_nk=torch.cat([part.visible_nk for part in parts]),
+        face_box_n4=torch.cat([part.face_box_n4 for part in parts]),
+        box_n4=np.concatenate([part.box_n4 for part in parts]),
+        image_id_n=np.concatenate([part.image_id_n for part in parts]),
+        group_n=np.concatenate([part.group_n for part in parts]),
+        attributes={name: torch.cat([part.attributes[name] for part in parts]) for name in parts[0].attributes},
+        edge_nk=torch.cat([part.edge_nk for part in parts]),
+        photo_n4=torch.cat([part.photo_n4 for part in parts]),
+    )
 
 
 class ShardedDataset:
@@ -88,17 +113,21 @@ class ShardedDataset:
         self._lock = threading.Lock()
 
     def split(self, name: str, device: str | torch.device = "cpu") -> Split:
-        """A split, resident on ``device``.
+        """A split or a union of some, resident on ``device``.
 
         Raises:
             DatasetError: There is no such split, or one of its shards is damaged.
         """
-        if name not in self.manifest.splits:
-            raise DatasetError(f"{self.uri} has no split {name!r}; it has: {', '.join(self.manifest.splits)}")
+        if name not in self.manifest.split_names:
+            raise DatasetError(f"{self.uri} has no split {name!r}; it has: {', '.join(self.manifest.split_names)}")
         device = torch.device(device)
+        members = self.manifest.members_of(name)
         with self._lock:
+            for member in members:
+                if (member, "cpu") not in self._splits:
+                    self._splits[member, "cpu"] = self._load(member)
             if (name, "cpu") not in self._splits:
-                self._splits[name, "cpu"] = self._load(name)
+                self._splits[name, "cpu"] = joined_splits([self._splits[member, "cpu"] for member in members])
             if (name, str(device)) not in self._splits:
                 self._splits[name, str(device)] = self._splits[name, "cpu"].to(device)
             return self._splits[name, str(device)]
@@ -113,6 +142,8 @@ class ShardedDataset:
             return np.array([value for batch in batches for value in batch.column(name).to_pylist()], dtype=np.str_)
 
         num_points = self.manifest.point_schema.num_points
+        num_rows = sum(map(len, batches))
+        bordered = self.manifest.bordered
         return Split(
             images=tuple(_shared_tensor(column(batch, "image")) for batch in batches),
             points_nk2=torch.from_numpy(joined("points").reshape(-1, num_points, 2)),
@@ -124,6 +155,8 @@ class ShardedDataset:
             attributes={
                 key: torch.from_numpy(joined(f"attr_{key}").astype(np.int64)) for key in self.manifest.attributes
             },
+            edge_nk=torch.from_numpy(joined("edge")) if bordered else torch.zeros(num_rows, num_points).byte(),
+            photo_n4=torch.from_numpy(joined("photo")) if bordered else torch.tensor(WHOLE_CROP).repeat(num_rows, 1),
         )
 
 
@@ -168,11 +201,11 @@ def epoch_batches(
 
 
 def rows_of(manifest: Manifest, split: str, limit: int | None) -> int:
-    """How many rows a run uses of a split."""
-    if split not in manifest.splits:
-        raise DatasetError(
-            f"the data set {manifest.name!r} has no split {split!r}; it has: {', '.join(manifest.splits)}"
-        )
+    """How many rows a run uses of a split or union.
+
+    Raises:
+        DatasetError: There is no such split, or it has fewer rows than ``limit``.
+    """
     available = manifest.num_rows(split)
     if limit is not None and limit > available:
         raise DatasetError(f"{limit:,} rows asked of split {split!r} of {manifest.name!r}, which has {available:,}")

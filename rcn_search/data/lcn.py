@@ -1,6 +1,6 @@
 """Local contrast normalisation (rcn.md 2.4): the first operation of every network here, without parameters.
 
-Shape letters: b images, h rows, w columns; the images are square.
+Shape letters: b images, c channels, h rows, w columns; the images are square.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ def _blur_matrix(size_px: int, device: torch.device) -> Tensor:
     return matrix.to(device=device, dtype=torch.float32)
 
 
-def contrast_normalise(image_bhw: Tensor, threshold: Literal["image", "batch", "none"]) -> Tensor:
-    """Centre and scale each pixel by its Gaussian neighbourhood.
+def contrast_normalise(image_bchw: Tensor, threshold: Literal["image", "batch", "none"]) -> Tensor:
+    """Centre and scale each pixel by its Gaussian neighbourhood, each channel by itself.
 
     Args:
-        image_bhw: Float grey values 0..255, square images.
+        image_bchw: Float values 0..255, square images.
         threshold: The floor of the local deviation: its mean over each ``image`` (so that no image depends on its
             batch) or over the ``batch`` as in the paper's code. ``none``: plain standardisation of each image.
 
     Returns:
-        (b, h, w), centred at 0.5 where there is no contrast (at 0 for ``none``).
+        (b, c, h, w), centred at 0.5 where there is no contrast (at 0 for ``none``).
     """
     if threshold == "none":
-        centred = image_bhw - image_bhw.mean(dim=(1, 2), keepdim=True)
-        return centred / (centred.square().mean(dim=(1, 2), keepdim=True).sqrt() + 1e-7)
-    blur = _blur_matrix(image_bhw.shape[-1], image_bhw.device)
-    centred = image_bhw - blur @ image_bhw @ blur.T
+        centred = image_bchw - image_bchw.mean(dim=(2, 3), keepdim=True)
+        return centred / (centred.square().mean(dim=(2, 3), keepdim=True).sqrt() + 1e-7)
+    blur = _blur_matrix(image_bchw.shape[-1], image_bchw.device)
+    centred = image_bchw - blur @ image_bchw @ blur.T
     deviation = (blur @ centred.square() @ blur.T).clamp_(min=0).sqrt_()
-    floor = deviation.mean(dim=(1, 2), keepdim=True) if threshold == "image" else deviation.mean()
+    floor = deviation.mean(dim=(2, 3) if threshold == "image" else (0, 2, 3), keepdim=True)
     # An image without any contrast (all black) has deviation and floor 0: 0/tiny, not 0/0.
     scale = torch.maximum(deviation, floor).clamp_(min=1e-7)
     return (centred / scale).add_(2.5).div_(5.0)

@@ -9,19 +9,20 @@ Shape letters: n rows of a shard, k points.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rcn_search import storage
-from rcn_search.config import IMAGE_SIZE_PX, canonical_hash
+from rcn_search.config import canonical_hash
+from rcn_search.data.sample import Sample
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
 
 SCHEMA_VERSION = 1
@@ -32,31 +33,6 @@ ROWS_PER_SHARD = 2_048
 
 class DatasetError(ValueError):
     """A data set is missing, damaged or of another kind; the message names it and the remedy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """One face, cropped.
-
-    Attributes:
-        image: (160, 160) uint8 grey.
-        points: (k, 2) float32 x, y in crop pixels; pixel i covers [i, i + 1).
-        visible: (k,) bool.
-        box: (4,) x, y, width, height of the crop in the original image.
-        face_box: (4,) x, y, width, height in crop pixels of what the network sees.
-        image_id: Name of the image within its source.
-        group: Identity or photo; a split never separates a group.
-        attributes: Small classes, for example pose.
-    """
-
-    image: NDArray[np.uint8]
-    points: NDArray[np.float32]
-    visible: NDArray[np.bool_]
-    box: NDArray[np.float32]
-    face_box: NDArray[np.float32]
-    image_id: str
-    group: str
-    attributes: dict[str, int] = field(default_factory=dict)
 
 
 class ShardInfo(BaseModel):
@@ -92,16 +68,47 @@ class Manifest(BaseModel):
     licence: str
     citation: str
     refused: list[Refusal] = []
+    channels: Literal[1, 3] = Field(1, description="1 grey; 3 red, green, blue.")
+    bordered: bool = Field(False, description="Whether shards say where the photograph ends (columns edge and photo).")
+    unions: dict[str, list[str]] = Field({}, description="Splits that are others put together, and which.")
+    notes: list[str] = Field([], description="What a user must know: missing folders, incomplete subsets.")
     fingerprint: str = Field("", description="Hash of all the rest as published, hence of every byte of every shard.")
+
+    @model_validator(mode="after")
+    def _unions_have_members(self) -> Self:
+        for union, members in self.unions.items():
+            if union in self.splits or not members or not set(members) <= set(self.splits):
+                raise ValueError(f"the split {union!r} cannot be the union of {members}")
+            if union not in self.test_splits and not self.test_splits.keys().isdisjoint(members):
+                raise ValueError(f"the union {union!r} holds a test split but is none, so no look would be counted")
+        return self
 
     @property
     def point_schema(self) -> KeypointSchema:
         """The keypoint schema."""
         return keypoint_schema(self.keypoints)
 
+    @property
+    def split_names(self) -> list[str]:
+        """All that can be asked for: splits, then unions of them."""
+        return [*self.splits, *self.unions]
+
+    def members_of(self, split: str) -> list[str]:
+        """The stored splits that a split is made of: itself, or those of a union.
+
+        Raises:
+            DatasetError: There is no such split.
+        """
+        if split in self.splits:
+            return [split]
+        if split not in self.unions:
+            known = ", ".join(self.split_names)
+            raise DatasetError(f"the data set {self.name!r} has no split {split!r}; it has: {known}")
+        return self.unions[split]
+
     def num_rows(self, split: str) -> int:
-        """Rows of a split."""
-        return sum(shard.rows for shard in self.splits[split])
+        """Rows of a split or union."""
+        return sum(shard.rows for member in self.members_of(split) for shard in self.splits[member])
 
     def subset_of(self, split: str) -> tuple[str, str]:
         """Data set and subset of a split, as protocols and the board call them."""
@@ -135,6 +142,10 @@ def read_manifest(uri: str) -> Manifest:
     return manifest
 
 
+# Fields, and their defaults, that came after fingerprints had been given; a default here may never change.
+ADDED_LATER: dict[str, Any] = {"channels": 1, "bordered": False, "unions": {}, "notes": []}
+
+
 def write_manifest(uri: str, manifest: Manifest) -> Manifest:
     """Publish the manifest, which makes the data set readable.
 
@@ -145,6 +156,9 @@ def write_manifest(uri: str, manifest: Manifest) -> Manifest:
         ObjectExistsError: There is one already.
     """
     document = manifest.model_dump(mode="json")
+    for name, default in ADDED_LATER.items():
+        if document[name] == default:
+            del document[name]
     document["fingerprint"] = _fingerprint(document)
     storage.write_json(storage.join(uri, MANIFEST_NAME), document, if_absent=True)
     return Manifest.model_validate(document)
@@ -179,11 +193,14 @@ def claim_destination(uri: str, *, name: str, source_fingerprint: str) -> Manife
     return None
 
 
-def arrow_schema(num_points: int, attributes: list[str]) -> pa.Schema:
+def arrow_schema(
+    num_points: int, attributes: list[str], *, image_shape: tuple[int, ...], bordered: bool = False
+) -> pa.Schema:
     """Columns of a shard."""
+    borders = [("edge", pa.list_(pa.uint8(), num_points)), ("photo", pa.list_(pa.float32(), 4))] if bordered else []
     return pa.schema(
         [
-            ("image", pa.fixed_shape_tensor(pa.uint8(), [IMAGE_SIZE_PX, IMAGE_SIZE_PX])),
+            ("image", pa.fixed_shape_tensor(pa.uint8(), list(image_shape))),
             ("points", pa.list_(pa.float32(), 2 * num_points)),
             ("visible", pa.list_(pa.uint8(), num_points)),
             ("box", pa.list_(pa.float32(), 4)),
@@ -191,23 +208,24 @@ def arrow_schema(num_points: int, attributes: list[str]) -> pa.Schema:
             ("image_id", pa.string()),
             ("group", pa.string()),
             *((f"attr_{name}", pa.int8()) for name in attributes),
+            *borders,
         ]
     )
 
 
-def write_shard(uri: str, split: str, index: int, samples: list[Sample], attributes: list[str]) -> ShardInfo:
+def write_shard(
+    uri: str, split: str, index: int, samples: list[Sample], attributes: list[str], bordered: bool = False
+) -> ShardInfo:
     """Publish one shard; the same samples give the same bytes."""
-    num_points = len(samples[0].points)
-    schema = arrow_schema(num_points, attributes)
+    num_points, image_shape = len(samples[0].points), samples[0].image.shape
+    schema = arrow_schema(num_points, attributes, image_shape=image_shape, bordered=bordered)
 
     def listed(name: str, kind: type[np.generic], size: int) -> pa.FixedSizeListArray:
         values = np.stack([getattr(sample, name) for sample in samples]).astype(kind)
         return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), size)
 
     columns = [
-        pa.ExtensionArray.from_storage(
-            schema.field("image").type, listed("image", np.uint8, IMAGE_SIZE_PX * IMAGE_SIZE_PX)
-        ),
+        pa.ExtensionArray.from_storage(schema.field("image").type, listed("image", np.uint8, math.prod(image_shape))),
         listed("points", np.float32, 2 * num_points),
         listed("visible", np.uint8, num_points),
         listed("box", np.float32, 4),
@@ -215,6 +233,7 @@ def write_shard(uri: str, split: str, index: int, samples: list[Sample], attribu
         pa.array([sample.image_id for sample in samples]),
         pa.array([sample.group for sample in samples]),
         *(pa.array([sample.attributes[name] for sample in samples], pa.int8()) for name in attributes),
+        *([listed("edge", np.uint8, num_points), listed("photo", np.float32, 4)] if bordered else []),
     ]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
@@ -290,7 +309,7 @@ def cache_folder() -> Path:
 
 
 def column(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
-    """A numeric column without a copy, read-only: (n,), (n, m) or, for images, (n, 160, 160)."""
+    """A numeric column without a copy, read-only: (n,), (n, m) or, for images, (n, 160, 160) and (n, 160, 160, 3)."""
     array = batch.column(name)
     if isinstance(array, pa.FixedShapeTensorArray):
         return array.to_numpy_ndarray()  # type: ignore[no-any-return]

@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from rcn_search.config import AugmentConfig, InputConfig, OccluderConfig
 from rcn_search.data.augment import (
     NO_JITTER,
     InputPipeline,
     black_rectangles,
+    channels_of,
     draw_table,
     jitter,
     unwarp_points,
     warp_images,
     warp_points,
 )
+from rcn_search.data.shards import DatasetError
 from rcn_search.keypoints import FIVE
 
 BOX = torch.tensor([[10.0, 20.0, 120.0, 120.0]])
@@ -23,7 +27,7 @@ CENTRE = torch.tensor([70.0, 80.0])
 
 
 def blob_image(x: float, y: float) -> torch.Tensor:
-    """(1, 160, 160) uint8 with a round spot centred at x, y."""
+    """(1, 160, 160) uint8 grey with a round spot centred at x, y."""
     pixel = torch.arange(160) + 0.5
     return (255 * torch.exp(-((pixel[None, :] - x) ** 2 + (pixel[:, None] - y) ** 2) / 50)).byte()[None]
 
@@ -42,7 +46,7 @@ def test_points_move_with_the_picture(seed: int, flip: float) -> None:
     )
     frame = jitter(BOX, draw_table(1, seed=seed, epoch=0), options)
     point = torch.tensor([[[82.0, 65.0]]])
-    warped = warp_images(blob_image(82, 65), frame, 80)[0]
+    warped = warp_images(blob_image(82, 65)[:, None], frame, 80)[0, 0]
     torch.testing.assert_close(warp_points(point, frame)[0, 0], centre_of_mass(warped), atol=3e-3, rtol=0)
 
 
@@ -88,7 +92,9 @@ def test_draws_depend_on_seed_epoch_and_row_alone() -> None:
 @pytest.mark.parametrize(("size_px", "sides"), [(80, (20, 50)), (40, (10, 25))])
 def test_rectangles_are_inside_with_sides_of_the_range(size_px: int, sides: tuple[int, int]) -> None:
     draws = draw_table(3000, seed=0, epoch=0)
-    black = black_rectangles(torch.ones(3000, size_px, size_px), draws, OccluderConfig(min_px=20, max_px=50)) == 0
+    black = black_rectangles(torch.ones(3000, 2, size_px, size_px), draws, OccluderConfig(min_px=20, max_px=50)) == 0
+    assert torch.equal(black[:, 0], black[:, 1])
+    black = black[:, 0]
     heights, widths = black.any(2).sum(1), black.any(1).sum(1)
     for lengths in (heights, widths):
         assert (int(lengths.min()), int(lengths.max())) == sides
@@ -100,7 +106,7 @@ def test_rectangles_are_inside_with_sides_of_the_range(size_px: int, sides: tupl
 
 def test_outside_of_the_crop_is_black() -> None:
     frame = jitter(torch.tensor([[100.0, 100.0, 120.0, 120.0]]), draw_table(1, seed=0, epoch=0), NO_JITTER)
-    warped = warp_images(torch.full((1, 160, 160), 200, dtype=torch.uint8), frame, 80)[0]
+    warped = warp_images(torch.full((1, 1, 160, 160), 200, dtype=torch.uint8), frame, 80)[0, 0]
     assert warped[:39, :39].min() == 200
     assert warped[42:, :].max() == 0
 
@@ -114,3 +120,38 @@ def test_result_of_an_image_does_not_depend_on_its_batch() -> None:
     torch.testing.assert_close(together[0][1:2], alone[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(together[1][1:2], alone[1])
     assert math.isclose(float(together[0].mean()), 0.5, abs_tol=0.1)
+
+
+def coloured(seed: int, count: int = 3) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 160, 160, 3), generator=torch.Generator().manual_seed(seed)).byte()
+
+
+def test_grey_of_colour_is_that_of_the_import() -> None:
+    colour = coloured(0)
+    colour[0].view(-1, 3)[:4096] = torch.cartesian_prod(*3 * [torch.arange(0, 256, 17).byte()])  # corners too
+    expected = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in colour.numpy()])
+    assert torch.equal(channels_of(colour, False), torch.from_numpy(expected)[:, None])
+
+
+@pytest.mark.parametrize("lcn", ["image", "batch", "none"])
+def test_colour_pipeline_treats_each_channel_as_the_grey_one_does(lcn) -> None:
+    colour = coloured(1)
+    points, box, draws = torch.rand(3, 5, 2) * 160, BOX.expand(3, 4), draw_table(3, seed=0, epoch=0)
+    augment = AugmentConfig(flip=0.5)
+    in_colour = InputPipeline(input=InputConfig(lcn=lcn, colour=True), augment=augment)
+    in_grey = InputPipeline(input=InputConfig(lcn=lcn), augment=augment)
+    image_b3hw, colour_points = in_colour(colour, points, box, draws)
+    assert image_b3hw.shape == (3, 3, 80, 80)
+    for channel in range(3):
+        image_b1hw, grey_points = in_grey(colour[..., channel], points, box, draws)
+        torch.testing.assert_close(image_b3hw[:, channel : channel + 1], image_b1hw, atol=1e-5, rtol=0)
+        assert torch.equal(colour_points, grey_points)
+    of_colour, _ = in_grey(colour, points, box, draws)
+    of_grey, _ = in_grey(channels_of(colour, False)[:, 0], points, box, draws)
+    assert torch.equal(of_colour, of_grey)
+
+
+def test_colour_of_a_grey_data_set_is_refused_with_the_remedy() -> None:
+    pipeline = InputPipeline(input=InputConfig(colour=True), augment=NO_JITTER)
+    with pytest.raises(DatasetError, match="import it again with --colour"):
+        pipeline(blob_image(60, 60), torch.rand(1, 5, 2), BOX, draw_table(1, seed=0, epoch=0))

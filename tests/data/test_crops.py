@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from rcn_search.data.crops import Box, enclosing_box, four_point_box, to_crop
+from rcn_search.data.crops import Box, crop_photo, enclosing_box, four_point_box, to_crop
 
 FACE = np.array([[100.0, 100.0], [140.0, 100.0], [120.0, 120.0], [105.0, 140.0], [135.0, 140.0]])
 
@@ -54,3 +55,14 @@ def test_enclosing_box_follows_the_68_point_rule() -> None:
 
 def test_to_crop_scales_to_160() -> None:
     np.testing.assert_allclose(to_crop(np.array([[60.0, 70.0]]), Box(50, 50, 80, 80)), [[20, 40]])
+
+
+@pytest.mark.parametrize("box", [Box(-30, 10, 100, 100), Box(40, -25, 90, 90), Box(-20, -20, 200, 200)])
+def test_outside_of_the_photograph_is_black_before_it_is_resized(box: Box) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (120, 150, 3), dtype=np.uint8)
+    canvas = np.zeros((320, 350, 3), np.uint8)  # the photograph with 100 black pixels around it
+    canvas[100:220, 100:250] = photo
+    inside = canvas[100 + box.y : 100 + box.y + box.height, 100 + box.x : 100 + box.x + box.width]
+    expected = Image.fromarray(inside).resize((160, 160), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(crop_photo(Image.fromarray(photo), box, colour=True), np.asarray(expected))
+    np.testing.assert_array_equal(crop_photo(Image.fromarray(photo), box), np.asarray(expected.convert("L")))

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,8 @@ from rcn_search.data.dataset import ShardedDataset, epoch_batches, open_dataset
 from rcn_search.data.importers import base
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
-from rcn_search.data.shards import DatasetError, cache_folder, read_manifest
+from rcn_search.data.sample import Sample
+from rcn_search.data.shards import DatasetError, Manifest, cache_folder, read_manifest
 
 
 @pytest.fixture
@@ -107,6 +109,51 @@ def test_remote_shards_are_cached_verified_and_fetched_again(
             ShardedDataset(uri).split("val")
     finally:
         memory.rm("/bucket", recursive=True)
+
+
+def test_data_sets_of_before_stay_as_they_were(synthetic_uri: str) -> None:
+    """A manifest without the later fields is read, and what has none of them is still written so."""
+    stored = json.loads(Path(synthetic_uri, "manifest.json").read_text())
+    later = {"channels", "bordered", "unions", "notes"}
+    assert not later & stored.keys()
+    assert later < Manifest.model_fields.keys()
+    assert {key: stored["splits"][key][0]["rows"] for key in stored["splits"]} == {"train": 96, "val": 24, "test": 24}
+    dataset = ShardedDataset(synthetic_uri)
+    assert dataset.manifest.channels == 1
+    split = dataset.split("val")
+    assert torch.equal(split.edge_nk, torch.zeros(24, 5, dtype=torch.uint8))
+    assert torch.equal(split.photo_n4, torch.tensor([0.0, 0, 160, 160]).expand(24, 4))
+
+
+def test_a_sample_is_all_photograph_unless_it_says_otherwise() -> None:
+    box = np.zeros(4, np.float32)
+    points = np.zeros((7, 2), np.float32)
+    sample = Sample(
+        image=np.zeros((160, 160), np.uint8),
+        points=points,
+        visible=np.ones(7, bool),
+        box=box,
+        face_box=box,
+        image_id="a",
+        group="a",
+    )
+    assert sample.edge.tolist() == [0] * 7
+    assert sample.photo.tolist() == [0, 0, 160, 160]
+
+
+@pytest.mark.parametrize(
+    ("unions", "problem"),
+    [
+        ({"train": ["val"]}, "cannot be the union of"),
+        ({"all": []}, "cannot be the union of"),
+        ({"all": ["val", "gone"]}, "cannot be the union of"),
+        ({"all": ["val", "test"]}, "holds a test split but is none"),
+    ],
+)
+def test_a_union_is_of_splits_that_are_there(synthetic_uri: str, unions: dict[str, list[str]], problem: str) -> None:
+    document = json.loads(Path(synthetic_uri, "manifest.json").read_text())
+    with pytest.raises(ValueError, match=problem):
+        Manifest.model_validate(document | {"unions": unions})
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 3])

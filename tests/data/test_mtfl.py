@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from rcn_search.data.dataset import ShardedDataset
-from rcn_search.data.importers import base, mtfl
+from rcn_search.data.importers import base, photo
 from rcn_search.data.importers.base import ImportSummary, import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.shards import DatasetError, read_manifest
@@ -106,7 +106,7 @@ def test_bad_images_are_named(folder: Path, tmp_path: Path, damage: str, monkeyp
     elif damage == "not an image":
         path.write_bytes(b"hello")
     else:
-        monkeypatch.setattr(mtfl, "MAX_IMAGE_PIXELS", 200 * 200)
+        monkeypatch.setattr(photo, "MAX_IMAGE_PIXELS", 200 * 200)
         Image.new("RGB", (201, 201)).save(path)
     manifest = import_to(folder, tmp_path / "out").manifest
     assert [refusal.row for refusal in manifest.refused] == ["training.txt:8 lfw_5590\\face_0007.jpg"]

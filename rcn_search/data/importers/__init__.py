@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
+from rcn_search.data.importers.afw import Afw68Importer, AfwImporter
 from rcn_search.data.importers.base import Importer
 from rcn_search.data.importers.mtfl import MtflImporter
+from rcn_search.data.importers.w300 import W300Importer
 
-IMPORTERS: dict[str, Callable[[Path], Importer]] = {"mtfl": MtflImporter}
+
+class FolderImporter(Protocol):
+    """How an importer is bound to the published folder."""
+
+    def __call__(self, folder: Path, *, colour: bool = False) -> Importer:
+        """The importer; ``colour`` keeps red, green and blue."""
+        ...
+
+
+IMPORTERS: dict[str, FolderImporter] = {
+    "mtfl": MtflImporter,
+    "300w": W300Importer,
+    "afw": AfwImporter,
+    "afw-68": Afw68Importer,
+}

@@ -13,12 +13,12 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
+from rcn_search.data.sample import Sample
 from rcn_search.data.shards import (
     ROWS_PER_SHARD,
     DatasetError,
     Manifest,
     Refusal,
-    Sample,
     ShardInfo,
     claim_destination,
     write_manifest,
@@ -27,7 +27,7 @@ from rcn_search.data.shards import (
 
 
 class Row(NamedTuple):
-    """A line of an annotation file."""
+    """A line of an annotation file, or (line 0) a whole one."""
 
     file: str
     line: int
@@ -36,11 +36,29 @@ class Row(NamedTuple):
     @property
     def label(self) -> str:
         """What a person looks for: file, line and the start of its text."""
+        if not self.line:
+            return self.file
         return f"{self.file}:{self.line} {self.text.split(' ')[0][:80]}".rstrip()
 
 
 class RowError(ValueError):
     """A row that cannot be imported, and why."""
+
+
+class Arrangement(NamedTuple):
+    """What the rows that could be imported amount to.
+
+    Attributes:
+        names: Name in the data set of each split of `Importer.read_rows`.
+        test_splits: Splits and unions that are tests, by that name, with their DATASET/SUBSET.
+        unions: Splits that are others put together, by those names.
+        notes: What a user must know about completeness.
+    """
+
+    names: dict[str, str]
+    test_splits: dict[str, str]
+    unions: dict[str, list[str]]
+    notes: list[str]
 
 
 class Importer(ABC):
@@ -54,6 +72,10 @@ class Importer(ABC):
     source: str
     licence: str
     citation: str
+    colour: bool = False
+    """Whether its crops have red, green and blue."""
+    bordered: bool = False
+    """Whether its crops may be padded, so that each says where its photograph ends."""
     in_processes: bool = False
     """Whether its work holds the interpreter lock, so that threads would take turns."""
 
@@ -68,6 +90,10 @@ class Importer(ABC):
     @abstractmethod
     def fingerprint(self, rows: dict[str, list[Row]]) -> str:
         """Hash of the annotations and of the rules of the importer."""
+
+    def arrange(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> Arrangement:
+        """Names of the splits, given the rows of each, all and those that could be imported."""
+        return Arrangement({split: split for split in rows}, dict(self.test_splits), {}, [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +138,7 @@ def import_dataset(
         return ImportSummary(manifest=there, num_rows=num_rows, elapsed_s=None)
 
     shards: dict[str, list[Future[ShardInfo]]] = {split: [] for split in rows}
+    imported: dict[str, list[Row]] = {split: [] for split in rows}
     refused: list[Refusal] = []
     done = 0
     # A shard is written while the rows of the next are read; no more than two are ever in memory.
@@ -123,6 +150,7 @@ def import_dataset(
                 for row, outcome in zip(part, outcomes, strict=True):
                     if isinstance(outcome, Sample):
                         samples.append(outcome)
+                        imported[split].append(row)
                     elif strict:
                         pool.shutdown(cancel_futures=True)
                         raise DatasetError(f"{row.label}: {outcome} (--strict)")
@@ -133,24 +161,30 @@ def import_dataset(
                 for future in (future for futures in shards.values() for future in futures):
                     future.result()
                 if samples:
-                    arguments = destination, split, len(shards[split]), samples, list(importer.attributes)
-                    shards[split].append(writer.submit(write_shard, *arguments))
+                    place = destination, split, len(shards[split])
+                    content = samples, list(importer.attributes), importer.bordered
+                    shards[split].append(writer.submit(write_shard, *place, *content))
         splits = {split: [future.result() for future in futures] for split, futures in shards.items()}
     empty = [split for split, infos in splits.items() if not infos]
     if empty:
         reason = f"; the first: {refused[0].row}: {refused[0].reason}" if refused else ""
         raise DatasetError(f"{importer.source}: no usable row for the split {empty[0]!r}{reason}")
+    arrangement = importer.arrange(rows, imported)
     manifest = Manifest(
         name=importer.name,
         keypoints=importer.keypoints,
         attributes=list(importer.attributes),
-        splits=splits,
-        test_splits=dict(importer.test_splits),
+        splits={arrangement.names[split]: infos for split, infos in splits.items()},
+        test_splits=arrangement.test_splits,
         source=importer.source,
         source_fingerprint=fingerprint,
         licence=importer.licence,
         citation=importer.citation,
         refused=refused,
+        channels=3 if importer.colour else 1,
+        bordered=importer.bordered,
+        unions=arrangement.unions,
+        notes=arrangement.notes,
     )
     manifest = write_manifest(destination, manifest)
     return ImportSummary(manifest=manifest, num_rows=num_rows, elapsed_s=time.monotonic() - started)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from rcn_search.config import IMAGE_SIZE_PX
-from rcn_search.data.crops import STAGE_A_RATIO, STAGE_B_RATIO, crop_grey, four_point_box, to_crop
 from rcn_search.data.importers.base import Importer, Row, RowError
-from rcn_search.data.shards import DatasetError, Sample
+from rcn_search.data.importers.photo import five_point_sample, open_photo
+from rcn_search.data.sample import Sample
+from rcn_search.data.shards import DatasetError
 
 ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
 SPLIT_SEED = 7345
 NUM_VALIDATION = 1_000
 NUM_PUBLISHED = 10_000
-MAX_IMAGE_PIXELS = 64_000_000
 _NUM_FIELDS = 15
 
 
@@ -35,8 +33,9 @@ class MtflImporter(Importer):
     licence = "non-commercial research only; images are not redistributable"
     citation = "Z. Zhang, P. Luo, C. C. Loy, X. Tang, Facial Landmark Detection by Deep Multi-task Learning, ECCV 2014"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, colour: bool = False) -> None:
         self.folder = folder
+        self.colour = colour
 
     def read_rows(self) -> dict[str, list[Row]]:
         """Rows of the three splits, in the order they are stored.
@@ -74,6 +73,8 @@ class MtflImporter(Importer):
         digest = hashlib.sha256(b"mtfl importer 1")
         for split, members in rows.items():
             digest.update("\n".join([split, *(row.text for row in members)]).encode())
+        if self.colour:
+            digest.update(b"colour")
         return digest.hexdigest()
 
     def read_sample(self, row: Row) -> Sample:
@@ -83,31 +84,12 @@ class MtflImporter(Importer):
             RowError: The line or its image is not usable; the message is the reason.
         """
         name, points_k2, attributes = _parse(row.text)
-        image = _open_image(self.folder, name)
+        image = open_photo(self.folder, name)
         width, height = image.size
         outside = [(x, y) for x, y in points_k2.tolist() if not (0 <= x <= width and 0 <= y <= height)]
         if outside:
             raise RowError(f"point ({outside[0][0]:g}, {outside[0][1]:g}) lies outside its {width}x{height} image")
-        try:
-            box = four_point_box(points_k2, image.size, STAGE_A_RATIO)
-            crop_points_k2 = to_crop(points_k2, box)
-            face_box = four_point_box(crop_points_k2, (IMAGE_SIZE_PX, IMAGE_SIZE_PX), STAGE_B_RATIO)
-        except ValueError as error:
-            raise RowError(str(error)) from error
-        try:
-            crop = crop_grey(image, box)
-        except (OSError, SyntaxError) as error:  # Pillow decodes the body only now
-            raise RowError(f"image cannot be read: {error}") from error
-        return Sample(
-            image=crop,
-            points=crop_points_k2,
-            visible=np.ones(len(points_k2), bool),
-            box=np.array(box, np.float32),
-            face_box=np.array(face_box, np.float32),
-            image_id=name,
-            group=name,
-            attributes=attributes,
-        )
+        return five_point_sample(image, points_k2, image_id=name, group=name, attributes=attributes, colour=self.colour)
 
 
 def _parse(text: str) -> tuple[str, NDArray[np.float64], dict[str, int]]:
@@ -126,23 +108,3 @@ def _parse(text: str) -> tuple[str, NDArray[np.float64], dict[str, int]]:
         if not 0 <= value < ATTRIBUTE_CLASSES[attribute]:
             raise RowError(f"malformed line: {attribute} {value + 1} is not in 1..{ATTRIBUTE_CLASSES[attribute]}")
     return fields[0].replace("\\", "/"), np.array([numbers[:5], numbers[5:]]).T, attributes
-
-
-def _open_image(source: Path, name: str) -> Image.Image:
-    relative = PurePosixPath(name)
-    path = source / relative
-    if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(source.resolve()):
-        raise RowError("the image path leaves the source folder")
-    try:
-        image = Image.open(path)  # reads the header only
-        if image.width * image.height > MAX_IMAGE_PIXELS:
-            raise RowError(f"image of {image.width}x{image.height} pixels is over the limit of {MAX_IMAGE_PIXELS:,}")
-        return image if image.mode == "RGB" else image.convert("RGB")
-    except FileNotFoundError:
-        raise RowError("image is missing") from None
-    except Image.DecompressionBombError as error:
-        raise RowError(f"image is over the pixel limit: {error}") from error
-    except RowError:
-        raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise RowError(f"image cannot be read: {error}") from error

@@ -9,7 +9,7 @@ import numpy as np
 from rcn_search.config import IMAGE_SIZE_PX, canonical_hash
 from rcn_search.data.crops import STAGE_B_68_RATIO, STAGE_B_RATIO, enclosing_box, four_point_box
 from rcn_search.data.importers.base import Importer, Row, RowError
-from rcn_search.data.shards import Sample
+from rcn_search.data.sample import Sample
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import FIVE, keypoint_schema
 

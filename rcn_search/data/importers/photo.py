@@ -1,0 +1,104 @@
+"""Photographs of a published folder, and the faces cut out of them; whatever is wrong with one is a `RowError`."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.data.crops import STAGE_A_RATIO, STAGE_B_RATIO, Box, crop_photo, four_point_box, to_crop
+from rcn_search.data.importers.base import RowError
+from rcn_search.data.sample import Sample
+
+MAX_IMAGE_PIXELS = 64_000_000
+
+
+def open_photo(source: Path, name: str) -> Image.Image:
+    """The photograph ``name``, a path relative to ``source`` with slashes, as RGB; its body is not decoded yet.
+
+    Raises:
+        RowError: It is missing, outside ``source``, not an image, or larger than `MAX_IMAGE_PIXELS`.
+    """
+    relative = PurePosixPath(name)
+    path = source / relative
+    if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(source.resolve()):
+        raise RowError("the image path leaves the source folder")
+    try:
+        image = Image.open(path)  # reads the header only
+        if image.width * image.height > MAX_IMAGE_PIXELS:
+            raise RowError(f"image of {image.width}x{image.height} pixels is over the limit of {MAX_IMAGE_PIXELS:,}")
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except FileNotFoundError:
+        raise RowError("image is missing") from None
+    except Image.DecompressionBombError as error:
+        raise RowError(f"image is over the pixel limit: {error}") from error
+    except RowError:
+        raise
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise RowError(f"image cannot be read: {error}") from error
+
+
+def cut(image: Image.Image, box: Box, *, colour: bool) -> NDArray[np.uint8]:
+    """The box as a stored crop, black outside the photograph.
+
+    Raises:
+        RowError: The body of the image is damaged.
+    """
+    try:
+        return crop_photo(image, box, colour=colour)
+    except (OSError, SyntaxError) as error:  # Pillow decodes the body only now
+        raise RowError(f"image cannot be read: {error}") from error
+
+
+def five_point_sample(
+    image: Image.Image,
+    points_k2: NDArray[np.float64],
+    *,
+    image_id: str,
+    group: str,
+    attributes: dict[str, int] | None = None,
+    colour: bool = False,
+) -> Sample:
+    """A face with the points of the schema ``five``, cropped by the 4-point rule (rcn.md 1.4), never padded.
+
+    Args:
+        image: RGB.
+        points_k2: In image pixels.
+        image_id: Name of the face within its source.
+        group: Its photo.
+        attributes: Of the face.
+        colour: Keep red, green and blue.
+
+    Raises:
+        RowError: No box is left inside the image, or the image is damaged.
+    """
+    try:
+        box = four_point_box(points_k2, image.size, STAGE_A_RATIO)
+        crop_points_k2 = to_crop(points_k2, box)
+        face_box = four_point_box(crop_points_k2, (IMAGE_SIZE_PX, IMAGE_SIZE_PX), STAGE_B_RATIO)
+    except ValueError as error:
+        raise RowError(str(error)) from error
+    return Sample(
+        image=cut(image, box, colour=colour),
+        points=crop_points_k2,
+        visible=np.ones(len(points_k2), bool),
+        box=np.array(box, np.float32),
+        face_box=np.array(face_box, np.float32),
+        image_id=image_id,
+        group=group,
+        attributes=attributes or {},
+    )
+
+
+def require_inside(points_k2: NDArray[np.float64], image: Image.Image) -> None:
+    """A single point may lie beyond the edge of a photograph, a face may not.
+
+    Raises:
+        RowError: The middle of the points is outside the image: they belong to another one.
+    """
+    x, y = points_k2.mean(axis=0)
+    if not (0 <= x <= image.width and 0 <= y <= image.height):
+        raise RowError(f"the face's centre ({x:g}, {y:g}) lies outside its {image.width}x{image.height} image")

@@ -1,0 +1,96 @@
+"""Folders of ``.pts`` files, as iBUG publishes 300-W: one text file of 68 points for each face, beside its photograph.
+
+    version: 1
+    n_points:  68
+    {
+    64.718822 102.736810      one-based: the centre of the first pixel is 1, 1
+    }
+
+The header may be missing, and so may the braces.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcn_search.data.importers.base import Row, RowError
+
+NUM_POINTS = 68
+_PHOTO_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG")
+_NUMBERED_FACE = re.compile(r"(.*\d)\s*_\d+")
+
+
+def read_rows(root: Path, folder: str) -> list[Row]:
+    """One row for each face of ``root/folder``, sorted by name, whatever the order of the directory; none if missing.
+
+    Args:
+        root: The published folder.
+        folder: Relative to it, with slashes.
+    """
+    place = root / folder
+    files = [path for path in place.iterdir() if path.suffix.lower() == ".pts"] if place.is_dir() else []
+    prefix = f"{folder}/" if folder else ""
+    return [
+        Row(f"{prefix}{path.name}", 0, path.read_text(encoding="utf-8-sig", errors="replace"))
+        for path in sorted(files, key=lambda path: path.name)
+    ]
+
+
+def face_id(row: Row) -> str:
+    """Name of the face within its source: its file without the suffix."""
+    return row.file[: -len(".pts")]
+
+
+def photo_id(row: Row) -> str:
+    """The photograph a face was taken from; several faces may share it.
+
+    In afw, helen and ibug the last number of ``134212_2`` counts the faces of one photograph: in afw each face has a
+    copy of it, in helen a cut of it. ``image_0001`` of lfpw is a photograph by itself.
+    """
+    face = face_id(row)
+    folder, slash, name = face.rpartition("/")
+    numbered = _NUMBERED_FACE.fullmatch(name)
+    return folder + slash + (numbered[1] if numbered else name)
+
+
+def photo_name(root: Path, row: Row) -> str:
+    """The image of a face: named as the face is, or as its photograph is where faces share one file.
+
+    Raises:
+        RowError: There is none.
+    """
+    for stem in dict.fromkeys((face_id(row), photo_id(row))):
+        for suffix in _PHOTO_SUFFIXES:
+            if (root / (stem + suffix)).is_file():
+                return stem + suffix
+    raise RowError("image is missing")
+
+
+def parse(text: str) -> NDArray[np.float64]:
+    """The points as published, one-based: (68, 2).
+
+    Raises:
+        RowError: There are not 68 finite points.
+    """
+    points = []
+    for line in filter(None, map(str.strip, re.split(r"[\n{}]", text))):
+        name, colon, value = line.partition(":")
+        if colon:
+            if name.strip() == "n_points" and value.strip() != str(NUM_POINTS):
+                raise RowError(f"malformed file: n_points is {value.strip()[:20]!r} instead of {NUM_POINTS}")
+            continue
+        try:
+            x, y = map(float, line.split())
+        except ValueError:
+            raise RowError(f"malformed file: {line[:40]!r} is not a point") from None
+        points.append((x, y))
+    if len(points) != NUM_POINTS:
+        raise RowError(f"malformed file: {len(points)} points instead of {NUM_POINTS}")
+    points_k2 = np.array(points)
+    if not np.isfinite(points_k2).all():
+        raise RowError("malformed file: a coordinate is not finite")
+    return points_k2

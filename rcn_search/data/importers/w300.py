@@ -1,0 +1,164 @@
+"""300-W as published (Sagonas et al., ICCV-W 2013): 68 points on faces of afw, helen, lfpw and ibug (rcn.md 1.3).
+
+Any of the six folders may be missing or incomplete. What is there is imported; a test subset is called by its name only
+where every one of its published faces is in the data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.data.borders import edge_codes, photo_rectangle
+from rcn_search.data.crops import STAGE_A_68_RATIO, STAGE_B_68_RATIO, enclosing_box, to_crop
+from rcn_search.data.importers import pts
+from rcn_search.data.importers.base import Arrangement, Importer, Row, RowError
+from rcn_search.data.importers.photo import MAX_IMAGE_PIXELS, cut, open_photo, require_inside
+from rcn_search.data.sample import Sample
+from rcn_search.data.shards import DatasetError
+
+PUBLISHED_TRAINING = {"afw": 337, "helen/trainset": 2_000, "lfpw/trainset": 811}
+PUBLISHED_TESTS = {"helen/testset": 330, "lfpw/testset": 224, "ibug": 135}
+TEST_SPLITS = {"helen/testset": "helen-test", "lfpw/testset": "lfpw-test", "ibug": "ibug"}
+UNIONS = {
+    "common": ["helen-test", "lfpw-test"],
+    "challenging": ["ibug"],
+    "full": ["helen-test", "lfpw-test", "ibug"],
+}
+SPLIT_SEED = 7345
+VALIDATION_SHARE = 10
+"""One face of so many validates."""
+MIN_PHOTO_SHARE = 0.1
+"""A crop that shows less of a photograph than this comes from points of another one."""
+
+
+class W300Importer(Importer):
+    """The folder that holds afw, helen/{trainset,testset}, lfpw/{trainset,testset} and ibug."""
+
+    name = "300w"
+    keypoints = "ibug68"
+    attributes = ()
+    bordered = True
+    source = (
+        "300-W (afw, helen, lfpw, ibug with 68 points), https://ibug.doc.ic.ac.uk/resources/300-W/; "
+        "published coordinates less 1; box of all points x 1.7, padded black"
+    )
+    licence = "non-commercial research only; images are not redistributable"
+    citation = (
+        "C. Sagonas, G. Tzimiropoulos, S. Zafeiriou, M. Pantic, 300 Faces in-the-Wild Challenge: The first facial "
+        "landmark localization challenge, ICCV-W 2013"
+    )
+
+    def __init__(self, folder: Path, *, colour: bool = False) -> None:
+        self.folder = folder
+        self.colour = colour
+
+    def read_rows(self) -> dict[str, list[Row]]:
+        """Rows of the splits that are there, in the order they are stored.
+
+        Raises:
+            DatasetError: None of the folders is there, or one holds more faces than were published.
+        """
+        found = {folder: pts.read_rows(self.folder, folder) for folder in {**PUBLISHED_TRAINING, **PUBLISHED_TESTS}}
+        if not any(found.values()):
+            raise DatasetError(f"{self.folder} holds no .pts file in any of {', '.join(found)}; SRC must hold them")
+        for folder, published in {**PUBLISHED_TRAINING, **PUBLISHED_TESTS}.items():
+            if len(found[folder]) > published:
+                raise DatasetError(
+                    f"{self.folder / folder} holds {len(found[folder]):,} .pts files, published are {published:,}; "
+                    "remove what was added (mirrored copies of training faces would leak into validation)"
+                )
+        splits = split_by_photo([row for folder in PUBLISHED_TRAINING for row in found[folder]])
+        splits |= {split: found[folder] for folder, split in TEST_SPLITS.items()}
+        return {split: rows for split, rows in splits.items() if rows}
+
+    def fingerprint(self, rows: dict[str, list[Row]]) -> str:
+        """Hash of the annotations and of the rules of this importer."""
+        digest = hashlib.sha256(b"300w importer 1, colour" if self.colour else b"300w importer 1")
+        for split, members in rows.items():
+            digest.update("\n".join([split, *(f"{row.file}\n{row.text}" for row in members)]).encode())
+        return digest.hexdigest()
+
+    def read_sample(self, row: Row) -> Sample:
+        """Crop one face, with black padding where its box leaves the photograph.
+
+        Raises:
+            RowError: The annotation or its image is not usable; the message is the reason.
+        """
+        published_k2 = pts.parse(row.text)
+        points_k2 = zero_based(published_k2)
+        image = open_photo(self.folder, pts.photo_name(self.folder, row))
+        require_inside(points_k2, image)
+        box = enclosing_box(points_k2, STAGE_A_68_RATIO)
+        if box.width < 1 or box.width * box.height > MAX_IMAGE_PIXELS:
+            raise RowError(f"the points span a box of {box.width:,}x{box.height:,} pixels")
+        photo = photo_rectangle(box, image.size)
+        if photo[2] * photo[3] < MIN_PHOTO_SHARE * IMAGE_SIZE_PX**2:
+            raise RowError(f"the points lie far outside their {image.width}x{image.height} image")
+        crop_points_k2 = to_crop(points_k2, box)
+        face_box = enclosing_box(crop_points_k2, STAGE_B_68_RATIO)
+        return Sample(
+            image=cut(image, box, colour=self.colour),
+            points=crop_points_k2,
+            visible=np.ones(len(points_k2), bool),
+            box=np.array(box, np.float32),
+            face_box=np.array(face_box, np.float32),
+            image_id=pts.face_id(row),
+            group=pts.photo_id(row),
+            edge=edge_codes(published_k2, image.size, box, face_box),
+            photo=photo,
+        )
+
+    def arrange(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> Arrangement:
+        """Incomplete tests are renamed, unions of whole ones listed, and every gap is noted."""
+        counts = Counter(row.file.rpartition("/")[0] for members in imported.values() for row in members)
+        names = {split: split for split in rows}
+        for folder, published in PUBLISHED_TESTS.items():
+            if TEST_SPLITS[folder] in names and counts[folder] != published:
+                names[TEST_SPLITS[folder]] = f"{TEST_SPLITS[folder]}-part"
+        whole = set(names.values())
+        unions = {union: members for union, members in UNIONS.items() if whole.issuperset(members)}
+        tests = [name for split, name in names.items() if split in TEST_SPLITS.values()]
+        notes = [
+            f"{folder} is {'incomplete' if counts[folder] else 'missing'}: {counts[folder]:,} of {published:,} faces"
+            for folder, published in {**PUBLISHED_TRAINING, **PUBLISHED_TESTS}.items()
+            if counts[folder] != published
+        ]
+        if len(unions) < len(UNIONS):
+            notes.append(f"no subset {', '.join(sorted(UNIONS.keys() - unions.keys()))}: not all its faces are here")
+        return Arrangement(names, {name: f"300w/{name}" for name in [*tests, *unions]}, unions, notes)
+
+
+def zero_based(points_k2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Published coordinates, in which the first pixel is 1, counted from 0."""
+    return points_k2 - 1
+
+
+def split_by_photo(rows: list[Row]) -> dict[str, list[Row]]:
+    """A tenth of the faces, rounded down, to validate, by whole photographs; at least one where there are two.
+
+    One permutation of the sorted photographs by NumPy's legacy generator with seed 7345, as the paper's code permutes
+    rows (in the order of the directory, which no two machines share). Validation takes photographs from its end, past
+    those whose faces are more than are still wanted.
+    """
+    photos: dict[str, list[Row]] = {}
+    for row in sorted(rows):
+        photos.setdefault(pts.photo_id(row), []).append(row)
+    names = sorted(photos)
+    order = [names[index] for index in np.random.RandomState(SPLIT_SEED).permutation(len(names)).tolist()]
+    wanted = max(1, len(rows) // VALIDATION_SHARE) if len(names) > 1 else 0
+    validation: list[str] = []
+    for name in reversed(order):
+        if len(photos[name]) <= wanted:
+            validation.append(name)
+            wanted -= len(photos[name])
+    chosen = set(validation or order[1:][-1:])
+    return {
+        "train": [row for name in order if name not in chosen for row in photos[name]],
+        "val": [row for name in order if name in chosen for row in photos[name]],
+    }
