@@ -28,7 +28,7 @@ class Mirrored(Network):
             flip_k: Point k of a mirrored face is point ``flip_k[k]`` of the face.
         """
         super().__init__()
-        self.network, self.trunk = network, network.trunk
+        self.network = network
         self.flip_k = list(flip_k)
 
     def forward(self, image_bchw: Tensor) -> Tensor | TcdcnOutput:

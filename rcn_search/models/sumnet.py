@@ -1,9 +1,12 @@
-"""SumNet (Honari et al., CVPR 2016, section 3.1; layer lists in rcn.md 4.5).
+"""SumNet (Honari et al., CVPR 2016, section 3.1; layer lists in rcn.md 4.5 and 4.6).
 
 The same encoder as the Recombinator Network, but each resolution makes keypoint maps of its own, and the logits are a
-learned weighted sum of all of them. Coarse and fine features meet in that sum only.
+learned weighted sum of all of them. Coarse and fine features meet in that sum only. An omitted branch (Table 1) is not
+built, nor the part of the encoder that only it would need.
 
-In the released code the convolutions of a sixth branch are never trained; here every parameter is.
+In the released code the convolutions of a sixth branch are never trained, nor are the weights of the sum and one
+convolution of the 300-W network, and an omitted branch is still summed. Here every parameter is trained, and nothing
+but trained branches is summed.
 """
 
 from __future__ import annotations
@@ -12,53 +15,87 @@ import torch
 from torch import Tensor, nn
 
 from rcn_search.config import SumNetConfig
-from rcn_search.models.blocks import Encoder, Network, kernel_size, resolutions_px, same_conv, upsample
+from rcn_search.models.blocks import (
+    Encoder,
+    Network,
+    kernel_size,
+    resolutions_px,
+    same_conv,
+    upsample,
+    upsample_bilinear,
+)
 
-CHANNELS = (16, 32, 48, 48, 48, 48)
+CHANNELS = {"mtfl": (16, 32, 48, 48, 48, 48), "300w": (64,) * 6}
 """Width of the encoder and of the branch at each resolution, finest first."""
 
 
 class SumNet(Network):
-    """Contrast-normalised image (b, 1, h, h) to keypoint logits (b, k, h, h), for h of 80 or 40 pixels."""
+    """Contrast-normalised image (b, c, h, h) to keypoint logits (b, k, h, h), for h of 80 or 40 pixels."""
 
-    def __init__(self, config: SumNetConfig, num_points: int, input_px: int):
+    def __init__(self, config: SumNetConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
         sides_px = resolutions_px(input_px, config.branches)
-        channels = [c if config.channels == "paper" else config.channels for c in CHANNELS[: config.branches]]
-        self.trunk = Encoder(channels, sides_px)
+        self.levels = [level for level in range(config.branches) if config.kept[level]]
+        paper = CHANNELS[config.layers][: self.levels[-1] + 1]
+        channels = [c if config.channels == "paper" else config.channels for c in paper]
+        self.trunk = Encoder(in_channels, channels, sides_px)
         self.branches = nn.ModuleList(
-            nn.Sequential(same_conv(c, c, kernel), nn.ReLU(inplace=True), same_conv(c, num_points, kernel))
-            for c, kernel in zip(channels, map(kernel_size, sides_px), strict=True)
+            _branch(
+                channels[level],
+                num_points,
+                kernel_size(sides_px[level]),
+                long=config.layers == "300w" and level == 0,
+            )
+            for level in self.levels
         )
+        self.upsampling = upsample if config.upsampling == "tile" else upsample_bilinear
         self.per_pixel = config.weights == "pixel"
         side_px = input_px if self.per_pixel else 1
-        self.weights = nn.Parameter(torch.empty(config.branches, num_points, side_px, side_px))
+        self.weights = nn.Parameter(torch.empty(len(self.levels), num_points, side_px, side_px))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Convolutions as in every model; the weights of the sum uniform in [0, 1)."""
         super().reset_parameters(generator)
         nn.init.uniform_(self.weights, generator=generator)
 
-    def forward(self, image_b1hw: Tensor) -> Tensor:
+    def forward(self, image_bchw: Tensor) -> Tensor:
         """Logits (b, k, h, h): one map per keypoint, to be normalised by a softmax over all pixels."""
-        side_px = image_b1hw.shape[-1]
-        maps = [branch(encoded) for branch, encoded in zip(self.branches, self.trunk(image_b1hw), strict=True)]
-        if self.per_pixel:
-            maps = [upsample(map_bkhw, side_px) for map_bkhw in maps]
-        return sum_upsampled([weight * map_bkhw for weight, map_bkhw in zip(self.weights, maps, strict=True)])
+        nested = self.upsampling is upsample and not self.per_pixel
+        return sum_upsampled(self._weighted(image_bchw, full_size=not nested), image_bchw.shape[-1])
+
+    def branch_logits(self, image_bchw: Tensor) -> list[Tensor]:
+        """What each branch adds to the logits, coarsest first: (b, k, h, h) each. Their sum is the logits."""
+        return self._weighted(image_bchw, full_size=True)[::-1]
+
+    def _weighted(self, image_bchw: Tensor, *, full_size: bool) -> list[Tensor]:
+        """The weighted maps of the branches, finest first, each of its own size or all of that of the image."""
+        encoded = self.trunk(image_bchw)
+        maps = [branch(encoded[level]) for level, branch in zip(self.levels, self.branches, strict=True)]
+        if full_size:
+            maps = [self.upsampling(map_bkhw, image_bchw.shape[-1]) for map_bkhw in maps]
+        return [weight * map_bkhw for weight, map_bkhw in zip(self.weights, maps, strict=True)]
 
 
-def sum_upsampled(maps: list[Tensor]) -> Tensor:
-    """Sum of maps (b, k, h, h), finest first, all upsampled by tiling to the side of the first.
+def _branch(channels: int, num_points: int, kernel: int, *, long: bool) -> nn.Sequential:
+    """Two convolutions, the last one linear; or four, of which the second is linear too (rcn.md 4.6)."""
+    rectified = same_conv(channels, channels, kernel), nn.ReLU(inplace=True)
+    if not long:
+        return nn.Sequential(*rectified, same_conv(channels, num_points, kernel))
+    linear = same_conv(channels, channels, kernel)
+    again = same_conv(channels, channels, kernel), nn.ReLU(inplace=True)
+    return nn.Sequential(*rectified, linear, *again, same_conv(channels, num_points, kernel))
+
+
+def sum_upsampled(maps: list[Tensor], side_px: int) -> Tensor:
+    """Sum of maps (b, k, h, h), finest first, all upsampled by tiling to one side.
 
     Each map is added to the next finer one whose side is a multiple of its own, not tiled all the way: the same sum,
     for fewer pixels. (From 80 pixels, 2 goes straight into 10, since 5 is no multiple of it.)
     """
     sums: list[Tensor] = []
     for fine in reversed(maps):
-        side_px = fine.shape[-1]
-        nested = [coarse for coarse in sums if side_px % coarse.shape[-1] == 0]
-        sums = [coarse for coarse in sums if side_px % coarse.shape[-1] != 0]
-        sums.append(sum((upsample(coarse, side_px) for coarse in nested), start=fine))
-    (total,) = sums
-    return total
+        nested = [coarse for coarse in sums if fine.shape[-1] % coarse.shape[-1] == 0]
+        sums = [coarse for coarse in sums if fine.shape[-1] % coarse.shape[-1] != 0]
+        sums.append(sum((upsample(coarse, fine.shape[-1]) for coarse in nested), start=fine))
+    first, *others = (coarse if coarse.shape[-1] == side_px else upsample(coarse, side_px) for coarse in sums)
+    return sum(others, start=first)

@@ -31,16 +31,16 @@ class TcdcnOutput(NamedTuple):
 
 
 class TCDCN(Network):
-    """Contrast-normalised image (b, 1, h, h) to a `TcdcnOutput`, for h of 80 or 40 pixels."""
+    """Contrast-normalised image (b, c, h, h) to a `TcdcnOutput`, for h of 80 or 40 pixels."""
 
     trunk: nn.ModuleList
 
-    def __init__(self, config: TcdcnConfig, num_points: int, input_px: int):
+    def __init__(self, config: TcdcnConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
         if input_px % INPUT_PX:
             raise ValueError(f"input_px is {input_px}; TCDCN takes inputs of 40 or 80 pixels")
         self.trunk = nn.ModuleList(
-            [nn.Conv2d(1, 16, 5), nn.Conv2d(16, 48, 3), nn.Conv2d(48, 64, 3), nn.Conv2d(64, 64, 2)]
+            [nn.Conv2d(in_channels, 16, 5), nn.Conv2d(16, 48, 3), nn.Conv2d(48, 64, 3), nn.Conv2d(64, 64, 2)]
         )
         self.shared = nn.Linear(64 * 2 * 2, 100)
         self.points = nn.Linear(100, 2 * num_points)
@@ -52,11 +52,11 @@ class TCDCN(Network):
         super().reset_parameters(generator)
         nn.init.constant_(self.points.bias, 0.5)
 
-    def forward(self, image_b1hw: Tensor) -> TcdcnOutput:
+    def forward(self, image_bchw: Tensor) -> TcdcnOutput:
         """Points (b, k, 2) in the unit frame of the input, and logits (b, classes) of each attribute."""
-        maps = F.avg_pool2d(image_b1hw, image_b1hw.shape[-1] // INPUT_PX)
+        maps = F.avg_pool2d(image_bchw, image_bchw.shape[-1] // INPUT_PX)
         for level, conv in enumerate(self.trunk):
             maps = conv(F.max_pool2d(maps, 2) if level else maps).tanh().abs()
         features = self.shared(maps.flatten(1)).tanh().abs()
-        points_bk2 = self.points(features).view(len(image_b1hw), -1, 2)
+        points_bk2 = self.points(features).view(len(image_bchw), -1, 2)
         return TcdcnOutput(points_bk2, {name: head(features) for name, head in self.attributes.items()})

@@ -4,11 +4,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from rcn_search.models.blocks import Recombination, halve, resolutions_px, same_conv, upsample
+from rcn_search.models.blocks import (
+    LearnedUpsampling,
+    Recombination,
+    halve,
+    make_upsampling,
+    only_pooled,
+    resolutions_px,
+    same_conv,
+    upsample,
+    upsample_bilinear,
+)
 
 
 def plain(layer: Recombination, encoded: Tensor, coarse: Tensor) -> Tensor:
-    return layer.conv(torch.cat([encoded, upsample(coarse, encoded.shape[-1])], dim=1))
+    return layer.conv(torch.cat([encoded, layer.upsampling(coarse, encoded.shape[-1])], dim=1))
 
 
 @pytest.mark.parametrize(("kernel", "side_px"), [(1, 4), (3, 2), (3, 5), (3, 6), (5, 10)])
@@ -37,6 +47,7 @@ def test_recombination_in_bf16_stays_close_to_the_plain_form(memory_format: torc
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rewritten = layer(encoded, coarse)
     assert rewritten.dtype == torch.bfloat16
+    assert not torch.equal(rewritten.float(), plain(layer, encoded, coarse))
     assert rewritten.is_contiguous(memory_format=memory_format)
     torch.testing.assert_close(rewritten.float(), plain(layer, encoded, coarse), rtol=0, atol=0.03)
 
@@ -45,6 +56,69 @@ def test_upsampling_from_two_to_five_repeats_thrice_and_crops() -> None:
     coarse = torch.arange(4.0).view(1, 1, 2, 2)
     tiled = coarse.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)[:, :, :5, :5]
     assert torch.equal(upsample(coarse, 5), tiled)
+
+
+def test_only_tiling_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_concatenation(*_: object, **__: object) -> Tensor:
+        raise AssertionError
+
+    monkeypatch.setattr(torch, "cat", no_concatenation)
+    encoded, coarse = torch.randn(2, 3, 6, 6), torch.randn(2, 4, 3, 3)
+    Recombination(3, 4, 5, 3)(encoded, coarse)
+    for upsampling in (upsample_bilinear, LearnedUpsampling(3, 6)):
+        with pytest.raises(AssertionError):
+            Recombination(3, 4, 5, 3, upsampling)(encoded, coarse)
+
+
+def test_bilinear_upsampling_reaches_the_outer_values_and_keeps_the_mean() -> None:
+    coarse = torch.tensor([[[[0.0, 4.0], [8.0, 12.0]]]])
+    assert upsample_bilinear(coarse, 4)[0, 0, 0].tolist() == [0, 1, 3, 4]
+    assert upsample_bilinear(coarse, 5).mean() == 6
+
+
+def test_learned_upsampling_can_be_tiling() -> None:
+    """A kernel that is 1 on the tile a pixel becomes, and 0 before it."""
+    for coarse_px, fine_px in ((3, 6), (2, 5), (2, 16)):
+        layer = make_upsampling("learned", coarse_px, fine_px)
+        assert isinstance(layer, LearnedUpsampling)
+        ahead = layer.factor - 1
+        with torch.no_grad():
+            layer.kernel.zero_()[ahead:, ahead:] = 1
+        maps = torch.randn(2, 3, coarse_px, coarse_px)
+        torch.testing.assert_close(layer(maps, fine_px), upsample(maps, fine_px))
+
+
+def test_learned_upsampling_is_done_in_fp32_for_bf16_maps() -> None:
+    layer = LearnedUpsampling(4, 8)
+    with torch.no_grad():
+        layer.kernel.fill_(1 + 2**-10)  # 1 in bf16
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fine = layer(torch.full((1, 2, 4, 4), 512.0), 8)
+        assert fine.dtype == torch.float32
+        assert fine[0, 0, 0, 0] == 512.5
+        assert layer(torch.ones(1, 2, 4, 4, dtype=torch.bfloat16), 8).dtype == torch.bfloat16
+
+
+def test_only_what_pooling_took_is_kept() -> None:
+    even = torch.tensor([[[[1.0, 2.0, 0.0, 0.0], [3.0, 3.0, 0.0, -1.0], [5.0, 5.0, 1.0, 4.0], [5.0, 5.0, 2.0, 3.0]]]])
+    kept = [[0, 0, 0, 0], [3, 3, 0, 0], [5, 5, 0, 4], [5, 5, 0, 0]]
+    assert only_pooled(even)[0, 0].tolist() == kept
+    # The value in the middle is the maximum of the last of the four windows over it, and of no other.
+    odd = torch.zeros(1, 1, 5, 5)
+    odd[..., 0, 0], odd[..., 0, 4], odd[..., 4, 0], odd[..., 2, 2], odd[..., 3, 3] = 9, 8, 7, 6, 5
+    odd[..., 1, 1] = 6  # of none
+    expected = odd.clone()
+    expected[..., 1, 1] = expected[..., 3, 3] = 0
+    assert torch.equal(only_pooled(odd), expected)
+
+
+def test_no_gradient_flows_to_what_pooling_left() -> None:
+    maps = torch.randn(2, 3, 6, 6, requires_grad=True)
+    kept = only_pooled(maps)
+    kept.sum().backward()
+    assert maps.grad is not None
+    assert torch.equal(maps.grad, (kept != 0).float())
+    assert maps.grad.sum() == 2 * 3 * 9
 
 
 def test_pooling_of_an_odd_side_overlaps() -> None:

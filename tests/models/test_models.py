@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import pytest
@@ -20,6 +21,13 @@ MODELS: dict[str, ModelConfig] = {
     "sumnet": SumNetConfig(),
     "sumnet-1": SumNetConfig(branches=1),
     "sumnet-pixel": SumNetConfig(branches=4, weights="pixel", channels=8),
+    "rcn-300w": RcnConfig(branches=5, layers="300w", channels=8),
+    "rcn-300w-skip": RcnConfig(branches=5, layers="300w", channels=8, skip=True),
+    "rcn-released": RcnConfig(branches=5, layers="300w", channels=8, upsampling="learned", zero_non_pooled=True),
+    "rcn-bilinear": RcnConfig(branches=6, channels=8, upsampling="bilinear"),
+    "rcn-1010-learned": RcnConfig(branches=4, mask="1010", channels=8, upsampling="learned"),
+    "sumnet-300w": SumNetConfig(branches=6, layers="300w", channels=8),
+    "sumnet-0110": SumNetConfig(branches=4, mask="0110", upsampling="bilinear"),
     "tcdcn": TcdcnConfig(),
     "tcdcn-auxiliary": TcdcnConfig(auxiliary=True),
 }
@@ -115,6 +123,38 @@ def test_l2_groups_hold_every_layer_weight_once_and_no_bias(config: ModelConfig)
     grouped = [id(weight) for group in model.l2_groups() for weight in group]
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     assert sorted(grouped) == sorted(id(layer.weight) for layer in layers)
+
+
+# SHA-256 over all parameters in order, as drawn before there were masks, colour or other layers.
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (RcnConfig(), "4d8be232293b"),
+        (RcnConfig(branches=7, skip=True), "02666f0c799e"),
+        (RcnConfig(branches=4, channels=12), "fe2e31e4014c"),
+        (SumNetConfig(weights="pixel"), "d7a2525ac5b8"),
+        (TcdcnConfig(auxiliary=True), "dcc037f514a9"),
+    ],
+)
+def test_weights_of_a_seed_never_change(config: ModelConfig, expected: str) -> None:
+    sha256 = hashlib.sha256()
+    for parameter in build_model(config, num_points=5, seed=7).parameters():
+        sha256.update(parameter.detach().numpy().tobytes())
+    assert sha256.hexdigest()[:12] == expected
+
+
+@pytest.mark.parametrize("kind", ["rcn", "sumnet"])
+def test_colour(kind: str) -> None:
+    model = build_model(MODELS[kind], num_points=5, in_channels=3)
+    first = model.get_submodule("trunk.0")
+    assert isinstance(first, nn.Conv2d)
+    assert first.weight.shape == (16, 3, 3, 3)
+    image = torch.randn(2, 3, 80, 80, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        logits = model(image)
+        image[:, 2] = 0
+        assert logits.shape == (2, 5, 80, 80)
+        assert not torch.equal(model(image), logits)
 
 
 # rcn.md 4.8: 1 to 16, and 16 to 5 channels.

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcn_search.config import RcnConfig
+from rcn_search.config import RcnConfig, TcdcnConfig
 from rcn_search.models import build_model
-from rcn_search.models.cost import count_parameters, multiply_adds
+from rcn_search.models.cost import count_parameters
 from rcn_search.models.rcn import RCN
 
 
@@ -33,12 +36,60 @@ def test_parameter_counts(branches: int, skip: bool, channels: str | int, expect
     assert count_parameters(model) == expected
 
 
-def test_multiply_adds_of_the_rewritten_network() -> None:
-    # One branch has nothing to recombine: three 3x3 convolutions at 80x80.
-    one = build_model(RcnConfig(branches=1), num_points=5)
-    assert multiply_adds(one, 80) == 6_400 * 9 * (16 + 16 * 16 + 16 * 5)
-    # The paper's form takes 115 million; of the upsampled half of a 3x3 kernel 4 of 9 products remain.
-    assert 90e6 < multiply_adds(build_model(RcnConfig(), num_points=5), 80) < 95e6
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"branches": 5}, 1_095_492),
+        ({"branches": 6}, 1_341_444),
+        ({"branches": 7}, 1_456_324),
+        ({"branches": 5, "skip": True}, 1_709_892),
+        ({"branches": 5, "upsampling": "learned", "zero_non_pooled": True}, 1_095_528),  # the released weights
+        ({"branches": 6, "upsampling": "learned"}, 1_341_444 + 4 * 9 + 25),
+    ],
+)
+def test_parameter_counts_for_300w(options: dict[str, Any], expected: int) -> None:
+    model = build_model(RcnConfig(layers="300w", **options), num_points=68)
+    assert count_parameters(model) == expected
+
+
+def test_kernels_for_300w() -> None:
+    model = build_model(RcnConfig(layers="300w", branches=7, channels=4), num_points=68)
+    kernels = [layer.kernel_size[0] for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    trunk, coarsest, further, finest = [3] * 6 + [1], [1, 1], [5, 1, 5, 1, 5, 5, 1, 5, 1], [5, 1, 1, 1]
+    assert kernels == trunk + coarsest + further + finest
+
+
+def test_learned_upsampling_starts_in_bounds_and_is_in_no_l2_group() -> None:
+    model = build_model(RcnConfig(layers="300w", branches=6, upsampling="learned", channels=4), num_points=5)
+    kernels = {name: kernel for name, kernel in model.named_parameters() if name.endswith("upsampling.kernel")}
+    assert [len(kernel) for kernel in kernels.values()] == [5, 3, 3, 3, 3]  # 2 to 5 is by three
+    for kernel in kernels.values():
+        bound = math.sqrt(6 / (2 * kernel.numel()))
+        assert 0.5 * bound < kernel.abs().max() <= bound
+    grouped = {id(weight) for group in model.l2_groups() for weight in group}
+    assert not grouped & {id(kernel) for kernel in kernels.values()}
+
+
+@pytest.mark.parametrize("config", [RcnConfig(), RcnConfig(branches=5, skip=True, zero_non_pooled=True)])
+def test_branch_logits_are_those_without_the_finer_encoder_maps(config: RcnConfig) -> None:
+    model = build_model(config, num_points=5)
+    assert isinstance(model, RCN)
+    image = torch.randn(1, 1, 80, 80, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        parts = model.branch_logits(image)
+        assert torch.equal(parts[-1], model(image))
+        for seen, part in enumerate(parts, start=1):
+            unseen = config.branches - seen
+            handle = model.trunk.register_forward_hook(
+                lambda module, inputs, maps, unseen=unseen: [m * (i >= unseen) for i, m in enumerate(maps)]
+            )
+            torch.testing.assert_close(part, model(image), rtol=0, atol=1e-6)
+            handle.remove()
+
+
+def test_a_model_without_branches_says_so() -> None:
+    with pytest.raises(ValueError, match="TCDCN has no branches"):
+        build_model(TcdcnConfig(), num_points=5).branch_logits(torch.zeros(1, 1, 80, 80))
 
 
 def plain_six_branches(image: Tensor, convs: list[nn.Conv2d], *, skip: bool) -> Tensor:
@@ -108,9 +159,11 @@ def test_l2_groups_split_trunk_and_branches() -> None:
     assert sum(weight.numel() for weight in trunk + branches) == 310_229 - trunk_biases - branch_biases
 
 
-def test_ten_pixels_have_two_convolutions_only_where_they_are_the_coarsest() -> None:
+def test_ten_pixels_have_two_convolutions_only_in_a_network_of_four() -> None:
     assert [len(branch.rest) for branch in build_model(RcnConfig(branches=4), num_points=5).branches] == [1, 1, 1, 1]
     assert [len(branch.rest) for branch in build_model(RcnConfig(branches=5), num_points=5).branches] == [1, 0, 1, 1, 1]
+    masked = build_model(RcnConfig(branches=5, mask="01111"), num_points=5)  # a network of five, without its coarsest
+    assert [len(branch.rest) for branch in masked.branches] == [0, 1, 1, 1]
 
 
 def test_seven_branches_do_not_fit_forty_pixels() -> None:

@@ -26,6 +26,15 @@ def test_parameter_counts(branches: int, weights: str, expected: int) -> None:
     assert count_parameters(model) == expected
 
 
+@pytest.mark.parametrize(
+    ("branches", "weights", "expected"),
+    [(5, "map", 603_368), (5, "pixel", 2_779_028), (6, "map", 716_528), (6, "pixel", 3_327_320)],
+)
+def test_parameter_counts_for_300w(branches: int, weights: str, expected: int) -> None:
+    model = build_model(SumNetConfig(layers="300w", branches=branches, weights=weights), num_points=68)
+    assert count_parameters(model) == expected
+
+
 @pytest.mark.parametrize("sides_px", [[80], [80, 40, 20, 10, 5], [80, 40, 20, 10, 5, 2], [40, 20, 10, 5, 2, 1]])
 def test_sum_equals_tiling_every_map_to_the_finest_side(sides_px: list[int]) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -36,7 +45,14 @@ def test_sum_equals_tiling_every_map_to_the_finest_side(sides_px: list[int]) -> 
         m[..., (torch.arange(finest) * side // finest)[:, None], torch.arange(finest) * side // finest]
         for m, side in zip(maps, sides_px, strict=True)
     )
-    torch.testing.assert_close(sum_upsampled(maps), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(sum_upsampled(maps, finest), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("sides_px", [[40], [20, 10], [5, 2], [40, 20, 5, 2]])
+def test_sum_without_a_finest_map(sides_px: list[int]) -> None:
+    maps = [torch.randn(2, 3, side, side, dtype=torch.double) for side in sides_px]
+    expected = sum(upsample(m, 80) for m in maps)
+    torch.testing.assert_close(sum_upsampled(maps, 80), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("weights", ["map", "pixel"])
