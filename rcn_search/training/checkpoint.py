@@ -100,7 +100,12 @@ def load_network(uri: str) -> tuple[Network, CheckpointInfo]:
     """
     info, tensors = read_checkpoint(uri)
     num_points = keypoint_schema(info.keypoints).num_points
-    network = build_model(info.config.model, num_points=num_points, input_px=info.config.input.size_px)
+    network = build_model(
+        info.config.model,
+        num_points=num_points,
+        input_px=info.config.input.size_px,
+        in_channels=info.config.input.channels,
+    )
     load_weights(network, tensors, uri)
     return network.eval(), info
 

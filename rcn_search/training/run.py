@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from rcn_search import storage
 from rcn_search.config import TrainConfig
 from rcn_search.data.dataset import epoch_batches, open_dataset, rows_of
+from rcn_search.data.shards import DatasetError
 from rcn_search.training.checkpoint import (
     Checkpoint,
     CheckpointInfo,
@@ -97,6 +98,8 @@ class TrainRun:
         self.config, self.out = config, storage.absolute(out)
         self.should_stop, self.on_step = should_stop, on_step
         dataset = open_dataset(config.data.uri)
+        if config.input.channels > dataset.manifest.channels:
+            raise DatasetError(f"{config.data.uri} is grey; for input.colour import it again with --colour")
         self.schema = dataset.manifest.point_schema
         self.fingerprint = dataset.manifest.fingerprint
         self.num_train = rows_of(dataset.manifest, config.data.train_split, config.data.num_train)
