@@ -31,7 +31,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/rcn-search tune search_spaces/quickstart.yaml --data $(QUICK)/data --study $(QUICK)/study \
 		--board $(QUICK)/board $(if $(wildcard $(QUICK)/study/space.json),--resume)
 	$(BIN)/rcn-search leaderboard --board $(QUICK)/board --dataset synthetic
-	$(BIN)/rcn-search picture faces $(QUICK)/study/final/predictions.parquet --data $(QUICK)/data --out $(QUICK)/faces.png
+	$(BIN)/rcn-search figures faces $(QUICK)/study/final/predictions.parquet --data $(QUICK)/data --out $(QUICK)/faces.png
 
 lint: setup
 	$(BIN)/ruff format --check .

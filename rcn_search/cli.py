@@ -13,7 +13,7 @@ from rich.table import Table
 
 from rcn_search import __version__, storage
 from rcn_search.cli_data import data_app
-from rcn_search.cli_picture import picture_app
+from rcn_search.cli_figures import figures_app
 from rcn_search.config_file import load_train_config
 from rcn_search.terminal import command, console, errors, progress, stop_on_signal
 from rcn_search.training.outcome import BEST_NAME
@@ -32,7 +32,7 @@ app = typer.Typer(
     help="Search, train, evaluate and compare facial keypoint models.",
 )
 app.add_typer(data_app, name="data")
-app.add_typer(picture_app, name="picture")
+app.add_typer(figures_app, name="figures")
 app.command("tune")(tune_command)
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one option.")]
@@ -109,8 +109,8 @@ def evaluate(
     decode: Annotated[
         Literal["peak", "median", "mean"] | None,
         typer.Option(
-            help="From map to cell: the largest value, as in the paper; the least expected distance; the mean position. "
-            "By default peak, for the l2 head mean."
+            help="From map to cell: the largest value, as in the paper, the least expected distance, or the mean "
+            "position. By default peak; mean for the l2 head."
         ),
     ] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Also look at the mirror image and average.")] = False,

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import torch
 import typer
 from rich.table import Table
 
 from rcn_search import storage
-from rcn_search.data.dataset import open_dataset
-from rcn_search.data.importers import IMPORTERS
-from rcn_search.data.importers.base import Importer, ImportSummary, import_dataset
-from rcn_search.data.importers.synthetic import SyntheticImporter
-from rcn_search.data.shards import DatasetError, read_manifest, shard_damage
-from rcn_search.evaluation.plots import draw_faces
 from rcn_search.terminal import command, console, progress
+
+if TYPE_CHECKING:
+    from rcn_search.data.importers.base import Importer, ImportSummary
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: import, draw, inspect, verify.")
 
@@ -28,7 +23,7 @@ _SHOWN_REFUSALS = 20
 @data_app.command("import")
 @command
 def import_(
-    format: Annotated[str, typer.Argument(help=f"Published format: {', '.join(IMPORTERS)}.")],
+    format: Annotated[str, typer.Argument(help="Published format: mtfl, 300w, afw, afw-68.")],
     source: Annotated[Path, typer.Argument(help="The published folder, unzipped.")],
     destination: Annotated[str, typer.Argument(help="Where the shards go: an empty folder or s3:// URI.")],
     colour: Annotated[bool, typer.Option("--colour", help="Keep red, green and blue; grey otherwise.")] = False,
@@ -41,6 +36,8 @@ def import_(
 
     Example: rcn-search data import mtfl ~/Downloads/MTFL data/mtfl
     """
+    from rcn_search.data.importers import IMPORTERS
+
     if format not in IMPORTERS:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(IMPORTERS)}")
     _import(IMPORTERS[format](source, colour=colour), destination, strict=strict)
@@ -60,11 +57,15 @@ def synth(
 
     Example: rcn-search data synth data/synthetic --train 2000
     """
+    from rcn_search.data.importers.synthetic import SyntheticImporter
+
     importer = SyntheticImporter(schema=keypoints, num_train=train, num_val=val, num_test=test, seed=seed)
     _import(importer, destination, strict=False)
 
 
 def _import(importer: Importer, destination: str, *, strict: bool) -> None:
+    from rcn_search.data.importers.base import import_dataset
+
     with progress(f"importing {importer.name}", "faces") as on_rows:
         summary = import_dataset(importer, destination, strict=strict, on_rows=on_rows)
     _print_summary(summary, destination)
@@ -98,6 +99,8 @@ def _print_summary(summary: ImportSummary, destination: str) -> None:
 @command
 def info(uri: Uri) -> None:
     """What a data set holds and where it came from."""
+    from rcn_search.data.shards import read_manifest
+
     manifest = read_manifest(uri)
     table = Table(show_header=False, box=None, pad_edge=False)
     rows = {
@@ -130,6 +133,8 @@ def info(uri: Uri) -> None:
 @command
 def verify(uri: Uri) -> None:
     """Read every shard and compare it with its hash; exit code 1 if one is damaged."""
+    from rcn_search.data.shards import DatasetError, read_manifest, shard_damage
+
     manifest = read_manifest(uri)
     shards = [shard for members in manifest.splits.values() for shard in members]
     damaged = []
@@ -157,6 +162,12 @@ def show(
 
     Mind the licence of the data: the picture shows its faces.
     """
+    import numpy as np
+    import torch
+
+    from rcn_search.data.dataset import open_dataset
+    from rcn_search.evaluation.figures_faces import draw_faces
+
     dataset = open_dataset(uri)
     name = split or next(iter(dataset.manifest.splits))
     rows_of_split = dataset.split(name)

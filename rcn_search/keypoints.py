@@ -91,8 +91,8 @@ IBUG68 = KeypointSchema(
 SCHEMAS: dict[str, KeypointSchema] = {schema.name: schema for schema in (FIVE, IBUG68)}
 
 
-# Fewer points of a schema that count, by index, under a name of their own. 49 of 68: no contour, no inner corners of the
-# mouth (rcn.md 8).
+# Fewer points of a schema, by index, under a name of their own. 49 of 68: no contour, no inner corners of the mouth
+# (rcn.md 8).
 POINT_SUBSETS: dict[str, tuple[str, tuple[int, ...]]] = {
     "ibug49": ("ibug68", tuple(k for k in range(17, 68) if k not in (60, 64))),
 }

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from PIL import Image
 from typer.testing import CliRunner
 
 from rcn_search import __version__
@@ -128,19 +127,6 @@ def test_damaged_entries_are_left_out_loudly(cli, tmp_path: Path) -> None:
     assert json.loads(result.stdout)
 
 
-def test_pictures_of_predictions(cli, checkpoint: Path, synthetic_uri: str, mtfl_uri: str, tmp_path: Path) -> None:
-    cli.run("evaluate", checkpoint, "--data", synthetic_uri, "--predictions", "a.parquet")
-    cli.run("evaluate", checkpoint, "--data", synthetic_uri, "--predictions", "b.parquet", "--method", "b")
-    cli.run("evaluate", checkpoint, "--data", mtfl_uri, "--predictions", "c.parquet")
-    faces = ("picture", "faces", "a.parquet", "--data")
-    assert "5 of 24 faces, easiest first, in faces.png" in cli.run(*faces, synthetic_uri, "--count", 5)
-    assert "2 curves in ced.png" in cli.run("picture", "ced", "a.parquet", "b.parquet")
-    assert {Image.open(tmp_path / name).format for name in ("faces.png", "ced.png")} == {"PNG"}
-    assert "a.parquet was made from data " in cli.fail(*faces, mtfl_uri)
-    assert "are of different images" in cli.fail("picture", "ced", "a.parquet", "c.parquet")
-    assert "unknown protocol 'rcn2017'" in cli.fail(*faces, synthetic_uri, "--protocol", "rcn2017")
-
-
 # --- runs that are there already --------------------------------------------------------------------------------------
 
 
@@ -227,7 +213,7 @@ def test_a_study_that_exists_is_refused(cli, study_file: Path, tmp_path: Path) -
         ("evaluate {pickle} --data {synthetic}", "weights.pt is not a readable safetensors file"),
         ("evaluate {checkpoint} --data {synthetic} --device quantum", "device 'quantum' cannot be used here"),
         ("evaluate {checkpoint} --data {synthetic} --enter --split test --board {config}", "Not a directory"),
-        ("picture faces {config} --data {synthetic}", "config.yaml is not a readable Parquet file"),
+        ("figures faces {config} --data {synthetic}", "config.yaml is not a readable Parquet file"),
     ],
 )
 def test_what_a_user_gets_wrong_is_explained(
@@ -313,7 +299,7 @@ def test_faults_of_the_program_keep_their_traceback() -> None:
 
 def test_version_and_help(cli) -> None:
     assert cli.run("--version") == __version__
-    for name in ("train", "tune", "evaluate", "leaderboard", "data", "picture"):
+    for name in ("train", "tune", "evaluate", "leaderboard", "data", "figures"):
         assert name in cli.run("--help")
         assert cli.run(name, "--help")
 

@@ -1,0 +1,106 @@
+"""The look that all curves share: palette, axes, legend, and how a figure becomes a PNG.
+
+Figures are made without pyplot, so nothing here touches global state or needs a display.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from rcn_search import storage
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette: distinct for all kinds of colour vision."""
+INK, FAINT = "#222222", "#DDDDDD"
+LABEL_WIDTH = 78
+"""Characters after which a line of a legend or a title is broken."""
+
+_DASHES = ("-", "--", ":")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def panels(count: int, *, width: float = 6.4, height: float = 4.0) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` axes side by side, of the given size in inches at 150 pixels each."""
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    row = figure.subplots(1, count, squeeze=False)[0].tolist()
+    for axes in row:
+        axes.grid(color=FAINT, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(FAINT)
+        axes.tick_params(colors=INK, which="both", length=0)
+    return figure, row
+
+
+def name_axes(axes: Axes, x_label: str, y_label: str) -> None:
+    """Say what is drawn against what, with units."""
+    axes.set_xlabel(x_label, color=INK)
+    axes.set_ylabel(y_label, color=INK)
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Colour, dashes and marker of the line of that number: no two alike among the first twenty-one."""
+    again = index // len(COLOURS)
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": _DASHES[again % len(_DASHES)],
+        "marker": _MARKERS[index % len(_MARKERS)],
+        "markersize": 4,
+        "linewidth": 1.8,
+    }
+
+
+def plain(text: str, width: int = LABEL_WIDTH) -> str:
+    """Text as it is, broken into lines: a dollar sign starts no formula."""
+    return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")
+
+
+def log_where_wide(axes: Axes, which: Literal["x", "y"], values: Iterable[float], factor: float) -> bool:
+    """Make an axis logarithmic if the largest value is more than ``factor`` times the smallest; say whether it is.
+
+    Its ticks are plain numbers, 20 and 5,000, not powers of ten. An axis with a zero stays linear.
+    """
+    given = list(values)
+    if not min(given) > 0 or max(given) <= factor * min(given):
+        return False
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    many = max(given) > 20 * min(given)
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if many else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), numticks=15))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+    return True
+
+
+def legend_below(figure: Figure, axes: Axes, title: str | None = None) -> None:
+    """One line for each curve of ``axes``, under the figure, where long names find room."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        frameon=False,
+        title=title,
+        fontsize="small",
+        title_fontsize="small",
+    )
+
+
+def headline(figure: Figure, title: str, detail: str = "") -> None:
+    """What the figure shows, and under it, smaller, how it was measured."""
+    lines = [plain(title, 90), *([plain(detail, 90)] if detail else [])]
+    figure.suptitle("\n".join(lines), color=INK, fontsize=9.5)
+
+
+def publish(figure: Figure, uri: str) -> None:
+    """Draw the figure in memory and put it, whole, at a URI as PNG."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    storage.write_bytes(uri, stream.getvalue())
