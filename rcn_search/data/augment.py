@@ -46,6 +46,12 @@ class Frame(NamedTuple):
     centre_b2: Tensor
     axes_b22: Tensor
 
+    @property
+    def mirrored_b(self) -> Tensor:
+        """Which windows show a mirror image: (b,) bool."""
+        mirrored_b: Tensor = torch.linalg.det(self.axes_b22) < 0
+        return mirrored_b
+
 
 def jitter(face_box_b4: Tensor, draws_bd: Tensor, options: AugmentConfig) -> Frame:
     """Move the face boxes: translate, scale about the moved centre, rotate about it (rcn.md 3), mirror.
@@ -107,8 +113,7 @@ def warp_points(points_bk2: Tensor, frame: Frame, flip_k: Tensor | None = None) 
     inverse = torch.linalg.inv(frame.axes_b22)
     relative: Tensor = (points_bk2 - frame.centre_b2[:, None]) @ inverse.transpose(1, 2)
     if flip_k is not None:
-        mirrored_b = torch.linalg.det(frame.axes_b22) < 0
-        relative = torch.where(mirrored_b[:, None, None], relative[:, flip_k], relative)
+        relative = torch.where(frame.mirrored_b[:, None, None], relative[:, flip_k], relative)
     return relative / 2 + 0.5
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.metrics import Score, score
@@ -11,11 +12,12 @@ from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
 from rcn_search.keypoints import keypoint_schema
-from rcn_search.models.blocks import Network
 from rcn_search.models.cost import count_parameters, multiply_adds
 from rcn_search.models.decode import Decode, decode_of
+from rcn_search.models.denoiser import Denoiser
 from rcn_search.models.joint import Joint
 from rcn_search.models.mirror import Mirrored
+from rcn_search.models.tcdcn import TCDCN
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
 
 
@@ -75,11 +77,16 @@ def evaluate(
         ValueError: The two do not fit together.
     """
     network, info = load_network(checkpoint_uri)
-    if info.config.model.kind == "denoiser":
+    if isinstance(network, Denoiser):
         raise ValueError(f"{checkpoint_uri} is a denoiser, which sees no image: give it beside a network (--denoiser)")
     dataset = open_dataset(data_uri)
+    made_of: dict[str, Any] = {"mirror": mirror}
     if denoiser_uri:
-        network = Joint(network, _denoiser(denoiser_uri, info))
+        if isinstance(network, TCDCN):
+            raise ValueError(f"{checkpoint_uri} predicts no maps, so there is nothing to add a denoiser's to")
+        denoiser, its = _denoiser(denoiser_uri, info)
+        network = Joint(network, denoiser)
+        made_of["denoiser"] = its.config.run_id
     if mirror:
         network = Mirrored(network, keypoint_schema(info.keypoints).flip)
     predictions = predict(
@@ -89,6 +96,7 @@ def evaluate(
         split_name,
         method=method or describe(info, decode, mirror=mirror, joint=denoiser_uri is not None),
         decode=decode or decode_of(info.config.loss.head),
+        made_of=made_of,
         device=device,
         on_images=on_images,
     )
@@ -112,13 +120,13 @@ def evaluate(
     )
 
 
-def _denoiser(uri: str, info: CheckpointInfo) -> Network:
+def _denoiser(uri: str, info: CheckpointInfo) -> tuple[Denoiser, CheckpointInfo]:
     denoiser, its = load_network(uri)
-    if its.config.model.kind != "denoiser":
+    if not isinstance(denoiser, Denoiser):
         raise ValueError(f"{uri} is no denoiser but a {its.config.model.kind}")
     if its.keypoints != info.keypoints:
         raise ValueError(f"{uri} is a denoiser of {its.keypoints!r} points; the network predicts {info.keypoints!r}")
-    return denoiser
+    return denoiser, its
 
 
 def describe(info: CheckpointInfo, decode: Decode | None = None, *, mirror: bool = False, joint: bool = False) -> str:

@@ -5,7 +5,8 @@ Shape letters: n images of the split, b of a batch, k points.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def predict(
     *,
     method: str,
     decode: Decode = "peak",
+    made_of: Mapping[str, Any] = MappingProxyType({}),
     device: str = "cpu",
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predictions:
@@ -44,6 +46,7 @@ def predict(
         split_name: Which images.
         method: What tables call the predictions.
         decode: How a map becomes a cell.
+        made_of: What else the network is made of, for the file.
         device: Where to run.
         on_images: Called with (images done, images in all).
 
@@ -102,6 +105,7 @@ def predict(
             "decode": decode,
             "config": info.config.model_dump(mode="json"),
             "epoch": info.epoch,
+            **made_of,
         },
     )
 

@@ -61,8 +61,5 @@ class DenoisingTask:
         cells_bk2 = torch.where(corrupted_bk[..., None], place_bk2, point_cells(points_bk2, self.size_px))
         weight_bk = corrupted_bk.float()
         if self.ignore_outside:
-            edge_bk = split.edge_nk[rows_b]
-            mirrored_b1 = torch.linalg.det(frame.axes_b22)[:, None] < 0
-            edge_bk = torch.where(mirrored_b1, edge_bk[:, self.flip_k], edge_bk)
-            weight_bk = weight_bk * inside_window(points_bk2, edge_bk)
+            weight_bk = weight_bk * inside_window(points_bk2, split.edge_nk[rows_b], frame, self.flip_k)
         return Batch(cells_bk2, points_bk2, weight_bk, {})

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rcn_search.config import AugmentConfig, TrainConfig
-from rcn_search.data.augment import InputPipeline, draw_table
+from rcn_search.data.augment import Frame, InputPipeline, draw_table, jitter
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 
@@ -44,8 +44,8 @@ class LocalisingTask:
 
     def __init__(self, config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> None:
         self.split, self.device = split, split.points_nk2.device
-        flip_k = torch.tensor(schema.flip, device=self.device)
-        self.pipeline = InputPipeline(input=config.input, augment=augment, flip_k=flip_k)
+        self.flip_k = torch.tensor(schema.flip, device=self.device)
+        self.pipeline = InputPipeline(input=config.input, augment=augment, flip_k=self.flip_k)
         self.ignore_outside = config.loss.outside == "ignore"
 
     def draws(self, num_rows: int, *, seed: int, epoch: int) -> Tensor:
@@ -54,15 +54,24 @@ class LocalisingTask:
 
     def batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
         """See `Task`."""
-        split = self.split
-        inputs, points_bk2 = self.pipeline(
-            split.images_at(rows_b), split.points_nk2[rows_b], split.face_box_n4[rows_b], draws_bd
-        )
-        weight_bk = inside_window(points_bk2, split.edge_nk[rows_b]) if self.ignore_outside else None
+        split, face_box_b4 = self.split, self.split.face_box_n4[rows_b]
+        inputs, points_bk2 = self.pipeline(split.images_at(rows_b), split.points_nk2[rows_b], face_box_b4, draws_bd)
+        weight_bk = None
+        if self.ignore_outside:
+            frame = jitter(face_box_b4, draws_bd, self.pipeline.augment)
+            weight_bk = inside_window(points_bk2, split.edge_nk[rows_b], frame, self.flip_k)
         return Batch(inputs, points_bk2, weight_bk, {name: value[rows_b] for name, value in split.attributes.items()})
 
 
-def inside_window(points_bk2: Tensor, edge_bk: Tensor) -> Tensor:
-    """1 for points within the window that were not annotated at the edge of their photograph, else 0 (rcn.md 5)."""
+def inside_window(points_bk2: Tensor, edge_bk: Tensor, frame: Frame, flip_k: Tensor) -> Tensor:
+    """1 for points within the window that were not annotated at the edge of their photograph, else 0 (rcn.md 5).
+
+    Args:
+        points_bk2: 0..1 across the window.
+        edge_bk: Codes of the points of the crop; renumbered where the window is mirrored.
+        frame: The window.
+        flip_k: How mirroring renumbers.
+    """
+    edge_bk = torch.where(frame.mirrored_b[:, None], edge_bk[:, flip_k], edge_bk)
     inside = ((points_bk2 >= 0) & (points_bk2 < 1)).all(dim=2)
     return (inside & (edge_bk == 0)).float()

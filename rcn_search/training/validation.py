@@ -54,7 +54,8 @@ class Validator:
     def eye_distance_px(self, points_bk2: Tensor) -> Tensor:
         """(b,), of the jittered face, unclamped."""
         between_b2: Tensor = points_bk2[:, self.left].mean(1) - points_bk2[:, self.right].mean(1)
-        return torch.linalg.vector_norm(between_b2, dim=1) * self.size_px
+        distance_b: Tensor = torch.linalg.vector_norm(between_b2, dim=1) * self.size_px
+        return distance_b
 
     @torch.inference_mode()
     def attribute_errors(self, network: Network) -> dict[str, float]:

@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 
 from rcn_search.config import TrainConfig
+from rcn_search.data.dataset import open_dataset
+from rcn_search.data.importers.base import import_dataset
+from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.shards import DatasetError
 from rcn_search.evaluation.evaluate import describe, evaluate
 from rcn_search.evaluation.metrics import score
+from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import read_predictions
 from rcn_search.evaluation.protocol import rcn2016, subpixel
+from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
+from rcn_search.models.mirror import Mirrored
 from rcn_search.training.checkpoint import CheckpointError, CheckpointInfo, network_tensors, write_checkpoint
 
 
@@ -64,6 +70,48 @@ def test_regressors_are_scored_too(tiny_config: TrainConfig, synthetic_uri: str,
     assert (np.abs(cells - found.predictions.pred_cell_nk2) <= 1).all()
 
 
+def test_a_mirrored_look_is_that_of_both(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path) -> None:
+    """It makes other predictions, and says so."""
+    checkpoint = written(tiny_config, tmp_path)
+    one, both = (
+        evaluate(checkpoint, synthetic_uri, "val", predictions_uri=str(tmp_path / f"{mirror}.parquet"), mirror=mirror)
+        for mirror in (False, True)
+    )
+    assert not np.array_equal(one.predictions.confidence_nk, both.predictions.confidence_nk)
+    assert both.predictions.meta["method"] == one.predictions.meta["method"] + ", mirrored too"
+    assert (one.num_params, 2 * one.multiply_adds) == (both.num_params, both.multiply_adds)
+    network = Mirrored(build_model(tiny_config.model, num_points=5), FIVE.flip)
+    expected = predict(network, info_of(tiny_config), open_dataset(synthetic_uri), "val", method="m")
+    assert np.array_equal(expected.pred_cell_nk2, both.predictions.pred_cell_nk2)
+
+
+def test_a_denoiser_makes_a_joint_model(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path) -> None:
+    plain = written(tiny_config, tmp_path)
+    (tmp_path / "denoiser").mkdir()
+    config = changed(tiny_config, model={"kind": "denoiser", "kernel_px": 5, "channels": 4, "corrupted": 2})
+    denoiser = written(config, tmp_path / "denoiser")
+    out = str(tmp_path / "p.parquet")
+    found = evaluate(plain, synthetic_uri, "val", predictions_uri=out, denoiser_uri=denoiser, mirror=True)
+    assert found.predictions.meta["method"].endswith(", mirrored too, denoised")
+    assert found.predictions.meta["denoiser"] == config.run_id
+    parts = [build_model(each.model, num_points=5) for each in (tiny_config, config)]
+    assert found.num_params == sum(p.numel() for part in parts for p in part.parameters())
+    with pytest.raises(ValueError, match="is a denoiser, which sees no image"):
+        evaluate(denoiser, synthetic_uri, "val", predictions_uri=out)
+    with pytest.raises(ValueError, match="is no denoiser but a rcn"):
+        evaluate(plain, synthetic_uri, "val", predictions_uri=out, denoiser_uri=plain)
+    regressor = written(changed(tiny_config, model={"kind": "tcdcn"}), tmp_path)
+    with pytest.raises(ValueError, match="predicts no maps"):
+        evaluate(regressor, synthetic_uri, "val", predictions_uri=out, denoiser_uri=denoiser)
+
+
+def test_68_points_are_scored_as_49_too(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    uri = str(tmp_path / "data")
+    import_dataset(SyntheticImporter(schema="ibug68", num_train=1, num_val=2, num_test=1), uri)
+    found = evaluate(written(tiny_config, tmp_path, "ibug68"), uri, "val", predictions_uri=str(tmp_path / "p.parquet"))
+    assert [protocol.name for protocol, _ in found.scores] == ["rcn2016", "rcn2016-49", "subpixel"]
+
+
 def test_what_does_not_fit_leaves_no_file(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path) -> None:
     checkpoint = written(tiny_config, tmp_path)
     out = str(tmp_path / "predictions.parquet")
@@ -93,6 +141,8 @@ def test_what_does_not_fit_leaves_no_file(tiny_config: TrainConfig, synthetic_ur
         ),
         ({"model": {"kind": "tcdcn"}, "recipe": "paper"}, "TCDCN, occlusion, paper recipe, 2 epochs"),
         ({"model": {"kind": "tcdcn", "auxiliary": True}}, "TCDCN with attributes, occlusion, fast recipe"),
+        ({"model": {"branches": 4, "mask": "1001", "layers": "300w"}}, "RCN 4 branches, 300w layers, mask 1001, occ"),
+        ({"model": {"kind": "denoiser"}}, "denoiser 45×45, occlusion"),
     ],
 )
 def test_a_name_says_what_sets_a_method_apart(tiny_config: TrainConfig, sections: dict[str, Any], name: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rcn_search.config import IMAGE_SIZE_PX, TrainConfig
+from rcn_search.data.augment import NO_JITTER
 from rcn_search.data.dataset import Split, open_dataset
 from rcn_search.evaluation.metrics import score
 from rcn_search.evaluation.predict import predict
@@ -14,6 +15,7 @@ from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
 from rcn_search.models.decode import point_cells, predicted_cells
 from rcn_search.training.checkpoint import CheckpointInfo
+from rcn_search.training.task import LocalisingTask
 from rcn_search.training.validation import BATCH_SIZE, Validator
 
 
@@ -122,3 +124,16 @@ def test_the_l2_head_is_read_by_its_mean_position(tiny_config: TrainConfig, val:
     network = build_model(config.model, num_points=5, seed=1)
     by_mean, by_peak = (Validator(each, val, 9, FIVE).error_pct(network) for each in (config, tiny_config))
     assert by_mean < by_peak  # of a network that knows nothing the mean is the middle
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_a_point_at_an_edge_is_left_out_of_the_mirror_image_too(
+    tiny_config: TrainConfig, val: Split, flip: float
+) -> None:
+    edge_nk = val.edge_nk.clone()
+    edge_nk[:, 3] = 1  # the left corner of the mouth, which is the right one of a mirrored face
+    config = config_with(tiny_config, loss={"outside": "ignore"})
+    task = LocalisingTask(config, replace(val, edge_nk=edge_nk), FIVE, NO_JITTER.model_copy(update={"flip": flip}))
+    batch = task.batch(torch.arange(4), task.draws(4, seed=0, epoch=0))
+    assert batch.weight_bk is not None
+    assert batch.weight_bk.tolist() == [[1, 1, 1, 1, 0] if flip else [1, 1, 1, 0, 1]] * 4

@@ -1,0 +1,212 @@
+"""Convolution with a large kernel in the frequency domain: exact, and far cheaper than the direct form.
+
+A kernel of k pixels moves a map by at most p = k // 2, so in a circle of h + p frequencies nothing wraps around onto
+the map, and a product of spectra is the convolution with zero padding. Half of the frequencies of rows tell all, for
+the maps are real.
+
+The transforms are matrix products rather than FFTs. Sides are short, two thirds of the FFT's values would be padding,
+and the spectra come out with the channels last, as the product over channels for each frequency wants them: a step
+takes half the time (docs/denoiser.md). With M the transform of maps, N that of kernels, * the complex product:
+
+    y = M'(Mx * Nw)        dx = M'(Mdy * conj Nw)        dw = N'(Mdy * conj Mx)
+
+where M' and N' are the transposed matrices. The weights of the inverse transform are within N.
+
+Everything is in the precision of the kernel, under autocast as well.
+
+Shape letters: h rows or columns of a map, k of a kernel; b images; i and o channels in and out; u = (h + p) // 2 + 1
+frequencies of rows, v = h + p of columns; 2 real and imaginary part.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class Transform(NamedTuple):
+    """A discrete Fourier transform of two dimensions as two real matrices.
+
+    Attributes:
+        rows: (2u, rows), of a real signal.
+        columns: (2v, 2 columns), of a complex one: real part first, then imaginary.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+
+class Basis(NamedTuple):
+    """Both transforms, for one side of maps and of kernels."""
+
+    maps: Transform
+    kernels: Transform
+
+
+@lru_cache(maxsize=16)
+def _basis(size_px: int, kernel_px: int, dtype: torch.dtype, device: torch.device) -> Basis:
+    reach = kernel_px // 2
+    period = size_px + reach
+    num_rows = period // 2 + 1
+
+    def transform(positions: Tensor, weight_u: Tensor) -> Transform:
+        # The phase is made small in whole numbers: a cosine of a large angle would be less exact.
+        turns = torch.outer(torch.arange(period), positions).remainder(period).double() / period
+        cosine, sine = (2 * math.pi * turns).cos(), (2 * math.pi * turns).sin()
+        rows = torch.stack([cosine[:num_rows], sine[:num_rows]], 1) * weight_u[:, None, None]
+        columns = torch.stack([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)], 1)
+        return Transform(*(matrix.flatten(0, 1).to(device, dtype) for matrix in (rows, columns)))
+
+    with torch.inference_mode(False):  # kept for training, too
+        frequency = torch.arange(num_rows)
+        alone = (frequency == 0) | (2 * frequency == period)  # every other one stands for its negative as well
+        weight_u = torch.where(alone, 1.0, 2.0).double() / period**2
+        return Basis(
+            maps=transform(-torch.arange(size_px), torch.ones(num_rows).double()),
+            # The other sign: a convolution layer slides its kernel without turning it round.
+            kernels=transform(torch.arange(kernel_px) - reach, weight_u),
+        )
+
+
+def convolve(map_hhbi: Tensor, weight_oikk: Tensor) -> Tensor:
+    """What `F.conv2d` without bias makes of maps, zero-padded to keep their side: (h, h, b, o).
+
+    Args:
+        map_hhbi: Rows and columns first.
+        weight_oikk: In any memory layout; k is odd.
+    """
+    with torch.autocast(map_hhbi.device.type, enabled=False):
+        convolved: Tensor = _Convolve.apply(  # type: ignore[no-untyped-call]
+            map_hhbi.to(weight_oikk.dtype), weight_oikk
+        )
+    return convolved
+
+
+def convolve_one_hot(cells_bi2: Tensor, weight_oikk: Tensor, size_px: int) -> Tensor:
+    """The same of maps that are 1 in one cell and 0 elsewhere: (h, h, b, o).
+
+    The spectrum of such a map is a phase for each frequency; neither the map nor its transform is ever made.
+
+    Args:
+        cells_bi2: Column and row of the 1, int64; negative for a map without any.
+        weight_oikk: In any memory layout; k is odd.
+        size_px: h.
+    """
+    with torch.autocast(cells_bi2.device.type, enabled=False):
+        convolved: Tensor = _ConvolveOneHot.apply(  # type: ignore[no-untyped-call]
+            cells_bi2, weight_oikk, size_px
+        )
+    return convolved
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, map_hhbi: Tensor, weight_oikk: Tensor) -> Tensor:
+        maps, kernels = _basis(len(map_hhbi), weight_oikk.shape[-1], weight_oikk.dtype, weight_oikk.device)
+        map_spectrum = _analyse(map_hhbi, maps)
+        kernel_spectrum = _analyse(weight_oikk.permute(2, 3, 0, 1), kernels)
+        ctx.save_for_backward(map_spectrum, kernel_spectrum)
+        ctx.kernel_px = weight_oikk.shape[-1]
+        return _synthesise(_forward_product(map_spectrum, kernel_spectrum), maps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_hhbo: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        map_spectrum, kernel_spectrum = ctx.saved_tensors
+        grad_map = grad_weight = None
+        maps, kernels = _basis(len(grad_hhbo), ctx.kernel_px, grad_hhbo.dtype, grad_hhbo.device)
+        grad_spectrum = _analyse(grad_hhbo, maps)
+        if ctx.needs_input_grad[0]:
+            grad_map = _synthesise(_map_gradient(grad_spectrum, kernel_spectrum), maps)
+        if ctx.needs_input_grad[1]:
+            grad_weight = _synthesise(_kernel_gradient(grad_spectrum, map_spectrum), kernels).permute(2, 3, 0, 1)
+        return grad_map, grad_weight
+
+
+class _ConvolveOneHot(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, cells_bi2: Tensor, weight_oikk: Tensor, size_px: int) -> Tensor:
+        maps, kernels = _basis(size_px, weight_oikk.shape[-1], weight_oikk.dtype, weight_oikk.device)
+        ctx.save_for_backward(cells_bi2)
+        ctx.kernel_px = weight_oikk.shape[-1]
+        kernel_spectrum = _analyse(weight_oikk.permute(2, 3, 0, 1), kernels)
+        return _synthesise(_forward_product(_phases(cells_bi2, maps), kernel_spectrum), maps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_hhbo: Tensor) -> tuple[None, Tensor, None]:
+        (cells_bi2,) = ctx.saved_tensors
+        maps, kernels = _basis(len(grad_hhbo), ctx.kernel_px, grad_hhbo.dtype, grad_hhbo.device)
+        product = _kernel_gradient(_analyse(grad_hhbo, maps), _phases(cells_bi2, maps))
+        return None, _synthesise(product, kernels).permute(2, 3, 0, 1), None
+
+
+def _analyse(signal_hhmn: Tensor, transform: Transform) -> Tensor:
+    """Spectra (u * v, 2, m, n) of signals whose rows and columns come first."""
+    height, width, *channels = signal_hhmn.shape
+    num_rows, num_columns = len(transform.rows) // 2, len(transform.columns) // 2
+    half = torch.mm(transform.rows, signal_hhmn.reshape(height, -1))
+    spectrum = torch.bmm(transform.columns.expand(num_rows, -1, -1), half.view(num_rows, 2 * width, -1))
+    return spectrum.view(num_rows * num_columns, 2, *channels)
+
+
+def _synthesise(spectrum_f2mn: Tensor, transform: Transform) -> Tensor:
+    """The transposed of `_analyse`: signals (h, h, m, n)."""
+    channels = spectrum_f2mn.shape[2:]
+    num_rows, (doubled, doubled_width) = len(transform.rows) // 2, transform.columns.shape
+    half = torch.bmm(transform.columns.t().expand(num_rows, -1, -1), spectrum_f2mn.view(num_rows, doubled, -1))
+    signal = torch.mm(transform.rows.t(), half.view(2 * num_rows, -1))
+    return signal.view(-1, doubled_width // 2, *channels)
+
+
+def _phases(cells_bi2: Tensor, transform: Transform) -> Tensor:
+    """What `_analyse` would give for one-hot maps: (u * v, 2, b, i), zero for empty ones."""
+    num_rows, num_columns, size_px = len(transform.rows) // 2, len(transform.columns) // 2, transform.rows.shape[1]
+    column_bi, row_bi = cells_bi2.clamp(min=0).unbind(2)
+    row_phase = transform.rows[:, row_bi].view(num_rows, 1, 2, *row_bi.shape) * (cells_bi2 >= 0).all(2)
+    # The first of the columns' two halves is what they make of a real 1, which is all that is asked.
+    column_phase = transform.columns[:, :size_px][:, column_bi].view(num_columns, 2, *column_bi.shape)
+    phases = torch.empty(num_rows, num_columns, 2, *row_bi.shape, dtype=row_phase.dtype, device=row_phase.device)
+    cosine_r, sine_r, cosine_c, sine_c = *row_phase.unbind(2), *column_phase.unbind(1)
+    torch.mul(cosine_r, cosine_c, out=phases[:, :, 0]).addcmul_(sine_r, sine_c, value=-1)
+    torch.mul(cosine_r, sine_c, out=phases[:, :, 1]).addcmul_(sine_r, cosine_c)
+    return phases.flatten(0, 1)
+
+
+def _forward_product(map_f2bi: Tensor, kernel_f2oi: Tensor) -> Tensor:
+    """Sum over i of map * kernel: (f, 2, b, o)."""
+    real_fio, imaginary_fio = kernel_f2oi.transpose(2, 3).unbind(1)
+    return _product(map_f2bi, real_fio, imaginary_fio, sign=1)
+
+
+def _map_gradient(grad_f2bo: Tensor, kernel_f2oi: Tensor) -> Tensor:
+    """Sum over o of grad * conj(kernel): (f, 2, b, i)."""
+    return _product(grad_f2bo, *kernel_f2oi.unbind(1), sign=-1)
+
+
+def _product(left_f2mn: Tensor, real_fnl: Tensor, imaginary_fnl: Tensor, *, sign: int) -> Tensor:
+    """Left times (real + sign * i * imaginary), summed over n: (f, 2, m, l). Two products do the work of four."""
+    _, _, num_rows, _ = left_f2mn.shape
+    stacked = left_f2mn.flatten(1, 2)
+    product = torch.bmm(stacked, real_fnl).view(len(stacked), 2, num_rows, -1)
+    crossed = torch.bmm(stacked, imaginary_fnl).view_as(product)
+    product[:, 0].sub_(crossed[:, 1], alpha=sign)
+    product[:, 1].add_(crossed[:, 0], alpha=sign)
+    return product
+
+
+def _kernel_gradient(grad_f2bo: Tensor, map_f2bi: Tensor) -> Tensor:
+    """Sum over b of grad * conj(map): (f, 2, o, i)."""
+    grad_real, grad_imaginary = grad_f2bo.transpose(2, 3).unbind(1)
+    map_real, map_imaginary = map_f2bi.unbind(1)
+    # torch batches a matrix product only into a result that is dense, so the parts are put together afterwards.
+    real = torch.bmm(grad_f2bo.flatten(1, 2).transpose(1, 2), map_f2bi.flatten(1, 2))
+    product = torch.empty(len(real), 2, *real.shape[1:], dtype=real.dtype, device=real.device)
+    product[:, 0] = real
+    torch.sub(torch.bmm(grad_imaginary, map_real), torch.bmm(grad_real, map_imaginary), out=product[:, 1])
+    return product

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rcn_search.config import DenoiserConfig, RcnConfig
+from rcn_search.models import build_model
+from rcn_search.models.decode import peak_cells
+from rcn_search.models.denoiser import Denoiser
+from rcn_search.models.joint import Joint
+
+
+def denoiser(input_px: int = 40, num_points: int = 5) -> Denoiser:
+    config = DenoiserConfig(kernel_px=21, channels=4, corrupted=2)
+    model = build_model(config, num_points=num_points, input_px=input_px, seed=1)
+    assert isinstance(model, Denoiser)
+    return model
+
+
+@pytest.fixture
+def joint() -> Joint:
+    return Joint(build_model(RcnConfig(branches=3, channels=8), num_points=5, input_px=40), denoiser())
+
+
+IMAGE = torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+
+
+def test_logits_are_the_sum_of_both(joint: Joint) -> None:
+    logits = joint.network(IMAGE)
+    second = joint.denoiser(peak_cells(logits))
+    torch.testing.assert_close(joint(IMAGE), logits + second, rtol=0, atol=0)
+    assert second.abs().max() > 0
+
+
+def test_every_parameter_learns_from_the_sum(joint: Joint) -> None:
+    joint(IMAGE).square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in joint.parameters())
+    trunk, others = joint.l2_groups()
+    assert {id(weight) for weight in trunk} == {id(weight) for weight in joint.network.l2_groups()[0]}
+    weights = [parameter for parameter in joint.parameters() if parameter.ndim == 4]
+    assert {id(weight) for weight in trunk + others} == {id(weight) for weight in weights}
+    assert len(trunk + others) == len(weights)
+
+
+@pytest.mark.parametrize("other", [denoiser(input_px=80), denoiser(num_points=4)], ids=["size", "points"])
+def test_two_that_do_not_fit_are_refused(joint: Joint, other: Denoiser) -> None:
+    with pytest.raises(ValueError, match="trained for the same points"):
+        Joint(joint.network, other)(IMAGE)
