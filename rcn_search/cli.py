@@ -14,6 +14,7 @@ from rich.table import Table
 from rcn_search import __version__, storage
 from rcn_search.cli_data import data_app
 from rcn_search.cli_figures import figures_app
+from rcn_search.cli_reproduce import reproduce_command
 from rcn_search.config_file import load_train_config
 from rcn_search.terminal import command, console, errors, progress, stop_on_signal
 from rcn_search.training.outcome import BEST_NAME
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(figures_app, name="figures")
 app.command("tune")(tune_command)
+app.command("reproduce")(reproduce_command)
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one option.")]
 Board = Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")]

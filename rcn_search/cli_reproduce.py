@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 import typer
 
-from rcn_search.leaderboard.board import default_board
-from rcn_search.search.paper import TableName
-from rcn_search.search.reproduce import compare, train_rows
-from rcn_search.search.sheet import Format
 from rcn_search.terminal import command, console, errors, progress
+
+# As in search/paper.py and search/sheet.py, whose imports would slow down every --help.
+TableName = Literal["table1", "table2", "table3", "table4", "convergence"]
+Format = Literal["table", "markdown", "csv"]
 
 
 @command
@@ -37,6 +37,9 @@ def reproduce_command(
 
     Example: rcn-search reproduce table2 --data data/mtfl --epochs 10
     """
+    from rcn_search.leaderboard.board import default_board
+    from rcn_search.search.reproduce import compare, train_rows
+
     place = lambda: board or default_board()  # noqa: E731
     rerun = train_rows(
         table,

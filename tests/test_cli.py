@@ -299,9 +299,17 @@ def test_faults_of_the_program_keep_their_traceback() -> None:
 
 def test_version_and_help(cli) -> None:
     assert cli.run("--version") == __version__
-    for name in ("train", "tune", "evaluate", "leaderboard", "data", "figures"):
+    for name in ("train", "tune", "reproduce", "evaluate", "leaderboard", "data", "figures"):
         assert name in cli.run("--help")
         assert cli.run(name, "--help")
+
+
+def test_help_is_there_at_once() -> None:
+    """Nothing that takes seconds to import is imported before a command needs it."""
+    slow = {"torch", "ray", "matplotlib", "pyarrow", "optuna"}
+    line = "import sys, rcn_search.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True).stdout.split()
+    assert not slow & {*loaded}
 
 
 def test_signals_only_ask_a_training_to_stop(capsys: pytest.CaptureFixture[str]) -> None:

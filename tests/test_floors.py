@@ -18,7 +18,7 @@ FLOORS = (
     ("evaluation",),
     ("leaderboard",),
     ("search",),
-    ("cli", "cli_data", "cli_figures", "terminal", "tune"),
+    ("cli", "cli_data", "cli_figures", "cli_reproduce", "terminal", "tune"),
 )
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 MODULES = sorted(PACKAGE.rglob("*.py"))

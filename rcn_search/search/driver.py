@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import optuna
 import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
@@ -92,7 +91,6 @@ def run_search(
     space = load_space(space_uri, overrides=overrides, data_uri=data_uri)
     uri = storage.absolute(study_uri or storage.join(STUDIES, space.study.name))
     fingerprint = _checked_data(space).fingerprint
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = (Study.resume if resume else Study.create)(uri, space, data_fingerprint=fingerprint)
     recorder, slots = StudyRecorder(study), 0
     if study.num_left:
@@ -121,8 +119,8 @@ def _checked_data(space: SearchSpace) -> Manifest:
     if space.final:
         wanted["final.split"] = (space.final.split, None)
     for key, (split, num_rows) in wanted.items():
-        if split not in manifest.splits:
-            raise ConfigError(f"{key}: {data.uri} has no split {split!r}; it has: {', '.join(manifest.splits)}")
+        if split not in manifest.split_names:
+            raise ConfigError(f"{key}: {data.uri} has no split {split!r}; it has: {', '.join(manifest.split_names)}")
         if num_rows is not None and num_rows > manifest.num_rows(split):
             raise ConfigError(f"{key}: {num_rows:,} rows of {split!r} wanted; it has {manifest.num_rows(split):,}")
     return manifest

@@ -120,7 +120,7 @@ class Ledger:
             there = storage.read_json(storage.join(self.uri, _SPACE))
         except FileNotFoundError:
             raise StudyError(f"there is no study at {self.uri} to resume; leave out --resume to start one") from None
-        if changed := sorted(_differences(there, _versioned(space))):
+        if changed := sorted(_differences({**there, "base": _as_of_today(there.get("base"))}, _versioned(space))):
             raise StudyError(
                 f"the study at {self.uri} was started with another space. Different: {', '.join(changed)}. "
                 "Put them back, or start a study at another place"
@@ -168,6 +168,19 @@ class Ledger:
             storage.write_json(uri, document.model_dump(mode="json"), if_absent=True)
         except storage.ObjectExistsError:
             raise StudyError(f"{uri} exists: another driver is at work on this study. Stop one of them") from None
+
+
+def base_document(base: TrainConfig) -> dict[str, Any]:
+    """What is the same for all trials of a study; not where it runs or where the data set is."""
+    return base.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}})
+
+
+def _as_of_today(base: Any) -> Any:
+    """A `base_document` with every option there is today: one that came later had its default."""
+    try:
+        return base_document(TrainConfig.model_validate({**base, "data": {**base["data"], "uri": "anywhere"}}))
+    except (ValueError, TypeError, LookupError):
+        return base  # not one that could be gone on with; what differs will be named
 
 
 def _versioned(space: dict[str, Any]) -> dict[str, Any]:

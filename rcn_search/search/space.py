@@ -6,7 +6,10 @@ search:    key.path: {int: [4, 7]} | {float: [1.0e-4, 1.0e-2], log: true} | {cho
            ``when: {other.key: value or list}``; a list of such ranges is tried from the top, the first that holds
            is drawn, and where none holds the key keeps the value of ``base``
 points:    settings to try first, each ``key.path: value`` for all that is drawn there
-budget:    trials, epochs, concurrency, cpus_per_trial, gpus_per_trial
+rows:      instead of a search, ``NAME: {key.path: value, …}``: each row is trained to its end, as a table of a paper is
+seeds:     ``NAME: 3``: how often a row is trained, with base.seed, base.seed + 1 and so on; once where nothing is said
+joint:     ``NAME: [network row, denoiser row]``: rows made of two of the above when a table is scored
+budget:    trials (of a search), epochs, concurrency, cpus_per_trial, gpus_per_trial
 scheduler: {name: asha, grace_epochs: 1, reduction: 3} | {name: none}
 sampler:   {name: tpe, startup_trials: 10} | {name: random}
 final:     what becomes of the best trial
@@ -27,6 +30,8 @@ from rcn_search.config_file import ConfigError, merge, resolve_train_config
 Scalar = bool | int | float | str | None
 Values = dict[str, Scalar]
 """Drawn values by dotted path into `TrainConfig`."""
+ROW, SEED = "row", "seed"
+"""What is drawn in a study of rows: the name of a row, and which of its seeds, from 0."""
 
 
 OneOf = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
@@ -106,7 +111,7 @@ class StudyConfig(Options):
 class Budget(Options):
     """How much, and how much at once."""
 
-    trials: int = Field(ge=1)
+    trials: int | None = Field(None, ge=1, description="Of a search; a study of rows has as many as rows and seeds.")
     epochs: int = Field(ge=1, description="Of each trial, unless it is stopped early.")
     concurrency: int | Literal["auto"] = Field("auto", description="Trials at once; auto: as many as fit.")
     cpus_per_trial: float = Field(1, gt=0, description="Also the threads of a trial.")
@@ -155,12 +160,30 @@ class SearchSpace(Options):
 
     study: StudyConfig
     base: dict[str, Any]
-    search: dict[str, Alternatives] = Field(min_length=1)
+    search: dict[str, Alternatives] = Field({})
     points: tuple[Values, ...] = ()
+    rows: dict[str, Values] = Field({})
+    seeds: dict[str, Annotated[int, Field(ge=1)]] = Field({})
+    joint: dict[str, tuple[str, str]] = Field({})
     budget: Budget
     scheduler: Annotated[Asha | NoScheduler, Field(discriminator="name")] = Asha()
     sampler: Annotated[Tpe | Random, Field(discriminator="name")] = Tpe()
     final: Final | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rows_run_to_their_end(cls, document: Any) -> Any:
+        has_rows = isinstance(document, dict) and "rows" in document
+        return {"scheduler": {"name": "none"}, **document} if has_rows else document
+
+    @property
+    def plan(self) -> list[Values]:
+        """Every trial of a study of rows, in order, by what is drawn."""
+        return [{ROW: row, SEED: seed} for row in self.rows for seed in range(self.seeds.get(row, 1))]
+
+    def row_values(self, row: str, seed: int = 0) -> Values:
+        """What a row sets, for one of its seeds."""
+        return {**self.rows[row], "seed": self.config({}).seed + seed}
 
     def document(self, values: Values) -> dict[str, Any]:
         """The training configuration of ``values``: over ``base``, with what the budget says."""
@@ -194,7 +217,10 @@ class SearchSpace(Options):
         return values
 
     def sample(self, trial: optuna.Trial) -> Values:
-        """One setting drawn by Optuna."""
+        """One setting drawn by Optuna; of a study of rows, whose trials are all enqueued, the next row."""
+        if self.rows:
+            row = trial.suggest_categorical(ROW, tuple(self.rows))
+            return self.row_values(row, trial.suggest_int(SEED, 0, max(self.seeds.values(), default=1) - 1))
 
         def choose(path: str, name: str, parameter: Parameter) -> Scalar:
             kind = parameter.distribution

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rcn_search import storage
 from rcn_search.config_file import ConfigError, KeyPath, apply_override, read_yaml, resolve_train_config, validate
-from rcn_search.search.space import Asha, Parameter, Scalar, SearchSpace, Values, overlay, value_at
+from rcn_search.search.space import Asha, NoScheduler, Parameter, Scalar, SearchSpace, Values, overlay, value_at
 
 NUM_CORNERS = 256
 """Settings at random ends of all ranges that must be legal together. A rule between ranges that is broken anywhere is
@@ -17,6 +17,8 @@ broken at a corner; one between two of them is missed with probability 0.75 to t
 FROM_BUDGET = {"schedule.epochs": "budget.epochs", "compute.threads": "budget.cpus_per_trial"}
 YARDSTICK = ("validation.", "input.size_px", "data.uri", "data.val_split", "data.num_val")
 """What the error of a trial is measured by, hence the same for all."""
+SAME_FOR_ALL_ROWS = ("data.uri", "validation.every", "compute.", "seed", *FROM_BUDGET)
+OF_A_SEARCH = ("points", "sampler", "final")
 
 
 def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -> SearchSpace:
@@ -54,6 +56,8 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
         if key in space.search or leaf in space.base.get(section, {}):
             where = ("search", key) if key in space.search else ("base", section, leaf)
             raise ConfigError(f"{at(*where)}: {key} is set by {setting}")
+    if bool(space.search) == bool(space.rows):
+        raise ConfigError(f"{at('rows')}: a study has either something to search or rows: give one of the two")
     for key in space.search:
         if key.startswith(YARDSTICK):
             raise ConfigError(f"{at('search', key)}: {key} cannot be searched: trials are compared by it")
@@ -64,6 +68,11 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
             )
     if base.validation.every != 1:
         raise ConfigError(f"{at('base', 'validation', 'every')}: validation.every must be 1 in a search")
+    if space.rows:
+        _check_rows(space, source, lines, at)
+        return
+    if space.budget.trials is None:
+        raise ConfigError(f"{at('budget')}: budget.trials is required")
     if isinstance(space.scheduler, Asha) and space.scheduler.grace_epochs > space.budget.epochs:
         raise ConfigError(
             f"{at('scheduler', 'grace_epochs')}: scheduler.grace_epochs = {space.scheduler.grace_epochs}: "
@@ -84,6 +93,34 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
         resolve_train_config(
             overlay(base.model_dump(), space.final.retrain), source=f"{at('final', 'retrain')}: final.retrain"
         )
+
+
+def _check_rows(space: SearchSpace, source: str, lines: dict[KeyPath, int], at: Callable[..., str]) -> None:
+    """Every row is a legal configuration, and nothing stands there that only a search has a use for."""
+    for section in OF_A_SEARCH:
+        if section in space.model_fields_set:
+            raise ConfigError(f"{at(section)}: {section} belongs to a search; a study of rows runs its rows")
+    if space.budget.trials is not None:
+        raise ConfigError(f"{at('budget', 'trials')}: budget.trials: rows and seeds say how many trials there are")
+    if not isinstance(space.scheduler, NoScheduler):
+        raise ConfigError(f"{at('scheduler')}: rows run to their end: scheduler: {{name: none}}, or leave it out")
+    for name, values in space.rows.items():
+        row_lines: dict[KeyPath, int] = {}
+        for key in values:
+            if key.startswith(SAME_FOR_ALL_ROWS):
+                raise ConfigError(f"{at('rows', name, key)}: {key} is the same for all rows, or set by budget or seeds")
+            path = tuple(key.split("."))
+            for end in range(1, len(path) + 1):
+                row_lines.setdefault(path[:end], lines.get(("rows", name, key), lines.get(("rows", name), 1)))
+        document = space.document(space.row_values(name))
+        resolve_train_config(document, source=f"{source}: row {name!r}", lines=row_lines)
+    named = [("seeds", name, (name,)) for name in space.seeds]
+    for section, name, parts in [*named, *(("joint", name, parts) for name, parts in space.joint.items())]:
+        for part in parts:
+            if part not in space.rows:
+                raise ConfigError(f"{at(section, name)}: {section}: there is no row {part!r}")
+        if section == "joint" and name in space.rows:
+            raise ConfigError(f"{at(section, name)}: {section}: {name!r} is a row already")
 
 
 def _check_parameter(space: SearchSpace, path: str, parameter: Parameter, where: str, seen: list[str]) -> None:

@@ -11,8 +11,8 @@ import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
-from rcn_search.search.ledger import Epoch, Ledger, Outcome, Suggestion
-from rcn_search.search.space import Random, SearchSpace
+from rcn_search.search.ledger import Epoch, Ledger, Outcome, Suggestion, base_document
+from rcn_search.search.space import Random, SearchSpace, Values
 
 EndState = Literal["complete", "pruned", "failed"]
 _OPTUNA_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -62,6 +62,7 @@ class Study:
     def __init__(self, uri: str, space: SearchSpace) -> None:
         self.uri, self.space = uri, space
         self._ledger = Ledger(uri)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce a study of no name
         self._optuna = optuna.create_study()
         self.trials = [
             Trial(suggestion, self._ledger.folder(suggestion.number), outcome)
@@ -72,8 +73,8 @@ class Study:
                 self._optuna.add_trial(_as_optuna_has_it(trial, trial.outcome))
             else:
                 self._optuna.enqueue_trial(trial.suggestion.params)
-        for point in space.points[len(self.trials) :]:
-            self._optuna.enqueue_trial(space.fixed(point))
+        for setting in self._planned():
+            self._optuna.enqueue_trial(setting)
 
     @classmethod
     def create(cls, uri: str, space: SearchSpace, *, data_fingerprint: str) -> Study:
@@ -97,17 +98,28 @@ class Study:
 
     @property
     def num_left(self) -> int:
-        """Trials still to start: open ones, and those of the budget that are not drawn yet."""
-        return sum(trial.state == "open" for trial in self.trials) + max(0, self.space.budget.trials - len(self.trials))
+        """Trials still to start: open ones, and those of the budget, or rows, that are not drawn yet."""
+        budget = self.space.budget.trials
+        undrawn = len(self._planned()) if budget is None else max(0, budget - len(self.trials))
+        return sum(trial.state == "open" for trial in self.trials) + undrawn
 
     @property
     def best(self) -> Trial | None:
-        """Of the complete trials the one with the lowest validation error."""
+        """Of the complete trials the one with the lowest validation error; rows are not there to be chosen from."""
+        if self.space.rows:
+            return None
         complete = (trial for trial in self.trials if trial.state == "complete")
         return min(complete, key=lambda trial: (trial.error_pct, trial.number), default=None)
 
+    def _planned(self) -> list[Values]:
+        """What is drawn before the sampler has a say, and is not drawn yet."""
+        if self.space.rows:
+            drawn = [trial.suggestion.params for trial in self.trials]
+            return [setting for setting in self.space.plan if setting not in drawn]
+        return [self.space.fixed(point) for point in self.space.points[len(self.trials) :]]
+
     def ask(self) -> Trial | None:
-        """The next trial to run: open ones, then points, then what the sampler draws; None when there are no more.
+        """The next trial to run: open ones, then points or rows, then what the sampler draws; None if there is none.
 
         A new suggestion is in the ledger before it is returned.
         """
@@ -171,7 +183,7 @@ def _as_optuna_has_it(trial: Trial, outcome: Outcome) -> optuna.trial.FrozenTria
 
 def _sampler(space: SearchSpace, number: int) -> optuna.samplers.BaseSampler:
     seed = int(np.random.SeedSequence([space.study.seed, number]).generate_state(1)[0])
-    if isinstance(space.sampler, Random):
+    if space.rows or isinstance(space.sampler, Random):
         return optuna.samplers.RandomSampler(seed)
     with warnings.catch_warnings():
         # Groups make conditional parameters part of the joint estimate; Optuna calls them experimental.
@@ -180,7 +192,8 @@ def _sampler(space: SearchSpace, number: int) -> optuna.samplers.BaseSampler:
 
 
 def _identity(space: SearchSpace, data_fingerprint: str) -> dict[str, Any]:
-    """All that makes a study the same study; not how many trials, where they run, or what becomes of the best."""
-    document = space.model_dump(mode="json", by_alias=True, exclude={"base", "budget", "final"})
-    base = space.config({}).model_dump(mode="json", exclude={"compute": True, "data": {"uri"}})
-    return {"data_fingerprint": data_fingerprint, "base": base, **document}
+    """All that makes a study the same study; not how many trials or seeds, where they run, or what becomes of them."""
+    unused = {"search", "points", "sampler"} if space.rows else {"rows"}
+    elsewhere = {"base", "budget", "seeds", "joint", "final"}
+    document = space.model_dump(mode="json", by_alias=True, exclude=unused | elsewhere)
+    return {"data_fingerprint": data_fingerprint, "base": base_document(space.config({})), **document}

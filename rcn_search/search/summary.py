@@ -46,9 +46,10 @@ def print_plan(console: Console, study: Study, slots: int, nodes: list[dict[str,
         else "no early stopping"
     )
     have = " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
+    source = f"{len(space.rows)} rows" if space.rows else f"{space.sampler.name} sampler"
     console.print(
         f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, {stopping}, "
-        f"{space.sampler.name} sampler\n"
+        f"{source}\n"
         f"{slots} at once, {space.budget.cpus_per_trial:g} CPU, {space.budget.gpus_per_trial:g} GPU each; on {have}\n"
         f"[dim]{study.uri}[/]",
         highlight=False,
@@ -74,7 +75,7 @@ def print_summary(console: Console, study: Study, summary: Summary) -> None:
 
 
 def trial_table(study: Study) -> Table:
-    """The best trials of a study, with what was drawn for them."""
+    """The best trials of a study, with what was drawn for them; of a study of rows all, in order."""
     table = Table(
         title=f"{study.space.study.name}: {count_states(study)}", title_justify="left", box=None, pad_edge=False
     )
@@ -83,13 +84,13 @@ def trial_table(study: Study) -> Table:
     table.add_column("epochs", justify="right")
     table.add_column("state")
     table.add_column("parameters", overflow="fold")
-    ranked = sorted(study.trials, key=_rank)
-    for trial in ranked[:NUM_SHOWN]:
+    ranked = study.trials if study.space.rows else sorted(study.trials, key=_rank)
+    for trial in ranked if study.space.rows else ranked[:NUM_SHOWN]:
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
         style = "bold" if trial is study.best else "" if trial.state == "complete" else "dim"
         table.add_row(str(trial.number), error, str(len(trial.epochs)), trial.state, parameters(trial), style=style)
-    if len(ranked) > NUM_SHOWN:
-        table.caption = f"and {len(ranked) - NUM_SHOWN} more"
+    if len(ranked) > table.row_count:
+        table.caption = f"and {len(ranked) - table.row_count} more"
     return table
 
 

@@ -152,6 +152,6 @@ def test_not_a_study(tmp_path):
     path.write_text(yaml.safe_dump({"base": {}}))
     with pytest.raises(ConfigError) as raised:
         load_space(str(path))
-    assert all(f"{key} is required" in str(raised.value) for key in ("study", "search", "budget"))
+    assert all(f"{key} is required" in str(raised.value) for key in ("study", "budget"))
     with pytest.raises(ConfigError, match="no such file"):
         load_space(str(tmp_path / "none.yaml"))

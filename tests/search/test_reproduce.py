@@ -1,0 +1,195 @@
+"""Tables re-run on a few drawn faces, by networks that train in a moment: one through Ray, the others without."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from rcn_search.data.importers.base import import_dataset
+from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.shards import read_manifest
+from rcn_search.leaderboard.board import build_board
+from rcn_search.leaderboard.entry import load_entries
+from rcn_search.search.ledger import Epoch, StudyError
+from rcn_search.search.reproduce import compare, train_rows
+from rcn_search.search.sheet import Sheet
+from rcn_search.search.space_file import load_space
+from rcn_search.search.study import Study
+from rcn_search.training.run import EpochReport, TrainRun, train
+
+SMALL = {"model.branches": 2, "model.channels": 8}
+
+
+class Afw(SyntheticImporter):
+    """Drawn faces by the name of AFW."""
+
+    name = "afw"
+    test_splits = {"test": "afw/test"}  # noqa: RUF012
+    in_processes = False
+
+
+class W300(SyntheticImporter):
+    """Drawn faces of 68 points by the name of 300-W, without its tests."""
+
+    name = "300w"
+    test_splits = {}  # noqa: RUF012
+    in_processes = False
+
+
+def study_file(folder: Path, data_uri: str, rows: dict, **changes) -> str:
+    document = {
+        "study": {"name": "tiny"},
+        "base": {
+            "data": {"uri": data_uri},
+            "schedule": {"batch_size": 16},
+            "compute": {"precision": "fp32", "channels_last": False},
+        },
+        "rows": rows,
+        "budget": {"epochs": 1, "concurrency": 1},
+        **changes,
+    }
+    path = folder / "rows.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return str(path)
+
+
+def run(name: str, path: str, folder: Path, *, show: bool = False, **options) -> Sheet:
+    board = str(folder / "board")
+    rerun = train_rows(
+        name,
+        space_uri=path,
+        study_uri=str(folder / "study"),
+        board=lambda: board,
+        console=Console(file=io.StringIO()),
+        run=not show,
+        **options,
+    )
+    return compare(rerun, board=None if show else lambda: board)
+
+
+def train_here(path: str, folder: Path) -> None:
+    """Run all trials of a study in this process."""
+    space = load_space(path)
+    fingerprint = read_manifest(space.config({}).data.uri).fingerprint
+    study = Study.create(str(folder / "study"), space, data_fingerprint=fingerprint)
+    while (trial := study.ask()) is not None:
+        run = TrainRun(trial.suggestion.config, trial.folder)
+        train(run)
+        fields = Epoch.model_fields.keys() & EpochReport.model_fields.keys()
+        study.report(trial.number, [Epoch.model_validate(each.model_dump(include=fields)) for each in run.history])
+        study.finish(trial.number, "complete")
+
+
+def cells(sheet: Sheet) -> dict[tuple[str, str], dict[str, str]]:
+    """Rows by method and images."""
+    return {row[:2]: dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows}
+
+
+def num_files(folder: Path, pattern: str) -> int:
+    return len(list(folder.rglob(pattern)))
+
+
+def test_a_table_from_rows_to_paper_against_ours(ray_cluster, mtfl_uri, tmp_path):
+    rows = {"SumNet 4 branches": {"model.kind": "sumnet", **SMALL}, "RCN 4 branches": SMALL}
+    path = study_file(tmp_path, mtfl_uri, rows, seeds={"RCN 4 branches": 2})
+    with pytest.raises(ValueError, match="nothing is there to show"):
+        run("table2", path, tmp_path, show=True)
+
+    space = load_space(path)
+    Study.create(str(tmp_path / "study"), space, data_fingerprint=read_manifest(mtfl_uri).fingerprint).ask()
+    unfinished = cells(run("table2", path, tmp_path, show=True))
+    line = unfinished["SumNet 4 branches", "aflw/test"]
+    assert (line["paper %"], line["ours %"], line["seeds"], line["notes"]) == ("6.44", "", "0 of 1", "not finished")
+    assert unfinished["RCN 4 branches", "aflw/test"]["seeds"] == "0 of 2"
+
+    sheet = run("table2", path, tmp_path)
+    by_row = cells(sheet)
+    line = by_row["RCN 4 branches", "aflw/test"]
+    assert float(line["difference"]) == pytest.approx(float(line["ours %"]) - 6.37, abs=0.011)
+    low, high = map(float, line["95 % interval"].split(" to "))
+    assert low <= float(line["difference"]) <= high
+    assert line["seeds"] == "2"
+    assert "5 test images, the paper 2,995" in line["notes"]
+    seeds = [float(error) for error in line["notes"].split("seeds ")[1].split(";")[0].split(", ")]
+    assert sum(seeds) / 2 == pytest.approx(float(line["ours %"]), abs=0.011)
+    assert by_row["SumNet 4 branches", "aflw/test"]["seeds"] == "1"
+    # Published rows that the study lacks are shown where ours are measured, and nowhere else.
+    assert by_row["RCN 7 branches", "aflw/test"]["ours %"] == ""
+    assert {images for _, images in by_row} == {"aflw/test"}
+    remarks = "\n".join(sheet.remarks)
+    assert "not measured, as no data set given here has it whole: afw/test" in remarks
+    assert "trained on 18 of the paper's 9,000 faces" in remarks
+    assert "aflw/test: 4 branches: RCN is better than SumNet:" in remarks
+    assert "in the paper 0.07 below" in remarks
+    assert "occlusion helps" not in remarks
+
+    board = tmp_path / "board"
+    ours = [row for each in build_board(str(board)).tables for row in each.rows if row.origin == "ours"]
+    assert {row.method for row in ours} == {
+        "SumNet 4 branches, 1 epochs",
+        "RCN 4 branches, 1 epochs, seed 0",
+        "RCN 4 branches, 1 epochs, seed 1",
+    }
+    assert num_files(board / "test_looks", "*.json") == 3
+
+    afw = str(tmp_path / "afw")
+    import_dataset(Afw(num_train=1, num_val=1, num_test=3), afw)
+    both = run("table2", path, tmp_path, afw_uri=afw)
+    assert cells(both)["RCN 4 branches", "aflw/test"] == line
+    assert "3 test images, the paper 377" in cells(both)["RCN 4 branches", "afw/test"]["notes"]
+    assert num_files(board / "test_looks/aflw-test", "*.json") == 3
+    assert num_files(board / "test_looks/afw-test", "*.json") == 3
+    assert run("table2", path, tmp_path, afw_uri=afw, show=True) == both
+
+    with pytest.raises(StudyError, match=r"Different: base\.schedule\.epochs"):
+        run("table2", path, tmp_path, epochs=2)
+
+
+def test_a_joint_row_is_made_of_two_trained_ones(tmp_path):
+    data = str(tmp_path / "300w")
+    import_dataset(W300(schema="ibug68", num_train=8, num_val=4, num_test=1), data)
+    rows = {"RCN": SMALL, "Denoiser": {"model.kind": "denoiser", "model.kernel_px": 3, "model.channels": 4}}
+    path = study_file(tmp_path, data, rows, joint={"RCN + denoising": ["RCN", "Denoiser"]})
+    train_here(path, tmp_path)
+    assert cells(run("table4", path, tmp_path, show=True))["RCN", "300w/val"]["notes"].startswith("trained, not scored")
+    sheet = run("table4", path, tmp_path)
+    by_row = cells(sheet)
+    for images in ("300w/val", "300w/val, 49 points"):
+        assert float(by_row["RCN + denoising", images]["ours %"]) > 0
+        assert by_row["RCN", images]["paper %"] == ""
+    assert by_row["RCN + denoising", "300w/full"]["paper %"] == "5.41"
+    assert by_row["RCN + denoising", "300w/full"]["notes"] == "these images are not here"
+    assert ("Denoiser", "300w/val") not in by_row
+    remarks = "\n".join(sheet.remarks)
+    assert "no test split is here" in remarks
+    assert "300w/val: the denoiser helps on the worst tenth of the images: " in remarks
+    assert not (tmp_path / "board/test_looks").exists()
+    size = {entry.method: entry.num_params for entry in load_entries(str(tmp_path / "board"))[0].values()}
+    assert size["RCN + denoising, 1 epochs"] > size["RCN, 1 epochs"]
+
+
+def test_convergence_scores_every_epoch(mtfl_uri, tmp_path, monkeypatch):
+    monkeypatch.setattr("rcn_search.search.convergence.GOAL_PCT", 1e6)
+    path = study_file(
+        tmp_path,
+        mtfl_uri,
+        {"RCN 6 branches, occlusion": {**SMALL, "validation.keep": "every"}},
+        seeds={"RCN 6 branches, occlusion": 2},
+        budget={"epochs": 3, "concurrency": 1},
+    )
+    train_here(path, tmp_path)
+    sheet = run("convergence", path, tmp_path)
+    line = cells(sheet)["RCN 6 branches, occlusion", "aflw/test"]
+    assert (line["paper"], line["ours"], line["seeds"]) == ("15 epochs, 20 min", "1 epochs", "2")
+    assert line["training time"].endswith(" s")
+    assert len(line["notes"].removeprefix("error by epoch ").split()) == 3
+    assert num_files(tmp_path / "board/test_looks", "*.json") == 6
+    assert not (tmp_path / "board/entries").exists()
+    monkeypatch.setattr("rcn_search.search.convergence.GOAL_PCT", 0.0)
+    again = cells(run("convergence", path, tmp_path, show=True))["RCN 6 branches, occlusion", "aflw/test"]
+    assert (again["ours"], again["training time"]) == ("not reached", "")
+    assert num_files(tmp_path / "board/test_looks", "*.json") == 6
