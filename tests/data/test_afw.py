@@ -181,7 +181,7 @@ def afw68(tmp_path: Path) -> Path:
     face = draw_face(0, IBUG68)
     for name in ("134212_1", "134212_2"):
         Image.fromarray(face.image).save(root / f"{name}.jpg")
-        lines = [f"{x + 1:.6f} {y + 1:.6f}" for x, y in face.points]
+        lines = [f"{x + 0.5:.6f} {y + 0.5:.6f}" for x, y in face.points]
         (root / f"{name}.pts").write_text("\n".join(["version: 1", "n_points: 68", "{", *lines, "}"]))
     return root
 

@@ -22,11 +22,11 @@ FACE = draw_face(0, IBUG68)
 
 
 def write_face(path: Path, points_k2: np.ndarray = FACE.points, *, header: bool = True, suffix: str = ".jpg") -> Path:
-    """A photograph and the points of its one face, zero-based here and one-based in the file."""
+    """A photograph and the points of its one face, in pixels that cover [i, i + 1) here and one-based in the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tint = np.array([1, 0.8, 0.6])
     Image.fromarray((FACE.image[..., None] * tint).astype(np.uint8)).save(path.with_name(path.name + suffix))
-    lines = [f"{x + 1:.6f} {y + 1:.6f}" for x, y in points_k2]
+    lines = [f"{x + 0.5:.6f} {y + 0.5:.6f}" for x, y in points_k2]
     if header:
         lines = ["version: 1", "n_points:  68", "{", *lines, "}"]
     path.with_name(path.name + ".pts").write_bytes("\r\n".join(lines).encode() if header else "\n".join(lines).encode())
@@ -188,7 +188,7 @@ def test_faces_of_one_photograph_may_share_its_file(folder: Path, tmp_path: Path
     assert imported(folder, tmp_path / "out").refused == []
 
 
-def test_points_are_zero_based_and_land_where_they_were(folder: Path, tmp_path: Path) -> None:
+def test_points_are_one_based_in_the_file_and_land_where_they_were(folder: Path, tmp_path: Path) -> None:
     imported(folder, tmp_path / "out")
     split = ShardedDataset(str(tmp_path / "out")).split("train")
     for row in (0, 8):
@@ -197,7 +197,7 @@ def test_points_are_zero_based_and_land_where_they_were(folder: Path, tmp_path: 
 
 
 def square_face(left: float, top: float, side: float) -> np.ndarray:
-    """68 points on the diagonal of a square: zero-based x and y from its corner to the opposite one."""
+    """68 points on the diagonal of a square: x and y from its corner to the opposite one."""
     share = np.linspace(0, 1, 68)
     return np.stack([left + side * share, top + side * share], axis=1)
 
@@ -208,7 +208,7 @@ def test_padding_edges_and_boxes_by_hand(tmp_path: Path) -> None:
     x 4..44, y 20..60: square 40, less and plus 14, so 4 - 14 = -10 and 44 + 14 = 58: side 68, 10 pixels of padding on
     the left, none above (20 - 14 = 6). In the crop, 160 / 68 pixels each, the points span 32.94..127.06, hence
     32..128, and with 0.15 x 96 = 14.4 more the face box 17..143. Padding there is 10 x 160 / 68 = 23.5: the face box
-    sees it, so a published x < 10 (zero-based < 9) is at the left edge.
+    sees it, so a published x < 10 (here < 9.5) is at the left edge.
     """
     write_face(tmp_path / "300W/ibug/image_003_1", square_face(4, 20, 40), suffix=".png")
     imported(tmp_path / "300W", tmp_path / "out")
@@ -216,7 +216,7 @@ def test_padding_edges_and_boxes_by_hand(tmp_path: Path) -> None:
     assert split.box_n4[0].tolist() == [-10, 6, 68, 68]
     assert split.face_box_n4[0].tolist() == [17, 17, 126, 126]
     np.testing.assert_allclose(split.photo_n4[0], [1600 / 68, 0, 160 - 1600 / 68, 160], rtol=1e-6)
-    at_edge = square_face(4, 20, 40)[:, 0] < 9
+    at_edge = square_face(4, 20, 40)[:, 0] < 9.5
     assert split.edge_nk[0].tolist() == at_edge.astype(int).tolist()
     assert 1 < at_edge.sum() < 68
     image = split.images_at(torch.tensor([0]))[0]

@@ -16,7 +16,7 @@ from rcn_search.data.importers import pts
 from rcn_search.data.importers.anno_mat import read_anno
 from rcn_search.data.importers.base import Arrangement, Importer, Row
 from rcn_search.data.importers.photo import five_point_sample, open_photo, require_inside
-from rcn_search.data.importers.w300 import PUBLISHED_TRAINING, zero_based
+from rcn_search.data.importers.w300 import PUBLISHED_TRAINING, from_one_based
 from rcn_search.data.sample import Sample
 from rcn_search.data.shards import DatasetError
 from rcn_search.keypoints import IBUG68
@@ -133,7 +133,7 @@ class Afw68Importer(Importer):
         Raises:
             RowError: The annotation or its image is not usable; the message is the reason.
         """
-        points_k2 = five_of_68(zero_based(pts.parse(row.text)))
+        points_k2 = five_of_68(from_one_based(pts.parse(row.text)))
         image = open_photo(self.folder, pts.photo_name(self.folder, row))
         require_inside(points_k2, image)
         return five_point_sample(

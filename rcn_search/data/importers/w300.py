@@ -91,7 +91,7 @@ class W300Importer(Importer):
             RowError: The annotation or its image is not usable; the message is the reason.
         """
         published_k2 = pts.parse(row.text)
-        points_k2 = zero_based(published_k2)
+        points_k2 = from_one_based(published_k2)
         image = open_photo(self.folder, pts.photo_name(self.folder, row))
         require_inside(points_k2, image)
         box = enclosing_box(points_k2, STAGE_A_68_RATIO)
@@ -134,9 +134,9 @@ class W300Importer(Importer):
         return Arrangement(names, {name: f"300w/{name}" for name in [*tests, *unions]}, unions, notes)
 
 
-def zero_based(points_k2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Published coordinates, in which the first pixel is 1, counted from 0."""
-    return points_k2 - 1
+def from_one_based(points_k2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Published coordinates, in which the first pixel is 1, in ours, in which it covers [0, 1): its middle is 0.5."""
+    return points_k2 - 0.5
 
 
 def split_by_photo(rows: list[Row]) -> dict[str, list[Row]]:
