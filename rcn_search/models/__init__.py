@@ -14,7 +14,6 @@ from rcn_search.models.rcn import RCN
 from rcn_search.models.sumnet import SumNet
 from rcn_search.models.tcdcn import TCDCN
 
-
 _BUILDERS: dict[str, Callable[[Any, int, int, int], Network]] = {
     "rcn": RCN,
     "sumnet": SumNet,

@@ -56,7 +56,7 @@ class DenoisingTask:
         frame = jitter(split.face_box_n4[rows_b], jitter_bd, self.augment)
         points_bk2 = warp_points(split.points_nk2[rows_b], frame, self.flip_k)
         rank_bk, *places = corruption_bd.split(self.num_points, dim=1)
-        corrupted_bk = rank_bk.argsort(stable=True, dim=1).argsort(dim=1) < self.num_corrupted
+        corrupted_bk = rank_bk.argsort(stable=True, dim=1) < self.num_corrupted  # a random permutation's N lowest
         place_bk2 = (torch.stack(places, 2) * self.size_px).floor().long()
         cells_bk2 = torch.where(corrupted_bk[..., None], place_bk2, point_cells(points_bk2, self.size_px))
         weight_bk = corrupted_bk.float()

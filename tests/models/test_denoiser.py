@@ -13,7 +13,7 @@ from rcn_search.config import DenoiserConfig, OptimizerConfig
 from rcn_search.models import build_model
 from rcn_search.models.decode import peak_cells
 from rcn_search.models.denoiser import DIRECT_BELOW_PX, Denoiser, one_hot_maps
-from rcn_search.models.fft_conv import convolve, convolve_one_hot
+from rcn_search.models.fft_conv import Phases, ShiftedKernels, convolve
 from rcn_search.training.optim import build_optimizers
 
 SIZES = ((24, 13, 6, 4), (24, 11, 4, 3), (21, 13, 5, 3), (20, 45, 4, 3))
@@ -86,9 +86,25 @@ def test_convolutions_are_those_of_torch(size: tuple[int, int, int, int]) -> Non
         expected_grads = torch.autograd.grad(expected, leaves, grad)
         for value, truth in zip(torch.autograd.grad(result, leaves, grad), expected_grads, strict=True):
             assert relative(value, truth) < 1e-12
+
+
+@pytest.mark.parametrize("form", [ShiftedKernels, Phases])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_first_convolution_is_that_of_one_hot_maps(size: tuple[int, int, int, int], form) -> None:
+    """Both ways of it, whichever `convolve_one_hot` takes on this device."""
+    size_px, kernel_px, channels, num_points = size
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(channels, num_points, kernel_px, kernel_px, dtype=torch.float64, generator=generator)
+    grad = torch.randn(2, channels, size_px, size_px, dtype=torch.float64, generator=generator)
     cells = cells_of(num_points, size_px)
+    weight.requires_grad_()
     expected = F.conv2d(one_hot_maps(cells, size_px).double(), weight, padding=kernel_px // 2)
-    assert relative(convolve_one_hot(cells, weight, size_px).permute(2, 3, 0, 1), expected) < 1e-12
+    result = form.apply(cells, weight, size_px)
+    assert result.is_contiguous()
+    assert relative(result.permute(2, 3, 0, 1), expected) < 1e-12
+    (truth,) = torch.autograd.grad(expected, weight, grad)
+    (value,) = torch.autograd.grad(result.permute(2, 3, 0, 1), weight, grad)
+    assert relative(value, truth) < 1e-12
 
 
 def plain_forward(model: Denoiser, cells: NDArray[np.int64]) -> NDArray[np.float64]:
