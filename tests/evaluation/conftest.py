@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,12 @@ META = {
 
 # A face in the unit square of its face box: eyes 0.25 apart, so 20 cells of an 80-cell grid.
 FACE = np.array([[0.375, 0.4], [0.625, 0.4], [0.5, 0.55], [0.4, 0.7], [0.6, 0.7]])
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    """Where a picture goes."""
+    return str(tmp_path / "picture.png")
 
 
 @pytest.fixture

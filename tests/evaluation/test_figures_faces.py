@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from rcn_search.evaluation.figures_faces import draw_faces
 from rcn_search.keypoints import FIVE, IBUG68, KeypointSchema
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return str(tmp_path / "picture.png")
 
 
 def pixels(uri: str) -> np.ndarray:

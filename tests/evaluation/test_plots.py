@@ -1,17 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from rcn_search.evaluation.plots import plot_ced, plot_error_curve
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return str(tmp_path / "picture.png")
 
 
 def pixels(uri: str) -> np.ndarray:
