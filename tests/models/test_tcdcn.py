@@ -35,6 +35,13 @@ def test_an_image_of_eighty_pixels_is_averaged_down() -> None:
     torch.testing.assert_close(model(image).points_bk2, expected.points_bk2)
 
 
+def test_coordinates_are_made_in_fp32_also_under_autocast() -> None:
+    model = build_model(TcdcnConfig(auxiliary=True), num_points=5)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(torch.randn(2, 1, 80, 80))
+    assert {output.points_bk2.dtype, *(logits.dtype for logits in output.attributes_logits.values())} == {torch.float32}
+
+
 def test_other_inputs_are_refused() -> None:
     with pytest.raises(ValueError, match="40 or 80"):
         build_model(TcdcnConfig(), num_points=5, input_px=64)
