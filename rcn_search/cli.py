@@ -116,6 +116,10 @@ def evaluate(
         ),
     ] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Also look at the mirror image and average.")] = False,
+    multi_view: Annotated[
+        bool,
+        typer.Option("--multi-view", help="Look through nine windows, turned by 10° and scaled by 8 %, and average."),
+    ] = False,
     denoiser: Annotated[str, typer.Option(help="best.safetensors of a denoiser, for the joint model.")] = "",
     board: Board = "",
     device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
@@ -139,6 +143,7 @@ def evaluate(
             method=method or None,
             decode=decode,
             mirror=mirror,
+            multi_view=multi_view,
             denoiser_uri=denoiser or None,
             device=device,
             on_images=on_images,

@@ -30,6 +30,9 @@ class DataConfig(Options):
     val_split: str = "val"
     num_train: int | None = Field(None, ge=1, description="Train on the first N images only (quick searches).")
     num_val: int | None = Field(None, ge=1, description="Validate on the first N images only.")
+    balance: str | None = Field(
+        None, description="Attribute, such as pose: of a class with a quarter of the faces, half as many are shown."
+    )
 
 
 class InputConfig(Options):
@@ -280,6 +283,7 @@ class TrainConfig(Options):
 
 # Options, and their defaults, that came after run ids had been given; a default here may never change.
 ADDED_LATER: dict[str, dict[str, Any]] = {
+    "data": {"balance": None},
     "input": {"colour": False},
     "model": {"layers": "mtfl", "mask": None, "upsampling": "tile", "zero_non_pooled": False, "stop_tasks_at": None},
     "loss": {"head": "softmax", "outside": "border"},

@@ -167,3 +167,12 @@ class InputPipeline:
         warped = warp_images(channels_of(image, self.input.colour), frame, self.input.size_px)
         warped = black_rectangles(warped, draws_bd, self.augment.occluder)
         return contrast_normalise(warped, self.input.lcn), warp_points(points_bk2, frame, self.flip_k)
+
+
+def window_images(image: Tensor, frame: Frame, options: InputConfig) -> Tensor:
+    """Network input (b, c, size, size) float32 of crops as `InputPipeline` takes them, through windows that are given.
+
+    Raises:
+        DatasetError: Colour is wanted of grey crops.
+    """
+    return contrast_normalise(warp_images(channels_of(image, options.colour), frame, options.size_px), options.lcn)

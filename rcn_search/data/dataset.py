@@ -173,19 +173,20 @@ def _shared_tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array)
 
 
-_ORDER_STREAM = 1  # keeps the order independent of the draws of `augment.draw_table`, which are stream 0
+# Streams of random numbers of an epoch that do not depend on each other; 0 is that of `augment.draw_table`.
+_ORDER_STREAM, _BALANCE_STREAM = 1, 2
 
 
 def epoch_batches(
     num_rows: int, batch_size: int, *, seed: int, epoch: int, reshuffle: bool = True, rank: int = 0, num_ranks: int = 1
 ) -> list[Tensor]:
-    """Row indices of each step of an epoch.
+    """Places of each step in its epoch's `epoch_rows`.
 
-    Rank r of N takes every N-th row of each global batch, so the union over ranks is the same for every N. The last
+    Rank r of N takes every N-th place of each global batch, so the union over ranks is the same for every N. The last
     batch holds what is left.
 
     Args:
-        num_rows: Rows of the split.
+        num_rows: Of an epoch.
         batch_size: Of the global batch.
         seed: Of the run.
         epoch: From 0.
@@ -198,6 +199,29 @@ def epoch_batches(
     else:
         order = np.arange(num_rows)
     return [torch.from_numpy(order[i : i + batch_size][rank::num_ranks]) for i in range(0, num_rows, batch_size)]
+
+
+def epoch_rows(num_rows: int, class_n: Tensor | None, *, seed: int, epoch: int) -> Tensor:
+    """Which row of the split each place (n,) of an epoch shows: every row once or, by classes, rare ones more often.
+
+    The expected number of places of a row goes with one over the square root of the size of its class (Mahajan et al.,
+    ECCV 2018); how many it has is that number, rounded down or up.
+
+    Args:
+        num_rows: Of the split, and of the epoch.
+        class_n: Class of each row, from 0; none: no balancing.
+        seed: Of the run.
+        epoch: From 0.
+    """
+    if class_n is None:
+        return torch.arange(num_rows)
+    classes = class_n[:num_rows].cpu().numpy()
+    weight = np.bincount(classes)[classes] ** -0.5
+    generator = np.random.default_rng([seed, epoch, _BALANCE_STREAM])
+    order = generator.permutation(num_rows)
+    behind = np.cumsum(weight[order]) * (num_rows / weight.sum())
+    places = np.arange(num_rows) + generator.random()
+    return torch.from_numpy(order[np.searchsorted(behind, places).clip(max=num_rows - 1)])
 
 
 def rows_of(manifest: Manifest, split: str, limit: int | None) -> int:

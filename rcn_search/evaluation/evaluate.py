@@ -11,6 +11,7 @@ from rcn_search.evaluation.metrics import Score, score
 from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
+from rcn_search.evaluation.views import NUM_VIEWS
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models.cost import count_parameters, multiply_adds
 from rcn_search.models.decode import Decode, decode_of
@@ -53,6 +54,7 @@ def evaluate(
     method: str | None = None,
     decode: Decode | None = None,
     mirror: bool = False,
+    multi_view: bool = False,
     denoiser_uri: str | None = None,
     device: str = "cpu",
     on_images: Callable[[int, int], None] = lambda done, total: None,
@@ -67,6 +69,7 @@ def evaluate(
         method: What tables call it; by default a name made from the configuration.
         decode: How a map becomes a cell; by default as the loss meant it.
         mirror: Also look at the mirror image and average.
+        multi_view: Also look through windows turned and scaled a little, and average.
         denoiser_uri: Checkpoint of a denoiser to make a joint model with (rcn.md 7).
         device: Where to run.
         on_images: Called with (images done, images in all).
@@ -94,14 +97,15 @@ def evaluate(
         info,
         dataset,
         split_name,
-        method=method or describe(info, decode, mirror=mirror, joint=denoiser_uri is not None),
+        method=method or describe(info, decode, mirror=mirror, multi_view=multi_view, joint=denoiser_uri is not None),
         decode=decode or decode_of(info.config.loss.head),
+        multi_view=multi_view,
         made_of=made_of,
         device=device,
         on_images=on_images,
     )
     num_params = count_parameters(network)
-    cost = multiply_adds(network, info.config.input.size_px)
+    cost = multiply_adds(network, info.config.input.size_px) * (NUM_VIEWS if multi_view else 1)
     sha256 = write_predictions(predictions, predictions_uri)
     names = (*dataset.manifest.subset_of(split_name), dataset.manifest.keypoints)
     protocols = [subpixel(*names)]
@@ -129,7 +133,14 @@ def _denoiser(uri: str, info: CheckpointInfo) -> tuple[Denoiser, CheckpointInfo]
     return denoiser, its
 
 
-def describe(info: CheckpointInfo, decode: Decode | None = None, *, mirror: bool = False, joint: bool = False) -> str:
+def describe(
+    info: CheckpointInfo,
+    decode: Decode | None = None,
+    *,
+    mirror: bool = False,
+    multi_view: bool = False,
+    joint: bool = False,
+) -> str:
     """A method name for tables: model, size, augmentation, recipe, length, decoding and what is done at test time."""
     config, model = info.config, info.config.model
     if model.kind == "denoiser":
@@ -148,11 +159,15 @@ def describe(info: CheckpointInfo, decode: Decode | None = None, *, mirror: bool
             parts.append("skip")
     if config.augment.occluder.max_px:
         parts.append("occlusion")
+    if config.data.balance:
+        parts.append(f"balanced by {config.data.balance}")
     parts += [f"{config.recipe} recipe", f"{config.schedule.epochs} epochs"]
     if decode not in (None, decode_of(config.loss.head)) and model.kind != "tcdcn":
         parts.append(f"{decode} decoding")
     if mirror:
         parts.append("mirrored too")
+    if multi_view:
+        parts.append(f"{NUM_VIEWS} views")
     if joint:
         parts.append("denoised")
     return ", ".join(parts)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rcn_search.config import IMAGE_SIZE_PX
-from rcn_search.data.augment import NO_JITTER, InputPipeline, draw_table, jitter, unwarp_points
+from rcn_search.data.augment import NO_JITTER, draw_table, jitter, unwarp_points, window_images
 from rcn_search.data.dataset import ShardedDataset
 from rcn_search.evaluation.predictions import Predictions
+from rcn_search.evaluation.views import NUM_VIEWS, mean_of_views, views_of
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import Decode, predicted_cells, predicted_points
 from rcn_search.training.checkpoint import CheckpointInfo
@@ -33,6 +34,7 @@ def predict(
     *,
     method: str,
     decode: Decode = "peak",
+    multi_view: bool = False,
     made_of: Mapping[str, Any] = MappingProxyType({}),
     device: str = "cpu",
     on_images: Callable[[int, int], None] = lambda done, total: None,
@@ -46,6 +48,7 @@ def predict(
         split_name: Which images.
         method: What tables call the predictions.
         decode: How a map becomes a cell.
+        multi_view: Look at each face through the windows of `views`, not only its own.
         made_of: What else the network is made of, for the file.
         device: Where to run.
         on_images: Called with (images done, images in all).
@@ -61,18 +64,21 @@ def predict(
         )
     split = dataset.split(split_name, device)
     size_px = info.config.input.size_px
-    pipeline = InputPipeline(input=info.config.input, augment=NO_JITTER)
     draws = draw_table(split.num_rows, seed=0, epoch=0).to(device)
     network, bordered = network.place(device, torch.channels_last).eval(), manifest.bordered
     cells, crop_points, confidence = [], [], []
     for rows in torch.arange(split.num_rows, device=device).split(BATCH_SIZE):
-        face_box_b4 = split.face_box_n4[rows]
-        image_bchw, _ = pipeline(split.images_at(rows), split.points_nk2[rows], face_box_b4, draws[rows])
-        output = network(image_bchw.contiguous(memory_format=torch.channels_last))
+        image, frame = split.images_at(rows), jitter(split.face_box_n4[rows], draws[rows], NO_JITTER)
+        frames = views_of(frame) if multi_view else [frame]
+        outputs = [
+            network(window_images(image, each, info.config.input).contiguous(memory_format=torch.channels_last))
+            for each in frames
+        ]
+        output = mean_of_views(outputs, frames)
         cells_bk2 = predicted_cells(output, size_px, decode)
         points_bk2, confidence_bk = predicted_points(output, cells_bk2, decode)
         cells.append(cells_bk2)
-        crop_points.append(unwarp_points(points_bk2, jitter(face_box_b4, draws[rows], NO_JITTER)))
+        crop_points.append(unwarp_points(points_bk2, frame))
         confidence.append(confidence_bk)
         on_images(int(rows[-1]) + 1, split.num_rows)
 
@@ -103,6 +109,7 @@ def predict(
             "run_id": info.config.run_id,
             "method": method,
             "decode": decode,
+            "views": NUM_VIEWS if multi_view else 1,
             "config": info.config.model_dump(mode="json"),
             "epoch": info.epoch,
             **made_of,

@@ -44,6 +44,7 @@ def evaluate_and_record(
     method: str | None = None,
     decode: Decode | None = None,
     mirror: bool = False,
+    multi_view: bool = False,
     denoiser_uri: str | None = None,
     device: str = "cpu",
     on_images: Callable[[int, int], None] = lambda done, total: None,
@@ -60,6 +61,7 @@ def evaluate_and_record(
         method: Name on the board; by default made from the configuration.
         decode: How a map becomes a cell; by default as the loss meant it.
         mirror: Also look at the mirror image and average.
+        multi_view: Also look through windows turned and scaled a little, and average.
         denoiser_uri: Checkpoint of a denoiser, for the joint model.
         device: Where to run.
         on_images: Called with (images done, images in all).
@@ -77,7 +79,8 @@ def evaluate_and_record(
             board(),
             dataset=dataset,
             subset=subset,
-            method=method or describe(info, decode, mirror=mirror, joint=denoiser_uri is not None),
+            method=method
+            or describe(info, decode, mirror=mirror, multi_view=multi_view, joint=denoiser_uri is not None),
             run_id=info.config.run_id,
         )
     evaluation = evaluate(
@@ -88,6 +91,7 @@ def evaluate_and_record(
         method=method,
         decode=decode,
         mirror=mirror,
+        multi_view=multi_view,
         denoiser_uri=denoiser_uri,
         device=device,
         on_images=on_images,

@@ -38,5 +38,5 @@ def multiply_adds(module: nn.Module, input_px: int) -> int:
     image_reader = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
     assert image_reader is not None
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        copy.deepcopy(module).to("meta")(torch.empty(1, image_reader.in_channels, input_px, input_px, device="meta"))
+        copy.deepcopy(module).to("cpu")(torch.zeros(1, image_reader.in_channels, input_px, input_px))
     return int(counter.get_total_flops()) // 2

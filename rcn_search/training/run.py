@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rcn_search import storage
 from rcn_search.config import TrainConfig
-from rcn_search.data.dataset import epoch_batches, open_dataset, rows_of
+from rcn_search.data.dataset import epoch_batches, epoch_rows, open_dataset, rows_of
 from rcn_search.data.shards import DatasetError
 from rcn_search.training.checkpoint import (
     Checkpoint,
@@ -105,6 +105,10 @@ class TrainRun:
         self.num_train = rows_of(dataset.manifest, config.data.train_split, config.data.num_train)
         num_val = rows_of(dataset.manifest, config.data.val_split, config.data.num_val)
         self.steps_per_epoch = steps_per_epoch(config, self.num_train)
+        balance = config.data.balance
+        if balance and balance not in dataset.manifest.attributes:
+            has = ", ".join(dataset.manifest.attributes) or "none"
+            raise DatasetError(f"data.balance: {config.data.uri} has no attribute {balance!r}; it has: {has}")
         saved = self._saved(resume)
 
         self.settings = (
@@ -115,9 +119,11 @@ class TrainRun:
         usable_device(self.settings.device)
         torch.set_num_threads(self.settings.threads)
         keep_freed_memory()
+        train_split = dataset.split(config.data.train_split, self.settings.device)
+        self._class_n = train_split.attributes[balance] if balance else None
         self.learner = Learner(
             config,
-            dataset.split(config.data.train_split, self.settings.device),
+            train_split,
             self.schema,
             self.settings,
             num_steps=config.schedule.epochs * self.steps_per_epoch,
@@ -202,13 +208,14 @@ class TrainRun:
         batches = epoch_batches(
             self.num_train, schedule.batch_size, seed=self.config.seed, epoch=epoch, reshuffle=schedule.reshuffle
         )
+        epoch_row = epoch_rows(self.num_train, self._class_n, seed=self.config.seed, epoch=epoch).to(device)
         draws = self.learner.task.draws(self.num_train, seed=self.config.seed, epoch=epoch)
         loss_sum = torch.tensor(self._partial_loss, device=device, dtype=torch.float64)
         before_s, num_images, started = self._partial_s, 0, time.perf_counter()
         for index in range(self.learner.steps_done - epoch * self.steps_per_epoch, len(batches)):
-            rows = batches[index].to(device)
-            loss_sum += self.learner.step(rows, draws[rows])
-            num_images += len(rows)
+            places = batches[index].to(device)
+            loss_sum += self.learner.step(epoch_row[places], draws[places])
+            num_images += len(places)
             self.on_step(index + 1, len(batches))
             if self.should_stop() and index + 1 < len(batches):
                 self._partial_loss = float(loss_sum)

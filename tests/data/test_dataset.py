@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rcn_search.data.dataset import ShardedDataset, epoch_batches, open_dataset
+from rcn_search.data.dataset import ShardedDataset, epoch_batches, epoch_rows, open_dataset
 from rcn_search.data.importers import base
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
@@ -164,6 +164,18 @@ def test_batches_are_the_same_for_any_number_of_workers(num_ranks: int) -> None:
         joined = torch.cat([part[step] for part in parts])
         assert sorted(joined.tolist()) == sorted(batch.tolist())
     assert sorted(torch.cat(whole).tolist()) == list(range(103))
+
+
+def test_rare_classes_are_shown_more_often() -> None:
+    class_n = torch.cat([torch.zeros(900), torch.ones(100)]).long()[torch.randperm(1_000)]
+    rows = epoch_rows(1_000, class_n, seed=1, epoch=4)
+    assert rows.shape == (1_000,)
+    assert torch.bincount(class_n[rows]).tolist() == pytest.approx([750, 250], abs=10)  # 30 to 10
+    times = torch.bincount(rows, minlength=1_000)
+    assert (times[class_n == 1].min(), times[class_n == 1].max()) == (2, 3)  # 2.5 each, and never all of one face
+    assert times[class_n == 0].max() == 1
+    assert not torch.equal(rows, epoch_rows(1_000, class_n, seed=1, epoch=5))
+    assert torch.equal(epoch_rows(7, None, seed=1, epoch=4), torch.arange(7))
 
 
 def test_order_depends_on_seed_and_epoch() -> None:

@@ -70,6 +70,22 @@ def test_regressors_are_scored_too(tiny_config: TrainConfig, synthetic_uri: str,
     assert (np.abs(cells - found.predictions.pred_cell_nk2) <= 1).all()
 
 
+@pytest.mark.parametrize("kind", ["rcn", "tcdcn"])
+def test_several_views_make_other_predictions_and_say_so(
+    tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path, kind: str
+) -> None:
+    model = tiny_config.model.model_dump() if kind == "rcn" else {"kind": kind}
+    checkpoint = written(changed(tiny_config, model=model), tmp_path)
+    one, nine = (
+        evaluate(checkpoint, synthetic_uri, "val", predictions_uri=str(tmp_path / f"{many}.parquet"), multi_view=many)
+        for many in (False, True)
+    )
+    assert not np.array_equal(one.predictions.pred_crop_nk2, nine.predictions.pred_crop_nk2)
+    assert nine.multiply_adds == 9 * one.multiply_adds
+    assert nine.predictions.meta["views"] == 9
+    assert nine.predictions.meta["method"] == one.predictions.meta["method"] + ", 9 views"
+
+
 def test_a_mirrored_look_is_that_of_both(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path) -> None:
     """It makes other predictions, and says so."""
     checkpoint = written(tiny_config, tmp_path)

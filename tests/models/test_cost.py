@@ -15,6 +15,11 @@ def test_multiply_adds_of_the_rewritten_network() -> None:
     assert 90e6 < multiply_adds(build_model(RcnConfig(), num_points=5), 80) < 95e6
 
 
+def test_everything_that_can_be_built_can_be_counted() -> None:
+    for model in (RcnConfig(upsampling="learned"), SumNetConfig(), TcdcnConfig(auxiliary=True)):
+        assert multiply_adds(build_model(model, num_points=5), 80) > 1e6
+
+
 def test_multiply_adds_where_nothing_is_rewritten() -> None:
     # rcn.md 4.3: about 1.9 thousand million; speed.md: 1.92 as the paper's form.
     plain = build_model(RcnConfig(layers="300w", branches=5, upsampling="bilinear"), num_points=68)
