@@ -8,7 +8,7 @@ import typer
 
 from rcn_search.terminal import command, console, errors, progress
 
-# As in search/paper.py and search/sheet.py, whose imports would slow down every --help.
+# As in reproduce/paper.py and reproduce/sheet.py, whose imports would slow down every --help.
 TableName = Literal["table1", "table2", "table3", "table4", "convergence"]
 Format = Literal["table", "markdown", "csv"]
 
@@ -38,7 +38,7 @@ def reproduce_command(
     Example: rcn-search reproduce table2 --data data/mtfl --epochs 10
     """
     from rcn_search.leaderboard.board import default_board
-    from rcn_search.search.reproduce import compare, train_rows
+    from rcn_search.reproduce.run import compare, train_rows
 
     place = lambda: board or default_board()  # noqa: E731
     rerun = train_rows(

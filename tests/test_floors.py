@@ -18,6 +18,7 @@ FLOORS = (
     ("evaluation",),
     ("leaderboard",),
     ("search",),
+    ("reproduce",),
     ("cli", "cli_data", "cli_figures", "cli_reproduce", "terminal", "tune"),
 )
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import ray
 from ray import tune
-from ray.tune.schedulers import FIFOScheduler
 from rich.console import Console
 
 from rcn_search import storage
@@ -21,8 +20,9 @@ from rcn_search.config_file import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.search.final import FinalScore, score_best
 from rcn_search.search.progress import SearchProgress
-from rcn_search.search.searcher import ResumableAsha, StudyRecorder, StudySearcher
-from rcn_search.search.space import Asha, Budget, SearchSpace
+from rcn_search.search.schedulers import build_scheduler
+from rcn_search.search.searcher import StudyRecorder, StudySearcher
+from rcn_search.search.space import Budget, SearchSpace
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
 from rcn_search.search.summary import Summary, print_plan, print_summary
@@ -174,14 +174,14 @@ def _cluster() -> Iterator[list[dict[str, float]]]:
 
 def _loop(study: Study, recorder: StudyRecorder, slots: int, console: Console) -> None:
     """Run all trials that are left. Ends with an error, or with none left."""
-    budget, scheduler = study.space.budget, study.space.scheduler
+    budget = study.space.budget
     with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:
         tune.run(
             TrialActor,
             name="search",
             storage_path=scratch,
             search_alg=StudySearcher(study),
-            scheduler=ResumableAsha(scheduler, study) if isinstance(scheduler, Asha) else FIFOScheduler(),
+            scheduler=build_scheduler(study),
             num_samples=study.num_left,
             max_concurrent_trials=slots,
             resources_per_trial={"cpu": budget.cpus_per_trial, "gpu": budget.gpus_per_trial},

@@ -1,20 +1,17 @@
-"""Between Ray Tune and the study: suggestions out, epochs and outcomes in, and rungs that survive the driver."""
+"""Between Ray Tune and the study: suggestions out, epochs and outcomes in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 from ray.tune import Callback
-from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 
 from rcn_search.search.ledger import Epoch, StudyError
-from rcn_search.search.space import Asha
 from rcn_search.search.study import Study
-from rcn_search.search.trial import METRIC, TIME
+from rcn_search.search.trial import METRIC
 
 MAX_FAILED_FIRST = 5
 """A search whose first trials all fail has one cause, and it is not the parameters."""
@@ -109,32 +106,3 @@ class StudyRecorder(Callback):  # type: ignore[misc]
             yield
         except Exception as error:
             self._error = self._error or error
-
-
-class ResumableAsha(ASHAScheduler):  # type: ignore[misc]
-    """Ray's ASHA, whose rungs know the trials that ended before this driver started."""
-
-    def __init__(self, asha: Asha, study: Study) -> None:
-        super().__init__(
-            time_attr=TIME,
-            metric=METRIC,
-            mode="min",
-            max_t=study.space.budget.epochs,
-            grace_period=asha.grace_epochs,
-            reduction_factor=asha.reduction,
-        )
-        for trial in study.trials:
-            if trial.outcome:
-                past = SimpleNamespace(trial_id=f"ledger-{trial.number}")
-                self.on_trial_add(None, past)
-                self._replay(past, (epoch.model_dump() for epoch in trial.outcome.epochs))
-                self.on_trial_remove(None, past)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Whether the trial goes on."""
-        self._replay(trial, result.get("epochs", ())[:-1])
-        return str(super().on_trial_result(tune_controller, trial, result))
-
-    def _replay(self, trial: Any, epochs: Iterable[dict[str, Any]]) -> None:
-        for epoch in epochs:
-            super().on_trial_result(None, trial, {TIME: epoch["epoch"], METRIC: epoch["val_error_pct"]})

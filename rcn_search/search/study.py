@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any, Literal
 
-import numpy as np
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
 from rcn_search.search.ledger import Epoch, Ledger, Outcome, Suggestion, base_document
-from rcn_search.search.space import Random, SearchSpace, Values
+from rcn_search.search.samplers import build_sampler
+from rcn_search.search.space import SearchSpace, Values
 
 EndState = Literal["complete", "pruned", "failed"]
 _OPTUNA_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -126,7 +125,7 @@ class Study:
         if not self.num_left:
             return None
         # A fresh sampler for each draw: what it draws depends on the history only, not on when the driver was started.
-        self._optuna.sampler = _sampler(self.space, len(self.trials))
+        self._optuna.sampler = build_sampler(self.space, len(self.trials))
         asked = self._optuna.ask()
         values = self.space.sample(asked)
         if asked.number == len(self.trials):
@@ -179,16 +178,6 @@ def _as_optuna_has_it(trial: Trial, outcome: Outcome) -> optuna.trial.FrozenTria
         distributions={name: json_to_distribution(text) for name, text in trial.suggestion.distributions.items()},
         intermediate_values={epoch.epoch: epoch.val_error_pct for epoch in outcome.epochs},
     )
-
-
-def _sampler(space: SearchSpace, number: int) -> optuna.samplers.BaseSampler:
-    seed = int(np.random.SeedSequence([space.study.seed, number]).generate_state(1)[0])
-    if space.rows or isinstance(space.sampler, Random):
-        return optuna.samplers.RandomSampler(seed)
-    with warnings.catch_warnings():
-        # Groups make conditional parameters part of the joint estimate; Optuna calls them experimental.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=space.sampler.startup_trials, group=True)
 
 
 def _identity(space: SearchSpace, data_fingerprint: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from rcn_search.search.ledger import StudyError
-from rcn_search.search.searcher import MAX_FAILED_FIRST, ResumableAsha, StudyRecorder, StudySearcher
+from rcn_search.search.schedulers import ResumableAsha
+from rcn_search.search.searcher import MAX_FAILED_FIRST, StudyRecorder, StudySearcher
 from rcn_search.search.space import Asha
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study

@@ -9,8 +9,8 @@ import pytest
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.leaderboard import submit
+from rcn_search.reproduce.scoring import Candidate, Scores, find_targets
 from rcn_search.search.ledger import StudyError
-from rcn_search.search.scoring import Candidate, Scores, find_targets
 from rcn_search.training.run import TrainRun, train
 
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from rcn_search import storage
 from rcn_search.evaluation.protocol import rcn2016
-from rcn_search.search.comparison import measure
-from rcn_search.search.paper import GOAL_PCT, PAPER_CONVERGENCE
-from rcn_search.search.rerun import Rerun
-from rcn_search.search.scoring import Candidate, Look, Target
-from rcn_search.search.sheet import Sheet
+from rcn_search.reproduce.comparison import measure
+from rcn_search.reproduce.paper import GOAL_PCT, PAPER_CONVERGENCE
+from rcn_search.reproduce.rerun import Rerun
+from rcn_search.reproduce.scoring import Candidate, Look, Target
+from rcn_search.reproduce.sheet import Sheet
 from rcn_search.search.study import Trial
 from rcn_search.training.outcome import epoch_name
 

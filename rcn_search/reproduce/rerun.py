@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from rcn_search import storage
 from rcn_search.data.shards import Manifest
 from rcn_search.leaderboard.published import PublishedRow
-from rcn_search.search.paper import PAPER_TRAINING_IMAGES, PaperTable
-from rcn_search.search.scoring import Candidate, Target
+from rcn_search.reproduce.paper import PAPER_TRAINING_IMAGES, PaperTable
+from rcn_search.reproduce.scoring import Candidate, Target
 from rcn_search.search.space import ROW, SEED
 from rcn_search.search.study import Study, Trial
 from rcn_search.training.outcome import BEST_NAME

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rcn_search.evaluation.metrics import Array, bootstrap_interval, image_errors
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import Protocol
-from rcn_search.search.paper import Claim
+from rcn_search.reproduce.paper import Claim
 
 WORST_SHARE = 0.1
 

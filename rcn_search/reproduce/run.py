@@ -10,13 +10,13 @@ from rcn_search import storage
 from rcn_search.config_file import ConfigError
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.search.convergence import convergence_sheet
+from rcn_search.reproduce.convergence import convergence_sheet
+from rcn_search.reproduce.paper import SPACES, TABLES, TableName
+from rcn_search.reproduce.rerun import Rerun
+from rcn_search.reproduce.results import table_sheet
+from rcn_search.reproduce.scoring import Candidate, Scores, Target, find_targets
+from rcn_search.reproduce.sheet import Sheet
 from rcn_search.search.driver import STUDIES, run_search
-from rcn_search.search.paper import SPACES, TABLES, TableName
-from rcn_search.search.rerun import Rerun
-from rcn_search.search.results import table_sheet
-from rcn_search.search.scoring import Candidate, Scores, Target, find_targets
-from rcn_search.search.sheet import Sheet
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
 

@@ -14,9 +14,9 @@ from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.shards import read_manifest
 from rcn_search.leaderboard.board import build_board
 from rcn_search.leaderboard.entry import load_entries
+from rcn_search.reproduce.run import compare, train_rows
+from rcn_search.reproduce.sheet import Sheet
 from rcn_search.search.ledger import Epoch, StudyError
-from rcn_search.search.reproduce import compare, train_rows
-from rcn_search.search.sheet import Sheet
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
 from rcn_search.training.run import EpochReport, TrainRun, train
@@ -173,7 +173,7 @@ def test_a_joint_row_is_made_of_two_trained_ones(tmp_path):
 
 
 def test_convergence_scores_every_epoch(mtfl_uri, tmp_path, monkeypatch):
-    monkeypatch.setattr("rcn_search.search.convergence.GOAL_PCT", 1e6)
+    monkeypatch.setattr("rcn_search.reproduce.convergence.GOAL_PCT", 1e6)
     path = study_file(
         tmp_path,
         mtfl_uri,
@@ -189,7 +189,7 @@ def test_convergence_scores_every_epoch(mtfl_uri, tmp_path, monkeypatch):
     assert len(line["notes"].removeprefix("error by epoch ").split()) == 3
     assert num_files(tmp_path / "board/test_looks", "*.json") == 6
     assert not (tmp_path / "board/entries").exists()
-    monkeypatch.setattr("rcn_search.search.convergence.GOAL_PCT", 0.0)
+    monkeypatch.setattr("rcn_search.reproduce.convergence.GOAL_PCT", 0.0)
     again = cells(run("convergence", path, tmp_path, show=True))["RCN 6 branches, occlusion", "aflw/test"]
     assert (again["ours"], again["training time"]) == ("not reached", "")
     assert num_files(tmp_path / "board/test_looks", "*.json") == 6

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rcn_search.evaluation.metrics import bootstrap_interval
-from rcn_search.search.comparison import Measured, judge
-from rcn_search.search.paper import Claim
+from rcn_search.reproduce.comparison import Measured, judge
+from rcn_search.reproduce.paper import Claim
 
 NUM_IMAGES = 200
 

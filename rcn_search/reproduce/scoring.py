@@ -15,8 +15,8 @@ from rcn_search import storage
 from rcn_search.config import Options
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.predictions import Predictions, read_predictions
+from rcn_search.reproduce.paper import Place
 from rcn_search.search.ledger import StudyError
-from rcn_search.search.paper import Place
 
 SCORES = "scores"
 _LOOK, _PREDICTIONS, _SCORE = "look.json", "predictions.parquet", "score.json"

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from rcn_search.search.paper import PAPER_CONVERGENCE, SPACES, TABLES
+from rcn_search.reproduce.paper import PAPER_CONVERGENCE, SPACES, TABLES
 from rcn_search.search.space_file import load_space
 
 MASKS = ["1000", "0100", "1100", "0010", "0001", "0011", "0111", "1001", "1111"]

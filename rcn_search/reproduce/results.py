@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from rcn_search.evaluation.protocol import named_protocol
 from rcn_search.leaderboard.published import PublishedRow
-from rcn_search.search.comparison import Measured, judge, measure
-from rcn_search.search.paper import PAPER_TEST_IMAGES, Place
-from rcn_search.search.rerun import Rerun
-from rcn_search.search.scoring import Look
-from rcn_search.search.sheet import Sheet
+from rcn_search.reproduce.comparison import Measured, judge, measure
+from rcn_search.reproduce.paper import PAPER_TEST_IMAGES, Place
+from rcn_search.reproduce.rerun import Rerun
+from rcn_search.reproduce.scoring import Look
+from rcn_search.reproduce.sheet import Sheet
 
 COLUMNS = ("method", "images", "paper %", "ours %", "difference", "95 % interval", "seeds", "notes")
 
