@@ -9,6 +9,7 @@ Each copy is made by a fixed seed, so that checkpoints can be compared on the sa
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import replace
 
 import torch
@@ -17,10 +18,23 @@ from rich.console import Console
 from rich.table import Table
 
 from rcn_search.config import AugmentConfig, OccluderConfig
-from rcn_search.data.augment import NO_JITTER
+from rcn_search.data.augment import (
+    NO_JITTER,
+    black_rectangles,
+    channels_of,
+    draw_table,
+    jitter,
+    warp_images,
+    warp_points,
+)
 from rcn_search.data.dataset import Split, open_dataset
-from rcn_search.training.checkpoint import load_network
-from rcn_search.training.validation import Validator
+from rcn_search.data.lcn import contrast_normalise
+from rcn_search.evaluation.views import mean_of_views, views_of
+from rcn_search.keypoints import keypoint_schema
+from rcn_search.models.blocks import Network
+from rcn_search.models.decode import Decode, point_cells, predicted_cells
+from rcn_search.training.checkpoint import CheckpointInfo, load_network
+from rcn_search.training.validation import BATCH_SIZE
 
 COARSE = 4
 PROFILE, HALF_PROFILE = (0, 4), (1, 3)
@@ -61,34 +75,58 @@ def copies(split: Split) -> dict[str, tuple[AugmentConfig, Split]]:
     }
 
 
+@torch.inference_mode()
+def error_pct(
+    network: Network, info: CheckpointInfo, split: Split, augment: AugmentConfig, decode: Decode, multi_view: bool
+) -> float:
+    """Mean error under `rcn2016` of the faces of a copy; with ``multi_view`` NaN where faces are occluded: the black
+    rectangle lies in a window, not in the face."""
+    if multi_view and augment.occluder.max_px:
+        return math.nan
+    size_px, errors = info.config.input.size_px, []
+    draws = draw_table(split.num_rows, seed=0, epoch=0)
+    left, right = (list(group) for group in keypoint_schema(info.keypoints).normalisers["eye_centres"])
+    for rows in torch.arange(split.num_rows).split(BATCH_SIZE):
+        window = jitter(split.face_box_n4[rows], draws[rows], augment)
+        frames = views_of(window) if multi_view else [window]
+        outputs = []
+        for frame in frames:
+            warped = warp_images(channels_of(split.images_at(rows), info.config.input.colour), frame, size_px)
+            warped = black_rectangles(warped, draws[rows], augment.occluder)
+            outputs.append(network(contrast_normalise(warped, info.config.input.lcn)))
+        predicted_bk2 = predicted_cells(mean_of_views(outputs, frames), size_px, decode)
+        points_bk2 = warp_points(split.points_nk2[rows], window)
+        distance_bk = (predicted_bk2 - point_cells(points_bk2, size_px)).float().norm(dim=2)
+        eyes_b2 = points_bk2[:, left].mean(1) - points_bk2[:, right].mean(1)
+        errors.append(distance_bk.mean(1) / (eyes_b2.norm(dim=1) * size_px))
+    return 100 * float(torch.cat(errors).mean())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+")
     parser.add_argument("--data", required=True)
     parser.add_argument("--split", default="val")
+    parser.add_argument("--decode", choices=["peak", "median"], default="peak")
+    parser.add_argument("--multi-view", action="store_true", help="nine windows, as in evaluate")
     options = parser.parse_args()
-    dataset = open_dataset(options.data)
-    harder = copies(dataset.split(options.split))
+    harder = copies(open_dataset(options.data).split(options.split))
     columns: list[list[float]] = []
     for uri in options.checkpoints:
         network, info = load_network(uri)
-        network = network.place("cpu", torch.channels_last)
-        errors = []
-        for augment, split in harder.values():
-            config = info.config.model_copy(
-                update={
-                    "augment": augment,
-                    "validation": info.config.validation.model_copy(update={"jitter": True}),
-                }
-            )
-            errors.append(Validator(config, split, split.num_rows, dataset.manifest.point_schema).error_pct(network))
+        network = network.place("cpu", torch.channels_last).eval()
+        errors = [
+            error_pct(network, info, split, augment, options.decode, options.multi_view)
+            for augment, split in harder.values()
+        ]
         columns.append([*errors, sum(errors) / len(errors)])
     table = Table("copy", "faces", box=None, pad_edge=False)
     for uri in options.checkpoints:
         table.add_column(uri, justify="right", overflow="fold")
     counts = [str(split.num_rows) for _, split in harder.values()]
     for row, name in enumerate([*harder, "mean of the copies"]):
-        table.add_row(name, counts[row] if row < len(counts) else "", *(f"{column[row]:.2f}" for column in columns))
+        figures = ("" if math.isnan(column[row]) else f"{column[row]:.2f}" for column in columns)
+        table.add_row(name, counts[row] if row < len(counts) else "", *figures)
     Console(width=max(100, 30 + 20 * len(columns))).print(table)
 
 
