@@ -12,8 +12,10 @@ finished is to be run again, from the last checkpoint among its files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
+
+from pydantic import Field
 
 from rcn_search import storage
 from rcn_search.config import Options, TrainConfig
@@ -40,6 +42,7 @@ class Suggestion(Options):
         distributions: What they were drawn from, as Optuna writes it.
         config: What to train.
         run_id: Of ``config``.
+        at: When it was drawn, in seconds since 1970; none in studies from before this was kept.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -48,6 +51,7 @@ class Suggestion(Options):
     distributions: dict[str, str]
     config: TrainConfig
     run_id: str
+    at: float | None = None
 
 
 class Epoch(Options):
@@ -80,6 +84,8 @@ class Outcome(Options):
         epochs: All of them, in order.
         reason: Why it failed.
         traceback: Where, if that helps.
+        measured: Of the network, once per trial: ``parameters``, ``latency_ms``, whatever was asked for.
+        at: When it ended, as in `Suggestion`.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -87,6 +93,8 @@ class Outcome(Options):
     epochs: tuple[Epoch, ...]
     reason: str | None = None
     traceback: str | None = None
+    measured: Mapping[str, float] = Field(default_factory=dict)
+    at: float | None = None
 
 
 class Ledger:
@@ -96,35 +104,29 @@ class Ledger:
         self.uri = uri
 
     def start(self, space: dict[str, Any]) -> None:
-        """Publish what is searched. A study of the same space without a trial, whose start failed, is taken over.
+        """Publish what is searched; once.
 
         Raises:
-            StudyError: There is a study already.
+            ObjectExistsError: There is a study already.
         """
-        try:
-            storage.write_json(storage.join(self.uri, _SPACE), _versioned(space), if_absent=True)
-        except storage.ObjectExistsError:
-            if next(self.trials(), None) is not None:
-                raise StudyError(
-                    f"{self.uri} holds a study already; add --resume to go on with it, or name another place"
-                ) from None
-            self.check(space)
+        storage.write_json(storage.join(self.uri, _SPACE), {"schema_version": SCHEMA_VERSION, **space}, if_absent=True)
 
-    def check(self, space: dict[str, Any]) -> None:
-        """Make sure that it is this that is searched.
+    def space(self) -> dict[str, Any]:
+        """What is searched, as it was published.
 
         Raises:
-            StudyError: There is no study, or one of another space; the message names what differs.
+            StudyError: There is no study, or its space.json is damaged.
         """
+        place = storage.join(self.uri, _SPACE)
         try:
-            there = storage.read_json(storage.join(self.uri, _SPACE))
+            document = storage.read_json(place)
         except FileNotFoundError:
-            raise StudyError(f"there is no study at {self.uri} to resume; leave out --resume to start one") from None
-        if changed := sorted(_differences({**there, "base": _as_of_today(there.get("base"))}, _versioned(space))):
-            raise StudyError(
-                f"the study at {self.uri} was started with another space. Different: {', '.join(changed)}. "
-                "Put them back, or start a study at another place"
-            )
+            raise StudyError(f"there is no study at {self.uri}; leave out --resume to start one") from None
+        except ValueError as error:
+            raise StudyError(f"{place} is damaged: {error}") from error
+        if not isinstance(document, dict) or document.get("schema_version", 0) > SCHEMA_VERSION:
+            raise StudyError(f"{place} is of a newer version of rcn-search, or damaged")
+        return document
 
     def folder(self, number: int) -> str:
         """Where a trial has its files."""
@@ -168,32 +170,6 @@ class Ledger:
             storage.write_json(uri, document.model_dump(mode="json"), if_absent=True)
         except storage.ObjectExistsError:
             raise StudyError(f"{uri} exists: another driver is at work on this study. Stop one of them") from None
-
-
-def base_document(base: TrainConfig) -> dict[str, Any]:
-    """What is the same for all trials of a study; not where it runs or where the data set is."""
-    return base.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}})
-
-
-def _as_of_today(base: Any) -> Any:
-    """A `base_document` with every option there is today: one that came later had its default."""
-    try:
-        return base_document(TrainConfig.model_validate({**base, "data": {**base["data"], "uri": "anywhere"}}))
-    except (ValueError, TypeError, LookupError):
-        return base  # not one that could be gone on with; what differs will be named
-
-
-def _versioned(space: dict[str, Any]) -> dict[str, Any]:
-    return {"schema_version": SCHEMA_VERSION, **space}
-
-
-def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Dotted paths of what two JSON documents do not share."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in one.keys() | other.keys():
-            yield from _differences(one.get(key), other.get(key), f"{path}.{key}" if path else key)
-    elif one != other:
-        yield path
 
 
 def _read(uri: str, kind: type[Document]) -> Document | None:

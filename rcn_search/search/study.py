@@ -1,15 +1,19 @@
-"""A study: Optuna's ask and tell over the ledger, from which Optuna's study is rebuilt at every start."""
+"""A study: Optuna's ask and tell over the ledger, from which Optuna's study is rebuilt when it is first asked."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from typing import Any, Literal
+from functools import cached_property
+from typing import Literal
 
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
-from rcn_search.search.ledger import Epoch, Ledger, Outcome, Suggestion, base_document
+from rcn_search import storage
+from rcn_search.search.identity import SETTINGS, as_of_today, differences, identity, rebuild, settings
+from rcn_search.search.ledger import Epoch, Ledger, Outcome, StudyError, Suggestion
 from rcn_search.search.samplers import build_sampler
 from rcn_search.search.space import SearchSpace, Values
 
@@ -50,7 +54,7 @@ class Trial:
 
 
 class Study:
-    """A study at a URI. Make one with `create` or `resume`.
+    """A study at a URI. Make one with `create` or `resume`; look at one with `open`.
 
     Attributes:
         uri: Its folder.
@@ -58,32 +62,30 @@ class Study:
         trials: All trials so far, by number.
     """
 
-    def __init__(self, uri: str, space: SearchSpace) -> None:
+    def __init__(self, uri: str, space: SearchSpace, trials: Iterable[tuple[Suggestion, Outcome | None]]) -> None:
         self.uri, self.space = uri, space
         self._ledger = Ledger(uri)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce a study of no name
-        self._optuna = optuna.create_study()
         self.trials = [
-            Trial(suggestion, self._ledger.folder(suggestion.number), outcome)
-            for suggestion, outcome in self._ledger.trials()
+            Trial(suggestion, self._ledger.folder(suggestion.number), outcome) for suggestion, outcome in trials
         ]
-        for trial in self.trials:
-            if trial.outcome:
-                self._optuna.add_trial(_as_optuna_has_it(trial, trial.outcome))
-            else:
-                self._optuna.enqueue_trial(trial.suggestion.params)
-        for setting in self._planned():
-            self._optuna.enqueue_trial(setting)
 
     @classmethod
     def create(cls, uri: str, space: SearchSpace, *, data_fingerprint: str) -> Study:
-        """Start a study.
+        """Start a study. One of the same space without a trial, whose start failed, is taken over.
 
         Raises:
             StudyError: There is one at ``uri`` already.
         """
-        Ledger(uri).start(_identity(space, data_fingerprint))
-        return cls(uri, space)
+        try:
+            Ledger(uri).start({**identity(space, data_fingerprint), SETTINGS: settings(space)})
+        except storage.ObjectExistsError:
+            study = cls.resume(uri, space, data_fingerprint=data_fingerprint)
+            if study.trials:
+                raise StudyError(
+                    f"{uri} holds a study already; add --resume to go on with it, or name another place"
+                ) from None
+            return study
+        return cls(uri, space, ())
 
     @classmethod
     def resume(cls, uri: str, space: SearchSpace, *, data_fingerprint: str) -> Study:
@@ -92,8 +94,41 @@ class Study:
         Raises:
             StudyError: There is none at ``uri``, it has another space, or its ledger is damaged.
         """
-        Ledger(uri).check(_identity(space, data_fingerprint))
-        return cls(uri, space)
+        ledger = Ledger(uri)
+        if changed := list(differences(as_of_today(ledger.space()), identity(space, data_fingerprint))):
+            raise StudyError(
+                f"the study at {uri} was started with another space:\n  " + "\n  ".join(changed) + "\n"
+                "put that back, or start a study at another place"
+            )
+        return cls(uri, space, ledger.trials())
+
+    @classmethod
+    def open(cls, uri: str) -> Study:
+        """Look at a study from anywhere, also while a driver is at work on it: nothing is written or claimed.
+
+        What is seen is the study at this moment; open it again to see what came since.
+
+        Raises:
+            StudyError: There is none at ``uri``, or its ledger is damaged or of a newer version.
+        """
+        uri = storage.absolute(uri)
+        ledger = Ledger(uri)
+        document, trials = ledger.space(), list(ledger.trials())
+        space = rebuild(document, document.get(SETTINGS), [suggestion for suggestion, _ in trials])
+        return cls(uri, space, trials)
+
+    @cached_property
+    def _optuna(self) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce a study of no name
+        study = optuna.create_study()
+        for trial in self.trials:
+            if trial.outcome:
+                study.add_trial(_as_optuna_has_it(trial, trial.outcome))
+            else:
+                study.enqueue_trial(trial.suggestion.params)
+        for setting in self._planned():
+            study.enqueue_trial(setting)
+        return study
 
     @property
     def num_left(self) -> int:
@@ -109,6 +144,11 @@ class Study:
             return None
         complete = (trial for trial in self.trials if trial.state == "complete")
         return min(complete, key=lambda trial: (trial.error_pct, trial.number), default=None)
+
+    @property
+    def pareto(self) -> list[Trial]:
+        """Complete trials that no other is better than, by number; with one objective the best alone."""
+        return [self.best] if self.best else []
 
     def _planned(self) -> list[Values]:
         """What is drawn before the sampler has a say, and is not drawn yet."""
@@ -136,6 +176,7 @@ class Study:
                 distributions={name: distribution_to_json(each) for name, each in asked.distributions.items()},
                 config=config,
                 run_id=config.run_id,
+                at=time.time(),
             )
             self._ledger.suggest(suggestion)
             self.trials.append(Trial(suggestion, self._ledger.folder(asked.number)))
@@ -161,7 +202,7 @@ class Study:
         trial = self.trials[number]
         assert trial.running is not None, f"trial {number} is not running"
         epochs = tuple(trial.epochs[epoch] for epoch in sorted(trial.epochs))
-        outcome = Outcome(state=state, epochs=epochs, reason=reason, traceback=traceback)
+        outcome = Outcome(state=state, epochs=epochs, reason=reason, traceback=traceback, at=time.time())
         self._ledger.finish(number, outcome)
         value = trial.error_pct if state == "complete" else None
         self._optuna.tell(trial.running, value, state=_OPTUNA_STATES[state])
@@ -178,11 +219,3 @@ def _as_optuna_has_it(trial: Trial, outcome: Outcome) -> optuna.trial.FrozenTria
         distributions={name: json_to_distribution(text) for name, text in trial.suggestion.distributions.items()},
         intermediate_values={epoch.epoch: epoch.val_error_pct for epoch in outcome.epochs},
     )
-
-
-def _identity(space: SearchSpace, data_fingerprint: str) -> dict[str, Any]:
-    """All that makes a study the same study; not how many trials or seeds, where they run, or what becomes of them."""
-    unused = {"search", "points", "sampler"} if space.rows else {"rows"}
-    elsewhere = {"base", "budget", "seeds", "joint", "final"}
-    document = space.model_dump(mode="json", by_alias=True, exclude=unused | elsewhere)
-    return {"data_fingerprint": data_fingerprint, "base": base_document(space.config({})), **document}

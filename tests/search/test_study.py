@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from rcn_search import storage
 from rcn_search.search.ledger import Epoch, StudyError
+from rcn_search.search.space import SearchSpace
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
 
@@ -65,7 +66,7 @@ def test_a_study_without_a_trial_can_be_started_again(uri, space):
 
 def test_a_study_without_a_trial_keeps_its_space(uri, space):
     Study.create(uri, space, data_fingerprint="f")
-    with pytest.raises(StudyError, match="Different: data_fingerprint"):
+    with pytest.raises(StudyError, match="data_fingerprint: f → g"):
         Study.create(uri, space, data_fingerprint="g")
 
 
@@ -168,10 +169,12 @@ def test_another_space_is_refused_with_what_differs(uri, space, write_study):
     other = load_space(write_study(**changes), overrides=["base.seed=3", "budget.epochs=5"])
     with pytest.raises(StudyError) as raised:
         Study.resume(uri, other, data_fingerprint="g")
-    different = str(raised.value).split("Different: ")[1].split(". Put")[0].split(", ")
-    assert {"base.seed", "base.schedule.epochs", "data_fingerprint", "sampler.name", "search.optimizer.lr"} <= {
-        *different
-    }
+    _, *lines, _ = str(raised.value).splitlines()
+    different = dict(line.strip().split(": ", 1) for line in lines)
+    assert different["base.seed"] == "0 → 3"
+    assert different["base.schedule.epochs"] == "4 → 5"
+    assert different["search.optimizer.lr"] == "{float: [0.001, 0.01], log: true} → {float: [0.001, 0.005], log: true}"
+    assert {"data_fingerprint", "sampler.name"} <= different.keys()
     assert not any("model" in key for key in different)
 
 
@@ -220,3 +223,71 @@ def test_samplers_give_other_draws_for_other_seeds(write_study, tmp_path, sample
 
     assert params(1) == params(1)
     assert params(1)[1:] != params(2)[1:]
+
+
+def test_anyone_can_look_at_a_study_while_it_is_driven(uri, space):
+    driven = Study.create(uri, space, data_fingerprint="f")
+    play(driven, 2)
+    running = driven.ask()
+    before = listing(uri)
+    seen = Study.open(uri)
+    assert seen.space.model_dump() == space.model_dump()
+    assert [trial.state for trial in seen.trials] == ["complete", "pruned", "open"]
+    assert seen.pareto == [seen.best] == [seen.trials[0]]
+    assert listing(uri) == before
+    driven.report(running.number, [epoch(1, 9.0)])
+    driven.finish(running.number, "complete")
+    assert Study.open(uri).best.number == running.number
+
+
+def listing(uri: str) -> list[list[str]]:
+    trials = storage.join(uri, "trials")
+    return [storage.list_names(each) for each in (uri, *(storage.join(trials, n) for n in storage.list_names(trials)))]
+
+
+def test_a_study_of_rows_can_be_looked_at(uri, tmp_path):
+    study = Study.create(uri, rows := rows_space(tmp_path), data_fingerprint="f")
+    play(study, 3)
+    seen = Study.open(uri)
+    assert (seen.space.model_dump(), seen.num_left, seen.pareto) == (rows.model_dump(), 1, [])
+
+
+def rows_space(tmp_path: Path) -> SearchSpace:
+    """Two rows, one of them three times."""
+    document = {
+        "study": {"name": "rows"},
+        "base": {"data": {"uri": str(tmp_path / "data")}, "model": {"kind": "rcn"}},
+        "rows": {"five": {"model.branches": 5}, "six": {"model.branches": 6}},
+        "seeds": {"six": 3},
+        "budget": {"epochs": 4},
+    }
+    return SearchSpace.model_validate(document)
+
+
+def test_studies_from_before_settings_were_kept_open_and_resume(uri, space, tmp_path):
+    for name, each in (("search", space), ("rows", rows_space(tmp_path))):
+        place = storage.join(uri, name)
+        play(Study.create(place, each, data_fingerprint="f"), 4)
+        document = storage.read_json(storage.join(place, "space.json"))
+        storage.write_json(
+            storage.join(place, "space.json"), {key: document[key] for key in document.keys() - {"settings"}}
+        )
+        seen, resumed = Study.open(place), Study.resume(place, each, data_fingerprint="f")
+        assert table(seen) == table(resumed)
+        assert (seen.space.rows, seen.space.seeds, seen.space.search) == (each.rows, each.seeds, each.search)
+        assert seen.space.config({}) == each.config({})
+        assert seen.num_left == 0
+
+
+def table(study: Study) -> list[tuple]:
+    return [(trial.suggestion, trial.outcome) for trial in study.trials]
+
+
+def test_what_is_no_study_is_said(uri, space):
+    with pytest.raises(StudyError, match="no study at"):
+        Study.open(uri)
+    place = storage.join(uri, "space.json")
+    for document in ([], {"schema_version": 1}, {"schema_version": 2}):
+        storage.write_json(place, document)
+        with pytest.raises(StudyError, match=r"space\.json is"):
+            Study.open(uri)
