@@ -10,6 +10,8 @@ rows:      instead of a search, ``NAME: {key.path: value, …}``: each row is tr
 seeds:     ``NAME: 3``: how often a row is trained, with base.seed, base.seed + 1 and so on; once where nothing is said
 joint:     ``NAME: [network row, denoiser row]``: rows made of two of the above when a table is scored
 budget:    trials (of a search), epochs, concurrency, cpus_per_trial, gpus_per_trial
+objectives: error, parameters, latency, train_time: what is minimised, error always among them; [error] by default
+constraints: {parameters: 500000, latency_ms: 20}: a trial beyond one of these limits is no result
 scheduler: {name: asha, grace_epochs: 1, reduction: 3} | {name: none}
 sampler:   {name: tpe, startup_trials: 10} | {name: random}
 final:     what becomes of the best trial
@@ -33,6 +35,12 @@ Values = dict[str, Scalar]
 ROW, SEED = "row", "seed"
 """What is drawn in a study of rows: the name of a row, and which of its seeds, from 0."""
 
+
+Objective = Literal["error", "parameters", "latency", "train_time"]
+ERROR: Objective = "error"
+PARAMETERS: Objective = "parameters"
+LATENCY: Objective = "latency"
+TRAIN_TIME: Objective = "train_time"
 
 OneOf = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
 
@@ -145,6 +153,13 @@ class Random(Options):
     name: Literal["random"] = "random"
 
 
+class Constraints(Options):
+    """Limits of what is a result at all."""
+
+    parameters: int | None = Field(None, ge=1, description="Trainable values, at most.")
+    latency_ms: float | None = Field(None, gt=0, description="Of one face on the machine of the trial, at most.")
+
+
 class Final(Options):
     """What becomes of the best trial: it is scored once on a test split and entered on the board."""
 
@@ -166,6 +181,9 @@ class SearchSpace(Options):
     seeds: dict[str, Annotated[int, Field(ge=1)]] = Field({})
     joint: dict[str, tuple[str, str]] = Field({})
     budget: Budget
+    # A study from before these options has no trace of them, and is the same study while they are at their defaults.
+    objectives: tuple[Objective, ...] = Field((ERROR,), min_length=1, exclude_if=lambda names: names == (ERROR,))
+    constraints: Constraints = Field(Constraints(), exclude_if=lambda limits: limits == Constraints())
     scheduler: Annotated[Asha | NoScheduler, Field(discriminator="name")] = Asha()
     sampler: Annotated[Tpe | Random, Field(discriminator="name")] = Tpe()
     final: Final | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from rcn_search import storage
 from rcn_search.config_file import ConfigError, KeyPath, apply_override, read_yaml, resolve_train_config, validate
-from rcn_search.search.space import Asha, NoScheduler, Parameter, Scalar, SearchSpace, Values, overlay, value_at
+from rcn_search.search.space import ERROR, Asha, NoScheduler, Parameter, Scalar, SearchSpace, Values, overlay, value_at
 
 NUM_CORNERS = 256
 """Settings at random ends of all ranges that must be legal together. A rule between ranges that is broken anywhere is
@@ -18,7 +18,7 @@ FROM_BUDGET = {"schedule.epochs": "budget.epochs", "compute.threads": "budget.cp
 YARDSTICK = ("validation.", "input.size_px", "data.uri", "data.val_split", "data.num_val")
 """What the error of a trial is measured by, hence the same for all."""
 SAME_FOR_ALL_ROWS = ("data.uri", "validation.every", "compute.", "seed", *FROM_BUDGET)
-OF_A_SEARCH = ("points", "sampler", "final")
+OF_A_SEARCH = ("points", "sampler", "final", "objectives", "constraints")
 
 
 def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -> SearchSpace:
@@ -68,6 +68,7 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
             )
     if base.validation.every != 1:
         raise ConfigError(f"{at('base', 'validation', 'every')}: validation.every must be 1 in a search")
+    _check_objectives(space, at)
     if space.rows:
         _check_rows(space, source, lines, at)
         return
@@ -92,6 +93,17 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
     if space.final is not None:
         resolve_train_config(
             overlay(base.model_dump(), space.final.retrain), source=f"{at('final', 'retrain')}: final.retrain"
+        )
+
+
+def _check_objectives(space: SearchSpace, at: Callable[..., str]) -> None:
+    """Each objective stands once, and the error is one: without it the smallest network would win."""
+    for name in space.objectives:
+        if space.objectives.count(name) > 1:
+            raise ConfigError(f"{at('objectives')}: objectives: {name} stands twice")
+    if ERROR not in space.objectives:
+        raise ConfigError(
+            f"{at('objectives')}: objectives: {ERROR} must be one of them; trials are stopped early by it"
         )
 
 
