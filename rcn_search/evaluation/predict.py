@@ -17,6 +17,7 @@ from torch import Tensor
 from rcn_search.config import IMAGE_SIZE_PX
 from rcn_search.data.augment import NO_JITTER, draw_table, jitter, unwarp_points, window_images
 from rcn_search.data.dataset import ShardedDataset
+from rcn_search.data.shards import Manifest
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.views import NUM_VIEWS, mean_of_views, views_of
 from rcn_search.models.blocks import Network
@@ -58,10 +59,7 @@ def predict(
         DatasetError: No such split, or a damaged shard.
     """
     manifest = dataset.manifest
-    if manifest.keypoints != info.keypoints:
-        raise ValueError(
-            f"the checkpoint predicts {info.keypoints!r} points, {dataset.uri} has {manifest.keypoints!r} points"
-        )
+    check_keypoints(info, manifest, dataset.uri)
     split = dataset.split(split_name, device)
     size_px = info.config.input.size_px
     draws = draw_table(split.num_rows, seed=0, epoch=0).to(device)
@@ -115,6 +113,18 @@ def predict(
             **made_of,
         },
     )
+
+
+def check_keypoints(info: CheckpointInfo, manifest: Manifest, data_uri: str) -> None:
+    """Make sure that a checkpoint's points are those of a data set.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if manifest.keypoints != info.keypoints:
+        raise ValueError(
+            f"the checkpoint predicts {info.keypoints!r} points, {data_uri} has {manifest.keypoints!r} points"
+        )
 
 
 def _numpy(parts: list[Tensor]) -> NDArray[Any]:

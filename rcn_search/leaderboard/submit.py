@@ -12,6 +12,7 @@ import torch
 from rcn_search import __version__
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.evaluate import Evaluation, describe, evaluate
+from rcn_search.evaluation.predict import check_keypoints
 from rcn_search.leaderboard.entry import Entry, add_entry, record_test_look
 from rcn_search.models.decode import Decode
 from rcn_search.training.checkpoint import read_checkpoint
@@ -74,6 +75,7 @@ def evaluate_and_record(
     test_looks = None
     if split_name in manifest.test_splits:
         info = read_checkpoint(checkpoint_uri).info
+        check_keypoints(info, manifest, data_uri)
         dataset, subset = manifest.subset_of(split_name)
         test_looks = record_test_look(
             board(),

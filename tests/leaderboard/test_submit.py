@@ -8,6 +8,8 @@ import pytest
 
 from rcn_search import storage
 from rcn_search.config import TrainConfig
+from rcn_search.data.importers.base import import_dataset
+from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.leaderboard import submit
 from rcn_search.leaderboard.board import build_board
 from rcn_search.leaderboard.entry import ENTRIES, TEST_LOOKS
@@ -92,6 +94,16 @@ def test_a_checkpoint_that_cannot_be_read_is_no_look(
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         evaluate_and_record(
             str(tmp_path / "gone"), synthetic_uri, "test", board=lambda: board, predictions_uri="p", enter=False
+        )
+    assert looks(board) == []
+
+
+def test_a_checkpoint_of_other_points_is_no_look(tiny_config: TrainConfig, board: str, tmp_path: Path) -> None:
+    data = str(tmp_path / "68-points")
+    import_dataset(SyntheticImporter(num_train=4, num_val=2, num_test=2, schema="ibug68"), data)
+    with pytest.raises(ValueError, match="predicts 'five' points"):
+        evaluate_and_record(
+            written(tiny_config, tmp_path), data, "test", board=lambda: board, predictions_uri="p", enter=False
         )
     assert looks(board) == []
 
