@@ -10,7 +10,11 @@ import optuna
 import pytest
 import yaml
 
+from rcn_search import storage
 from rcn_search.config_file import merge
+from rcn_search.search.ledger import Epoch
+from rcn_search.search.space_file import load_space
+from rcn_search.search.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -68,3 +72,31 @@ def write_study(tmp_path: Path, document: Document) -> Callable[..., str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def play_study(tmp_path: Path, write_study: Callable[..., str]) -> Callable[..., Study]:
+    """Run a study whose errors depend on the trials' numbers: every third is pruned, every third fails."""
+
+    def play(uri: str = "", *, num_trials: int = 12, num_open: int = 0, **changes: Any) -> Study:
+        study = Study.create(
+            uri or str(tmp_path / "played"), load_space(write_study(**changes)), data_fingerprint="drawn"
+        )
+        for _ in range(num_trials):
+            number = study.ask().number
+            state = ("complete", "pruned", "failed")[number % 3]
+            for each in range(1, 5 if state == "complete" else 3):
+                error = 20.0 - each + number / 10
+                epoch = Epoch(
+                    epoch=each, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=2.0, val_s=1.0, other_s=0.5
+                )
+                study.report(number, [epoch])
+            study.finish(number, state, reason="the loss became nan" if state == "failed" else None)
+        for _ in range(num_open):
+            trial = study.ask()
+            report = {"epoch": 1, "loss": 1.0, "val_error_pct": 19.5, "best_error_pct": 19.5, "images_per_s": 9.0}
+            history = [{**report, "train_s": 2.0, "val_s": 1.0, "lr": 0.1}]
+            storage.write_json(storage.join(trial.folder, "history.json"), history)
+        return Study.open(study.uri)
+
+    return play

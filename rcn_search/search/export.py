@@ -1,0 +1,96 @@
+"""A study taken away: an Optuna database, which optuna-dashboard opens, and tables as CSV or Parquet.
+
+An export is a copy, written whole and then published under its name in one step. The study stays what it is.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from rcn_search import storage
+from rcn_search.search.optuna_copy import busy_s, database
+from rcn_search.search.space import Scalar
+from rcn_search.search.study import Study, Trial
+
+
+def export(study: Study, target: str) -> list[str]:
+    """Write a study to a file; the URIs written.
+
+    Args:
+        study: See `open_view`.
+        target: Path or URI. ``.db``: an Optuna database. ``.csv``, ``.parquet``: a row for each trial, and beside it,
+            in ``NAME-epochs``, one for each epoch.
+
+    Raises:
+        ValueError: Another suffix.
+        OSError: It cannot be written.
+    """
+    suffix = PurePosixPath(target).suffix
+    if suffix == ".db":
+        storage.write_bytes(target, database(study))
+        return [target]
+    if suffix not in _TABLE_WRITERS:
+        raise ValueError(f"{target}: the name must end in .db, .csv or .parquet")
+    epochs = f"{target.removesuffix(suffix)}-epochs{suffix}"
+    for uri, table in ((epochs, epoch_table(study.trials)), (target, trial_table(study))):
+        storage.write_bytes(uri, _TABLE_WRITERS[suffix](table))
+    return [target, epochs]
+
+
+def trial_table(study: Study) -> pa.Table:
+    """A row for each trial; the parameters are columns, empty where they were not drawn."""
+    trials = study.trials
+    names = list(dict.fromkeys(name for trial in trials for name in trial.suggestion.params))
+    columns: dict[str, pa.Array] = {
+        "trial": pa.array([trial.number for trial in trials], pa.int64()),
+        "state": pa.array([trial.state for trial in trials], pa.string()),
+        "error_pct": pa.array([trial.error_pct for trial in trials], pa.float64()),
+        "epochs": pa.array([len(trial.epochs) for trial in trials], pa.int64()),
+        "busy_s": pa.array([busy_s(trial) for trial in trials], pa.float64()),
+        "reason": pa.array([trial.outcome.reason if trial.outcome else None for trial in trials], pa.string()),
+        "run_id": pa.array([trial.suggestion.run_id for trial in trials], pa.string()),
+        "folder": pa.array([trial.folder for trial in trials], pa.string()),
+    }
+    parameters = {name: _column([trial.suggestion.params.get(name) for trial in trials]) for name in names}
+    return pa.table({**columns, **parameters})
+
+
+def epoch_table(trials: Iterable[Trial]) -> pa.Table:
+    """A row for each epoch of each trial."""
+    rows = [
+        {"trial": trial.number, **trial.epochs[number].model_dump()}
+        for trial in trials
+        for number in sorted(trial.epochs)
+    ]
+    real = ("loss", "val_error_pct", "best_error_pct", "train_s", "val_s", "other_s")
+    fields = [("trial", pa.int64()), ("epoch", pa.int64()), *((name, pa.float64()) for name in real)]
+    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+
+
+def _column(values: Sequence[Scalar]) -> pa.Array:
+    """Of one type: numbers stay numbers; where some are words (``paper`` or 16) all are written as words."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) == 1 or kinds == {int, float}:
+        return pa.array(values)
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _csv(table: pa.Table) -> bytes:
+    file = io.BytesIO()
+    pyarrow.csv.write_csv(table, file)
+    return file.getvalue()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(table, file)
+    return file.getvalue()
+
+
+_TABLE_WRITERS: dict[str, Callable[[pa.Table], bytes]] = {".csv": _csv, ".parquet": _parquet}
