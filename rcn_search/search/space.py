@@ -4,7 +4,8 @@ study:     {name: rcn, seed: 0}
 base:      a `TrainConfig` document; what is not searched stays as it says
 search:    key.path: {int: [4, 7]} | {float: [1.0e-4, 1.0e-2], log: true} | {choice: [paper, 16]}, each with
            ``when: {other.key: value or list}``; a list of such ranges is tried from the top, the first that holds
-           is drawn, and where none holds the key keeps the value of ``base``
+           is drawn, and where none holds the key keeps the value of ``base``. An end of a range may depend on a key
+           further up or in ``base``: ``{int: [5, {of: augment.occluder.max_px, times: 0.5, plus: -5}]}``
 points:    settings to try first, each ``key.path: value`` for all that is drawn there
 rows:      instead of a search, ``NAME: {key.path: value, …}``: each row is trained to its end, as a table of a paper is
 seeds:     ``NAME: 3``: how often a row is trained, with base.seed, base.seed + 1 and so on; once where nothing is said
@@ -12,8 +13,8 @@ joint:     ``NAME: [network row, denoiser row]``: rows made of two of the above 
 budget:    trials (of a search), epochs, concurrency, cpus_per_trial, gpus_per_trial
 objectives: error, parameters, latency, train_time: what is minimised, error always among them; [error] by default
 constraints: {parameters: 500000, latency_ms: 20}: a trial beyond one of these limits is no result
-scheduler: {name: asha, grace_epochs: 1, reduction: 3} | {name: none}
-sampler:   {name: tpe, startup_trials: 10} | {name: random}
+scheduler: {name: asha, grace_epochs: 1, reduction: 3}, or another of `rcn_search.search.methods`
+sampler:   {name: tpe, startup_trials: 10}, or another
 final:     what becomes of the best trial
 """
 
@@ -24,14 +25,16 @@ from typing import Annotated, Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from rcn_search.config import Options, TrainConfig
 from rcn_search.config_file import ConfigError, merge, resolve_train_config
+from rcn_search.search.methods import Asha as Asha
+from rcn_search.search.methods import Sampler, Scheduler, Tpe
+from rcn_search.search.parameter import Alternatives, Parameter, name_of
+from rcn_search.search.parameter import Scalar as Scalar
+from rcn_search.search.parameter import Values as Values
 
-Scalar = bool | int | float | str | None
-Values = dict[str, Scalar]
-"""Drawn values by dotted path into `TrainConfig`."""
 ROW, SEED = "row", "seed"
 """What is drawn in a study of rows: the name of a row, and which of its seeds, from 0."""
 
@@ -41,72 +44,6 @@ ERROR: Objective = "error"
 PARAMETERS: Objective = "parameters"
 LATENCY: Objective = "latency"
 TRAIN_TIME: Objective = "train_time"
-
-OneOf = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
-
-
-class Parameter(Options):
-    """One range or list of values, drawn where ``when`` holds."""
-
-    integer: tuple[int, int] | None = Field(None, alias="int", description="Lowest and highest value, both included.")
-    real: tuple[float, float] | None = Field(None, alias="float", description="The same, of real numbers.")
-    choice: tuple[Scalar, ...] | None = Field(None, min_length=1, description="One of these.")
-    log: bool = Field(False, description="Draw evenly in the logarithm.")
-    step: float | None = Field(None, gt=0, description="Only lowest + multiples of this.")
-    when: dict[str, OneOf] = Field({}, description="Keys and the values they must have; else this is not drawn.")
-
-    @model_validator(mode="after")
-    def _legal(self) -> Parameter:
-        if sum(kind is not None for kind in (self.integer, self.real, self.choice)) != 1:
-            raise ValueError("give exactly one of int, float and choice")
-        if self.choice is not None and (self.log or self.step is not None):
-            raise ValueError("log and step are for int and float")
-        if self.integer is not None and self.step is not None and self.step != int(self.step):
-            raise ValueError("the step of an int is whole")
-        ends = self.ends
-        if self.choice is None and self.step is not None and not self.contains(ends[-1]):
-            raise ValueError(f"{ends[-1]} is not {ends[0]} plus a multiple of {self.step}")
-        _ = self.distribution  # Optuna refuses crossed bounds, log from 0, log with step
-        return self
-
-    @property
-    def distribution(self) -> BaseDistribution:
-        """As Optuna has it."""
-        if self.integer is not None:
-            return IntDistribution(*self.integer, log=self.log, step=int(self.step or 1))
-        if self.real is not None:
-            return FloatDistribution(*self.real, log=self.log, step=self.step)
-        assert self.choice is not None
-        return CategoricalDistribution(self.choice)
-
-    @property
-    def ends(self) -> tuple[Scalar, ...]:
-        """Both ends of a range, all values of a list: legal wherever every value is."""
-        values = self.integer or self.real or self.choice
-        assert values is not None
-        return values
-
-    def contains(self, value: Scalar) -> bool:
-        """Whether ``value`` can be drawn."""
-        if self.choice is not None:
-            return any(type(value) is type(each) and value == each for each in self.choice)
-        low, high = self.integer or self.real or (0, 0)
-        if isinstance(value, bool) or not isinstance(value, int if self.integer else int | float):
-            return False
-        steps = (value - low) / self.step if self.step else 0.0
-        return low <= value <= high and abs(steps - round(steps)) < 1e-8
-
-    def __str__(self) -> str:
-        """For messages: what can be drawn."""
-        if self.choice is not None:
-            return "one of " + ", ".join(map(str, self.choice))
-        low, high = self.ends
-        return f"{low} to {high}" + (f" in steps of {self.step:g}" if self.step else "")
-
-
-Alternatives = Annotated[
-    tuple[Parameter, ...], BeforeValidator(lambda value: value if isinstance(value, list) and value else [value])
-]
 
 
 class StudyConfig(Options):
@@ -124,33 +61,6 @@ class Budget(Options):
     concurrency: int | Literal["auto"] = Field("auto", description="Trials at once; auto: as many as fit.")
     cpus_per_trial: float = Field(1, gt=0, description="Also the threads of a trial.")
     gpus_per_trial: float = Field(0, ge=0, le=1, description="A share of one GPU.")
-
-
-class Asha(Options):
-    """Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934)."""
-
-    name: Literal["asha"] = "asha"
-    grace_epochs: int = Field(1, ge=1, description="The first rung: no trial is stopped before.")
-    reduction: float = Field(3, gt=1, description="The best 1 / reduction of a rung go on to the next.")
-
-
-class NoScheduler(Options):
-    """Every trial runs to its last epoch."""
-
-    name: Literal["none"] = "none"
-
-
-class Tpe(Options):
-    """Tree-structured Parzen estimator, multivariate, aware of running trials."""
-
-    name: Literal["tpe"] = "tpe"
-    startup_trials: int = Field(10, ge=0, description="Random trials before the estimator is trusted.")
-
-
-class Random(Options):
-    """Independent random draws."""
-
-    name: Literal["random"] = "random"
 
 
 class Constraints(Options):
@@ -184,8 +94,8 @@ class SearchSpace(Options):
     # A study from before these options has no trace of them, and is the same study while they are at their defaults.
     objectives: tuple[Objective, ...] = Field((ERROR,), min_length=1, exclude_if=lambda names: names == (ERROR,))
     constraints: Constraints = Field(Constraints(), exclude_if=lambda limits: limits == Constraints())
-    scheduler: Annotated[Asha | NoScheduler, Field(discriminator="name")] = Asha()
-    sampler: Annotated[Tpe | Random, Field(discriminator="name")] = Tpe()
+    scheduler: Scheduler = Asha()
+    sampler: Sampler = Tpe()
     final: Final | None = None
 
     @model_validator(mode="before")
@@ -193,6 +103,15 @@ class SearchSpace(Options):
     def _rows_run_to_their_end(cls, document: Any) -> Any:
         has_rows = isinstance(document, dict) and "rows" in document
         return {"scheduler": {"name": "none"}, **document} if has_rows else document
+
+    @property
+    def names(self) -> list[str]:
+        """Of all parameters: a path, or where it has several ranges ``model.channels[1]``."""
+        return [
+            name_of(path, index, len(alternatives))
+            for path, alternatives in self.search.items()
+            for index in range(len(alternatives))
+        ]
 
     @property
     def plan(self) -> list[Values]:
@@ -222,15 +141,19 @@ class SearchSpace(Options):
     def draw(self, choose: Callable[[str, str, Parameter], Scalar]) -> Values:
         """One setting: ``choose(path, name, parameter)`` for each parameter that is drawn, from the top.
 
-        ``name`` is the parameter's own, also where a path has several ranges (``model.channels[1]``).
+        ``name`` is the parameter's own, also where a path has several ranges (``model.channels[1]``); the parameter's
+        range is that of this setting.
+
+        Raises:
+            ConfigError: A range that depends on other keys is empty, or they are no numbers here.
         """
         base = self.config({})
         values: Values = {}
         for path, alternatives in self.search.items():
             for index, parameter in enumerate(alternatives):
                 if all(self._has(key, allowed, values, base) for key, allowed in parameter.when.items()):
-                    name = path if len(alternatives) == 1 else f"{path}[{index}]"
-                    values[path] = choose(path, name, parameter)
+                    name = name_of(path, index, len(alternatives))
+                    values[path] = choose(path, name, self._resolved(path, parameter, values, base))
                     break
         return values
 
@@ -273,6 +196,30 @@ class SearchSpace(Options):
                 f"{unused[0]} is not drawn at this point: it is not searched, or its 'when' does not hold"
             )
         return named
+
+    def always_drawn(self) -> dict[str, BaseDistribution]:
+        """Ranges of numbers that are the same in every setting, by name: what an algorithm of vectors can move."""
+        ranges: dict[str, BaseDistribution] = {}
+        for path, alternatives in self.search.items():
+            first = alternatives[0]
+            if first.choice is None and not first.when and not first.depends_on and not first.distribution.single():
+                ranges[name_of(path, 0, len(alternatives))] = first.distribution
+        return ranges
+
+    def _resolved(self, path: str, parameter: Parameter, values: Values, base: TrainConfig) -> Parameter:
+        def number_at(key: str) -> float:
+            if key in self.search and key not in values:
+                raise ValueError(f"it depends on {key}, which is not drawn there: give it a 'when' that says where")
+            value = values[key] if key in values else value_at(base, key)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"it depends on {key}, which is {value!r} there, no number")
+            return value
+
+        try:
+            return parameter.resolved(number_at)
+        except ValueError as error:
+            where = ", ".join(f"{key}={values[key]}" for key in parameter.depends_on if key in values)
+            raise ConfigError(f"{path}{f' where {where}' if where else ''}: {error}") from None
 
     def _has(self, key: str, allowed: tuple[Scalar, ...], values: Values, base: TrainConfig) -> bool:
         """Whether a condition's key has an allowed value; a searched key that was not drawn has none."""

@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 
 from rcn_search import storage
 from rcn_search.config_file import ConfigError, KeyPath, apply_override, read_yaml, resolve_train_config, validate
-from rcn_search.search.space import ERROR, Asha, NoScheduler, Parameter, Scalar, SearchSpace, Values, overlay, value_at
+from rcn_search.search.methods import NoScheduler
+from rcn_search.search.parameter import Parameter, Scalar, Values
+from rcn_search.search.samplers import check_sampler
+from rcn_search.search.space import ERROR, SearchSpace, overlay, value_at
 
 NUM_CORNERS = 256
 """Settings at random ends of all ranges that must be legal together. A rule between ranges that is broken anywhere is
@@ -74,7 +77,7 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
         return
     if space.budget.trials is None:
         raise ConfigError(f"{at('budget')}: budget.trials is required")
-    if isinstance(space.scheduler, Asha) and space.scheduler.grace_epochs > space.budget.epochs:
+    if not isinstance(space.scheduler, NoScheduler) and space.scheduler.grace_epochs > space.budget.epochs:
         raise ConfigError(
             f"{at('scheduler', 'grace_epochs')}: scheduler.grace_epochs = {space.scheduler.grace_epochs}: "
             f"no more than budget.epochs = {space.budget.epochs}"
@@ -85,6 +88,10 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
             _check_parameter(space, path, parameter, at("search", path), seen)
         seen.append(path)
     _check_corners(space, at("search"))
+    try:
+        check_sampler(space)
+    except ValueError as error:
+        raise ConfigError(f"{at('sampler')}: sampler {space.sampler.name}: {error}") from None
     for index, point in enumerate(space.points):
         try:
             space.fixed(point)
@@ -142,12 +149,21 @@ def _check_parameter(space: SearchSpace, path: str, parameter: Parameter, where:
         if key in space.search and key not in seen:
             raise ConfigError(f"{where}: search.{path}: 'when' names {key}, which is searched only further down")
         can_hold = (
-            any(alternative.contains(value) for alternative in space.search[key] for value in allowed)
+            any(each.depends_on or each.contains(value) for each in space.search[key] for value in allowed)
             if key in space.search
             else value_at(base, key) in allowed
         )
         if not can_hold:
             raise ConfigError(f"{where}: search.{path}: 'when' never holds: {key} is never {_or(allowed)}")
+    for key in parameter.depends_on:
+        if key in space.search and key not in seen:
+            raise ConfigError(
+                f"{where}: search.{path}: its range depends on {key}, which is searched only further down"
+            )
+        if key not in space.search and value_at(base, key) is None:
+            raise ConfigError(f"{where}: search.{path}: its range depends on {key}, which is nowhere")
+    if parameter.depends_on:
+        return  # its ends are those of a setting: the corners
     for value in parameter.ends:
         drawn = _setting(space, {**parameter.when, path: (value,)})
         try:
@@ -184,8 +200,9 @@ def _check_corners(space: SearchSpace, where: str) -> None:
         return corner.choice(parameter.ends)
 
     for _ in range(NUM_CORNERS):
-        values = space.draw(choose)
+        values: Values = {}
         try:
+            values = space.draw(choose)
             space.config(values)
         except ConfigError as error:
             setting = ", ".join(f"{path}={value}" for path, value in values.items())
