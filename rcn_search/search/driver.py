@@ -10,18 +10,24 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray import tune
+from ray.tune import Callback
 from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.config_file import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
+from rcn_search.search.claim import HeldClaim, hold
 from rcn_search.search.final import FinalScore, score_best
+from rcn_search.search.identity import settings
+from rcn_search.search.ledger import Ledger
 from rcn_search.search.progress import SearchProgress
 from rcn_search.search.schedulers import build_scheduler
 from rcn_search.search.searcher import StudyRecorder, StudySearcher
+from rcn_search.search.signals import StopSignal, sigterm_as_ctrl_c
 from rcn_search.search.space import Budget, SearchSpace
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
@@ -83,29 +89,45 @@ def run_search(
     Raises:
         ConfigError: The study file is wrong.
         DatasetError: The data set is missing or damaged.
-        StudyError: There is a study already, or another one, or none to resume; or the search cannot go on.
+        StudyError: There is a study already, or another one, or none to resume; another driver is at work on it; or
+            the search cannot go on.
         ValueError: No node has what a trial needs.
-        KeyboardInterrupt: Ctrl-C; as after every error, the study can be resumed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; as after every error, the study can be resumed.
     """
     started = time.perf_counter()
     space = load_space(space_uri, overrides=overrides, data_uri=data_uri)
     uri = storage.absolute(study_uri or storage.join(STUDIES, space.study.name))
     fingerprint = _checked_data(space).fingerprint
-    study = (Study.resume if resume else Study.create)(uri, space, data_fingerprint=fingerprint)
-    recorder, slots = StudyRecorder(study), 0
-    if study.num_left:
-        with _cluster() as nodes:
-            slots = plan_slots(nodes, space.budget, study.num_left)
-            print_plan(console, study, slots, nodes)
-            try:
-                _loop(study, recorder, slots, console)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(f"stopped; the same line with --resume goes on with {uri}") from None
-    summary = Summary(
-        slots=slots, wall_s=time.perf_counter() - started, busy_s=recorder.busy_s, other_s=recorder.other_s
-    )
-    print_summary(console, study, summary)
-    return SearchResult(study=study, summary=summary, final=score_best(study, board=board, console=console))
+    (Study.check if resume else Study.start)(uri, space, fingerprint)
+    with sigterm_as_ctrl_c() as stop, hold(uri, settings(space), on_takeover=console.print) as claim:
+        study = Study(uri, space, Ledger(uri, claim.check))
+        recorder, slots = StudyRecorder(study), 0
+        try:
+            if study.num_left:
+                with _cluster(stop) as nodes:
+                    slots = plan_slots(nodes, space.budget, study.num_left)
+                    print_plan(console, study, slots, nodes)
+                    _loop(study, [recorder, _Guard(claim, stop)], slots, console)
+            summary = Summary(
+                slots=slots, wall_s=time.perf_counter() - started, busy_s=recorder.busy_s, other_s=recorder.other_s
+            )
+            print_summary(console, study, summary)
+            final = score_best(study, board=board, console=console)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped; the same line with --resume goes on with {uri}") from None
+    return SearchResult(study=study, summary=summary, final=final)
+
+
+class _Guard(Callback):  # type: ignore[misc]
+    """Ends the loop when the study is another driver's by now, or a signal came and was swallowed."""
+
+    def __init__(self, claim: HeldClaim, stop: StopSignal) -> None:
+        self._claim, self._stop = claim, stop
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._stop.came:
+            raise KeyboardInterrupt
+        self._claim.check()
 
 
 def _checked_data(space: SearchSpace) -> Manifest:
@@ -152,7 +174,7 @@ def plan_slots(nodes: Sequence[dict[str, float]], budget: Budget, num_trials: in
 
 
 @contextmanager
-def _cluster() -> Iterator[list[dict[str, float]]]:
+def _cluster(stop: StopSignal) -> Iterator[list[dict[str, float]]]:
     """Resources of the nodes of the cluster: of RAY_ADDRESS, else of this process, else a local one for the search."""
     os.environ.update(_ENVIRONMENT)
     for name in ("ray", "ray.tune"):
@@ -165,6 +187,7 @@ def _cluster() -> Iterator[list[dict[str, float]]]:
         # nested Ray Train workers, of which a search with one worker for each trial has none.
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    stop.catch()  # Ray has put handlers of its own, of which that for SIGTERM aborts
     try:
         yield [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
     finally:
@@ -172,7 +195,7 @@ def _cluster() -> Iterator[list[dict[str, float]]]:
             ray.shutdown()
 
 
-def _loop(study: Study, recorder: StudyRecorder, slots: int, console: Console) -> None:
+def _loop(study: Study, callbacks: Sequence[Callback], slots: int, console: Console) -> None:
     """Run all trials that are left. Ends with an error, or with none left."""
     budget = study.space.budget
     with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:
@@ -189,6 +212,6 @@ def _loop(study: Study, recorder: StudyRecorder, slots: int, console: Console) -
             max_failures=MAX_PROCESS_DEATHS,
             raise_on_failed_trial=False,
             trial_dirname_creator=lambda trial: f"{trial.config['number']:06d}",
-            callbacks=[recorder, progress],
+            callbacks=[*callbacks, progress],
             verbose=0,
         )

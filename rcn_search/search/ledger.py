@@ -5,6 +5,7 @@
     STUDY/trials/000012/finished.json    how it ended and all its epochs
     STUDY/trials/000012/…                the files of its training run
     STUDY/final.json, STUDY/final/…      the score of the best trial on the test split
+    STUDY/claims/000003/…                who drives, one after another (see `rcn_search.search.claim`)
 
 Nothing is pickled, nothing is overwritten, and the driver is the only writer. A trial that is suggested and not
 finished is to be run again, from the last checkpoint among its files.
@@ -12,7 +13,7 @@ finished is to be run again, from the last checkpoint among its files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field
@@ -98,10 +99,11 @@ class Outcome(Options):
 
 
 class Ledger:
-    """The ledger at a URI."""
+    """The ledger at a URI; ``check`` is called before anything of a trial is published, and raises if we may not."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, check: Callable[[], None] = lambda: None) -> None:
         self.uri = uri
+        self._check = check
 
     def start(self, space: dict[str, Any]) -> None:
         """Publish what is searched; once.
@@ -166,6 +168,7 @@ class Ledger:
         self._publish(storage.join(self.folder(number), _FINISHED), outcome)
 
     def _publish(self, uri: str, document: Options) -> None:
+        self._check()
         try:
             storage.write_json(uri, document.model_dump(mode="json"), if_absent=True)
         except storage.ObjectExistsError:

@@ -12,6 +12,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
 from rcn_search import storage
+from rcn_search.search.claim import read as read_claim
 from rcn_search.search.identity import SETTINGS, as_of_today, differences, identity, rebuild, settings
 from rcn_search.search.ledger import Epoch, Ledger, Outcome, StudyError, Suggestion
 from rcn_search.search.samplers import build_sampler
@@ -62,45 +63,25 @@ class Study:
         trials: All trials so far, by number.
     """
 
-    def __init__(self, uri: str, space: SearchSpace, trials: Iterable[tuple[Suggestion, Outcome | None]]) -> None:
+    def __init__(self, uri: str, space: SearchSpace, ledger: Ledger | None = None) -> None:
         self.uri, self.space = uri, space
-        self._ledger = Ledger(uri)
+        self._ledger = ledger or Ledger(uri)
         self.trials = [
-            Trial(suggestion, self._ledger.folder(suggestion.number), outcome) for suggestion, outcome in trials
+            Trial(suggestion, self._ledger.folder(suggestion.number), outcome)
+            for suggestion, outcome in self._ledger.trials()
         ]
 
     @classmethod
     def create(cls, uri: str, space: SearchSpace, *, data_fingerprint: str) -> Study:
-        """Start a study. One of the same space without a trial, whose start failed, is taken over.
-
-        Raises:
-            StudyError: There is one at ``uri`` already.
-        """
-        try:
-            Ledger(uri).start({**identity(space, data_fingerprint), SETTINGS: settings(space)})
-        except storage.ObjectExistsError:
-            study = cls.resume(uri, space, data_fingerprint=data_fingerprint)
-            if study.trials:
-                raise StudyError(
-                    f"{uri} holds a study already; add --resume to go on with it, or name another place"
-                ) from None
-            return study
-        return cls(uri, space, ())
+        """`start`, and be its driver."""
+        cls.start(uri, space, data_fingerprint)
+        return cls(uri, space)
 
     @classmethod
     def resume(cls, uri: str, space: SearchSpace, *, data_fingerprint: str) -> Study:
-        """Go on with a study: finished trials are kept, open ones will be run again.
-
-        Raises:
-            StudyError: There is none at ``uri``, it has another space, or its ledger is damaged.
-        """
-        ledger = Ledger(uri)
-        if changed := list(differences(as_of_today(ledger.space()), identity(space, data_fingerprint))):
-            raise StudyError(
-                f"the study at {uri} was started with another space:\n  " + "\n  ".join(changed) + "\n"
-                "put that back, or start a study at another place"
-            )
-        return cls(uri, space, ledger.trials())
+        """`check`, and go on with it: finished trials are kept, open ones will be run again."""
+        cls.check(uri, space, data_fingerprint)
+        return cls(uri, space)
 
     @classmethod
     def open(cls, uri: str) -> Study:
@@ -112,10 +93,40 @@ class Study:
             StudyError: There is none at ``uri``, or its ledger is damaged or of a newer version.
         """
         uri = storage.absolute(uri)
+        document, claim = Ledger(uri).space(), read_claim(uri)
+        current = claim.taken.settings if claim else document.get(SETTINGS)
+        return cls(uri, rebuild(document, current, () if current else [each for each, _ in Ledger(uri).trials()]))
+
+    @staticmethod
+    def start(uri: str, space: SearchSpace, data_fingerprint: str) -> None:
+        """Publish what is searched. A study of the same space without a trial, whose start failed, is taken over.
+
+        Raises:
+            StudyError: There is a study at ``uri`` already.
+        """
         ledger = Ledger(uri)
-        document, trials = ledger.space(), list(ledger.trials())
-        space = rebuild(document, document.get(SETTINGS), [suggestion for suggestion, _ in trials])
-        return cls(uri, space, trials)
+        try:
+            ledger.start({**identity(space, data_fingerprint), SETTINGS: settings(space)})
+        except storage.ObjectExistsError:
+            if next(ledger.trials(), None) is not None:
+                raise StudyError(
+                    f"{uri} holds a study already; add --resume to go on with it, or name another place"
+                ) from None
+            Study.check(uri, space, data_fingerprint)
+
+    @staticmethod
+    def check(uri: str, space: SearchSpace, data_fingerprint: str) -> None:
+        """Make sure that it is this that is searched.
+
+        Raises:
+            StudyError: There is no study at ``uri``, or one of another space; the message shows what differs.
+        """
+        there = as_of_today(Ledger(uri).space())
+        if changed := list(differences(there, identity(space, data_fingerprint))):
+            raise StudyError(
+                f"the study at {uri} was started with another space:\n  " + "\n  ".join(changed) + "\n"
+                "Put that back, or add --branch NAME for a child study that takes over the trials that still fit"
+            )
 
     @cached_property
     def _optuna(self) -> optuna.Study:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -10,9 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import ray
 import yaml
@@ -123,10 +124,12 @@ def fingerprint(study: Study) -> str:
 
 
 def files(study: Study) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in Path(study.uri).rglob("*") if path.is_file()}
+    """All that the study holds, but who drove it."""
+    there = (path for path in Path(study.uri).rglob("*") if path.is_file() and "claims" not in path.parts)
+    return {path: path.read_bytes() for path in there}
 
 
-def test_a_search_goes_on_after_ctrl_c_and_after_the_death_of_its_driver(ray_cluster, synthetic_uri, tmp_path):
+def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cluster, synthetic_uri, tmp_path):
     budget = {"trials": 2, "epochs": 15, "concurrency": 1}
     changes = {
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
@@ -141,12 +144,15 @@ def test_a_search_goes_on_after_ctrl_c_and_after_the_death_of_its_driver(ray_clu
     undisturbed, _ = search(str(straight / "study.yaml"), straight)
 
     first = drive(path, disturbed)  # with a Ray of its own
-    signal_during_trial(first, 0, disturbed, signal.SIGINT)
+    signal_during_trial(first, 0, disturbed, signal.SIGTERM)
     text, _ = first.communicate(timeout=PATIENCE_S)
     assert first.returncode == 130, text
     assert "--resume" in text
 
     second = drive(path, disturbed, "--resume", RAY_ADDRESS=ray.get_runtime_context().gcs_address)
+    wait_for_epoch(second, 1, disturbed)
+    with pytest.raises(StudyError, match=f"process {second.pid} on .* is at work on"):
+        search(path, disturbed, resume=True)
     signal_during_trial(second, 1, disturbed, signal.SIGKILL)
     second.communicate(timeout=PATIENCE_S)
 
@@ -154,7 +160,9 @@ def test_a_search_goes_on_after_ctrl_c_and_after_the_death_of_its_driver(ray_clu
     opened = (disturbed / "study/trials/000001/suggested.json").read_bytes()
     num_done = len(json.loads((disturbed / "study/trials/000001/history.json").read_text()))
     assert 0 < num_done < budget["epochs"]
-    resumed, _ = search(path, disturbed, resume=True)
+    resumed, text = search(path, disturbed, resume=True)
+    assert f"process {second.pid} on" in text
+    assert "gone: taken over" in text
     assert table(resumed.study) == table(undisturbed.study)
     assert (disturbed / "study/trials/000000/finished.json").read_bytes() == finished
     assert (disturbed / "study/trials/000001/suggested.json").read_bytes() == opened
@@ -169,14 +177,18 @@ def drive(path: str, folder: Path, *options: str, **environment: str) -> subproc
 
 def signal_during_trial(driver: subprocess.Popen[str], number: int, folder: Path, kind: signal.Signals) -> None:
     """Wait until a trial has saved an epoch, and strike."""
+    wait_for_epoch(driver, number, folder)
+    driver.send_signal(kind)
+    assert not (folder / "study/trials" / f"{number:06d}" / "finished.json").exists(), "too short to be disturbed"
+
+
+def wait_for_epoch(driver: subprocess.Popen[str], number: int, folder: Path) -> None:
     trial = folder / "study/trials" / f"{number:06d}"
     deadline = time.monotonic() + PATIENCE_S
     while not (trial / "history.json").exists():
         assert time.monotonic() < deadline
         assert driver.poll() is None, driver.communicate()[0]
         time.sleep(POLL_S)
-    driver.send_signal(kind)
-    assert not (trial / "finished.json").exists(), "the trial was too short to be disturbed"
 
 
 def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_again(
@@ -208,11 +220,23 @@ def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_a
 def kill_actor(trial: Path) -> None:
     while not (trial / "history.json").exists():
         time.sleep(POLL_S)
-    actors = [each for each in psutil.process_iter(["cmdline"]) if "TrialActor" in " ".join(each.info["cmdline"] or [])]
-    ours = [each for each in actors if psutil.Process().pid in [parent.pid for parent in each.parents()]]
-    assert ours
-    for actor in ours:
-        actor.kill()
+    actors = [pid for pid, parent, title in processes() if "TrialActor" in title and parent in raylets()]
+    assert actors
+    for actor in actors:
+        os.kill(actor, signal.SIGKILL)
+
+
+def raylets() -> list[int]:
+    """Of this process."""
+    return [pid for pid, parent, _ in processes() if parent == os.getpid()]
+
+
+def processes() -> Iterator[tuple[int, int, str]]:
+    """Numbers of all processes and their parents, and their titles."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            yield int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1]), title
 
 
 @pytest.mark.parametrize(
