@@ -1,48 +1,45 @@
-"""Schedulers by name: which trials are stopped early. Their rungs survive the driver."""
+"""Between Ray Tune and a study's stopping rule, which is told what the ledger knows when a driver starts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import Any
 
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from rcn_search.search.space import Asha
+from rcn_search.search.stopping import StoppingRule, build_rule
 from rcn_search.search.study import Study
-from rcn_search.search.trial import METRIC, TIME
 
 
 def build_scheduler(study: Study) -> TrialScheduler:
     """The scheduler of a study, with all that the study's ended trials reported."""
-    scheduler = study.space.scheduler
-    return ResumableAsha(scheduler, study) if isinstance(scheduler, Asha) else FIFOScheduler()
+    rule = build_rule(study.space.scheduler, study.space.budget.epochs)
+    for trial in study.trials:
+        if trial.outcome:
+            _report(rule, trial.number, (epoch.model_dump() for epoch in trial.outcome.epochs))
+    return RuleScheduler(rule)
 
 
-class ResumableAsha(ASHAScheduler):  # type: ignore[misc]
-    """Ray's ASHA, whose rungs know the trials that ended before this driver started."""
+class RuleScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Trials start in the order in which they are asked for, and are stopped by a rule."""
 
-    def __init__(self, asha: Asha, study: Study) -> None:
-        super().__init__(
-            time_attr=TIME,
-            metric=METRIC,
-            mode="min",
-            max_t=study.space.budget.epochs,
-            grace_period=asha.grace_epochs,
-            reduction_factor=asha.reduction,
-        )
-        for trial in study.trials:
-            if trial.outcome:
-                past = SimpleNamespace(trial_id=f"ledger-{trial.number}")
-                self.on_trial_add(None, past)
-                self._replay(past, (epoch.model_dump() for epoch in trial.outcome.epochs))
-                self.on_trial_remove(None, past)
+    def __init__(self, rule: StoppingRule) -> None:
+        super().__init__()
+        self._rule = rule
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Whether the trial goes on."""
-        self._replay(trial, result.get("epochs", ())[:-1])
-        return str(super().on_trial_result(tune_controller, trial, result))
+        """Whether the trial goes on: by its last epoch; those before, of a trial that was taken up, are only noted."""
+        stop = _report(self._rule, trial.config["number"], result.get("epochs", ()))
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
-    def _replay(self, trial: Any, epochs: Iterable[dict[str, Any]]) -> None:
-        for epoch in epochs:
-            super().on_trial_result(None, trial, {TIME: epoch["epoch"], METRIC: epoch["val_error_pct"]})
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """A trial came to its own end, which is what others are measured by; one that failed reports no epochs."""
+        _report(self._rule, trial.config["number"], result.get("epochs", ()))
+
+
+def _report(rule: StoppingRule, trial: int, epochs: Iterable[dict[str, Any]]) -> bool:
+    """Note the epochs; what the rule says after the last of them."""
+    stop = False
+    for epoch in epochs:
+        stop = rule.report(trial, epoch["epoch"], epoch["val_error_pct"])
+    return stop

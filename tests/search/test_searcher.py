@@ -7,9 +7,8 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from rcn_search.search.ledger import StudyError
-from rcn_search.search.schedulers import ResumableAsha
+from rcn_search.search.schedulers import build_scheduler
 from rcn_search.search.searcher import MAX_FAILED_FIRST, StudyRecorder, StudySearcher
-from rcn_search.search.space import Asha
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
 from rcn_search.search.summary import Summary
@@ -49,7 +48,7 @@ class OneSlot:
     def __init__(self, study: Study, saved: dict[int, list[dict]] | None = None) -> None:
         self.saved = {} if saved is None else saved
         self.searcher, self.recorder = StudySearcher(study), StudyRecorder(study)
-        self.scheduler = ResumableAsha(Asha(grace_epochs=1, reduction=3), study)
+        self.scheduler = build_scheduler(study)
 
     def start(self) -> SimpleNamespace | None:
         """The next trial; None when there are no more."""
