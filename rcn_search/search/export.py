@@ -38,14 +38,13 @@ def export(study: Study, target: str) -> list[str]:
     if suffix not in _TABLE_WRITERS:
         raise ValueError(f"{target}: the name must end in .db, .csv or .parquet")
     epochs = f"{target.removesuffix(suffix)}-epochs{suffix}"
-    for uri, table in ((epochs, epoch_table(study.trials)), (target, trial_table(study))):
+    for uri, table in ((epochs, epoch_table(study.trials)), (target, trial_table(study.trials))):
         storage.write_bytes(uri, _TABLE_WRITERS[suffix](table))
     return [target, epochs]
 
 
-def trial_table(study: Study) -> pa.Table:
+def trial_table(trials: Sequence[Trial]) -> pa.Table:
     """A row for each trial; the parameters are columns, empty where they were not drawn."""
-    trials = study.trials
     names = list(dict.fromkeys(name for trial in trials for name in trial.suggestion.params))
     columns: dict[str, pa.Array] = {
         "trial": pa.array([trial.number for trial in trials], pa.int64()),
@@ -81,7 +80,8 @@ def _column(values: Sequence[Scalar]) -> pa.Array:
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
-def _csv(table: pa.Table) -> bytes:
+def csv_bytes(table: pa.Table) -> bytes:
+    """With a header; what is missing is empty."""
     file = io.BytesIO()
     pyarrow.csv.write_csv(table, file)
     return file.getvalue()
@@ -93,4 +93,4 @@ def _parquet(table: pa.Table) -> bytes:
     return file.getvalue()
 
 
-_TABLE_WRITERS: dict[str, Callable[[pa.Table], bytes]] = {".csv": _csv, ".parquet": _parquet}
+_TABLE_WRITERS: dict[str, Callable[[pa.Table], bytes]] = {".csv": csv_bytes, ".parquet": _parquet}

@@ -1,4 +1,4 @@
-"""What a search prints: its plan, its trials, and where the time went."""
+"""What a search prints, and what is printed of a study: plan, trials, rungs, and where the time went."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rcn_search.search.space import Asha
+from rcn_search.search.standing import Standing, State
 from rcn_search.search.study import Study, Trial
 
 NUM_SHOWN = 20
+STATES: tuple[State, ...] = ("running", "open", "complete", "pruned", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,56 @@ def print_summary(console: Console, study: Study, summary: Summary) -> None:
         )
 
 
+def best_line(standing: Standing) -> Text:
+    """The best trial and what was drawn for it; of several objectives, how large the front is."""
+    if standing.space.rows:
+        return Text("a study of rows: each is there to be compared, none to be chosen", style="dim")
+    if not standing.front:
+        return Text("no trial is complete yet", style="dim")
+    if len(standing.space.objectives) > 1:
+        numbers = ", ".join(str(trial.number) for trial in standing.front[:NUM_SHOWN])
+        more = ", …" if len(standing.front) > NUM_SHOWN else ""
+        return Text(f"{len(standing.front)} trials that no other is better than: {numbers}{more}")
+    (best,) = standing.front
+    return Text.assemble((f"best {best.error_pct:.2f} %", "bold green"), f"  trial {best.number}: {parameters(best)}")
+
+
+def counts_line(standing: Standing, *, open_is: str = "open") -> Text:
+    """For example ``14 of 30 trials ended  ·  2 running  ·  5 complete  ·  9 pruned``.
+
+    Args:
+        standing: To be told.
+        open_is: What an open trial is called: ``running`` where another process drives the study.
+    """
+    counts = (
+        f"{standing.counts[state]} {open_is if state == 'open' else state}"
+        for state in STATES
+        if standing.counts[state]
+    )
+    return Text("  ·  ".join((f"{standing.num_ended} of {standing.num_trials} trials ended", *counts)))
+
+
+def rung_table(standing: Standing) -> Table:
+    """How many trials came how far, and how they stood there."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("epoch", "reached", "stopped", "best %", "quarter", "median", "three quarters"):
+        table.add_column(name, justify="right")
+    for rung in standing.rungs:
+        if rung.errors_pct:
+            errors = (f"{rung.quantile(share):.2f}" for share in (0, 0.25, 0.5, 0.75))
+            table.add_row(str(rung.epoch), str(len(rung.errors_pct)), str(rung.stopped), *errors)
+    return table
+
+
+def duration(seconds: float) -> str:
+    """``41 s``, ``3 min 5 s``, ``2 h 14 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {left} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def trial_table(study: Study) -> Table:
     """The best trials of a study, with what was drawn for them; of a study of rows all, in order."""
     table = Table(
@@ -103,9 +156,7 @@ def parameters(trial: Trial) -> str:
 def count_states(study: Study) -> str:
     """For example ``30 trials, 12 complete, 18 pruned``."""
     counts = Counter(trial.state for trial in study.trials)
-    states = (
-        f"{counts[state]} {state}" for state in ("running", "complete", "pruned", "failed", "open") if counts[state]
-    )
+    states = (f"{counts[state]} {state}" for state in STATES if counts[state])
     return ", ".join((f"{len(study.trials)} trials", *states))
 
 
