@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Literal
 
@@ -13,13 +13,18 @@ from optuna.trial import TrialState, create_trial
 
 from rcn_search import storage
 from rcn_search.search.claim import read as read_claim
+from rcn_search.search.history import BoundedHistory
 from rcn_search.search.identity import SETTINGS, as_of_today, differences, identity, rebuild, settings
 from rcn_search.search.ledger import Epoch, Ledger, Outcome, StudyError, Suggestion
+from rcn_search.search.objectives import constraint_values, directions, objective_values
 from rcn_search.search.samplers import build_sampler
 from rcn_search.search.space import SearchSpace, Values
 
 EndState = Literal["complete", "pruned", "failed"]
+State = Literal[EndState, "running", "open"]
 _OPTUNA_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+_BOUNDED = {"tpe", "gp"}
+"""Samplers that look at every trial there is at each draw."""
 
 
 class Trial:
@@ -29,6 +34,9 @@ class Trial:
         suggestion: As it was drawn.
         folder: URI of its files.
         epochs: Those behind it, by number.
+        measured: Of its network, once it has reported it.
+        values: What it reached, for each of the study's objectives, once it is complete.
+        is_feasible: Whether it keeps the limits of the study, as far as they are known.
         outcome: How it ended, once it has.
         running: Optuna's handle, while it runs.
     """
@@ -36,6 +44,9 @@ class Trial:
     def __init__(self, suggestion: Suggestion, folder: str, outcome: Outcome | None = None) -> None:
         self.suggestion, self.folder, self.outcome = suggestion, folder, outcome
         self.epochs: dict[int, Epoch] = {epoch.epoch: epoch for epoch in outcome.epochs} if outcome else {}
+        self.measured: dict[str, float] = dict(outcome.measured) if outcome else {}
+        self.values: list[float] | None = None
+        self.is_feasible = True
         self.running: optuna.Trial | None = None
 
     @property
@@ -44,7 +55,7 @@ class Trial:
         return self.suggestion.number
 
     @property
-    def state(self) -> Literal[EndState, "running", "open"]:
+    def state(self) -> State:
         """``open``: suggested, to be run or run again."""
         return self.outcome.state if self.outcome else "running" if self.running else "open"
 
@@ -70,6 +81,10 @@ class Study:
             Trial(suggestion, self._ledger.folder(suggestion.number), outcome)
             for suggestion, outcome in self._ledger.trials()
         ]
+        self._open = {trial.number for trial in self.trials if not trial.outcome}
+        for trial in self.trials:
+            if trial.outcome:
+                self._judge(trial)
 
     @classmethod
     def create(cls, uri: str, space: SearchSpace, *, data_fingerprint: str) -> Study:
@@ -131,10 +146,12 @@ class Study:
     @cached_property
     def _optuna(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce a study of no name
-        study = optuna.create_study()
+        several = len(self.directions) > 1
+        history = BoundedHistory() if self.space.sampler.name in _BOUNDED else None
+        study = optuna.create_study(storage=history, directions=self.directions)
         for trial in self.trials:
             if trial.outcome:
-                study.add_trial(_as_optuna_has_it(trial, trial.outcome))
+                study.add_trial(_as_optuna_has_it(trial, trial.outcome, self._excess(trial), several=several))
             else:
                 study.enqueue_trial(trial.suggestion.params)
         for setting in self._planned():
@@ -146,20 +163,40 @@ class Study:
         """Trials still to start: open ones, and those of the budget, or rows, that are not drawn yet."""
         budget = self.space.budget.trials
         undrawn = len(self._planned()) if budget is None else max(0, budget - len(self.trials))
-        return sum(trial.state == "open" for trial in self.trials) + undrawn
+        return len(self._open) + undrawn
+
+    @property
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
+        """Of each objective."""
+        return ["maximize" if each == "maximize" else "minimize" for each in directions(self.space)]
 
     @property
     def best(self) -> Trial | None:
-        """Of the complete trials the one with the lowest validation error; rows are not there to be chosen from."""
-        if self.space.rows:
-            return None
-        complete = (trial for trial in self.trials if trial.state == "complete")
-        return min(complete, key=lambda trial: (trial.error_pct, trial.number), default=None)
+        """Of the complete trials within the limits that with the lowest validation error; of rows none is chosen."""
+        return None if self.space.rows else min(self._results(), key=_by_error, default=None)
 
     @property
     def pareto(self) -> list[Trial]:
-        """Complete trials that no other is better than, by number; with one objective the best alone."""
-        return [self.best] if self.best else []
+        """Results that no other is better than in all objectives, by number; with one objective the best alone."""
+        if len(self.space.objectives) == 1:
+            return [self.best] if self.best else []
+        results = list(self._results())
+        return [trial for trial in results if not any(_dominates(other, trial) for other in results)]
+
+    def _results(self) -> Iterator[Trial]:
+        return (trial for trial in self.trials if trial.state == "complete" and trial.is_feasible)
+
+    def _excess(self, trial: Trial) -> dict[str, float]:
+        """How far a trial is beyond each limit of the study; 0 and less is within."""
+        return constraint_values(self.space, trial.suggestion.config, trial.measured)
+
+    def _judge(self, trial: Trial) -> None:
+        """Settle what an ended trial reached."""
+        outcome = trial.outcome
+        assert outcome is not None
+        trial.is_feasible = all(excess <= 0 for excess in self._excess(trial).values())
+        if outcome.state == "complete":
+            trial.values = objective_values(self.space, trial.suggestion.config, outcome.epochs, trial.measured)
 
     def _planned(self) -> list[Values]:
         """What is drawn before the sampler has a say, and is not drawn yet."""
@@ -171,10 +208,20 @@ class Study:
     def ask(self) -> Trial | None:
         """The next trial to run: open ones, then points or rows, then what the sampler draws; None if there is none.
 
-        A new suggestion is in the ledger before it is returned.
+        A new suggestion is in the ledger before it is returned. One that is beyond a limit known before training ends
+        at once, as pruned; the sampler learns of it, and the budget counts it.
         """
-        if not self.num_left:
-            return None
+        while self.num_left:
+            trial = self._draw()
+            assert trial.running is not None
+            beyond = {name: excess for name, excess in self._excess(trial).items() if excess > 0}
+            if not beyond:
+                return trial
+            reason = ", ".join(f"{name} {excess:,.6g} over the limit" for name, excess in beyond.items())
+            self.finish(trial.number, "pruned", reason=reason)
+        return None
+
+    def _draw(self) -> Trial:
         # A fresh sampler for each draw: what it draws depends on the history only, not on when the driver was started.
         self._optuna.sampler = build_sampler(self.space, len(self.trials))
         asked = self._optuna.ask()
@@ -193,16 +240,25 @@ class Study:
             self.trials.append(Trial(suggestion, self._ledger.folder(asked.number)))
         trial = self.trials[asked.number]
         trial.running = asked
+        self._open.discard(trial.number)
         return trial
 
-    def report(self, number: int, epochs: Iterable[Epoch]) -> None:
-        """Note epochs of a running trial; those known already, from before its process died, are passed over."""
+    def report(self, number: int, epochs: Iterable[Epoch], *, measured: Mapping[str, float] | None = None) -> None:
+        """Note epochs of a running trial; those known already, from before its process died, are passed over.
+
+        Args:
+            number: Of the trial.
+            epochs: Some of its epochs.
+            measured: Of its network; what was first reported stays.
+        """
         trial = self.trials[number]
         assert trial.running is not None, f"trial {number} is not running"
+        trial.measured = {**(measured or {}), **trial.measured}
         for epoch in epochs:
             if epoch.epoch not in trial.epochs:
                 trial.epochs[epoch.epoch] = epoch
-                trial.running.report(epoch.val_error_pct, step=epoch.epoch)
+                if len(self.space.objectives) == 1:  # with several, Optuna takes no values before the end
+                    trial.running.report(epoch.val_error_pct, step=epoch.epoch)
 
     def finish(self, number: int, state: EndState, *, reason: str | None = None, traceback: str | None = None) -> None:
         """Enter the end of a running trial in the ledger, then tell the sampler.
@@ -211,22 +267,47 @@ class Study:
             StudyError: Another driver has entered one.
         """
         trial = self.trials[number]
-        assert trial.running is not None, f"trial {number} is not running"
-        epochs = tuple(trial.epochs[epoch] for epoch in sorted(trial.epochs))
-        outcome = Outcome(state=state, epochs=epochs, reason=reason, traceback=traceback, at=time.time())
+        running = trial.running
+        assert running is not None, f"trial {number} is not running"
+        outcome = Outcome(
+            state=state,
+            epochs=tuple(trial.epochs[epoch] for epoch in sorted(trial.epochs)),
+            reason=reason,
+            traceback=traceback,
+            measured=trial.measured,
+            at=time.time(),
+        )
         self._ledger.finish(number, outcome)
-        value = trial.error_pct if state == "complete" else None
-        self._optuna.tell(trial.running, value, state=_OPTUNA_STATES[state])
         trial.outcome, trial.running = outcome, None
+        self._judge(trial)
+        for name, excess in self._excess(trial).items():
+            running.set_constraint(name, excess)
+        self._optuna.tell(running, trial.values, state=_OPTUNA_STATES[state])
 
 
-def _as_optuna_has_it(trial: Trial, outcome: Outcome) -> optuna.trial.FrozenTrial:
+def _by_error(trial: Trial) -> tuple[float, int]:
+    assert trial.error_pct is not None
+    return trial.error_pct, trial.number
+
+
+def _dominates(one: Trial, other: Trial) -> bool:
+    """Whether it is nowhere worse and somewhere better; all objectives are costs."""
+    assert one.values is not None
+    assert other.values is not None
+    pairs = list(zip(one.values, other.values, strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def _as_optuna_has_it(
+    trial: Trial, outcome: Outcome, excess: dict[str, float], *, several: bool
+) -> optuna.trial.FrozenTrial:
     """A finished trial, as it would be in Optuna had it been run here."""
-    last = outcome.epochs[-1].val_error_pct if outcome.epochs else None
+    last = outcome.epochs[-1:] if outcome.state == "pruned" and not several else ()
     return create_trial(
         state=_OPTUNA_STATES[outcome.state],
-        value={"complete": trial.error_pct, "pruned": last, "failed": None}[outcome.state],
+        values=trial.values or [epoch.val_error_pct for epoch in last] or None,
         params=dict(trial.suggestion.params),
         distributions={name: json_to_distribution(text) for name, text in trial.suggestion.distributions.items()},
-        intermediate_values={epoch.epoch: epoch.val_error_pct for epoch in outcome.epochs},
+        intermediate_values={} if several else {epoch.epoch: epoch.val_error_pct for epoch in outcome.epochs},
+        constraints=excess or None,
     )
