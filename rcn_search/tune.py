@@ -14,6 +14,15 @@ def tune_command(
     space: Annotated[str, typer.Argument(metavar="SPACE.yaml", help="What to search and how; see search_spaces/.")],
     study: Annotated[str, typer.Option(help="Folder or URI of the study; studies/NAME by default.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study that is there.")] = False,
+    trials: Annotated[
+        str, typer.Option(help="How many: 80, or with --resume +50, so many more than the study had.")
+    ] = "",
+    branch: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Start a child beside the study, with its trials that fit the changed space."
+        ),
+    ] = "",
     data: Annotated[str, typer.Option(help="Data set, instead of base.data.uri.")] = "",
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.trials=3.")
@@ -32,6 +41,8 @@ def tune_command(
         overrides=overrides or (),
         study_uri=study,
         resume=resume,
+        trials=trials,
+        branch=branch,
         data_uri=data,
         board=lambda: board or default_board(),
         console=console,

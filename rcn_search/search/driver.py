@@ -17,9 +17,6 @@ from ray import tune
 from ray.tune import Callback
 from rich.console import Console
 
-from rcn_search import storage
-from rcn_search.config_file import ConfigError
-from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.search.claim import HeldClaim, hold
 from rcn_search.search.final import FinalScore, score_best
 from rcn_search.search.identity import settings
@@ -28,13 +25,13 @@ from rcn_search.search.progress import SearchProgress
 from rcn_search.search.schedulers import build_scheduler
 from rcn_search.search.searcher import StudyRecorder, StudySearcher
 from rcn_search.search.signals import StopSignal, sigterm_as_ctrl_c
-from rcn_search.search.space import Budget, SearchSpace
-from rcn_search.search.space_file import load_space
+from rcn_search.search.space import Budget
 from rcn_search.search.study import Study
 from rcn_search.search.summary import Summary, print_plan, print_summary
+from rcn_search.search.takeup import STUDIES as STUDIES
+from rcn_search.search.takeup import TakeUp
 from rcn_search.search.trial import TrialActor
 
-STUDIES = "studies"
 MAX_PROCESS_DEATHS = 2
 """Of one trial: after each it is taken up from its checkpoint, after one more it has failed."""
 
@@ -71,6 +68,8 @@ def run_search(
     overrides: Sequence[str] = (),
     study_uri: str = "",
     resume: bool = False,
+    trials: str = "",
+    branch: str = "",
     data_uri: str = "",
     board: Callable[[], str],
     console: Console,
@@ -82,6 +81,8 @@ def run_search(
         overrides: ``key.path=value`` laid over it.
         study_uri: Folder of the study; by default ``studies/NAME``.
         resume: Go on with the study that is there.
+        trials: How many, or how many more; see `TakeUp`.
+        branch: Name of a child study to start; see `TakeUp`.
         data_uri: Data set, instead of ``base.data.uri``.
         board: Gives the board's URI; called only if the best trial is to be scored.
         console: Where to print.
@@ -95,10 +96,16 @@ def run_search(
         KeyboardInterrupt: Ctrl-C or SIGTERM; as after every error, the study can be resumed.
     """
     started = time.perf_counter()
-    space = load_space(space_uri, overrides=overrides, data_uri=data_uri)
-    uri = storage.absolute(study_uri or storage.join(STUDIES, space.study.name))
-    fingerprint = _checked_data(space).fingerprint
-    (Study.check if resume else Study.start)(uri, space, fingerprint)
+    take_up = TakeUp(
+        space_uri=space_uri,
+        overrides=overrides,
+        study_uri=study_uri,
+        resume=resume,
+        trials=trials,
+        branch=branch,
+        data_uri=data_uri,
+    )
+    uri, space = take_up.prepare(console)
     with sigterm_as_ctrl_c() as stop, hold(uri, settings(space), on_takeover=console.print) as claim:
         study = Study(uri, space, Ledger(uri, claim.check))
         recorder, slots = StudyRecorder(study), 0
@@ -128,24 +135,6 @@ class _Guard(Callback):  # type: ignore[misc]
         if self._stop.came:
             raise KeyboardInterrupt
         self._claim.check()
-
-
-def _checked_data(space: SearchSpace) -> Manifest:
-    """The study's data set, which has all that the study will ask of it."""
-    data = space.config({}).data
-    manifest = read_manifest(data.uri)
-    wanted = {
-        "base.data.train_split": (data.train_split, data.num_train),
-        "base.data.val_split": (data.val_split, data.num_val),
-    }
-    if space.final:
-        wanted["final.split"] = (space.final.split, None)
-    for key, (split, num_rows) in wanted.items():
-        if split not in manifest.split_names:
-            raise ConfigError(f"{key}: {data.uri} has no split {split!r}; it has: {', '.join(manifest.split_names)}")
-        if num_rows is not None and num_rows > manifest.num_rows(split):
-            raise ConfigError(f"{key}: {num_rows:,} rows of {split!r} wanted; it has {manifest.num_rows(split):,}")
-    return manifest
 
 
 def plan_slots(nodes: Sequence[dict[str, float]], budget: Budget, num_trials: int) -> int:

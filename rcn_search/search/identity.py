@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from rcn_search.config import TrainConfig
-from rcn_search.search.ledger import StudyError, Suggestion
+from rcn_search.search.ledger import PARENT, StudyError, Suggestion
 from rcn_search.search.space import ROW, SEED, SearchSpace
 
 _SETTINGS = {"base", "budget", "seeds", "joint", "final"}
 _OF_A_SEARCH, _OF_ROWS = {"search", "points", "sampler"}, {"rows"}
 SETTINGS = "settings"
-_NOT_OF_THE_SPACE = {"schema_version", "data_fingerprint", "parent", SETTINGS}
+_NOT_OF_THE_SPACE = {"schema_version", "data_fingerprint", PARENT, SETTINGS}
 _ABSENT = "—"
 
 

@@ -5,6 +5,7 @@
     STUDY/trials/000012/finished.json    how it ended and all its epochs
     STUDY/trials/000012/…                the files of its training run
     STUDY/final.json, STUDY/final/…      the score of the best trial on the test split
+    STUDY/inherited-….json               trials taken over from the study that this one was branched from
     STUDY/claims/000003/…                who drives, one after another (see `rcn_search.search.claim`)
 
 Nothing is pickled, nothing is overwritten, and the driver is the only writer. A trial that is suggested and not
@@ -24,6 +25,8 @@ from rcn_search.search.space import Values
 
 SCHEMA_VERSION = 1
 _SPACE = "space.json"
+PARENT = "parent"
+"""Key of space.json: from which study this one was branched."""
 _TRIALS = "trials"
 _SUGGESTED = "suggested.json"
 _FINISHED = "finished.json"
@@ -98,6 +101,20 @@ class Outcome(Options):
     at: float | None = None
 
 
+class Inherited(Options):
+    """An ended trial of another study, from which this one was branched.
+
+    Attributes:
+        origin: URI of that study.
+        suggestion: With its number there, and the parameters as they would be drawn here.
+        outcome: How it ended.
+    """
+
+    origin: str
+    suggestion: Suggestion
+    outcome: Outcome
+
+
 class Ledger:
     """The ledger at a URI; ``check`` is called before anything of a trial is published, and raises if we may not."""
 
@@ -129,6 +146,20 @@ class Ledger:
         if not isinstance(document, dict) or document.get("schema_version", 0) > SCHEMA_VERSION:
             raise StudyError(f"{place} is of a newer version of rcn-search, or damaged")
         return document
+
+    def inherited(self, space: dict[str, Any]) -> list[Inherited]:
+        """Trials taken over from other studies, given what `space` returned.
+
+        Raises:
+            StudyError: They are missing or damaged.
+        """
+        if PARENT not in space:
+            return []
+        place = storage.join(self.uri, space[PARENT]["trials"])
+        try:
+            return [Inherited.model_validate(trial) for trial in storage.read_json(place)]
+        except (FileNotFoundError, ValueError) as error:
+            raise StudyError(f"{place} is damaged: {error}") from error
 
     def folder(self, number: int) -> str:
         """Where a trial has its files."""

@@ -72,17 +72,23 @@ class Study:
         uri: Its folder.
         space: What it searches.
         trials: All trials so far, by number.
+        inherited: Those taken over from the study that this one was branched from: the sampler knows them, and they
+            are no part of the budget.
     """
 
     def __init__(self, uri: str, space: SearchSpace, ledger: Ledger | None = None) -> None:
         self.uri, self.space = uri, space
         self._ledger = ledger or Ledger(uri)
+        self.inherited = [
+            Trial(each.suggestion, Ledger(each.origin).folder(each.suggestion.number), each.outcome)
+            for each in self._ledger.inherited(self._ledger.space())
+        ]
         self.trials = [
             Trial(suggestion, self._ledger.folder(suggestion.number), outcome)
             for suggestion, outcome in self._ledger.trials()
         ]
         self._open = {trial.number for trial in self.trials if not trial.outcome}
-        for trial in self.trials:
+        for trial in (*self.inherited, *self.trials):
             if trial.outcome:
                 self._judge(trial)
 
@@ -149,7 +155,7 @@ class Study:
         several = len(self.directions) > 1
         history = BoundedHistory() if self.space.sampler.name in _BOUNDED else None
         study = optuna.create_study(storage=history, directions=self.directions)
-        for trial in self.trials:
+        for trial in (*self.inherited, *self.trials):
             if trial.outcome:
                 study.add_trial(_as_optuna_has_it(trial, trial.outcome, self._excess(trial), several=several))
             else:
@@ -226,10 +232,11 @@ class Study:
         self._optuna.sampler = build_sampler(self.space, len(self.trials))
         asked = self._optuna.ask()
         values = self.space.sample(asked)
-        if asked.number == len(self.trials):
+        number = asked.number - len(self.inherited)
+        if number == len(self.trials):
             config = self.space.config(values)
             suggestion = Suggestion(
-                number=asked.number,
+                number=number,
                 params=asked.params,
                 distributions={name: distribution_to_json(each) for name, each in asked.distributions.items()},
                 config=config,
@@ -237,8 +244,8 @@ class Study:
                 at=time.time(),
             )
             self._ledger.suggest(suggestion)
-            self.trials.append(Trial(suggestion, self._ledger.folder(asked.number)))
-        trial = self.trials[asked.number]
+            self.trials.append(Trial(suggestion, self._ledger.folder(number)))
+        trial = self.trials[number]
         trial.running = asked
         self._open.discard(trial.number)
         return trial

@@ -158,12 +158,14 @@ def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cl
 
     finished = (disturbed / "study/trials/000000/finished.json").read_bytes()
     opened = (disturbed / "study/trials/000001/suggested.json").read_bytes()
-    num_done = len(json.loads((disturbed / "study/trials/000001/history.json").read_text()))
-    assert 0 < num_done < budget["epochs"]
+    done = json.loads((disturbed / "study/trials/000001/history.json").read_text())
+    assert 0 < len(done) < budget["epochs"]
     resumed, text = search(path, disturbed, resume=True)
     assert f"process {second.pid} on" in text
     assert "gone: taken over" in text
     assert table(resumed.study) == table(undisturbed.study)
+    taken_up = list(resumed.study.trials[1].epochs.values())
+    assert [each.train_s for each in taken_up[: len(done)]] == [each["train_s"] for each in done], "trained again"
     assert (disturbed / "study/trials/000000/finished.json").read_bytes() == finished
     assert (disturbed / "study/trials/000001/suggested.json").read_bytes() == opened
 
