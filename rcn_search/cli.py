@@ -15,6 +15,8 @@ from rcn_search import __version__, storage
 from rcn_search.cli_data import data_app
 from rcn_search.cli_figures import figures_app
 from rcn_search.cli_reproduce import reproduce_command
+from rcn_search.cli_simulate import simulate_command
+from rcn_search.cli_space import space_app
 from rcn_search.cli_study import study_app
 from rcn_search.config_file import load_train_config
 from rcn_search.terminal import command, console, errors, progress, stop_on_signal
@@ -35,9 +37,11 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(figures_app, name="figures")
+app.add_typer(space_app, name="space")
 app.add_typer(study_app, name="study")
 app.command("tune")(tune_command)
 app.command("reproduce")(reproduce_command)
+app.command("simulate")(simulate_command)
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one option.")]
 Board = Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")]

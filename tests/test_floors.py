@@ -19,7 +19,7 @@ FLOORS = (
     ("leaderboard",),
     ("search",),
     ("reproduce",),
-    ("cli", "cli_data", "cli_figures", "cli_reproduce", "cli_study", "terminal", "tune"),
+    ("cli", "cli_data", "cli_figures", "cli_reproduce", "cli_simulate", "cli_space", "cli_study", "terminal", "tune"),
 )
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 MODULES = sorted(PACKAGE.rglob("*.py"))
