@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -24,6 +25,10 @@ class Bound(Options):
     of: str = Field(min_length=1, description="A key searched further up, or of base.")
     times: float = Field(1, description="Its factor.")
     plus: float = Field(0, description="What is added.")
+
+    def __str__(self) -> str:
+        times = "" if self.times == 1 else f"{self.times:g} × "
+        return f"{times}{self.of}" + (f" {'+' if self.plus > 0 else '-'} {abs(self.plus):g}" if self.plus else "")
 
 
 class Parameter(Options):
@@ -64,7 +69,7 @@ class Parameter(Options):
         return tuple(end.of for end in self.integer or self.real or () if isinstance(end, Bound))
 
     def resolved(self, number_at: Callable[[str], float]) -> Parameter:
-        """With its ends worked out: an int inwards to whole numbers, a stepped one down to its last step.
+        """Its range with the ends worked out: of an int inwards to whole numbers, of steps down to the last of them.
 
         Raises:
             ValueError: Nothing is left between them.
@@ -76,12 +81,15 @@ class Parameter(Options):
         low, high = (end.times * number_at(end.of) + end.plus if isinstance(end, Bound) else float(end) for end in ends)
         if self.integer:
             low, high = math.ceil(low - 1e-9), math.floor(high + 1e-9)
+        if self.log and low <= 0:
+            raise ValueError(f"log needs more than 0, not {low:g}")
         if low > high:
             raise ValueError(f"nothing lies between {low:g} and {high:g}")
         if self.step is not None:
-            high = low + self.step * math.floor((high - low) / self.step + 1e-9)
+            num_steps = math.floor((high - low) / self.step + 1e-9)
+            high = float(Decimal(str(low)) + num_steps * Decimal(str(self.step)))  # 0.15, not 0.15000000000000002
         kind = ("int", (int(low), int(high))) if self.integer else ("float", (low, high))
-        return Parameter.model_validate({kind[0]: kind[1], "log": self.log, "step": self.step, "when": self.when})
+        return Parameter.model_validate({kind[0]: kind[1], "log": self.log, "step": self.step})
 
     @property
     def distribution(self) -> BaseDistribution:
@@ -120,7 +128,7 @@ class Parameter(Options):
         if self.choice is not None:
             return "one of " + ", ".join(map(str, self.choice))
         low, high = self.ends
-        return f"{low} to {high}" + (f" in steps of {self.step:g}" if self.step else "")
+        return f"{low} to {high}" + (f" in steps of {self.step:g}" if self.step else ", log" if self.log else "")
 
 
 Alternatives = Annotated[

@@ -82,8 +82,14 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
             f"{at('scheduler', 'grace_epochs')}: scheduler.grace_epochs = {space.scheduler.grace_epochs}: "
             f"no more than budget.epochs = {space.budget.epochs}"
         )
+    _check_depending(space, at)
     seen: list[str] = []
     for path, alternatives in space.search.items():
+        for parameter in alternatives[:-1]:
+            if not parameter.when:
+                raise ConfigError(
+                    f"{at('search', path)}: search.{path}: below a range without 'when' none is ever drawn"
+                )
         for parameter in alternatives:
             _check_parameter(space, path, parameter, at("search", path), seen)
         seen.append(path)
@@ -142,6 +148,21 @@ def _check_rows(space: SearchSpace, source: str, lines: dict[KeyPath, int], at: 
             raise ConfigError(f"{at(section, name)}: {section}: {name!r} is a row already")
 
 
+def _check_depending(space: SearchSpace, at: Callable[..., str]) -> None:
+    """What a range depends on is searched further up, or stands in base."""
+    base, seen = space.config({}), set()
+    for path, alternatives in space.search.items():
+        for key in (key for parameter in alternatives for key in parameter.depends_on):
+            if key in space.search and key not in seen:
+                problem = "which is searched only further down"
+            elif key not in space.search and value_at(base, key) is None:
+                problem = "which is nowhere"
+            else:
+                continue
+            raise ConfigError(f"{at('search', path)}: search.{path}: its range depends on {key}, {problem}")
+        seen.add(path)
+
+
 def _check_parameter(space: SearchSpace, path: str, parameter: Parameter, where: str, seen: list[str]) -> None:
     """Its key exists, its conditions can hold, and both ends (or all choices) are legal where they do."""
     base = space.config({})
@@ -155,17 +176,13 @@ def _check_parameter(space: SearchSpace, path: str, parameter: Parameter, where:
         )
         if not can_hold:
             raise ConfigError(f"{where}: search.{path}: 'when' never holds: {key} is never {_or(allowed)}")
-    for key in parameter.depends_on:
-        if key in space.search and key not in seen:
-            raise ConfigError(
-                f"{where}: search.{path}: its range depends on {key}, which is searched only further down"
-            )
-        if key not in space.search and value_at(base, key) is None:
-            raise ConfigError(f"{where}: search.{path}: its range depends on {key}, which is nowhere")
     if parameter.depends_on:
         return  # its ends are those of a setting: the corners
     for value in parameter.ends:
-        drawn = _setting(space, {**parameter.when, path: (value,)})
+        try:
+            drawn = _setting(space, {**parameter.when, path: (value,)})
+        except ConfigError:
+            continue  # the range of another key is empty there: the corners say so
         try:
             space.config(drawn)
         except ConfigError as error:
@@ -207,7 +224,8 @@ def _check_corners(space: SearchSpace, where: str) -> None:
         except ConfigError as error:
             setting = ", ".join(f"{path}={value}" for path, value in values.items())
             raise ConfigError(
-                f"{where}: values that can be drawn together are not legal: {error}. Drawn: {setting}"
+                f"{where}: values that can be drawn together are not legal: {error}"
+                + (f". Drawn: {setting}" if setting else "")
             ) from None
 
 

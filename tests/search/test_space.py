@@ -155,3 +155,95 @@ def test_not_a_study(tmp_path):
     assert all(f"{key} is required" in str(raised.value) for key in ("study", "budget"))
     with pytest.raises(ConfigError, match="no such file"):
         load_space(str(tmp_path / "none.yaml"))
+
+
+@pytest.fixture
+def chain(document):
+    """Ranges that depend on each other, and conditions on conditions."""
+    document["search"] = {
+        "model.kind": {"choice": ["rcn", "sumnet"]},
+        "model.branches": {"int": [4, 6], "when": {"model.kind": "rcn"}},
+        "model.skip": {"choice": [True, False], "when": {"model.branches": [5, 6]}},
+        "augment.flip": {"float": [0.1, 0.4], "when": {"model.skip": True}},
+        "augment.translate": {"float": [0.0, {"of": "augment.flip"}], "step": 0.05, "when": {"model.skip": True}},
+        "augment.occluder.max_px": {"int": [20, {"of": "schedule.batch_size", "plus": -4}], "step": 10},
+        "augment.occluder.min_px": {
+            "int": [{"of": "augment.occluder.max_px", "times": 0.25}, {"of": "augment.occluder.max_px", "plus": -10}]
+        },
+        "optimizer.lr": {"float": [1e-3, 1e-2], "log": True},
+        "optimizer.weight_decay": {"float": [1e-6, {"of": "optimizer.lr", "times": 0.1}], "log": True},
+    }
+    document["points"] = []
+    return document
+
+
+def test_conditions_and_depending_ranges_go_to_any_depth(chain, write_study):
+    space = load_space(write_study())
+    drawn = draws(space, 1_000)
+    for values in drawn:
+        assert ("model.branches" in values) == (values["model.kind"] == "rcn")
+        assert ("model.skip" in values) == (values.get("model.branches") in (5, 6))
+        assert ("augment.flip" in values) == ("augment.translate" in values) == (values.get("model.skip") is True)
+        if "augment.flip" in values:
+            steps = values["augment.translate"] / 0.05
+            assert abs(steps - round(steps)) < 1e-8
+            assert 0 <= values["augment.translate"] <= values["augment.flip"]
+        longest = values["augment.occluder.max_px"]
+        assert longest in (20, 30, 40, 50, 60)  # batch_size is 64 in base
+        assert longest / 4 <= values["augment.occluder.min_px"] <= longest - 10
+        assert 1e-6 <= values["optimizer.weight_decay"] <= values["optimizer.lr"] / 10
+    shortest = {values["augment.occluder.min_px"] for values in drawn if values["augment.occluder.max_px"] == 30}
+    assert shortest == set(range(8, 21))
+    assert space.always_drawn().keys() == {"optimizer.lr"}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "key", "message"),
+    [
+        (
+            {"int": [30, {"of": "schedule.batch_sise"}]},
+            "min_px",
+            "its range depends on schedule.batch_sise, which is nowhere",
+        ),
+        ({"int": [0, {"of": "model.name"}]}, "min_px", "which is nowhere"),
+        ({"int": [0, {"of": "model.kind"}]}, "search", "it depends on model.kind, which is 'sumnet' there, no number"),
+        ({"int": [0, {"of": "optimizer.lr"}]}, "min_px", "which is searched only further down"),
+        ({"int": [0, {"of": "augment.flip"}]}, "search", "is not drawn there: give it a 'when'"),
+        (
+            {"int": [35, {"of": "augment.occluder.max_px"}]},
+            "search",
+            "augment.occluder.min_px where augment.occluder.max_px=20: nothing lies between 35 and 20",
+        ),
+        ({"int": [{"of": "seed"}, 20], "log": True}, "search", "log needs more than 0, not 0"),
+        ({"int": [0, {"of": "seed", "minus": 1}]}, "min_px", "minus"),
+    ],
+)
+def test_a_range_that_depends_on_what_it_cannot_is_refused(chain, write_study, parameter, key, message):
+    chain["search"]["augment.occluder.min_px"] = parameter
+    path = write_study()
+    with pytest.raises(ConfigError, match=r"line \d+") as raised:
+        load_space(path)
+    assert message in str(raised.value)
+    line = int(str(raised.value).split("line ")[1].split(":")[0])
+    assert key in Path(path).read_text().splitlines()[line - 1]
+
+
+def test_a_point_lies_within_a_depending_range(chain, write_study):
+    point = {
+        "model.kind": "sumnet",
+        "augment.occluder.max_px": 40,
+        "augment.occluder.min_px": 30,
+        "optimizer.lr": 2e-3,
+        "optimizer.weight_decay": 1e-4,
+    }
+    chain["points"] = [point]
+    assert load_space(write_study()).points == (point,)
+    chain["points"] = [{**point, "augment.occluder.min_px": 31}]
+    with pytest.raises(ConfigError, match=r"points\[0\]: augment.occluder.min_px = 31 is out of its range: 10 to 30"):
+        load_space(write_study())
+
+
+def test_a_range_below_one_that_always_holds_is_refused(document, write_study):
+    document["search"]["model.channels"] = [{"choice": [16]}, {"choice": [8], "when": {"model.branches": 6}}]
+    with pytest.raises(ConfigError, match=r"search.model.channels: below a range without 'when' none is ever drawn"):
+        load_space(write_study())
