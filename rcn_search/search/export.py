@@ -25,18 +25,23 @@ def export(study: Study, target: str) -> list[str]:
     Args:
         study: See `open_view`.
         target: Path or URI. ``.db``: an Optuna database. ``.csv``, ``.parquet``: a row for each trial, and beside it,
-            in ``NAME-epochs``, one for each epoch.
+            in ``NAME-epochs``, one for each epoch. ``.html``: see `report.render`.
 
     Raises:
-        ValueError: Another suffix.
+        ValueError: Another suffix, or what writes it is not installed.
         OSError: It cannot be written.
     """
     suffix = PurePosixPath(target).suffix
+    if suffix == ".html":
+        from rcn_search.search.report import render  # Optuna's figures take a second to import
+
+        storage.write_bytes(target, render(study).encode())
+        return [target]
     if suffix == ".db":
         storage.write_bytes(target, database(study))
         return [target]
     if suffix not in _TABLE_WRITERS:
-        raise ValueError(f"{target}: the name must end in .db, .csv or .parquet")
+        raise ValueError(f"{target}: the name must end in .db, .csv, .parquet or .html")
     epochs = f"{target.removesuffix(suffix)}-epochs{suffix}"
     for uri, table in ((epochs, epoch_table(study.trials)), (target, trial_table(study.trials))):
         storage.write_bytes(uri, _TABLE_WRITERS[suffix](table))

@@ -1,4 +1,4 @@
-"""The live view of a search: trials by state, the best so far, time left."""
+"""The live view of a search: trials by state, the best so far, rungs, the cluster, time left."""
 
 from __future__ import annotations
 
@@ -6,25 +6,35 @@ import time
 from types import TracebackType
 from typing import Any
 
+import ray
 from ray.tune import Callback
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from rcn_search.search.standing import Standing
 from rcn_search.search.study import Study, Trial
-from rcn_search.search.summary import parameters
+from rcn_search.search.summary import best_line, counts_line, duration, parameters, rung_table
 
-REFRESH_S = 0.25
+REFRESH_S = 0.5
+CLUSTER_S = 2.0
+"""How often Ray is asked what is in use."""
 
 
 class SearchProgress(Callback):  # type: ignore[misc]
-    """A line for each trial that ends and, on a terminal, one that tells how the search stands. A context manager."""
+    """A line for each trial that ends and, on a terminal, how the search stands below them. A context manager.
+
+    What it shows is kept up event by event (see `Standing`); nothing here looks at all trials.
+    """
 
     def __init__(self, study: Study, console: Console) -> None:
         self._study, self._console = study, console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._started = self._shown = time.monotonic()
-        self._num_left = study.num_left
+        self._standing = Standing(study)
+        self._epochs_before = self._standing.num_epochs
+        self._started = time.monotonic()
+        self._shown = self._asked = float("-inf")
+        self._in_use = ""
 
     def __enter__(self) -> SearchProgress:
         if self._live:
@@ -38,33 +48,49 @@ class SearchProgress(Callback):  # type: ignore[misc]
             self._live.stop()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Refresh, four times a second."""
+        """Refresh, twice a second."""
         now = time.monotonic()
-        if self._live and now - self._shown > REFRESH_S:
-            self._shown = now
-            self._live.update(Text(self._standing(now)), refresh=True)
+        if self._live is None or now - self._shown < REFRESH_S:
+            return
+        if now - self._asked > CLUSTER_S:
+            self._in_use, self._asked = _in_use(), now
+        self._live.update(self.view(now - self._started), refresh=True)
+        self._shown = now
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """It runs."""
+        self._standing.note(self._trial(trial))
+
+    on_trial_result = on_trial_start
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say how a trial ended."""
-        ended = self._study.trials[trial.config["number"]]
-        if ended.outcome:
+        ended = self._trial(trial)
+        if ended.outcome:  # else the recorder could not enter it, and the search is about to end
+            self._standing.note(ended)
             self._console.print(_line(ended), highlight=False, markup=False, soft_wrap=True)
 
     on_trial_error = on_trial_complete
 
-    def _standing(self, now: float) -> str:
-        study, best = self._study, self._study.best
-        running = [trial for trial in study.trials if trial.state == "running"]
-        left = study.num_left + len(running)
-        ended = self._num_left - left
-        parts = [f"{ended} of {self._num_left} trials ended"]
-        if running:
-            parts.append("running after " + ", ".join(str(len(trial.epochs)) for trial in running) + " epochs")
-        if best:
-            parts.append(f"best {best.error_pct:.2f} % (trial {best.number})")
-        if ended:
-            parts.append(f"{(now - self._started) / ended * left:.0f} s left")
-        return "  ·  ".join(parts)
+    def view(self, elapsed_s: float) -> Group:
+        """How the search stands, ``elapsed_s`` after it started."""
+        standing = self._standing
+        epochs = standing.num_epochs - self._epochs_before
+        left_s = standing.epochs_left * elapsed_s / epochs if epochs else None
+        times = f"{duration(elapsed_s)} gone" + ("" if left_s is None else f", about {duration(left_s)} left")
+        state = Text("  ·  ".join(part for part in (self._in_use, times) if part), style="dim")
+        return Group(Text(), counts_line(standing), best_line(standing), rung_table(standing), state)
+
+    def _trial(self, trial: Any) -> Trial:
+        number: int = trial.config["number"]
+        return self._study.trials[number]
+
+
+def _in_use() -> str:
+    """For example ``3 of 4 CPU, 1 of 1 GPU in use``: of the whole cluster, by whomever."""
+    total, free = ray.cluster_resources(), ray.available_resources()
+    kinds = (kind for kind in ("CPU", "GPU") if total.get(kind))
+    return ", ".join(f"{total[kind] - free.get(kind, 0):g} of {total[kind]:g} {kind}" for kind in kinds) + " in use"
 
 
 def _line(trial: Trial) -> str:

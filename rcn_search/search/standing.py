@@ -57,6 +57,7 @@ class Standing:
         self.num_epochs = 0
         self.busy_s = 0.0
         self._ended_epochs = 0
+        self._ended: set[int] = set()
         self._unfinished: dict[int, tuple[State, int]] = {}  # number: state and epochs when last noted
         self._values: list[Sequence[float]] = []  # of the front
         for trial in study.trials:
@@ -76,7 +77,9 @@ class Standing:
         return max(left, float(self.num_trials > self.num_ended))
 
     def note(self, trial: Trial) -> None:
-        """Take in what is new of a trial. One that has ended is noted once more and then never again."""
+        """Take in what is new of a trial; nothing ever is of one that has ended."""
+        if trial.number in self._ended:
+            return
         epochs = 0
         if trial.number in self._unfinished:
             state, epochs = self._unfinished.pop(trial.number)
@@ -91,6 +94,7 @@ class Standing:
         if trial.outcome is None:
             self._unfinished[trial.number] = trial.state, len(trial.epochs)
             return
+        self._ended.add(trial.number)
         self._ended_epochs += len(trial.epochs)
         if trial.state == "pruned":
             reached = [rung for rung in self.rungs if rung.epoch <= len(trial.epochs)]

@@ -56,6 +56,8 @@ def test_kept_up_event_by_event_it_is_what_a_look_at_all_trials_gives(study):
         "busy_s": 48.0,
     }
     assert as_dict(Standing(study)) == as_dict(standing)
+    standing.note(study.trials[0])
+    assert as_dict(Standing(study)) == as_dict(standing)
     assert (standing.num_trials, standing.num_ended) == (6, 5)
     assert standing.epochs_left == 1  # the running one is near the mean of 2.8 already
     rung = standing.rungs[0]
