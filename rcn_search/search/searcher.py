@@ -10,6 +10,7 @@ from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from rcn_search.search.ledger import Epoch, StudyError
+from rcn_search.search.space import LATENCY
 from rcn_search.search.study import Study
 from rcn_search.search.trial import METRIC
 
@@ -29,7 +30,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         trial = self._study.ask()
         if trial is None:
             return str(Searcher.FINISHED)
-        base = self._study.space.config({})
+        space = self._study.space
+        base = space.config({})
         # The data set may have moved since an open trial was suggested; its content is the same.
         config = trial.suggestion.config
         data = config.data.model_copy(update={"uri": base.data.uri})
@@ -39,6 +41,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             "folder": trial.folder,
             "train": train.model_dump_json(),
             "base": base.model_dump_json(),
+            "latency": LATENCY in space.objectives or space.constraints.latency_ms is not None,
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -68,7 +71,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
         """An epoch is over."""
         with self._deferred():
             epochs = [Epoch.model_validate(epoch) for epoch in result.get("epochs", ())]
-            self._study.report(trial.config["number"], epochs)
+            self._study.report(trial.config["number"], epochs, measured=result.get("measured"))
             for epoch in epochs[-1:]:
                 self.busy_s += epoch.train_s + epoch.val_s
                 self.other_s += epoch.other_s

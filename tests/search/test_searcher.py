@@ -144,3 +144,20 @@ def test_busy_time_is_that_of_this_driver(study):
     assert (tune.recorder.busy_s, tune.recorder.other_s) == (3.0, 0.5)
     assert len(study.trials[0].epochs) == 3
     assert Summary(slots=2, wall_s=2.0, busy_s=3.0, other_s=0.5).overhead_pct == 25.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "latency"),
+    [({}, False), ({"objectives": ["error", "latency"]}, True), ({"constraints": {"latency_ms": 20}}, True)],
+)
+def test_latency_is_measured_where_the_study_asks_and_kept(write_study, tmp_path, changes, latency):
+    space = load_space(write_study(budget={"trials": 4, "epochs": 9}, **changes))
+    study = Study.create(str(tmp_path / "measured"), space, data_fingerprint="f")
+    tune = OneSlot(study)
+    trial = tune.start()
+    assert trial.config["latency"] == latency
+    measured = {"parameters": 7.0, "latency_ms": 3.5}
+    tune.report(trial, {**result(entry(1, 9.0)), "measured": measured})
+    tune.report(trial, {**result(entry(9, 5.0), complete=True), "measured": {}})
+    tune.recorder.on_step_end(0, [])
+    assert Study.resume(study.uri, space, data_fingerprint="f").trials[0].outcome.measured == measured
