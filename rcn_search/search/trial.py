@@ -5,6 +5,7 @@ Torch is imported by the actor only, so that the driver of a search starts witho
 
 from __future__ import annotations
 
+import statistics
 import time
 import traceback
 from functools import lru_cache
@@ -20,17 +21,21 @@ if TYPE_CHECKING:
 
 METRIC = "val_error_pct"
 TIME = "epoch"
+NUM_LATENCY_RUNS = 25
+"""Of which the first fifth warms up."""
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]
     """Trains what its ``config`` says and says how it went.
 
     Keys of ``config``: ``folder``, URI of the trial's files; ``train``, a `TrainConfig` as JSON; ``base``, that of the
-    study, by whose model the compute options left open are settled.
+    study, by whose model the compute options left open are settled; ``latency``, whether to measure it.
 
     Keys of a result: ``val_error_pct`` and ``epoch``; ``epochs``, this epoch and, when the trial was taken up from its
-    checkpoint, those before; ``complete``. Of a trial that cannot go on: ``failure``, the reason, and ``traceback``.
-    When it is not the trial's fault (a full disk, storage out of reach): ``halt``, the reason to stop the search.
+    checkpoint, those before; ``complete``; ``measured``, once in a process: ``parameters`` of the network and,
+    where asked for, ``latency_ms`` of one face. Of a trial that cannot go on: ``failure``, the reason, and
+    ``traceback``. When it is not the trial's fault (a full disk, storage out of reach): ``halt``, the reason to stop
+    the search.
 
     Tune's own checkpoints are not used: a run saves itself after every epoch and is always taken up where it left off,
     whether its process died or its driver.
@@ -62,9 +67,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def _epoch(self) -> dict[str, Any]:
         started = time.perf_counter()
         earlier: list[EpochReport] = []
+        measured: dict[str, float] = {}
         if self._run is None:
             self._run = _open(self._trial)
             earlier = list(self._run.history)
+            measured = _measured(self._run, latency=bool(self._trial.get("latency")))
         if self._run.done:  # its last epoch was saved, but its end not entered in the ledger
             report = earlier.pop()
         else:
@@ -75,6 +82,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             METRIC: report.val_error_pct,
             TIME: report.epoch,
             "epochs": [*map(_entry, earlier), {**_entry(report), "other_s": max(0.0, other_s)}],
+            "measured": measured,
             "complete": self._run.done,
             "done": self._run.done,
         }
@@ -97,6 +105,31 @@ def _settled_compute(base: str) -> ComputeConfig:
     config = TrainConfig.model_validate_json(base)
     num_points = open_dataset(config.data.uri).manifest.point_schema.num_points
     return ComputeConfig.model_validate(choose_settings(config, num_points).model_dump())
+
+
+def _measured(run: TrainRun, *, latency: bool) -> dict[str, float]:
+    from rcn_search.models.cost import count_parameters
+
+    measured = {"parameters": float(count_parameters(run.learner.network))}
+    return {**measured, "latency_ms": _latency_ms(run)} if latency else measured
+
+
+def _latency_ms(run: TrainRun) -> float:
+    """Median time of one face's way through the network, as it is trained here."""
+    import torch
+
+    network, options = run.learner.network, run.config.input
+    face = torch.zeros(1, options.channels, options.size_px, options.size_px, device=run.settings.device)
+    times_s: list[float] = []
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        for _ in range(NUM_LATENCY_RUNS):
+            started = time.perf_counter()
+            network(run.settings.laid_out(face)).sum().item()  # waits for the device
+            times_s.append(time.perf_counter() - started)
+    network.train(was_training)
+    return 1e3 * statistics.median(times_s[NUM_LATENCY_RUNS // 5 :])
 
 
 def _entry(report: EpochReport) -> dict[str, Any]:

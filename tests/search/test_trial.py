@@ -85,3 +85,21 @@ def test_storage_that_fails_is_not_the_trials_fault(actor, tiny_config):
     result = actor.step()
     assert result["halt"].startswith("NotADirectoryError:")
     assert "failure" not in result
+
+
+def test_the_network_is_measured_once_for_each_process(actor, tiny_config, tmp_path):
+    actor.setup({**trial(tiny_config, tmp_path / "0"), "latency": True})
+    first, second = actor.step()["measured"], actor.step()["measured"]
+    assert first["parameters"] == actor._run.num_params
+    assert 0 < first["latency_ms"] < 10_000
+    assert second == {}
+    actor.reset_config(trial(tiny_config, tmp_path / "1"))
+    assert actor.step()["measured"].keys() == {"parameters"}
+
+
+def test_measuring_changes_nothing(actor, tiny_config, tmp_path):
+    errors = []
+    for name, latency in (("plain", False), ("measured", True)):
+        actor.setup({**trial(tiny_config, tmp_path / name), "latency": latency})
+        errors.append(curve(actor.step()) + curve(actor.step()))
+    assert errors[0] == errors[1]
