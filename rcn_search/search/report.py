@@ -137,6 +137,7 @@ _PAGE = """<!doctype html>
  content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222 }}
+section {{ overflow-x: auto }}
 h1 {{ margin-bottom: 0 }} h2 {{ font-size: 1.1rem; margin: 2.5rem 0 0 }}
 .dim, .missing {{ color: #777 }}
 .best {{ font-weight: bold }}

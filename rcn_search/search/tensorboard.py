@@ -1,0 +1,104 @@
+"""TensorBoard's event files of a search, beside each trial's other files: ``tensorboard --logdir STUDY/trials``."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import hparams, scalar
+
+from rcn_search import storage
+from rcn_search.search.study import Study, Trial
+
+CURVES = ("val_error_pct", "best_error_pct", "loss")
+
+
+class TensorBoard(Callback):  # type: ignore[misc]
+    """Writes each epoch's errors and loss, and at the end of a trial what was drawn for it.
+
+    Ray's own TBXLoggerCallback writes to Ray's folder of the experiment, which here is a temporary one, and counts
+    epochs from the last restart.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._open: dict[int, _EventFile] = {}
+        self._works = True
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """An epoch is over."""
+        self._write(self._study.trials[trial.config["number"]], ended=False)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial ended."""
+        self._write(self._study.trials[trial.config["number"]], ended=True)
+
+    on_trial_error = on_trial_complete
+
+    def _write(self, trial: Trial, *, ended: bool) -> None:
+        if not self._works or not trial.epochs:
+            return
+        try:
+            if trial.number not in self._open:
+                self._open[trial.number] = _EventFile(trial)
+            self._open[trial.number].write(trial)
+            if ended:
+                self._open.pop(trial.number).close(trial)
+        except OSError as error:  # the ledger has it all; a search does not end for want of a picture
+            self._works = False
+            warnings.warn(f"no more event files for TensorBoard: {error}", stacklevel=2)
+
+
+class _EventFile:
+    """The event file of one trial, written by one driver."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._folder = trial.folder
+        self._scratch = (
+            None if storage.is_local(trial.folder) else tempfile.TemporaryDirectory(prefix="rcn-search-events-")
+        )
+        self._place = Path(self._scratch.name) if self._scratch else storage.local_path(trial.folder)
+        self._place.mkdir(parents=True, exist_ok=True)
+        # tensorboardX's SummaryWriter has a thread and a queue for each trial, and a flush that does not wait for them.
+        self._file = EventsWriter(str(self._place / "events"))
+        self._num_written = 0
+        # An earlier driver's file holds the first epochs of a trial that is taken up: all is written again, and
+        # TensorBoard told to forget what came before.
+        self._add(step=1, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, trial: Trial) -> None:
+        """Add the epochs that are new."""
+        for number in sorted(trial.epochs)[self._num_written :]:
+            values = trial.epochs[number].model_dump(include=set(CURVES))
+            for name in CURVES:
+                self._add(step=number, summary=scalar(name, values[name]))
+        self._num_written = len(trial.epochs)
+        self._publish()
+
+    def close(self, trial: Trial) -> None:
+        """Add what was drawn."""
+        drawn = {name: value for name, value in trial.suggestion.params.items() if value is not None}
+        for summary in hparams(hparam_dict=drawn, metric_dict={"best_error_pct": trial.error_pct}):
+            self._add(summary=summary)
+        self._publish()
+        self._file.close()
+        if self._scratch:
+            self._scratch.cleanup()
+
+    def _add(self, **content: Any) -> None:
+        self._file.write_event(Event(wall_time=time.time(), **content))
+
+    def _publish(self) -> None:
+        """An object store has no appending: the file, of some kB, is put whole each time."""
+        self._file.flush()
+        if self._scratch:
+            for file in self._place.iterdir():
+                storage.write_bytes(storage.join(self._folder, file.name), file.read_bytes())

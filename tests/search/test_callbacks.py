@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import uuid
+from types import SimpleNamespace
+
+import pytest
+from pydantic import ValidationError
+from ray.tune import Callback
+from tensorboardX.proto.event_pb2 import Event
+
+from rcn_search import storage
+from rcn_search.search.callbacks import CallbackOptions, ShownTrials, callbacks_of
+from rcn_search.search.ledger import Epoch
+from rcn_search.search.space_file import load_space
+from rcn_search.search.study import Study, Trial
+from rcn_search.search.tensorboard import TensorBoard
+
+
+@pytest.fixture(params=["file", "memory"])
+def study(request, write_study, tmp_path) -> Study:
+    uri = str(tmp_path / "study") if request.param == "file" else f"memory://{uuid.uuid4().hex}"
+    return Study.create(uri, load_space(write_study()), data_fingerprint="f")
+
+
+def report(study: Study, number: int, *epochs: int) -> None:
+    for each in epochs:
+        error = 20.0 - each
+        epoch = Epoch(epoch=each, loss=1.5, val_error_pct=error, best_error_pct=error, train_s=2.0, val_s=1.0)
+        study.report(number, [epoch])
+
+
+def as_ray_has_it(trial: Trial) -> SimpleNamespace:
+    return SimpleNamespace(config={"number": trial.number, "train": "{}"}, trial_id=f"t{trial.number}")
+
+
+def events(trial: Trial) -> list[list[Event]]:
+    """All events of a trial's event files, by file, oldest first."""
+    names = [name for name in storage.list_names(trial.folder) if name.startswith("events.out.tfevents.")]
+    return [records(storage.read_bytes(storage.join(trial.folder, name))) for name in names]
+
+
+def records(content: bytes) -> list[Event]:
+    """TensorFlow's record format: length, its checksum, the record, its checksum."""
+    found = []
+    while content:
+        length = int.from_bytes(content[:8], "little")
+        found.append(Event.FromString(content[12 : 12 + length]))
+        content = content[16 + length :]
+    return found
+
+
+def scalars(found: list[Event]) -> list[tuple[int, str, float]]:
+    values = [(event.step, value) for event in found for value in event.summary.value]
+    return [(step, value.tag, value.simple_value) for step, value in values if not value.tag.startswith("_hparams_")]
+
+
+def test_tensorboard_has_each_epoch_once_and_what_was_drawn(study):
+    board, trial = TensorBoard(study), study.ask()
+    report(study, trial.number, 1, 2)
+    board.on_trial_result(0, [], as_ray_has_it(trial), {})
+    (so_far,) = events(trial)  # while it runs
+    assert {step for step, _, _ in scalars(so_far)} == {1, 2}
+    report(study, trial.number, 3)
+    board.on_trial_result(0, [], as_ray_has_it(trial), {})
+    study.finish(trial.number, "pruned")
+    board.on_trial_complete(0, [], as_ray_has_it(trial))
+    (found,) = events(trial)
+    assert scalars(found) == [
+        (step, name, value)
+        for step in (1, 2, 3)
+        for name, value in (("val_error_pct", 20.0 - step), ("best_error_pct", 20.0 - step), ("loss", 1.5))
+    ]
+    drawn = b"".join(value.metadata.plugin_data.content for event in found for value in event.summary.value)
+    assert b"optimizer.lr" in drawn
+
+
+def test_a_trial_that_is_taken_up_is_written_anew_and_what_came_before_is_purged(study, write_study):
+    before = study.ask()
+    report(study, before.number, 1, 2)
+    TensorBoard(study).on_trial_result(0, [], as_ray_has_it(before), {})
+    resumed = Study.resume(study.uri, study.space, data_fingerprint="f")
+    trial = resumed.ask()
+    report(resumed, trial.number, 1, 2, 3)
+    board = TensorBoard(resumed)
+    board.on_trial_result(0, [], as_ray_has_it(trial), {})
+    resumed.finish(trial.number, "complete")
+    board.on_trial_complete(0, [], as_ray_has_it(trial))
+    *_, last = events(trial)
+    assert [event.session_log.status for event in last if event.HasField("session_log")] == [1]  # START
+    assert {event.step for event in last if event.HasField("session_log")} == {1}
+    assert [step for step, tag, _ in scalars(last) if tag == "loss"] == [1, 2, 3]
+
+
+def test_a_trial_without_an_epoch_leaves_no_event_file(study):
+    trial = study.ask()
+    study.finish(trial.number, "failed", reason="out of memory")
+    TensorBoard(study).on_trial_error(0, [], as_ray_has_it(trial))
+    assert events(trial) == []
+
+
+def test_a_full_disk_is_warned_of_once(study, monkeypatch):
+    board, trial = TensorBoard(study), study.ask()
+    report(study, trial.number, 1)
+
+    def full(prefix: str) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("rcn_search.search.tensorboard.EventsWriter", full)
+    with pytest.warns(UserWarning, match="no more event files"):
+        board.on_trial_result(0, [], as_ray_has_it(trial), {})
+    board.on_trial_result(0, [], as_ray_has_it(trial), {})
+
+
+class Listener(Callback):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple] = []
+        self.broken = False
+
+    def on_trial_start(self, iteration, trials, trial, **info):
+        self.heard.append(("start", trial, trial.trial_id, trial.config))
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        if self.broken:
+            raise ConnectionError("no route to host")
+        self.heard.append(("result", trial, result))
+
+    def on_trial_complete(self, iteration, trials, trial, **info):
+        self.heard.append(("complete", trial))
+
+
+def test_other_tools_see_what_was_drawn_and_numbers_of_the_last_epoch(study):
+    listener, trial = Listener(), study.ask()
+    shown, ray_trial = ShownTrials(listener, study), as_ray_has_it(trial)
+    shown.on_trial_start(0, [], ray_trial)
+    epochs = [{"epoch": 3, "val_error_pct": 7.0, "loss": 1.0}, {"epoch": 4, "val_error_pct": 6.0, "loss": float("nan")}]
+    shown.on_trial_result(0, [], ray_trial, {"epochs": epochs, "val_error_pct": 6.0, "complete": False})
+    shown.on_trial_result(0, [], ray_trial, {"failure": "the loss became nan", "done": True})
+    shown.on_trial_complete(0, [], ray_trial)
+    (start, seen, identity, config), (_, same, result), (_, still) = listener.heard
+    assert (start, identity, config) == ("start", "t0", trial.suggestion.params)
+    assert seen is same is still
+    assert result == {"val_error_pct": 6.0, "training_iteration": 4}
+
+
+def test_a_tool_that_breaks_is_left_alone(study):
+    listener, trial = Listener(), study.ask()
+    shown, ray_trial = ShownTrials(listener, study), as_ray_has_it(trial)
+    listener.broken = True
+    with pytest.warns(UserWarning, match="Listener is left alone from now on: ConnectionError: no route to host"):
+        shown.on_trial_result(0, [], ray_trial, {"epochs": [{"epoch": 1, "loss": 1.0}]})
+    shown.on_trial_complete(0, [], ray_trial)
+    assert listener.heard == []
+
+
+def test_tensorboard_is_on_and_others_are_asked_for(study, monkeypatch):
+    assert [type(each) for each in callbacks_of(CallbackOptions(), study)] == [TensorBoard]
+    assert callbacks_of(CallbackOptions(tensorboard=False), study) == []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for name, options in (("mlflow", {}), ("wandb", {"project": "rcn"})):
+        with pytest.raises(ValueError, match=rf"callbacks.{name}: .* pip install 'rcn-search\[{name}\]'"):
+            callbacks_of(CallbackOptions.model_validate({name: options}), study)
+
+
+@pytest.mark.parametrize("section", ["mlflow", "wandb"])
+def test_a_secret_in_a_study_file_is_refused(section):
+    for key in ("api_key", "tracking_token", "password"):
+        with pytest.raises(ValidationError, match=key):
+            CallbackOptions.model_validate({section: {"project": "rcn", key: "1234"}})
