@@ -135,7 +135,8 @@ class _ShownTrial:
 
     def __init__(self, trial: Any, params: dict[str, Any]) -> None:
         self._trial = trial
-        self.config = self.evaluated_params = dict(params)
+        # By path: MLflow takes no "model.channels[1]", and of alternatives only one is drawn.
+        self.config = self.evaluated_params = {name.partition("[")[0]: value for name, value in params.items()}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
