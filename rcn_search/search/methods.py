@@ -93,6 +93,27 @@ class Median(Options):
         return f"stopped from epoch {self.grace_epochs} on when worse than the median of {self.min_trials} or more"
 
 
+class Pbt(Options):
+    """Population-based training of augmentation and learning rate (Jaderberg et al. 2017).
+
+    At every ``interval_epochs`` the worst ``quantile`` of trials stop. Each is followed by a new trial that starts from
+    the checkpoint of one among the best, with other augmentation and another learning rate (`search.population`).
+    """
+
+    name: Literal["pbt"] = "pbt"
+    population: int = Field(8, ge=2, description="Trials drawn by the sampler; all others follow one of the best.")
+    interval_epochs: int = Field(3, ge=1, description="Epochs between two comparisons.")
+    quantile: float = Field(0.25, gt=0, le=0.5, description="Share that is stopped, and share that is followed.")
+
+    @property
+    def grace_epochs(self) -> int:
+        """No trial is stopped before."""
+        return self.interval_epochs
+
+    def __str__(self) -> str:
+        return f"population of {self.population}, of which every {self.interval_epochs} epochs the worst start again"
+
+
 class NoScheduler(Options):
     """Every trial runs to its last epoch."""
 
@@ -103,4 +124,4 @@ class NoScheduler(Options):
 
 
 Sampler = Annotated[Tpe | Random | Qmc | Cmaes | Gp | Nsga2 | Grid, Field(discriminator="name")]
-Scheduler = Annotated[Asha | Hyperband | Median | NoScheduler, Field(discriminator="name")]
+Scheduler = Annotated[Asha | Hyperband | Median | Pbt | NoScheduler, Field(discriminator="name")]

@@ -9,8 +9,9 @@ import optuna
 
 from rcn_search.search.designs import GridSampler, QmcSampler, grid
 from rcn_search.search.evolution import CmaesSampler, Nsga2Sampler
-from rcn_search.search.methods import Cmaes, Gp, Grid, Nsga2, Qmc, Random, Tpe
+from rcn_search.search.methods import Cmaes, Gp, Grid, Nsga2, Pbt, Qmc, Random, Tpe
 from rcn_search.search.parameter import Parameter
+from rcn_search.search.population import EXPLORED, PopulationSampler
 from rcn_search.search.space import SearchSpace
 
 
@@ -19,6 +20,13 @@ def build_sampler(space: SearchSpace, number: int) -> optuna.samplers.BaseSample
     seed = int(np.random.SeedSequence([space.study.seed, number]).generate_state(1)[0])
     if space.rows:
         return optuna.samplers.RandomSampler(seed)
+    sampler = _build(space, number, seed)
+    if isinstance(space.scheduler, Pbt):
+        return PopulationSampler(space.scheduler, sampler, number=number, max_epochs=space.budget.epochs, seed=seed)
+    return sampler
+
+
+def _build(space: SearchSpace, number: int, seed: int) -> optuna.samplers.BaseSampler:
     match space.sampler:
         case Random():
             return optuna.samplers.RandomSampler(seed)
@@ -50,6 +58,11 @@ def check_sampler(space: SearchSpace) -> None:
         ValueError: It cannot; the message says why and which can.
     """
     always = space.always_drawn()
+    if isinstance(space.scheduler, Pbt):
+        if len(space.objectives) > 1:
+            raise ValueError("scheduler pbt takes one objective; asha, hyperband and median take several")
+        if not any(path.startswith(EXPLORED) for path in space.search):
+            raise ValueError("scheduler pbt explores augment.… and optimizer.lr, and none of them is searched")
     match space.sampler:
         case Cmaes() if len(space.objectives) > 1:
             raise ValueError("it minimises one objective; tpe, gp and nsga2 take several")

@@ -10,7 +10,8 @@ from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from rcn_search.search.ledger import Epoch, StudyError
-from rcn_search.search.space import LATENCY
+from rcn_search.search.population import inherit
+from rcn_search.search.space import LATENCY, NO_PARENT, PARENT
 from rcn_search.search.study import Study
 from rcn_search.search.trial import METRIC
 
@@ -36,6 +37,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         config = trial.suggestion.config
         data = config.data.model_copy(update={"uri": base.data.uri})
         train = config.model_copy(update={"data": data, "compute": base.compute})
+        parent = trial.suggestion.params.get(PARENT, NO_PARENT)
+        if isinstance(parent, int) and parent != NO_PARENT:
+            inherit(self._study.trials[parent].folder, trial.folder, train)
         return {
             "number": trial.number,
             "folder": trial.folder,

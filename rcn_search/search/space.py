@@ -30,13 +30,16 @@ from pydantic import Field, model_validator
 from rcn_search.config import Options, TrainConfig
 from rcn_search.config_file import ConfigError, merge, resolve_train_config
 from rcn_search.search.methods import Asha as Asha
-from rcn_search.search.methods import Sampler, Scheduler, Tpe
+from rcn_search.search.methods import Pbt, Sampler, Scheduler, Tpe
 from rcn_search.search.parameter import Alternatives, Parameter, name_of
 from rcn_search.search.parameter import Scalar as Scalar
 from rcn_search.search.parameter import Values as Values
 
 ROW, SEED = "row", "seed"
 """What is drawn in a study of rows: the name of a row, and which of its seeds, from 0."""
+PARENT, NO_PARENT = "parent", -1
+"""What is also drawn in population-based training: the number of the trial whose checkpoint a trial starts from."""
+_MAX_PARENT = 10**6
 
 
 Objective = Literal["error", "parameters", "latency", "train_time"]
@@ -163,6 +166,9 @@ class SearchSpace(Options):
             row = trial.suggest_categorical(ROW, tuple(self.rows))
             return self.row_values(row, trial.suggest_int(SEED, 0, max(self.seeds.values(), default=1) - 1))
 
+        if isinstance(self.scheduler, Pbt):
+            trial.suggest_int(PARENT, NO_PARENT, _MAX_PARENT)
+
         def choose(path: str, name: str, parameter: Parameter) -> Scalar:
             kind = parameter.distribution
             if isinstance(kind, IntDistribution):
@@ -180,7 +186,7 @@ class SearchSpace(Options):
         Raises:
             ConfigError: A value is missing, out of its range, or of a key that is not drawn there.
         """
-        named: Values = {}
+        named: Values = {PARENT: NO_PARENT} if isinstance(self.scheduler, Pbt) else {}
 
         def choose(path: str, name: str, parameter: Parameter) -> Scalar:
             if path not in point:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Protocol
 
-from rcn_search.search.methods import Asha, Hyperband, Median, NoScheduler, Scheduler
+from rcn_search.search.methods import Asha, Hyperband, Median, NoScheduler, Pbt, Scheduler
 
 
 class StoppingRule(Protocol):
@@ -32,6 +32,8 @@ def build_rule(options: Scheduler, max_epochs: int) -> StoppingRule:
             return Brackets(options, max_epochs)
         case Median():
             return MedianRule(options)
+        case Pbt():
+            return WorstOfPopulation(options)
         case NoScheduler():
             return Never()
 
@@ -121,6 +123,28 @@ class MedianRule:
         )
         insort(others, sum(errors.values()) / len(errors))
         return worse
+
+
+class WorstOfPopulation:
+    """Truncation selection: at every interval a trial stops that is among the worst of those that came as far.
+
+    The first ones to come by have nobody to be compared with, and go on.
+    """
+
+    def __init__(self, options: Pbt) -> None:
+        self._options = options
+        self._came_by: dict[int, set[int]] = defaultdict(set)
+        self._errors: dict[int, list[float]] = defaultdict(list)
+
+    def report(self, trial: int, epoch: int, error_pct: float) -> bool:
+        """Stop at the end of an interval where most others were better."""
+        if epoch % self._options.interval_epochs or trial in self._came_by[epoch] or not math.isfinite(error_pct):
+            return False
+        errors, quantile = self._errors[epoch], self._options.quantile
+        worst = len(errors) >= 1 / quantile - 1 and error_pct > _quantile(errors, 1 - quantile)
+        self._came_by[epoch].add(trial)
+        insort(errors, error_pct)
+        return worst
 
 
 def _quantile(sorted_values: Sequence[float], share: float) -> float:

@@ -11,7 +11,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from rcn_search.config_file import ConfigError
 from rcn_search.search.ledger import Epoch
-from rcn_search.search.methods import Asha, Hyperband, Median, NoScheduler
+from rcn_search.search.methods import Asha, Hyperband, Median, NoScheduler, Pbt
 from rcn_search.search.schedulers import build_scheduler
 from rcn_search.search.space_file import load_space
 from rcn_search.search.stopping import Brackets, build_rule
@@ -23,6 +23,7 @@ RULES = {
     "asha by 1.5": Asha(grace_epochs=GRACE, reduction=1.5),
     "hyperband": Hyperband(grace_epochs=GRACE, reduction=3, brackets=2),
     "median": Median(grace_epochs=GRACE, min_trials=3),
+    "pbt": Pbt(interval_epochs=GRACE),
     "none": NoScheduler(),
 }
 
@@ -126,7 +127,7 @@ def test_hyperband_deals_most_trials_to_the_bracket_that_stops_first():
     assert rule.report(late[0], 9, 100.0) is True
 
 
-@pytest.mark.parametrize("name", ["asha", "hyperband", "median", "none"])
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median", "pbt", "none"])
 def test_a_study_starts_with_what_its_ledger_knows(write_study, tmp_path, name):
     space = load_space(write_study(budget={"trials": 20, "epochs": 4}, scheduler={"name": name}))
     study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")

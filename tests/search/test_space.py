@@ -101,7 +101,7 @@ def search(key, **parameter):
         ({"budget": {"trials": 0}}, "trials", "greater than or equal to 1"),
         ({"budget": {"epoch": 1}}, "epoch", "did you mean 'epochs'?"),
         ({"scheduler": {"name": "asha", "grace_epochs": 5}}, "grace_epochs", "no more than budget.epochs = 4"),
-        ({"scheduler": {"name": "successive"}}, "scheduler", "'asha', 'hyperband', 'median', 'none'"),
+        ({"scheduler": {"name": "successive"}}, "scheduler", "'asha', 'hyperband', 'median', 'pbt', 'none'"),
         ({"points": [{"model.kind": "rcn"}]}, "model.kind", "model.branches is missing"),
         (
             {"final": {"split": "test", "method": "x", "retrain": {"schedule.epoch": 3}}},
