@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Literal
 
@@ -83,10 +85,11 @@ class Study:
             Trial(each.suggestion, Ledger(each.origin).folder(each.suggestion.number), each.outcome)
             for each in self._ledger.inherited(self._ledger.space())
         ]
-        self.trials = [
-            Trial(suggestion, self._ledger.folder(suggestion.number), outcome)
-            for suggestion, outcome in self._ledger.trials()
-        ]
+        with _no_garbage_collection():
+            self.trials = [
+                Trial(suggestion, self._ledger.folder(suggestion.number), outcome)
+                for suggestion, outcome in self._ledger.trials()
+            ]
         self._open = {trial.number for trial in self.trials if not trial.outcome}
         for trial in (*self.inherited, *self.trials):
             if trial.outcome:
@@ -290,6 +293,18 @@ class Study:
         for name, excess in self._excess(trial).items():
             running.set_constraint(name, excess)
         self._optuna.tell(running, trial.values, state=_OPTUNA_STATES[state])
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Within: objects are only made. The collector would go through all of them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _by_error(trial: Trial) -> tuple[float, int]:
