@@ -68,7 +68,7 @@ class SearchProgress(Callback):  # type: ignore[misc]
         ended = self._trial(trial)
         if ended.outcome:  # else the recorder could not enter it, and the search is about to end
             self._standing.note(ended)
-            self._console.print(_line(ended), highlight=False, markup=False, soft_wrap=True)
+            self._console.print(_line(ended), highlight=False, markup=False, soft_wrap=self._live is None)
 
     on_trial_error = on_trial_complete
 

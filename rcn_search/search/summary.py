@@ -115,6 +115,7 @@ def rung_table(standing: Standing) -> Table:
         if rung.errors_pct:
             errors = (f"{rung.quantile(share):.2f}" for share in (0, 0.25, 0.5, 0.75))
             table.add_row(str(rung.epoch), str(len(rung.errors_pct)), str(rung.stopped), *errors)
+    table.show_header = bool(table.row_count)
     return table
 
 
