@@ -1,12 +1,6 @@
 """What other tools are told of a search: TensorBoard always, MLflow and Weights & Biases where the study file says so.
 
-    callbacks:
-      tensorboard: false                        # it is on where nothing is said
-      mlflow: {experiment: rcn}                 # where: MLFLOW_TRACKING_URI, and its token or password
-      wandb:  {project: rcn, group: first}      # who: WANDB_API_KEY, or `wandb login`
-
-Keys and passwords are read from the environment by those tools and never stand in a study file, which is published
-with the study. None of them is the state of anything: what they lack, the ledger has.
+None of them is the state of anything: what they lack, the ledger has.
 """
 
 from __future__ import annotations
@@ -17,36 +11,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import Field
 from ray.tune import Callback
 
-from rcn_search.config import Options
+from rcn_search.search.callback_options import CallbackOptions
 from rcn_search.search.study import Study
 from rcn_search.search.tensorboard import TensorBoard
-
-
-class Mlflow(Options):
-    """MLflow, through Ray's own callback: a run for each trial."""
-
-    experiment: str | None = Field(None, description="Its name; that of the study by default.")
-    tags: dict[str, str] = Field({}, description="Of all runs.")
-
-
-class Wandb(Options):
-    """Weights & Biases, through Ray's own callback: a run for each trial."""
-
-    project: str = Field(min_length=1)
-    entity: str | None = Field(None, description="A team; your own account by default.")
-    group: str | None = Field(None, description="Of the runs; the name of the study by default.")
-    mode: str | None = Field(None, pattern="^(online|offline|disabled)$", description="Else WANDB_MODE.")
-
-
-class CallbackOptions(Options):
-    """The section ``callbacks`` of a study file."""
-
-    tensorboard: bool = True
-    mlflow: Mlflow | None = None
-    wandb: Wandb | None = None
 
 
 def callbacks_of(options: CallbackOptions, study: Study) -> list[Callback]:

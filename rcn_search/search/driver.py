@@ -17,6 +17,7 @@ from ray import tune
 from ray.tune import Callback
 from rich.console import Console
 
+from rcn_search.search.callbacks import callbacks_of
 from rcn_search.search.claim import HeldClaim, hold
 from rcn_search.search.final import FinalScore, score_best
 from rcn_search.search.identity import settings
@@ -109,12 +110,13 @@ def run_search(
     with sigterm_as_ctrl_c() as stop, hold(uri, settings(space), on_takeover=console.print) as claim:
         study = Study(uri, space, Ledger(uri, claim.check))
         recorder, slots = StudyRecorder(study), 0
+        told = callbacks_of(space.callbacks, study)  # before Ray: a missing package is said at once
         try:
             if study.num_left:
                 with _cluster(stop) as nodes:
                     slots = plan_slots(nodes, space.budget, study.num_left)
                     print_plan(console, study, slots, nodes)
-                    _loop(study, [recorder, _Guard(claim, stop)], slots, console)
+                    _loop(study, [recorder, _Guard(claim, stop), *told], slots, console)
             summary = Summary(
                 slots=slots, wall_s=time.perf_counter() - started, busy_s=recorder.busy_s, other_s=recorder.other_s
             )

@@ -142,7 +142,7 @@ class Ledger:
         try:
             document = storage.read_json(place)
         except FileNotFoundError:
-            raise StudyError(f"there is no study at {self.uri}; leave out --resume to start one") from None
+            raise StudyError(f"there is no study at {self.uri}; tune without --resume starts one") from None
         except ValueError as error:
             raise StudyError(f"{place} is damaged: {error}") from error
         if not isinstance(document, dict) or document.get("schema_version", 0) > SCHEMA_VERSION:

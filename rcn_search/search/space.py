@@ -16,6 +16,7 @@ constraints: {parameters: 500000, latency_ms: 20}: a trial beyond one of these l
 scheduler: {name: asha, grace_epochs: 1, reduction: 3}, or another of `rcn_search.search.methods`
 sampler:   {name: tpe, startup_trials: 10}, or another
 final:     what becomes of the best trial
+callbacks: {tensorboard: true, mlflow: {experiment: …}, wandb: {project: …}}: what other tools are told
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pydantic import Field, model_validator
 
 from rcn_search.config import Options, TrainConfig
 from rcn_search.config_file import ConfigError, merge, resolve_train_config
+from rcn_search.search.callback_options import CallbackOptions
 from rcn_search.search.methods import Asha as Asha
 from rcn_search.search.methods import Pbt, Sampler, Scheduler, Tpe
 from rcn_search.search.parameter import Alternatives, Parameter, name_of
@@ -100,6 +102,7 @@ class SearchSpace(Options):
     scheduler: Scheduler = Asha()
     sampler: Sampler = Tpe()
     final: Final | None = None
+    callbacks: CallbackOptions = Field(CallbackOptions(), exclude_if=lambda options: options == CallbackOptions())
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,8 @@ from ray.tune import Callback
 from tensorboardX.proto.event_pb2 import Event
 
 from rcn_search import storage
-from rcn_search.search.callbacks import CallbackOptions, ShownTrials, callbacks_of
+from rcn_search.search.callback_options import CallbackOptions
+from rcn_search.search.callbacks import ShownTrials, callbacks_of
 from rcn_search.search.ledger import Epoch
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study, Trial
@@ -108,7 +110,9 @@ def test_a_full_disk_is_warned_of_once(study, monkeypatch):
     monkeypatch.setattr("rcn_search.search.tensorboard.EventsWriter", full)
     with pytest.warns(UserWarning, match="no more event files"):
         board.on_trial_result(0, [], as_ray_has_it(trial), {})
-    board.on_trial_result(0, [], as_ray_has_it(trial), {})
+    with warnings.catch_warnings(record=True) as more:
+        board.on_trial_result(0, [], as_ray_has_it(trial), {})
+    assert more == []
 
 
 class Listener(Callback):

@@ -71,7 +71,7 @@ def test_a_study_without_a_trial_keeps_its_space(uri, space):
 
 
 def test_there_is_nothing_to_resume(uri, space):
-    with pytest.raises(StudyError, match="leave out --resume"):
+    with pytest.raises(StudyError, match="tune without --resume starts one"):
         Study.resume(uri, space, data_fingerprint="f")
 
 
