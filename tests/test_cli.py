@@ -205,7 +205,7 @@ def test_a_study_that_exists_is_refused(cli, study_file: Path, tmp_path: Path) -
         ("tune {study} --set budget.trials=0", "budget.trials = 0: input should be greater than or equal to 1"),
         ("tune {study} --set base.model.branchs=3", "unknown key 'model.branchs'; did you mean 'branches'?"),
         ("tune {study} --data nowhere", "no data set at {here}/nowhere"),
-        ("tune {study} --resume", "there is no study at {here}/studies/tiny to resume"),
+        ("tune {study} --resume", "there is no study at {here}/studies/tiny; tune without --resume starts one"),
         ("evaluate gone.safetensors --data {synthetic}", "no checkpoint at gone.safetensors"),
         ("evaluate {checkpoint} --data nowhere", "no data set at nowhere"),
         ("evaluate {checkpoint} --data {synthetic} --split aflw", "has no split 'aflw'; it has: train, val, test"),

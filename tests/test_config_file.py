@@ -227,6 +227,7 @@ OTHER_VALUES: dict[str, Any] = {
     "data.val_split": "train",
     "data.num_train": 10,
     "data.num_val": 10,
+    "data.balance": "pose",
     "input.size_px": 40,
     "input.lcn": "none",
     "input.colour": True,

@@ -25,17 +25,11 @@ MAX_GRID = 100_000
 """Settings of a grid; the driver keeps them in memory."""
 
 
-class QmcSampler(BaseSampler):
-    """A scrambled Sobol sequence with a dimension for every parameter, also for those that are not always drawn.
-
-    Optuna's own leaves conditional parameters to chance, and counts its draws in the study's storage.
-    """
-
-    def __init__(self, space: SearchSpace, number: int) -> None:
-        self._space, self._index = space, max(0, number - len(space.points))
+class _OneByOne(BaseSampler):
+    """Each parameter has its value whatever the others are, so that nothing is drawn together."""
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Nothing: each parameter has a dimension, whatever the others are."""
+        """Nothing."""
         return {}
 
     def sample_relative(
@@ -43,6 +37,16 @@ class QmcSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Nothing."""
         return {}
+
+
+class QmcSampler(_OneByOne):
+    """A scrambled Sobol sequence with a dimension for every parameter, also for those that are not always drawn.
+
+    Optuna's own leaves conditional parameters to chance, and counts its draws in the study's storage.
+    """
+
+    def __init__(self, space: SearchSpace, number: int) -> None:
+        self._space, self._index = space, max(0, number - len(space.points))
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -61,22 +65,12 @@ class QmcSampler(BaseSampler):
         return point
 
 
-class GridSampler(BaseSampler):
+class GridSampler(_OneByOne):
     """The settings of the grid, one after another; from the first again when there are more trials than settings."""
 
     def __init__(self, space: SearchSpace, number: int) -> None:
         settings = grid(space)
         self._setting = settings[max(0, number - len(space.points)) % len(settings)]
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Nothing: the values of a setting are given one by one."""
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Nothing."""
-        return {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

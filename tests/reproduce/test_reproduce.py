@@ -145,7 +145,7 @@ def test_a_table_from_rows_to_paper_against_ours(ray_cluster, mtfl_uri, tmp_path
     assert num_files(board / "test_looks/afw-test", "*.json") == 3
     assert run("table2", path, tmp_path, afw_uri=afw, show=True) == both
 
-    with pytest.raises(StudyError, match=r"Different: base\.schedule\.epochs"):
+    with pytest.raises(StudyError, match=r"base\.schedule\.epochs: 1 → 2"):
         run("table2", path, tmp_path, epochs=2)
 
 

@@ -79,7 +79,7 @@ def test_seeds_can_be_added_later_and_rows_cannot_be_changed(write_rows, tmp_pat
     run_all(Study.create(uri, load_space(write_rows()), data_fingerprint="f"))
     more = Study.resume(uri, load_space(write_rows(seeds={"RCN 4 branches": 3})), data_fingerprint="f")
     assert [(row, seed) for row, seed, _ in run_all(more)] == [("RCN 4 branches", 1), ("RCN 4 branches", 2)]
-    with pytest.raises(StudyError, match=r"Different: rows\.TCDCN\.optimizer\.lr"):
+    with pytest.raises(StudyError, match=r"rows\.TCDCN\.optimizer\.lr: 0\.001 → 0\.002"):
         Study.resume(uri, load_space(write_rows(rows={"TCDCN": {"optimizer.lr": 2e-3}})), data_fingerprint="f")
 
 
@@ -91,7 +91,7 @@ def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_
     del stored["base"]["loss"]["head"]
     place.write_text(json.dumps(stored))
     assert Study.resume(uri, load_space(write_rows()), data_fingerprint="f").num_left == 4
-    with pytest.raises(StudyError, match=r"Different: base\.loss\.head"):
+    with pytest.raises(StudyError, match=r"base\.loss\.head: softmax → l2"):
         Study.resume(uri, load_space(write_rows(base={"loss": {"head": "l2"}})), data_fingerprint="f")
 
 
