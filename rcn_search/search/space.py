@@ -31,8 +31,7 @@ from pydantic import Field, model_validator
 from rcn_search.config import Options, TrainConfig
 from rcn_search.config_file import ConfigError, merge, resolve_train_config
 from rcn_search.search.callback_options import CallbackOptions
-from rcn_search.search.methods import Asha as Asha
-from rcn_search.search.methods import Pbt, Sampler, Scheduler, Tpe
+from rcn_search.search.methods import Asha, Pbt, Sampler, Scheduler, Tpe
 from rcn_search.search.parameter import Alternatives, Parameter, name_of
 from rcn_search.search.parameter import Scalar as Scalar
 from rcn_search.search.parameter import Values as Values

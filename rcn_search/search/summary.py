@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rcn_search.search.space import Asha
 from rcn_search.search.standing import Standing, State
 from rcn_search.search.study import Study, Trial
 
@@ -42,17 +41,11 @@ class Summary:
 def print_plan(console: Console, study: Study, slots: int, nodes: list[dict[str, float]]) -> None:
     """What is about to be run, where."""
     space = study.space
-    scheduler = space.scheduler
-    stopping = (
-        f"ASHA from epoch {scheduler.grace_epochs}, 1 in {scheduler.reduction:g} goes on"
-        if isinstance(scheduler, Asha)
-        else "no early stopping"
-    )
     have = " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
     source = f"{len(space.rows)} rows" if space.rows else f"{space.sampler.name} sampler"
     console.print(
-        f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, {stopping}, "
-        f"{source}\n"
+        f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, "
+        f"{space.scheduler}, {source}\n"
         f"{slots} at once, {space.budget.cpus_per_trial:g} CPU, {space.budget.gpus_per_trial:g} GPU each; on {have}\n"
         f"[dim]{study.uri}[/]",
         highlight=False,
