@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from rcn_search.evaluation.metrics import bootstrap_interval
+from rcn_search.evaluation.paired import paired_difference, sign_flip_p
+
+
+def simulated(rng: np.random.Generator, num_groups: int, gap: float = 0.0):
+    """Errors of two methods: images of a group share how hard they are, and which of the two finds them harder."""
+    size_g = rng.integers(1, 4, num_groups)
+    index_n = np.repeat(np.arange(num_groups), size_g)
+    shared_g, apart_g = rng.gamma(3, 2, num_groups), rng.normal(gap, 1, num_groups)
+    b_n = shared_g[index_n] + rng.normal(0, 0.5, len(index_n))
+    a_n = b_n + apart_g[index_n] + rng.normal(0, 0.5, len(index_n))
+    return a_n, b_n, index_n.astype(str)
+
+
+class TestPairedDifference:
+    def test_is_the_bootstrap_of_the_board_over_the_differences(self) -> None:
+        a_n, b_n, group_n = simulated(np.random.default_rng(1), 80)
+
+        difference = paired_difference(a_n, b_n, group_n)
+
+        assert difference.mean == pytest.approx((a_n - b_n).mean())
+        assert difference.interval == pytest.approx(bootstrap_interval(a_n - b_n, group_n))
+
+    def test_a_slow_loop_over_images_says_the_same(self) -> None:
+        a_n, b_n, group_n = simulated(np.random.default_rng(2), 40)
+        members = {name: [i for i, each in enumerate(group_n) if each == name] for name in sorted(set(group_n))}
+        rng = np.random.default_rng(99)
+        means = []
+        for _ in range(4000):
+            drawn = rng.choice(sorted(members), len(members))
+            images = [image for name in drawn for image in members[name]]
+            means.append(np.mean([a_n[image] - b_n[image] for image in images]))
+        means.sort()
+
+        difference = paired_difference(a_n, b_n, group_n)
+
+        spread = float(np.std(means))
+        assert difference.interval == pytest.approx((means[100], means[3899]), abs=0.15 * spread)
+        tail = min(np.mean(np.array(means) <= 0), np.mean(np.array(means) >= 0))
+        assert difference.p == pytest.approx(2 * tail, abs=0.05)
+
+    def test_coverage_and_p_are_nominal_where_the_methods_are_equal(self) -> None:
+        rng = np.random.default_rng(3)
+        differences = [paired_difference(*simulated(rng, 60), num_resamples=400) for _ in range(600)]
+
+        assert 0.92 < np.mean([difference.is_tie for difference in differences]) < 0.97
+        assert 0.42 < np.mean([difference.p < 0.5 for difference in differences if difference.p is not None]) < 0.58
+
+    def test_groups_count_not_their_images(self) -> None:
+        a_n, b_n, group_n = simulated(np.random.default_rng(4), 50)
+
+        once = paired_difference(a_n, b_n, group_n)
+        thrice = paired_difference(*(np.tile(each, 3) for each in (a_n, b_n, group_n)))
+
+        assert thrice.interval == pytest.approx(once.interval)
+
+    def test_a_difference_that_is_there_is_found(self) -> None:
+        a_n, b_n, group_n = simulated(np.random.default_rng(5), 400, gap=0.4)
+
+        difference = paired_difference(a_n, b_n, group_n)
+
+        assert not difference.is_tie
+        assert difference.p is not None
+        assert difference.p < 0.001
+        assert sign_flip_p(a_n, b_n, group_n) < 0.001
+
+    def test_the_same_twice_is_a_tie(self) -> None:
+        a_n, _, group_n = simulated(np.random.default_rng(6), 30)
+
+        difference = paired_difference(a_n, a_n, group_n)
+
+        assert difference == (0, (0, 0), 1)
+        assert difference.is_tie
+        assert sign_flip_p(a_n, a_n, group_n) == 1
+
+    def test_images_without_an_error_are_left_out_for_both(self) -> None:
+        a_n, b_n, group_n = simulated(np.random.default_rng(7), 30)
+        with_gaps_n = a_n.copy()
+        with_gaps_n[[3, 8]] = np.nan
+
+        kept_n = np.isfinite(with_gaps_n)
+        expected = paired_difference(a_n[kept_n], b_n[kept_n], group_n[kept_n])
+        assert paired_difference(with_gaps_n, b_n, group_n) == expected
+        assert paired_difference(b_n, with_gaps_n, group_n).mean == -expected.mean
+
+    def test_one_group_leaves_nothing_to_resample(self) -> None:
+        difference = paired_difference(np.array([3.0, 4.0]), np.array([1.0, 1.0]), np.array(["one", "one"]))
+
+        assert difference == (2.5, None, None)
+        assert difference.is_tie
+
+    def test_nothing_in_common_is_an_error(self) -> None:
+        names = np.array(["one", "two"])
+        with pytest.raises(ValueError, match="nothing to compare"):
+            paired_difference(np.array([np.nan, 1]), np.array([1, np.nan]), names)
+        with pytest.raises(ValueError, match="in groups of shape"):
+            paired_difference(np.ones(3), np.ones(3), names)
+
+
+class TestSignFlip:
+    def test_of_few_groups_all_signs_are_gone_through(self) -> None:
+        a_n, b_n, group_n = simulated(np.random.default_rng(8), 9, gap=0.8)
+        total_g = [(a_n - b_n)[group_n == name].sum() for name in sorted(set(group_n))]
+        sums = [abs(np.dot(signs, total_g)) for signs in product((1, -1), repeat=9)]
+        expected = np.mean(np.array(sums) >= abs(sum(total_g)) - 1e-9)
+
+        assert 2 / 512 <= expected < 0.5
+        assert sign_flip_p(a_n, b_n, group_n) == expected
+
+    def test_of_many_groups_drawn_signs_say_nearly_the_same(self) -> None:
+        a_n, b_n, group_n = simulated(np.random.default_rng(9), 12, gap=0.3)
+
+        exact = sign_flip_p(a_n, b_n, group_n)
+        assert 0.05 < exact < 0.95
+        assert sign_flip_p(a_n, b_n, group_n, num_resamples=4000) == pytest.approx(exact, abs=0.03)
+
+    def test_equal_methods_are_told_apart_as_often_as_it_says(self) -> None:
+        rng = np.random.default_rng(10)
+        p = [sign_flip_p(*simulated(rng, 8)) for _ in range(3000)]
+
+        assert 0.035 < np.mean(np.array(p) <= 0.05) < 0.059  # 12 of 256 sums are the largest ones: 0.047
