@@ -23,6 +23,13 @@ def tune_command(
             metavar="NAME", help="Start a child beside the study, with its trials that fit the changed space."
         ),
     ] = "",
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="In rounds of budget.concurrency trials: the same seed gives the same trials, whatever dies.",
+        ),
+    ] = False,
     data: Annotated[str, typer.Option(help="Data set, instead of base.data.uri.")] = "",
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.trials=3.")
@@ -43,6 +50,7 @@ def tune_command(
         resume=resume,
         trials=trials,
         branch=branch,
+        deterministic=deterministic,
         data_uri=data,
         board=lambda: board or default_board(),
         console=console,

@@ -23,6 +23,7 @@ from rcn_search.search.final import FinalScore, score_best
 from rcn_search.search.identity import settings
 from rcn_search.search.ledger import Ledger
 from rcn_search.search.progress import SearchProgress
+from rcn_search.search.rounds import Rounds
 from rcn_search.search.schedulers import build_scheduler
 from rcn_search.search.searcher import StudyRecorder, StudySearcher
 from rcn_search.search.signals import StopSignal, sigterm_as_ctrl_c
@@ -71,6 +72,7 @@ def run_search(
     resume: bool = False,
     trials: str = "",
     branch: str = "",
+    deterministic: bool = False,
     data_uri: str = "",
     board: Callable[[], str],
     console: Console,
@@ -84,6 +86,7 @@ def run_search(
         resume: Go on with the study that is there.
         trials: How many, or how many more; see `TakeUp`.
         branch: Name of a child study to start; see `TakeUp`.
+        deterministic: Run it in rounds of ``budget.concurrency``, repeatable (see `search.rounds`).
         data_uri: Data set, instead of ``base.data.uri``.
         board: Gives the board's URI; called only if the best trial is to be scored.
         console: Where to print.
@@ -104,19 +107,21 @@ def run_search(
         resume=resume,
         trials=trials,
         branch=branch,
+        deterministic=deterministic,
         data_uri=data_uri,
     )
     uri, space = take_up.prepare(console)
     with sigterm_as_ctrl_c() as stop, hold(uri, settings(space), on_takeover=console.print) as claim:
         study = Study(uri, space, Ledger(uri, claim.check))
-        recorder, slots = StudyRecorder(study), 0
+        driven = Rounds(study) if space.study.synchronous else study
+        recorder, slots = StudyRecorder(driven), 0
         told = callbacks_of(space.callbacks, study)  # before Ray: a missing package is said at once
         try:
             if study.num_left:
                 with _cluster(stop) as nodes:
                     slots = plan_slots(nodes, space.budget, study.num_left)
                     print_plan(console, study, slots, nodes)
-                    _loop(study, [recorder, _Guard(claim, stop), *told], slots, console)
+                    _loop(study, driven, [recorder, _Guard(claim, stop), *told], slots, console)
             summary = Summary(
                 slots=slots, wall_s=time.perf_counter() - started, busy_s=recorder.busy_s, other_s=recorder.other_s
             )
@@ -186,16 +191,24 @@ def _cluster(stop: StopSignal) -> Iterator[list[dict[str, float]]]:
             ray.shutdown()
 
 
-def _loop(study: Study, callbacks: Sequence[Callback], slots: int, console: Console) -> None:
-    """Run all trials that are left. Ends with an error, or with none left."""
+def _loop(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback], slots: int, console: Console) -> None:
+    """Run all trials that are left. Ends with an error, or with none left.
+
+    Args:
+        study: With its trials.
+        driven: The study, or the rounds in which it is driven: what trials are asked of.
+        callbacks: Told what happens; one of them tells ``driven``.
+        slots: Trials at once.
+        console: Where to print.
+    """
     budget = study.space.budget
     with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:
         tune.run(
             TrialActor,
             name="search",
             storage_path=scratch,
-            search_alg=StudySearcher(study),
-            scheduler=build_scheduler(study),
+            search_alg=StudySearcher(driven),
+            scheduler=build_scheduler(driven),
             num_samples=study.num_left,
             max_concurrent_trials=slots,
             resources_per_trial={"cpu": budget.cpus_per_trial, "gpu": budget.gpus_per_trial},

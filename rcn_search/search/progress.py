@@ -35,6 +35,7 @@ class SearchProgress(Callback):  # type: ignore[misc]
         self._started = time.monotonic()
         self._shown = self._asked = float("-inf")
         self._in_use = ""
+        self._to_be_said: list[Trial] = []
 
     def __enter__(self) -> SearchProgress:
         if self._live:
@@ -49,6 +50,7 @@ class SearchProgress(Callback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Refresh, twice a second."""
+        self._say()
         now = time.monotonic()
         if self._live is None or now - self._shown < REFRESH_S:
             return
@@ -64,13 +66,17 @@ class SearchProgress(Callback):  # type: ignore[misc]
     on_trial_result = on_trial_start
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Say how a trial ended."""
-        ended = self._trial(trial)
-        if ended.outcome:  # else the recorder could not enter it, and the search is about to end
-            self._standing.note(ended)
-            self._console.print(_line(ended), highlight=False, markup=False, soft_wrap=self._live is None)
+        """Say how a trial ended; in a synchronous study as soon as that is settled."""
+        self._to_be_said.append(self._trial(trial))
+        self._say()
 
     on_trial_error = on_trial_complete
+
+    def _say(self) -> None:
+        for trial in [trial for trial in self._to_be_said if trial.outcome]:
+            self._to_be_said.remove(trial)
+            self._standing.note(trial)
+            self._console.print(_line(trial), highlight=False, markup=False, soft_wrap=self._live is None)
 
     def view(self, elapsed_s: float) -> Group:
         """How the search stands, ``elapsed_s`` after it started."""

@@ -7,12 +7,15 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from rcn_search.search.rounds import Rounds
 from rcn_search.search.stopping import StoppingRule, build_rule
 from rcn_search.search.study import Study
 
 
-def build_scheduler(study: Study) -> TrialScheduler:
+def build_scheduler(study: Study | Rounds) -> TrialScheduler:
     """The scheduler of a study, with all that the study's ended trials reported."""
+    if isinstance(study, Rounds):
+        return RoundsScheduler(study)
     rule = build_rule(study.space.scheduler, study.space.budget.epochs)
     for trial in study.trials:
         if trial.outcome:
@@ -35,6 +38,21 @@ class RuleScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """A trial came to its own end, which is what others are measured by; one that failed reports no epochs."""
         _report(self._rule, trial.config["number"], result.get("epochs", ()))
+
+
+class RoundsScheduler(RuleScheduler):
+    """For a synchronous study, whose processes wait for the next round; Tune would end all but one of them."""
+
+    def __init__(self, rounds: Rounds) -> None:
+        super().__init__(rounds.turns)
+        self._num_waiting, self._told = rounds.size, False
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Have Tune keep so many processes; it has no option for that, and one costs seconds."""
+        if not self._told:
+            for _ in range(self._num_waiting):
+                tune_controller._actor_cache.increase_max(trial.placement_group_factory)
+            self._told = True
 
 
 def _report(rule: StoppingRule, trial: int, epochs: Iterable[dict[str, Any]]) -> bool:

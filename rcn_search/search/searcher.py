@@ -9,12 +9,16 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
+from rcn_search import storage
 from rcn_search.search.ledger import Epoch, StudyError
 from rcn_search.search.population import inherit
+from rcn_search.search.rounds import Rounds
 from rcn_search.search.space import LATENCY, NO_PARENT, PARENT
 from rcn_search.search.study import Study
 from rcn_search.search.trial import METRIC
 
+COMPUTE = "compute.json"
+"""Of a synchronous study: precision, memory layout and threads, as its first trial settled them."""
 MAX_FAILED_FIRST = 5
 """A search whose first trials all fail has one cause, and it is not the parameters."""
 
@@ -22,15 +26,15 @@ MAX_FAILED_FIRST = 5
 class StudySearcher(Searcher):  # type: ignore[misc]
     """Asks the study for trials. It learns nothing here: `StudyRecorder` tells the study."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study | Rounds) -> None:
         super().__init__(metric=METRIC, mode="min")
         self._study = study
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial as the configuration of a `TrialActor`."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial as the configuration of a `TrialActor`; None while others must end before it is drawn."""
         trial = self._study.ask()
         if trial is None:
-            return str(Searcher.FINISHED)
+            return None if self._study.num_left else str(Searcher.FINISHED)
         space = self._study.space
         base = space.config({})
         # The data set may have moved since an open trial was suggested; its content is the same.
@@ -45,6 +49,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             "folder": trial.folder,
             "train": train.model_dump_json(),
             "base": base.model_dump_json(),
+            "compute": storage.join(self._study.uri, COMPUTE) if space.study.synchronous else "",
             "latency": LATENCY in space.objectives or space.constraints.latency_ms is not None,
         }
 
@@ -63,7 +68,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
         other_s: Time that they have spent otherwise: opening runs, saving checkpoints.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study | Rounds) -> None:
         self._study = study
         self._error: Exception | None = None
         self.busy_s = 0.0

@@ -1,6 +1,6 @@
 """A study in one YAML file: what is fixed, what is searched and how, as a define-by-run Optuna space.
 
-study:     {name: rcn, seed: 0}
+study:     {name: rcn, seed: 0, synchronous: 4}: the last makes it repeatable, in rounds of 4 trials
 base:      a `TrainConfig` document; what is not searched stays as it says
 search:    key.path: {int: [4, 7]} | {float: [1.0e-4, 1.0e-2], log: true} | {choice: [paper, 16]}, each with
            ``when: {other.key: value or list}``; a list of such ranges is tried from the top, the first that holds
@@ -55,6 +55,12 @@ class StudyConfig(Options):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     seed: int = Field(0, ge=0, lt=2**32, description="Of the sampler; training has its own, base.seed.")
+    synchronous: int | None = Field(
+        None,
+        ge=1,
+        description="Trials of a round, of a study that is the same whenever it is run (see `search.rounds`).",
+        exclude_if=lambda size: size is None,
+    )
 
 
 class Budget(Options):

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 from rcn_search import storage
 from rcn_search.config_file import ConfigError, KeyPath, apply_override, read_yaml, resolve_train_config, validate
-from rcn_search.search.methods import NoScheduler
+from rcn_search.search.methods import NoScheduler, Pbt
 from rcn_search.search.parameter import Parameter, Scalar, Values
 from rcn_search.search.samplers import check_sampler
-from rcn_search.search.space import ERROR, SearchSpace, overlay, value_at
+from rcn_search.search.space import ERROR, LATENCY, TRAIN_TIME, SearchSpace, overlay, value_at
 
 NUM_CORNERS = 256
 """Settings at random ends of all ranges that must be legal together. A rule between ranges that is broken anywhere is
@@ -72,6 +72,7 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
     if base.validation.every != 1:
         raise ConfigError(f"{at('base', 'validation', 'every')}: validation.every must be 1 in a search")
     _check_objectives(space, at)
+    _check_synchronous(space, at)
     if space.rows:
         _check_rows(space, source, lines, at)
         return
@@ -118,6 +119,24 @@ def _check_objectives(space: SearchSpace, at: Callable[..., str]) -> None:
         raise ConfigError(
             f"{at('objectives')}: objectives: {ERROR} must be one of them; trials are stopped early by it"
         )
+
+
+def _check_synchronous(space: SearchSpace, at: Callable[..., str]) -> None:
+    """Nothing in a repeatable study depends on a clock."""
+    if space.study.synchronous is None:
+        return
+    timed = [name for name in (LATENCY, TRAIN_TIME) if name in space.objectives]
+    if space.constraints.latency_ms is not None:
+        timed.append(LATENCY)
+    if space.rows:
+        reason = "rows are the same whenever they are run"
+    elif timed:
+        reason = f"{timed[0]} is another in each run"
+    elif isinstance(space.scheduler, Pbt):
+        reason = "scheduler pbt copies whatever checkpoint the parent has at that moment"
+    else:
+        return
+    raise ConfigError(f"{at('study', 'synchronous')}: a synchronous study (--deterministic) is not for this: {reason}")
 
 
 def _check_rows(space: SearchSpace, source: str, lines: dict[KeyPath, int], at: Callable[..., str]) -> None:

@@ -31,6 +31,7 @@ class TakeUp:
         resume: Go on with the study that is there.
         trials: ``80``: its budget from now on; ``+50``: so many more than it had, once they are all run.
         branch: Name of a child of the study, beside it, that takes over the trials that fit.
+        deterministic: In rounds, repeatable: ``study.synchronous`` is ``budget.concurrency`` where it is not said.
         data_uri: Data set, instead of ``base.data.uri``.
     """
 
@@ -40,6 +41,7 @@ class TakeUp:
     resume: bool = False
     trials: str = ""
     branch: str = ""
+    deterministic: bool = False
     data_uri: str = ""
 
     def prepare(self, console: Console) -> tuple[str, SearchSpace]:
@@ -77,8 +79,17 @@ class TakeUp:
         return uri, space
 
     def _load(self, trials: int | None = None) -> SearchSpace:
-        budget = [] if trials is None else [f"budget.trials={trials}"]
-        return load_space(self.space_uri, overrides=[*self.overrides, *budget], data_uri=self.data_uri)
+        overrides = [*self.overrides, *([] if trials is None else [f"budget.trials={trials}"])]
+        space = load_space(self.space_uri, overrides=overrides, data_uri=self.data_uri)
+        if not self.deterministic or space.study.synchronous is not None:
+            return space
+        size = space.budget.concurrency
+        if size == "auto":
+            raise ConfigError(
+                "--deterministic: give budget.concurrency a number, as in --set budget.concurrency=4: so many trials "
+                "are drawn at once, whatever the cluster has"
+            )
+        return load_space(self.space_uri, overrides=[*overrides, f"study.synchronous={size}"], data_uri=self.data_uri)
 
     def _extended(self, there: Study, space: SearchSpace) -> SearchSpace:
         """The space with the budget that is asked for; a study that was extended stays so."""

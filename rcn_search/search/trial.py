@@ -5,6 +5,7 @@ Torch is imported by the actor only, so that the driver of a search starts witho
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 import traceback
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from rcn_search import storage
 from rcn_search.config import ComputeConfig, TrainConfig
 from rcn_search.training.outcome import TrainingFailed
 
@@ -29,13 +31,14 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     """Trains what its ``config`` says and says how it went.
 
     Keys of ``config``: ``folder``, URI of the trial's files; ``train``, a `TrainConfig` as JSON; ``base``, that of the
-    study, by whose model the compute options left open are settled; ``latency``, whether to measure it.
+    study, by whose model the compute options left open are settled; ``compute``, URI where they are kept for all trials
+    of a study that is to be repeatable; ``latency``, whether to measure it.
 
     Keys of a result: ``val_error_pct`` and ``epoch``; ``epochs``, this epoch and, when the trial was taken up from its
     checkpoint, those before; ``complete``; ``measured``, once in a process: ``parameters`` of the network and,
-    where asked for, ``latency_ms`` of one face. Of a trial that cannot go on: ``failure``, the reason, and
-    ``traceback``. When it is not the trial's fault (a full disk, storage out of reach): ``halt``, the reason to stop
-    the search.
+    where asked for, ``latency_ms`` of one face. Of a trial that cannot go on: ``failure``, the reason, ``traceback``,
+    and the ``epochs`` before. When it is not the trial's fault (a full disk, storage out of reach): ``halt``, the
+    reason to stop the search.
 
     Tune's own checkpoints are not used: a run saves itself after every epoch and is always taken up where it left off,
     whether its process died or its driver.
@@ -43,6 +46,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     _trial: dict[str, Any]
     _run: TrainRun | None
+    _earlier: list[EpochReport]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Called by Tune for the first trial of the process."""
@@ -50,7 +54,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Called by Tune for every other trial."""
-        self._trial, self._run = new_config, None
+        self._trial, self._run, self._earlier = new_config, None, []
         return True
 
     def step(self) -> dict[str, Any]:
@@ -60,24 +64,25 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         except OSError as error:
             return _failed(halt=f"{type(error).__name__}: {error}")
         except Exception as error:
+            epochs = list(map(_entry, self._earlier))
             if isinstance(error, TrainingFailed):
-                return _failed(failure=str(error))
-            return _failed(failure=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+                return _failed(failure=str(error), epochs=epochs)
+            return _failed(failure=f"{type(error).__name__}: {error}", traceback=traceback.format_exc(), epochs=epochs)
 
     def _epoch(self) -> dict[str, Any]:
         started = time.perf_counter()
-        earlier: list[EpochReport] = []
         measured: dict[str, float] = {}
         if self._run is None:
             self._run = _open(self._trial)
-            earlier = list(self._run.history)
+            self._earlier = list(self._run.history)
             measured = _measured(self._run, latency=bool(self._trial.get("latency")))
         if self._run.done:  # its last epoch was saved, but its end not entered in the ledger
-            report = earlier.pop()
+            report = self._earlier.pop()
         else:
             report = self._run.run_epoch()
             self._run.save()
         other_s = time.perf_counter() - started - report.train_s - report.val_s
+        earlier, self._earlier = self._earlier, []
         return {
             METRIC: report.val_error_pct,
             TIME: report.epoch,
@@ -93,7 +98,16 @@ def _open(trial: dict[str, Any]) -> TrainRun:
 
     config = TrainConfig.model_validate_json(trial["train"])
     compute = _settled_compute(trial["base"])
+    if trial.get("compute"):
+        compute = _kept(compute, trial["compute"])
     return TrainRun(config.model_copy(update={"compute": compute}), trial["folder"], resume=True)
+
+
+def _kept(compute: ComputeConfig, uri: str) -> ComputeConfig:
+    """What the first trial of the study settled on, wherever it ran."""
+    with contextlib.suppress(storage.ObjectExistsError):
+        storage.write_json(uri, compute.model_dump(mode="json"), if_absent=True)
+    return ComputeConfig.model_validate(storage.read_json(uri))
 
 
 @lru_cache(maxsize=8)
@@ -136,6 +150,6 @@ def _entry(report: EpochReport) -> dict[str, Any]:
     return report.model_dump(include={"epoch", "loss", "val_error_pct", "best_error_pct", "train_s", "val_s"})
 
 
-def _failed(**reason: str) -> dict[str, Any]:
+def _failed(**reason: Any) -> dict[str, Any]:
     # Tune insists on a metric; there is none.
     return {METRIC: float("nan"), "done": True, **reason}

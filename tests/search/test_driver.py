@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import ray
 import yaml
 from rich.console import Console
 
+from rcn_search.config_file import ConfigError
 from rcn_search.leaderboard.board import build_board
 from rcn_search.search.driver import SearchResult, run_search
 from rcn_search.search.ledger import StudyError
@@ -57,7 +59,7 @@ def study_file(folder: Path, data_uri: str, **changes) -> str:
 
 
 def search(
-    path: str, folder: Path, *, resume: bool = False, overrides: tuple[str, ...] = ()
+    path: str, folder: Path, *, resume: bool = False, overrides: tuple[str, ...] = (), deterministic: bool = False
 ) -> tuple[SearchResult, str]:
     """Run a study file; the result and all that was printed."""
     text = io.StringIO()
@@ -66,6 +68,7 @@ def search(
         overrides=overrides,
         study_uri=str(folder / "study"),
         resume=resume,
+        deterministic=deterministic,
         board=lambda: str(folder / "board"),
         console=Console(file=text, width=160),
     )
@@ -170,6 +173,31 @@ def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cl
     assert (disturbed / "study/trials/000001/suggested.json").read_bytes() == opened
 
 
+def test_a_synchronous_search_is_the_same_on_one_slot_and_on_two(ray_cluster, synthetic_uri, tmp_path):
+    changes = {
+        "search": {"optimizer.lr": {"float": [1e-7, 1e-1], "log": True}},
+        "points": [],
+        "budget": {"trials": 5, "epochs": 3, "concurrency": "auto"},
+        "sampler": {"name": "tpe", "startup_trials": 2},
+    }
+    tables = []
+    for slots in (2, 1):
+        folder = tmp_path / str(slots)
+        folder.mkdir()
+        path = study_file(folder, synthetic_uri, **changes)
+        with pytest.raises(ConfigError, match=r"--deterministic: give budget\.concurrency a number"):
+            search(path, folder, deterministic=True)
+        overrides = (f"budget.concurrency={slots}", *(("study.synchronous=2",) if slots == 1 else ()))
+        with seen_actors() as actors:
+            result, text = search(path, folder, overrides=overrides, deterministic=True)
+        assert (result.summary.slots, len(re.findall(r"^trial +\d", text, re.MULTILINE))) == (slots, 5), text
+        assert len(actors) == slots, "a process served one round only"
+        assert (folder / "study/compute.json").exists()
+        tables.append(table(result.study))
+    assert tables[0] == tables[1]
+    assert {state for state, *_ in tables[0]} == {"complete", "pruned"}
+
+
 def drive(path: str, folder: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     """A driver in a process of its own."""
     line = [sys.executable, "-m", "rcn_search.tune", path, "--study", str(folder / "study"), *options]
@@ -226,6 +254,25 @@ def kill_actor(trial: Path) -> None:
     assert actors
     for actor in actors:
         os.kill(actor, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def seen_actors() -> Iterator[set[int]]:
+    """Processes that trained meanwhile."""
+    seen: set[int] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(10 * POLL_S):
+            seen.update(pid for pid, parent, title in processes() if "TrialActor." in title and parent in raylets())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
 
 
 def raylets() -> list[int]:

@@ -62,6 +62,18 @@ def test_compute_options_left_open_are_settled_by_the_model_of_the_study(actor, 
     assert actor._run.config.run_id == tiny_config.run_id
 
 
+def test_a_synchronous_study_has_one_setting_of_compute_options(actor, tiny_config, tmp_path):
+    kept = str(tmp_path / "compute.json")
+    actor.setup({**trial(tiny_config, tmp_path / "0"), "compute": kept})
+    actor.step()
+    assert actor._run.config.compute.threads == 1
+    other = tiny_config.compute.model_copy(update={"threads": 2})  # as if it were another machine's
+    elsewhere = tiny_config.model_copy(update={"compute": other})
+    actor.reset_config({**trial(elsewhere, tmp_path / "1"), "compute": kept})
+    actor.step()
+    assert actor._run.config.compute.threads == 1
+
+
 def test_a_failed_trial_gives_its_reason(actor, tiny_config, tmp_path, monkeypatch):
     data = tiny_config.data.model_copy(update={"train_split": "nowhere"})
     actor.setup(trial(tiny_config.model_copy(update={"data": data}), tmp_path / "0"))
@@ -78,6 +90,19 @@ def test_a_failed_trial_gives_its_reason(actor, tiny_config, tmp_path, monkeypat
     actor.reset_config(trial(tiny_config, tmp_path / "1"))
     result = actor.step()
     assert (result["failure"], "traceback" in result) == ("the loss became nan in epoch 1", False)
+    assert result["epochs"] == []
+
+
+def test_a_trial_that_is_taken_up_and_fails_tells_what_was_before(actor, tiny_config, tmp_path, monkeypatch):
+    actor.setup(trial(tiny_config, tmp_path))
+    before = curve(actor.step())
+
+    def diverge(run: TrainRun) -> None:
+        raise TrainingFailed("the loss became nan in epoch 2")
+
+    monkeypatch.setattr(TrainRun, "run_epoch", diverge)
+    actor.reset_config(trial(tiny_config, tmp_path))
+    assert curve(actor.step()) == before
 
 
 def test_storage_that_fails_is_not_the_trials_fault(actor, tiny_config):
