@@ -2,7 +2,8 @@
 
 A reader never sees half an object. On a local disk an object is written beside its place, synced and renamed (or
 hard-linked, which the file system refuses when the name is taken); on an object store a put is whole by itself.
-Local paths stay plain paths here: fsspec adds nothing to them but a way to forget ``fsync``.
+Local paths stay plain paths here: fsspec adds nothing to them but a way to forget ``fsync``. All else is in
+`rcn_search.storage_remote`.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import fsspec
+from rcn_search import storage_remote
+from rcn_search.storage_remote import ObjectExistsError as ObjectExistsError
+
+_NUM_RACERS = 4
 
 
-class ObjectExistsError(FileExistsError):
-    """Put-if-absent found an object of that name; nothing was written."""
+class StorageError(ValueError):
+    """A place cannot be used for what a search needs; the message names it, the cause and the remedy."""
 
 
 def is_local(uri: str) -> bool:
@@ -56,8 +60,7 @@ def read_bytes(uri: str) -> bytes:
     """
     if is_local(uri):
         return local_path(uri).read_bytes()
-    with _remote(uri) as (filesystem, path):
-        return bytes(filesystem.cat_file(path))
+    return storage_remote.read(uri)
 
 
 def write_bytes(uri: str, content: bytes | memoryview, *, if_absent: bool = False) -> None:
@@ -68,7 +71,7 @@ def write_bytes(uri: str, content: bytes | memoryview, *, if_absent: bool = Fals
         OSError: The disk is full, access is denied, and so on; the old object, if any, is still there.
     """
     if not is_local(uri):
-        _write_remote(uri, bytes(content), if_absent=if_absent)
+        (storage_remote.create if if_absent else storage_remote.write)(uri, bytes(content))
         return
     path = local_path(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,39 +110,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def _remote(uri: str) -> Iterator[tuple[Any, str]]:
-    """The file system of a remote URI, and the path there. Nothing is cached: other processes write to it too."""
-    try:
-        yield fsspec.core.url_to_fs(uri, use_listings_cache=False)
-    except (OSError, ValueError):
-        raise
-    except ImportError as error:
-        raise ValueError(f"{uri}: {error}") from error
-    except Exception as error:  # back ends have classes of their own for missing credentials or servers
-        raise OSError(f"{uri}: {error}") from error
-
-
-def _write_remote(uri: str, content: bytes, *, if_absent: bool) -> None:
-    with _remote(uri) as (filesystem, path):
-        if not if_absent:
-            filesystem.pipe_file(path, content)
-            return
-        # "create" is S3's If-None-Match where the back end has it; the look before is for back ends without.
-        if filesystem.exists(path):
-            raise ObjectExistsError(f"{uri} exists already")
-        try:
-            filesystem.pipe_file(path, content, mode="create")
-        except FileExistsError:
-            raise ObjectExistsError(f"{uri} exists already") from None
-
-
 def exists(uri: str) -> bool:
     """Whether there is an object or a folder at ``uri``."""
     if is_local(uri):
         return local_path(uri).exists()
-    with _remote(uri) as (filesystem, path):
-        return bool(filesystem.exists(path))
+    return storage_remote.exists(uri)
 
 
 def list_names(uri: str) -> list[str]:
@@ -148,12 +123,7 @@ def list_names(uri: str) -> list[str]:
         folder = local_path(uri)
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     else:
-        with _remote(uri) as (filesystem, path):
-            try:
-                found = filesystem.ls(path, detail=False)
-            except FileNotFoundError:
-                found = []
-        names = [str(name).rstrip("/").rsplit("/", 1)[-1] for name in found]
+        names = storage_remote.names(uri)
     return sorted(name for name in names if not name.endswith(".tmp"))
 
 
@@ -161,10 +131,8 @@ def delete(uri: str) -> None:
     """Remove one object; nothing happens where there is none."""
     if is_local(uri):
         local_path(uri).unlink(missing_ok=True)
-        return
-    with _remote(uri) as (filesystem, path):
-        if filesystem.exists(path):
-            filesystem.rm_file(path)
+    else:
+        storage_remote.remove(uri)
 
 
 def read_json(uri: str) -> Any:
@@ -184,3 +152,69 @@ def write_json(uri: str, document: Any, *, if_absent: bool = False) -> None:
     """Publish ``document`` as JSON (no NaN: it is not JSON). See `write_bytes`."""
     content = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     write_bytes(uri, (content + "\n").encode(), if_absent=if_absent)
+
+
+def preflight(uri: str) -> None:
+    """Do once what a search will do all the time: write, read, put if absent, list and delete in the folder ``uri``.
+
+    Nothing is left behind, and no listing shows what is there in between. Takes some ten requests.
+
+    Raises:
+        StorageError: One of them is not possible, or a put-if-absent overwrites, or has more than one winner: two
+            drivers could then take the same study.
+    """
+    place = join(_existing(uri), f".preflight-{uuid.uuid4().hex}")
+    written, raced = f"{place}-written.tmp", f"{place}-raced.tmp"
+    try:
+        try:
+            _check_round_trip(written)
+            if not uri.startswith("memory://"):  # one process, whose threads never race for a name
+                _check_race(raced)
+        finally:
+            for name in (written, raced):
+                with suppress(OSError):  # then what went wrong first is the news
+                    delete(name)
+    except OSError as error:
+        raise StorageError(f"{uri} cannot be used: {error}") from error
+
+
+def _existing(uri: str) -> str:
+    """A folder that is there and will hold ``uri``, so that a check makes none; on object stores all are there."""
+    if not is_local(uri):
+        return uri
+    path = local_path(uri).resolve()
+    return str(next(each for each in (path, *path.parents) if each.is_dir()))
+
+
+def _check_round_trip(place: str) -> None:
+    content = uuid.uuid4().bytes
+    write_bytes(place, content)
+    with suppress(ObjectExistsError):
+        write_bytes(place, b"overwritten", if_absent=True)
+    if read_bytes(place) != content:
+        raise StorageError(
+            f"{place} was overwritten by a put-if-absent: this store ignores If-None-Match, so two drivers could take "
+            "the same study. Use a store that knows it (AWS S3, Ceph, MinIO, OpenStack Swift)"
+        )
+    list_names(place.rpartition("/")[0])
+    delete(place)
+    if exists(place):
+        raise StorageError(f"{place} was deleted and is still there: this store is not consistent")
+
+
+def _check_race(place: str) -> None:
+    def won(content: bytes) -> bool:
+        try:
+            write_bytes(place, content, if_absent=True)
+        except ObjectExistsError:
+            return False
+        return True
+
+    contents = [uuid.uuid4().bytes for _ in range(_NUM_RACERS)]
+    with ThreadPoolExecutor(_NUM_RACERS) as pool:
+        winners = [content for content, has_won in zip(contents, pool.map(won, contents), strict=True) if has_won]
+    if winners != [read_bytes(place)]:
+        raise StorageError(
+            f"{len(winners)} of {_NUM_RACERS} writers at once were told that {place} is theirs: this store does not "
+            "keep If-None-Match, so two drivers could take the same study. Use one that does (AWS S3, Ceph, MinIO)"
+        )
