@@ -5,8 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from rcn_search.evaluation.metrics import bootstrap_interval
-from rcn_search.evaluation.paired import paired_difference, sign_flip_p
+from rcn_search.evaluation.paired import paired_difference, seeded_difference, sign_flip_p
 
 
 def simulated(rng: np.random.Generator, num_groups: int, gap: float = 0.0):
@@ -20,14 +19,6 @@ def simulated(rng: np.random.Generator, num_groups: int, gap: float = 0.0):
 
 
 class TestPairedDifference:
-    def test_is_the_bootstrap_of_the_board_over_the_differences(self) -> None:
-        a_n, b_n, group_n = simulated(np.random.default_rng(1), 80)
-
-        difference = paired_difference(a_n, b_n, group_n)
-
-        assert difference.mean == pytest.approx((a_n - b_n).mean())
-        assert difference.interval == pytest.approx(bootstrap_interval(a_n - b_n, group_n))
-
     def test_a_slow_loop_over_images_says_the_same(self) -> None:
         a_n, b_n, group_n = simulated(np.random.default_rng(2), 40)
         members = {name: [i for i, each in enumerate(group_n) if each == name] for name in sorted(set(group_n))}
@@ -42,6 +33,7 @@ class TestPairedDifference:
         difference = paired_difference(a_n, b_n, group_n)
 
         spread = float(np.std(means))
+        assert difference.mean == pytest.approx((a_n - b_n).mean())
         assert difference.interval == pytest.approx((means[100], means[3899]), abs=0.15 * spread)
         tail = min(np.mean(np.array(means) <= 0), np.mean(np.array(means) >= 0))
         assert difference.p == pytest.approx(2 * tail, abs=0.05)
@@ -102,6 +94,67 @@ class TestPairedDifference:
             paired_difference(np.array([np.nan, 1]), np.array([1, np.nan]), names)
         with pytest.raises(ValueError, match="in groups of shape"):
             paired_difference(np.ones(3), np.ones(3), names)
+
+
+class TestSeededDifference:
+    def simulated(self, rng: np.random.Generator, num_seeds: int, *, of_seed: float, of_both: float):
+        """Errors of two equal methods by seed and image: of the image, of the seed, and of both together."""
+        image_n, apart_n = rng.gamma(3, 2, 120), rng.normal(0, 1, 120)
+        errors = [
+            image_n + rng.normal(0, of_seed, (num_seeds, 1)) + rng.normal(0, of_both, (num_seeds, 120))
+            for _ in range(2)
+        ]
+        return errors[0] + apart_n, errors[1], np.arange(120).astype(str)
+
+    @pytest.mark.parametrize(("of_seed", "of_both"), [(0.0, 1.5), (0.1, 1.5), (0.5, 0.5), (1.0, 0.0)])
+    def test_coverage_is_nominal_whatever_makes_the_seeds_differ(self, of_seed: float, of_both: float) -> None:
+        rng = np.random.default_rng(11)
+        ties = [
+            seeded_difference(*self.simulated(rng, 3, of_seed=of_seed, of_both=of_both), num_resamples=400).is_tie
+            for _ in range(500)
+        ]
+
+        assert 0.91 < np.mean(ties) < 0.975
+
+    def test_the_spread_of_seeds_is_added_as_student_has_it(self) -> None:
+        # No image differs from another in what the seeds and methods make of it: all that is left is a t test.
+        image_n, a_s, b_s = np.arange(50.0), np.array([0.1, 0.5, 0.6]), np.array([0.0, 0.3, 0.1])
+        variance = (a_s.var() * 3 + b_s.var() * 3) / 4
+
+        difference = seeded_difference(
+            image_n + a_s[:, None], image_n + b_s[:, None], image_n.astype(str), num_resamples=200_000
+        )
+
+        mean, half = a_s.mean() - b_s.mean(), 2.7764 * np.sqrt(variance * 2 / 3)  # of t with four degrees of freedom
+        assert difference.mean == pytest.approx(mean)
+        assert difference.interval == pytest.approx((mean - half, mean + half), abs=0.01)
+        assert difference.is_tie
+
+    def test_one_seed_each_is_the_plain_difference(self) -> None:
+        a_n, b_n, group_n = simulated(np.random.default_rng(12), 30)
+
+        assert seeded_difference(a_n[None], b_n[None], group_n) == paired_difference(a_n, b_n, group_n)
+        with_seeds = seeded_difference(np.stack([a_n, a_n + 0.4]), b_n[None], group_n)
+        plain = paired_difference(a_n + 0.2, b_n, group_n)
+        assert with_seeds.mean == pytest.approx(plain.mean)
+        assert with_seeds.interval is not None
+        assert plain.interval is not None
+        assert with_seeds.interval[0] < plain.interval[0] < plain.interval[1] < with_seeds.interval[1]
+
+    def test_a_difference_that_is_there_is_found_and_none_is_not(self) -> None:
+        a_sn, b_sn, group_n = self.simulated(np.random.default_rng(13), 3, of_seed=0.05, of_both=1.0)
+
+        assert not seeded_difference(a_sn + 1, b_sn, group_n).is_tie
+        assert seeded_difference(a_sn, a_sn, group_n).is_tie
+
+    def test_an_image_without_an_error_for_one_seed_is_left_out(self) -> None:
+        a_sn, b_sn, group_n = self.simulated(np.random.default_rng(14), 3, of_seed=0.1, of_both=1.0)
+        with_gap_sn = a_sn.copy()
+        with_gap_sn[1, 0] = np.nan
+
+        assert seeded_difference(with_gap_sn, b_sn, group_n) == seeded_difference(a_sn[:, 1:], b_sn[:, 1:], group_n[1:])
+        with pytest.raises(ValueError, match="nothing to compare"):
+            seeded_difference(a_sn * np.nan, b_sn, group_n)
 
 
 class TestSignFlip:
