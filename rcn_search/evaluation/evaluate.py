@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rcn_search.data.dataset import open_dataset
-from rcn_search.evaluation.metrics import Score, score
 from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
+from rcn_search.evaluation.score import Score, score
 from rcn_search.evaluation.views import NUM_VIEWS
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models.cost import count_parameters, multiply_adds

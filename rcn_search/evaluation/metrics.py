@@ -1,7 +1,6 @@
-"""Predictions under a protocol to an error, its interval, failure rate and AUC. NumPy only.
+"""Predictions under a protocol to the error of each image and point, and what sums them up. NumPy only.
 
-Array names end in their axes: n images, k keypoints, 2 for x and y, g groups, b bootstrap
-samples. Distances are float64.
+Array names end in their axes: n images, k keypoints, 2 for x and y. Distances are float64.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import Normaliser, Protocol
 from rcn_search.keypoints import KeypointSchema, points_that_count
@@ -26,8 +26,6 @@ NON_FINITE_TRUTH = "non-finite truth"
 NON_FINITE_NORMALISER = "non-finite normaliser"
 TINY_NORMALISER = "normaliser under 1 px"
 NON_FINITE_PREDICTION = "non-finite prediction"
-
-_BATCH = 2**18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,40 +52,6 @@ class ImageErrors:
     def excluded(self) -> dict[str, int]:
         """Number of excluded images by reason."""
         return dict(sorted(Counter(self.excluded_n[~self.kept_n].tolist()).items()))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """One number for the board; the interval is absent where fewer than two groups leave nothing to resample."""
-
-    error_pct: float
-    ci_low_pct: float | None
-    ci_high_pct: float | None
-    num_images: int
-    excluded: dict[str, int]
-
-
-def score(predictions: Predictions, protocol: Protocol) -> Score:
-    """Mean error over images in percent, with a 95 % bootstrap interval over groups.
-
-    Raises:
-        ValueError: The predictions cannot be measured by ``protocol``, or no image is left to average.
-    """
-    errors = image_errors(predictions, protocol)
-    kept_n = errors.kept_n
-    if not kept_n.any():
-        raise ValueError(
-            f"no image to score under {protocol.name}: {errors.excluded or 'the prediction file is empty'}"
-        )
-    error_pct_n = errors.error_pct_n[kept_n]
-    interval = bootstrap_interval(error_pct_n, predictions.group[kept_n])
-    return Score(
-        error_pct=float(error_pct_n.mean()),
-        ci_low_pct=interval[0] if interval else None,
-        ci_high_pct=interval[1] if interval else None,
-        num_images=int(kept_n.sum()),
-        excluded=errors.excluded,
-    )
 
 
 def image_errors(predictions: Predictions, protocol: Protocol) -> ImageErrors:
@@ -208,28 +172,19 @@ def auc_pct(error_pct_n: Array, threshold_pct: float) -> float:
     return 100.0 * float(np.mean(np.maximum(0.0, threshold_pct - error_pct_n))) / threshold_pct
 
 
-def bootstrap_interval(
-    error_pct_n: Array, group_n: NDArray[np.str_], *, num_resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float] | None:
-    """95 % percentile interval of the mean error when groups of images are drawn anew with replacement.
+def ced(error_pct_n: Array) -> tuple[Array, Array]:
+    """The cumulative error distribution as steps: distinct errors, ascending, and the share of images up to each, %."""
+    errors, counts = np.unique(error_pct_n, return_counts=True)
+    return errors, 100.0 * np.cumsum(counts) / len(error_pct_n)
 
-    Images of one group (an identity, a photo) are drawn together: they are not independent.
+
+def bootstrap_interval(
+    error_pct_n: Array, group_n: NDArray[np.str_], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> Interval | None:
+    """95 % percentile interval of the mean error when groups of images are drawn anew with replacement.
 
     Returns:
         Lower and upper end in percent, or none for fewer than two groups.
     """
-    groups, index_n = np.unique(group_n, return_inverse=True)
-    num_groups = len(groups)
-    if num_groups < 2:
-        return None
-    # The sum and the number of errors of a group travel as one complex number: one gather, one sum.
-    total_g = np.bincount(index_n, error_pct_n) + 1j * np.bincount(index_n)
-    rng = np.random.default_rng(seed)
-    means: list[Array] = []
-    rows = max(1, _BATCH // num_groups)
-    for start in range(0, num_resamples, rows):
-        draw_bg = rng.integers(0, num_groups, (min(rows, num_resamples - start), num_groups), dtype=np.int32)
-        sum_b = total_g[draw_bg].sum(axis=1)
-        means.append(sum_b.real / sum_b.imag)
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return float(low), float(high)
+    (interval,), _ = bootstrap_intervals(error_pct_n[:, None], group_n, num_resamples=num_resamples, seed=seed)
+    return interval

@@ -13,10 +13,10 @@ from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.shards import DatasetError
 from rcn_search.evaluation.evaluate import describe, evaluate
-from rcn_search.evaluation.metrics import score
 from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import read_predictions
 from rcn_search.evaluation.protocol import rcn2016, subpixel
+from rcn_search.evaluation.score import score
 from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
 from rcn_search.models.mirror import Mirrored

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rcn_search.evaluation import metrics
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import named_protocol, rcn2016, subpixel
+from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
+from rcn_search.evaluation.score import score
 
 RCN2016 = rcn2016("aflw", "test", "five")
 SUBPIXEL = subpixel("aflw", "test", "five")
@@ -22,9 +23,10 @@ Make = Callable[..., Predictions]
 
 def test_a_perfect_method_scores_zero(make_predictions: Make) -> None:
     for protocol in (RCN2016, SUBPIXEL):
-        score = metrics.score(make_predictions(), protocol)
-        assert (score.error_pct, score.ci_low_pct, score.ci_high_pct) == (0, 0, 0)
-        assert (score.num_images, score.excluded) == (3, {})
+        scored = score(make_predictions(), protocol)
+        assert scored.error == scored.p90 == scored.p99 == scored.failure_rate == (0, 0, 0)
+        assert scored.auc == (100, 100, 100)
+        assert (scored.num_images, scored.excluded) == (3, {})
 
 
 def test_rcn2016_by_hand(make_predictions: Make) -> None:
@@ -34,16 +36,16 @@ def test_rcn2016_by_hand(make_predictions: Make) -> None:
     errors = metrics.image_errors(predictions, RCN2016)
     np.testing.assert_allclose(errors.error_pct_nk, [[25, 0, 0, 0, 0], [0, 0, 0, 0, 10]], rtol=1e-6)
     np.testing.assert_allclose(errors.error_pct_n, [5, 2], rtol=1e-6)
-    assert metrics.score(predictions, RCN2016).error_pct == pytest.approx(3.5)
+    assert score(predictions, RCN2016).error.pct == pytest.approx(3.5)
 
 
 def test_rcn2016_rounds_the_truth_down_to_a_cell(make_predictions: Make) -> None:
     predictions = make_predictions(1)
     cell_px = 120 / 80
     predictions.true_crop_nk2[0, 2] += 0.6 * cell_px  # 40.6, 44.6 of the grid: still cell 40, 44
-    assert metrics.score(predictions, RCN2016).error_pct == 0
+    assert score(predictions, RCN2016).error.pct == 0
     predictions.true_crop_nk2[0, 2] += 0.6 * cell_px  # the next cell, to the right and below
-    assert metrics.score(predictions, RCN2016).error_pct == pytest.approx(100 * np.sqrt(2) / 20 / 5)
+    assert score(predictions, RCN2016).error.pct == pytest.approx(100 * np.sqrt(2) / 20 / 5)
 
 
 def test_rcn2016_clamps_the_truth_but_not_the_normaliser(make_predictions: Make) -> None:
@@ -60,7 +62,7 @@ def test_rcn2016_clamps_to_the_last_cell(make_predictions: Make) -> None:
     predictions = make_predictions(1)
     predictions.true_crop_nk2[0, 2] = [1000, 140]  # beyond the right edge, and on the lower one
     predictions.pred_cell_nk2[0, 2] = [79, 79]
-    assert metrics.score(predictions, RCN2016).error_pct == 0
+    assert score(predictions, RCN2016).error.pct == 0
 
 
 def test_rcn2016_counts_hidden_points_and_subpixel_does_not(make_predictions: Make) -> None:
@@ -69,8 +71,8 @@ def test_rcn2016_counts_hidden_points_and_subpixel_does_not(make_predictions: Ma
     predictions.pred_cell_nk2[0, 2] += np.array([2, 0], dtype=np.int16)
     predictions.pred_image_nk2[0, 2] += np.array([6, 0], dtype=np.float32)  # of 60 px between the eyes
     predictions.pred_image_nk2[0, 3] += np.array([0, 12], dtype=np.float32)
-    assert metrics.score(predictions, RCN2016).error_pct == pytest.approx(10 / 5)
-    assert metrics.score(predictions, SUBPIXEL).error_pct == pytest.approx(20 / 4)
+    assert score(predictions, RCN2016).error.pct == pytest.approx(10 / 5)
+    assert score(predictions, SUBPIXEL).error.pct == pytest.approx(20 / 4)
     np.testing.assert_allclose(
         metrics.image_errors(predictions, SUBPIXEL).error_pct_nk, [[0, 0, np.nan, 20, 0]], rtol=1e-6
     )
@@ -96,11 +98,11 @@ def test_normalisers_by_hand(make_predictions: Make, normaliser: str, length_px:
     pred_k2 = true_k2 + np.float32([3, 4])
     predictions = make_predictions(1, "ibug68", true_image_nk2=true_k2[None], pred_image_nk2=pred_k2[None])
     protocol = subpixel("300w", "full", "ibug68", normaliser)  # type: ignore[arg-type]
-    assert metrics.score(predictions, protocol).error_pct == pytest.approx(100 * 5 / length_px)
+    assert score(predictions, protocol).error.pct == pytest.approx(100 * 5 / length_px)
 
 
 @pytest.mark.parametrize("protocol", [RCN2016, SUBPIXEL])
-def test_what_cannot_be_measured_is_named_and_counted(make_predictions: Make, protocol: metrics.Protocol) -> None:
+def test_what_cannot_be_measured_is_named_and_counted(make_predictions: Make, protocol: Protocol) -> None:
     predictions = make_predictions(7)
     for name in ("true_crop_nk2", "true_image_nk2"):
         points_nk2 = getattr(predictions, name)
@@ -121,8 +123,8 @@ def test_what_cannot_be_measured_is_named_and_counted(make_predictions: Make, pr
         metrics.NON_FINITE_TRUTH: 1,
         metrics.TINY_NORMALISER: 2,
     }
-    score = metrics.score(predictions, protocol)
-    assert (score.num_images, score.error_pct, score.excluded) == (3, 0, errors.excluded)
+    scored = score(predictions, protocol)
+    assert (scored.num_images, scored.error.pct, scored.excluded) == (3, 0, errors.excluded)
 
 
 def test_hidden_points_that_are_not_finite_do_no_harm(make_predictions: Make) -> None:
@@ -146,20 +148,20 @@ def test_nothing_left_to_score_is_an_error(make_predictions: Make) -> None:
     predictions = make_predictions(2)
     predictions.visible[:] = False
     with pytest.raises(ValueError, match=r"no image to score under subpixel: \{'no visible point': 2\}"):
-        metrics.score(predictions, SUBPIXEL)
+        score(predictions, SUBPIXEL)
     with pytest.raises(ValueError, match="the prediction file is empty"):
-        metrics.score(make_predictions(0), RCN2016)
+        score(make_predictions(0), RCN2016)
 
 
 def test_predictions_that_a_protocol_cannot_measure_are_refused(make_predictions: Make) -> None:
     predictions = make_predictions()
     with pytest.raises(ValueError, match="'five' points; rcn2016 here needs 'ibug68'"):
-        metrics.score(predictions, rcn2016("300w", "full", "ibug68"))
+        score(predictions, rcn2016("300w", "full", "ibug68"))
     with pytest.raises(ValueError, match="no normaliser 'pupils'; they have eye_centres"):
-        metrics.score(predictions, subpixel("aflw", "test", "five", "pupils"))
+        score(predictions, subpixel("aflw", "test", "five", "pupils"))
     predictions.meta["grid_px"] = 40
     with pytest.raises(ValueError, match=r"cells of a 40 px grid; rcn2016 needs one of 80 px\. Train with"):
-        metrics.score(predictions, RCN2016)
+        score(predictions, RCN2016)
 
 
 def test_failure_rate_and_auc_by_hand() -> None:

@@ -39,11 +39,44 @@ def test_it_survives_json_and_refuses_what_it_does_not_know() -> None:
             Protocol.model_validate(document | wrong)
 
 
-@pytest.mark.parametrize("name", ["rcn2016", "rcn2016-49", "subpixel"])
+def test_protocols_of_before_have_the_thresholds_of_today() -> None:
+    """Entries of schema version 1 say nothing of it; they must stay comparable with new ones for ever."""
+    for normaliser, threshold_pct in (
+        *(("eye_centres", 10.0), ("outer_eye_corners", 8.0), ("pupils", 10.0)),
+        *(("box", 7.0), ("diagonal", 7.0)),
+    ):
+        protocol = subpixel("300w", "full", "ibug68", normaliser)  # type: ignore[arg-type]
+        old = protocol.model_dump(mode="json")
+        assert old.pop("threshold_pct") == threshold_pct
+        assert Protocol.model_validate(old) == protocol
+    assert Protocol.model_validate(old | {"threshold_pct": 5}) != protocol
+    for wrong in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValidationError):
+            Protocol.model_validate(old | {"threshold_pct": wrong})
+
+
+def test_what_two_protocols_differ_in_is_said() -> None:
+    ours, theirs = rcn2016("300w", "full", "ibug68"), subpixel("300w", "common", "ibug68", "pupils")
+    assert ours.differences(theirs) == [
+        "subset: full or common",
+        "normaliser: eye centres or pupils",
+        "grid: 80×80 or sub-pixel",
+    ]
+    assert ours.differences(ours) == []
+    stricter = ours.model_copy(update={"threshold_pct": 8.0})
+    assert ours.differences(stricter) == ["threshold: 10.0 or 8.0"]
+
+
+@pytest.mark.parametrize("name", ["rcn2016", "rcn2016-49", "subpixel", "subpixel-outer_eye_corners", "subpixel-box"])
 def test_a_protocol_is_found_by_its_name(name: str) -> None:
     assert named_protocol(name, "300w", "full", "ibug68").name == name
 
 
+def test_eye_centres_need_no_name_of_their_own() -> None:
+    assert named_protocol("subpixel-eye_centres", "a", "b", "five") == subpixel("a", "b", "five")
+
+
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown protocol 'nme'; known: rcn2016"):
-        named_protocol("nme", "aflw", "test", "five")
+    for name in ("nme", "subpixel-nose", "rcn2016-box"):
+        with pytest.raises(ValueError, match=f"unknown protocol '{name}'; known: rcn2016"):
+            named_protocol(name, "aflw", "test", "five")

@@ -1,0 +1,138 @@
+"""One prediction file under one protocol: every number the board shows, each with its 95 % interval. NumPy only.
+
+Array names end in their axes: n images, k keypoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
+from rcn_search.evaluation.metrics import Array, ImageErrors, auc_pct, failure_rate_pct, image_errors
+from rcn_search.evaluation.predictions import Predictions
+from rcn_search.evaluation.protocol import Protocol
+
+PERCENTILES = (90.0, 95.0, 99.0)
+
+
+class Estimate(NamedTuple):
+    """A number in percent and its 95 % interval, absent where fewer than two groups leave nothing to resample."""
+
+    pct: float
+    low_pct: float | None = None
+    high_pct: float | None = None
+
+
+class Part(NamedTuple):
+    """The images of one class, as in ``pose 1``: how many, and their mean error."""
+
+    num_images: int
+    error: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What a prediction file scores under a protocol.
+
+    Attributes:
+        error: Mean error over images.
+        auc: Area under the cumulative error curve up to the protocol's threshold, 100 for a perfect method.
+        failure_rate: Share of images above the threshold; an error of exactly the threshold is no failure.
+        p90: Error that 90 % of the images do not exceed, interpolated as `numpy.percentile` does.
+        p95: The same of 95 %.
+        p99: The same of 99 %.
+        points: Mean error of each keypoint of the schema; None where no image counts it.
+        parts: Mean error by class of each attribute the data set has, as in ``pose 1``.
+        num_images: Images that count.
+        excluded: Images that do not, by reason.
+        errors: Of each image, from which all this comes.
+    """
+
+    error: Estimate
+    auc: Estimate
+    failure_rate: Estimate
+    p90: Estimate
+    p95: Estimate
+    p99: Estimate
+    points: tuple[Estimate | None, ...]
+    parts: dict[str, Part]
+    num_images: int
+    excluded: dict[str, int]
+    errors: ImageErrors = field(repr=False, compare=False)
+
+    @property
+    def error_pct(self) -> float:
+        """Mean error over images."""
+        return self.error.pct
+
+    @property
+    def ci_low_pct(self) -> float | None:
+        """Lower end of its 95 % interval."""
+        return self.error.low_pct
+
+    @property
+    def ci_high_pct(self) -> float | None:
+        """Upper end."""
+        return self.error.high_pct
+
+
+def score(predictions: Predictions, protocol: Protocol, *, num_resamples: int = NUM_RESAMPLES) -> Score:
+    """Score a prediction file, with 95 % bootstrap intervals over groups.
+
+    Args:
+        predictions: What was predicted, and the truth.
+        protocol: How to measure it.
+        num_resamples: For the intervals.
+
+    Raises:
+        ValueError: The predictions cannot be measured by ``protocol``, or no image is left to average.
+    """
+    errors = image_errors(predictions, protocol)
+    kept_n = errors.kept_n
+    if not kept_n.any():
+        raise ValueError(
+            f"no image to score under {protocol.name}: {errors.excluded or 'the prediction file is empty'}"
+        )
+    error_n, error_nk = errors.error_pct_n[kept_n], errors.error_pct_nk[kept_n]
+    threshold = protocol.threshold_pct
+    class_of_n = {name: classes[kept_n] for name, classes in sorted(predictions.attributes.items())}
+    member_n = {
+        f"{name} {value}": classes == value for name, classes in class_of_n.items() for value in np.unique(classes)
+    }
+    left_n = 100.0 * np.maximum(0.0, threshold - error_n) / threshold
+    columns = [error_n, left_n, 100.0 * (error_n > threshold)]
+    columns += [np.where(inside_n, error_n, np.nan) for inside_n in member_n.values()]
+    values_nc = np.concatenate([np.stack(columns, axis=1), error_nk], axis=1)
+    means, percentiles = bootstrap_intervals(
+        values_nc, predictions.group[kept_n], percentiles=PERCENTILES, num_resamples=num_resamples
+    )
+    mean, auc, failures, *others = means
+    p90, p95, p99 = map(_estimate, np.percentile(error_n, PERCENTILES).tolist(), percentiles)
+    return Score(
+        error=_estimate(float(error_n.mean()), mean),
+        auc=_estimate(auc_pct(error_n, threshold), auc),
+        failure_rate=_estimate(failure_rate_pct(error_n, threshold), failures),
+        p90=p90,
+        p95=p95,
+        p99=p99,
+        points=tuple(map(_mean_of_point, error_nk.T, others[len(member_n) :])),
+        parts={
+            name: Part(int(inside_n.sum()), _estimate(float(error_n[inside_n].mean()), interval))
+            for (name, inside_n), interval in zip(member_n.items(), others, strict=False)
+        },
+        num_images=int(kept_n.sum()),
+        excluded=errors.excluded,
+        errors=errors,
+    )
+
+
+def _estimate(pct: float, interval: Interval | None) -> Estimate:
+    return Estimate(pct, *interval) if interval else Estimate(pct)
+
+
+def _mean_of_point(error_pct_n: Array, interval: Interval | None) -> Estimate | None:
+    counted = error_pct_n[np.isfinite(error_pct_n)]
+    return _estimate(float(counted.mean()), interval) if len(counted) else None
