@@ -88,7 +88,113 @@ IBUG68 = KeypointSchema(
     ),
 )
 
-SCHEMAS: dict[str, KeypointSchema] = {schema.name: schema for schema in (FIVE, IBUG68)}
+# WFLW's 98 points (Wu et al., CVPR 2018), 0-based. Both lines of a brow are numbered in one go: the upper one, then the
+# lower one back.
+WFLW98 = KeypointSchema(
+    name="wflw98",
+    names=(
+        *_numbered("contour", 33),
+        *_numbered("left_brow", 9),
+        *_numbered("right_brow", 9),
+        *_numbered("nose_bridge", 4),
+        *_numbered("nose_base", 5),
+        *_numbered("left_eye", 8),
+        *_numbered("right_eye", 8),
+        *_numbered("outer_lip", 12),
+        *_numbered("inner_lip", 8),
+        "left_eye_pupil",
+        "right_eye_pupil",
+    ),
+    flip=(
+        *range(32, -1, -1),
+        *(46, 45, 44, 43, 42, 50, 49, 48, 47),
+        *(37, 36, 35, 34, 33, 41, 40, 39, 38),
+        *range(51, 55),
+        *range(59, 54, -1),
+        *(72, 71, 70, 69, 68, 75, 74, 73),
+        *(64, 63, 62, 61, 60, 67, 66, 65),
+        *(82, 81, 80, 79, 78, 77, 76, 87, 86, 85, 84, 83),
+        *(92, 91, 90, 89, 88, 95, 94, 93),
+        *(97, 96),
+    ),
+    normalisers={
+        "eye_centres": ((60, 64), (68, 72)),
+        "outer_eye_corners": ((60,), (72,)),
+        "pupils": ((96,), (97,)),
+    },
+    parts=(
+        tuple(range(0, 33)),
+        (*range(33, 42), 33),
+        (*range(42, 51), 42),
+        tuple(range(51, 55)),
+        tuple(range(55, 60)),
+        (*range(60, 68), 60),
+        (*range(68, 76), 68),
+        (*range(76, 88), 76),
+        (*range(88, 96), 88),
+        (96,),
+        (97,),
+    ),
+)
+
+# COFW's 29 points (Burgos-Artizzu et al., ICCV 2013), 0-based. That the mirror exchanges these pairs, and which are the
+# corners of the eyes, is in the code that scores them; which of two lids or lines of a lip is upper is from the figure.
+COFW29 = KeypointSchema(
+    name="cofw29",
+    names=(
+        *("left_brow_outer", "right_brow_outer", "left_brow_inner", "right_brow_inner"),
+        *("left_brow_upper", "left_brow_lower", "right_brow_upper", "right_brow_lower"),
+        *("left_eye_outer", "right_eye_outer", "left_eye_inner", "right_eye_inner"),
+        *("left_eye_upper", "left_eye_lower", "right_eye_upper", "right_eye_lower"),
+        *("left_eye_pupil", "right_eye_pupil"),
+        *("left_nose", "right_nose", "nose_upper", "nose_lower"),
+        *("left_mouth", "right_mouth"),
+        *("upper_lip_upper", "upper_lip_lower", "lower_lip_upper", "lower_lip_lower"),
+        "chin",
+    ),
+    flip=(
+        *(1, 0, 3, 2, 6, 7, 4, 5),
+        *(9, 8, 11, 10, 14, 15, 12, 13, 17, 16),
+        *(19, 18, 20, 21, 23, 22),
+        *range(24, 29),
+    ),
+    normalisers={
+        "eye_centres": ((8, 10), (9, 11)),
+        "outer_eye_corners": ((8,), (9,)),
+        "pupils": ((16,), (17,)),
+    },
+    parts=(
+        (0, 4, 2, 5, 0),
+        (1, 6, 3, 7, 1),
+        (8, 12, 10, 13, 8),
+        (9, 14, 11, 15, 9),
+        (16,),
+        (17,),
+        (18, 20, 19, 21, 18),
+        (22, 24, 23, 27, 22),
+        (22, 25, 23, 26, 22),
+        (28,),
+    ),
+)
+
+# AFLW's 21 points without the two of the ears, 0-based. The centre of each eye is a point of its own.
+AFLW19 = KeypointSchema(
+    name="aflw19",
+    names=(
+        *("left_brow_outer", "left_brow_centre", "left_brow_inner"),
+        *("right_brow_inner", "right_brow_centre", "right_brow_outer"),
+        *("left_eye_outer", "left_eye_centre", "left_eye_inner"),
+        *("right_eye_inner", "right_eye_centre", "right_eye_outer"),
+        *("left_nose", "nose", "right_nose"),
+        *("left_mouth", "mouth", "right_mouth"),
+        "chin",
+    ),
+    flip=(5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 14, 13, 12, 17, 16, 15, 18),
+    normalisers={"eye_centres": ((7,), (10,)), "outer_eye_corners": ((6,), (11,))},
+    parts=((0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11), (12, 13, 14), (15, 16, 17), (18,)),
+)
+
+SCHEMAS: dict[str, KeypointSchema] = {schema.name: schema for schema in (FIVE, IBUG68, WFLW98, COFW29, AFLW19)}
 
 
 # Fewer points of a schema, by index, under a name of their own. 49 of 68: no contour, no inner corners of the mouth
@@ -119,5 +225,5 @@ def keypoint_schema(name: str) -> KeypointSchema:
         ValueError: No schema has that name.
     """
     if name not in SCHEMAS:
-        raise ValueError(f"unknown keypoint schema {name!r}; known: {', '.join(sorted(SCHEMAS))}")
+        raise ValueError(f"unknown keypoint schema {name!r}; known: {', '.join(SCHEMAS)}")
     return SCHEMAS[name]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rcn_search.keypoints import IBUG68, SCHEMAS, KeypointSchema, keypoint_schema
+from rcn_search.keypoints import AFLW19, COFW29, IBUG68, SCHEMAS, WFLW98, KeypointSchema, keypoint_schema
 
 every_schema = pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
 
@@ -71,6 +71,37 @@ def test_ibug68_is_the_published_mark_up() -> None:
     assert IBUG68.normalisers["eye_centres"] == ((36, 39), (42, 45))
 
 
+# What the mirror exchanges and the outer eye corners of three mark-ups, as the code that scores them has it:
+# HRNet-Facial-Landmark-Detection, lib/utils/transforms.py and evaluation.py. 1-based, but WFLW.
+WFLW_PAIRS = [
+    *((k, 32 - k) for k in range(16)),
+    *((33, 46), (34, 45), (35, 44), (36, 43), (37, 42), (38, 50), (39, 49), (40, 48), (41, 47)),
+    *((60, 72), (61, 71), (62, 70), (63, 69), (64, 68), (65, 75), (66, 74), (67, 73), (55, 59), (56, 58)),
+    *((76, 82), (77, 81), (78, 80), (87, 83), (86, 84), (88, 92), (89, 91), (95, 93), (96, 97)),
+]
+COFW_PAIRS = [(1, 2), (5, 7), (3, 4), (6, 8), (9, 10), (11, 12), (13, 15), (17, 18), (14, 16), (19, 20), (23, 24)]
+AFLW_PAIRS = [(1, 6), (2, 5), (3, 4), (7, 12), (8, 11), (9, 10), (13, 15), (16, 18)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "num_points", "pairs", "first", "outer"),
+    [
+        (WFLW98, 98, WFLW_PAIRS, 0, (60, 72)),
+        (COFW29, 29, COFW_PAIRS, 1, (9, 10)),
+        (AFLW19, 19, AFLW_PAIRS, 1, (7, 12)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_other_mark_ups_mirror_as_published(
+    schema: KeypointSchema, num_points: int, pairs: list[tuple[int, int]], first: int, outer: tuple[int, int]
+) -> None:
+    assert schema.num_points == num_points
+    swapped = {(k + first, other + first) for k, other in enumerate(schema.flip) if k != other}
+    assert swapped == {*pairs, *((right, left) for left, right in pairs)}
+    (left,), (right,) = schema.normalisers["outer_eye_corners"]
+    assert (left + first, right + first) == outer
+
+
 def test_unknown_schema_is_refused_with_those_known() -> None:
-    with pytest.raises(ValueError, match="unknown keypoint schema 'six'; known: five, ibug68"):
+    with pytest.raises(ValueError, match="unknown keypoint schema 'six'; known: five, ibug68, wflw98, cofw29, aflw19"):
         keypoint_schema("six")
