@@ -91,13 +91,13 @@ class _Published(BaseModel):
 
     @property
     def no_rank(self) -> str:
-        """Why the row cannot be ranked; empty where it can."""
+        """What a row without a protocol does not state; empty where it has one."""
         return "" if self.protocol else f"no rank: {' and '.join(self._unknown)} not stated"
 
     def full_protocol(self) -> Protocol | None:
         """The protocol by its name; one with the face box unstated equals that of no measured row.
 
-        Its threshold is the usual one: rows are ranked by their errors, and those depend on none.
+        Its threshold is the usual one, that of the row's AUC is the row's own: its error depends on none.
 
         Raises:
             ValueError: There is none of that name, or the row says otherwise.
