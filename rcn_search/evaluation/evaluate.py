@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rcn_search.data.dataset import open_dataset
+from rcn_search.evaluation.latency import latency_ms
 from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
@@ -34,6 +35,7 @@ class Evaluation:
         scores: Every protocol the predictions can be measured by, ``rcn2016`` first.
         num_params: Of the network.
         multiply_adds: Of the network, for one image.
+        latency_ms: Of one face through the network, on the device.
     """
 
     info: CheckpointInfo
@@ -43,6 +45,7 @@ class Evaluation:
     scores: list[tuple[Protocol, Score]]
     num_params: int
     multiply_adds: int
+    latency_ms: float
 
 
 def evaluate(
@@ -121,6 +124,7 @@ def evaluate(
         scores=[(protocol, score(predictions, protocol)) for protocol in protocols],
         num_params=num_params,
         multiply_adds=cost,
+        latency_ms=latency_ms(network, info.config.input, device) * (NUM_VIEWS if multi_view else 1),
     )
 
 

@@ -1,22 +1,48 @@
-"""Our entries and published rows in one board: a table per data set, subset and protocol, ranked within it only."""
+"""Our entries and published rows in one board: a table per data set, subset and protocol, ranked within it only.
+
+Ranks are of measured rows, on the same images (`ranking`). Published rows stand among them by their printed error,
+without a rank: nothing can be tested that has no errors of its own.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import numpy as np
 
 from rcn_search import storage
-from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
+from rcn_search.config import canonical_hash
+from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION, Array
 from rcn_search.evaluation.protocol import Protocol
 from rcn_search.leaderboard.entry import Entry, load_entries
+from rcn_search.leaderboard.per_image import read_errors, read_images
 from rcn_search.leaderboard.published import PUBLISHED, PublishedRow, load_published
+from rcn_search.leaderboard.ranking import RankRange, rank_ranges
 
 BOARD_VARIABLE = "RCN_SEARCH_BOARD"
 REPOSITORY_BOARD = Path(__file__).parents[2] / "leaderboard"
 UNSTATED = "not stated"
+MAX_RANKED = 100
+"""Rows of a table that are tested against each other, the best ones."""
+BEYOND = f"no rank: only the best {MAX_RANKED} rows of a table are tested against each other"
+NO_ERRORS = "no rank: no errors of its images are kept (rcn-search leaderboard rescore adds them)"
+
+
+class Seeds(NamedTuple):
+    """The same method trained with several seeds, under one protocol: what one number cannot say.
+
+    ``num`` entries of different seeds, the mean of their errors, and the standard deviation between them.
+    """
+
+    num: int
+    mean_pct: float
+    sd_pct: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,24 +52,27 @@ class Row:
     Attributes:
         method: Name.
         error_pct: As measured or as printed.
-        origin: ``ours``, measured by this code; ``reported``, taken from a publication.
-        rank: From 1, rows of the same printed error share it; absent where the row cannot be ranked.
-        unranked: Why it cannot be ranked.
+        origin: ``ours``, a model of this code; ``reproduced``, measured by others than its authors, by this code where
+            there is an entry; ``reported``, taken from a publication.
+        rank: Range of ranks, from 1; absent where the row cannot be ranked.
+        unranked: Why a measured row cannot be ranked, or what a published one does not state.
         note: Doubts about a published figure.
         entry_id: Of our entry.
         entry: Our entry.
         published: The published row.
+        seeds: Of the entry's method, if it was trained with several.
     """
 
     method: str
     error_pct: float
-    origin: Literal["ours", "reported"]
-    rank: int | None = None
+    origin: Literal["ours", "reproduced", "reported"]
+    rank: RankRange | None = None
     unranked: str = ""
     note: str = ""
     entry_id: str | None = None
     entry: Entry | None = None
     published: PublishedRow | None = None
+    seeds: Seeds | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +84,14 @@ class Table:
         subset: Subset of it.
         protocol: What all rows were measured by.
         rows: Best first.
+        images_sha256: The images on which the ranked rows were tested against each other; absent where none was.
     """
 
     dataset: str
     subset: str
     protocol: Protocol | None
     rows: tuple[Row, ...]
+    images_sha256: str | None = None
 
     @property
     def protocol_name(self) -> str:
@@ -74,6 +105,7 @@ class Board:
 
     tables: tuple[Table, ...]
     problems: tuple[str, ...] = ()
+    uri: str = ""
 
     def only(self, dataset: str, subset: str | None = None) -> Board:
         """The tables of one data set, or of one subset of it."""
@@ -98,11 +130,43 @@ def default_board() -> str:
 def build_board(uri: str) -> Board:
     """The board at ``uri``. One without published rows of its own shows those of the source tree we run from."""
     entries, problems = load_entries(uri)
+    entries = without_replaced(entries)
     has_published = storage.exists(storage.join(uri, PUBLISHED))
     published, published_problems = load_published(uri if has_published else str(REPOSITORY_BOARD))
     placed = [_place_entry(entry_id, entry) for entry_id, entry in entries.items()]
     placed += [_place_published(row) for row in published]
-    return Board(tables=_tables(placed), problems=(*problems, *published_problems))
+    tables, table_problems = _tables(uri, placed)
+    return Board(tables=tables, problems=(*problems, *published_problems, *table_problems), uri=uri)
+
+
+def without_replaced(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """All entries but those in whose place a later one of the same predictions stands."""
+    replaced = {
+        entry.replaces
+        for entry in entries.values()
+        if entry.replaces and entry.replaces in entries and entry.says_more_than(entries[entry.replaces])
+    }
+    return {entry_id: entry for entry_id, entry in entries.items() if entry_id not in replaced}
+
+
+def errors_of(board: str, entry: Entry) -> Array:
+    """The errors of an entry's images, (n,) in percent; NaN for images that do not count.
+
+    Raises:
+        ValueError: The entry has none, they are missing or damaged, or they are not those its error is the mean of.
+    """
+    if entry.errors_sha256 is None or entry.images_sha256 is None:
+        raise ValueError(f"{entry.method} has no errors by image on the board")
+    try:
+        error_pct_n = read_errors(board, entry.errors_sha256)
+        num_images = len(read_images(board, entry.images_sha256).image_id_n)
+    except FileNotFoundError as error:
+        raise ValueError(f"the errors of {entry.method} are missing: {error}") from error
+    kept_n = np.isfinite(error_pct_n)
+    fits = len(error_pct_n) == num_images and int(kept_n.sum()) == entry.num_images
+    if not fits or not np.isclose(error_pct_n[kept_n].mean(), entry.error_pct, rtol=1e-9, atol=1e-12):
+        raise ValueError(f"the errors kept for {entry.method} are not those of its entry")
+    return error_pct_n
 
 
 _Place = tuple[str, str, Protocol | None]
@@ -111,11 +175,12 @@ _Place = tuple[str, str, Protocol | None]
 def _place_entry(entry_id: str, entry: Entry) -> tuple[_Place, Row]:
     unpredicted = entry.excluded.get(NON_FINITE_PREDICTION, 0)
     # A method that gave no answer for an image has not been measured on the whole subset.
+    unranked = f"no rank: {unpredicted} images without a finite prediction" if unpredicted else ""
     row = Row(
         method=entry.method,
         error_pct=entry.error_pct,
-        origin="ours",
-        unranked=f"no rank: {unpredicted} images without a finite prediction" if unpredicted else "",
+        origin=entry.origin,
+        unranked=unranked or ("" if entry.errors_sha256 else NO_ERRORS),
         entry_id=entry_id,
         entry=entry,
     )
@@ -127,41 +192,92 @@ def _place_published(published: PublishedRow) -> tuple[_Place, Row]:
     row = Row(
         method=published.method,
         error_pct=published.error_pct,
-        origin="reported",
-        unranked="" if protocol else "no rank: protocol not stated",
+        origin=published.origin,
+        unranked=published.no_rank,
         note=published.note,
         published=published,
     )
     return (published.dataset, published.subset, protocol), row
 
 
-def _tables(placed: Iterable[tuple[_Place, Row]]) -> tuple[Table, ...]:
+def _tables(uri: str, placed: Iterable[tuple[_Place, Row]]) -> tuple[tuple[Table, ...], list[str]]:
     """By name; tables that hold rows of ours before those that do not."""
-    rows_at: dict[_Place, list[Row]] = {}
+    rows_at: dict[_Place, list[Row]] = defaultdict(list)
     for place, row in placed:
-        rows_at.setdefault(place, []).append(row)
-    tables = [
-        Table(dataset=dataset, subset=subset, protocol=protocol, rows=_ranked(rows))
-        for (dataset, subset, protocol), rows in rows_at.items()
-    ]
+        rows_at[place].append(row)
+    problems: list[str] = []
+    tables = []
+    for (dataset, subset, protocol), rows in rows_at.items():
+        rows.sort(key=lambda row: (row.error_pct, row.origin, row.method))
+        images_sha256, rows = _ranked(uri, _with_seeds(rows), problems)
+        tables.append(
+            Table(dataset=dataset, subset=subset, protocol=protocol, rows=tuple(rows), images_sha256=images_sha256)
+        )
     tables.sort(key=lambda table: (table.dataset, table.subset, table.protocol is None, str(table.protocol)))
-    return tuple(sorted(tables, key=lambda table: all(row.origin == "reported" for row in table.rows)))
+    return tuple(sorted(tables, key=lambda table: all(row.entry is None for row in table.rows))), problems
 
 
-def _ranked(rows: list[Row]) -> tuple[Row, ...]:
-    """Best first. A row's rank is one more than the number of ranked rows with a smaller printed error."""
-    ranked: list[Row] = []
-    num_before, last_rank, last_error = 0, 0, ""
-    for row in sorted(rows, key=lambda row: (row.error_pct, row.origin, row.method)):
-        if not row.unranked:
-            num_before += 1
-            if printed_error(row.error_pct) != last_error:
-                last_rank, last_error = num_before, printed_error(row.error_pct)
-            row = replace(row, rank=last_rank)
-        ranked.append(row)
-    return tuple(ranked)
+def _ranked(uri: str, rows: list[Row], problems: list[str]) -> tuple[str | None, list[Row]]:
+    """The same rows with ranks, and the images that these were found on: those that most measured rows are of."""
+    measured = [(place, row.entry) for place, row in enumerate(rows) if row.entry and not row.unranked]
+    if not measured:
+        return None, rows
+    ((chosen, _),) = Counter(entry.images_sha256 for _, entry in measured).most_common(1)
+    assert chosen is not None  # an entry without images has no errors either
+    reasons: dict[int, str] = {}
+    tested: dict[int, Array] = {}
+    for place, entry in measured:
+        if entry.images_sha256 != chosen:
+            reasons[place] = f"no rank: its {entry.num_images:,} images are not those of the rows with ranks"
+        elif len(tested) == MAX_RANKED:
+            reasons[place] = BEYOND
+        else:
+            try:
+                tested[place] = errors_of(uri, entry)
+            except (ValueError, OSError) as error:
+                reasons[place] = "no rank: its errors by image cannot be read"
+                problems.append(f"{uri}: entry {rows[place].entry_id} has no rank: {error}")
+    ranks: dict[int, RankRange] = {}
+    if tested:
+        error_pct_rn = np.stack(list(tested.values()))
+        # Only what is wrong with the truth excludes an image here, and that is the same for all rows.
+        kept_n = np.isfinite(error_pct_rn).all(axis=0)
+        found = rank_ranges(error_pct_rn[:, kept_n], read_images(uri, chosen).group_n[kept_n])
+        ranks = dict(zip(tested, found, strict=True))
+    return (chosen if tested else None), [
+        replace(row, rank=ranks.get(place), unranked=reasons.get(place, row.unranked)) for place, row in enumerate(rows)
+    ]
+
+
+def family(entry: Entry) -> str:
+    """What entries have in common that differ in the seed only."""
+    config = {key: value for key, value in entry.config.items() if key != "seed"}
+    return canonical_hash([entry.method, config, entry.fingerprint, entry.origin])
+
+
+def _with_seeds(rows: list[Row]) -> list[Row]:
+    namesakes: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.entry and isinstance(row.entry.config.get("seed"), int):
+            namesakes[row.method].append(row)
+    found: dict[str, Seeds] = {}
+    for same_name in namesakes.values():
+        if len({row.entry.config["seed"] for row in same_name if row.entry}) < 2:
+            continue
+        families: dict[str, dict[int, float]] = defaultdict(dict)
+        for row in same_name:
+            assert row.entry is not None
+            # Of several entries of one seed, which are the same weights looked at again, the first counts.
+            families[family(row.entry)].setdefault(row.entry.config["seed"], row.error_pct)
+        for name, errors in families.items():
+            if len(errors) > 1:
+                values = list(errors.values())
+                found[name] = Seeds(len(values), statistics.mean(values), statistics.stdev(values))
+    if not found:
+        return rows
+    return [replace(row, seeds=found.get(family(row.entry))) if row.entry else row for row in rows]
 
 
 def printed_error(error_pct: float) -> str:
-    """An error as all tables print it, and as ties are judged."""
+    """An error as all tables print it."""
     return f"{error_pct:.2f}"

@@ -3,14 +3,19 @@
     <board>/entries/<created>-<run id>-<hash of the content>.json
     <board>/test_looks/<dataset>-<subset>/<when>-<random>.json
 
+The errors of an entry's images lie beside it (`per_image`).
+
 Every object is put if absent and never changed, so any number of workers may add at once. An entry whose content does
 not hash to its name has been altered and is not shown.
+
+Schema version 2 added what has a default in `Entry` below; entries of version 1 load for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
 import getpass
+import math
 import socket
 import uuid
 from datetime import UTC, datetime
@@ -21,6 +26,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from rcn_search import storage
 from rcn_search.config import canonical_hash
 from rcn_search.evaluation.protocol import Protocol
+from rcn_search.evaluation.score import Estimate, Part
 
 ENTRIES = "entries"
 TEST_LOOKS = "test_looks"
@@ -34,6 +40,7 @@ def _one_printable_line(text: str) -> str:
 
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_printable_line)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+EntryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Percent = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -41,8 +48,6 @@ Count = Annotated[int, Field(ge=0)]
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    schema_version: Literal[1] = 1
 
 
 class Entry(_Record):
@@ -56,7 +61,7 @@ class Entry(_Record):
         ci_high_pct: Upper end.
         num_images: Images that count.
         excluded: Images that do not, by reason.
-        origin: Measured by this project's code.
+        origin: A model of this project's code; or someone else's predictions, scored by this project's code.
         run_id: Identity of the training run (`TrainConfig.run_id`).
         config: The resolved configuration.
         fingerprint: Of the data set.
@@ -70,8 +75,21 @@ class Entry(_Record):
         test_looks: How often this test split had been looked at, this time included.
         predictions_sha256: Of the prediction file that the error was computed from.
         predictions_uri: Where it is, if kept.
+        auc: Area under the cumulative error curve up to the protocol's threshold.
+        failure_rate: Share of images above the threshold.
+        p90: Error that 90 % of the images do not exceed.
+        p95: The same of 95 %.
+        p99: The same of 99 %.
+        points: Mean error of each keypoint of the schema; None where no image counts it.
+        parts: Mean error of the images of a class, as in ``pose 1``.
+        images_sha256: Name of the list of images on the board; absent with the next one.
+        errors_sha256: Name of the errors of those images on the board; absent where only the mean is known.
+        latency_ms: Median time of one face's way through the model on ``hardware``.
+        source: Where someone else's predictions come from.
+        replaces: Id of an entry of the same predictions under the same protocol that says less than this one.
     """
 
+    schema_version: Literal[1, 2] = 2
     method: Line
     protocol: Protocol
     error_pct: Percent
@@ -79,7 +97,7 @@ class Entry(_Record):
     ci_high_pct: Percent | None = None
     num_images: int = Field(ge=1)
     excluded: dict[Line, Count] = {}
-    origin: Literal["ours"] = "ours"
+    origin: Literal["ours", "reproduced"] = "ours"
     run_id: FileName
     config: dict[str, Any]
     fingerprint: Line
@@ -93,6 +111,27 @@ class Entry(_Record):
     test_looks: Count
     predictions_sha256: Sha256
     predictions_uri: str | None = None
+    auc: Estimate | None = None
+    failure_rate: Estimate | None = None
+    p90: Estimate | None = None
+    p95: Estimate | None = None
+    p99: Estimate | None = None
+    points: tuple[Estimate | None, ...] = ()
+    parts: dict[Line, Part] = {}
+    images_sha256: Sha256 | None = None
+    errors_sha256: Sha256 | None = None
+    latency_ms: float | None = Field(None, gt=0)
+    source: Line | None = None
+    replaces: EntryId | None = None
+
+    def says_more_than(self, other: Entry) -> bool:
+        """Whether this is the same measurement of the same predictions, so that it may stand in the other's place."""
+        return (
+            (self.method, self.protocol, self.run_id, self.predictions_sha256, self.num_images)
+            == (other.method, other.protocol, other.run_id, other.predictions_sha256, other.num_images)
+            and math.isclose(self.error_pct, other.error_pct, rel_tol=1e-9)
+            and self.test_looks >= other.test_looks
+        )
 
 
 class TestLook(_Record):
@@ -100,6 +139,7 @@ class TestLook(_Record):
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
+    schema_version: Literal[1] = 1
     dataset: FileName
     subset: FileName
     method: Line
@@ -180,5 +220,5 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"])) or "it"
-        return f"not an entry of schema version 1: {place}: {problem['msg']}"
+        return f"not an entry of schema version 1 or 2: {place}: {problem['msg']}"
     return str(error).splitlines()[0]

@@ -1,4 +1,4 @@
-"""The board as rich tables for a terminal, or as Markdown, CSV or JSON text."""
+"""The board as rich tables for a terminal, or as Markdown, LaTeX, CSV or JSON text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Literal
 
 from rich import box
@@ -15,39 +17,46 @@ from rich.text import Text
 
 from rcn_search.leaderboard.board import Board, Row, Table, printed_error
 
-Format = Literal["markdown", "csv", "json"]
-FORMATS: tuple[Format, ...] = ("markdown", "csv", "json")
+Format = Literal["markdown", "latex", "csv", "json"]
+FORMATS: tuple[Format, ...] = ("markdown", "latex", "csv", "json")
 
-_HEADINGS = ("#", "method", "error %", "95 % CI", "images", "params", "epochs", "looks", "origin")
-_WIDE = {"images", "params", "origin"}
+_WIDE = {"AUC", "FR %", "P95 %", "images", "params", "ms", "origin"}
 """Left out of a narrow terminal, to leave room for the method; our rows are known by colour and interval."""
-WIDE_COLUMNS = 100
-_NUMERIC = {"#", "error %", "images", "params", "epochs", "looks"}
+WIDE_COLUMNS = 120
+_TEXTS = {"method", "95 % CI", "origin"}
 
 
 def render(board: Board, output: Format) -> str:
     """The board as text that ends in a newline. Problems of the board are not part of it."""
-    return {"markdown": _markdown, "csv": _csv, "json": _json}[output](board)
+    return {"markdown": _markdown, "latex": _latex, "csv": _csv, "json": _json}[output](board)
 
 
-def print_board(board: Board, console: Console | None = None) -> None:
-    """One table per data set, subset and protocol, our rows highlighted, and what could not be shown below."""
+def print_board(board: Board, console: Console | None = None, *, top: int | None = None) -> None:
+    """One table per data set, subset and protocol, our rows highlighted, and what could not be shown below.
+
+    Args:
+        board: The board.
+        console: Where to; by default standard output.
+        top: At most so many rows of a table; by default all.
+    """
     console = console or Console()
     for table in board.tables:
         console.print(Text(_title(table), style="bold"))
+        num_hidden = 0 if top is None else max(0, len(table.rows) - top)
+        table = replace(table, rows=table.rows[:top])
         notes = _notes(table)
         # Text, not str: a method name is shown as it is, whatever markup it holds.
         rich_table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        rows = [_cells(table, row, notes) for row in table.rows]
-        hidden = _WIDE if console.width < WIDE_COLUMNS else set()
-        filled = [i for i, name in enumerate(_HEADINGS) if name not in hidden and any(cells[i] for cells in rows)]
-        for heading in (_HEADINGS[index] for index in filled):
-            justify: Literal["left", "right"] = "right" if heading in _NUMERIC else "left"
-            rich_table.add_column(heading, justify=justify, no_wrap=heading != "method")
+        headings, rows = _filled(table, notes, hidden=_WIDE if console.width < WIDE_COLUMNS else set())
+        for heading in headings:
+            justify: Literal["left", "right"] = "left" if heading in _TEXTS else "right"
+            rich_table.add_column(_heading(table, heading), justify=justify, no_wrap=heading != "method")
         for row, cells in zip(table.rows, rows, strict=True):
             style = "bold green" if row.origin == "ours" else ""
-            rich_table.add_row(*(Text(cells[index]) for index in filled), style=style)
+            rich_table.add_row(*(Text(cells[heading]) for heading in headings), style=style)
         console.print(rich_table)
+        if num_hidden:
+            console.print(Text(f"… and {num_hidden:,} more rows (--top 0 shows all)", style="dim"))
         for note, number in notes.items():
             console.print(Text(f"[{number}] {note}", style="dim"))
         console.print()
@@ -70,29 +79,49 @@ def _notes(table: Table) -> dict[str, int]:
 
 def _row_notes(table: Table, row: Row) -> list[str]:
     excluded = row.entry.excluded if row.entry else {}
-    notes = [row.unranked if table.protocol else ""]  # the title says so of a table without a protocol
+    notes = [row.unranked]
     notes += [f"{count:,} images excluded: {reason}" for reason, count in excluded.items()]
     return [note for note in (*notes, row.note) if note]
 
 
-def _cells(table: Table, row: Row, notes: dict[str, int]) -> tuple[str, ...]:
-    """One string per heading."""
+def _filled(
+    table: Table, notes: dict[str, int], hidden: Collection[str] = ()
+) -> tuple[list[str], list[dict[str, str]]]:
+    """The headings under which any row has something to say, and the cells of each row."""
+    rows = [_cells(table, row, notes) for row in table.rows]
+    return [name for name in rows[0] if name not in hidden and any(cells[name] for cells in rows)], rows
+
+
+def _heading(table: Table, name: str) -> str:
+    """As the field writes AUC and failure rate up to 8 %: AUC8, FR8."""
+    up_to = f"{table.protocol.threshold_pct:g}" if table.protocol else ""
+    return {"AUC": f"AUC{up_to} %", "FR %": f"FR{up_to} %"}.get(name, name)
+
+
+def _cells(table: Table, row: Row, notes: dict[str, int]) -> dict[str, str]:
+    """What stands under each heading."""
     entry = row.entry
+    auc, failure_rate, p95 = (entry.auc, entry.failure_rate, entry.p95) if entry else (None, None, None)
     interval = ""
     if entry and entry.ci_low_pct is not None and entry.ci_high_pct is not None:
         interval = f"{printed_error(entry.ci_low_pct)}–{printed_error(entry.ci_high_pct)}"
     marks = [f"[{notes[note]}]" for note in _row_notes(table, row)]
-    return (
-        "" if row.rank is None else str(row.rank),
-        " ".join([row.method, *marks]),
-        printed_error(row.error_pct),
-        interval,
-        f"{entry.num_images:,}" if entry else "",
-        _short_count(entry.num_params) if entry else "",
-        "" if entry is None or entry.epochs is None else str(entry.epochs),
-        str(entry.test_looks) if entry else "",
-        row.origin,
-    )
+    return {
+        "#": str(row.rank or ""),
+        "method": " ".join([row.method, *marks]),
+        "error %": printed_error(row.error_pct),
+        "95 % CI": interval,
+        "seeds": f"{printed_error(row.seeds.mean_pct)} ± {row.seeds.sd_pct:.2f} ({row.seeds.num})" if row.seeds else "",
+        "AUC": f"{auc.pct:.2f}" if auc else "",
+        "FR %": f"{failure_rate.pct:.2f}" if failure_rate else "",
+        "P95 %": printed_error(p95.pct) if p95 else "",
+        "images": f"{entry.num_images:,}" if entry else "",
+        "params": _short_count(entry.num_params) if entry else "",
+        "ms": f"{entry.latency_ms:.3g}" if entry and entry.latency_ms else "",
+        "epochs": "" if entry is None or entry.epochs is None else str(entry.epochs),
+        "looks": str(entry.test_looks) if entry else "",
+        "origin": row.origin,
+    }
 
 
 def _short_count(count: int | None) -> str:
@@ -108,18 +137,51 @@ def _markdown(board: Board) -> str:
     lines: list[str] = []
     for table in board.tables:
         notes = _notes(table)
+        headings, rows = _filled(table, notes)
         lines += [f"### {_escape_markdown(_title(table))}", ""]
-        lines.append(f"| {' | '.join(map(_escape_markdown, _HEADINGS))} |")
-        lines.append(f"|{'|'.join('---:' if heading in _NUMERIC else '---' for heading in _HEADINGS)}|")
-        for row in table.rows:
-            cells = [_escape_markdown(cell) for cell in _cells(table, row, notes)]
+        lines.append(f"| {' | '.join(_escape_markdown(_heading(table, name)) for name in headings)} |")
+        lines.append(f"|{'|'.join('---' if name in _TEXTS else '---:' for name in headings)}|")
+        for row, cells in zip(table.rows, rows, strict=True):
+            shown = [_escape_markdown(cells[name]) for name in headings]
             if row.origin == "ours":
-                cells[1] = f"**{cells[1]}**"
-            lines.append(f"| {' | '.join(cells)} |")
+                shown[headings.index("method")] = f"**{shown[headings.index('method')]}**"
+            lines.append(f"| {' | '.join(shown)} |")
         lines.append("")
         lines += [f"- {_escape_markdown(f'[{number}] {note}')}" for note, number in notes.items()]
         lines += [""] if notes else []
     return "\n".join(lines)
+
+
+def _latex(board: Board) -> str:
+    """One ``table`` for each, with the rules of the package booktabs."""
+    lines: list[str] = []
+    for table in board.tables:
+        notes = _notes(table)
+        headings, rows = _filled(table, notes)
+        lines += [r"\begin{table}", r"\centering", rf"\caption{{{_escape_latex(_title(table))}}}"]
+        lines += [rf"\begin{{tabular}}{{{''.join('l' if name in _TEXTS else 'r' for name in headings)}}}", r"\toprule"]
+        lines.append(" & ".join(_escape_latex(_heading(table, name)) for name in headings) + r" \\")
+        lines.append(r"\midrule")
+        for row, cells in zip(table.rows, rows, strict=True):
+            shown = [_escape_latex(cells[name]) for name in headings]
+            if row.origin == "ours":
+                shown[headings.index("method")] = rf"\textbf{{{shown[headings.index('method')]}}}"
+            lines.append(" & ".join(shown) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}"]
+        lines += [rf"\par\footnotesize {_escape_latex(f'[{number}] {note}')}" for note, number in notes.items()]
+        lines += [r"\end{table}", ""]
+    return "\n".join(lines)
+
+
+_LATEX = {
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"},
+    **{">": r"\textgreater{}", "–": "--", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "[": "{[}", "]": "{]}"},
+}
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def _escape_markdown(text: str) -> str:
@@ -147,7 +209,8 @@ def _record(table: Table, row: Row) -> dict[str, Any]:
     """One flat row for machines; None where a value does not apply."""
     entry, published, protocol = row.entry, row.published, table.protocol
     return {
-        "rank": row.rank,
+        "rank": row.rank and row.rank.low,
+        "rank_high": row.rank and row.rank.high,
         "method": row.method,
         "dataset": table.dataset,
         "subset": table.subset,
@@ -158,13 +221,23 @@ def _record(table: Table, row: Row) -> dict[str, Any]:
         "error_pct": row.error_pct,
         "ci_low_pct": entry and entry.ci_low_pct,
         "ci_high_pct": entry and entry.ci_high_pct,
+        "threshold_pct": published.threshold_pct if published else protocol and protocol.threshold_pct,
+        "auc_pct": entry.auc and entry.auc.pct if entry else published and published.auc_pct,
+        "failure_rate_pct": entry.failure_rate and entry.failure_rate.pct if entry else published and published.fr_pct,
+        "p90_pct": entry and entry.p90 and entry.p90.pct,
+        "p95_pct": entry and entry.p95 and entry.p95.pct,
+        "p99_pct": entry and entry.p99 and entry.p99.pct,
         "num_images": entry and entry.num_images,
         "num_excluded": sum(entry.excluded.values()) if entry else None,
         "origin": row.origin,
         "year": published.year if published else entry and entry.created.year,
         "num_params": entry and entry.num_params,
         "multiply_adds": entry and entry.multiply_adds,
+        "latency_ms": entry and entry.latency_ms,
         "epochs": entry and entry.epochs,
+        "num_seeds": row.seeds and row.seeds.num,
+        "seeds_mean_pct": row.seeds and row.seeds.mean_pct,
+        "seeds_sd_pct": row.seeds and row.seeds.sd_pct,
         "train_s": entry and entry.train_s,
         "test_looks": entry and entry.test_looks,
         "run_id": entry and entry.run_id,

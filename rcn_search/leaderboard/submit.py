@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from rcn_search import __version__
+from rcn_search import __version__, storage
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.evaluate import Evaluation, describe, evaluate
 from rcn_search.evaluation.predict import check_keypoints
 from rcn_search.leaderboard.entry import Entry, add_entry, record_test_look
+from rcn_search.leaderboard.measured import measured_fields
 from rcn_search.models.decode import Decode
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.probe import usable_device
@@ -98,26 +99,21 @@ def evaluate_and_record(
         device=device,
         on_images=on_images,
     )
-    entries = _entries(evaluation, test_looks or 0, device) if enter else []
-    return Submission(
-        evaluation=evaluation, test_looks=test_looks, entry_uris=[add_entry(board(), entry) for entry in entries]
-    )
+    entry_uris: list[str] = []
+    if enter:
+        entries = _entries(board(), evaluation, test_looks or 0, device)
+        entry_uris = [add_entry(board(), entry) for entry in entries]
+    return Submission(evaluation=evaluation, test_looks=test_looks, entry_uris=entry_uris)
 
 
-def _entries(evaluation: Evaluation, test_looks: int, device: str) -> list[Entry]:
+def _entries(board: str, evaluation: Evaluation, test_looks: int, device: str) -> list[Entry]:
     info = evaluation.info
     return [
         Entry(
             method=evaluation.predictions.meta["method"],
-            protocol=protocol,
-            error_pct=score.error_pct,
-            ci_low_pct=score.ci_low_pct,
-            ci_high_pct=score.ci_high_pct,
-            num_images=score.num_images,
-            excluded=score.excluded,
+            **measured_fields(board, evaluation.predictions, protocol, score),
             run_id=info.config.run_id,
             config=info.config.model_dump(mode="json"),
-            fingerprint=evaluation.predictions.meta["fingerprint"],
             num_params=evaluation.num_params,
             multiply_adds=evaluation.multiply_adds,
             epochs=info.epoch,
@@ -126,6 +122,8 @@ def _entries(evaluation: Evaluation, test_looks: int, device: str) -> list[Entry
             code_version=__version__,
             test_looks=test_looks,
             predictions_sha256=evaluation.predictions_sha256,
+            predictions_uri=storage.absolute(evaluation.predictions_uri),
+            latency_ms=evaluation.latency_ms,
         )
         for protocol, score in evaluation.scores
     ]

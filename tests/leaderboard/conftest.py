@@ -4,10 +4,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rcn_search.evaluation.protocol import rcn2016
-from rcn_search.leaderboard.entry import Entry
+from rcn_search.leaderboard.entry import Entry, add_entry
+from rcn_search.leaderboard.per_image import Images, put_errors
 
 
 @pytest.fixture
@@ -36,3 +38,19 @@ def make_entry() -> Callable[..., Entry]:
         return Entry(**fields | changes)
 
     return make
+
+
+@pytest.fixture
+def add_measured(make_entry: Callable[..., Entry]) -> Callable[..., str]:
+    """Put an entry with the errors of its images on a board; each image is a group of its own."""
+
+    def add(board: str, error_pct_n: Any, *, first_image: int = 0, **changes: Any) -> str:
+        errors = np.asarray(error_pct_n, dtype=np.float64)
+        names = np.array([f"image{first_image + n}" for n in range(len(errors))])
+        images = Images(image_id_n=names, group_n=names, attributes={"pose": (np.arange(len(errors)) % 3).astype("i1")})
+        per_image = put_errors(board, images, errors)
+        kept = errors[np.isfinite(errors)]
+        measured = {"error_pct": float(kept.mean()), "num_images": len(kept), **per_image._asdict()}
+        return add_entry(board, make_entry(**measured | changes))
+
+    return add

@@ -7,24 +7,35 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from rcn_search.leaderboard.board import Board, build_board
-from rcn_search.leaderboard.entry import Entry, add_entry
+from rcn_search.leaderboard.board import REPOSITORY_BOARD, Board, build_board
+from rcn_search.leaderboard.published import load_published
 from rcn_search.leaderboard.render import print_board, render
 
 HOSTILE = "[red]RCN[/red] | `x` <script> *y* \\"
 
 
 @pytest.fixture
-def board(make_entry: Callable[..., Entry], tmp_path: Path) -> Board:
-    add_entry(str(tmp_path), make_entry(method=HOSTILE, excluded={"normaliser under 1 px": 3}, test_looks=7))
+def board(add_measured: Callable[..., str], tmp_path: Path) -> Board:
+    more = {"auc": (46.1, 45, 47), "failure_rate": (7.2, 6, 8), "p95": (11.94, 11, 12), "latency_ms": 21.04}
+    for seed, error_pct in ((0, 5.433), (1, 5.933)):
+        add_measured(
+            str(tmp_path),
+            np.full(2995, error_pct),
+            method=HOSTILE,
+            excluded={"normaliser under 1 px": 3},
+            test_looks=7 + seed,
+            config={"seed": seed},
+            **more,
+        )
     (tmp_path / "entries" / "x.json").write_text("[bold]{")
     return build_board(str(tmp_path))
 
 
-def terminal(board: Board, *, width: int = 140, colour: bool = False) -> str:
+def terminal(board: Board, *, width: int = 180, colour: bool = False) -> str:
     stream = io.StringIO()
     console = Console(file=stream, width=width, force_terminal=colour, color_system="standard" if colour else None)
     print_board(board, console)
@@ -33,10 +44,14 @@ def terminal(board: Board, *, width: int = 140, colour: bool = False) -> str:
 
 def test_the_terminal_shows_a_row_whole(board: Board) -> None:
     text = terminal(board)
-    (line,) = (line for line in text.splitlines() if "5.31–5.56" in line)
+    line, _ = (line for line in text.splitlines() if "5.31–5.56" in line)
     assert f"{HOSTILE} [1]" in line
     cells = line.replace(f"{HOSTILE} [1]", "").split()
-    assert cells == ["1", "5.43", "5.31–5.56", "2,995", "310", "k", "15", "7", "ours"]
+    assert cells == [
+        *("1", "5.43", "5.31–5.56", "5.68", "±", "0.35", "(2)", "46.10", "7.20", "11.94", "2,995"),
+        *("310", "k", "21", "15", "7", "ours"),
+    ]
+    assert re.search(r"# +method +error % +95 % CI +seeds +AUC10 % +FR10 % +P95 % +images +params +ms +epochs", text)
     assert "[1] 3 images excluded: normaliser under 1 px" in text
     assert "AFLW test · rcn2016: five points, 80×80 whole pixels" in text
     assert re.search(r"warning: .*x\.json is left out", text)
@@ -51,8 +66,14 @@ def test_ours_is_highlighted(board: Board) -> None:
 def test_a_narrow_terminal_keeps_the_method_readable(board: Board) -> None:
     text = terminal(board, width=80)
     assert max(map(len, text.splitlines()[:40])) <= 80
-    assert re.search(r"# +method +error % +95 % CI +epochs +looks", text)
-    assert re.search(r"# +method +error % +95 % CI +images +params +epochs +looks +origin", terminal(board, width=100))
+    assert re.search(r"# +method +error % +95 % CI +seeds +epochs +looks", text)
+
+
+def test_only_the_best_rows_if_so_asked(board: Board) -> None:
+    stream = io.StringIO()
+    print_board(board.only("aflw", "test"), Console(file=stream, width=250), top=1)
+    assert stream.getvalue().count(HOSTILE) + stream.getvalue().count("RCN 6 branches, occlusion") == 1
+    assert re.search(r"… and \d\d more rows", stream.getvalue())
 
 
 def test_doubts_are_footnotes(board: Board) -> None:
@@ -75,8 +96,9 @@ def test_json_rows_have_what_readers_need(board: Board) -> None:
         **{"protocol": "rcn2016", "error_pct": 5.433, "origin": "ours"},
     }
     assert (mine["num_excluded"], mine["test_looks"], mine["ci_low_pct"]) == (3, 7, 5.31)
-    assert len(rows) == 1 + 94
-    assert {row["origin"] for row in rows[1:]} == {"reported"}
+    assert (mine["rank_high"], mine["auc_pct"], mine["num_seeds"], mine["threshold_pct"]) == (1, 46.1, 2, 10)
+    assert len(rows) == 2 + len(load_published(str(REPOSITORY_BOARD))[0])
+    assert {row["origin"] for row in rows if row["entry_id"] is None} == {"reported", "reproduced"}
     assert all(isinstance(row["protocol"], str) for row in rows)
 
 
@@ -89,7 +111,18 @@ def test_csv_holds_the_same_rows(board: Board) -> None:
 def test_markdown_cannot_be_broken_out_of(board: Board) -> None:
     lines = render(board, "markdown").splitlines()
     assert lines[0].startswith("### AFLW test · rcn2016")
-    table = [line for line in lines if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", line.replace("\\\\", ""))) for line in table} == {10}
-    mine = table[2]
+    table = lines[2 : lines.index("", 2)]
+    assert {len(re.findall(r"(?<!\\)\|", line.replace("\\\\", ""))) for line in table} == {15}
+    mine = next(line for line in table if "RCN\\[" in line)
     assert r"**\[red\]RCN\[/red\] \| \`x\` \<script\> \*y\* \\" in mine
+
+
+def test_latex_cannot_be_broken_out_of(board: Board) -> None:
+    text = render(board, "latex")
+    assert r"\textbf{{[}red{]}RCN{[}/red{]} | `x` \textless{}script\textgreater{} *y* \textbackslash{}" in text
+    for begin, end in ((r"\begin{table}", r"\end{table}"), (r"\begin{tabular}", r"\end{tabular}"), ("{", "}")):
+        escaped = text.replace(r"\{", "").replace(r"\}", "")
+        assert escaped.count(begin) == escaped.count(end)
+    assert not re.search(r"(?<!\\)[%&#_](?<! & )", text.replace(" & ", ""))
+    assert r"AUC10 \%" in text
+    assert r"80$\times$80" in text

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rcn_search import storage
@@ -11,7 +12,7 @@ from rcn_search.config import TrainConfig
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.leaderboard import submit
-from rcn_search.leaderboard.board import build_board
+from rcn_search.leaderboard.board import build_board, errors_of
 from rcn_search.leaderboard.entry import ENTRIES, TEST_LOOKS
 from rcn_search.leaderboard.submit import Submission, describe_hardware, evaluate_and_record
 from rcn_search.models import build_model
@@ -119,7 +120,9 @@ def test_other_splits_are_free(submit_checkpoint: Submit) -> None:
         assert (submission.test_looks, submission.entry_uris) == (None, [])
 
 
-def test_entries_are_on_the_board(submit_checkpoint: Submit, board: str, tiny_config: TrainConfig) -> None:
+def test_entries_are_on_the_board(
+    submit_checkpoint: Submit, board: str, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
     submit_checkpoint()
     submission = submit_checkpoint(enter=True, method="Mine")
     evaluation = submission.evaluation
@@ -127,11 +130,15 @@ def test_entries_are_on_the_board(submit_checkpoint: Submit, board: str, tiny_co
     assert tables.keys() == {protocol for protocol, _ in evaluation.scores}
     for protocol, score in evaluation.scores:
         (row,) = tables[protocol].rows
-        assert (row.method, row.origin, row.rank, row.error_pct) == ("Mine", "ours", 1, score.error_pct)
+        assert (row.method, row.origin, row.rank, row.error_pct) == ("Mine", "ours", (1, 1), score.error_pct)
         entry = row.entry
         assert entry is not None
         assert (entry.test_looks, entry.num_images, entry.epochs, entry.train_s) == (2, 24, 2, 9.5)
         assert (entry.ci_low_pct, entry.ci_high_pct) == (score.ci_low_pct, score.ci_high_pct)
+        assert (entry.auc, entry.p95, entry.points, entry.parts) == (score.auc, score.p95, score.points, score.parts)
+        np.testing.assert_array_equal(errors_of(board, entry), score.errors.error_pct_n)
+        assert entry.latency_ms == evaluation.latency_ms > 0
+        assert entry.predictions_uri == str(tmp_path / "predictions.parquet")
         assert entry.predictions_sha256 == evaluation.predictions_sha256
         assert (entry.num_params, entry.multiply_adds) == (evaluation.num_params, evaluation.multiply_adds)
         assert TrainConfig.model_validate(entry.config) == tiny_config

@@ -1,0 +1,30 @@
+"""How long one face takes on its way through a network."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+
+from rcn_search.config import InputConfig
+from rcn_search.models.blocks import Network
+
+NUM_RUNS = 25
+_WARM_UP = 5
+
+
+@torch.inference_mode()
+def latency_ms(network: Network, options: InputConfig, device: str = "cpu") -> float:
+    """Median of `NUM_RUNS` forward passes of one face, network and face on ``device``."""
+    network = network.place(device, torch.channels_last).eval()
+    face = torch.zeros(1, options.channels, options.size_px, options.size_px, device=device)
+    face = face.contiguous(memory_format=torch.channels_last)
+    times_s: list[float] = []
+    for _ in range(_WARM_UP + NUM_RUNS):
+        started = time.perf_counter()
+        network(face)
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize(device)
+        times_s.append(time.perf_counter() - started)
+    return 1e3 * statistics.median(times_s[_WARM_UP:])

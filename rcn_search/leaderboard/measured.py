@@ -1,0 +1,42 @@
+"""From a prediction file and its score to what an entry says of them; the errors of all images are put away first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rcn_search.evaluation.predictions import Predictions
+from rcn_search.evaluation.protocol import Protocol
+from rcn_search.evaluation.score import Score, score
+from rcn_search.leaderboard.per_image import images_of, put_errors
+
+
+def measured_fields(board: str, predictions: Predictions, protocol: Protocol, scored: Score) -> dict[str, Any]:
+    """Everything of an `Entry` that comes from the predictions. The errors of their images are on the board after."""
+    per_image = put_errors(board, images_of(predictions), scored.errors.error_pct_n)
+    return {
+        "protocol": protocol,
+        "error_pct": scored.error.pct,
+        "ci_low_pct": scored.error.low_pct,
+        "ci_high_pct": scored.error.high_pct,
+        "num_images": scored.num_images,
+        "excluded": scored.excluded,
+        "auc": scored.auc,
+        "failure_rate": scored.failure_rate,
+        "p90": scored.p90,
+        "p95": scored.p95,
+        "p99": scored.p99,
+        "points": scored.points,
+        "parts": scored.parts,
+        "images_sha256": per_image.images_sha256,
+        "errors_sha256": per_image.errors_sha256,
+        "fingerprint": predictions.meta["fingerprint"],
+    }
+
+
+def measure(board: str, predictions: Predictions, protocol: Protocol) -> dict[str, Any]:
+    """`measured_fields` of predictions that are scored for it.
+
+    Raises:
+        ValueError: See `score`.
+    """
+    return measured_fields(board, predictions, protocol, score(predictions, protocol))

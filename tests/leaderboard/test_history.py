@@ -1,0 +1,46 @@
+"""Boards as every version of this package wrote them, kept in ``fixtures/``: they load for ever. Never renew them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rcn_search.leaderboard.board import build_board, errors_of
+from rcn_search.leaderboard.entry import load_entries
+
+FIXTURES = Path(__file__).parent / "fixtures"
+VERSIONS = sorted(path.name for path in FIXTURES.iterdir())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_nothing_is_left_out(version: str) -> None:
+    entries, problems = load_entries(str(FIXTURES / version))
+    assert problems == []
+    assert len(entries) == len(list((FIXTURES / version / "entries").iterdir())) > 0
+    assert {f"v{entry.schema_version}" for entry in entries.values()} == {version}
+
+
+def test_version_1_says_what_it_said() -> None:
+    entries, _ = load_entries(str(FIXTURES / "v1"))
+    entry = entries["20261122T125013Z-10cb60282c21-d164827983e3"]
+    assert (entry.method, entry.error_pct) == ("RCN 6 branches, occlusion, fast recipe, 15 epochs", 6.192636184517203)
+    assert (entry.protocol.name, entry.protocol.threshold_pct) == ("rcn2016", 10)
+    assert (entry.auc, entry.points, entry.errors_sha256) == (None, (), None)
+
+
+def test_version_2_says_what_it_said() -> None:
+    board = build_board(str(FIXTURES / "v2"))
+    tables = {table.protocol_name: table for table in board.tables if table.dataset == "synthetic"}
+    assert [(str(row.rank), row.method) for row in tables["subpixel"].rows] == [("1", "exact"), ("2", "rough")]
+    entry = tables["rcn2016"].rows[0].entry
+    assert entry is not None
+    assert len(entry.points) == 5
+    assert entry.parts["pose 2"].num_images == 4
+    assert entry.auc is not None
+    assert entry.auc.low_pct is not None
+    assert entry.auc.low_pct < entry.auc.pct == pytest.approx(53.10191788513133)
+    errors = errors_of(board.uri, entry)
+    assert errors.mean() == pytest.approx(entry.error_pct)
+    assert np.maximum(0, 10 - errors).mean() * 10 == pytest.approx(53.10191788513133)
