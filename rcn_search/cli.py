@@ -13,6 +13,7 @@ from rich.table import Table
 
 from rcn_search import __version__, storage
 from rcn_search.cli_data import data_app
+from rcn_search.cli_doctor import doctor_command
 from rcn_search.cli_figures import figures_app
 from rcn_search.cli_reproduce import reproduce_command
 from rcn_search.cli_simulate import simulate_command
@@ -40,6 +41,7 @@ app.add_typer(figures_app, name="figures")
 app.add_typer(space_app, name="space")
 app.add_typer(study_app, name="study")
 app.command("tune")(tune_command)
+app.command("doctor")(doctor_command)
 app.command("reproduce")(reproduce_command)
 app.command("simulate")(simulate_command)
 
