@@ -179,11 +179,11 @@ def preflight(uri: str) -> None:
 
 
 def _existing(uri: str) -> str:
-    """A folder that is there and will hold ``uri``, so that a check makes none; on object stores all are there."""
+    """What is there and will hold ``uri``, so that a check makes no folder; on object stores all are there."""
     if not is_local(uri):
         return uri
     path = local_path(uri).resolve()
-    return str(next(each for each in (path, *path.parents) if each.is_dir()))
+    return str(next(each for each in (path, *path.parents) if each.exists()))
 
 
 def _check_round_trip(place: str) -> None:

@@ -7,8 +7,12 @@ import os
 # One thread: tests share the machine, and OpenMP threads that wait for each other on busy cores spin for minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import subprocess
+import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -125,3 +129,97 @@ def ray_cluster() -> Iterator[None]:
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         yield
         ray.shutdown()
+
+
+class Server(NamedTuple):
+    """An S3 server on this machine, and who may use it."""
+
+    url: str
+    access_key: str
+    secret_key: str
+
+    def environment(self) -> dict[str, str]:
+        """What a user sets."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+BUCKET = "bucket"
+STORES = ["file", "memory", "moto", "swift"]
+SERVERS = {"moto", "swift"}
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Server]:
+    """The S3 of moto, in this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield with_bucket(Server(f"http://{host}:{port}", "moto", "moto-s3cret-0815"))
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """OpenStack Swift with its S3 API, in a process of its own (see tests/s3/swift_server.py)."""
+    pytest.importorskip("swift", reason="OpenStack Swift runs on Linux only")
+    line = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("s3") / "swift_server.py")]
+    folder = tmp_path_factory.mktemp("swift")
+    with subprocess.Popen([*line, str(folder)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield with_bucket(Server(f"http://127.0.0.1:{int(process.stdout.readline())}", "lab:robot", "swift-s3cret"))
+        finally:
+            process.terminate()
+
+
+def with_bucket(server: Server) -> Server:
+    """The server, with an empty bucket."""
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=server.url,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        region_name="us-east-1",
+    )
+    client.create_bucket(Bucket=BUCKET)
+    return server
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URI at which nothing is, at each kind of place there is."""
+    if request.param not in SERVERS:
+        return {"file": str(tmp_path / "store"), "memory": f"memory://{uuid.uuid4().hex}"}[request.param]
+    return folder_at(request.getfixturevalue(request.param), monkeypatch)
+
+
+@pytest.fixture
+def moto_store(moto: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URI at which nothing is, at moto's S3."""
+    return folder_at(moto, monkeypatch)
+
+
+def folder_at(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URI at which nothing is; the environment leads to its server."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """At servers all tests of a contract are slow, but those that are marked ``every_store``."""
+    for item in items:
+        place = item.callspec.params.get("store") if hasattr(item, "callspec") else None
+        if place in SERVERS and not item.get_closest_marker("every_store"):
+            item.add_marker(pytest.mark.slow)

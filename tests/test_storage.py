@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import threading
@@ -12,51 +13,30 @@ from pathlib import Path
 import boto3
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
-from rcn_search import storage, storage_remote
+from rcn_search import storage, storage_remote, storage_retry
 from rcn_search.cli import app
 from rcn_search.data.dataset import ShardedDataset
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.shards import DatasetError, cache_folder
 
-BUCKET = "bucket"
+every_store = pytest.mark.every_store
+# fsspec's memory:// is no place to race
+everywhere_but_memory = pytest.mark.parametrize("store", ["file", "moto", "swift"], indirect=True)
+on_a_server = pytest.mark.parametrize("store", ["moto", "swift"], indirect=True)
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """An empty bucket of an S3 server in this process."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            patch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield f"s3://{BUCKET}"
-    server.stop()
+def test_a_file_uri_is_a_path(tmp_path: Path) -> None:
+    storage.write_bytes(f"file://{tmp_path}/a", b"x")
+    assert storage.read_bytes(str(tmp_path / "a")) == b"x"
+    assert storage.list_names(f"file://{tmp_path}") == ["a"]
 
 
-KINDS = ["path", "file", "memory", "s3"]
-
-
-@pytest.fixture(params=KINDS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty folder at a URI."""
-    if request.param == "s3":
-        return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
-    return {"path": str(tmp_path), "file": f"file://{tmp_path}", "memory": f"memory://{tmp_path}"}[request.param]
-
-
-def test_round_trip(place: str) -> None:
-    uri = storage.join(place, "a", "b.bin")
+@every_store
+def test_round_trip(store: str) -> None:
+    uri = storage.join(store, "a", "b.bin")
     assert not storage.exists(uri)
     storage.write_bytes(uri, memoryview(b"\x00\xff"))
     assert storage.read_bytes(uri) == b"\x00\xff"
@@ -65,30 +45,35 @@ def test_round_trip(place: str) -> None:
     assert storage.read_bytes(uri) == b""
 
 
-def test_put_if_absent_keeps_what_is_there(place: str) -> None:
-    uri = storage.join(place, "once")
+@every_store
+def test_put_if_absent_keeps_what_is_there(store: str) -> None:
+    uri = storage.join(store, "once")
     storage.write_bytes(uri, b"first", if_absent=True)
     with pytest.raises(storage.ObjectExistsError, match=re.escape("once exists already")):
         storage.write_bytes(uri, b"second", if_absent=True)
     assert storage.read_bytes(uri) == b"first"
-    assert storage.list_names(place) == ["once"]
+    assert storage.list_names(store) == ["once"]
 
 
-@pytest.mark.parametrize(
-    "place", sorted({*KINDS} - {"memory"}), indirect=True
-)  # fsspec's memory:// is no place to race
-def test_put_if_absent_has_one_winner(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also among writers that all found the name free: a look before the put is no guard."""
-    uri = storage.join(place, "race")
+def free_at_first() -> Callable[[storage_remote._Store, str], str | None]:
+    """A look at a name that finds it free the first time in each thread."""
     real, seen = storage_remote._Store._mark, threading.local()
 
-    def free_at_first(store: storage_remote._Store, path: str) -> str | None:
+    def look(store: storage_remote._Store, path: str) -> str | None:
         if not hasattr(seen, "once"):
             seen.once = True
             return None
         return real(store, path)
 
-    monkeypatch.setattr(storage_remote._Store, "_mark", free_at_first)
+    return look
+
+
+@everywhere_but_memory
+@every_store
+def test_put_if_absent_has_one_winner(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also among writers that all found the name free: a look before the put is no guard."""
+    uri = storage.join(store, "race")
+    monkeypatch.setattr(storage_remote._Store, "_mark", free_at_first())
     barrier = threading.Barrier(8)
     winners: list[bytes] = []
     faults: list[Exception] = []
@@ -120,31 +105,35 @@ def test_put_if_absent_where_puts_have_no_conditions(monkeypatch: pytest.MonkeyP
         storage.write_bytes("memory://unconditional/once", b"second", if_absent=True)
 
 
-def test_names_are_those_right_under_a_folder(place: str) -> None:
-    assert storage.list_names(storage.join(place, "nowhere")) == []
+@every_store
+def test_names_are_those_right_under_a_folder(store: str) -> None:
+    assert storage.list_names(storage.join(store, "nowhere")) == []
     for name in ("b", "a", "folder/deeper/c", ".a.0123.tmp"):
-        storage.write_bytes(storage.join(place, name), b"x")
-    assert storage.list_names(place) == ["a", "b", "folder"]
+        storage.write_bytes(storage.join(store, name), b"x")
+    assert storage.list_names(store) == ["a", "b", "folder"]
 
 
-def test_delete_twice(place: str) -> None:
-    uri = storage.join(place, "a")
+@every_store
+def test_delete_twice(store: str) -> None:
+    uri = storage.join(store, "a")
     storage.write_bytes(uri, b"x")
     storage.delete(uri)
     storage.delete(uri)
     assert not storage.exists(uri)
-    assert storage.list_names(place) == []
+    assert storage.list_names(store) == []
 
 
-def test_missing_objects_are_named(place: str) -> None:
+@every_store
+def test_missing_objects_are_named(store: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.json"):
-        storage.read_bytes(storage.join(place, "gone.json"))
+        storage.read_bytes(storage.join(store, "gone.json"))
     with pytest.raises(FileNotFoundError, match=r"gone\.json"):
-        storage.read_json(storage.join(place, "gone.json"))
+        storage.read_json(storage.join(store, "gone.json"))
 
 
-def test_json(place: str) -> None:
-    uri = storage.join(place, "a.json")
+@every_store
+def test_json(store: str) -> None:
+    uri = storage.join(store, "a.json")
     document = {"ä": [1, 2.5, None, True], "b": {}}
     storage.write_json(uri, document)
     assert storage.read_json(uri) == document
@@ -157,18 +146,20 @@ def test_json(place: str) -> None:
             storage.read_json(uri)
 
 
-def test_what_others_write_is_seen(bucket: str) -> None:
+@on_a_server
+@every_store
+def test_what_others_write_is_seen(store: str) -> None:
     """A listing once seen says nothing about now."""
-    other = boto3.client("s3")
-    storage.write_bytes(f"{bucket}/shared/mine", b"x")
-    assert storage.list_names(f"{bucket}/shared") == ["mine"]
-    other.put_object(Bucket=BUCKET, Key="shared/theirs", Body=b"y")
-    assert storage.exists(f"{bucket}/shared/theirs")
-    assert storage.list_names(f"{bucket}/shared") == ["mine", "theirs"]
-    other.delete_object(Bucket=BUCKET, Key="shared/mine")
-    assert not storage.exists(f"{bucket}/shared/mine")
-    storage.delete(f"{bucket}/shared/theirs")
-    assert storage.list_names(f"{bucket}/shared") == []
+    other, (bucket, _, folder) = boto3.Session().client("s3"), store.removeprefix("s3://").partition("/")
+    storage.write_bytes(f"{store}/mine", b"x")
+    assert storage.list_names(store) == ["mine"]
+    other.put_object(Bucket=bucket, Key=f"{folder}/theirs", Body=b"y")
+    assert storage.exists(f"{store}/theirs")
+    assert storage.list_names(store) == ["mine", "theirs"]
+    other.delete_object(Bucket=bucket, Key=f"{folder}/mine")
+    assert not storage.exists(f"{store}/mine")
+    storage.delete(f"{store}/theirs")
+    assert storage.list_names(store) == []
 
 
 def test_faults_of_a_back_end_are_errors_a_user_can_mend(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +173,56 @@ def test_faults_of_a_back_end_are_errors_a_user_can_mend(monkeypatch: pytest.Mon
         storage.read_bytes("carrier-pigeon://coop/a")
     with pytest.raises(ValueError, match=r"gs://bucket/a: Please install gcsfs"):
         storage.write_bytes("gs://bucket/a", b"x")
+
+
+@every_store
+def test_a_preflight_finds_nothing_wrong_and_leaves_nothing(store: str) -> None:
+    storage.write_bytes(storage.join(store, "mine"), b"x")
+    storage.preflight(store)
+    assert storage.list_names(store) == ["mine"]
+    if storage.is_local(store):
+        storage.preflight(storage.join(store, "a", "folder", "to", "be"))
+        assert [path.name for path in Path(store).iterdir()] == ["mine"]
+
+
+@on_a_server
+@every_store
+def test_a_preflight_says_what_is_wrong(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(storage.StorageError, match=r"there is no bucket 'nowhere'; create it"):
+        storage.preflight("s3://nowhere/a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    if os.environ["AWS_ACCESS_KEY_ID"] != "moto":  # which lets all in
+        with pytest.raises(storage.StorageError, match=rf"{store} cannot be used: .*Check the credentials"):
+            storage.preflight(store)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(storage_retry, "LIMITS", storage_retry.Limits(total_s=0.5))
+    with pytest.raises(storage.StorageError, match="Is AWS_ENDPOINT_URL right, and the server up"):
+        storage.preflight(store)
+
+
+def test_a_preflight_of_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(storage.StorageError, match=f"{tmp_path}/file cannot be used: .*File exists"):
+        storage.preflight(str(tmp_path / "file"))
+    with pytest.raises(storage.StorageError, match="/proc/nothing cannot be used"):
+        storage.preflight("/proc/nothing")
+
+
+def test_a_store_that_ignores_conditions_is_refused(moto_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = storage_remote._Store.call
+
+    def ignoring(store: storage_remote._Store, method: str, *args: object, **options: object) -> object:
+        return real(store, method, *args, **{key: value for key, value in options.items() if key != "mode"})
+
+    monkeypatch.setattr(storage_remote._Store, "call", ignoring)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "_check_round_trip", lambda place: None)
+        patch.setattr(storage_remote._Store, "_mark", free_at_first())
+        with pytest.raises(storage.StorageError, match=r"4 of 4 writers at once were told that .* is theirs"):
+            storage.preflight(moto_store)
+    monkeypatch.setattr(storage_remote._Store, "_mark", lambda store, path: None)
+    with pytest.raises(storage.StorageError, match="was overwritten by a put-if-absent"):
+        storage.preflight(moto_store)
 
 
 @contextmanager
@@ -238,9 +279,11 @@ def test_join_has_single_slashes() -> None:
     assert storage.join("s3://bucket/a/", "/b/", "c") == "s3://bucket/a/b/c"
 
 
-def test_a_run_on_object_storage(bucket: str, tmp_path: Path) -> None:
+@on_a_server
+@every_store
+def test_a_run_on_object_storage(store: str, tmp_path: Path) -> None:
     """Import, verify, train, resume and evaluate: no file but the shards' cache is local."""
-    data, run = f"{bucket}/data", f"{bucket}/run"
+    data, run = f"{store}/data", f"{store}/run"
     import_dataset(SyntheticImporter(num_train=8, num_val=4, num_test=4), data)
     config = tmp_path / "config.yaml"
     config.write_text(
@@ -275,9 +318,9 @@ def damage_shard(data: str) -> None:
 
 
 @pytest.mark.parametrize(("damage", "mended"), [(damage_cache, True), (damage_shard, False)])
-def test_a_fetched_shard_is_verified(bucket: str, damage: Callable[[str], None], mended: bool) -> None:
-    data = f"{bucket}/verified"
-    storage.delete(f"{data}/manifest.json")
+@on_a_server
+def test_a_fetched_shard_is_verified(store: str, damage: Callable[[str], None], mended: bool) -> None:
+    data = f"{store}/verified"
     import_dataset(SyntheticImporter(num_train=2, num_val=1, num_test=1), data)
     assert ShardedDataset(data).split("train").num_rows == 2
     damage(data)

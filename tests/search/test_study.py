@@ -17,9 +17,9 @@ from rcn_search.search.study import Study
 END = {0: "complete", 1: "pruned", 2: "failed"}
 
 
-@pytest.fixture(params=["file", "memory"])
-def uri(request, tmp_path) -> str:
-    return str(tmp_path / "study") if request.param == "file" else f"memory://{uuid.uuid4().hex}"
+@pytest.fixture
+def uri(store) -> str:
+    return storage.join(store, "study")
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ def told(study: Study) -> list[tuple]:
     ]
 
 
+@pytest.mark.every_store
 def test_a_study_that_exists_is_refused_and_left_alone(uri, space):
     play(Study.create(uri, space, data_fingerprint="f"), 2)
     before = storage.read_bytes(storage.join(uri, "space.json"))
@@ -152,6 +153,7 @@ def test_a_suggestion_whose_publication_was_interrupted_never_was(space, tmp_pat
     assert resumed.ask().number == 2
 
 
+@pytest.mark.every_store
 def test_a_trial_ends_once(uri, space):
     one = Study.create(uri, space, data_fingerprint="f")
     number = one.ask().number
@@ -225,6 +227,7 @@ def test_samplers_give_other_draws_for_other_seeds(write_study, tmp_path, sample
     assert params(1)[1:] != params(2)[1:]
 
 
+@pytest.mark.every_store
 def test_anyone_can_look_at_a_study_while_it_is_driven(uri, space):
     driven = Study.create(uri, space, data_fingerprint="f")
     play(driven, 2)
