@@ -24,7 +24,7 @@ def show(
     uri: Uri,
     follow: Annotated[bool, typer.Option("--follow", help="Refresh until all trials have ended, or Ctrl-C.")] = False,
 ) -> None:
-    """How a study stands: trials by state, best so far, rungs, time spent and left.
+    """How a study stands: trials by state, best so far, rungs, time spent and left, the winner by replication.
 
     Example: rcn-search study show s3://lab/studies/rcn --follow
     """
@@ -77,11 +77,11 @@ def best(
     trial: Annotated[int | None, typer.Option(min=0, help="Another trial than the best.")] = None,
     config: Annotated[bool, typer.Option("--config", help="Print its configuration and nothing else.")] = False,
 ) -> None:
-    """The best trial: parameters, curve, configuration, checkpoint.
+    """The best trial, or the winner by replication: parameters, curve, configuration, checkpoint.
 
     Example: rcn-search study best studies/rcn --config > best.yaml && rcn-search train best.yaml
     """
-    from rcn_search.search.describe import choose_best, config_yaml, trial_page
+    from rcn_search.search.describe import choose_best, config_yaml, replication_page, trial_page
     from rcn_search.search.view import open_view
 
     study = open_view(uri)
@@ -90,6 +90,8 @@ def best(
         typer.echo(config_yaml(study, chosen), nl=False)
         return
     console.print(trial_page(study, chosen), soft_wrap=True)
+    for part in replication_page(study):
+        console.print(part, soft_wrap=True)
 
 
 @study_app.command()

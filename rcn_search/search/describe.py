@@ -21,6 +21,7 @@ from rcn_search.search.optuna_copy import busy_s
 from rcn_search.search.standing import Standing
 from rcn_search.search.study import Study, Trial
 from rcn_search.search.summary import best_line, counts_line, duration, parameters, rung_table
+from rcn_search.search.winner import REPLICATION, read_winner, winner_page
 from rcn_search.training.outcome import BEST_NAME
 
 SortKey = Literal["number", "error", "epochs", "time"]
@@ -48,7 +49,18 @@ def overview(study: Study, claim: Claim | None) -> RenderableType:
         best_line(standing),
         rung_table(standing),
         _time_line(spent, study, standing, claim, now),
+        *replication_page(study),
     )
+
+
+def replication_page(study: Study) -> list[RenderableType]:
+    """Who won by the replicates of the best trials, or how many of these have ended; nothing without replication."""
+    if winner := read_winner(study.uri):
+        return [winner_page(winner)]
+    uri = storage.join(study.uri, REPLICATION)
+    if not storage.exists(storage.join(uri, "space.json")):
+        return []
+    return [Text.assemble(("replication ", "dim"), counts_line(Standing(Study.open(uri))))]
 
 
 def _time_line(spent: str, study: Study, standing: Standing, claim: Claim | None, now: float) -> Text:
@@ -72,7 +84,7 @@ def choose_trials(study: Study, *, state: str, sort: SortKey, limit: int | None)
 
 
 def choose_best(study: Study, number: int | None) -> Trial:
-    """Trial ``number``, or the best.
+    """Trial ``number``, or the winner by its replicates, or the best.
 
     Raises:
         StudyError: There is none.
@@ -83,6 +95,8 @@ def choose_best(study: Study, number: int | None) -> Trial:
         raise StudyError(f"{study.uri} has no trial {number}; its {len(study.trials)} trials are numbered from 0")
     if study.space.rows:
         raise StudyError(f"{study.uri} is a study of rows, none of which is to be chosen; name one with --trial")
+    if winner := read_winner(study.uri):
+        return study.trials[winner.trial]
     if study.best is None:
         raise StudyError(f"no trial of {study.uri} is complete yet; name one with --trial")
     return study.best

@@ -1,4 +1,4 @@
-"""One search from a study file to a ranked entry: the plan, Ray, the loop, the summary, the final score."""
+"""One search from a study file to a ranked entry: the plan, Ray, the loop, the summary, the winner, the final score."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from rcn_search.search.final import FinalScore, score_best
 from rcn_search.search.identity import settings
 from rcn_search.search.ledger import Ledger
 from rcn_search.search.progress import SearchProgress
+from rcn_search.search.replicate import replicate
 from rcn_search.search.rounds import Rounds
 from rcn_search.search.schedulers import build_scheduler
 from rcn_search.search.searcher import StudyRecorder, StudySearcher
@@ -33,6 +34,7 @@ from rcn_search.search.summary import Summary, print_plan, print_summary
 from rcn_search.search.takeup import STUDIES as STUDIES
 from rcn_search.search.takeup import TakeUp
 from rcn_search.search.trial import TrialActor
+from rcn_search.search.winner import Winner
 
 MAX_PROCESS_DEATHS = 2
 """Of one trial: after each it is taken up from its checkpoint, after one more it has failed."""
@@ -56,11 +58,13 @@ class SearchResult:
     Attributes:
         study: With all its trials.
         summary: Where the time went.
-        final: The best trial's score on the test split, where the study asks for one.
+        winner: By its replicates, where the study asks for them.
+        final: Score of the best trial, or of all seeds of the winner, on the test split, where the study asks for one.
     """
 
     study: Study
     summary: Summary
+    winner: Winner | None
     final: FinalScore | None
 
 
@@ -116,20 +120,28 @@ def run_search(
         driven = Rounds(study) if space.study.synchronous else study
         recorder, slots = StudyRecorder(driven), 0
         told = callbacks_of(space.callbacks, study)  # before Ray: a missing package is said at once
+
+        def run(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback]) -> int:
+            with _cluster(stop) as nodes:
+                slots = plan_slots(nodes, space.budget, study.num_left)
+                print_plan(console, study, slots, nodes)
+                _loop(study, driven, [*callbacks, _Guard(claim, stop)], slots, console)
+            return slots
+
         try:
             if study.num_left:
-                with _cluster(stop) as nodes:
-                    slots = plan_slots(nodes, space.budget, study.num_left)
-                    print_plan(console, study, slots, nodes)
-                    _loop(study, driven, [recorder, _Guard(claim, stop), *told], slots, console)
+                slots = run(study, driven, [recorder, *told])
             summary = Summary(
                 slots=slots, wall_s=time.perf_counter() - started, busy_s=recorder.busy_s, other_s=recorder.other_s
             )
             print_summary(console, study, summary)
-            final = score_best(study, board=board, console=console)
+            winner = replicate(
+                study, check=claim.check, run=lambda rows: run(rows, rows, [StudyRecorder(rows)]), console=console
+            )
+            final = score_best(study, winner, board=board, console=console)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped; the same line with --resume goes on with {uri}") from None
-    return SearchResult(study=study, summary=summary, final=final)
+    return SearchResult(study=study, summary=summary, winner=winner, final=final)
 
 
 class _Guard(Callback):  # type: ignore[misc]

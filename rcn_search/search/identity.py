@@ -15,7 +15,7 @@ from rcn_search.config import TrainConfig
 from rcn_search.search.ledger import PARENT, StudyError, Suggestion
 from rcn_search.search.space import ROW, SEED, SearchSpace
 
-_SETTINGS = {"base", "budget", "seeds", "joint", "final", "callbacks"}
+_SETTINGS = {"base", "budget", "seeds", "joint", "replicate", "final", "callbacks"}
 _OF_A_SEARCH, _OF_ROWS = {"search", "points", "sampler"}, {"rows"}
 SETTINGS = "settings"
 _NOT_OF_THE_SPACE = {"schema_version", "data_fingerprint", PARENT, SETTINGS}

@@ -15,6 +15,7 @@ objectives: error, parameters, latency, train_time: what is minimised, error alw
 constraints: {parameters: 500000, latency_ms: 20}: a trial beyond one of these limits is no result
 scheduler: {name: asha, grace_epochs: 1, reduction: 3}, or another of `rcn_search.search.methods`
 sampler:   {name: tpe, startup_trials: 10}, or another
+replicate: {top: 3, seeds: 3}: the best trials are trained again before one of them is called the winner
 final:     what becomes of the best trial
 callbacks: {tensorboard: true, mlflow: {experiment: …}, wandb: {project: …}}: what other tools are told
 """
@@ -90,6 +91,13 @@ class Final(Options):
     )
 
 
+class Replicate(Options):
+    """The best trials are trained again with other seeds, and by these the winner is named."""
+
+    top: int = Field(3, ge=1, description="How many trials, by their validation error.")
+    seeds: int = Field(3, ge=2, description="How often each: with base.seed + 1, base.seed + 2 and so on.")
+
+
 class SearchSpace(Options):
     """One study, as its YAML file has it."""
 
@@ -106,6 +114,7 @@ class SearchSpace(Options):
     constraints: Constraints = Field(Constraints(), exclude_if=lambda limits: limits == Constraints())
     scheduler: Scheduler = Asha()
     sampler: Sampler = Tpe()
+    replicate: Replicate | None = Field(None, exclude_if=lambda options: options is None)
     final: Final | None = None
     callbacks: CallbackOptions = Field(CallbackOptions(), exclude_if=lambda options: options == CallbackOptions())
 

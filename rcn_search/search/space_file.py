@@ -21,7 +21,7 @@ FROM_BUDGET = {"schedule.epochs": "budget.epochs", "compute.threads": "budget.cp
 YARDSTICK = ("validation.", "input.size_px", "data.uri", "data.val_split", "data.num_val")
 """What the error of a trial is measured by, hence the same for all."""
 SAME_FOR_ALL_ROWS = ("data.uri", "validation.every", "compute.", "seed", *FROM_BUDGET)
-OF_A_SEARCH = ("points", "sampler", "final", "objectives", "constraints")
+OF_A_SEARCH = ("points", "sampler", "replicate", "final", "objectives", "constraints")
 
 
 def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -> SearchSpace:
@@ -104,6 +104,16 @@ def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
             space.fixed(point)
         except ConfigError as error:
             raise ConfigError(f"{at('points', index)}: points[{index}]: {error}") from None
+    if space.replicate and isinstance(space.scheduler, Pbt):
+        raise ConfigError(
+            f"{at('replicate')}: replicate: a trial of scheduler pbt is a chapter of a longer training, whose settings "
+            "changed on the way: trained alone it is another"
+        )
+    if space.replicate and space.final and space.final.retrain:
+        raise ConfigError(
+            f"{at('final', 'retrain')}: final.retrain: with replicate it is the replicates that are scored, as the "
+            "winner was named by them; train it further with rcn-search study best --config and rcn-search train"
+        )
     if space.final is not None:
         resolve_train_config(
             overlay(base.model_dump(), space.final.retrain), source=f"{at('final', 'retrain')}: final.retrain"

@@ -36,20 +36,28 @@ class Validator:
 
     @torch.inference_mode()
     def error_pct(self, network: Network) -> float:
-        """Mean over images of the mean distance between predicted and true cells, in percent of the eye distance.
+        """Mean over images of `image_errors`, in percent."""
+        error_n, counts_n = self.image_errors(network)
+        return 100 * float(error_n[counts_n].mean())
+
+    @torch.inference_mode()
+    def image_errors(self, network: Network) -> tuple[Tensor, Tensor]:
+        """Of each image the mean distance between predicted and true cells, as a share of the eye distance.
 
         Points that are not in the loss are not in the mean either. In fp32: with bf16 maps, equal peaks move the
         prediction by a pixel.
+
+        Returns:
+            (n,) errors, and (n,) whether the image has a point that counts.
         """
-        per_image = []
+        errors, counts = [], []
         for batch in self.batches:
             cells_bk2 = predicted_cells(network(batch.inputs), self.size_px, self.decode)
             distance_bk = (cells_bk2 - point_cells(batch.points_bk2, self.size_px)).float().norm(dim=2)
             weight_bk = torch.ones_like(distance_bk) if batch.weight_bk is None else batch.weight_bk
-            counts_b = weight_bk.any(1)
-            error_b = (distance_bk * weight_bk).sum(1) / weight_bk.sum(1) / self.eye_distance_px(batch.points_bk2)
-            per_image.append(error_b[counts_b])
-        return 100 * float(torch.cat(per_image).mean())
+            counts.append(weight_bk.any(1))
+            errors.append((distance_bk * weight_bk).sum(1) / weight_bk.sum(1) / self.eye_distance_px(batch.points_bk2))
+        return torch.cat(errors), torch.cat(counts)
 
     def eye_distance_px(self, points_bk2: Tensor) -> Tensor:
         """(b,), of the jittered face, unclamped."""
