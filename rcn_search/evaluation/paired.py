@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Array, Interval, resampled_counts
+
 Names = NDArray[np.str_]
 
-NUM_RESAMPLES = 10_000
 _BATCH = 2**18
 
 
@@ -32,7 +32,7 @@ class Difference(NamedTuple):
     """
 
     mean: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     p: float | None
 
     @property
@@ -141,8 +141,8 @@ def _resampled_means(
 ) -> Array:
     total_gk = np.stack([np.bincount(index_n, difference_n), np.bincount(index_n)], axis=1)
     means: list[Array] = []
-    for count_bg in _draws(num_groups, num_resamples, np.random.default_rng(seed)):
-        sum_bk = count_bg @ total_gk
+    for count_bg in resampled_counts(num_groups, num_resamples, seed):
+        sum_bk = count_bg.astype(np.float64) @ total_gk
         means.append(sum_bk[:, 0] / sum_bk[:, 1])
     return np.concatenate(means)
 
@@ -152,17 +152,6 @@ def _judged(mean: float, mean_b: Array) -> Difference:
     # What was observed counts as one more resample: a p of 0 is nothing that resampling can show.
     rarer = 1 + min(np.count_nonzero(mean_b <= 0), np.count_nonzero(mean_b >= 0))
     return Difference(mean, (float(low), float(high)), min(1.0, 2 * rarer / (1 + len(mean_b))))
-
-
-def _draws(num_groups: int, num_resamples: int, rng: np.random.Generator) -> Iterator[Array]:
-    """How often each group is in each resample, in batches (b, g)."""
-    rows = max(1, _BATCH // num_groups)
-    for start in range(0, num_resamples, rows):
-        num_rows = min(rows, num_resamples - start)
-        drawn_bg = rng.integers(0, num_groups, (num_rows, num_groups), dtype=np.int32)
-        first_in_row_b = num_groups * np.arange(num_rows)  # 64 bits, as bincount would make of it
-        counts = np.bincount((drawn_bg + first_in_row_b[:, None]).ravel(), minlength=num_rows * num_groups)
-        yield counts.reshape(num_rows, num_groups).astype(np.float64)
 
 
 def _all_flips(num_groups: int) -> Iterator[Array]:

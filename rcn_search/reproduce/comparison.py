@@ -7,32 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rcn_search.evaluation.metrics import Array, bootstrap_interval, image_errors
+from rcn_search.evaluation.bootstrap import Array
+from rcn_search.evaluation.metrics import image_errors
+from rcn_search.evaluation.paired import Difference, paired_difference
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import Protocol
 from rcn_search.reproduce.paper import Claim
 
 WORST_SHARE = 0.1
-
-
-class Difference(NamedTuple):
-    """A mean difference in points of a percent and its 95 % interval, absent where there is nothing to resample."""
-
-    mean: float
-    interval: tuple[float, float] | None
-
-    def __str__(self) -> str:
-        """For sentences, without its sign: ``0.40 points (95 % interval 0.31 to 0.49)``."""
-        sign = 1 if self.mean >= 0 else -1
-        if self.interval is None:
-            return f"{abs(self.mean):.2f} points"
-        low, high = sorted(sign * end for end in self.interval)
-        return f"{abs(self.mean):.2f} points (95 % interval {low:.2f} to {high:.2f})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +55,7 @@ class Measured:
 
     def minus(self, error_pct: float | Array) -> Difference:
         """Mean of what is left of each image's error; images that have none do not count."""
-        difference_n = self.error_pct_n - error_pct
-        kept_n = np.isfinite(difference_n)
-        interval = bootstrap_interval(difference_n[kept_n], self.group_n[kept_n])
-        return Difference(float(difference_n[kept_n].mean()), interval)
+        return paired_difference(self.error_pct_n, np.asarray(error_pct), self.group_n)
 
 
 def measure(predictions: Sequence[Predictions], protocol: Protocol) -> Measured:
@@ -111,8 +94,7 @@ def judge(claim: Claim, measured: Mapping[str, Measured], papers_pct: Mapping[st
         error_pct_n = np.where(_worst(error_pct_n + measured[low].error_pct_n), error_pct_n, np.nan)
     gap = measured[low].minus(error_pct_n)
     holds = gap.mean <= 0
-    sure = gap.interval is None or gap.interval[0] * gap.interval[1] > 0
-    doubt = "" if sure else ", but the interval includes 0"
+    doubt = "" if gap.interval is None or not gap.is_tie else ", but the interval includes 0"
     says, order = ("holds", "below") if holds else ("does not hold", "above")
     in_paper = {low, high} <= papers_pct.keys() and not claim.worst_tenth
     beside = f"; in the paper {papers_pct[high] - papers_pct[low]:.2f} below" if in_paper else ""

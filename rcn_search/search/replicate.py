@@ -15,7 +15,8 @@ import numpy as np
 from rich.console import Console
 
 from rcn_search import storage
-from rcn_search.evaluation.paired import Array, Names, seeded_difference
+from rcn_search.evaluation.bootstrap import Array
+from rcn_search.evaluation.paired import Names, seeded_difference
 from rcn_search.search.ledger import Ledger, StudyError
 from rcn_search.search.parameter import Values
 from rcn_search.search.space import ROW, Replicate, SearchSpace, overlay
