@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DEFAULT_COST = 50.0
 SHARES = (0.25, 0.5, 1.0)
+TRUSTED = 0.6
+"""Below this the surrogate is marked: methods are ranked by a landscape that is mostly made up."""
 
 
 @command
@@ -30,19 +32,26 @@ def simulate_command(
 ) -> None:
     """Replay searches over the learning curves of a study, on a virtual clock.
 
-    Settings that were not recorded get the mean curve of the nearest that were. The first pair is what the others are
-    compared with, seed by seed.
+    Settings that were not recorded get the curve that a Gaussian process makes of all that were. The first pair is what
+    the others are compared with, seed by seed.
 
     Example: rcn-search simulate studies/recorded --workers 256 --sampler random --sampler tpe --scheduler asha
     """
+    from rcn_search.search.curves import RecordedCurves
     from rcn_search.search.simulate import Method, contend
     from rcn_search.search.study import Study
 
     methods = [Method.named(*names) for names in product(sampler or ["random", "tpe"], scheduler or ["asha"])]
     recorded = Study.open(study)
+    curves = RecordedCurves(recorded)
     with progress("simulating", "searches") as on_run:
-        contenders = contend(recorded, methods, workers=workers, cost=cost, seeds=seeds, on_run=on_run)
+        contenders = contend(recorded.space, curves, methods, workers=workers, cost=cost, seeds=seeds, on_run=on_run)
     console.print(_table(contenders, cost))
+    console.print(
+        f"The curves explain {100 * max(0.0, curves.explained):.0f} % of what a trial left out of them reached",
+        style="dim" if curves.explained > TRUSTED else "yellow",
+        highlight=False,
+    )
 
 
 def _table(contenders: list[Contender], cost: float) -> Table:

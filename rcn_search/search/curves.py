@@ -1,16 +1,20 @@
 """Learning curves of a real study, and from them the curve that any other setting of its space is taken to have.
 
-Shape letters: t recorded trials, p parameters, e epochs.
+Shape letters: t recorded trials, f features, e epochs.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, json_to_distribution
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from rcn_search.search.ledger import StudyError
 from rcn_search.search.parameter import Scalar
@@ -18,10 +22,10 @@ from rcn_search.search.study import Study
 from rcn_search.search.unit import to_unit
 
 MIN_CURVES = 20
-NEAREST = 3
-"""Recorded trials that a curve is made of. One would make plateaus, many would flatten the best settings."""
-_ELSEWHERE = 1.0
-"""Distance along a parameter that only one of two settings has, and between two values of a list."""
+_SCALES = (1e-2, 1e2)
+"""Of a Gaussian process: the shortest and longest length along a feature, which has a range of 1."""
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +37,21 @@ class Curve:
         epoch_s: Seconds of an epoch.
     """
 
-    error_pct_e: NDArray[np.float64]
+    error_pct_e: Array
     epoch_s: float
 
 
 class RecordedCurves:
-    """A surrogate: the curve of a setting is the mean of its nearest recorded ones, by the inverse of their distance.
+    """A surrogate: Gaussian processes for the logarithm of the errors and of the time of an epoch.
 
-    Each numeric parameter is measured on the scale on which it is drawn, 0 to 1. Distances are Euclidean.
+    Each has its own length for each parameter, so that those which matter count and the others do not (the mean of the
+    nearest curves knows no such difference: docs/search.md has both). A numeric parameter is a feature on the scale on
+    which it is drawn, 0 to 1; a list of words has a feature for each; a parameter that is not always drawn has one more
+    that says whether it is. A curve is the mean of the process: no luck of a seed is in it.
+
+    Attributes:
+        explained: Share of the variance of the last logarithmic error that is foretold of a trial by all the others.
+        full_training_s: Mean seconds of a recorded training.
     """
 
     def __init__(self, study: Study) -> None:
@@ -59,60 +70,60 @@ class RecordedCurves:
                 f"{study.uri} has {len(trials)} trials that ran to their last epoch; {MIN_CURVES} are needed. Record "
                 "some with scheduler: {name: none} and sampler: {name: random}"
             )
+        drawn = [trial.suggestion.distributions for trial in trials]
         self._kinds: dict[str, BaseDistribution] = {
-            name: json_to_distribution(text)
-            for trial in trials
-            for name, text in trial.suggestion.distributions.items()
+            name: json_to_distribution(text) for each in drawn for name, text in each.items()
         }
-        self._places = [self._place(trial.suggestion.params) for trial in trials]
-        self._error_pct_te = np.array(
+        self._sometimes = {name for name in self._kinds if any(name not in each for each in drawn)}
+        features_tf = np.array([self._features(trial.suggestion.params) for trial in trials])
+        log_error_te = np.log(
             [[trial.epochs[epoch].val_error_pct for epoch in sorted(trial.epochs)] for trial in trials]
         )
-        self._epoch_s_t = np.array(
+        epoch_s_t = np.array(
             [
                 sum(epoch.train_s + epoch.val_s + epoch.other_s for epoch in trial.epochs.values()) / len(trial.epochs)
                 for trial in trials
             ]
         )
-
-    @property
-    def full_training_s(self) -> float:
-        """Mean seconds of a training to the last epoch."""
-        num_epochs: int = self._error_pct_te.shape[1]
-        return num_epochs * float(self._epoch_s_t.mean())
+        self.full_training_s = log_error_te.shape[1] * float(epoch_s_t.mean())
+        self._error, self._time = _fitted(features_tf, log_error_te), _fitted(features_tf, np.log(epoch_s_t)[:, None])
+        self.explained = _explained(self._error, log_error_te[:, -1])
 
     def of(self, params: Mapping[str, Scalar]) -> Curve:
         """The curve of a setting, by the parameters' own names."""
-        distance_t = self._distances(self._place(params))
-        nearest = np.argsort(distance_t, kind="stable")[:NEAREST]
-        weight = 1 / (distance_t[nearest] + 1e-9)
-        weight /= weight.sum()
-        return Curve(error_pct_e=weight @ self._error_pct_te[nearest], epoch_s=float(weight @ self._epoch_s_t[nearest]))
+        features_1f = np.array([self._features(params)])
+        return Curve(
+            error_pct_e=np.exp(self._error.predict(features_1f)).reshape(-1),
+            epoch_s=float(np.exp(self._time.predict(features_1f)).item()),
+        )
 
-    def _place(self, params: Mapping[str, Scalar]) -> dict[str, float | Scalar]:
-        place: dict[str, float | Scalar] = {}
-        for name, value in params.items():
-            kind = self._kinds.get(name)
-            if kind is None or isinstance(kind, CategoricalDistribution):
-                place[name] = value
-            else:
-                assert isinstance(value, int | float)
-                place[name] = to_unit(kind, value)  # type: ignore[arg-type]  # there are no others
-        return place
-
-    def _distances(self, place: Mapping[str, float | Scalar]) -> NDArray[np.float64]:
-        squares_t = np.zeros(len(self._places))
+    def _features(self, params: Mapping[str, Scalar]) -> list[float]:
+        features: list[float] = []
         for name, kind in self._kinds.items():
-            mine = place.get(name)
-            for row, recorded in enumerate(self._places):
-                other = recorded.get(name)
-                if mine is None and other is None:
-                    continue
-                if mine is None or other is None:
-                    squares_t[row] += _ELSEWHERE**2
-                elif isinstance(kind, CategoricalDistribution):
-                    squares_t[row] += 0 if mine == other else _ELSEWHERE**2
-                else:
-                    squares_t[row] += (float(mine) - float(other)) ** 2
-        distance_t: NDArray[np.float64] = np.sqrt(squares_t)
-        return distance_t
+            value = params.get(name)
+            if name in self._sometimes:
+                features.append(float(value is not None))
+            if not isinstance(kind, CategoricalDistribution):
+                features.append(0.5 if value is None else to_unit(kind, value))  # type: ignore[arg-type]
+            elif all(isinstance(choice, int | float) for choice in kind.choices):
+                order = sorted(kind.choices)  # type: ignore[type-var]
+                features.append(0.5 if value is None else order.index(value) / max(1, len(order) - 1))
+            else:
+                features += [float(value == choice) for choice in kind.choices]
+        return features
+
+
+def _fitted(features_tf: Array, target_te: Array) -> GaussianProcessRegressor:
+    """A process whose lengths and noise are those of greatest likelihood."""
+    kernel = ConstantKernel() * Matern(np.ones(features_tf.shape[1]), _SCALES, nu=2.5) + WhiteKernel(0.1)
+    process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its limit: the parameter has no influence
+        return process.fit(features_tf, target_te)
+
+
+def _explained(process: GaussianProcessRegressor, target_t: Array) -> float:
+    """By leaving out one at a time, in closed form (Rasmussen and Williams 2006, equation 5.12)."""
+    inverse_diagonal_t = (np.linalg.inv(process.L_) ** 2).sum(0)
+    residual_t = process.alpha_.reshape(len(target_t), -1)[:, -1] / inverse_diagonal_t * target_t.std()
+    return 1 - float((residual_t**2).mean() / target_t.var())

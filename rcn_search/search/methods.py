@@ -62,6 +62,7 @@ class Asha(Options):
     name: Literal["asha"] = "asha"
     grace_epochs: int = Field(1, ge=1, description="The first rung: no trial is stopped before.")
     reduction: float = Field(3, gt=1, description="The best 1 / reduction of a rung go on to the next.")
+    window: int | None = Field(18, ge=2, description="Of the last so many trials there; null: of all, as in Ray.")
 
     def __str__(self) -> str:
         return f"ASHA from epoch {self.grace_epochs}, 1 in {self.reduction:g} goes on"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,10 @@ from rcn_search.config_file import validate
 from rcn_search.search.curves import Curve, RecordedCurves
 from rcn_search.search.ledger import Epoch, Ledger, Outcome, Suggestion
 from rcn_search.search.methods import Sampler, Scheduler
+from rcn_search.search.parameter import Scalar
 from rcn_search.search.samplers import check_sampler
 from rcn_search.search.space import SearchSpace
-from rcn_search.search.stopping import build_rule
+from rcn_search.search.stopping import StoppingRule, build_rule
 from rcn_search.search.study import Study
 
 START_S = 0.5
@@ -113,7 +114,48 @@ def simulate(
     }
     space = space.model_copy(update=changed)
     check_sampler(space)
-    search = _Search(space.model_copy(update={"budget": space.budget.model_copy(update={"trials": _MANY})}), curves)
+    drawn = StudyDraws(space.model_copy(update={"budget": space.budget.model_copy(update={"trials": _MANY})}))
+    return replay(drawn, build_rule(space.scheduler, space.budget.epochs), curves, workers=workers, cost=cost)
+
+
+class Draws(Protocol):
+    """What asks for trials and is told of them: a study, or another tool, which a benchmark puts in its place."""
+
+    def ask(self) -> tuple[int, Mapping[str, Scalar]] | None:
+        """Number and parameters of the next trial; None after the last."""
+
+    def report(self, number: int, epoch: int, error_pct: float) -> None:
+        """A trial has trained one more epoch."""
+
+    def finish(self, number: int, *, complete: bool) -> None:
+        """A trial has ended, by itself or stopped."""
+
+
+class StudyDraws:
+    """A study without a ledger."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._study = Study("simulated", space, _NoLedger("simulated"))
+
+    def ask(self) -> tuple[int, Mapping[str, Scalar]] | None:
+        """See `Draws`."""
+        trial = self._study.ask()
+        return (trial.number, trial.suggestion.params) if trial else None
+
+    def report(self, number: int, epoch: int, error_pct: float) -> None:
+        """See `Draws`."""
+        times = {"train_s": 0.0, "val_s": 0.0}
+        report = Epoch(epoch=epoch, loss=0.0, val_error_pct=error_pct, best_error_pct=error_pct, **times)
+        self._study.report(number, [report])
+
+    def finish(self, number: int, *, complete: bool) -> None:
+        """See `Draws`."""
+        self._study.finish(number, "complete" if complete else "pruned")
+
+
+def replay(draws: Draws, rule: StoppingRule, curves: RecordedCurves, *, workers: int, cost: float) -> Simulated:
+    """A search by whatever ``draws`` and whatever ``rule`` stops; see `simulate`."""
+    search = _Search(draws, rule, curves)
     for _ in range(workers):
         search.start()
     while search.ends and search.spent_s < cost * curves.full_training_s:
@@ -124,10 +166,8 @@ def simulate(
 class _Search:
     """Where a simulated search stands."""
 
-    def __init__(self, space: SearchSpace, curves: RecordedCurves) -> None:
-        self.study = Study("simulated", space, _NoLedger("simulated"))
-        self.rule = build_rule(space.scheduler, space.budget.epochs)
-        self.curves, self.last = curves, space.budget.epochs
+    def __init__(self, draws: Draws, rule: StoppingRule, curves: RecordedCurves) -> None:
+        self.draws, self.rule, self.curves = draws, rule, curves
         self.drawn: dict[int, Curve] = {}
         self.ends: list[tuple[float, int, int]] = []  # of epochs to come: when, whose, which
         self.now, self.spent_s = 0.0, 0.0
@@ -136,25 +176,26 @@ class _Search:
 
     def start(self) -> None:
         """A worker is free."""
-        trial = self.study.ask()
-        if trial is not None:  # a grid has an end
-            self.drawn[trial.number] = curve = self.curves.of(trial.suggestion.params)
-            heapq.heappush(self.ends, (self.now + START_S + curve.epoch_s, trial.number, 1))
+        asked = self.draws.ask()
+        if asked is not None:  # a grid has an end
+            number, params = asked
+            self.drawn[number] = curve = self.curves.of(params)
+            heapq.heappush(self.ends, (self.now + START_S + curve.epoch_s, number, 1))
 
     def step(self) -> None:
         """The next epoch ends."""
         self.now, number, epoch = heapq.heappop(self.ends)
         curve = self.drawn[number]
-        error_pct = float(curve.error_pct_e[epoch - 1])
+        error_pct, is_last = float(curve.error_pct_e[epoch - 1]), epoch == len(curve.error_pct_e)
         self.spent_s += curve.epoch_s + (START_S if epoch == 1 else 0)
         self.costs.append(self.spent_s / self.curves.full_training_s)
         self.errors.append(min([error_pct, *self.errors[-1:]]))
-        self.study.report(number, [_epoch(epoch, error_pct, curve)])
+        self.draws.report(number, epoch, error_pct)
         stop = self.rule.report(number, epoch, error_pct)
-        if epoch < self.last and not stop:
+        if not (stop or is_last):
             heapq.heappush(self.ends, (self.now + curve.epoch_s, number, epoch + 1))
             return
-        self.study.finish(number, "complete" if epoch == self.last else "pruned")
+        self.draws.finish(number, complete=is_last)
         self.start()
 
     def result(self) -> Simulated:
@@ -163,14 +204,8 @@ class _Search:
             cost=np.array(self.costs),
             best_error_pct=np.array(self.errors),
             wall_s=self.now,
-            num_trials=len(self.study.trials),
+            num_trials=len(self.drawn),
         )
-
-
-def _epoch(epoch: int, error_pct: float, curve: Curve) -> Epoch:
-    return Epoch(
-        epoch=epoch, loss=0.0, val_error_pct=error_pct, best_error_pct=error_pct, train_s=curve.epoch_s, val_s=0.0
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +231,8 @@ class Contender:
 
 
 def contend(
-    study: Study,
+    space: SearchSpace,
+    curves: RecordedCurves,
     methods: Sequence[Method],
     *,
     workers: int,
@@ -207,7 +243,8 @@ def contend(
     """Each method over the same seeds.
 
     Args:
-        study: Recorded: its trials ran to their last epoch.
+        space: Of the recorded study.
+        curves: Its own.
         methods: To compare.
         workers: Trials at once.
         cost: Of each search, in full trainings.
@@ -215,15 +252,13 @@ def contend(
         on_run: Called with (searches done, searches in all).
 
     Raises:
-        StudyError: The study has too few whole curves.
-        ValueError: A sampler cannot draw from the study's space.
+        ValueError: A sampler cannot draw from the space.
     """
-    curves = RecordedCurves(study)
     contenders = []
     for index, method in enumerate(methods):
         runs = []
         for seed in range(seeds):
-            runs.append(simulate(study.space, curves, method, workers=workers, cost=cost, seed=seed))
+            runs.append(simulate(space, curves, method, workers=workers, cost=cost, seed=seed))
             on_run(index * seeds + seed + 1, len(methods) * seeds)
         contenders.append(Contender(method=method, runs=tuple(runs)))
     return contenders

@@ -26,8 +26,8 @@ class StoppingRule(Protocol):
 def build_rule(options: Scheduler, max_epochs: int) -> StoppingRule:
     """The rule of a study whose trials have ``max_epochs`` epochs."""
     match options:
-        case Asha(grace_epochs=grace, reduction=reduction):
-            return Halving(grace, reduction, max_epochs)
+        case Asha(grace_epochs=grace, reduction=reduction, window=window):
+            return Halving(grace, reduction, max_epochs, window=window)
         case Hyperband():
             return Brackets(options, max_epochs)
         case Median():
@@ -47,17 +47,21 @@ class Never:
 
 
 class Halving:
-    """Asynchronous successive halving, which decides as Ray's does.
+    """Asynchronous successive halving.
 
-    A trial that reaches a rung goes on if it is among the best 1 / ``reduction`` of those that came before it.
+    A trial that reaches a rung goes on if it is among the best 1 / ``reduction`` of those that came before it: of all,
+    as Ray decides, or of the last ``window`` by number. While the sampler learns, trials become better; against all of
+    the past nearly every one of them goes on, and stopping early saves little.
     """
 
-    def __init__(self, grace_epochs: int, reduction: float, max_epochs: int, *, bracket: int = 0) -> None:
+    def __init__(
+        self, grace_epochs: int, reduction: float, max_epochs: int, *, window: int | None = None, bracket: int = 0
+    ) -> None:
         num_rungs = int(math.log(max_epochs / grace_epochs) / math.log(reduction) - bracket + 1)
-        self._keep = 1 - 1 / reduction
-        # From the last rung down, each with the trials that came by and their sorted scores, the best last.
-        self._rungs: list[tuple[float, set[int], list[float]]] = [
-            (grace_epochs * reduction ** (rung + bracket), set(), []) for rung in reversed(range(num_rungs))
+        self._keep, self._window = 1 - 1 / reduction, window
+        # From the last rung down, each with the trials that came by, by number, and their scores, the best last.
+        self._rungs: list[tuple[float, list[int], dict[int, float]]] = [
+            (grace_epochs * reduction ** (rung + bracket), [], {}) for rung in reversed(range(num_rungs))
         ]
 
     def report(self, trial: int, epoch: int, error_pct: float) -> bool:
@@ -65,10 +69,11 @@ class Halving:
         if not math.isfinite(error_pct):
             return False
         for milestone, came_by, scores in self._rungs:
-            if epoch >= milestone and trial not in came_by:
-                worse = bool(scores) and -error_pct < _quantile(scores, self._keep)
-                came_by.add(trial)
-                insort(scores, -error_pct)
+            if epoch >= milestone and trial not in scores:
+                last = came_by if self._window is None else came_by[-self._window :]
+                worse = bool(last) and -error_pct < _quantile(sorted(scores[each] for each in last), self._keep)
+                insort(came_by, trial)
+                scores[trial] = -error_pct
                 return worse
         return False
 

@@ -100,7 +100,7 @@ def test_what_is_no_number_is_no_rank(options, value):
 def test_halving_decides_as_ray_does(grace, reduction):
     errors, order = curves(1), random.Random(2)
     errors = [[round(error, 1) for error in curve] for curve in errors]  # ties
-    rule = build_rule(Asha(grace_epochs=grace, reduction=reduction), EPOCHS)
+    rule = build_rule(Asha(grace_epochs=grace, reduction=reduction, window=None), EPOCHS)
     ray = ASHAScheduler("epoch", "e", "min", max_t=EPOCHS, grace_period=grace, reduction_factor=reduction)
     trials = [SimpleNamespace(trial_id=str(number)) for number in range(NUM_TRIALS)]
     for trial in trials:
@@ -113,6 +113,17 @@ def test_halving_decides_as_ray_does(grace, reduction):
         error = errors[number][done[number] - 1]
         action = ray.on_trial_result(None, trials[number], {"epoch": done[number], "e": error})
         assert rule.report(number, done[number], error) == (action == TrialScheduler.STOP)
+
+
+def test_a_trial_is_compared_with_the_last_ones_by_number():
+    rule = build_rule(Asha(reduction=2, window=4), EPOCHS)
+    everyone = build_rule(Asha(reduction=2, window=None), EPOCHS)
+    for number in reversed(range(20)):  # told in whatever order; each better than the one before it
+        assert rule.report(number, 1, 50.0 - number) == everyone.report(number, 1, 50.0 - number) == (number < 19)
+    assert not everyone.report(20, 1, 35.0)
+    assert rule.report(20, 1, 35.0), "15 of 20 were worse, but not one of the last four"
+    assert not rule.report(21, 1, 31.5)
+    assert build_rule(Asha(), EPOCHS)._window == 18
 
 
 def test_hyperband_deals_most_trials_to_the_bracket_that_stops_first():

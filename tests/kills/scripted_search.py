@@ -1,0 +1,96 @@
+"""A real search whose actor only pretends to train.
+
+``scripted_search.py STUDY TRIALS EPOCHS [--resume] [--deterministic]``
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from rcn_search import storage
+from rcn_search.search import driver, takeup
+from rcn_search.search.trial import TrialActor
+
+EPOCH_S = 0.5
+
+
+def error_pct(lr: float, epoch: int) -> float:
+    """A curve that follows from the learning rate alone; curves cross."""
+    return 20 + 1_000 * abs(lr - 4e-3) / epoch + 5 * math.sin(1e5 * lr * epoch)
+
+
+def fails(lr: float) -> bool:
+    """Whether the loss becomes NaN in the third epoch."""
+    return int(1e6 * lr) % 6 == 0
+
+
+class ScriptedActor(TrialActor):
+    """Its checkpoint is the number of epochs behind it; its diary, what was trained, whether it was saved or not."""
+
+    def step(self) -> dict[str, object]:
+        folder = Path(self._trial["folder"])
+        train = json.loads(self._trial["train"])
+        lr, num_epochs = train["optimizer"]["lr"], train["schedule"]["epochs"]
+        saved = folder / "done.json"
+        done = json.loads(saved.read_text()) if saved.exists() else 0
+        is_first, self._known = getattr(self, "_known", None) != str(folder), str(folder)
+        earlier = list(range(1, done + 1)) if is_first else []
+        if done < num_epochs:
+            time.sleep(EPOCH_S)
+            done += 1
+            if fails(lr) and done == 3:
+                return {"val_error_pct": math.nan, "done": True, "failure": "nan", "epochs": _told(lr, earlier)}
+            with (folder / "diary.txt").open("a") as diary:
+                diary.write(f"{done}\n")
+            storage.write_json(str(saved), done)
+        epochs = _told(lr, sorted({*earlier, done}))
+        complete = done == num_epochs
+        return {**epochs[-1], "epochs": epochs, "complete": complete, "done": complete}
+
+
+def _told(lr: float, epochs: list[int]) -> list[dict[str, float]]:
+    times = {"train_s": EPOCH_S, "val_s": 0.0, "other_s": 0.0}
+    return [
+        {"epoch": each, "loss": 1.0, "val_error_pct": error_pct(lr, each), "best_error_pct": 1.0, **times}
+        for each in epochs
+    ]
+
+
+class _Manifest:
+    fingerprint = "scripted"
+
+
+def main() -> None:
+    """One driver."""
+    place, trials, epochs, *options = sys.argv[1:]
+    file = Path(place).parent / "space.yaml"
+    document = {
+        "study": {"name": "scripted"},
+        "base": {"data": {"uri": place}, "model": {"kind": "rcn"}},
+        "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
+        "budget": {"trials": int(trials), "epochs": int(epochs), "concurrency": 2},
+        "scheduler": {"name": "asha", "reduction": 2},
+        "sampler": {"name": "tpe", "startup_trials": 4},
+    }
+    file.write_text(yaml.safe_dump(document))
+    driver.TrialActor = ScriptedActor  # type: ignore[misc]
+    takeup.checked_data = lambda space: _Manifest()  # type: ignore[assignment,return-value]
+    driver.run_search(
+        str(file),
+        study_uri=place,
+        resume="--resume" in options,
+        deterministic="--deterministic" in options,
+        board=lambda: place,
+        console=Console(),
+    )
+
+
+if __name__ == "__main__":
+    main()
