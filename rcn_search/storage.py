@@ -150,8 +150,12 @@ def read_json(uri: str) -> Any:
 
 def write_json(uri: str, document: Any, *, if_absent: bool = False) -> None:
     """Publish ``document`` as JSON (no NaN: it is not JSON). See `write_bytes`."""
-    content = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-    write_bytes(uri, (content + "\n").encode(), if_absent=if_absent)
+    write_bytes(uri, as_json(document), if_absent=if_absent)
+
+
+def as_json(document: Any) -> bytes:
+    """What `write_json` writes."""
+    return (json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def preflight(uri: str) -> None:

@@ -55,8 +55,13 @@ class Checkpoint(NamedTuple):
 
 def write_checkpoint(uri: str, info: CheckpointInfo, tensors: dict[str, Tensor]) -> None:
     """Publish a checkpoint whole, replacing an older one."""
+    storage.write_bytes(uri, checkpoint_bytes(info, tensors))
+
+
+def checkpoint_bytes(info: CheckpointInfo, tensors: dict[str, Tensor]) -> bytes:
+    """A checkpoint as it is published; what becomes of the tensors afterwards does not change it."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    storage.write_bytes(uri, safetensors.torch.save(content, {_HEADER_KEY: info.model_dump_json()}))
+    return safetensors.torch.save(content, {_HEADER_KEY: info.model_dump_json()})
 
 
 def read_checkpoint(uri: str) -> Checkpoint:

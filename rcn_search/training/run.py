@@ -17,9 +17,9 @@ from rcn_search.data.shards import DatasetError
 from rcn_search.training.checkpoint import (
     Checkpoint,
     CheckpointInfo,
+    checkpoint_bytes,
     network_tensors,
     read_checkpoint,
-    write_checkpoint,
 )
 from rcn_search.training.learner import Learner, steps_per_epoch
 from rcn_search.training.memory import keep_freed_memory
@@ -34,6 +34,7 @@ from rcn_search.training.outcome import (
 )
 from rcn_search.training.probe import ComputeSettings, choose_settings, usable_device
 from rcn_search.training.task_stopping import StoppingState
+from rcn_search.training.uploads import Uploads
 from rcn_search.training.validation import Validator
 
 _EXISTS = "{} holds a run already; add --resume to go on with it"
@@ -97,6 +98,7 @@ class TrainRun:
         """
         self.config, self.out = config, storage.absolute(out)
         self.should_stop, self.on_step = should_stop, on_step
+        self._uploads = Uploads(self.out)
         dataset = open_dataset(config.data.uri)
         if config.input.channels > dataset.manifest.channels:
             raise DatasetError(f"{config.data.uri} is grey; for input.colour import it again with --colour")
@@ -198,12 +200,14 @@ class TrainRun:
         return sum(report.train_s + report.val_s for report in self.history) + self._partial_s
 
     def run_epoch(self) -> EpochReport:
-        """Train to the end of the epoch, validate, and publish the weights if they are the best so far.
+        """Train to the end of the epoch, validate, and keep the weights if they are the best so far.
 
         Raises:
+            OSError: What was saved before could not be published.
             TrainingFailed: The loss or the validation error is not finite.
             Interrupted: ``should_stop`` said so; the run is saved.
         """
+        self._uploads.check()
         epoch, schedule, device = self.epochs_done, self.config.schedule, self.settings.device
         batches = epoch_batches(
             self.num_train, schedule.batch_size, seed=self.config.seed, epoch=epoch, reshuffle=schedule.reshuffle
@@ -221,6 +225,7 @@ class TrainRun:
                 self._partial_loss = float(loss_sum)
                 self._partial_s = before_s + time.perf_counter() - started
                 self.save()
+                self.flush()
                 raise Interrupted(f"stopped after {index + 1} of {len(batches)} steps of epoch {epoch + 1}")
         loss = float(loss_sum) / len(batches)
         train_s = time.perf_counter() - started
@@ -256,13 +261,20 @@ class TrainRun:
                 kept.append(BEST_NAME)
             for name in kept:
                 info = self._info("weights", epoch, error_pct, {})
-                write_checkpoint(storage.join(self.out, name), info, network_tensors(self.learner.network))
+                content = checkpoint_bytes(info, network_tensors(self.learner.network))
+                self._uploads.add(storage.join(self.out, name), content)
             if self.learner.stopping.threshold is not None:
                 self.learner.stopping.end_epoch(epoch, self.validator.attribute_errors(self.learner.network))
         return error_pct, best_pct, time.perf_counter() - started
 
     def save(self) -> None:
-        """Publish last.safetensors, from which the run goes on bit for bit, and history.json."""
+        """Publish last.safetensors, from which the run goes on bit for bit, and history.json.
+
+        In the background where ``out`` is remote, but for the end of the run. See `Uploads`.
+
+        Raises:
+            OSError: They, or those before, could not be published.
+        """
         history = [report.model_dump() for report in self.history]
         state = {
             "settings": self.settings.model_dump(),
@@ -274,8 +286,19 @@ class TrainRun:
         }
         error_pct = self.history[-1].val_error_pct if self.history else None
         info = self._info("run", self.epochs_done, error_pct, state)
-        write_checkpoint(storage.join(self.out, LAST_NAME), info, self.learner.tensors())
-        storage.write_json(storage.join(self.out, HISTORY_NAME), history)
+        self._uploads.add(storage.join(self.out, LAST_NAME), checkpoint_bytes(info, self.learner.tensors()))
+        self._uploads.add(storage.join(self.out, HISTORY_NAME), storage.as_json(history))
+        self._uploads.send()
+        if self.done:
+            self.flush()
+
+    def flush(self) -> None:
+        """Wait until all that was saved is published.
+
+        Raises:
+            OSError: It cannot be.
+        """
+        self._uploads.flush()
 
     def _info(self, kind: Any, epoch: int, error_pct: float | None, state: dict[str, Any]) -> CheckpointInfo:
         return CheckpointInfo(
@@ -302,4 +325,5 @@ def train(run: TrainRun, on_epoch: Callable[[EpochReport], None] = lambda report
         run.save()
         on_epoch(report)
         if run.should_stop() and not run.done:
+            run.flush()
             raise Interrupted(f"stopped after epoch {report.epoch}")
