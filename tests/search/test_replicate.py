@@ -40,7 +40,7 @@ def study_file(folder: Path, data_uri: str, **changes) -> str:
         },
         "search": {"optimizer.lr": {"float": [1e-7, 1e-1], "log": True}},
         "points": [{"optimizer.lr": lr} for lr in (1e-2, 1e-7, 2e-2)],
-        "budget": {"trials": 3, "epochs": 2},
+        "budget": {"trials": 3, "epochs": 2, "concurrency": 1},
         "scheduler": {"name": "none"},
         "sampler": {"name": "random"},
         "replicate": {"top": 2, "seeds": NUM_SEEDS},
