@@ -25,7 +25,9 @@ def doctor_command(
 
     Exit code 1 if something would keep a search from running.
 
-    Example: rcn-search doctor --data s3://faces/mtfl --study s3://studies/rcn --address 10.0.0.7:6379
+    Of a cluster, it is to be run on one of its machines, or as a job: ray job submit -- rcn-search doctor.
+
+    Example: rcn-search doctor --data s3://faces/mtfl --study s3://studies/rcn --address auto
     """
     from rcn_search.doctor.examine import examine
 

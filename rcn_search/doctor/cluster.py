@@ -49,7 +49,8 @@ def examine_cluster(address: str) -> Iterator[Finding]:
         yield problem(
             "cluster",
             f"{address}: {error}",
-            "start one with ray start --head; where it has a token, set RAY_AUTH_MODE=token here too",
+            "start one with ray start --head, and run this on one of its machines or as a job (ray job submit -- "
+            "rcn-search doctor); where it has a token, set RAY_AUTH_MODE=token here too",
         )
         return
     try:

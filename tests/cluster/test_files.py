@@ -1,0 +1,176 @@
+"""The files of cluster/ against the schemas of what reads them, and against the package that they start."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import ray
+import yaml
+from dockerfile_parse import DockerfileParser
+from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from tests.cluster.conftest import REPOSITORY
+
+CLUSTER = REPOSITORY / "cluster"
+SCHEMAS = Path(__file__).parent / "schemas"
+KUBERNETES = "1.34"
+
+
+def load(name: str) -> Any:
+    return yaml.safe_load((CLUSTER / name).read_text())
+
+
+def kuberay_schema() -> Any:
+    return yaml.safe_load((SCHEMAS / "kuberay.yaml").read_text())
+
+
+def cluster_spec(name: str) -> Any:
+    spec = load(name)["spec"]
+    return spec.get("rayClusterSpec", spec)
+
+
+def groups(spec: Any) -> Iterator[Any]:
+    yield spec["headGroupSpec"]
+    yield from spec["workerGroupSpecs"]
+
+
+KUBERAY_FILES = ("kuberay-cluster.yaml", "kuberay-job.yaml")
+
+
+def test_every_yaml_is_checked_here():
+    assert {path.name for path in CLUSTER.glob("*.yaml")} == {"aws.yaml", "compose.yaml", "job.yaml", *KUBERAY_FILES}
+
+
+@pytest.mark.parametrize("name", KUBERAY_FILES)
+def test_kuberay(name):
+    jsonschema.validate(load(name), kuberay_schema())
+    spec = cluster_spec(name)
+    assert spec["rayVersion"] == ray.__version__
+    for group in groups(spec):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, **group["template"]}
+        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("name", KUBERAY_FILES)
+def test_the_autoscaler_reads_the_groups_as_they_are_meant(name):
+    """Ray's own reading of a RayCluster; it also asks for what the operator has put there."""
+    custom = {"metadata": {"name": "rcn-search", "namespace": "default"}, "spec": cluster_spec(name)}
+    config = _derive_autoscaling_config_from_ray_cr(custom)
+    jsonschema.validate(config["max_workers"], {"const": 8})
+    head, worker = (config["available_node_types"][kind] for kind in (config["head_node_type"], "gpu"))
+    assert head["resources"]["CPU"] == 0
+    assert (worker["min_workers"], worker["max_workers"]) == (1, 8)
+    assert (worker["resources"]["CPU"], worker["resources"]["GPU"]) == (8, 1)
+
+
+def test_both_kuberay_files_describe_the_same_cluster():
+    assert cluster_spec("kuberay-cluster.yaml") == cluster_spec("kuberay-job.yaml")
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda spec: spec.update(rayverison="2.60.0"),
+        lambda spec: spec["headGroupSpec"]["rayStartParams"].update({"num-cpus": 0}),
+        lambda spec: spec["workerGroupSpecs"][0].pop("maxReplicas"),
+        lambda spec: spec["workerGroupSpecs"][0].update(minReplicas=-1),
+    ],
+)
+def test_the_schema_written_here_sees_mistakes(break_it):
+    document = copy.deepcopy(load("kuberay-cluster.yaml"))
+    break_it(document["spec"])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, kuberay_schema())
+
+
+def test_the_aws_launcher():
+    config = load("aws.yaml")
+    validate_config(prepare_config(copy.deepcopy(config)))  # in the order of `ray up`
+    types = config["available_node_types"]
+    assert types[config["head_node_type"]]["node_config"].get("InstanceMarketOptions") is None
+    assert types["gpu_spot"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert sum(each.get("max_workers", 0) for each in types.values()) <= config["max_workers"]
+    with pytest.raises(jsonschema.ValidationError):
+        validate_config(prepare_config({**copy.deepcopy(config), "max_wrokers": 8}))
+
+
+def test_compose():
+    document = load("compose.yaml")
+    schema = json.loads((SCHEMAS / "compose_spec.json").read_text())
+    jsonschema.validate(document, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "services": {"head": {"imgae": "rcn-search"}}}, schema)
+    services = document["services"]
+    for name, service in services.items():
+        assert service.get("depends_on", {}).keys() <= services.keys()
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), f"{name} listens to other machines"
+    build = services["head"]["build"]
+    assert (CLUSTER / build["context"]).resolve() == REPOSITORY
+    assert (REPOSITORY / build["dockerfile"]).is_file()
+
+
+def test_the_job_server_takes_the_runtime_environment():
+    from ray.runtime_env import RuntimeEnv
+
+    document = load("job.yaml")
+    assert RuntimeEnv(**{**document, "working_dir": str(REPOSITORY)})["env_vars"] == document["env_vars"]
+
+
+def lines_that_search() -> list[str]:
+    """Every ``rcn_search.tune`` of the files."""
+    texts = [load("kuberay-job.yaml")["spec"]["entrypoint"], load("compose.yaml")["services"]["search"]["command"][-1]]
+    texts += [(CLUSTER / "README.md").read_text(), (REPOSITORY / "docs/cluster.md").read_text()]
+    joined = (re.sub(r"\\\n\s*", " ", text) for text in texts)
+    return [line for text in joined for line in re.findall(r"rcn_search\.tune (\S[^\n`]*)", text)]
+
+
+def test_the_lines_that_search_are_understood():
+    """Options that exist, and spaces that are there."""
+    import typer
+
+    from rcn_search.tune import tune_command
+
+    app = typer.Typer()
+    app.command()(tune_command)
+    known = {option for each in typer.main.get_command(app).params for option in each.opts}
+    lines = lines_that_search()
+    assert len(lines) >= 5
+    for line in lines:
+        space, *words = shlex.split(line.replace("$$RESUME", ""), comments=True)
+        assert (REPOSITORY / space.removeprefix("/app/")).is_file(), line
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_the_image():
+    parser = DockerfileParser(str(CLUSTER / "Dockerfile"), cache_content=True)
+    steps = [(each["instruction"], each["value"]) for each in parser.structure if each["instruction"] != "COMMENT"]
+    assert steps[0][0] == "FROM"
+    assert re.fullmatch(r"python:3\.\d+-slim-\w+", parser.baseimage)
+    known = {"FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "CMD"}
+    assert {instruction for instruction, _ in steps} <= known
+    assert [value for instruction, value in steps if instruction == "USER"][-1] == "ray"
+    installs = [value for instruction, value in steps if instruction == "RUN" and "pip install" in value]
+    assert all("--constraint constraints.txt" in value for value in installs)
+    assert not any(word in (CLUSTER / "Dockerfile").read_text() for word in ("SECRET", "PASSWORD", "ARG "))
+
+    ignored = (CLUSTER / "Dockerfile.dockerignore").read_text().splitlines()
+    let_in = {line[1:] for line in ignored if line.startswith("!")}
+    copied = {
+        source
+        for instruction, value in steps
+        if instruction == "COPY"
+        for source in [word for word in value.split() if not word.startswith("--")][:-1]
+    }
+    assert copied == let_in, "the image copies what the context has, and no more"
+    assert all((REPOSITORY / source).exists() for source in copied)
