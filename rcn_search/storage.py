@@ -63,6 +63,19 @@ def read_bytes(uri: str) -> bytes:
     return storage_remote.read(uri)
 
 
+def read_range(uri: str, start: int, stop: int) -> bytes:
+    """Bytes of an object from ``start`` to before ``stop``, or to its end if that comes first.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if not is_local(uri):
+        return storage_remote.read_range(uri, start, stop)
+    with local_path(uri).open("rb") as stream:
+        stream.seek(start)
+        return stream.read(stop - start)
+
+
 def write_bytes(uri: str, content: bytes | memoryview, *, if_absent: bool = False) -> None:
     """Publish ``content`` whole, replacing what is there unless ``if_absent``.
 

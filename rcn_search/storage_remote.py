@@ -47,6 +47,20 @@ def read(uri: str) -> bytes:
     return bytes(_run(uri, "reading", lambda store, path: store.call("cat_file", path, **store.in_one_request)))
 
 
+def read_range(uri: str, start: int, stop: int) -> bytes:
+    """A part of an object, or what there is of it."""
+
+    def get(store: _Store, path: str) -> bytes:
+        try:
+            return bytes(store.call("cat_file", path, start=start, end=stop, num_bytes=stop - start))
+        except OSError as error:
+            if answer(error)[0] == 416:  # it ends before
+                return b""
+            raise
+
+    return _run(uri, "reading", get)
+
+
 def write(uri: str, content: bytes) -> None:
     """Put an object, whole, in place of what is there."""
     _run(uri, "writing", lambda store, path: store.call("pipe_file", path, content, num_bytes=len(content)))

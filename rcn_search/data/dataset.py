@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rcn_search.data.sample import WHOLE_CROP
-from rcn_search.data.shards import DatasetError, Manifest, column, open_shard, read_manifest
+from rcn_search.data.shards import DatasetError, Manifest, column, open_shards, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +133,7 @@ class ShardedDataset:
             return self._splits[name, str(device)]
 
     def _load(self, name: str) -> Split:
-        batches = [open_shard(self.uri, shard) for shard in self.manifest.splits[name]]
+        batches = open_shards(self.uri, self.manifest.splits[name])
 
         def joined(name: str) -> NDArray[Any]:
             return np.concatenate([column(batch, name) for batch in batches])

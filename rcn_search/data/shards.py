@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import uuid
-from pathlib import Path
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rcn_search import storage
 from rcn_search.config import canonical_hash
+from rcn_search.data.cache import cache_folder as cache_folder
+from rcn_search.data.cache import cached, file_damage
 from rcn_search.data.sample import Sample
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
 
@@ -29,6 +30,7 @@ SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 SHARD_FOLDER = "shards"
 ROWS_PER_SHARD = 2_048
+_NUM_OPENED_AT_ONCE = 4
 
 
 class DatasetError(ValueError):
@@ -261,51 +263,27 @@ def open_shard(uri: str, shard: ShardInfo) -> pa.RecordBatch:
     """A shard, verified and memory-mapped; a remote one is first fetched into the node's cache.
 
     Raises:
-        DatasetError: It is damaged (after one more attempt where it is remote); the message names it.
+        DatasetError: It is missing or damaged (after one more attempt where it is remote); the message names it.
     """
     name = storage.join(uri, shard.file)
-    if storage.is_local(uri):
-        path = storage.local_path(name)
-        damage = _file_damage(path, shard)
-    else:
-        path = cache_folder() / f"{shard.sha256}.arrow"
-        damage = _file_damage(path, shard)
-        for _ in range(2):
-            if damage:
-                _fetch(name, path)
-                damage = _file_damage(path, shard)
+    try:
+        if storage.is_local(uri):
+            path = storage.local_path(name)
+            damage = file_damage(path, num_bytes=shard.bytes, sha256=shard.sha256)
+        else:
+            path, damage = cached(name, num_bytes=shard.bytes, sha256=shard.sha256)
+    except FileNotFoundError:
+        damage = "missing"
     if damage:
         raise DatasetError(f"damaged shard {name}: {damage}. Import the data set again, or restore this file")
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).get_batch(0)
 
 
-def _file_damage(path: Path, shard: ShardInfo) -> str | None:
-    if not path.is_file():
-        return "missing"
-    if path.stat().st_size != shard.bytes:
-        return f"{path.stat().st_size:,} bytes instead of {shard.bytes:,}"
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return None if digest == shard.sha256 else "its content does not match its hash"
-
-
-def _fetch(uri: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(storage.read_bytes(uri))
-        temporary.replace(path)
-    except FileNotFoundError:
-        raise DatasetError(f"missing shard {uri}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def cache_folder() -> Path:
-    """Where fetched shards are kept on this node: RCN_SEARCH_CACHE, or the user's cache folder."""
-    root = os.environ.get("RCN_SEARCH_CACHE") or Path.home() / ".cache" / "rcn-search"
-    return Path(root) / "shards"
+def open_shards(uri: str, shards: Sequence[ShardInfo]) -> list[pa.RecordBatch]:
+    """Several at a time, as `open_shard`: reading and hashing leave the interpreter to others."""
+    with ThreadPoolExecutor(_NUM_OPENED_AT_ONCE) as pool:
+        return list(pool.map(lambda shard: open_shard(uri, shard), shards))
 
 
 def column(batch: pa.RecordBatch, name: str) -> NDArray[Any]:

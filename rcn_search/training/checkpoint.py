@@ -61,7 +61,7 @@ def write_checkpoint(uri: str, info: CheckpointInfo, tensors: dict[str, Tensor])
 def checkpoint_bytes(info: CheckpointInfo, tensors: dict[str, Tensor]) -> bytes:
     """A checkpoint as it is published; what becomes of the tensors afterwards does not change it."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return safetensors.torch.save(content, {_HEADER_KEY: info.model_dump_json()})
+    return safetensors.torch.save(content, {_HEADER_KEY: info.model_dump_json()})  # type: ignore[no-any-return]
 
 
 def read_checkpoint(uri: str) -> Checkpoint:

@@ -1,14 +1,17 @@
 """OpenStack Swift with its S3 API, in one process: ``python swift_server.py FOLDER``.
 
 Proxy, account, container and object server each listen at a port of their own and speak HTTP to each other, as they do
-on machines of their own; one copy of everything, files under FOLDER. Prints the port of the proxy once it answers.
+on machines of their own; one copy of everything, files under FOLDER. Prints the port of the proxy once it answers, and
+keeps a line for each of its requests in FOLDER/requests.log.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import eventlet
 import eventlet.patcher
@@ -70,6 +73,17 @@ user_{user} = {secret} .admin
 """
 
 
+def logged(app: Callable[..., Any], place: Path) -> Callable[..., Any]:
+    """The application, with a line for each request: method, path, range."""
+    log = place.open("a", buffering=1)
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        log.write(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} {environ.get('HTTP_RANGE', '-')}\n")
+        return app(environ, start_response)
+
+    return answer
+
+
 def main(folder: Path) -> None:
     policy = folder / "swift.conf"
     policy.write_text(POLICY)
@@ -103,7 +117,7 @@ def main(folder: Path) -> None:
         server = eventlet.spawn(
             eventlet.wsgi.server,
             listening,
-            app,
+            logged(app, folder / "requests.log") if kind == "proxy" else app,
             NullLogger(),
             protocol=SwiftHttpProtocol,
             capitalize_response_headers=False,  # S3 clients look for ETag, not for Etag

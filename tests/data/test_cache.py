@@ -1,0 +1,104 @@
+"""Of all that need a shard on a node, one fetches it; the others wait, and take over if it dies."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rcn_search import storage
+from rcn_search.data import cache
+
+CONTENT = bytes(range(256)) * 40
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def small_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(cache, "_RANGE_BYTES", 1024)
+
+
+@pytest.fixture
+def uri() -> str:
+    place = f"memory://{uuid.uuid4().hex}/object"
+    storage.write_bytes(place, CONTENT)
+    return place
+
+
+@pytest.fixture
+def ranges(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Where each range that was read began."""
+    begun: list[int] = []
+    real = storage.read_range
+
+    def read(uri: str, start: int, stop: int) -> bytes:
+        begun.append(start)
+        return real(uri, start, stop)
+
+    monkeypatch.setattr(storage, "read_range", read)
+    return begun
+
+
+def fetched(uri: str) -> tuple[Path, str | None]:
+    return cache.cached(uri, num_bytes=len(CONTENT), sha256=SHA256)
+
+
+def test_many_at_once_fetch_it_once_in_ranges(uri: str, ranges: list[int]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: fetched(uri), range(8)))
+    assert {damage for _, damage in results} == {None}
+    assert {path.read_bytes() for path, _ in results} == {CONTENT}
+    assert sorted(ranges) == list(range(0, len(CONTENT), 1024))
+
+
+@pytest.mark.parametrize(
+    ("content", "damage"),
+    [
+        (CONTENT[:-1], "10,239 bytes instead of 10,240"),
+        (CONTENT[:100], "100 bytes instead of 10,240"),
+        (CONTENT + b"more", "10,241 bytes instead of 10,240"),
+        (CONTENT[:-1] + b"x", "its content does not match its hash"),
+    ],
+)
+def test_what_came_damaged_is_fetched_again_and_never_has_a_name(
+    uri: str, ranges: list[int], content: bytes, damage: str
+) -> None:
+    storage.write_bytes(uri, content)
+    path, found = fetched(uri)
+    assert (found, path.exists(), len(ranges)) == (damage, False, 20)
+    assert not list(path.parent.glob("*.tmp"))
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize("store", ["moto", "swift"], indirect=True)
+@pytest.mark.parametrize("size", [len(CONTENT), 1500])
+def test_ranges_of_a_server(store: str, size: int) -> None:
+    storage.write_bytes(f"{store}/object", CONTENT[:size])
+    path, damage = fetched(f"{store}/object")
+    assert damage == (None if size == len(CONTENT) else "1,500 bytes instead of 10,240")
+    assert path.exists() == (damage is None)
+
+
+def test_a_dead_fetcher_is_taken_over(uri: str, tmp_path: Path) -> None:
+    folder = cache.cache_folder()
+    folder.mkdir()
+    (folder / f".{SHA256}.tmp").write_bytes(b"half a")
+    lock = folder / f".{SHA256}.lock"
+    program = f"import filelock; lock = filelock.FileLock({str(lock)!r}); lock.acquire(); print(1, flush=True); input()"
+    with (
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as fetcher,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert fetcher.stdout.readline()
+        waiting = pool.submit(fetched, uri)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.3)
+        fetcher.kill()
+        path, damage = waiting.result(20)
+    assert (damage, path.read_bytes()) == (None, CONTENT)
