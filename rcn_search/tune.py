@@ -57,7 +57,8 @@ def tune_command(
     )
     if result.final:
         errors = ", ".join(f"{protocol} {error:.2f} %" for protocol, error in result.final.errors_pct.items())
-        console.print(f"trial {result.final.trial} on the test split: {errors}", style="bold", highlight=False)
+        seeds = f", mean of {len(result.final.seeds)} seeds" if result.final.seeds else ""
+        console.print(f"trial {result.final.trial} on the test split: {errors}{seeds}", style="bold", highlight=False)
         for uri in (result.final.checkpoint, *result.final.entries):
             console.print(f"→ {uri}", soft_wrap=True, highlight=False)
 
