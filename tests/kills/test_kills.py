@@ -62,11 +62,13 @@ class Siege:
 
     def _besiege(self, driver: subprocess.Popen[bytes], num_kills: int) -> None:
         """Strike until the driver ends."""
-        num_workers = 0
+        num_workers, earlier = 0, self._num_claims()
         while self.kills.total() < num_kills:
-            # Half of the strikes fall while Ray starts or just after, half while trials run.
-            wait_s = self.chance.uniform(0, 15)
-            if ended_within(driver, wait_s):
+            # A third of the strikes fall while the driver starts, the others when it has the study.
+            while self._num_claims() == earlier and self.chance.random() > 0.01:
+                if ended_within(driver, 0.25):
+                    return
+            if ended_within(driver, self.chance.uniform(0, 10)):
                 return
             kind = self.chance.choice(["driver", "worker", "worker", "ray"])
             if kind == "worker" and num_workers == MAX_WORKERS_KILLED:
@@ -85,6 +87,10 @@ class Siege:
                 return
         if not ended_within(driver, 4 * PATIENCE_S):
             raise AssertionError(f"{self.study.parent / 'output.txt'}: a driver that nobody touched did not end")
+
+    def _num_claims(self) -> int:
+        """Drivers that have had the study."""
+        return len(storage.list_names(str(self.study / "claims")))
 
 
 def ended_within(driver: subprocess.Popen[bytes], seconds: float) -> bool:
