@@ -15,12 +15,13 @@ from rcn_search import __version__, storage
 from rcn_search.cli_data import data_app
 from rcn_search.cli_doctor import doctor_command
 from rcn_search.cli_figures import figures_app
+from rcn_search.cli_leaderboard import leaderboard_app
 from rcn_search.cli_reproduce import reproduce_command
 from rcn_search.cli_simulate import simulate_command
 from rcn_search.cli_space import space_app
 from rcn_search.cli_study import study_app
 from rcn_search.config_file import load_train_config
-from rcn_search.terminal import command, console, errors, progress, stop_on_signal
+from rcn_search.terminal import command, console, progress, stop_on_signal
 from rcn_search.training.outcome import BEST_NAME
 from rcn_search.tune import tune_command
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(figures_app, name="figures")
+app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(space_app, name="space")
 app.add_typer(study_app, name="study")
 app.command("tune")(tune_command)
@@ -173,31 +175,6 @@ def print_submission(submission: Submission) -> None:
         console.print(f"look number {submission.test_looks} at this test split")
     for uri in (evaluation.predictions_uri, *submission.entry_uris):
         console.print(f"→ {uri}", soft_wrap=True, highlight=False)
-
-
-@app.command()
-@command
-def leaderboard(
-    format: Annotated[Literal["table", "markdown", "csv", "json"], typer.Option(help="How to print it.")] = "table",
-    board: Board = "",
-    dataset: Annotated[str, typer.Option(help="Only this data set, as in aflw.")] = "",
-) -> None:
-    """Our entries beside the published rows, ranked within one protocol.
-
-    Example: rcn-search leaderboard --dataset aflw
-    """
-    from rcn_search.leaderboard.board import build_board, default_board
-    from rcn_search.leaderboard.render import print_board, render
-
-    shown = build_board(board or default_board())
-    if dataset:
-        shown = shown.only(dataset)
-    if format == "table":
-        print_board(shown, console)
-        return
-    typer.echo(render(shown, format), nl=False)
-    for problem in shown.problems:
-        errors.print(f"warning: {problem}", style="yellow", markup=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ FLOORS = (
         "cli_data",
         "cli_doctor",
         "cli_figures",
+        "cli_leaderboard",
         "cli_reproduce",
         "cli_simulate",
         "cli_space",

@@ -143,6 +143,13 @@ def write_predictions(predictions: Predictions, uri: str) -> str:
     Returns:
         The SHA-256 of the file.
     """
+    content = encode_predictions(predictions)
+    storage.write_bytes(uri, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def encode_predictions(predictions: Predictions) -> bytes:
+    """The bytes of a prediction file."""
     columns: dict[str, pa.Array] = {
         name: pa.array(getattr(predictions, name).tolist(), pa.string()) for name in _STRINGS
     }
@@ -157,9 +164,7 @@ def write_predictions(predictions: Predictions, uri: str) -> str:
     meta = json.dumps(predictions.meta | {"schema_version": SCHEMA_VERSION}, sort_keys=True, allow_nan=False)
     stream = io.BytesIO()
     pq.write_table(pa.table(columns).replace_schema_metadata({METADATA_KEY: meta.encode()}), stream)
-    content = stream.getvalue()
-    storage.write_bytes(uri, content)
-    return hashlib.sha256(content).hexdigest()
+    return stream.getvalue()
 
 
 def read_predictions(uri: str) -> Predictions:

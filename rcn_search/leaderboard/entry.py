@@ -85,6 +85,7 @@ class Entry(_Record):
         images_sha256: Name of the list of images on the board; absent with the next one.
         errors_sha256: Name of the errors of those images on the board; absent where only the mean is known.
         latency_ms: Median time of one face's way through the model on ``hardware``.
+        made_with: How the predictions were made from the weights, as in ``decode`` and ``views``.
         source: Where someone else's predictions come from.
         replaces: Id of an entry of the same predictions under the same protocol that says less than this one.
     """
@@ -121,6 +122,7 @@ class Entry(_Record):
     images_sha256: Sha256 | None = None
     errors_sha256: Sha256 | None = None
     latency_ms: float | None = Field(None, gt=0)
+    made_with: dict[Line, bool | int | float | Line] = {}
     source: Line | None = None
     replaces: EntryId | None = None
 

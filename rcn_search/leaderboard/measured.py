@@ -9,6 +9,8 @@ from rcn_search.evaluation.protocol import Protocol
 from rcn_search.evaluation.score import Score, score
 from rcn_search.leaderboard.per_image import images_of, put_errors
 
+_MADE_WITH = ("decode", "views", "mirror", "denoiser", "shift_px")
+
 
 def measured_fields(board: str, predictions: Predictions, protocol: Protocol, scored: Score) -> dict[str, Any]:
     """Everything of an `Entry` that comes from the predictions. The errors of their images are on the board after."""
@@ -30,6 +32,7 @@ def measured_fields(board: str, predictions: Predictions, protocol: Protocol, sc
         "images_sha256": per_image.images_sha256,
         "errors_sha256": per_image.errors_sha256,
         "fingerprint": predictions.meta["fingerprint"],
+        "made_with": {name: predictions.meta[name] for name in _MADE_WITH if name in predictions.meta},
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import rcn2016
 from rcn_search.leaderboard.entry import Entry, add_entry
 from rcn_search.leaderboard.per_image import Images, put_errors
@@ -54,3 +55,27 @@ def add_measured(make_entry: Callable[..., Entry]) -> Callable[..., str]:
         return add_entry(board, make_entry(**measured | changes))
 
     return add
+
+
+@pytest.fixture
+def faces() -> Predictions:
+    """Perfect predictions of three equal faces, 60 pixels between the eyes in their images."""
+    num_images = 3
+    face = np.array([[45.0, 48], [75, 48], [60, 66], [48, 84], [72, 84]])
+    crop = np.broadcast_to(20 + face, (num_images, 5, 2)).astype(np.float32)
+    names = np.array([f"image{n}" for n in range(num_images)])
+    meta = {"dataset": "aflw", "subset": "test", "split": "aflw", "fingerprint": "f" * 64, "keypoints": "five"}
+    return Predictions(
+        image_id=names,
+        group=names,
+        box=np.tile(np.float32([100, 100, 320, 320]), (num_images, 1)),
+        face_box=np.tile(np.float32([20, 20, 120, 120]), (num_images, 1)),
+        visible=np.ones((num_images, 5), dtype=np.bool_),
+        true_crop_nk2=crop,
+        pred_crop_nk2=crop.copy(),
+        true_image_nk2=100 + 2 * crop,
+        pred_image_nk2=100 + 2 * crop,
+        pred_cell_nk2=np.floor((crop - 20) / 1.5).astype(np.int16),
+        confidence_nk=np.ones((num_images, 5), dtype=np.float32),
+        meta=meta | {"grid_px": 80, "run_id": "0123456789ab", "method": "a method"},
+    )
