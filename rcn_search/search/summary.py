@@ -43,6 +43,8 @@ def print_plan(console: Console, study: Study, slots: int, nodes: list[dict[str,
     space = study.space
     have = " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
     source = f"{len(space.rows)} rows" if space.rows else f"{space.sampler.name} sampler"
+    if space.study.synchronous:
+        source += f", repeatable in rounds of {space.study.synchronous}"
     console.print(
         f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, "
         f"{space.scheduler}, {source}\n"

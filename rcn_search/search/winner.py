@@ -100,7 +100,7 @@ def read_winner(study_uri: str) -> Winner | None:
 def winner_page(winner: Winner) -> RenderableType:
     """The contestants as a table, and what it comes to in one line."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("trial", "chosen by %", "seeds", "mean %", "± seeds", "− winner", "95 % interval", "p"):
+    for name in ("trial", "search %", "seeds", "mean %", "± seeds", "− winner", "95 % interval", "p"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for each in winner.contestants:
