@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -57,8 +58,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def head() -> Iterator[Head]:
-    """``ray start --head`` with two CPUs, from an activated environment; sockets need a short path."""
-    port = free_port()
+    """``ray start --head`` with two CPUs, from an activated environment."""
     environment = {
         **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
         "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -66,26 +66,26 @@ def head() -> Iterator[Head]:
         "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(STARTS_WITHIN_S),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    options = {
-        "node-ip-address": "127.0.0.1",
-        "port": 0,
-        "num-cpus": 2,
-        "dashboard-port": port,
-        "dashboard-agent-listen-port": 0,
-        "ray-client-server-port": free_port(),
-    }
     for attempt in range(NUM_ATTEMPTS):
-        with _started(options, environment) as (is_up, log):
-            if is_up:
-                yield Head(f"http://127.0.0.1:{port}", environment)
+        with _started(environment) as log:
+            if url := re.search(r"RAY_API_SERVER_ADDRESS='(http://[^']+)'", log):
+                yield Head(url[1], environment)
                 return
             assert attempt < NUM_ATTEMPTS - 1, log
 
 
 @contextlib.contextmanager
-def _started(options: dict[str, int | str], environment: dict[str, str]) -> Iterator[tuple[bool, str]]:
-    """A head, which is ended with all its processes; whether it came up, and what it printed."""
-    with tempfile.TemporaryDirectory(prefix="rcn-", ignore_cleanup_errors=True) as folder:
+def _started(environment: dict[str, str]) -> Iterator[str]:
+    """What a head printed when it was up or had given up; it is ended with all its processes."""
+    options = {
+        "node-ip-address": "127.0.0.1",
+        "port": 0,
+        "num-cpus": 2,
+        "dashboard-port": free_port(),
+        "dashboard-agent-listen-port": 0,
+        "ray-client-server-port": free_port(),
+    }
+    with tempfile.TemporaryDirectory(prefix="rcn-", ignore_cleanup_errors=True) as folder:  # short: it holds sockets
         line = [f"--{name}={value}" for name, value in {**options, "temp-dir": folder}.items()]
         log = Path(folder) / "start.log"
         with log.open("w") as stream:
@@ -98,9 +98,9 @@ def _started(options: dict[str, int | str], environment: dict[str, str]) -> Iter
             )
         try:
             deadline = time.monotonic() + STARTS_WITHIN_S
-            while started.poll() is None and "runtime started" not in log.read_text() and time.monotonic() < deadline:
+            while started.poll() is None and "--block" not in log.read_text() and time.monotonic() < deadline:
                 time.sleep(0.2)
-            yield "runtime started" in log.read_text(), log.read_text()
+            yield log.read_text()
         finally:
             started.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -49,7 +49,7 @@ def test_a_search_outlives_one_of_its_nodes(cluster, synthetic_uri, tmp_path):
             "data": {"uri": synthetic_uri},
             "model": {"kind": "rcn", "branches": 2, "channels": 8},
             "schedule": {"batch_size": 16},
-            "compute": {"precision": "fp32", "channels_last": False, "threads": 1},
+            "compute": {"precision": "fp32", "channels_last": False},
         },
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
         "budget": {"trials": 5, "epochs": NUM_EPOCHS},
@@ -61,7 +61,7 @@ def test_a_search_outlives_one_of_its_nodes(cluster, synthetic_uri, tmp_path):
         environment = {**os.environ, "RAY_ADDRESS": cluster.address}
         driver = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
-            lost, before = lose_a_node(cluster, driver, study)
+            lost, before = lose_a_node(cluster, driver, study, Path(log.name))
             driver.wait(timeout=PATIENCE_S)
         finally:
             driver.kill()
@@ -79,7 +79,7 @@ def test_a_search_outlives_one_of_its_nodes(cluster, synthetic_uri, tmp_path):
 
 
 def lose_a_node(
-    cluster: Cluster, driver: subprocess.Popen[bytes], study: Path
+    cluster: Cluster, driver: subprocess.Popen[bytes], study: Path, log: Path
 ) -> tuple[list[int], dict[str, list[object]]]:
     """Kill a node that is not the head while it trains; its trial actors, and what each running trial had saved."""
     victim = cluster.list_all_nodes()[-1]
@@ -87,8 +87,8 @@ def lose_a_node(
     (raylet,) = (info.process.pid for info in victim.all_processes[PROCESS_TYPE_RAYLET])
     deadline = time.monotonic() + PATIENCE_S
     while len(running := saved_by_running(study)) < NUM_NODES:
-        assert time.monotonic() < deadline
-        assert driver.poll() is None
+        assert time.monotonic() < deadline, log.read_text()
+        assert driver.poll() is None, log.read_text()
         time.sleep(POLL_S)
     actors = trial_actors(raylet)
     assert actors, "the node was idle"
