@@ -2,7 +2,7 @@
 
 OpenStack Swift is started on this machine (tests/s3/swift_server.py) and gets a copy of the data set. Each round times
 a plain download with boto3 (whole objects, eight at once, kept in memory) and a cold start (empty cache: fetched,
-written, verified, opened), in turns, then a warm one. At the end four processes share an empty cache, and their requests
+written, verified, opened), in turns, then a warm one. At the end four processes share an empty cache; their requests
 are counted at the server.
 
     python benchmarks/data_cache.py /tmp/mtfl [--rounds 3]

@@ -1,0 +1,244 @@
+"""A study on a store that fails: it goes on, or it stops with the reason and can be resumed; nothing torn is ever read.
+
+Each run has a seed, which decides the faults between client and server (`fault_proxy`). Its driver is scripted, but the
+study, its ledger, its claim and the uploads of checkpoints are the real ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import random
+import sys
+import time
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from rcn_search import storage, storage_remote, storage_retry
+from rcn_search.search.claim import hold
+from rcn_search.search.identity import settings
+from rcn_search.search.ledger import Epoch, Ledger
+from rcn_search.search.space import SearchSpace
+from rcn_search.search.study import Study
+from rcn_search.training.uploads import Uploads
+
+_spec = importlib.util.spec_from_file_location("fault_proxy", Path(__file__).with_name("fault_proxy.py"))
+fault_proxy: Any = importlib.util.module_from_spec(_spec)
+sys.modules["fault_proxy"] = fault_proxy  # where dataclasses looks for it
+_spec.loader.exec_module(fault_proxy)
+
+IMPATIENT = storage_retry.Limits(attempt_s=0.6, total_s=1.5, first_pause_s=0.02, longest_pause_s=0.2)
+NUM_TRIALS, NUM_EPOCHS, CHECKPOINT_BYTES = 3, 2, 20_000
+
+
+@pytest.fixture
+def proxy(moto: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with fault_proxy.FaultProxy(moto.url) as server:
+        for name, value in {**moto.environment(), "AWS_ENDPOINT_URL": server.url}.items():
+            monkeypatch.setenv(name, value)
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> SearchSpace:
+    return SearchSpace.model_validate(
+        {
+            "study": {"name": "faults", "seed": 1},
+            "base": {"data": {"uri": str(tmp_path)}, "model": {"kind": "rcn"}},
+            "search": {"optimizer.lr": {"float": [1e-3, 1e-2], "log": True}},
+            "sampler": {"name": "random"},
+            "scheduler": {"name": "none"},
+            "budget": {"trials": NUM_TRIALS, "epochs": NUM_EPOCHS},
+        }
+    )
+
+
+def drive(uri: str, space: SearchSpace) -> None:
+    """What a search does with storage, from preflight to end."""
+    storage.preflight(uri)
+    if storage.exists(storage.join(uri, "space.json")):
+        Study.check(uri, space, "f")
+    else:
+        Study.start(uri, space, "f")
+    with hold(uri, settings(space), on_takeover=str) as claim:
+        study = Study(uri, space, Ledger(uri, claim.check))
+        while trial := study.ask():
+            uploads = Uploads(trial.folder)
+            for number in range(1, NUM_EPOCHS + 1):
+                uploads.check()
+                for name in ("best", "last"):
+                    uploads.add(storage.join(trial.folder, name), checkpoint(trial.number, number))
+                uploads.send()
+                study.report(trial.number, [epoch(number, trial.number)])
+            uploads.flush()
+            study.finish(trial.number, "complete")
+
+
+def driven(uri: str, space: SearchSpace) -> Exception | None:
+    """Why it stopped, if it did: with one of the errors that a search ends with resumably."""
+    try:
+        drive(uri, space)
+    except (OSError, ValueError) as error:
+        return error
+    return None
+
+
+def epoch(number: int, trial: int) -> Epoch:
+    error = 9.0 - number - trial / 7
+    return Epoch(epoch=number, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=1.0, val_s=1.0)
+
+
+def checkpoint(trial: int, number: int) -> bytes:
+    """Something that says whether it is whole."""
+    body = random.Random(f"{trial}/{number}").randbytes(CHECKPOINT_BYTES)
+    return hashlib.sha256(body).digest() + body
+
+
+def table(study: Study) -> list[tuple[Any, ...]]:
+    return [(each.suggestion.params, each.state, [*each.epochs]) for each in study.trials]
+
+
+def assert_nothing_torn(uri: str, expected: list[tuple[Any, ...]]) -> None:
+    """What is there is whole, and of an undisturbed study's beginning."""
+    if not storage.exists(storage.join(uri, "space.json")):
+        return
+    study = Study.open(uri)
+    for trial, (params, _, epochs) in zip(study.trials, expected, strict=False):
+        assert trial.suggestion.params == params
+        assert trial.outcome is None or [*trial.epochs] == epochs
+        for name in ("best", "last"):
+            place = storage.join(trial.folder, name)
+            there = storage.exists(place)
+            assert there or trial.outcome is None, f"{place}: the trial has ended, and its checkpoint is missing"
+            if there:
+                content = storage.read_bytes(place)
+                assert hashlib.sha256(content[32:]).digest() == content[:32], f"{place} is torn"
+            if trial.outcome:
+                assert content == checkpoint(trial.number, NUM_EPOCHS)
+
+
+def weather(seed: int) -> Any:
+    """Every third run: an outage that lasts; the others: faults that pass, from rare to one in three requests."""
+    chance = random.Random(seed)
+    if seed % 3 == 0:
+        lasting = fault_proxy.LASTING[seed // 3 % len(fault_proxy.LASTING)]
+        return fault_proxy.Weather(seed=seed, lasting=lasting, after=chance.randrange(45))
+    return fault_proxy.Weather(seed=seed, rate=chance.choice([0.03, 0.1, 0.33]))
+
+
+class Script:
+    """Faults, one request after another; then none."""
+
+    def __init__(self, *faults: str) -> None:
+        self._faults, self.num_requests = list(faults), 0
+
+    def fault(self) -> str:
+        self.num_requests += 1
+        return self._faults.pop(0) if self._faults else ""
+
+
+@pytest.mark.parametrize("fault", fault_proxy.PASSING)
+def test_what_passes_is_tried_again(proxy: Any, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_retry, "LIMITS", IMPATIENT)
+    place, content = f"s3://bucket/{uuid.uuid4().hex}", checkpoint(0, 1)
+    proxy.weather = written = Script(fault)
+    storage.write_bytes(place, content)
+    proxy.weather = looked_at = Script(fault)
+    assert storage.read_bytes(place) == content
+    expected = 1 if fault == "latency" else 2
+    assert (written.num_requests, looked_at.num_requests) == (1 if fault == "partial answer" else expected, expected)
+
+
+def test_a_put_whose_answer_was_lost_is_known_as_ours(proxy: Any) -> None:
+    place = f"s3://bucket/{uuid.uuid4().hex}"
+    proxy.weather = Script("", "answer lost")  # of the look before, and of the put
+    storage.write_bytes(place, b"mine", if_absent=True)
+    with pytest.raises(storage.ObjectExistsError):
+        storage.write_bytes(place, b"mine", if_absent=True)
+
+
+def test_what_is_refused_is_asked_once_and_explained(proxy: Any) -> None:
+    place = f"s3://bucket/{uuid.uuid4().hex}"
+    for call in (storage.read_bytes, storage.delete, lambda uri: storage.write_bytes(uri, b"x")):
+        proxy.weather = script = Script("refused", "refused")
+        with pytest.raises(PermissionError, match=rf"{place}: .*Denied.*Check the credentials.*'bucket'"):
+            call(place)
+        assert script.num_requests == 1
+
+
+@pytest.mark.parametrize("fault", ["hang", "throttled"])
+def test_patience_ends(proxy: Any, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_retry, "LIMITS", IMPATIENT)
+    place = f"s3://bucket/{uuid.uuid4().hex}"
+    proxy.weather = fault_proxy.Weather(lasting=fault)
+    started = time.monotonic()
+    with pytest.raises(OSError, match=rf"{place}: writing it failed after .*overloaded or out of reach; go on later"):
+        storage.write_bytes(place, b"x")
+    assert 0.5 < time.monotonic() - started < 20
+
+
+def test_no_secret_is_kept_or_said(
+    proxy: Any, space: SearchSpace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = os.environ["AWS_SECRET_ACCESS_KEY"]
+    folder = uuid.uuid4().hex
+    with caplog.at_level(logging.DEBUG):
+        drive(f"s3://bucket/{folder}", space)
+        proxy.weather = fault_proxy.Weather(lasting="refused")
+        refused = driven(f"s3://bucket/{folder}", space)
+        proxy.weather = Script()
+    assert refused
+    said = [*traceback.format_exception(refused), caplog.text, storage_remote._without_secrets(f"a {secret} b")]
+    assert not any(secret in text for text in said)
+    client = boto3.Session().client("s3")
+    kept = client.list_objects_v2(Bucket="bucket", Prefix=folder)["Contents"]
+    assert len(kept) > 10
+    for each in kept:
+        reply = client.get_object(Bucket="bucket", Key=each["Key"])
+        assert secret not in f"{each['Key']} {reply['Metadata']}"
+        assert secret.encode() not in reply["Body"].read()
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [range(4), pytest.param(range(4, 64), marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+    ids=["4", "60"],
+)
+def test_a_study_goes_on_or_stops_resumably(
+    proxy: Any, space: SearchSpace, seeds: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"s3://bucket/{uuid.uuid4().hex}"
+    proxy.weather = fault_proxy.Weather()
+    drive(f"{place}/straight", space)
+    expected = table(Study.open(f"{place}/straight"))
+    faults: Counter[str] = Counter()
+    ended: Counter[str] = Counter()
+    for seed in seeds:
+        uri = f"{place}/{seed}"
+        proxy.weather = weather(seed)
+        with monkeypatch.context() as patch:
+            patch.setattr(storage_retry, "LIMITS", IMPATIENT)
+            stopped = driven(uri, space)
+            assert stopped is None or "s3://" in str(stopped), "what cannot be read or written is named"
+            ended[f"stopped: {type(stopped).__name__}" if stopped else "went on"] += 1
+        faults += proxy.weather.seen
+        proxy.weather = fault_proxy.Weather()
+        assert_nothing_torn(uri, expected)
+        drive(uri, space)
+        assert_nothing_torn(uri, expected)
+        assert table(Study.open(uri)) == expected, f"seed {seed}"
+    print(json.dumps({"runs": len(seeds), "ended": ended, "faults": faults}))
+    assert sum(ended.values()) == len(seeds)
+    assert ended["went on"]
+    assert faults.total() > len(seeds)
