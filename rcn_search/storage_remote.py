@@ -174,14 +174,13 @@ def _run(uri: str, action: str, operation: Callable[[_Store, str], Result]) -> R
     started = time.monotonic()
     try:
         store, path = _open(uri)
-        result, _ = retried(lambda: operation(store, path))
+        return retried(lambda: operation(store, path))
     except ValueError:
         raise
     except ImportError as error:
         raise ValueError(f"{uri}: {error}") from error
     except Exception as error:  # back ends have classes of their own for missing credentials or servers
         raise _explained(uri, action, error, time.monotonic() - started) from error
-    return result
 
 
 def _open(uri: str) -> tuple[_Store, str]:

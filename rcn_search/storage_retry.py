@@ -89,6 +89,7 @@ def _is_of_the_network(error: BaseException) -> bool:
     return not names.isdisjoint(
         {
             "aiohttp.client_exceptions.ClientError",
+            "botocore.exceptions.ConnectionError",
             "botocore.exceptions.HTTPClientError",
             "botocore.parsers.ResponseParserError",
             "fsspec.exceptions.FSTimeoutError",
@@ -96,23 +97,18 @@ def _is_of_the_network(error: BaseException) -> bool:
     )
 
 
-def retried(operation: Callable[[], Result], *, limits: Limits | None = None) -> tuple[Result, int]:
+def retried(operation: Callable[[], Result]) -> Result:
     """Do it, and again while the fault is one that passes, until the time is up.
-
-    Returns:
-        What came of it, and the number of attempts.
 
     Raises:
         Exception: The last fault.
     """
-    limits = limits or LIMITS
     started = time.monotonic()
-    for attempt, pause_s in enumerate(limits.pauses_s(), start=1):
+    for pause_s in LIMITS.pauses_s():
         try:
-            return operation(), attempt
+            return operation()
         except Exception as error:
-            if not passes(error) or time.monotonic() - started + pause_s > limits.total_s:
-                error.add_note(f"{attempt} attempts in {time.monotonic() - started:.0f} s")
+            if not passes(error) or time.monotonic() - started + pause_s > LIMITS.total_s:
                 raise
         time.sleep(pause_s)
     raise AssertionError("pauses never end")

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from rcn_search import storage
 
-_RANGE_BYTES = 8 * 2**20
+_RANGE_BYTES = 16 * 2**20
 _NUM_CONNECTIONS = 4
 """Of one object. One connection carries 50 to 100 MB/s from most stores."""
 
