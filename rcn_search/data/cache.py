@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock
 
 from rcn_search import storage
 
-_RANGE_BYTES = 16 * 2**20
+_RANGE_BYTES = 8 * 2**20
 _NUM_CONNECTIONS = 4
 """Of one object. One connection carries 50 to 100 MB/s from most stores."""
 
@@ -59,8 +61,7 @@ def cached(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str | None]:
             if damage is None:
                 break
             try:
-                _fetch(uri, temporary, num_bytes)
-                damage = file_damage(temporary, num_bytes=num_bytes, sha256=sha256)
+                damage = _fetch(uri, temporary, num_bytes=num_bytes, sha256=sha256)
                 if damage is None:
                     temporary.replace(path)
             finally:
@@ -68,16 +69,29 @@ def cached(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str | None]:
     return path, damage
 
 
-def _fetch(uri: str, path: Path, num_bytes: int) -> None:
-    """Read an object in ranges, several at a time. One byte more is asked for, by which one that is longer shows."""
-    path.write_bytes(b"")
+def _fetch(uri: str, path: Path, *, num_bytes: int, sha256: str) -> str | None:
+    """Read an object into a file, in ranges, several at a time; those that are here are hashed and written meanwhile.
 
-    def fetch(start: int) -> None:
+    One byte more is asked for than there should be, by which an object that is longer shows.
+
+    Returns:
+        What is wrong with what came, or None.
+    """
+    digest, size = hashlib.sha256(), 0
+
+    def read(start: int) -> bytes:
         stop = start + _RANGE_BYTES
-        content = storage.read_range(uri, start, stop if stop < num_bytes else num_bytes + 1)
-        with path.open("r+b") as stream:
-            stream.seek(start)
-            stream.write(content)
+        return storage.read_range(uri, start, stop if stop < num_bytes else num_bytes + 1)
 
-    with ThreadPoolExecutor(_NUM_CONNECTIONS) as pool:
-        list(pool.map(fetch, range(0, num_bytes, _RANGE_BYTES)))
+    with path.open("wb") as stream, ThreadPoolExecutor(_NUM_CONNECTIONS) as pool:
+        starts, ahead = iter(range(0, num_bytes, _RANGE_BYTES)), deque[Future[bytes]]()
+        ahead.extend(pool.submit(read, start) for start in islice(starts, _NUM_CONNECTIONS))
+        while ahead:
+            content = ahead.popleft().result()
+            ahead.extend(pool.submit(read, start) for start in islice(starts, 1))
+            stream.write(content)
+            digest.update(content)
+            size += len(content)
+    if size != num_bytes:
+        return f"{size:,} bytes instead of {num_bytes:,}"
+    return None if digest.hexdigest() == sha256 else "its content does not match its hash"
