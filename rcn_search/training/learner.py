@@ -18,6 +18,7 @@ from rcn_search.keypoints import KeypointSchema
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import load_optimizers, load_weights, network_tensors, optimizer_tensors
 from rcn_search.training.denoising import DenoisingTask
+from rcn_search.training.distributed import ALONE, Workers
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import MovingAverage, build_optimizers, learning_rate
 from rcn_search.training.probe import ComputeSettings
@@ -35,13 +36,21 @@ class Learner:
     """
 
     def __init__(
-        self, config: TrainConfig, split: Split, schema: KeypointSchema, settings: ComputeSettings, *, num_steps: int
+        self,
+        config: TrainConfig,
+        split: Split,
+        schema: KeypointSchema,
+        settings: ComputeSettings,
+        *,
+        num_steps: int,
+        workers: Workers = ALONE,
     ) -> None:
         self.config, self.split, self.settings, self.num_steps = config, split, settings, num_steps
+        self.workers = workers
         self.steps_done = 0
         self.lr = config.optimizer.lr
         self.task = build_task(config, split, schema, config.augment)
-        self.stopping = TaskStopping(config.model)
+        self.stopping = TaskStopping(config.model, workers)
         network = build_model(
             config.model,
             num_points=schema.num_points,
@@ -50,21 +59,34 @@ class Learner:
             seed=config.seed,
         )
         self.network = network.place(settings.device, settings.memory_format)
+        self._trained = workers.replicated(self.network, some_unused=config.model.kind == "tcdcn")
         self.optimizers = build_optimizers(self.network, config.optimizer)
         decay = config.schedule.ema_decay
         self.average = MovingAverage(self.network, decay) if decay else None
 
-    def step(self, rows_b: Tensor, draws_bd: Tensor) -> Tensor:
-        """Train on the given rows of the split, by their draws; the loss, still on the device."""
-        config = self.config
+    def step(self, rows_b: Tensor, draws_bd: Tensor, batch_size: int | None = None) -> Tensor:
+        """Train on the given rows of the split, by their draws.
+
+        Args:
+            rows_b: This worker's part of the batch, which may be empty.
+            draws_bd: See `Task`.
+            batch_size: Of all workers; by default these rows are the batch.
+
+        Returns:
+            This worker's share of the loss, still on the device.
+        """
+        config, num_images = self.config, len(rows_b)
+        if not num_images:  # the others wait for its gradients: those of any image, which weighs nothing
+            rows_b, draws_bd = rows_b.new_zeros(1), draws_bd.new_zeros(1, draws_bd.shape[1])
         batch = self.task.batch(rows_b, draws_bd)
+        share = self.workers.share(num_images, batch_size or num_images, batch.weight_bk)
         self.lr = learning_rate(self.steps_done, self.num_steps, config.optimizer, config.schedule)
         with self.settings.autocast():
-            output = self.network(self.settings.laid_out(batch.inputs))
+            output = self._trained(self.settings.laid_out(batch.inputs))
         attributes = self.stopping.learned(batch.attributes)
-        loss = training_loss(config, output, batch.points_bk2, attributes, batch.weight_bk)
-        self.stopping.note_step(output, attributes)
-        loss.backward()
+        loss = training_loss(config, output, batch.points_bk2, attributes, batch.weight_bk, share)
+        self.stopping.note_step(output, attributes, share)
+        self.workers.backward(loss)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr

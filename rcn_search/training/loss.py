@@ -6,6 +6,7 @@ Shape letters: b images, k points, h rows, w columns of the maps (square).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,19 @@ from torch import Tensor
 from rcn_search.config import TcdcnConfig, TrainConfig
 from rcn_search.models.decode import mean_points, point_cells
 from rcn_search.models.tcdcn import TcdcnOutput
+
+
+class Share(NamedTuple):
+    """What a worker's part of a batch weighs in the loss of the whole batch, whose means have other denominators."""
+
+    points: Tensor | float
+    """Share of the points that count."""
+    images: float
+    """Share of the images."""
+
+
+WHOLE = Share(1.0, 1.0)
+"""Of the only worker."""
 
 
 def spatial_nll(
@@ -56,7 +70,12 @@ def weighted_mean(loss_bk: Tensor, weight_bk: Tensor | None) -> Tensor:
     """K times the mean over the points that count (rcn.md 5); without weights the sum over points, mean over images."""
     if weight_bk is None:
         return loss_bk.sum() / len(loss_bk)
-    return loss_bk.shape[1] * (loss_bk * weight_bk).sum() / (weight_bk.sum() + 1e-8)
+    return loss_bk.shape[1] * (loss_bk * weight_bk).sum() / weight_sum(weight_bk)
+
+
+def weight_sum(weight: Tensor) -> Tensor:
+    """The denominator of a mean over points that count, of which there may be none."""
+    return weight.sum() + 1e-8
 
 
 def tcdcn_loss(
@@ -65,6 +84,7 @@ def tcdcn_loss(
     attributes: Mapping[str, Tensor],
     auxiliary_weight: float,
     weight_bk: Tensor | None = None,
+    share: Share = WHOLE,
 ) -> Tensor:
     """Half the squared distance, summed over points, mean over images, plus weighted cross-entropies of the attributes.
 
@@ -74,10 +94,11 @@ def tcdcn_loss(
         attributes: True classes (b,) by name, of those that are learned; one that is not here is passed over.
         auxiliary_weight: Of each attribute.
         weight_bk: 0 for points that do not count.
+        share: Of these images in their batch.
     """
-    loss = weighted_mean((output.points_bk2.float() - points_bk2).square().sum(2) / 2, weight_bk)
+    loss = share.points * weighted_mean((output.points_bk2.float() - points_bk2).square().sum(2) / 2, weight_bk)
     for cross_entropy in attribute_losses(output, attributes).values():
-        loss = loss + auxiliary_weight * cross_entropy
+        loss = loss + share.images * auxiliary_weight * cross_entropy
     return loss
 
 
@@ -96,11 +117,12 @@ def training_loss(
     points_bk2: Tensor,
     attributes: Mapping[str, Tensor],
     weight_bk: Tensor | None = None,
+    share: Share = WHOLE,
 ) -> Tensor:
-    """The loss a configuration asks for."""
+    """The loss a configuration asks for, or a worker's share of it: over the workers the shares add up to it."""
     if isinstance(output, Tensor):
         if config.loss.head == "l2":
-            return mean_position_loss(output, points_bk2, weight_bk)
-        return spatial_nll(output, points_bk2, config.loss.target_sigma_px, weight_bk)
+            return share.points * mean_position_loss(output, points_bk2, weight_bk)
+        return share.points * spatial_nll(output, points_bk2, config.loss.target_sigma_px, weight_bk)
     assert isinstance(config.model, TcdcnConfig)
-    return tcdcn_loss(output, points_bk2, attributes, config.model.auxiliary_weight, weight_bk)
+    return tcdcn_loss(output, points_bk2, attributes, config.model.auxiliary_weight, weight_bk, share)

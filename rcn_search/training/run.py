@@ -21,6 +21,7 @@ from rcn_search.training.checkpoint import (
     network_tensors,
     read_checkpoint,
 )
+from rcn_search.training.distributed import ALONE, Workers
 from rcn_search.training.learner import Learner, steps_per_epoch
 from rcn_search.training.memory import keep_freed_memory
 from rcn_search.training.outcome import (
@@ -49,10 +50,10 @@ class EpochReport(BaseModel):
 
     Attributes:
         epoch: From 1.
-        loss: Mean over the steps of the epoch.
+        loss: Mean over the steps of the epoch, of the batches of all workers.
         val_error_pct: See `Validator`; None for an epoch without validation.
         best_error_pct: Lowest so far.
-        images_per_s: Training images over training time.
+        images_per_s: Training images of all workers over training time.
         train_s: Time of the steps.
         val_s: Time of the validation.
         lr: Learning rate of the last step.
@@ -80,6 +81,7 @@ class TrainRun:
         resume: bool = False,
         should_stop: Callable[[], bool] = lambda: False,
         on_step: Callable[[int, int], None] = lambda step, num_steps: None,
+        workers: Workers = ALONE,
     ) -> None:
         """Build the run, or with ``resume`` take it up where its last checkpoint left it (from the start without one).
 
@@ -89,14 +91,17 @@ class TrainRun:
             resume: Go on with the run that is there.
             should_stop: Asked after every step; if it says so the run is saved and raises `Interrupted`.
             on_step: Called after every step with (step of the epoch from 1, steps of an epoch).
+            workers: All that train this run, of which this process is one; the first of them writes its files. It may
+                be resumed by another number of them.
 
         Raises:
             RunExistsError: Without ``resume``: there is a run at ``out``. With it: that run is another one.
             DatasetError: The data set is missing or damaged, or has not what the configuration asks for.
             CheckpointError: The checkpoint to resume from is damaged.
-            ValueError: The device asked for is not there, or the input is too small for the model.
+            ValueError: The device asked for is not there, the input is too small for the model, or several workers
+                cannot train as one does.
         """
-        self.config, self.out = config, storage.absolute(out)
+        self.config, self.out, self.workers = config, storage.absolute(out), workers
         self.should_stop, self.on_step = should_stop, on_step
         self._uploads = Uploads(self.out)
         dataset = open_dataset(config.data.uri)
@@ -111,13 +116,14 @@ class TrainRun:
         if balance and balance not in dataset.manifest.attributes:
             has = ", ".join(dataset.manifest.attributes) or "none"
             raise DatasetError(f"data.balance: {config.data.uri} has no attribute {balance!r}; it has: {has}")
-        saved = self._saved(resume)
+        if workers.size > 1 and config.input.lcn == "batch":
+            raise ValueError(
+                "input.lcn: batch measures the contrast of a whole batch, of which several workers each see a part: "
+                "train with one worker, or set input.lcn to image"
+            )
+        saved = self._saved(resume or not workers.is_first)
 
-        self.settings = (
-            ComputeSettings.model_validate(saved.info.state["settings"])
-            if saved
-            else choose_settings(config, self.schema.num_points)
-        )
+        self.settings = self._settled(saved)
         usable_device(self.settings.device)
         torch.set_num_threads(self.settings.threads)
         keep_freed_memory()
@@ -129,9 +135,10 @@ class TrainRun:
             self.schema,
             self.settings,
             num_steps=config.schedule.epochs * self.steps_per_epoch,
+            workers=workers,
         )
         val_split = dataset.split(config.data.val_split, self.settings.device)
-        self.validator = Validator(config, val_split, num_val, self.schema)
+        self.validator = Validator(config, val_split, num_val, self.schema, workers)
         self.history: list[EpochReport] = []
         self._partial_loss = 0.0  # sum over the steps of an epoch that was interrupted
         self._partial_s = 0.0
@@ -139,10 +146,27 @@ class TrainRun:
             state = saved.info.state
             self.learner.load(saved.tensors, state["steps_done"], storage.join(self.out, LAST_NAME))
             self.history = [EpochReport.model_validate(report) for report in state["history"]]
-            self._partial_loss, self._partial_s = state["partial_loss"], state["partial_s"]
+            self._partial_loss = state["partial_loss"] if workers.is_first else 0.0
+            self._partial_s = state["partial_s"]
             stopping = StoppingState.model_validate(state.get("task_stopping", {}))
             self.learner.stopping.load(stopping, self.settings.device)
-        self._claim(resume)
+        if workers.is_first:
+            self._claim(resume)
+
+    def _settled(self, saved: Checkpoint | None) -> ComputeSettings:
+        """The compute options, the same for all workers; of a run that is resumed those that it had.
+
+        Their threads are another matter where other workers train it now.
+        """
+        if saved and saved.info.state.get("num_workers", 1) == self.workers.size:
+            return ComputeSettings.model_validate(saved.info.state["settings"])
+        config = self.config
+        if saved:
+            kept = ("precision", "channels_last")
+            compute = config.compute.model_copy(update={name: saved.info.state["settings"][name] for name in kept})
+            config = config.model_copy(update={"compute": compute})
+        first = choose_settings(config, self.schema.num_points).model_dump_json() if self.workers.is_first else ""
+        return ComputeSettings.model_validate_json(self.workers.agreed(first))
 
     def _saved(self, resume: bool) -> Checkpoint | None:
         """What to go on from, if there is anything."""
@@ -210,7 +234,13 @@ class TrainRun:
         self._uploads.check()
         epoch, schedule, device = self.epochs_done, self.config.schedule, self.settings.device
         batches = epoch_batches(
-            self.num_train, schedule.batch_size, seed=self.config.seed, epoch=epoch, reshuffle=schedule.reshuffle
+            self.num_train,
+            schedule.batch_size,
+            seed=self.config.seed,
+            epoch=epoch,
+            reshuffle=schedule.reshuffle,
+            rank=self.workers.rank,
+            num_ranks=self.workers.size,
         )
         epoch_row = epoch_rows(self.num_train, self._class_n, seed=self.config.seed, epoch=epoch).to(device)
         draws = self.learner.task.draws(self.num_train, seed=self.config.seed, epoch=epoch)
@@ -218,16 +248,17 @@ class TrainRun:
         before_s, num_images, started = self._partial_s, 0, time.perf_counter()
         for index in range(self.learner.steps_done - epoch * self.steps_per_epoch, len(batches)):
             places = batches[index].to(device)
-            loss_sum += self.learner.step(epoch_row[places], draws[places])
-            num_images += len(places)
+            batch_size = min(schedule.batch_size, self.num_train - index * schedule.batch_size)
+            loss_sum += self.learner.step(epoch_row[places], draws[places], batch_size)
+            num_images += batch_size
             self.on_step(index + 1, len(batches))
-            if self.should_stop() and index + 1 < len(batches):
-                self._partial_loss = float(loss_sum)
+            if self.workers.any(self.should_stop()) and index + 1 < len(batches):
+                self._partial_loss = float(self.workers.total(loss_sum))
                 self._partial_s = before_s + time.perf_counter() - started
                 self.save()
                 self.flush()
                 raise Interrupted(f"stopped after {index + 1} of {len(batches)} steps of epoch {epoch + 1}")
-        loss = float(loss_sum) / len(batches)
+        loss = float(self.workers.total(loss_sum)) / len(batches)
         train_s = time.perf_counter() - started
         if not math.isfinite(loss):
             raise TrainingFailed(f"the loss became {loss} in epoch {epoch + 1}; try a lower optimizer.lr")
@@ -259,7 +290,7 @@ class TrainRun:
             if best_pct is None or error_pct < best_pct:
                 best_pct = error_pct
                 kept.append(BEST_NAME)
-            for name in kept:
+            for name in kept if self.workers.is_first else ():
                 info = self._info("weights", epoch, error_pct, {})
                 content = checkpoint_bytes(info, network_tensors(self.learner.network))
                 self._uploads.add(storage.join(self.out, name), content)
@@ -270,14 +301,18 @@ class TrainRun:
     def save(self) -> None:
         """Publish last.safetensors, from which the run goes on bit for bit, and history.json.
 
-        In the background where ``out`` is remote, but for the end of the run. See `Uploads`.
+        In the background where ``out`` is remote, but for the end of the run. See `Uploads`. Of several workers the
+        first one does it.
 
         Raises:
             OSError: They, or those before, could not be published.
         """
+        if not self.workers.is_first:
+            return
         history = [report.model_dump() for report in self.history]
         state = {
             "settings": self.settings.model_dump(),
+            "num_workers": self.workers.size,
             "steps_done": self.learner.steps_done,
             "partial_loss": self._partial_loss,
             "partial_s": self._partial_s,
@@ -324,6 +359,6 @@ def train(run: TrainRun, on_epoch: Callable[[EpochReport], None] = lambda report
         report = run.run_epoch()
         run.save()
         on_epoch(report)
-        if run.should_stop() and not run.done:
+        if run.workers.any(run.should_stop()) and not run.done:
             run.flush()
             raise Interrupted(f"stopped after epoch {report.epoch}")

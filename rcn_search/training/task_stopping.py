@@ -22,7 +22,8 @@ from torch import Tensor
 
 from rcn_search.config import ModelConfig, Options
 from rcn_search.models.tcdcn import TcdcnOutput
-from rcn_search.training.loss import attribute_losses
+from rcn_search.training.distributed import ALONE, Workers
+from rcn_search.training.loss import WHOLE, Share, attribute_losses
 
 WINDOW_EPOCHS = 5
 """k."""
@@ -52,7 +53,8 @@ class TaskStopping:
         dropped: Attributes and the last epoch that learned them.
     """
 
-    def __init__(self, model: ModelConfig) -> None:
+    def __init__(self, model: ModelConfig, workers: Workers = ALONE) -> None:
+        self._workers = workers
         self.threshold = model.stop_tasks_at if model.kind == "tcdcn" else None
         self.weight = model.auxiliary_weight if model.kind == "tcdcn" else 0.0
         self._sums: dict[str, Tensor] = {}
@@ -65,11 +67,12 @@ class TaskStopping:
         return {name: classes for name, classes in attributes.items() if name not in self.dropped}
 
     @torch.no_grad()
-    def note_step(self, output: Tensor | TcdcnOutput, attributes: Mapping[str, Tensor]) -> None:
-        """Take in the training error of a step."""
+    def note_step(self, output: Tensor | TcdcnOutput, attributes: Mapping[str, Tensor], share: Share = WHOLE) -> None:
+        """Take in the training error of a step, of all workers."""
         if self.threshold is None or isinstance(output, Tensor):
             return
-        for name, cross_entropy in attribute_losses(output, attributes).items():
+        for name, own in attribute_losses(output, attributes).items():
+            cross_entropy = self._workers.total(share.images * own)
             self._sums[name] = self._sums.get(name, torch.zeros_like(cross_entropy)) + cross_entropy
         self._num_steps += 1
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import torch
 from torch import Tensor
 
@@ -13,6 +11,7 @@ from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import decode_of, point_cells, predicted_cells
+from rcn_search.training.distributed import ALONE, Workers
 from rcn_search.training.learner import build_task
 from rcn_search.training.loss import attribute_losses
 from rcn_search.training.task import Batch
@@ -23,16 +22,24 @@ _JITTER_SEED = 0
 
 
 class Validator:
-    """The validation images of a run, prepared once: jittered and occluded by a fixed seed, or plain."""
+    """The validation images of a run, prepared once: jittered and occluded by a fixed seed, or plain.
 
-    def __init__(self, config: TrainConfig, split: Split, num_rows: int, schema: KeypointSchema) -> None:
+    Each worker looks at whole batches of its own; what comes out is of all images, the same for each of them.
+    """
+
+    def __init__(
+        self, config: TrainConfig, split: Split, num_rows: int, schema: KeypointSchema, workers: Workers = ALONE
+    ) -> None:
+        self._workers, self._attributes = workers, sorted(split.attributes)
         augment = config.augment.model_copy(update={"flip": 0.0}) if config.validation.jitter else NO_JITTER
         task = build_task(config, split, schema, augment)
         draws = task.draws(num_rows, seed=_JITTER_SEED, epoch=0)
         rows = torch.arange(num_rows, device=draws.device)
         self.size_px, self.decode = config.input.size_px, decode_of(config.loss.head)
         self.left, self.right = (list(group) for group in schema.normalisers["eye_centres"])
-        self.batches: list[Batch] = [task.batch(part, draws[part]) for part in rows.split(BATCH_SIZE)]
+        self._rows_n = rows
+        self._parts = rows.split(BATCH_SIZE)[workers.rank :: workers.size]
+        self.batches: list[Batch] = [task.batch(part, draws[part]) for part in self._parts]
 
     @torch.inference_mode()
     def error_pct(self, network: Network) -> float:
@@ -50,14 +57,16 @@ class Validator:
         Returns:
             (n,) errors, and (n,) whether the image has a point that counts.
         """
-        errors, counts = [], []
-        for batch in self.batches:
+        error_n = torch.zeros_like(self._rows_n, dtype=torch.float32)
+        counts_n = torch.zeros_like(self._rows_n, dtype=torch.uint8)
+        for part, batch in zip(self._parts, self.batches, strict=True):
             cells_bk2 = predicted_cells(network(batch.inputs), self.size_px, self.decode)
             distance_bk = (cells_bk2 - point_cells(batch.points_bk2, self.size_px)).float().norm(dim=2)
             weight_bk = torch.ones_like(distance_bk) if batch.weight_bk is None else batch.weight_bk
-            counts.append(weight_bk.any(1))
-            errors.append((distance_bk * weight_bk).sum(1) / weight_bk.sum(1) / self.eye_distance_px(batch.points_bk2))
-        return torch.cat(errors), torch.cat(counts)
+            counts_n[part] = weight_bk.any(1).byte()
+            mean_b = (distance_bk * weight_bk).sum(1) / weight_bk.sum(1)
+            error_n[part] = mean_b / self.eye_distance_px(batch.points_bk2)
+        return self._workers.total(error_n), self._workers.total(counts_n).bool()
 
     def eye_distance_px(self, points_bk2: Tensor) -> Tensor:
         """(b,), of the jittered face, unclamped."""
@@ -67,12 +76,12 @@ class Validator:
 
     @torch.inference_mode()
     def attribute_errors(self, network: Network) -> dict[str, float]:
-        """Mean cross-entropy of each attribute that the network predicts."""
-        sums: defaultdict[str, float] = defaultdict(float)
+        """Mean cross-entropy of each attribute of the data set; 0 of one that the network does not predict."""
+        sums = torch.zeros(len(self._attributes), dtype=torch.float64)
         for batch in self.batches:
             output = network(batch.inputs)
             if not isinstance(output, Tensor):
                 for name, cross_entropy in attribute_losses(output, batch.attributes).items():
-                    sums[name] += float(cross_entropy) * len(batch.points_bk2)
-        num_images = sum(len(batch.points_bk2) for batch in self.batches)
-        return {name: total / num_images for name, total in sums.items()}
+                    sums[self._attributes.index(name)] += float(cross_entropy) * len(batch.points_bk2)
+        means = self._workers.total(sums) / len(self._rows_n)
+        return dict(zip(self._attributes, means.tolist(), strict=True))

@@ -1,0 +1,176 @@
+"""Two real processes that train one run, joined by gloo; no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import multiprocessing
+from torch.multiprocessing.queue import Queue
+
+from rcn_search.config import TrainConfig
+from rcn_search.data.dataset import epoch_batches
+from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
+from rcn_search.training.distributed import Workers, joined
+from rcn_search.training.outcome import BEST_NAME, LAST_NAME, Interrupted
+from rcn_search.training.run import TrainRun, train
+
+PATIENCE_S = 120
+
+Crew = Callable[..., list[Any]]
+
+
+def work(rank: int, address: str, jobs: Queue[Any], results: Queue[Any]) -> None:
+    """Train what is asked for, one run after another."""
+    torch.set_num_threads(1)
+    with joined(address, rank, 2, "cpu") as workers:
+        while job := jobs.get():
+            document, out, resume, stop_at = job
+            results.put((rank, one_job(TrainConfig.model_validate_json(document), out, resume, stop_at, workers)))
+
+
+def one_job(config: TrainConfig, out: str, resume: bool, stop_at: int | None, workers: Workers) -> Any:
+    """Losses of the run, or what it raised. Only the first worker is asked to stop."""
+    steps = []
+    run = TrainRun(
+        config,
+        out,
+        resume=resume,
+        should_stop=lambda: workers.is_first and stop_at is not None and len(steps) >= stop_at,
+        on_step=lambda step, num_steps: steps.append(step),
+        workers=workers,
+    )
+    try:
+        train(run)
+    except Interrupted as interruption:
+        return str(interruption)
+    return [(report.epoch, report.loss, report.val_error_pct) for report in run.history]
+
+
+@pytest.fixture(scope="module")
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+    """Two processes that have met and train what they are given, one run after another."""
+    context = multiprocessing.get_context("spawn")
+    jobs, results = [context.Queue(), context.Queue()], context.Queue()
+    address = f"file://{tmp_path_factory.mktemp('meeting') / 'place'}"
+    processes = [context.Process(target=work, args=(rank, address, jobs[rank], results)) for rank in range(2)]
+    for process in processes:
+        process.start()
+
+    def both(config: TrainConfig, out: Path, *, resume: bool = False, stop_at: int | None = None) -> list[Any]:
+        for queue in jobs:
+            queue.put((config.model_dump_json(), str(out), resume, stop_at))
+        return [result for _, result in sorted(results.get(timeout=PATIENCE_S) for _ in processes)]
+
+    yield both
+    for queue in jobs:
+        queue.put(None)
+    for process in processes:
+        process.join(PATIENCE_S)
+        assert process.exitcode == 0
+
+
+def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
+    """A network that trains in a moment; by default the last of three batches holds one image, for one of two workers.
+
+    Adadelta, for it makes small steps of small gradients: the others let roundings grow.
+    """
+    document = config.model_dump()
+    small: dict[str, Any] = {
+        "data": {"num_train": 33},
+        "input": {"size_px": 40},
+        "schedule": {"batch_size": 16},
+        "optimizer": {"name": "adadelta", "lr": 0.1, "weight_decay": 0.0},
+    }
+    for name in small.keys() | sections.keys():
+        document[name] = {**document[name], **small.get(name, {}), **sections.get(name, {})}
+    return TrainConfig.model_validate({**document, **({"model": sections["model"]} if "model" in sections else {})})
+
+
+def saved(out: Path, name: str = LAST_NAME) -> Checkpoint:
+    return read_checkpoint(str(out / name))
+
+
+def assert_same(found: Path, expected: Path) -> None:
+    """All that a run leaves behind is equal to rounding.
+
+    A softmax does not depend on the biases of its maps, so that their gradients are rounding alone: hence the floor.
+    """
+    for name in (LAST_NAME, BEST_NAME):
+        one, two = saved(expected, name), saved(found, name)
+        assert one.info.epoch == two.info.epoch
+        assert one.tensors.keys() == two.tensors.keys()
+        for key, tensor in one.tensors.items():
+            within = 1e-2 * float(tensor.float().abs().max()) + 1e-5
+            assert float((two.tensors[key] - tensor).float().abs().max()) < within, key
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "even batches": {"data": {"num_train": 32}},
+    "both validate": {"data": {"val_split": "train"}},
+    "points that do not count": {"loss": {"outside": "ignore"}, "augment": {"translate": 0.5}},
+    "attributes": {
+        "model": {"kind": "tcdcn", "auxiliary": True, "stop_tasks_at": 0.5},
+        "schedule": {"epochs": 7},
+        "loss": {"outside": "ignore"},
+    },
+    "denoiser": {"model": {"kind": "denoiser", "corrupted": 2, "channels": 4, "kernel_px": 9}},
+}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case == "denoiser" else case for case in CASES]
+)
+def test_two_workers_train_as_one(crew: Crew, tiny_config: TrainConfig, tmp_path: Path, case: str) -> None:
+    config = changed(tiny_config, **CASES[case])
+    alone = one_job(config, str(tmp_path / "one"), False, None, Workers())
+    first, second = crew(config, tmp_path / "two")
+    assert first == second
+    for found, expected in zip(first, alone, strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
+    assert_same(tmp_path / "two", tmp_path / "one")
+    stopping = [saved(tmp_path / name).info.state["task_stopping"] for name in ("one", "two")]
+    assert stopping[0]["dropped"] == stopping[1]["dropped"]
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_other_optimisers_learn_the_same(crew: Crew, tiny_config: TrainConfig, tmp_path: Path, name: str) -> None:
+    """They make large steps of small gradients, so that roundings grow: the loss stays the same for an epoch or two."""
+    config = changed(tiny_config, optimizer={"name": name, "lr": 1e-3})
+    alone = one_job(config, str(tmp_path / "one"), False, None, Workers())
+    first, _ = crew(config, tmp_path / "two")
+    assert first[0][1] == pytest.approx(alone[0][1], rel=1e-3)
+    assert first[1][1] == pytest.approx(alone[1][1], rel=1e-2)
+
+
+def test_a_run_goes_on_with_another_number_of_workers(crew: Crew, tiny_config: TrainConfig, tmp_path: Path) -> None:
+    """Two workers, then one, then two again; stopped within an epoch, where only one of them was asked."""
+    config = changed(tiny_config, schedule={"epochs": 3})
+    alone = one_job(config, str(tmp_path / "one"), False, None, Workers())
+    out = tmp_path / "several"
+    assert crew(config, out, stop_at=2) == ["stopped after 2 of 3 steps of epoch 1"] * 2
+    assert saved(out).info.state["num_workers"] == 2
+    assert one_job(config, str(out), True, 3, Workers()) == "stopped after 2 of 3 steps of epoch 2"
+    first, second = crew(config, out, resume=True)
+    assert first == second
+    assert [epoch for epoch, *_ in first] == [1, 2, 3]
+    for found, expected in zip(first, alone, strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
+    assert_same(out, tmp_path / "one")
+
+
+def test_contrast_over_a_batch_is_not_for_several_workers(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    config = changed(tiny_config, input={"lcn": "batch"})
+    with pytest.raises(ValueError, match=r"set input\.lcn to image"):
+        TrainRun(config, str(tmp_path), workers=Workers(0, 2))
+
+
+def test_the_parts_of_a_batch_are_the_batch() -> None:
+    whole = epoch_batches(65, 32, seed=3, epoch=1)
+    parts = [epoch_batches(65, 32, seed=3, epoch=1, rank=rank, num_ranks=2) for rank in range(2)]
+    assert [len(part[-1]) for part in parts] == [1, 0]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert sorted(batch.tolist()) == sorted(torch.cat(shares).tolist())
