@@ -9,16 +9,18 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rcn_search import storage
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# pyarrow takes a quarter of a second to import, which whoever only needs `Predictions` is spared.
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"rcn_search"
@@ -120,18 +122,18 @@ def _shapes(num_images: int, num_points: int) -> dict[str, tuple[int, ...]]:
 
 # Column of the file -> (field of `Predictions`, type of its items).
 _STRINGS = ("image_id", "group")
-_LISTS: dict[str, tuple[str, pa.DataType]] = {
-    "box": ("box", pa.float32()),
-    "face_box": ("face_box", pa.float32()),
-    "visible": ("visible", pa.bool_()),
-    "true_crop": ("true_crop_nk2", pa.float32()),
-    "pred_crop": ("pred_crop_nk2", pa.float32()),
-    "true_image": ("true_image_nk2", pa.float32()),
-    "pred_image": ("pred_image_nk2", pa.float32()),
-    "pred_cell": ("pred_cell_nk2", pa.int16()),
-    "confidence": ("confidence_nk", pa.float32()),
-    "edge": ("edge_nk", pa.uint8()),
-    "photo": ("photo_n4", pa.float32()),
+_LISTS: dict[str, tuple[str, str]] = {
+    "box": ("box", "float32"),
+    "face_box": ("face_box", "float32"),
+    "visible": ("visible", "bool"),
+    "true_crop": ("true_crop_nk2", "float32"),
+    "pred_crop": ("pred_crop_nk2", "float32"),
+    "true_image": ("true_image_nk2", "float32"),
+    "pred_image": ("pred_image_nk2", "float32"),
+    "pred_cell": ("pred_cell_nk2", "int16"),
+    "confidence": ("confidence_nk", "float32"),
+    "edge": ("edge_nk", "uint8"),
+    "photo": ("photo_n4", "float32"),
 }
 _OPTIONAL = ("edge_nk", "photo_n4")
 _ATTRIBUTE = "attr_"
@@ -150,6 +152,9 @@ def write_predictions(predictions: Predictions, uri: str) -> str:
 
 def encode_predictions(predictions: Predictions) -> bytes:
     """The bytes of a prediction file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     columns: dict[str, pa.Array] = {
         name: pa.array(getattr(predictions, name).tolist(), pa.string()) for name in _STRINGS
     }
@@ -157,7 +162,7 @@ def encode_predictions(predictions: Predictions) -> bytes:
         values = getattr(predictions, name)
         if values is None:
             continue
-        flat = pa.array(values.reshape(-1), item)
+        flat = pa.array(values.reshape(-1), pa.type_for_alias(item))
         columns[column] = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:])))
     for name, values in predictions.attributes.items():
         columns[_ATTRIBUTE + name] = pa.array(values, pa.int8())
@@ -174,6 +179,9 @@ def read_predictions(uri: str) -> Predictions:
         FileNotFoundError: There is nothing there.
         ValueError: It is not a prediction file of this schema version, or lacks a column, or a column does not fit.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     content = storage.read_bytes(uri)
     try:
         table = pq.read_table(pa.BufferReader(content))
@@ -220,7 +228,10 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     return column
 
 
-def _read_lists(table: pa.Table, name: str, item: pa.DataType, shape: tuple[int, ...]) -> NDArray[Any]:
+def _read_lists(table: pa.Table, name: str, item: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     column = _column(table, name)
     if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
         raise ValueError(f"column {name!r} has {column.type} values; it needs lists")
@@ -231,5 +242,5 @@ def _read_lists(table: pa.Table, name: str, item: pa.DataType, shape: tuple[int,
     flat = pc.list_flatten(column)
     if flat.null_count:
         raise ValueError(f"column {name!r} has {flat.null_count} empty values")
-    values: NDArray[Any] = flat.cast(item).to_numpy()
+    values: NDArray[Any] = flat.cast(pa.type_for_alias(item)).to_numpy()
     return values.reshape(shape)

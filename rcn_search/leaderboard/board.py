@@ -6,10 +6,12 @@ without a rank: nothing can be tested that has no errors of its own.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,7 +22,8 @@ from rcn_search import storage
 from rcn_search.config import canonical_hash
 from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION, Array
 from rcn_search.evaluation.protocol import Protocol
-from rcn_search.leaderboard.entry import Entry, load_entries
+from rcn_search.leaderboard.entry import Entry
+from rcn_search.leaderboard.index import load_indexed
 from rcn_search.leaderboard.per_image import read_errors, read_images
 from rcn_search.leaderboard.published import PUBLISHED, PublishedRow, load_published
 from rcn_search.leaderboard.ranking import RankRange, rank_ranges
@@ -129,7 +132,24 @@ def default_board() -> str:
 
 def build_board(uri: str) -> Board:
     """The board at ``uri``. One without published rows of its own shows those of the source tree we run from."""
-    entries, problems = load_entries(uri)
+    with _without_collector():
+        return _build(uri)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Ten thousand entries are a million objects, all of them kept: looking for garbage among them takes a second."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _build(uri: str) -> Board:
+    entries, problems = load_indexed(uri)
     entries = without_replaced(entries)
     has_published = storage.exists(storage.join(uri, PUBLISHED))
     published, published_problems = load_published(uri if has_published else str(REPOSITORY_BOARD))
@@ -244,9 +264,11 @@ def _ranked(uri: str, rows: list[Row], problems: list[str]) -> tuple[str | None,
         kept_n = np.isfinite(error_pct_rn).all(axis=0)
         found = rank_ranges(error_pct_rn[:, kept_n], read_images(uri, chosen).group_n[kept_n])
         ranks = dict(zip(tested, found, strict=True))
-    return (chosen if tested else None), [
-        replace(row, rank=ranks.get(place), unranked=reasons.get(place, row.unranked)) for place, row in enumerate(rows)
-    ]
+    rows = list(rows)
+    for place in (*ranks, *reasons):
+        row = rows[place]
+        rows[place] = replace(row, rank=ranks.get(place), unranked=reasons.get(place, row.unranked))
+    return (chosen if tested else None), rows
 
 
 def family(entry: Entry) -> str:

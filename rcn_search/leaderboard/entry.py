@@ -18,10 +18,11 @@ import getpass
 import math
 import socket
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from rcn_search import storage
 from rcn_search.config import canonical_hash
@@ -32,13 +33,8 @@ ENTRIES = "entries"
 TEST_LOOKS = "test_looks"
 
 
-def _one_printable_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must be one line of printable characters")
-    return text
-
-
-Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_printable_line)]
+# One line of what Python calls printable: no control or format characters, no white space but the blank.
+Line = Annotated[str, Field(max_length=200, pattern=r"^(?: |[^\p{C}\p{Z}])+$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 EntryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -166,9 +162,14 @@ def add_entry(board: str, entry: Entry) -> str:
 
 def load_entries(board: str) -> tuple[dict[str, Entry], list[str]]:
     """All entries of ``board`` by id, and a line for every object in their folder that is not one."""
+    return read_entries(board, storage.list_names(storage.join(board, ENTRIES)))
+
+
+def read_entries(board: str, names: Iterable[str]) -> tuple[dict[str, Entry], list[str]]:
+    """The entries among objects of the folder by id, and a line for every one that is none."""
     entries: dict[str, Entry] = {}
     problems: list[str] = []
-    for name in storage.list_names(storage.join(board, ENTRIES)):
+    for name in names:
         uri = storage.join(board, ENTRIES, name)
         if name.startswith("."):
             continue

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from rcn_search import storage
 from rcn_search.evaluation.predictions import Predictions, read_predictions
 from rcn_search.leaderboard.board import without_replaced
-from rcn_search.leaderboard.entry import Entry, load_entries
+from rcn_search.leaderboard.entry import Entry
+from rcn_search.leaderboard.index import load_indexed
 
 PREDICTIONS = "predictions"
 
@@ -18,7 +19,7 @@ Entries = dict[str, Entry]
 
 def shown_entries(board: str) -> Entries:
     """All entries of a board but those in whose place a later one stands."""
-    return without_replaced(load_entries(board)[0])
+    return without_replaced(load_indexed(board)[0])
 
 
 def find_entries(entries: Mapping[str, Entry], name: str) -> Entries:

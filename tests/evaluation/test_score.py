@@ -162,6 +162,8 @@ def test_an_error_of_exactly_the_threshold_is_no_failure_and_adds_no_area(make_p
     at = protocol.model_copy(update={"threshold_pct": float(image_errors(found, protocol).error_pct_n[0])})
     scored = score(found, at, num_resamples=10)
     assert (scored.failure_rate.pct, scored.auc.pct) == (25, 50)
+    failed = np.array([0.0, 100, 0, 0])
+    assert scored.failure_rate[1:] == bootstrap_interval(failed, found.group, num_resamples=10)
 
 
 def test_every_number_has_the_interval_of_its_own_bootstrap(make_predictions: Make) -> None:

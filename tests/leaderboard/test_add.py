@@ -11,6 +11,7 @@ import pytest
 
 from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.predictions import Predictions, write_predictions
+from rcn_search.leaderboard import answered
 from rcn_search.leaderboard.add import Added, add_predictions
 from rcn_search.leaderboard.answered import join_truth
 from rcn_search.leaderboard.board import build_board
@@ -131,6 +132,13 @@ def test_names_that_fit_twice_are_no_answer(answers: Answers, synthetic_uri: str
     )
     assert joined.missing == [name]
     assert sorted(joined.extra) == [f"a/{name}", f"b/{name}"]
+
+
+def test_a_name_that_fits_two_images_is_no_answer() -> None:
+    points = np.zeros((5, 2))
+    ids = ["indoor/1.png", "outdoor/1.png", "outdoor/2.png"]
+    given = {"1.png": points, "2.png": points, "x/indoor/1.png": points}
+    assert answered._by_image(given, ids) == {0: "x/indoor/1.png", 2: "2.png"}
 
 
 def test_what_cannot_be_joined_is_refused(answers: Answers, synthetic_uri: str) -> None:

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rcn_search.leaderboard import index
+from rcn_search.leaderboard.entry import Entry, add_entry, load_entries, read_entries
+from rcn_search.leaderboard.index import load_indexed
+
+Make = Callable[..., Entry]
+
+
+@pytest.fixture
+def board(make_entry: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Thirty entries and an object that is none; boards of any size have an index."""
+    monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(index, "SMALLEST", 1)
+    for number in range(30):
+        add_entry(str(tmp_path / "board"), make_entry(error_pct=float(number), auc=(1.0, 0.5, 2.0)))
+    (tmp_path / "board" / "entries" / "alien.json").write_text("{}")
+    return str(tmp_path / "board")
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the objects that were read."""
+    names: list[str] = []
+
+    def noted(board: str, wanted: list[str]) -> tuple[dict[str, Entry], list[str]]:
+        names.extend(wanted)
+        return read_entries(board, wanted)
+
+    monkeypatch.setattr(index, "read_entries", noted)
+    return names
+
+
+def test_the_second_time_only_what_is_no_entry_is_read_again(board: str, reads: list[str]) -> None:
+    first = load_indexed(board)
+    assert first == load_entries(board)
+    assert len(reads) == 31
+    reads.clear()
+    assert load_indexed(board) == first
+    assert reads == ["alien.json"]
+
+
+def test_what_comes_and_goes_is_seen_at_once(board: str, make_entry: Make, reads: list[str]) -> None:
+    load_indexed(board)
+    reads.clear()
+    next((Path(board) / "entries").glob("*-0123456789ab-*.json")).unlink()
+    added = Path(add_entry(board, make_entry(method="new"))).name
+    assert load_indexed(board) == load_entries(board)
+    assert reads == [added, "alien.json"]
+
+
+@pytest.mark.parametrize("damage", ["edited", "torn", "same size"])
+def test_an_object_that_changed_is_read_again(board: str, damage: str) -> None:
+    load_indexed(board)
+    path = next((Path(board) / "entries").glob("*-0123456789ab-*.json"))
+    text = path.read_text()
+    if damage == "edited":
+        path.write_text(json.dumps(json.loads(text) | {"error_pct": 0.001}))
+    elif damage == "torn":
+        path.write_text(text[:100])
+    else:
+        path.write_text(text.replace("RCN", "NCR"))
+    assert load_indexed(board) == load_entries(board)
+    assert len(load_indexed(board)[1]) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\n{}", "flip", "version"])
+def test_a_damaged_index_is_made_anew(board: str, damage: bytes | str, reads: list[str]) -> None:
+    load_indexed(board)
+    (path,) = (Path(os.environ["RCN_SEARCH_CACHE"]) / "boards").iterdir()
+    whole = path.read_bytes()
+    if damage == "flip":
+        path.write_bytes(whole.replace(b'"error_pct":3.0', b'"error_pct":0.1'))
+    elif damage == "version":
+        path.write_bytes(whole.replace(b'"index_version":1', b'"index_version":"x"'))
+    else:
+        assert isinstance(damage, bytes)
+        path.write_bytes(damage)
+    reads.clear()
+    assert load_indexed(board) == load_entries(board)
+    assert len(reads) == 31
+    assert path.read_bytes() == whole
+
+
+def test_small_boards_and_homes_without_room_need_none(
+    board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "file"))
+    assert load_indexed(board) == load_entries(board)
+    monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr(index, "SMALLEST", 256)
+    assert load_indexed(board) == load_entries(board)
+    assert not (tmp_path / "other").exists()
+
+
+def test_boards_on_object_storage_have_one_too(
+    make_entry: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(index, "SMALLEST", 1)
+    board = "memory://test-index-board"
+    for number in range(3):
+        add_entry(board, make_entry(error_pct=float(number)))
+    assert load_indexed(board) == load_indexed(board) == load_entries(board)
+    assert len(list((tmp_path / "boards").iterdir())) == 1
