@@ -16,10 +16,10 @@ from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.shards import DatasetError
 from rcn_search.data.synthetic import draw_face
-from rcn_search.evaluation.metrics import score
 from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import Predictions, read_predictions, write_predictions
 from rcn_search.evaluation.protocol import rcn2016, subpixel
+from rcn_search.evaluation.score import score
 from rcn_search.keypoints import FIVE
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import Decode

@@ -8,9 +8,9 @@ import torch
 from rcn_search.config import IMAGE_SIZE_PX, TrainConfig
 from rcn_search.data.augment import NO_JITTER
 from rcn_search.data.dataset import Split, open_dataset
-from rcn_search.evaluation.metrics import score
 from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.protocol import rcn2016
+from rcn_search.evaluation.score import score
 from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
 from rcn_search.models.decode import point_cells, predicted_cells
