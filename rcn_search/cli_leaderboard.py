@@ -8,12 +8,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from rcn_search.cli_site import html_command
 from rcn_search.terminal import command, console, errors, progress
 
 if TYPE_CHECKING:
     from rcn_search.evaluation.protocol import Normaliser
 
 leaderboard_app = typer.Typer(invoke_without_command=True, help="The board: show, add, compare, score again, verify.")
+leaderboard_app.command("html")(html_command)
 
 Board = Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")]
 Named = Annotated[str, typer.Argument(help="Id of an entry, or name of a method.")]

@@ -28,6 +28,7 @@ FLOORS = (
         "cli_leaderboard",
         "cli_reproduce",
         "cli_simulate",
+        "cli_site",
         "cli_space",
         "cli_study",
         "terminal",

@@ -13,7 +13,7 @@ from rcn_search.leaderboard.entry import Entry, add_entry
 from rcn_search.leaderboard.per_image import Images, put_errors
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_entry() -> Callable[..., Entry]:
     def make(**changes: Any) -> Entry:
         fields: dict[str, Any] = {
@@ -41,7 +41,7 @@ def make_entry() -> Callable[..., Entry]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def add_measured(make_entry: Callable[..., Entry]) -> Callable[..., str]:
     """Put an entry with the errors of its images on a board; each image is a group of its own."""
 
@@ -57,7 +57,7 @@ def add_measured(make_entry: Callable[..., Entry]) -> Callable[..., str]:
     return add
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def faces() -> Predictions:
     """Perfect predictions of three equal faces, 60 pixels between the eyes in their images."""
     num_images = 3

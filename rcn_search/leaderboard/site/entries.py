@@ -1,0 +1,171 @@
+"""The page of one entry: where the number comes from, the configuration, and how to get it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from rcn_search import storage
+from rcn_search.config import TrainConfig
+from rcn_search.leaderboard.board import Row, printed_error
+from rcn_search.leaderboard.entry import Entry
+from rcn_search.leaderboard.site.addresses import config_file
+from rcn_search.leaderboard.site.charts import Chart
+from rcn_search.leaderboard.site.keypoint_map import KeypointMap, keypoint_map
+from rcn_search.leaderboard.site.tables import duration, interval, row_notes
+from rcn_search.training.outcome import HISTORY_NAME
+
+CONFIG_NAME = "config.json"
+
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where libyaml is there
+
+
+@dataclass(frozen=True)
+class EntryView:
+    """What the page of an entry shows."""
+
+    entry_id: str
+    entry: Entry
+    error: str
+    interval: str
+    facts: list[tuple[str, str]]
+    scores: list[tuple[str, str, str]]
+    parts: list[tuple[str, str, str, str]]
+    notes: list[str]
+    config_yaml: str
+    config_file: str | None
+    commands: list[tuple[str, str]]
+    keypoints: KeypointMap | None
+    curve: Chart | None
+
+
+def entry_view(row: Row, histories: Mapping[str, Any]) -> EntryView:
+    """What the page of a measured row shows.
+
+    Args:
+        row: With an entry.
+        histories: Of runs by their id (`read_histories`).
+    """
+    entry, entry_id = row.entry, row.entry_id
+    assert entry is not None
+    assert entry_id is not None
+    return EntryView(
+        entry_id=entry_id,
+        entry=entry,
+        error=printed_error(entry.error_pct),
+        interval=interval(entry.ci_low_pct, entry.ci_high_pct),
+        facts=_facts(row, entry, entry_id),
+        scores=_scores(entry),
+        parts=[
+            (name, f"{part.num_images:,}", f"{part.error.pct:.2f}", interval(part.error.low_pct, part.error.high_pct))
+            for name, part in entry.parts.items()
+        ],
+        notes=row_notes(row),
+        config_yaml=config_yaml(entry),
+        config_file=config_file(entry),
+        commands=_commands(entry, entry_id),
+        keypoints=keypoint_map(entry.protocol.keypoints, entry.points),
+        curve=learning_curve(histories.get(entry.run_id, [])),
+    )
+
+
+def config_yaml(entry: Entry) -> str:
+    """The configuration as `rcn-search train` takes it; empty where the entry has none."""
+    if not entry.config:
+        return ""
+    return str(yaml.dump(entry.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+
+
+def read_histories(folders: list[str]) -> dict[str, Any]:
+    """Epochs of runs by run id, of folders that are runs or hold some.
+
+    Raises:
+        ValueError: A folder neither is a run nor holds one.
+    """
+    found: dict[str, Any] = {}
+    for folder in folders:
+        places = [folder, *(storage.join(folder, name) for name in storage.list_names(folder))]
+        runs = [place for place in places if storage.exists(storage.join(place, HISTORY_NAME))]
+        if not runs:
+            raise ValueError(f"{folder} neither is a run nor holds one: there is no {HISTORY_NAME} in it")
+        for place in runs:
+            config = TrainConfig.model_validate(storage.read_json(storage.join(place, CONFIG_NAME)))
+            found[config.run_id] = storage.read_json(storage.join(place, HISTORY_NAME))
+    return found
+
+
+def learning_curve(history: list[dict[str, Any]]) -> Chart | None:
+    """Validation error by epoch; None where fewer than two epochs have one."""
+    validated = [(each["epoch"], each["val_error_pct"]) for each in history if each["val_error_pct"] is not None]
+    if len(validated) < 2:
+        return None
+    return {
+        "kind": "lines",
+        "label": "Learning curve",
+        "x_label": "Epoch",
+        "y_label": "Validation error, %",
+        "x": [epoch for epoch, _ in validated],
+        "shown": 1,
+        "series": [{"name": "validation", "y": [round(error, 4) for _, error in validated]}],
+    }
+
+
+def _facts(row: Row, entry: Entry, entry_id: str) -> list[tuple[str, str]]:
+    seeds = row.seeds
+    facts = [
+        ("Protocol", str(entry.protocol)),
+        ("Data", f"{entry.protocol.dataset} {entry.protocol.subset}, fingerprint {entry.fingerprint}"),
+        ("Images", f"{entry.num_images:,}"),
+        ("Seeds", f"{seeds.num}: {printed_error(seeds.mean_pct)} ± {seeds.sd_pct:.2f} %" if seeds else ""),
+        ("Looks at this test split", str(entry.test_looks or "")),
+        ("Origin", entry.origin),
+        ("Source", entry.source or ""),
+        ("Parameters", "" if entry.num_params is None else f"{entry.num_params:,}"),
+        ("Multiply-adds", "" if entry.multiply_adds is None else f"{entry.multiply_adds:,}"),
+        ("Latency", f"{entry.latency_ms:.3g} ms" if entry.latency_ms else ""),
+        ("Trained", "" if entry.epochs is None else f"{entry.epochs} epochs, {duration(entry.train_s)}".strip(", ")),
+        ("Made with", ", ".join(f"{name} {value}" for name, value in entry.made_with.items())),
+        ("Hardware", entry.hardware),
+        ("Code", f"rcn-search {entry.code_version}"),
+        ("Created", f"{entry.created:%Y-%m-%d %H:%M} UTC"),
+        ("Run", entry.run_id),
+        ("Entry", entry_id),
+        ("Predictions", f"SHA-256 {entry.predictions_sha256}"),
+        ("Replaces", entry.replaces or ""),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _scores(entry: Entry) -> list[tuple[str, str, str]]:
+    threshold = f"{entry.protocol.threshold_pct:g}"
+    estimates = [
+        (f"AUC up to {threshold} %", entry.auc),
+        (f"Failures above {threshold} %", entry.failure_rate),
+        ("90 % of the images up to", entry.p90),
+        ("95 %", entry.p95),
+        ("99 %", entry.p99),
+    ]
+    return [(name, f"{each.pct:.2f} %", interval(each.low_pct, each.high_pct)) for name, each in estimates if each]
+
+
+def _commands(entry: Entry, entry_id: str) -> list[tuple[str, str]]:
+    config, uri = config_file(entry), entry.config.get("data", {}) if isinstance(entry.config, dict) else {}
+    data = uri.get("uri") if isinstance(uri, dict) else None
+    if config is None:
+        return [("Score its predictions again", _line("leaderboard", "rescore", entry_id))]
+    checkpoint = f"runs/{entry.run_id}/best.safetensors"
+    return [
+        ("Train it again", _line("train", config, "--out", f"runs/{entry.run_id}")),
+        (
+            "Check it against this entry",
+            _line("leaderboard", "verify", entry_id, "--checkpoint", checkpoint, "--data", str(data or "DATA")),
+        ),
+    ]
+
+
+def _line(*words: str) -> str:
+    return shlex.join(["rcn-search", *words])

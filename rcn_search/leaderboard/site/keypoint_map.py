@@ -1,0 +1,98 @@
+"""The points of a schema on a mean face, each with the error that an entry has there.
+
+The mean face is that of the drawn faces, from the front: no photograph is needed, and none is shown.
+
+Array names end in their axes: k keypoints, f faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcn_search.data.synthetic.head import Head
+from rcn_search.data.synthetic.traits import random_traits
+from rcn_search.data.synthetic.view import five_of, landmarks_xyz
+from rcn_search.evaluation.score import Estimate
+from rcn_search.keypoints import FIVE, IBUG68, POINT_SUBSETS, SCHEMAS
+
+_NUM_FACES = 64
+_MARGIN = 12.0
+
+
+@dataclass(frozen=True)
+class MapPoint:
+    """A point of the drawing: place and size on a canvas of 200 by 220, and what it says."""
+
+    x: float
+    y: float
+    radius: float
+    level: int
+    name: str
+    pct: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class KeypointMap:
+    """The drawing. ``lines`` are polylines of the face, as SVG takes them; empty where no face can be drawn."""
+
+    points: list[MapPoint]
+    lines: list[str]
+    worst: list[MapPoint]
+
+
+def keypoint_map(keypoints: str, estimates: Sequence[Estimate | None]) -> KeypointMap | None:
+    """The drawing of an entry's errors by keypoint; None where it has none.
+
+    Args:
+        keypoints: Of the protocol: a schema or a named part of one.
+        estimates: One for each point of the schema, None for those that do not count.
+    """
+    schema = SCHEMAS.get(POINT_SUBSETS.get(keypoints, (keypoints, ()))[0])
+    counted = [(k, estimate) for k, estimate in enumerate(estimates) if estimate is not None]
+    if schema is None or len(estimates) != schema.num_points or not counted:
+        return None
+    place_k2 = mean_face(schema.name)
+    largest = max(estimate.pct for _, estimate in counted) or 1.0
+    base = 11.0 if schema.num_points < 12 else 5.5
+    points = [
+        MapPoint(
+            x=round(float(place_k2[k, 0]), 1) if place_k2 is not None else 0.0,
+            y=round(float(place_k2[k, 1]), 1) if place_k2 is not None else 0.0,
+            radius=round(base * max(0.25, (estimate.pct / largest) ** 0.5), 1),
+            level=min(4, int(5 * estimate.pct / largest)),
+            name=schema.names[k].replace("_", " "),
+            pct=estimate.pct,
+            interval=None
+            if estimate.low_pct is None or estimate.high_pct is None
+            else (estimate.low_pct, estimate.high_pct),
+        )
+        for k, estimate in counted
+    ]
+    outline_k2 = None if place_k2 is None else mean_face(IBUG68.name)
+    lines = (
+        []
+        if outline_k2 is None
+        else [" ".join(f"{outline_k2[k, 0]:.1f},{outline_k2[k, 1]:.1f}" for k in part) for part in IBUG68.parts]
+    )
+    return KeypointMap(points, lines, sorted(points, key=lambda point: -point.pct))
+
+
+@lru_cache
+def mean_face(schema: str) -> NDArray[np.floating[Any]] | None:
+    """(K, 2) places on a canvas of 200 by 220; None for a schema that the drawn faces do not have."""
+    if schema not in (FIVE.name, IBUG68.name):
+        return None
+    heads = (landmarks_xyz(Head(random_traits(np.random.default_rng([seed, 0])))) for seed in range(_NUM_FACES))
+    all_3k = np.mean(np.stack(list(heads)), axis=0)
+    all_3k = 0.5 * (all_3k + all_3k[:, list(IBUG68.flip)] * np.array([[-1.0], [1.0], [1.0]]))
+    low_2, high_2 = all_3k[:2].min(axis=1), all_3k[:2].max(axis=1)
+    scale = (200.0 - 2 * _MARGIN) / (high_2[0] - low_2[0])
+    points_3k = all_3k if schema == IBUG68.name else five_of(all_3k)
+    return np.asarray((points_3k[:2].T - low_2) * scale + _MARGIN)

@@ -1,0 +1,218 @@
+"""What stands in a table: columns, cells as text, the keys they sort by, and what a search finds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rcn_search.leaderboard.board import Row, Table, printed_error
+from rcn_search.leaderboard.entry import Entry
+from rcn_search.leaderboard.site.addresses import entry_page
+
+Key = float | str | None
+NUM_STATIC = 100
+"""Rows in the page itself; a longer table keeps the rest beside them, for the script to turn the pages."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, what it means, and how soon a narrow screen drops it (0: never)."""
+
+    name: str
+    title: str
+    hint: str
+    drop: int = 0
+    is_text: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is shown, smaller what belongs to it, and what it is sorted by."""
+
+    text: str
+    key: Key
+    small: str = ""
+
+
+@dataclass(frozen=True)
+class Span:
+    """An error and its interval on a scale from 0 to 100; ``beyond`` where it lies to the right of that."""
+
+    at: float
+    low: float | None
+    high: float | None
+    beyond: bool
+
+
+@dataclass(frozen=True)
+class RowView:
+    """One row of measured or published figures."""
+
+    row: Row
+    cells: list[Cell]
+    notes: list[str]
+    page: str | None
+    span: Span | None = None
+
+    @property
+    def text(self) -> str:
+        """What a search looks in."""
+        entry, published = self.row.entry, self.row.published
+        parts = [self.row.method, self.row.origin, *self.notes]
+        if entry:
+            parts += [entry.run_id, entry.hardware, entry.source or ""]
+        if published:
+            parts += [published.source, str(published.year or "")]
+        return " ".join(parts).lower()
+
+
+@dataclass(frozen=True)
+class TableView:
+    """The rows of one kind of a table, with the columns in which any of them has something."""
+
+    columns: list[Column]
+    rows: list[RowView]
+
+    @property
+    def origins(self) -> list[str]:
+        """Which there are, to choose from."""
+        return sorted({view.row.origin for view in self.rows})
+
+
+def measured_view(table: Table) -> TableView:
+    """Rows that this project's code measured."""
+    rows = [row for row in table.rows if row.entry]
+    threshold = f"{table.protocol.threshold_pct:g}" if table.protocol else ""
+    columns = [
+        Column("rank", "#", "Rank; rows that cannot be told apart on the same images share a range"),
+        Column("error", "Error %", "Mean error of the images that count, and its 95 % interval"),
+        Column("auc", f"AUC{threshold}", f"Area under the cumulative error curve up to {threshold} %, in percent", 2),
+        Column("fr", f"FR{threshold} %", f"Share of images with an error above {threshold} %", 2),
+        Column("p95", "P95 %", "Error that 95 % of the images do not exceed", 3),
+        Column("params", "Params", "Parameters of the model", 1),
+        Column("adds", "Mult-adds", "Multiply-adds for one face", 3),
+        Column("ms", "ms", "Median time of one face on the hardware of the entry", 3),
+        Column("epochs", "Epochs", "Trained", 3),
+        Column("train", "Training", "Time of training on the hardware of the entry", 3),
+        Column("looks", "Looks", "How often the test split had been looked at, this time included", 1),
+    ]
+    spans = _spans(rows)
+    filled = [_measured_cells(row, place) for place, row in enumerate(rows)]
+    kept = [i for i in range(len(columns)) if any(cells[i].text for cells in filled)]
+    return TableView(
+        [columns[i] for i in kept],
+        [
+            RowView(row, [cells[i] for i in kept], row_notes(row), entry_page(row.entry_id or ""), span)
+            for row, cells, span in zip(rows, filled, spans, strict=True)
+        ],
+    )
+
+
+def published_view(table: Table) -> TableView:
+    """Rows as their sources print them: no rank, no interval."""
+    rows = [row for row in table.rows if not row.entry]
+    columns = [
+        Column("error", "Error %", "As printed"),
+        Column("auc", "AUC", "As printed, up to the threshold beside it", 2),
+        Column("fr", "FR %", "As printed, above the threshold beside it", 2),
+        Column("year", "Year", "Of publication", 1),
+        Column("origin", "Origin", "Reported by the authors, or reproduced by others", 1, is_text=True),
+    ]
+    filled = [_published_cells(row) for row in rows]
+    kept = [i for i in range(len(columns)) if any(cells[i].text for cells in filled)]
+    return TableView(
+        [columns[i] for i in kept],
+        [RowView(row, [cells[i] for i in kept], row_notes(row), None) for row, cells in zip(rows, filled, strict=True)],
+    )
+
+
+def row_notes(row: Row) -> list[str]:
+    """Doubts, and why there is no rank."""
+    excluded = row.entry.excluded if row.entry else {}
+    notes = [row.unranked, *(f"{count:,} images excluded: {reason}" for reason, count in excluded.items()), row.note]
+    return [note for note in notes if note]
+
+
+def short_count(count: int | None) -> str:
+    """``310 k``."""
+    if count is None:
+        return ""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)
+
+
+def duration(seconds: float | None) -> str:
+    """``4 h 10 min``."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """``5.31–5.56``."""
+    return "" if low is None or high is None else f"{printed_error(low)}–{printed_error(high)}"
+
+
+def _measured_cells(row: Row, place: int) -> list[Cell]:
+    entry = row.entry
+    assert entry is not None
+    return [
+        Cell(str(row.rank or ""), place),
+        Cell(printed_error(row.error_pct), row.error_pct, interval(entry.ci_low_pct, entry.ci_high_pct)),
+        _estimate(entry, lambda each: each.auc and each.auc.pct),
+        _estimate(entry, lambda each: each.failure_rate and each.failure_rate.pct),
+        _estimate(entry, lambda each: each.p95 and each.p95.pct),
+        Cell(short_count(entry.num_params), entry.num_params),
+        Cell(short_count(entry.multiply_adds), entry.multiply_adds),
+        Cell(f"{entry.latency_ms:.3g}" if entry.latency_ms else "", entry.latency_ms),
+        Cell("" if entry.epochs is None else str(entry.epochs), entry.epochs),
+        Cell(duration(entry.train_s), entry.train_s),
+        Cell(str(entry.test_looks or ""), entry.test_looks),
+    ]
+
+
+def _estimate(entry: Entry, of: Callable[[Entry], float | None]) -> Cell:
+    value = of(entry)
+    return Cell("" if value is None else f"{value:.2f}", value)
+
+
+def _published_cells(row: Row) -> list[Cell]:
+    published = row.published
+    assert published is not None
+    up_to = f"at {published.threshold_pct:g} %" if published.threshold_pct else ""
+    return [
+        Cell(printed_error(row.error_pct), row.error_pct),
+        Cell(*_printed(published.auc_pct), up_to if published.auc_pct is not None else ""),
+        Cell(*_printed(published.fr_pct), up_to if published.fr_pct is not None else ""),
+        Cell(str(published.year or ""), published.year),
+        Cell(row.origin, row.origin),
+    ]
+
+
+def _printed(value: float | None) -> tuple[str, float | None]:
+    return ("" if value is None else f"{value:g}"), value
+
+
+def _spans(rows: Sequence[Row]) -> list[Span | None]:
+    """Errors on a scale on which most rows can be told apart: a few that are far off do not squeeze the others."""
+    if not rows:
+        return []
+    entries = [row.entry for row in rows if row.entry]
+    lows = [entry.error_pct if entry.ci_low_pct is None else entry.ci_low_pct for entry in entries]
+    highs = sorted(entry.error_pct if entry.ci_high_pct is None else entry.ci_high_pct for entry in entries)
+    start, end = min(lows), highs[math.ceil(0.6 * len(highs)) - 1]
+    end = max(end, start + 0.02 * start, start + 1e-9)
+
+    def place(value: float | None) -> float | None:
+        return None if value is None else round(max(0.0, min(100.0, 100 * (value - start) / (end - start))), 1)
+
+    return [
+        Span(place(entry.error_pct) or 0.0, place(entry.ci_low_pct), place(entry.ci_high_pct), entry.error_pct > end)
+        for entry in entries
+    ]

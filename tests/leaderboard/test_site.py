@@ -1,0 +1,219 @@
+"""The pages as files: what is in them, what is kept apart, and that no name of a method gets out of its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from rcn_search.evaluation.protocol import rcn2016, subpixel
+from rcn_search.evaluation.score import Estimate
+from rcn_search.leaderboard.board import build_board
+from rcn_search.leaderboard.entry import add_entry, record_test_look
+from rcn_search.leaderboard.site.build import Site
+from rcn_search.leaderboard.site.charts import pareto_front, share_up_to
+from rcn_search.leaderboard.site.keypoint_map import keypoint_map, mean_face
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(2)</script><!--",
+    "\" onmouseover=alert(3) x='",
+    "<img src=https://evil.example/x onerror=alert(4)>",
+    "{{ 7 * 7 }} {% raw %}",
+    "a" * 200,
+]
+PUBLISHED_HEAD = (
+    "method,year,dataset,subset,keypoints,protocol,normaliser,grid,error_pct,origin,source,link,note\n"
+    "Paper,2016,aflw,test,five,rcn2016,eye_centres,80,5.60,reported,A paper,https://example.org/paper,\n"
+)
+
+
+class Page(HTMLParser):
+    """The elements of a page and the text of its scripts."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture
+def board(tmp_path: Path, add_measured: Callable[..., str]) -> str:
+    uri = str(tmp_path / "board")
+    (tmp_path / "board" / "published").mkdir(parents=True)
+    (tmp_path / "board" / "published" / "a.csv").write_text(PUBLISHED_HEAD)
+    errors = np.random.default_rng(0).gamma(9.0, 0.6, 60)
+    for place, name in enumerate(["RCN", *HOSTILE]):
+        add_measured(uri, errors * (1 + 0.2 * place), method=name, num_params=1000 * (place + 1))
+    return uri
+
+
+def written(board: str, out: Path) -> Path:
+    Site(out).write(build_board(board))
+    return out
+
+
+def test_measured_and_published_rows_stand_apart_and_only_the_measured_have_ranks(board: str, tmp_path: Path) -> None:
+    html = (written(board, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
+    measured, published = html.split('data-kind="published"')
+    assert "RCN" in measured
+    assert "Paper" not in measured
+    assert ">Paper<" in published
+    assert 'href="https://example.org/paper"' in published
+    assert 'class="rank"' not in published
+    assert measured.count('class="rank"') == 1 + 1 + len(HOSTILE)
+
+
+def test_tables_of_two_protocols_are_two_pages(board: str, tmp_path: Path, add_measured: Callable[..., str]) -> None:
+    add_measured(board, [3.0, 4.0], method="Only sub-pixel", protocol=subpixel("aflw", "test", "five"))
+    site = written(board, tmp_path / "site")
+    first, second = ((site / f"aflw-test-{name}-five.html").read_text() for name in ("rcn2016", "subpixel"))
+    assert "Only sub-pixel" in second
+    assert "Only sub-pixel" not in first
+    assert 'href="aflw-test-subpixel-five.html"' in first
+
+
+def test_no_name_becomes_markup(board: str, tmp_path: Path) -> None:
+    site = written(board, tmp_path / "site")
+    pages = [*site.glob("*.html"), *site.glob("entry/*.html")]
+    assert len(pages) == 2 + 1 + len(HOSTILE)
+    for path in pages:
+        page = Page(path)
+        assert not [tag for tag, _ in page.elements if tag in ("img", "iframe", "object", "style")], path
+        for tag, attributes in page.elements:
+            assert not [name for name in attributes if name.startswith("on")], (path, tag)
+            if tag == "script":
+                assert attributes.get("type") == "application/json" or attributes["src"].split("assets/")[0] in (
+                    "",
+                    "../",
+                )
+    text = "".join(Page(site / "aflw-test-rcn2016-five.html").texts)
+    for name in HOSTILE:
+        assert name in text
+
+
+def test_no_page_asks_another_host(board: str, tmp_path: Path) -> None:
+    site = written(board, tmp_path / "site")
+    for path in [*site.glob("*.html"), *site.glob("entry/*.html")]:
+        for tag, attributes in Page(path).elements:
+            for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+                target = attributes.get(name) or ""
+                assert "//" not in target or (tag == "a" and attributes["rel"] == "noreferrer noopener external"), path
+    for asset in (site / "assets").iterdir():
+        assert not re.findall(r"https?://(?!www\.w3\.org/)", asset.read_text()), asset
+
+
+def test_data_of_scripts_survive_hostile_names(board: str, tmp_path: Path) -> None:
+    html = (written(board, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
+    blocks = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html, re.S)
+    ced, cost, measured, _ = map(json.loads, blocks)
+    assert {each["name"] for each in ced["series"]} == {"RCN", *HOSTILE}
+    assert {each["name"] for each in cost["points"]} == {"RCN", *HOSTILE}
+    assert set(measured["methods"]) == {"RCN", *HOSTILE}
+
+
+def test_an_entry_opens_to_a_configuration_that_trains(board: str, tmp_path: Path) -> None:
+    site = written(board, tmp_path / "site")
+    (config,) = (site / "config").iterdir()
+    assert yaml.safe_load(config.read_text()) == {"seed": 0, "model": {"kind": "rcn"}}
+    page = next(path for path in site.glob("entry/*.html") if "<bdi>RCN</bdi>" in path.read_text())
+    html = page.read_text()
+    assert f"rcn-search train config/{config.name} --out runs/0123456789ab" in html
+    assert "kind: rcn" in html
+
+
+def test_looks_and_problems_are_shown(board: str, tmp_path: Path) -> None:
+    for _ in range(3):
+        record_test_look(board, dataset="aflw", subset="test", method="<b>RCN</b>", run_id="0123456789ab", who="me")
+    (Path(board) / "entries" / "torn.json").write_text("{")
+    html = (written(board, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
+    assert '<a href="#looks">3</a>' in html
+    assert html.count("&lt;b&gt;RCN&lt;/b&gt;") == 3
+    assert "1 object of this board is not shown" in html
+    assert "torn.json" in html
+
+
+def test_an_id_that_is_no_file_name_leads_nowhere_else(tmp_path: Path, make_entry: Callable[..., object]) -> None:
+    uri = str(tmp_path / "board")
+    path = Path(add_entry(uri, make_entry()))  # type: ignore[arg-type]
+    path.rename(path.with_name(f'"><script>x..-{path.name[-17:]}'))
+    site = written(uri, tmp_path / "site")
+    (page,) = (site / "entry").iterdir()
+    assert re.fullmatch(r"[0-9a-f]{24}\.html", page.name)
+    assert "<script>x" not in (site / "aflw-test-rcn2016-five.html").read_text()
+
+
+def test_a_folder_with_other_files_is_refused(board: str, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("x")
+    with pytest.raises(ValueError, match="holds files that are not a site"):
+        written(board, tmp_path / "home")
+    site = written(board, tmp_path / "site")
+    before = (site / "stamp.txt").read_text()
+    assert (written(board, site) / "stamp.txt").read_text() != before
+
+
+def test_an_empty_board_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "board" / "published").mkdir(parents=True)
+    site = written(str(tmp_path / "board"), tmp_path / "site")
+    assert "The board is empty" in (site / "index.html").read_text()
+
+
+def test_curves_are_exact_where_they_are_read() -> None:
+    errors = np.random.default_rng(1).gamma(9.0, 0.6, 5000)
+    errors[:50] = 5.0  # ties at a place that is read
+    places = np.linspace(0, 15, 161)
+    expected = [100 * np.mean(errors <= place) for place in places]
+    np.testing.assert_allclose(share_up_to(errors, places), expected, rtol=0, atol=1e-12)
+
+
+def test_the_front_is_what_no_other_row_beats_in_both() -> None:
+    rng = np.random.default_rng(2)
+    costs = [None if place % 7 == 0 else float(rng.integers(1, 12)) for place in range(60)]
+    errors = [float(rng.integers(1, 12)) for _ in range(60)]
+    known = [place for place in range(60) if costs[place] is not None]
+    expected = {
+        place
+        for place in known
+        if not any(
+            costs[other] <= costs[place]
+            and errors[other] <= errors[place]
+            and (costs[other], errors[other]) != (costs[place], errors[place])
+            for other in known
+        )
+    }
+    assert pareto_front(costs, errors) == expected
+
+
+def test_the_mean_face_is_a_face() -> None:
+    face = mean_face("ibug68")
+    assert face is not None
+    assert face.min() >= 0
+    assert (face[36:48, 1] < face[48:60, 1].min()).all()  # eyes above the mouth
+    np.testing.assert_allclose(face[36, 0] + face[45, 0], 200, atol=1e-6)  # upright and symmetric
+    assert mean_face("wflw98") is None
+
+
+def test_points_are_drawn_as_large_as_they_err() -> None:
+    estimates = [Estimate(1.0, 0.5, 1.5), Estimate(4.0), Estimate(2.0), None, Estimate(3.0)]
+    drawn = keypoint_map("five", estimates)
+    assert drawn is not None
+    assert [point.name for point in drawn.worst] == ["right eye", "right mouth", "nose", "left eye"]
+    by_name = {point.name: point for point in drawn.points}
+    assert by_name["right eye"].radius == 2 * by_name["left eye"].radius
+    assert keypoint_map("five of ibug68", estimates) is None
+    assert keypoint_map("five", ()) is None
+    assert rcn2016("aflw", "test", "five").keypoints == "five"
