@@ -100,6 +100,7 @@ def test_what_control_groups_grant(tmp_path, monkeypatch):
     assert machine.granted_bytes(tmp_path) is None
     (own / "cpu.max").write_text("max 100000\n")
     (own.parent / "cpu.max").write_text("150000 100000\n")
+    (tmp_path / "cpu.max").write_text("300000 100000\n")
     (own / "memory.max").write_text("max\n")
     (tmp_path / "memory.max").write_text(f"{3 * GIB}\n")
     assert machine.granted_cores(tmp_path) == 1.5
