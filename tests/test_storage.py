@@ -162,6 +162,36 @@ def test_what_others_write_is_seen(store: str) -> None:
     assert storage.list_names(store) == []
 
 
+def test_settings_of_aws_lead_to_the_store(moto_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile with an endpoint of its own; then variables for S3 alone, and the region as most tools name it."""
+    url, key, secret = (os.environ[f"AWS_{name}"] for name in ("ENDPOINT_URL", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    credentials = f"aws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
+    (tmp_path / "config").write_text(f"[profile lab]\nendpoint_url = {url}\nregion = eu-north-1\n{credentials}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    storage.write_bytes(f"{moto_store}/a", b"by profile")
+    for name, value in {"ENDPOINT_URL_S3": url, "REGION": "eu-north-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.delenv("AWS_PROFILE")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    assert storage.read_bytes(f"{moto_store}/a") == b"by profile"
+    store, _ = storage_remote._open(moto_store)
+    assert store.filesystem.s3.meta.region_name == "eu-north-1"
+
+
+def test_many_threads_share_a_connection(moto_store: str) -> None:
+    stores: list[object] = []
+    threads = [threading.Thread(target=lambda: stores.append(storage_remote._open(moto_store)[0])) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(store) for store in stores}) == 1
+
+
 def test_faults_of_a_back_end_are_errors_a_user_can_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
