@@ -65,6 +65,12 @@ def examine_cluster(address: str) -> Iterator[Finding]:
 
 def check_port(address: str) -> Finding | None:
     """A problem if nobody listens there; Ray itself would try for long."""
+    if address.startswith("http"):
+        return problem(
+            "cluster",
+            f"{address} is the address of a job server",
+            "name it in RAY_API_SERVER_ADDRESS, for ray job; the cluster's own is HOST:6379",
+        )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return problem("cluster", f"{address} is no address", "give HOST:6379, as ray start --head printed it, or auto")
