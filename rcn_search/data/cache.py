@@ -84,6 +84,8 @@ def _fetch(uri: str, path: Path, *, num_bytes: int, sha256: str) -> str | None:
         return storage.read_range(uri, start, stop if stop < num_bytes else num_bytes + 1)
 
     with path.open("wb") as stream, ThreadPoolExecutor(_NUM_CONNECTIONS) as pool:
+        if hasattr(os, "posix_fallocate"):  # a full disk is said at once, and pages are not found one by one
+            os.posix_fallocate(stream.fileno(), 0, num_bytes)
         starts, ahead = iter(range(0, num_bytes, _RANGE_BYTES)), deque[Future[bytes]]()
         ahead.extend(pool.submit(read, start) for start in islice(starts, _NUM_CONNECTIONS))
         while ahead:
