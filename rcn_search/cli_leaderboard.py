@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from rcn_search.cli_site import html_command
+from rcn_search.cli_site import html_command, serve_command
 from rcn_search.terminal import command, console, errors, progress
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 leaderboard_app = typer.Typer(invoke_without_command=True, help="The board: show, add, compare, score again, verify.")
 leaderboard_app.command("html")(html_command)
+leaderboard_app.command("serve")(serve_command)
 
 Board = Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")]
 Named = Annotated[str, typer.Argument(help="Id of an entry, or name of a method.")]
@@ -237,6 +238,52 @@ def verify(
     if result.problems:
         raise ValueError("; ".join(["not verified", *result.problems]))
     _say(f"verified: {result.error_pct:.4f} % now, {named.error_pct:.4f} % on the board")
+
+
+@leaderboard_app.command()
+@command
+def figure(
+    kind: Annotated[
+        Literal["ced", "bars", "keypoints"],
+        typer.Argument(help="Cumulative errors, errors with intervals, or errors by keypoint on a mean face."),
+    ],
+    entries: Annotated[list[str], typer.Argument(help="Ids of entries, or names of methods.")],
+    out: Annotated[str, typer.Option(help="Where it goes: .png, .svg or .pdf.")],
+    protocol: Annotated[str, typer.Option(help="Which entries of the named methods.")] = "rcn2016",
+    dataset: Annotated[str, typer.Option(help="The same, as in aflw; needed where a method is on several.")] = "",
+    subset: Annotated[str, typer.Option(help="The same, as in test.")] = "",
+    board: Board = "",
+) -> None:
+    """A picture for a paper, from entries of one protocol.
+
+    Example: rcn-search leaderboard figure bars "RCN 6 branches" "SumNet 6 branches" --dataset aflw --out bars.pdf
+    """
+    from rcn_search.leaderboard.figures import check_kind, draw_bars, draw_ced, draw_keypoints
+    from rcn_search.leaderboard.find import find_entries, shown_entries
+
+    check_kind(out)
+    uri = _board(board)
+    there = shown_entries(uri)
+    chosen = []
+    for name in entries:
+        found = find_entries(there, name)
+        fits = [
+            each
+            for entry_id, each in found.items()
+            if (each.protocol.name == protocol or name == entry_id)
+            and dataset in ("", each.protocol.dataset)
+            and subset in ("", each.protocol.subset)
+        ]
+        if not fits:
+            raise ValueError(f"{name!r} has no entry under {protocol} of {dataset or 'any data'} {subset}".rstrip())
+        chosen += fits
+    if kind == "ced":
+        draw_ced(uri, chosen, out)
+    elif kind == "bars":
+        draw_bars(chosen, out)
+    else:
+        draw_keypoints(chosen, out)
+    _say(f"{len(chosen)} entries in {out}")
 
 
 def _board(named: str) -> str:

@@ -1,0 +1,212 @@
+"""Pictures of the board for papers: cumulative errors, errors with intervals, errors by keypoint on a mean face.
+
+The end of the name says what it becomes: PNG, SVG or PDF.
+
+Array names end in their axes: n images, k keypoints, 2 for x and y.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from rcn_search import storage
+from rcn_search.data.synthetic import draw_face
+from rcn_search.evaluation.figures_style import (
+    COLOURS,
+    FAINT,
+    INK,
+    headline,
+    legend_below,
+    line_style,
+    name_axes,
+    panels,
+    plain,
+)
+from rcn_search.evaluation.metrics import Array, ced
+from rcn_search.evaluation.protocol import Protocol
+from rcn_search.evaluation.score import Estimate
+from rcn_search.keypoints import IBUG68, POINT_SUBSETS, KeypointSchema, keypoint_schema
+from rcn_search.leaderboard.board import errors_of
+from rcn_search.leaderboard.entry import Entry
+
+KINDS = ("png", "svg", "pdf")
+_MEAN_OF = 12
+"""Drawn faces, each mirrored too, whose mean shape stands for a face."""
+_PANELS_IN_A_ROW = 4
+
+
+def draw_ced(board: str, entries: Sequence[Entry], uri: str) -> None:
+    """Share of images with at most a given error, by entry, up to twice the protocol's threshold.
+
+    Raises:
+        ValueError: The entries are of different protocols, or the errors of one are not kept.
+    """
+    protocol = _one_protocol(entries)
+    errors = [errors_of(board, entry) for entry in entries]
+    figure, (axes,) = panels(1, height=4.2 + 0.2 * len(entries))
+    name_axes(axes, "error of an image, %", "share of images, %")
+    end = 2 * protocol.threshold_pct
+    for index, (entry, error_pct_n) in enumerate(zip(entries, errors, strict=True)):
+        steps, shares = ced(error_pct_n[np.isfinite(error_pct_n)])
+        x, y = np.concatenate([[0.0], steps, [max(end, steps[-1])]]), np.concatenate([[0.0], shares, shares[-1:]])
+        style = line_style(index) | {"marker": "", "linewidth": 1.4}
+        axes.step(x, y, where="post", label=plain(f"{entry.error_pct:.2f} %   {entry.method}"), **style)
+    axes.axvline(protocol.threshold_pct, color=INK, linewidth=0.8, linestyle=":")
+    axes.annotate(
+        f"AUC and failure rate: {protocol.threshold_pct:g} %",
+        (protocol.threshold_pct, 2),
+        xytext=(4, 0),
+        textcoords="offset points",
+        fontsize="x-small",
+        color=INK,
+    )
+    axes.set_xlim(0, end)
+    axes.set_ylim(0, 101)
+    legend_below(figure, axes, "mean error and method")
+    headline(figure, f"{protocol.dataset} {protocol.subset}: {entries[0].num_images:,} images", str(protocol))
+    _save(figure, uri)
+
+
+def draw_bars(entries: Sequence[Entry], uri: str) -> None:
+    """Mean errors with their 95 % intervals, best on top.
+
+    The axis does not start at 0: what is compared is where the intervals lie, and dots have no length to mislead.
+
+    Raises:
+        ValueError: The entries are of different protocols.
+    """
+    protocol = _one_protocol(entries)
+    best_first = sorted(entries, key=lambda entry: entry.error_pct)
+    figure, (axes,) = panels(1, width=8.0, height=1.3 + 0.42 * len(entries))
+    for place, entry in enumerate(best_first):
+        if entry.ci_low_pct is not None and entry.ci_high_pct is not None:
+            axes.plot([entry.ci_low_pct, entry.ci_high_pct], [place, place], color=COLOURS[0], linewidth=5, alpha=0.35)
+        axes.plot(entry.error_pct, place, "o", color=COLOURS[0], markersize=5)
+        axes.annotate(
+            f"{entry.error_pct:.2f}",
+            (entry.error_pct, place),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize="x-small",
+            color=INK,
+        )
+    axes.set_yticks(range(len(best_first)), [plain(entry.method, 48) for entry in best_first], fontsize="small")
+    axes.set_ylim(len(best_first) - 0.4, -0.75)
+    axes.margins(x=0.08)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("mean error, % (band: 95 % interval)", color=INK)
+    headline(figure, f"{protocol.dataset} {protocol.subset}: {best_first[0].num_images:,} images", str(protocol))
+    _save(figure, uri)
+
+
+def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
+    """The mean error of each keypoint on a mean face, one face for each entry, all on one scale.
+
+    Raises:
+        ValueError: The entries are of different protocols, or one does not say its errors by keypoint.
+    """
+    protocol = _one_protocol(entries)
+    for entry in entries:
+        if not any(entry.points):
+            raise ValueError(
+                f"{entry.method} does not say its errors by keypoint: 'rcn-search leaderboard rescore' adds them"
+            )
+    schema_name, _ = POINT_SUBSETS.get(protocol.keypoints, (protocol.keypoints, ()))
+    schema = keypoint_schema(schema_name)
+    face_k2, outline_k2 = mean_face(schema_name), mean_face(IBUG68.name)
+    num_columns = min(_PANELS_IN_A_ROW, len(entries))
+    num_rows = -(-len(entries) // num_columns)
+    figure = Figure(figsize=(0.8 + 2.9 * num_columns, 0.9 + 3.4 * num_rows), dpi=150, layout="constrained")
+    grid = figure.subplots(num_rows, num_columns, squeeze=False).ravel().tolist()
+    counted = [point.pct for entry in entries for point in entry.points if point]
+    scale = ScalarMappable(Normalize(min(counted), max(counted)), matplotlib.colormaps["viridis_r"])
+    for axes, entry in zip(grid, entries, strict=False):
+        _face(axes, schema, face_k2, outline_k2, entry.points, scale)
+        axes.set_title(plain(f"{entry.error_pct:.2f} %  {entry.method}", 34), fontsize="x-small", color=INK)
+    for axes in grid[len(entries) :]:
+        axes.set_axis_off()
+    figure.colorbar(scale, ax=grid, label="mean error of the point, %", shrink=0.7)
+    headline(figure, f"{protocol.dataset} {protocol.subset}, by keypoint", str(protocol))
+    _save(figure, uri)
+
+
+def _face(
+    axes: Axes,
+    schema: KeypointSchema,
+    face_k2: Array,
+    outline_k2: Array,
+    points: Sequence[Estimate | None],
+    scale: ScalarMappable,
+) -> None:
+    for part in IBUG68.parts:
+        axes.plot(*outline_k2[list(part)].T, color=FAINT, linewidth=1.2, zorder=1)
+    few = schema.num_points <= 10
+    for k, point in enumerate(points):
+        if point is None:
+            axes.plot(*face_k2[k], ".", color=FAINT, zorder=1)
+            continue
+        axes.plot(*face_k2[k], "o", color=scale.cmap(scale.norm(point.pct)), markersize=14 if few else 6, zorder=2)
+        if few:
+            axes.annotate(
+                f"{point.pct:.2f}", face_k2[k], xytext=(0, -15), textcoords="offset points", ha="center", fontsize=7
+            )
+    axes.set_aspect("equal")
+    axes.margins(0.06)
+    axes.invert_yaxis()
+    axes.set_axis_off()
+
+
+@lru_cache
+def mean_face(schema_name: str) -> Array:
+    """The mean of drawn faces and of their mirror images, (k, 2): straight on, and nobody's.
+
+    Raises:
+        ValueError: Faces with these keypoints cannot be drawn.
+    """
+    schema = keypoint_schema(schema_name)
+    mean_k2, outline_k2 = (
+        np.asarray(np.mean([draw_face(seed, each).points for seed in range(_MEAN_OF)], axis=0), dtype=np.float64)
+        for each in (schema, IBUG68)
+    )
+    mirrored_k2 = mean_k2[list(schema.flip)]
+    mirrored_k2[:, 0] = 2 * outline_k2[:, 0].mean() - mirrored_k2[:, 0]
+    straight_k2: Array = (mean_k2 + mirrored_k2) / 2
+    return straight_k2
+
+
+def _one_protocol(entries: Sequence[Entry]) -> Protocol:
+    first, *others = (entry.protocol for entry in entries)
+    for other in others:
+        if other != first:
+            reason = "; ".join(first.differences(other)) or f"name: {first.name} or {other.name}"
+            raise ValueError(f"one picture is of one protocol; these differ in {reason}")
+    return first
+
+
+def _save(figure: Figure, uri: str) -> None:
+    kind = uri.rpartition(".")[2].lower()
+    stream = io.BytesIO()
+    # Fonts as text, not as outlines: names can be searched for, and a PDF takes the fonts that a journal accepts.
+    with matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
+        figure.savefig(stream, format=kind)
+    storage.write_bytes(uri, stream.getvalue())
+
+
+def check_kind(uri: str) -> None:
+    """Make sure that a picture can be written there, before anything is drawn.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if uri.rpartition(".")[2].lower() not in KINDS:
+        raise ValueError(f"{uri} must end in one of .{', .'.join(KINDS)}")

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rcn_search.evaluation.protocol import rcn2016
+from rcn_search.keypoints import FIVE, IBUG68
+from rcn_search.leaderboard.figures import mean_face
+
+Add = Callable[..., str]
+STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+@pytest.fixture
+def board(tmp_path: Path, add_measured: Add) -> str:
+    board = str(tmp_path / "board")
+    points = [(5.0 + k, 4.9, 6.1) for k in range(4)] + [None]
+    for number, method in enumerate(("$A_1$ <b>", "B")):
+        errors = np.random.default_rng(number).gamma(4, 1.4, 200) + number
+        add_measured(board, errors, method=method, points=points)
+        add_measured(board, errors, method=method, points=points, protocol=rcn2016("afw", "test", "five"))
+    add_measured(board, np.ones(200), method="no points")
+    return board
+
+
+@pytest.mark.parametrize("kind", ["ced", "bars", "keypoints"])
+def test_the_end_of_the_name_says_what_it_becomes(cli: Any, board: str, kind: str) -> None:
+    for end, start in STARTS.items():
+        said = cli.run("leaderboard", "figure", kind, "$A_1$ <b>", "B", "--dataset", "aflw", "--out", f"f.{end}")
+        assert said == f"2 entries in f.{end}"
+        assert Path(f"f.{end}").read_bytes().startswith(start)
+    drawn = Path("f.svg").read_text()
+    assert "$A_1$ &lt;b&gt;" in drawn  # as it is: neither a formula nor markup
+    assert "rcn2016: five points" in drawn
+
+
+def test_a_picture_is_of_one_protocol(cli: Any, board: str) -> None:
+    line = ("leaderboard", "figure", "ced", "B", "--out", "f.png")
+    assert "one picture is of one protocol; these differ in dataset: a" in cli.fail(*line)
+    assert "'B' has no entry under subpixel of any data" in cli.fail(*line, "--protocol", "subpixel")
+    assert "f.gif must end in one of .png, .svg, .pdf" in cli.fail(*line[:-1], "f.gif")
+    assert "no points does not say its errors by keypoint" in cli.fail(
+        "leaderboard", "figure", "keypoints", "no points", "--out", "f.png"
+    )
+    assert not list(Path().glob("f.*"))
+
+
+def test_the_mean_face_looks_straight_at_us() -> None:
+    face, five = mean_face(IBUG68.name), mean_face(FIVE.name)
+    for points, schema in ((face, IBUG68), (five, FIVE)):
+        middle = 2 * face[:, 0].mean() - points[list(schema.flip), 0]
+        np.testing.assert_allclose(points[:, 0], middle, atol=1e-9)
+        np.testing.assert_allclose(points[:, 1], points[list(schema.flip), 1], atol=1e-9)
+    np.testing.assert_allclose(five[0], face[36:42].mean(axis=0), atol=2.5)  # the eye that the outline shows
