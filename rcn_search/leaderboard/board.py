@@ -32,8 +32,7 @@ BOARD_VARIABLE = "RCN_SEARCH_BOARD"
 REPOSITORY_BOARD = Path(__file__).parents[2] / "leaderboard"
 UNSTATED = "not stated"
 MAX_RANKED = 100
-"""Rows of a table that are tested against each other, the best ones."""
-BEYOND = f"no rank: only the best {MAX_RANKED} rows of a table are tested against each other"
+"""Rows of a table that are tested against each other, the best ones; those after them have no rank."""
 NO_ERRORS = "no rank: no errors of its images are kept (rcn-search leaderboard rescore adds them)"
 
 
@@ -58,7 +57,8 @@ class Row:
         origin: ``ours``, a model of this code; ``reproduced``, measured by others than its authors, by this code where
             there is an entry; ``reported``, taken from a publication.
         rank: Range of ranks, from 1; absent where the row cannot be ranked.
-        unranked: Why a measured row cannot be ranked, or what a published one does not state.
+        unranked: Why a measured row cannot be ranked, or what a published one does not state. Nothing for a published
+            row that states all, and for a measured one that comes after the `MAX_RANKED` that are tested.
         note: Doubts about a published figure.
         entry_id: Of our entry.
         entry: Our entry.
@@ -249,9 +249,7 @@ def _ranked(uri: str, rows: list[Row], problems: list[str]) -> tuple[str | None,
     for place, entry in measured:
         if entry.images_sha256 != chosen:
             reasons[place] = f"no rank: its {entry.num_images:,} images are not those of the rows with ranks"
-        elif len(tested) == MAX_RANKED:
-            reasons[place] = BEYOND
-        else:
+        elif len(tested) < MAX_RANKED:
             try:
                 tested[place] = errors_of(uri, entry)
             except (ValueError, OSError) as error:

@@ -155,7 +155,9 @@ def _face(
         if point is None:
             axes.plot(*face_k2[k], ".", color=FAINT, zorder=1)
             continue
-        axes.plot(*face_k2[k], "o", color=scale.cmap(scale.norm(point.pct)), markersize=14 if few else 6, zorder=2)
+        axes.plot(
+            *face_k2[k], "o", color=scale.to_rgba(np.array([point.pct]))[0], markersize=14 if few else 6, zorder=2
+        )
         if few:
             axes.annotate(
                 f"{point.pct:.2f}", face_k2[k], xytext=(0, -15), textcoords="offset points", ha="center", fontsize=7
