@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_a_stopped_job_gives_its_study_back_and_the_next_goes_on(head, synthetic
     history = study / "trials/000000/history.json"
     deadline = time.monotonic() + PATIENCE_S
     while not history.exists():
+        assert not ended(study), "it ended before it could be stopped"
         assert time.monotonic() < deadline, head.ray_job("logs", "stopped").communicate()[0]
         time.sleep(POLL_S)
 
@@ -94,6 +96,18 @@ def test_a_stopped_job_gives_its_study_back_and_the_next_goes_on(head, synthetic
     after = json.loads(history.read_text())
     assert len(after) == NUM_EPOCHS
     assert after[: len(before)] == before, "trained again"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * PATIENCE_S)
+def test_doctor_as_a_job_looks_at_every_node(head, synthetic_uri, tmp_path):
+    options = ("--data", synthetic_uri, "--study", str(tmp_path / "study"))
+    job = head.ray_job("submit", "--", "rcn-search", "doctor", *options)
+    text, _ = job.communicate(timeout=PATIENCE_S)
+    assert job.returncode == 0, text
+    (node,) = re.findall(r"ok +cluster: 1 nodes: (\S+) with 2 CPU, 0 GPU", text)
+    assert f"ok       {node}, versions: Python " in text, text
+    assert f"{node}, shared memory: " in text, text
 
 
 def names_that_travel(folder: Path, package: Path) -> set[str]:
