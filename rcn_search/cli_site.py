@@ -38,3 +38,39 @@ def html_command(
     for problem in shown.problems:
         errors.print(Text(f"warning: {problem}", style="yellow"), soft_wrap=True)
     console.print(Text(f"{num_pages:,} pages → {Path(out) / 'index.html'}"), soft_wrap=True, highlight=False)
+
+
+@command
+def serve_command(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0: one that is free.")] = 8008,
+    runs: Runs = None,
+    board: Board = "",
+) -> None:
+    """Show the board in a browser; pages load themselves again as a search adds to it. Ctrl-C ends it.
+
+    Example: rcn-search leaderboard serve --board s3://bucket/board
+    """
+    import threading
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from rcn_search.leaderboard.board import build_board, default_board
+    from rcn_search.leaderboard.site.build import Site
+    from rcn_search.leaderboard.site.entries import read_histories
+    from rcn_search.leaderboard.site.serve import follow, served, version
+
+    uri = board or default_board()
+    with TemporaryDirectory(prefix="rcn-search-board-") as folder:
+        site = Site(Path(folder), histories=read_histories(runs or []), live=True)
+        before = version(uri)
+        site.write(build_board(uri))
+        with served(site.folder, port) as address:
+            console.print(Text(f"{uri} at {address} until Ctrl-C"), soft_wrap=True, highlight=False)
+            try:
+                follow(site, uri, shown=before, stop=threading.Event(), on_problem=_warn)
+            except KeyboardInterrupt:
+                console.print("ended")
+
+
+def _warn(line: str) -> None:
+    errors.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)

@@ -61,7 +61,7 @@ class RowView:
         entry, published = self.row.entry, self.row.published
         parts = [self.row.method, self.row.origin, *self.notes]
         if entry:
-            parts += [entry.run_id, entry.hardware, entry.source or ""]
+            parts.append(entry.source or "")
         if published:
             parts += [published.source, str(published.year or "")]
         return " ".join(parts).lower()

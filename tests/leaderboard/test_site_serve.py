@@ -1,0 +1,119 @@
+"""The server: only files of the site, only for this machine, written anew when the board grows, gone with Ctrl-C."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from rcn_search.leaderboard.board import build_board
+from rcn_search.leaderboard.site.build import Site
+from rcn_search.leaderboard.site.serve import follow, served, version
+
+
+def get(address: str) -> str:
+    return urllib.request.urlopen(address, timeout=10).read().decode()
+
+
+@pytest.fixture
+def board(tmp_path: Path, add_measured: Callable[..., str]) -> str:
+    uri = str(tmp_path / "board")
+    (tmp_path / "board" / "published").mkdir(parents=True)
+    add_measured(uri, [4.0, 5.0, 6.0], method="First")
+    return uri
+
+
+def test_the_site_grows_with_the_board_and_stays_while_it_cannot_be_read(
+    board: str, tmp_path: Path, add_measured: Callable[..., str]
+) -> None:
+    site, stop, problems = Site(tmp_path / "site", live=True), threading.Event(), list[str]()
+    shown = version(board)
+    site.write(build_board(board))
+    with served(site.folder) as address:
+        thread = threading.Thread(
+            target=follow,
+            args=(site, board),
+            kwargs={"shown": shown, "stop": stop, "every_s": 0.02, "on_problem": problems.append},
+        )
+        thread.start()
+        first = get(f"{address}stamp.txt")
+        assert "assets/live.js" in get(f"{address}index.html")
+        (tmp_path / "board" / "published" / "bad.csv").mkdir()  # reading it fails as a lost store does
+        until(lambda: problems)
+        assert get(f"{address}stamp.txt") == first
+        (tmp_path / "board" / "published" / "bad.csv").rmdir()
+        add_measured(board, [3.0, 4.0, 5.0], method="Second")
+        until(lambda: get(f"{address}stamp.txt") != first)
+        assert "Second" in get(f"{address}aflw-test-rcn2016-five.html")
+        assert len(problems) == 1
+        stop.set()
+        thread.join()
+
+
+def until(happened: Callable[[], object]) -> None:
+    for _ in range(1000):
+        if happened():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not happen")
+
+
+def test_only_files_of_the_site_and_only_for_this_machine(board: str, tmp_path: Path) -> None:
+    Site(tmp_path / "site").write(build_board(board))
+    (tmp_path / "secret.txt").write_text("secret")
+    with served(tmp_path / "site") as address:
+        for path in ("../secret.txt", "..%2fsecret.txt", "%2e%2e/secret.txt", "entry/", "config/"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                get(address + path)
+        parts = urlsplit(address)
+        for method, host, expected in (
+            ("GET", f"localhost:{parts.port}", 200),
+            ("HEAD", f"127.0.0.1:{parts.port}", 200),
+            ("GET", f"evil.example:{parts.port}", 403),
+            ("HEAD", "evil.example", 403),
+            ("POST", f"127.0.0.1:{parts.port}", 501),
+            ("PUT", f"127.0.0.1:{parts.port}", 501),
+            ("DELETE", f"127.0.0.1:{parts.port}", 501),
+        ):
+            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+            connection.request(method, "/index.html", headers={"Host": host})
+            assert connection.getresponse().status == expected, (method, host)
+            connection.close()
+
+
+def test_ctrl_c_ends_it(board: str, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "rcn_search.cli", "leaderboard", "serve", "--port", "0", "--board", board]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        said = process.stdout.readline()
+        address = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
+        assert "First" in get(f"{address}aflw-test-rcn2016-five.html")
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=60)
+    assert (process.returncode, rest.strip(), errors) == (0, "ended", "")
+
+
+def test_a_taken_port_is_named(board: str, tmp_path: Path, cli: object) -> None:
+    with served(tmp_path) as address:
+        port = urlsplit(address).port
+        problem = cli.fail("leaderboard", "serve", "--port", port, "--board", board)  # type: ignore[attr-defined]
+    assert str(port) in problem
+
+
+def test_html_command(board: str, tmp_path: Path, cli: object) -> None:
+    (Path(board) / "entries" / "torn.json").write_text("{")
+    said = cli.run("leaderboard", "html", "--out", "pages", "--board", board)  # type: ignore[attr-defined]
+    assert said == "3 pages → pages/index.html"
+    assert (tmp_path / "pages" / "index.html").exists()
+    problem = cli.fail("leaderboard", "html", "--out", board, "--board", board)  # type: ignore[attr-defined]
+    assert "holds files that are not a site" in problem
+    assert "--out" in problem
