@@ -48,16 +48,17 @@ def show(
     """
     if context.invoked_subcommand:
         return
-    from rcn_search.leaderboard.board import build_board
+    from rcn_search.leaderboard.board import build_board, without_collector
     from rcn_search.leaderboard.render import print_board, render
 
-    shown = build_board(_board(board))
-    if dataset:
-        shown = shown.only(dataset)
-    if format == "table":
-        print_board(shown, console, top=top or None)
-        return
-    typer.echo(render(shown, format), nl=False)
+    with without_collector():
+        shown = build_board(_board(board))
+        if dataset:
+            shown = shown.only(dataset)
+        if format == "table":
+            print_board(shown, console, top=top or None)
+            return
+        typer.echo(render(shown, format), nl=False)
     for problem in shown.problems:
         errors.print(f"warning: {problem}", style="yellow", markup=False, soft_wrap=True)
 

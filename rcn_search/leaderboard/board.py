@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -132,12 +133,12 @@ def default_board() -> str:
 
 def build_board(uri: str) -> Board:
     """The board at ``uri``. One without published rows of its own shows those of the source tree we run from."""
-    with _without_collector():
+    with without_collector():
         return _build(uri)
 
 
 @contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """Ten thousand entries are a million objects, all of them kept: looking for garbage among them takes a second."""
     was_on = gc.isenabled()
     gc.disable()
@@ -272,14 +273,19 @@ def _ranked(uri: str, rows: list[Row], problems: list[str]) -> tuple[str | None,
 def family(entry: Entry) -> str:
     """What entries have in common that differ in the seed only."""
     config = {key: value for key, value in entry.config.items() if key != "seed"}
-    return canonical_hash([entry.method, config, entry.fingerprint, entry.origin])
+    return canonical_hash([without_seed(entry.method), config, entry.fingerprint, entry.origin])
+
+
+def without_seed(method: str) -> str:
+    """The name of a method, where it is that of one of its seeds, as in ``RCN, seed 2``."""
+    return re.sub(r", seed \d+$", "", method)
 
 
 def _with_seeds(rows: list[Row]) -> list[Row]:
     namesakes: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.entry and isinstance(row.entry.config.get("seed"), int):
-            namesakes[row.method].append(row)
+            namesakes[without_seed(row.method)].append(row)
     found: dict[str, Seeds] = {}
     for same_name in namesakes.values():
         if len({row.entry.config["seed"] for row in same_name if row.entry}) < 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.paired import Difference, seeded_difference
 from rcn_search.evaluation.protocol import Protocol
-from rcn_search.leaderboard.board import errors_of, family
+from rcn_search.leaderboard.board import errors_of, family, without_seed
 from rcn_search.leaderboard.entry import Entry
 from rcn_search.leaderboard.find import Entries, find_entries, find_predictions
 from rcn_search.leaderboard.per_image import read_images
@@ -90,7 +90,7 @@ def _verdict(board: str, protocol: Protocol, first: Mapping[str, Entry], second:
     first_sn, second_tn = errors
     return Verdict(
         protocol=protocol,
-        methods=(sides[0][0].method, sides[1][0].method),
+        methods=(_name(sides[0]), _name(sides[1])),
         errors_pct=(_mean(first_sn[:, kept_n]), _mean(second_tn[:, kept_n])),
         num_seeds=(len(first_sn), len(second_tn)),
         num_images=int(kept_n.sum()),
@@ -113,6 +113,10 @@ def _seeds(side: Mapping[str, Entry]) -> list[Entry]:
     for _, entry in sorted(side.items()):
         by_seed.setdefault(entry.config.get("seed"), entry)  # the first look at each seed's weights counts
     return list(by_seed.values())
+
+
+def _name(side: Sequence[Entry]) -> str:
+    return without_seed(side[0].method) if len(side) > 1 else side[0].method
 
 
 def _refusal(board: str, first: Entries, second: Entries) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from rcn_search import storage
 from rcn_search.evaluation.predictions import Predictions, read_predictions
-from rcn_search.leaderboard.board import without_replaced
+from rcn_search.leaderboard.board import without_replaced, without_seed
 from rcn_search.leaderboard.entry import Entry
 from rcn_search.leaderboard.index import load_indexed
 
@@ -23,7 +23,7 @@ def shown_entries(board: str) -> Entries:
 
 
 def find_entries(entries: Mapping[str, Entry], name: str) -> Entries:
-    """The entry of that id, or all entries of the method of that name.
+    """The entry of that id, or all entries of the method of that name, whatever their seeds.
 
     Raises:
         ValueError: There is neither.
@@ -32,6 +32,7 @@ def find_entries(entries: Mapping[str, Entry], name: str) -> Entries:
     if entry_id in entries:
         return {entry_id: entries[entry_id]}
     found = {each: entry for each, entry in entries.items() if entry.method == name}
+    found = found or {each: entry for each, entry in entries.items() if without_seed(entry.method) == name}
     if not found:
         like = sorted({entry.method for entry in entries.values() if name.lower() in entry.method.lower()})
         hint = f"; methods like it: {', '.join(map(repr, like[:3]))}" if like else ""

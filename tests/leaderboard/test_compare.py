@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,17 @@ def test_seeds_of_a_method_count_together(add_measured: Add, tmp_path: Path) -> 
     assert verdict.difference.mean == pytest.approx(seeded_difference(expected, OTHER[None], NAMES).mean)
 
 
+def test_seeds_in_names_are_one_method(add_measured: Add, tmp_path: Path) -> None:
+    board = str(tmp_path)
+    for seed in range(2):
+        add_measured(board, BASE + 0.1 * seed, method=f"A, seed {seed}", config={"seed": seed})
+    add_measured(board, OTHER, method="B")
+    (both,) = compare(board, shown_entries(board), "A", "B")
+    (one,) = compare(board, shown_entries(board), "A, seed 1", "B")
+    assert (both.num_seeds, both.methods) == ((2, 1), ("A", "B"))
+    assert (one.num_seeds, one.methods) == ((1, 1), ("A, seed 1", "B"))
+
+
 def test_a_name_of_several_results_is_refused(add_measured: Add, tmp_path: Path) -> None:
     board = str(tmp_path)
     first = add_measured(board, BASE, method="A", config={"seed": 0, "epochs": 1})
@@ -111,8 +123,7 @@ def predicted(make_entry: Make, tmp_path: Path) -> Callable[..., Entry]:
 
 @pytest.fixture
 def predictions(faces: Predictions) -> Predictions:
-    faces.pred_image_nk2[:] += np.array([6, 0], dtype=np.float32)  # 6 of 60 px: 10 %
-    return faces
+    return replace(faces, pred_image_nk2=faces.true_image_nk2 + np.float32([6, 0]))  # 6 of 60 px: 10 %
 
 
 def test_an_old_entry_gets_its_errors(predicted: Make, predictions: Predictions, tmp_path: Path) -> None:
