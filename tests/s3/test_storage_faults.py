@@ -37,7 +37,7 @@ fault_proxy: Any = importlib.util.module_from_spec(_spec)
 sys.modules["fault_proxy"] = fault_proxy  # where dataclasses looks for it
 _spec.loader.exec_module(fault_proxy)
 
-IMPATIENT = storage_retry.Limits(attempt_s=0.6, total_s=1.5, first_pause_s=0.02, longest_pause_s=0.2)
+IMPATIENT = storage_retry.Limits(attempt_s=3.0, total_s=1.5, first_pause_s=0.02, longest_pause_s=0.2)
 NUM_TRIALS, NUM_EPOCHS, CHECKPOINT_BYTES = 3, 2, 20_000
 
 
@@ -149,8 +149,7 @@ class Script:
 
 
 @pytest.mark.parametrize("fault", fault_proxy.PASSING)
-def test_what_passes_is_tried_again(proxy: Any, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_retry, "LIMITS", IMPATIENT)
+def test_what_passes_is_tried_again(proxy: Any, fault: str) -> None:
     place, content = f"s3://bucket/{uuid.uuid4().hex}", checkpoint(0, 1)
     proxy.weather = written = Script(fault)
     storage.write_bytes(place, content)
@@ -179,7 +178,8 @@ def test_what_is_refused_is_asked_once_and_explained(proxy: Any) -> None:
 
 @pytest.mark.parametrize("fault", ["hang", "throttled"])
 def test_patience_ends(proxy: Any, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_retry, "LIMITS", IMPATIENT)
+    monkeypatch.setattr(storage_retry, "LIMITS", storage_retry.Limits(attempt_s=0.6, total_s=1.5))
+    monkeypatch.setattr(proxy, "hang_s", 5.0)
     place = f"s3://bucket/{uuid.uuid4().hex}"
     proxy.weather = fault_proxy.Weather(lasting=fault)
     started = time.monotonic()
