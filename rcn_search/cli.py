@@ -26,7 +26,9 @@ from rcn_search.training.outcome import BEST_NAME
 from rcn_search.tune import tune_command
 
 if TYPE_CHECKING:
+    from rcn_search.config import TrainConfig
     from rcn_search.leaderboard.submit import Submission
+    from rcn_search.training.probe import ComputeSettings
     from rcn_search.training.run import EpochReport
 
 CURVE_NAME = "curve.png"
@@ -71,32 +73,65 @@ def train_command(
     overrides: Overrides = None,
     out: Annotated[str, typer.Option(help="Folder or URI of the run; runs/MODEL-ID by default.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there.")] = False,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Processes, on the Ray cluster of RAY_ADDRESS or on this machine; GPUs one each."),
+    ] = 1,
 ) -> None:
-    """Train one model.
+    """Train one model. With several workers the loss is that of one: each takes a part of every batch.
 
     Example: rcn-search train configs/rcn6.yaml --set schedule.epochs=3 --out runs/first
     """
     from rcn_search.evaluation.plots import plot_error_curve
-    from rcn_search.training.run import TrainRun, train
 
     config = load_train_config(config_uri, overrides or ())
     out = out or f"runs/{config.model.kind}-{config.run_id}"
+    trained = _with_workers(config, out, workers, resume) if workers > 1 else _alone(config, out, resume)
+    validated = [report.model_dump() for report in trained if report.val_error_pct is not None]
+    if validated:
+        out = storage.absolute(out)
+        plot_error_curve(validated, storage.join(out, CURVE_NAME))
+        best = storage.join(out, BEST_NAME)
+        console.print(f"best validation error {trained[-1].best_error_pct:.2f} % → {best}", soft_wrap=True)
+
+
+def _alone(config: TrainConfig, out: str, resume: bool) -> list[EpochReport]:
+    """Train in this process."""
+    from rcn_search.training.run import TrainRun, train
+
     with stop_on_signal() as should_stop, progress("training", "steps of the epoch") as on_step:
         run = TrainRun(config, out, resume=resume, should_stop=should_stop, on_step=on_step)
-        settings = run.settings
-        console.print(
-            f"{config.model.kind} with {run.num_params:,} parameters on {settings.device}, {settings.precision}, "
-            f"{'channels last, ' if settings.channels_last else ''}{settings.threads} threads → {run.out}",
-            soft_wrap=True,
-        )
-        if run.epochs_done:
-            console.print(f"resumed after {run.epochs_done} of {config.schedule.epochs} epochs")
+        _print_start(config, run.out, run.settings, run.num_params, run.epochs_done)
         train(run, lambda report: _print_epoch(report, config.schedule.epochs))
-    validated = [report.model_dump() for report in run.history if report.val_error_pct is not None]
-    if validated:
-        plot_error_curve(validated, storage.join(run.out, CURVE_NAME))
-        best = storage.join(run.out, BEST_NAME)
-        console.print(f"best validation error {run.best_error_pct:.2f} % → {best}", soft_wrap=True)
+    return run.history
+
+
+def _with_workers(config: TrainConfig, out: str, num_workers: int, resume: bool) -> list[EpochReport]:
+    """Train with several processes."""
+    from rcn_search.search.workers import train_with_workers
+
+    with stop_on_signal() as should_stop, progress("training", "steps of the epoch") as on_step:
+        return train_with_workers(
+            config,
+            out,
+            num_workers=num_workers,
+            resume=resume,
+            should_stop=should_stop,
+            on_plan=lambda plan: console.print(str(plan), highlight=False),
+            on_start=lambda run: _print_start(config, run.out, run.settings, run.num_params, len(run.history)),
+            on_step=on_step,
+            on_epoch=lambda report: _print_epoch(report, config.schedule.epochs),
+        )
+
+
+def _print_start(config: TrainConfig, out: str, settings: ComputeSettings, num_params: int, epochs_done: int) -> None:
+    console.print(
+        f"{config.model.kind} with {num_params:,} parameters on {settings.device}, {settings.precision}, "
+        f"{'channels last, ' if settings.channels_last else ''}{settings.threads} threads → {out}",
+        soft_wrap=True,
+    )
+    if epochs_done:
+        console.print(f"resumed after {epochs_done} of {config.schedule.epochs} epochs")
 
 
 def _print_epoch(report: EpochReport, num_epochs: int) -> None:

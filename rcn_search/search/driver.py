@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ray
 from ray import tune
-from ray.tune import Callback
+from ray.tune import Callback, PlacementGroupFactory
 from rich.console import Console
 
 from rcn_search.search.callbacks import callbacks_of
 from rcn_search.search.claim import HeldClaim, hold
+from rcn_search.search.cluster import cluster, plan_slots
 from rcn_search.search.final import FinalScore, score_best
 from rcn_search.search.identity import settings
 from rcn_search.search.ledger import Ledger
@@ -28,7 +24,6 @@ from rcn_search.search.rounds import Rounds
 from rcn_search.search.schedulers import build_scheduler
 from rcn_search.search.searcher import StudyRecorder, StudySearcher
 from rcn_search.search.signals import StopSignal, sigterm_as_ctrl_c
-from rcn_search.search.space import Budget
 from rcn_search.search.study import Study
 from rcn_search.search.summary import Summary, print_plan, print_summary
 from rcn_search.search.takeup import STUDIES as STUDIES
@@ -38,17 +33,6 @@ from rcn_search.search.winner import Winner
 
 MAX_PROCESS_DEATHS = 2
 """Of one trial: after each it is taken up from its checkpoint, after one more it has failed."""
-
-# The ledger is the state of a search, so Tune keeps none: no snapshots, no log files for each trial. And Ctrl-C ends
-# the loop at once, as each trial saved its last epoch; Tune's own handler would wait for the epochs that are running.
-_ENVIRONMENT = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +84,8 @@ def run_search(
         DatasetError: The data set is missing or damaged.
         StudyError: There is a study already, or another one, or none to resume; another driver is at work on it; or
             the search cannot go on.
-        ValueError: No node has what a trial needs.
+        StorageError: The study's place cannot be used.
+        ValueError: The cluster has not what a trial needs.
         KeyboardInterrupt: Ctrl-C or SIGTERM; as after every error, the study can be resumed.
     """
     started = time.perf_counter()
@@ -122,7 +107,7 @@ def run_search(
         told = callbacks_of(space.callbacks, study)  # before Ray: a missing package is said at once
 
         def run(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback]) -> int:
-            with _cluster(stop) as nodes:
+            with cluster() as nodes:
                 slots = plan_slots(nodes, space.budget, study.num_left)
                 print_plan(console, study, slots, nodes)
                 _loop(study, driven, [*callbacks, _Guard(claim, stop)], slots, console)
@@ -156,53 +141,6 @@ class _Guard(Callback):  # type: ignore[misc]
         self._claim.check()
 
 
-def plan_slots(nodes: Sequence[dict[str, float]], budget: Budget, num_trials: int) -> int:
-    """How many trials run at once.
-
-    Args:
-        nodes: Resources of each node; a trial lives on one.
-        budget: What a trial needs, and how many are wanted at once.
-        num_trials: How many there are to run.
-
-    Raises:
-        ValueError: No node has what a trial needs.
-    """
-    needs = {"CPU": budget.cpus_per_trial, "GPU": budget.gpus_per_trial}
-    fits = sum(
-        min(math.floor(node.get(kind, 0) / need + 1e-9) for kind, need in needs.items() if need) for node in nodes
-    )
-    if fits == 0:
-        have = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
-        raise ValueError(
-            f"a trial needs {budget.cpus_per_trial:g} CPU and {budget.gpus_per_trial:g} GPU, and no node has that many "
-            f"({have}); lower budget.cpus_per_trial or budget.gpus_per_trial"
-        )
-    wanted = fits if budget.concurrency == "auto" else budget.concurrency
-    return min(fits, wanted, num_trials)
-
-
-@contextmanager
-def _cluster(stop: StopSignal) -> Iterator[list[dict[str, float]]]:
-    """Resources of the nodes of the cluster: of RAY_ADDRESS, else of this process, else a local one for the search."""
-    os.environ.update(_ENVIRONMENT)
-    for name in ("ray", "ray.tune"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    ours = not ray.is_initialized()
-    if ours and os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level="ERROR")
-    elif ours:
-        # A cluster for one process needs no token. The dashboard is left out for the 3 s it takes: it is what stops
-        # nested Ray Train workers, of which a search with one worker for each trial has none.
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    stop.catch()  # Ray has put handlers of its own, of which that for SIGTERM aborts
-    try:
-        yield [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
-    finally:
-        if ours:
-            ray.shutdown()
-
-
 def _loop(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback], slots: int, console: Console) -> None:
     """Run all trials that are left. Ends with an error, or with none left.
 
@@ -214,6 +152,7 @@ def _loop(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback], s
         console: Where to print.
     """
     budget = study.space.budget
+    resources = {"CPU": budget.cpus_per_trial, **({"GPU": budget.gpus_per_trial} if budget.gpus_per_trial else {})}
     with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:
         tune.run(
             TrialActor,
@@ -223,7 +162,7 @@ def _loop(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback], s
             scheduler=build_scheduler(driven),
             num_samples=study.num_left,
             max_concurrent_trials=slots,
-            resources_per_trial={"cpu": budget.cpus_per_trial, "gpu": budget.gpus_per_trial},
+            resources_per_trial=PlacementGroupFactory([resources] * budget.workers_per_trial),
             reuse_actors=True,
             max_failures=MAX_PROCESS_DEATHS,
             raise_on_failed_trial=False,

@@ -10,7 +10,7 @@ points:    settings to try first, each ``key.path: value`` for all that is drawn
 rows:      instead of a search, ``NAME: {key.path: value, …}``: each row is trained to its end, as a table of a paper is
 seeds:     ``NAME: 3``: how often a row is trained, with base.seed, base.seed + 1 and so on; once where nothing is said
 joint:     ``NAME: [network row, denoiser row]``: rows made of two of the above when a table is scored
-budget:    trials (of a search), epochs, concurrency, cpus_per_trial, gpus_per_trial
+budget:    trials (of a search), epochs, concurrency, workers_per_trial, cpus_per_trial, gpus_per_trial (each worker's)
 objectives: error, parameters, latency, train_time: what is minimised, error always among them; [error] by default
 constraints: {parameters: 500000, latency_ms: 20}: a trial beyond one of these limits is no result
 scheduler: {name: asha, grace_epochs: 1, reduction: 3}, or another of `rcn_search.search.methods`
@@ -23,7 +23,7 @@ callbacks: {tensorboard: true, mlflow: {experiment: …}, wandb: {project: …}}
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -70,8 +70,20 @@ class Budget(Options):
     trials: int | None = Field(None, ge=1, description="Of a search; a study of rows has as many as rows and seeds.")
     epochs: int = Field(ge=1, description="Of each trial, unless it is stopped early.")
     concurrency: int | Literal["auto"] = Field("auto", description="Trials at once; auto: as many as fit.")
-    cpus_per_trial: float = Field(1, gt=0, description="Also the threads of a trial.")
-    gpus_per_trial: float = Field(0, ge=0, le=1, description="A share of one GPU.")
+    workers_per_trial: int = Field(
+        1, ge=1, description="Processes that train a trial together.", exclude_if=lambda num: num == 1
+    )
+    cpus_per_trial: float = Field(1, gt=0, description="Of each worker of a trial; also its threads.")
+    gpus_per_trial: float = Field(0, ge=0, le=1, description="A share of one GPU, of each worker of a trial.")
+
+    @model_validator(mode="after")
+    def _one_gpu_for_each_worker(self) -> Self:
+        if self.workers_per_trial > 1 and self.gpus_per_trial not in (0, 1):
+            raise ValueError(
+                f"workers_per_trial is {self.workers_per_trial} and gpus_per_trial {self.gpus_per_trial:g}: workers of "
+                "a trial cannot share a GPU; set gpus_per_trial to 1"
+            )
+        return self
 
 
 class Constraints(Options):

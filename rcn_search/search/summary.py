@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rcn_search.search.space import Budget
 from rcn_search.search.standing import Standing, State
 from rcn_search.search.study import Study, Trial
 
@@ -48,10 +49,15 @@ def print_plan(console: Console, study: Study, slots: int, nodes: list[dict[str,
     console.print(
         f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, "
         f"{space.scheduler}, {source}\n"
-        f"{slots} at once, {space.budget.cpus_per_trial:g} CPU, {space.budget.gpus_per_trial:g} GPU each; on {have}\n"
+        f"{slots} at once, {_size(space.budget)} each; on {have}\n"
         f"[dim]{study.uri}[/]",
         highlight=False,
     )
+
+
+def _size(budget: Budget) -> str:
+    size = f"{budget.cpus_per_trial:g} CPU, {budget.gpus_per_trial:g} GPU"
+    return size if budget.workers_per_trial == 1 else f"{budget.workers_per_trial} workers of {size}"
 
 
 def print_summary(console: Console, study: Study, summary: Summary) -> None:

@@ -54,6 +54,7 @@ class TakeUp:
             ConfigError: The study file is wrong.
             DatasetError: The data set is missing or damaged.
             StudyError: There is a study already, or another one, or none to resume.
+            StorageError: The study's place cannot be used.
         """
         space = self._load()
         fingerprint = checked_data(space).fingerprint
@@ -64,6 +65,7 @@ class TakeUp:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.branch):
                 raise ConfigError(f"--branch {self.branch}: a name of letters, digits, '-', '_' and '.'")
             uri = storage.join(parent.rstrip("/").rpartition("/")[0], self.branch)
+        storage.preflight(uri)
         if self.resume:
             Study.check(uri, space, fingerprint)
             return uri, self._extended(Study.open(uri), space)

@@ -16,6 +16,7 @@ from ray import tune
 
 from rcn_search import storage
 from rcn_search.config import ComputeConfig, TrainConfig
+from rcn_search.search.crew import Crew, WorkerDied
 from rcn_search.training.outcome import TrainingFailed
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     Keys of ``config``: ``folder``, URI of the trial's files; ``train``, a `TrainConfig` as JSON; ``base``, that of the
     study, by whose model the compute options left open are settled; ``compute``, URI where they are kept for all trials
-    of a study that is to be repeatable; ``latency``, whether to measure it.
+    of a study that is to be repeatable; ``latency``, whether to measure it; ``workers``, how many train it together.
 
     Keys of a result: ``val_error_pct`` and ``epoch``; ``epochs``, this epoch and, when the trial was taken up from its
     checkpoint, those before; ``complete``; ``measured``, once in a process: ``parameters`` of the network and,
@@ -41,26 +42,50 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     reason to stop the search.
 
     Tune's own checkpoints are not used: a run saves itself after every epoch and is always taken up where it left off,
-    whether its process died or its driver.
+    whether its process died or its driver. When one of several workers dies, so does the trial's process, for Tune to
+    start it again.
     """
 
     _trial: dict[str, Any]
     _run: TrainRun | None
     _earlier: list[EpochReport]
+    _crew: Crew | None
+    _unsaved: OSError | None
 
     def setup(self, config: dict[str, Any]) -> None:
         """Called by Tune for the first trial of the process."""
+        self._run = self._crew = self._unsaved = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Called by Tune for every other trial."""
+        if self._run:  # it was stopped, perhaps while its last checkpoint was on its way
+            try:
+                self._run.flush()
+            except OSError as error:
+                self._unsaved = error
         self._trial, self._run, self._earlier = new_config, None, []
+        if new_config.get("workers", 1) > 1 and (self._crew is None or self._crew.gone):
+            self._crew = Crew()  # they start while this process imports torch
         return True
 
+    def cleanup(self) -> None:
+        """Called by Tune at the end of the process."""
+        if self._run:
+            self._run.flush()
+
     def step(self) -> dict[str, Any]:
-        """Train one epoch, publish the checkpoint, report."""
+        """Train one epoch, publish the checkpoint, report.
+
+        Raises:
+            WorkerDied: For Tune, which takes the trial up again in other processes.
+        """
         try:
+            if self._unsaved:
+                raise self._unsaved
             return self._epoch()
+        except WorkerDied:
+            raise
         except OSError as error:
             return _failed(halt=f"{type(error).__name__}: {error}")
         except Exception as error:
@@ -73,13 +98,14 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         started = time.perf_counter()
         measured: dict[str, float] = {}
         if self._run is None:
-            self._run = _open(self._trial)
+            self._run = _open(self._trial, self._crew)
             self._earlier = list(self._run.history)
             measured = _measured(self._run, latency=bool(self._trial.get("latency")))
         if self._run.done:  # its last epoch was saved, but its end not entered in the ledger
             report = self._earlier.pop()
         else:
-            report = self._run.run_epoch()
+            own = self._run.run_epoch
+            report = self._crew.together("epoch", own=own) if self._crew else own()
             self._run.save()
         other_s = time.perf_counter() - started - report.train_s - report.val_s
         earlier, self._earlier = self._earlier, []
@@ -93,14 +119,24 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         }
 
 
-def _open(trial: dict[str, Any]) -> TrainRun:
+def _open(trial: dict[str, Any], crew: Crew | None) -> TrainRun:
+    from rcn_search.training.distributed import Workers
     from rcn_search.training.run import TrainRun
 
     config = TrainConfig.model_validate_json(trial["train"])
     compute = _settled_compute(trial["base"])
     if trial.get("compute"):
         compute = _kept(compute, trial["compute"])
-    return TrainRun(config.model_copy(update={"compute": compute}), trial["folder"], resume=True)
+    config, folder = config.model_copy(update={"compute": compute}), trial["folder"]
+    if crew is None:
+        return TrainRun(config, folder, resume=True)
+    workers = Workers(0, crew.size)
+    return crew.together(
+        "open",
+        config.model_dump_json(),
+        folder,
+        own=lambda: TrainRun(config, folder, resume=True, workers=workers),
+    )
 
 
 def _kept(compute: ComputeConfig, uri: str) -> ComputeConfig:

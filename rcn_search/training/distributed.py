@@ -7,14 +7,13 @@ whoever started the processes and joined them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # public, but not in its __all__
 from torch.nn.parallel import DistributedDataParallel
 
 from rcn_search.training.loss import WHOLE, Share, weight_sum
@@ -105,18 +104,29 @@ class Workers:
 ALONE = Workers()
 
 
-@contextmanager
-def joined(address: str, rank: int, size: int, device: str) -> Iterator[Workers]:
-    """Within: this process is one of ``size`` that have met.
+def new_store(host: str) -> TCPStore:
+    """Where workers meet: of the first of them, at a free port of ``host``, its own address."""
+    return TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+
+
+def store_at(host: str, port: int) -> TCPStore:
+    """The same for the other workers."""
+    return TCPStore(host, port, is_master=False, timeout=PATIENCE)
+
+
+def join(store: Store, rank: int, size: int, device: str) -> Workers:
+    """Meet the others. They stay together until `leave`, and train run after run.
 
     Args:
-        address: ``tcp://host:port`` of the first worker, or ``file://`` on one machine.
+        store: Where.
         rank: This worker.
         size: All workers.
         device: Type of what they train on: ``cpu`` or ``cuda``.
     """
-    dist.init_process_group(BACKENDS[device], init_method=address, rank=rank, world_size=size, timeout=PATIENCE)
-    try:
-        yield Workers(rank, size)
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group(BACKENDS[device], store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    return Workers(rank, size)
+
+
+def leave() -> None:
+    """Part from the others."""
+    dist.destroy_process_group()

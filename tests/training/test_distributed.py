@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 from torch import multiprocessing
+from torch.distributed import FileStore
 from torch.multiprocessing.queue import Queue
 
 from rcn_search.config import TrainConfig
 from rcn_search.data.dataset import epoch_batches
 from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
-from rcn_search.training.distributed import Workers, joined
+from rcn_search.training.distributed import Workers, join, leave
 from rcn_search.training.outcome import BEST_NAME, LAST_NAME, Interrupted
 from rcn_search.training.run import TrainRun, train
 
@@ -23,13 +24,14 @@ PATIENCE_S = 120
 Crew = Callable[..., list[Any]]
 
 
-def work(rank: int, address: str, jobs: Queue[Any], results: Queue[Any]) -> None:
+def work(rank: int, place: str, jobs: Queue[Any], results: Queue[Any]) -> None:
     """Train what is asked for, one run after another."""
     torch.set_num_threads(1)
-    with joined(address, rank, 2, "cpu") as workers:
-        while job := jobs.get():
-            document, out, resume, stop_at = job
-            results.put((rank, one_job(TrainConfig.model_validate_json(document), out, resume, stop_at, workers)))
+    workers = join(FileStore(place, 2), rank, 2, "cpu")
+    while job := jobs.get():
+        document, out, resume, stop_at = job
+        results.put((rank, one_job(TrainConfig.model_validate_json(document), out, resume, stop_at, workers)))
+    leave()
 
 
 def one_job(config: TrainConfig, out: str, resume: bool, stop_at: int | None, workers: Workers) -> Any:
@@ -55,8 +57,8 @@ def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
     """Two processes that have met and train what they are given, one run after another."""
     context = multiprocessing.get_context("spawn")
     jobs, results = [context.Queue(), context.Queue()], context.Queue()
-    address = f"file://{tmp_path_factory.mktemp('meeting') / 'place'}"
-    processes = [context.Process(target=work, args=(rank, address, jobs[rank], results)) for rank in range(2)]
+    place = str(tmp_path_factory.mktemp("meeting") / "place")
+    processes = [context.Process(target=work, args=(rank, place, jobs[rank], results)) for rank in range(2)]
     for process in processes:
         process.start()
 

@@ -1,0 +1,101 @@
+"""The Ray that a search or a training with several workers runs on, and what there is room for."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import ray
+
+from rcn_search.search.space import Budget
+
+Nodes = Sequence[dict[str, float]]
+"""Resources of each node."""
+
+# The ledger is the state of a search, so Tune keeps none: no snapshots, no log files for each trial. And Ctrl-C ends
+# the loop at once, as each trial saved its last epoch; Tune's own handler would wait for the epochs that are running.
+# Ray Train notices the end or the death of a worker when it looks: by itself every two seconds.
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+
+@contextmanager
+def cluster() -> Iterator[list[dict[str, float]]]:
+    """Resources of the nodes of the cluster: of RAY_ADDRESS, else of this process, else a local one for this call."""
+    os.environ.update(_ENVIRONMENT)
+    for name in ("ray", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    ours = not ray.is_initialized()
+    with _own_handlers():
+        if ours and os.environ.get("RAY_ADDRESS"):
+            ray.init(log_to_driver=False, logging_level="ERROR")
+        elif ours:
+            # A cluster for one process needs no token. The dashboard is left out for the 3 s it takes: what needs it
+            # are Ray Train's own workers within a trial of Tune, in whose place trials have a `Crew`.
+            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Ray puts handlers of its own, of which that for SIGTERM aborts. Signals are the main thread's alone."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def room(nodes: Nodes, *, cpus: float, gpus: float) -> int:
+    """How many processes of that size there is room for; each lives on one node."""
+    needs = {"CPU": cpus, "GPU": gpus}
+    return sum(
+        min(math.floor(node.get(kind, 0) / need + 1e-9) for kind, need in needs.items() if need) for node in nodes
+    )
+
+
+def plan_slots(nodes: Nodes, budget: Budget, num_trials: int) -> int:
+    """How many trials run at once.
+
+    Args:
+        nodes: Where; a worker of a trial lives on one of them.
+        budget: What a trial needs, and how many are wanted at once.
+        num_trials: How many there are to run.
+
+    Raises:
+        ValueError: The cluster has not what a trial needs.
+    """
+    workers = budget.workers_per_trial
+    num_fitting = room(nodes, cpus=budget.cpus_per_trial, gpus=budget.gpus_per_trial)
+    if num_fitting < workers:
+        have = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
+        size = f"{budget.cpus_per_trial:g} CPU and {budget.gpus_per_trial:g} GPU"
+        if workers == 1:
+            raise ValueError(
+                f"a trial needs {size}, and no node has that many ({have}); "
+                "lower budget.cpus_per_trial or budget.gpus_per_trial"
+            )
+        raise ValueError(
+            f"a trial has {workers} workers of {size} each, and the cluster has room for {num_fitting} ({have}); "
+            "lower budget.workers_per_trial, budget.cpus_per_trial or budget.gpus_per_trial"
+        )
+    fits = num_fitting // workers
+    wanted = fits if budget.concurrency == "auto" else budget.concurrency
+    return min(fits, wanted, num_trials)

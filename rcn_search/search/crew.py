@@ -1,0 +1,152 @@
+"""The workers of a trial beside the first, which is the trial's own actor.
+
+They are started once for each such actor, in its placement group, meet once, and then train trial after trial: what a
+nested trainer of Ray Train costs at each trial (docs/performance.md), they cost at the first one only. They end with
+the actor, by whatever it ends, for it is their owner; that needs no dashboard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import ray
+from ray.exceptions import RayActorError, RayError
+from ray.util import get_current_placement_group, get_node_ip_address
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from rcn_search.config import TrainConfig
+from rcn_search.training.outcome import TrainingFailed
+
+if TYPE_CHECKING:
+    from rcn_search.training.distributed import Workers
+    from rcn_search.training.run import TrainRun
+
+_GRACE_S = 10.0
+"""For the others to say what happened to them, when this worker could not go on."""
+
+Result = TypeVar("Result")
+
+
+class WorkerDied(RuntimeError):  # noqa: N818
+    """A worker of a trial is gone; the trial can be taken up again."""
+
+
+class Mate:
+    """One of the other workers; an actor."""
+
+    _run: TrainRun | None
+    _workers: Workers
+
+    def meet(self, host: str, port: int, rank: int, size: int, device: str) -> None:
+        """Join the others for as long as this process lives."""
+        from rcn_search.training.distributed import join, store_at
+
+        self._workers = join(store_at(host, port), rank, size, device)
+
+    def open(self, train: str, folder: str) -> None:
+        """The next trial."""
+        from rcn_search.training.run import TrainRun
+
+        self._run = None  # before there are two of them in memory
+        self._run = TrainRun(TrainConfig.model_validate_json(train), folder, resume=True, workers=self._workers)
+
+    def epoch(self) -> None:
+        """Train this worker's part of an epoch."""
+        assert self._run
+        self._run.run_epoch()
+
+
+class Crew:
+    """All workers of a trial, as the first one has them.
+
+    Attributes:
+        size: How many they are.
+        gone: Whether they have been disbanded; then another crew is needed.
+    """
+
+    def __init__(self) -> None:
+        """Start the others, one in each further bundle of this actor's placement group."""
+        group = get_current_placement_group()
+        self.size = group.bundle_count
+        self._has_met = self.gone = False
+        self._mates = [
+            ray.remote(Mate)
+            .options(
+                num_cpus=bundle.get("CPU", 0),
+                num_gpus=bundle.get("GPU", 0),
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index),
+            )
+            .remote()
+            for index, bundle in enumerate(group.bundle_specs)
+            if index
+        ]
+        self._device = "cuda" if group.bundle_specs[0].get("GPU") else "cpu"
+
+    def together(self, method: str, *arguments: Any, own: Callable[[], Result]) -> Result:
+        """Call a method of the others while this worker does its own part.
+
+        After an error that is not that of all of them alike the crew is gone.
+
+        Raises:
+            WorkerDied: One of them is gone.
+            Exception: What this one or another one raised.
+        """
+        try:
+            self._meet()
+        except (RayError, RuntimeError) as error:
+            self.disband()
+            raise WorkerDied(f"the {self.size} workers of the trial did not meet: {error}") from error
+        calls = [getattr(mate, method).remote(*arguments) for mate in self._mates]
+        try:
+            result = own()
+            ray.get(calls)
+        except Exception as error:
+            ended, _ = ray.wait(calls, num_returns=len(calls), timeout=_GRACE_S)
+            if isinstance(error, TrainingFailed) and len(ended) == len(calls):
+                raise  # all have seen it
+            others = [_error_of(call) for call in ended]
+            self.disband()
+            if any(isinstance(each, RayActorError) for each in (error, *others)):
+                raise WorkerDied(f"one of the {self.size} workers of the trial died") from error
+            cause = next((each for each in others if each), None)
+            raise (cause if isinstance(error, RuntimeError | RayError) and cause else error) from None
+        return result
+
+    def _meet(self) -> None:
+        from rcn_search.training.distributed import join, new_store
+
+        if self._has_met:
+            return
+        host = get_node_ip_address()
+        store = new_store(host)
+        meetings = [
+            mate.meet.remote(host, store.port, rank, self.size, self._device)
+            for rank, mate in enumerate(self._mates, start=1)
+        ]
+        join(store, 0, self.size, self._device)
+        ray.get(meetings)
+        self._has_met = True
+
+    def disband(self) -> None:
+        """End the other workers."""
+        from rcn_search.training.distributed import leave
+
+        self.gone = True
+        for mate in self._mates:
+            ray.kill(mate)
+        if self._has_met:
+            leave()
+
+
+def _error_of(call: Any) -> Exception | None:
+    """What a call that has ended raised."""
+    try:
+        ray.get(call)
+    except RayActorError as error:
+        died: Exception = error
+        return died
+    except RayError as error:
+        cause = getattr(error, "cause", None)
+        return cause if isinstance(cause, Exception) else RuntimeError(str(error))
+    return None

@@ -1,0 +1,140 @@
+"""Trainings with several workers through real Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rcn_search.config import TrainConfig
+from rcn_search.search.workers import End, Plan, Started, plan_workers, train_with_workers
+from rcn_search.training.outcome import Interrupted
+from rcn_search.training.run import TrainRun, train
+
+
+def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
+    document = config.model_dump()
+    for name, section in sections.items():
+        document[name] = {**document[name], **section}
+    return TrainConfig.model_validate(document)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "threads", "device", "num_workers", "plan"),
+    [
+        ([{"CPU": 2}], "auto", "auto", 2, (1, 0)),
+        ([{"CPU": 8}], "auto", "auto", 2, (4, 0)),
+        ([{"CPU": 3}, {"CPU": 3}], "auto", "auto", 3, (1, 0)),  # two of two CPUs, and no place for the third
+        ([{"CPU": 8}], 2, "auto", 3, (2, 0)),
+        ([{"CPU": 16, "GPU": 2}], "auto", "auto", 2, (8, 1)),
+        ([{"CPU": 16, "GPU": 1}], "auto", "cpu", 4, (4, 0)),
+    ],
+)
+def test_plan(tiny_config, nodes, threads, device, num_workers, plan):
+    config = changed(tiny_config, compute={"threads": threads, "device": device})
+    cpus, gpus = plan
+    assert plan_workers(nodes, config, num_workers) == Plan(num_workers=num_workers, cpus=cpus, gpus=gpus)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ([{"CPU": 2}], r"4 workers, 1 CPU, 0 GPU each were asked for, and there is room for 2 \(2 CPU and 0 GPU\)"),
+        ([{"CPU": 16, "GPU": 1}], r"room for 1 \(16 CPU and 1 GPU\); lower --workers, or set compute.device to cpu"),
+    ],
+)
+def test_workers_that_never_fit_are_refused_with_the_numbers(tiny_config, nodes, words):
+    with pytest.raises(ValueError, match=words):
+        plan_workers(nodes, tiny_config, 4)
+
+
+def run(config: TrainConfig, out: Path, on_epoch: Any = lambda report: None, **options: Any) -> tuple[list, list]:
+    """The history of a training with two workers, and what was told of it."""
+    told: list[Any] = []
+
+    def heard(report: Any) -> None:
+        told.append(report)
+        on_epoch(report)
+
+    history = train_with_workers(
+        config,
+        str(out),
+        num_workers=2,
+        **{
+            "resume": False,
+            "should_stop": lambda: False,
+            "on_plan": told.append,
+            "on_start": told.append,
+            "on_step": lambda step, num_steps: None,
+            "on_epoch": heard,
+            **options,
+        },
+    )
+    return history, told
+
+
+def worker_pids() -> list[int]:
+    """Ray Train's workers among the processes that come from this one."""
+    parents, workers = {}, []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone by now
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"RayTrainWorker" in (folder / "cmdline").read_bytes():
+                workers.append(int(folder.name))
+
+    def is_ours(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and is_ours(parents[pid]))
+
+    return [pid for pid in workers if is_ours(pid)]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_an_epoch_at_most(ray_cluster, tiny_config, tmp_path):
+    optimizer = {"name": "adadelta", "lr": 0.1, "weight_decay": 0.0}
+    config = changed(tiny_config, schedule={"epochs": 8}, optimizer=optimizer)
+    killed: list[int] = []
+
+    def kill(report: Any) -> None:
+        if report.epoch == 2 and not killed:
+            killed.append(worker_pids()[-1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    history, told = run(config, tmp_path / "two", kill)
+    assert killed
+    assert [report.epoch for report in history] == list(range(1, 9))
+    first, second = (news for news in told if isinstance(news, Started))
+    assert not first.history
+    assert 2 <= len(second.history) < 8  # it went on from the last checkpoint
+    assert [json.loads((tmp_path / "two/history.json").read_text())[-1]["epoch"]] == [8]
+
+    alone = TrainRun(config, str(tmp_path / "one"))
+    train(alone)
+    assert [report.loss for report in history] == pytest.approx([report.loss for report in alone.history], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_it_is_stopped_resumed_and_what_is_wrong_is_said_at_once(ray_cluster, tiny_config, tmp_path):
+    config, out = changed(tiny_config, schedule={"epochs": 6}), tmp_path / "run"
+    seen: list[Any] = []
+    with pytest.raises(Interrupted, match="stopped after"):
+        run(config, out, seen.append, should_stop=lambda: len(seen) >= 2)
+    with pytest.raises(ValueError, match="add --resume"):
+        run(config, out)
+    history, told = run(config, out, resume=True)
+    assert [report.epoch for report in history] == list(range(1, 7))
+    (started,) = (news for news in told if isinstance(news, Started))
+    assert 2 <= len(started.history) < 6
+
+
+def test_the_first_reason_is_the_one_that_counts():
+    from rcn_search.search.workers import Desk
+
+    desk = Desk()
+    desk.finish(End(how="wrong", reason="no such split"))
+    desk.finish(End(how="failed", reason="the loss became nan"))
+    assert desk.end().reason == "no such split"
