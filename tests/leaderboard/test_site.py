@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 import yaml
 
+from rcn_search.config import TrainConfig
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import Estimate
 from rcn_search.leaderboard.board import build_board
 from rcn_search.leaderboard.entry import add_entry, record_test_look
 from rcn_search.leaderboard.site.build import Site
 from rcn_search.leaderboard.site.charts import pareto_front, share_up_to
+from rcn_search.leaderboard.site.entries import read_histories
 from rcn_search.leaderboard.site.keypoint_map import keypoint_map, mean_face
+from rcn_search.training.run import TrainRun, train
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -135,6 +138,29 @@ def test_an_entry_opens_to_a_configuration_that_trains(board: str, tmp_path: Pat
     assert "kind: rcn" in html
 
 
+def test_learning_curves_come_from_the_runs_that_are_named(
+    tmp_path: Path, tiny_config: TrainConfig, add_measured: Callable[..., str]
+) -> None:
+    train(TrainRun(tiny_config, str(tmp_path / "runs" / "one")), lambda report: None)
+    (tmp_path / "board" / "published").mkdir(parents=True)
+    add_measured(str(tmp_path / "board"), [4.0, 5.0], method="Known", run_id=tiny_config.run_id)
+    add_measured(str(tmp_path / "board"), [5.0, 6.0], method="Unknown")
+    for folder in (tmp_path / "runs", tmp_path / "runs" / "one"):
+        histories = read_histories([str(folder)])
+        Site(tmp_path / "site", histories=histories).write(build_board(str(tmp_path / "board")))
+        pages = [path.read_text() for path in (tmp_path / "site").glob("entry/*.html")]
+        (known,) = [html for html in pages if "Learning curve" in html]
+        assert "<bdi>Known</bdi>" in known
+        chart = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', known)[0])
+        assert chart["x"] == [1, 2]
+        assert len(chart["series"][0]["y"]) == 2
+    with pytest.raises(ValueError, match="neither is a run nor holds one"):
+        read_histories([str(tmp_path / "board")])
+    (tmp_path / "runs" / "one" / "history.json").write_text('[{"epoch": "x"}]')
+    with pytest.raises(ValueError, match="is no run that can be read"):
+        read_histories([str(tmp_path / "runs")])
+
+
 def test_looks_and_problems_are_shown(board: str, tmp_path: Path) -> None:
     for _ in range(3):
         record_test_look(board, dataset="aflw", subset="test", method="<b>RCN</b>", run_id="0123456789ab", who="me")
@@ -214,6 +240,7 @@ def test_points_are_drawn_as_large_as_they_err() -> None:
     assert [point.name for point in drawn.worst] == ["right eye", "right mouth", "nose", "left eye"]
     by_name = {point.name: point for point in drawn.points}
     assert by_name["right eye"].radius == 2 * by_name["left eye"].radius
+    assert [point.level for point in drawn.points] == [0, 4, 1, 3]
     assert keypoint_map("five of ibug68", estimates) is None
     assert keypoint_map("five", ()) is None
     assert rcn2016("aflw", "test", "five").keypoints == "five"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,7 +19,7 @@ from rcn_search.leaderboard.board import Board, Table
 from rcn_search.leaderboard.render import render
 from rcn_search.leaderboard.site import charts
 from rcn_search.leaderboard.site.addresses import slug, table_pages
-from rcn_search.leaderboard.site.entries import entry_view
+from rcn_search.leaderboard.site.entries import Histories, entry_view
 from rcn_search.leaderboard.site.looks import load_looks
 from rcn_search.leaderboard.site.tables import NUM_STATIC, TableView, measured_view, published_view
 
@@ -48,7 +48,7 @@ class Site:
     """
 
     folder: Path
-    histories: Mapping[str, Any] = field(default_factory=dict)
+    histories: Histories = field(default_factory=dict)
     live: bool = False
     _kept: set[str] = field(default_factory=set)
 
@@ -89,7 +89,7 @@ class Site:
 
     def _write_entries(self, places: Sequence[Place], common: dict[str, Any]) -> int:
         """Entries never change, so a page is written once, unless seeds have come to its method since."""
-        num_pages = 0
+        num_pages, common = 0, common | {"problems": ()}  # which are the board's, not an entry's
         for place in places:
             for view in place.measured.rows:
                 assert view.page is not None
@@ -147,6 +147,7 @@ class Site:
         return Environment(
             loader=PackageLoader("rcn_search.leaderboard.site"),
             autoescape=True,
+            auto_reload=False,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,

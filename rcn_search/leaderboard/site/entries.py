@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import yaml
+from pydantic import ValidationError
 
 from rcn_search import storage
-from rcn_search.config import TrainConfig
 from rcn_search.leaderboard.board import Row, printed_error
 from rcn_search.leaderboard.entry import Entry
 from rcn_search.leaderboard.site.addresses import config_file
 from rcn_search.leaderboard.site.charts import Chart
 from rcn_search.leaderboard.site.keypoint_map import KeypointMap, keypoint_map
 from rcn_search.leaderboard.site.tables import duration, interval, row_notes
-from rcn_search.training.outcome import HISTORY_NAME
+from rcn_search.training.outcome import CONFIG_NAME, HISTORY_NAME
 
-CONFIG_NAME = "config.json"
+if TYPE_CHECKING:
+    from rcn_search.training.run import EpochReport
+
+Histories = dict[str, list["EpochReport"]]
+"""Epochs of runs by their id."""
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where libyaml is there
 
@@ -43,7 +49,7 @@ class EntryView:
     curve: Chart | None
 
 
-def entry_view(row: Row, histories: Mapping[str, Any]) -> EntryView:
+def entry_view(row: Row, histories: Histories) -> EntryView:
     """What the page of a measured row shows.
 
     Args:
@@ -75,32 +81,43 @@ def entry_view(row: Row, histories: Mapping[str, Any]) -> EntryView:
 
 def config_yaml(entry: Entry) -> str:
     """The configuration as `rcn-search train` takes it; empty where the entry has none."""
-    if not entry.config:
-        return ""
-    return str(yaml.dump(entry.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+    return _yaml(json.dumps(entry.config)) if entry.config else ""
 
 
-def read_histories(folders: list[str]) -> dict[str, Any]:
+@lru_cache(maxsize=10_000)  # a run has an entry for each protocol, and they are tables apart
+def _yaml(config_json: str) -> str:
+    return str(yaml.dump(json.loads(config_json), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+
+
+def read_histories(folders: Sequence[str]) -> Histories:
     """Epochs of runs by run id, of folders that are runs or hold some.
 
     Raises:
-        ValueError: A folder neither is a run nor holds one.
+        ValueError: A folder neither is a run nor holds one, or a run cannot be read.
     """
-    found: dict[str, Any] = {}
+    if not folders:
+        return {}
+    from rcn_search.training.run import EpochReport  # torch, which a site without curves need not wait for
+
+    found: Histories = {}
     for folder in folders:
         places = [folder, *(storage.join(folder, name) for name in storage.list_names(folder))]
         runs = [place for place in places if storage.exists(storage.join(place, HISTORY_NAME))]
         if not runs:
             raise ValueError(f"{folder} neither is a run nor holds one: there is no {HISTORY_NAME} in it")
         for place in runs:
-            config = TrainConfig.model_validate(storage.read_json(storage.join(place, CONFIG_NAME)))
-            found[config.run_id] = storage.read_json(storage.join(place, HISTORY_NAME))
+            try:
+                run_id = storage.read_json(storage.join(place, CONFIG_NAME))["run_id"]
+                history = storage.read_json(storage.join(place, HISTORY_NAME))
+                found[run_id] = [EpochReport.model_validate(report) for report in history]
+            except (KeyError, TypeError, ValidationError) as error:
+                raise ValueError(f"{place} is no run that can be read: {error!r}") from error
     return found
 
 
-def learning_curve(history: list[dict[str, Any]]) -> Chart | None:
+def learning_curve(history: Sequence[EpochReport]) -> Chart | None:
     """Validation error by epoch; None where fewer than two epochs have one."""
-    validated = [(each["epoch"], each["val_error_pct"]) for each in history if each["val_error_pct"] is not None]
+    validated = [(each.epoch, each.val_error_pct) for each in history if each.val_error_pct is not None]
     if len(validated) < 2:
         return None
     return {
@@ -146,8 +163,8 @@ def _scores(entry: Entry) -> list[tuple[str, str, str]]:
         (f"AUC up to {threshold} %", entry.auc),
         (f"Failures above {threshold} %", entry.failure_rate),
         ("90 % of the images up to", entry.p90),
-        ("95 %", entry.p95),
-        ("99 %", entry.p99),
+        ("95 % of the images up to", entry.p95),
+        ("99 % of the images up to", entry.p99),
     ]
     return [(name, f"{each.pct:.2f} %", interval(each.low_pct, each.high_pct)) for name, each in estimates if each]
 

@@ -27,7 +27,10 @@ _MARGIN = 12.0
 
 @dataclass(frozen=True)
 class MapPoint:
-    """A point of the drawing: place and size on a canvas of 200 by 220, and what it says."""
+    """A point of the drawing: place and size on a canvas of 200 by 190, and what it says.
+
+    The area is as the error; ``level`` goes from 0 for the best point to 4 for the worst.
+    """
 
     x: float
     y: float
@@ -59,14 +62,14 @@ def keypoint_map(keypoints: str, estimates: Sequence[Estimate | None]) -> Keypoi
     if schema is None or len(estimates) != schema.num_points or not counted:
         return None
     place_k2 = mean_face(schema.name)
-    largest = max(estimate.pct for _, estimate in counted) or 1.0
+    least, largest = (pick(estimate.pct for _, estimate in counted) for pick in (min, max))
     base = 11.0 if schema.num_points < 12 else 5.5
     points = [
         MapPoint(
             x=round(float(place_k2[k, 0]), 1) if place_k2 is not None else 0.0,
             y=round(float(place_k2[k, 1]), 1) if place_k2 is not None else 0.0,
-            radius=round(base * max(0.25, (estimate.pct / largest) ** 0.5), 1),
-            level=min(4, int(5 * estimate.pct / largest)),
+            radius=round(base * max(0.25, (estimate.pct / (largest or 1.0)) ** 0.5), 1),
+            level=round(4 * (estimate.pct - least) / ((largest - least) or 1.0)),
             name=schema.names[k].replace("_", " "),
             pct=estimate.pct,
             interval=None
@@ -75,18 +78,13 @@ def keypoint_map(keypoints: str, estimates: Sequence[Estimate | None]) -> Keypoi
         )
         for k, estimate in counted
     ]
-    outline_k2 = None if place_k2 is None else mean_face(IBUG68.name)
-    lines = (
-        []
-        if outline_k2 is None
-        else [" ".join(f"{outline_k2[k, 0]:.1f},{outline_k2[k, 1]:.1f}" for k in part) for part in IBUG68.parts]
-    )
+    lines = _outline() if place_k2 is not None else []
     return KeypointMap(points, lines, sorted(points, key=lambda point: -point.pct))
 
 
 @lru_cache
 def mean_face(schema: str) -> NDArray[np.floating[Any]] | None:
-    """(K, 2) places on a canvas of 200 by 220; None for a schema that the drawn faces do not have."""
+    """(K, 2) places on a canvas of 200 by 190; None for a schema that the drawn faces do not have."""
     if schema not in (FIVE.name, IBUG68.name):
         return None
     heads = (landmarks_xyz(Head(random_traits(np.random.default_rng([seed, 0])))) for seed in range(_NUM_FACES))
@@ -96,3 +94,11 @@ def mean_face(schema: str) -> NDArray[np.floating[Any]] | None:
     scale = (200.0 - 2 * _MARGIN) / (high_2[0] - low_2[0])
     points_3k = all_3k if schema == IBUG68.name else five_of(all_3k)
     return np.asarray((points_3k[:2].T - low_2) * scale + _MARGIN)
+
+
+@lru_cache
+def _outline() -> list[str]:
+    """The parts of the mean face as polylines."""
+    place_k2 = mean_face(IBUG68.name)
+    assert place_k2 is not None
+    return [" ".join(f"{place_k2[k, 0]:.1f},{place_k2[k, 1]:.1f}" for k in part) for part in IBUG68.parts]
