@@ -14,6 +14,9 @@ def tune_command(
     space: Annotated[str, typer.Argument(metavar="SPACE.yaml", help="What to search and how; see search_spaces/.")],
     study: Annotated[str, typer.Option(help="Folder or URI of the study; studies/NAME by default.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study that is there.")] = False,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="Start the study, or go on with it if it is there; a Ray job always does.")
+    ] = False,
     trials: Annotated[
         str, typer.Option(help="How many: 80, or with --resume +50, so many more than the study had.")
     ] = "",
@@ -42,12 +45,14 @@ def tune_command(
     """
     from rcn_search.leaderboard.board import default_board
     from rcn_search.search.driver import run_search
+    from rcn_search.search.job import in_job
 
     result = run_search(
         space,
         overrides=overrides or (),
         study_uri=study,
         resume=resume,
+        go_on=go_on or in_job(),
         trials=trials,
         branch=branch,
         deterministic=deterministic,
@@ -55,6 +60,8 @@ def tune_command(
         board=lambda: board or default_board(),
         console=console,
     )
+    if not any(trial.state == "complete" for trial in result.study.trials):
+        raise ValueError("no trial came to its end, so there is no result; the reasons stand above")
     if result.final:
         errors = ", ".join(f"{protocol} {error:.2f} %" for protocol, error in result.final.errors_pct.items())
         seeds = f", mean of {len(result.final.seeds)} seeds" if result.final.seeds else ""

@@ -17,6 +17,7 @@ from rcn_search.search.claim import HeldClaim, hold
 from rcn_search.search.cluster import cluster, plan_slots
 from rcn_search.search.final import FinalScore, score_best
 from rcn_search.search.identity import settings
+from rcn_search.search.job import check_outlives_job, in_job
 from rcn_search.search.ledger import Ledger
 from rcn_search.search.progress import SearchProgress
 from rcn_search.search.replicate import replicate
@@ -58,6 +59,7 @@ def run_search(
     overrides: Sequence[str] = (),
     study_uri: str = "",
     resume: bool = False,
+    go_on: bool = False,
     trials: str = "",
     branch: str = "",
     deterministic: bool = False,
@@ -72,6 +74,7 @@ def run_search(
         overrides: ``key.path=value`` laid over it.
         study_uri: Folder of the study; by default ``studies/NAME``.
         resume: Go on with the study that is there.
+        go_on: The same, where there is one; see `TakeUp`.
         trials: How many, or how many more; see `TakeUp`.
         branch: Name of a child study to start; see `TakeUp`.
         deterministic: Run it in rounds of ``budget.concurrency``, repeatable (see `search.rounds`).
@@ -94,12 +97,15 @@ def run_search(
         overrides=overrides,
         study_uri=study_uri,
         resume=resume,
+        go_on=go_on,
         trials=trials,
         branch=branch,
         deterministic=deterministic,
         data_uri=data_uri,
     )
     uri, space = take_up.prepare(console)
+    if space.final and in_job():
+        check_outlives_job(board(), "--board")
     with sigterm_as_ctrl_c() as stop, hold(uri, settings(space), on_takeover=console.print) as claim:
         study = Study(uri, space, Ledger(uri, claim.check))
         driven = Rounds(study) if space.study.synchronous else study
@@ -125,7 +131,8 @@ def run_search(
             )
             final = score_best(study, winner, board=board, console=console)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"stopped; the same line with --resume goes on with {uri}") from None
+            again = "the same line" if go_on else "the same line with --resume"
+            raise KeyboardInterrupt(f"stopped; {again} goes on with {uri}") from None
     return SearchResult(study=study, summary=summary, winner=winner, final=final)
 
 

@@ -12,6 +12,7 @@ from rcn_search import storage
 from rcn_search.config_file import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.search.branch import start_branch
+from rcn_search.search.job import check_outlives_job
 from rcn_search.search.ledger import StudyError
 from rcn_search.search.space import SearchSpace
 from rcn_search.search.space_file import load_space
@@ -29,6 +30,7 @@ class TakeUp:
         overrides: ``key.path=value`` laid over it.
         study_uri: Folder of the study; by default ``studies/NAME``.
         resume: Go on with the study that is there.
+        go_on: The same, where there is one; else start it. The line of a Ray job is the same each time.
         trials: ``80``: its budget from now on; ``+50``: so many more than it had, once they are all run.
         branch: Name of a child of the study, beside it, that takes over the trials that fit.
         deterministic: In rounds, repeatable: ``study.synchronous`` is ``budget.concurrency`` where it is not said.
@@ -39,6 +41,7 @@ class TakeUp:
     overrides: Sequence[str] = ()
     study_uri: str = ""
     resume: bool = False
+    go_on: bool = False
     trials: str = ""
     branch: str = ""
     deterministic: bool = False
@@ -65,8 +68,9 @@ class TakeUp:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.branch):
                 raise ConfigError(f"--branch {self.branch}: a name of letters, digits, '-', '_' and '.'")
             uri = storage.join(parent.rstrip("/").rpartition("/")[0], self.branch)
+        check_outlives_job(uri, "--study")
         storage.preflight(uri)
-        if self.resume:
+        if self.resume or (self.go_on and storage.exists(storage.join(uri, "space.json"))):
             Study.check(uri, space, fingerprint)
             return uri, self._extended(Study.open(uri), space)
         if self.trials:

@@ -18,6 +18,7 @@ from rcn_search import storage
 from rcn_search.config import ComputeConfig, TrainConfig
 from rcn_search.search.crew import Crew, WorkerDied
 from rcn_search.training.outcome import TrainingFailed
+from rcn_search.training.share import limit_memory, release_memory
 
 if TYPE_CHECKING:
     from rcn_search.training.run import EpochReport, TrainRun
@@ -33,7 +34,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     Keys of ``config``: ``folder``, URI of the trial's files; ``train``, a `TrainConfig` as JSON; ``base``, that of the
     study, by whose model the compute options left open are settled; ``compute``, URI where they are kept for all trials
-    of a study that is to be repeatable; ``latency``, whether to measure it; ``workers``, how many train it together.
+    of a study that is to be repeatable; ``latency``, whether to measure it; ``workers``, how many train it together;
+    ``gpus``, the share of one that each of them has.
 
     Keys of a result: ``val_error_pct`` and ``epoch``; ``epochs``, this epoch and, when the trial was taken up from its
     checkpoint, those before; ``complete``; ``measured``, once in a process: ``parameters`` of the network and,
@@ -67,6 +69,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self._trial, self._run, self._earlier = new_config, None, []
         if new_config.get("workers", 1) > 1 and (self._crew is None or self._crew.gone):
             self._crew = Crew()  # they start while this process imports torch
+        if new_config.get("gpus"):
+            release_memory()
         return True
 
     def cleanup(self) -> None:
@@ -98,6 +102,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         started = time.perf_counter()
         measured: dict[str, float] = {}
         if self._run is None:
+            limit_memory(float(self._trial.get("gpus", 0)))
             self._run = _open(self._trial, self._crew)
             self._earlier = list(self._run.history)
             measured = _measured(self._run, latency=bool(self._trial.get("latency")))

@@ -148,7 +148,7 @@ def test_the_lines_that_search_are_understood():
     lines = lines_that_search()
     assert len(lines) >= 5
     for line in lines:
-        space, *words = shlex.split(line.replace("$$RESUME", ""), comments=True)
+        space, *words = shlex.split(line, comments=True)
         assert (REPOSITORY / space.removeprefix("/app/")).is_file(), line
         assert {word for word in words if word.startswith("--")} <= known, line
 

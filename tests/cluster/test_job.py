@@ -90,7 +90,7 @@ def test_a_stopped_job_gives_its_study_back_and_the_next_goes_on(head, synthetic
     assert len(ended(study)) < 2
     before = json.loads(history.read_text())
 
-    code, text = submitted(head, *line, "--resume")
+    code, text = submitted(head, *line)
     assert code == 0, text
     assert ended(study) == ["complete", "complete"]
     after = json.loads(history.read_text())
