@@ -19,7 +19,7 @@ from rcn_search.leaderboard.answered import join_truth, truth_of
 from rcn_search.leaderboard.entry import Entry, add_entry, record_test_look
 from rcn_search.leaderboard.find import PREDICTIONS
 from rcn_search.leaderboard.foreign import ForeignFormat, read_foreign
-from rcn_search.leaderboard.measured import measured_fields
+from rcn_search.leaderboard.measured import measured_fields, place_to_keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +135,11 @@ def _own(uri: str, data_uri: str, split_name: str) -> Predictions:
     return replace(predictions, **truth_of(split, bordered=dataset.manifest.bordered), meta=meta)
 
 
-def _keep(board: str, predictions: Predictions) -> tuple[str, str]:
+def _keep(board: str, predictions: Predictions) -> tuple[str | None, str]:
     """Put the predictions on the board, so that they can be scored again; their place and hash."""
     content = encode_predictions(predictions)
     sha256 = hashlib.sha256(content).hexdigest()
     uri = storage.join(board, PREDICTIONS, f"{sha256}.parquet")
     with contextlib.suppress(storage.ObjectExistsError):
         storage.write_bytes(uri, content, if_absent=True)
-    return storage.absolute(uri), sha256
+    return place_to_keep(uri), sha256

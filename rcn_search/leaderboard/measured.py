@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rcn_search import storage
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import Protocol
 from rcn_search.evaluation.score import Score, score
@@ -43,3 +44,9 @@ def measure(board: str, predictions: Predictions, protocol: Protocol) -> dict[st
         ValueError: See `score`.
     """
     return measured_fields(board, predictions, protocol, score(predictions, protocol))
+
+
+def place_to_keep(uri: str) -> str | None:
+    """Where something is, for a record that others read; None where the URI itself holds a user's name or a key."""
+    scheme, _, rest = uri.rpartition("://")
+    return None if scheme and "@" in rest.partition("/")[0] else storage.absolute(uri)

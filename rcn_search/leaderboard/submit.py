@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from rcn_search import __version__, storage
+from rcn_search import __version__
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.evaluate import Evaluation, describe, evaluate
 from rcn_search.evaluation.predict import check_keypoints
 from rcn_search.leaderboard.entry import Entry, add_entry, record_test_look
-from rcn_search.leaderboard.measured import measured_fields
+from rcn_search.leaderboard.measured import measured_fields, place_to_keep
 from rcn_search.models.decode import Decode
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.probe import usable_device
@@ -122,7 +122,7 @@ def _entries(board: str, evaluation: Evaluation, test_looks: int, device: str) -
             code_version=__version__,
             test_looks=test_looks,
             predictions_sha256=evaluation.predictions_sha256,
-            predictions_uri=storage.absolute(evaluation.predictions_uri),
+            predictions_uri=place_to_keep(evaluation.predictions_uri),
             latency_ms=evaluation.latency_ms,
         )
         for protocol, score in evaluation.scores

@@ -14,6 +14,7 @@ from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.leaderboard import submit
 from rcn_search.leaderboard.board import build_board, errors_of
 from rcn_search.leaderboard.entry import ENTRIES, TEST_LOOKS
+from rcn_search.leaderboard.measured import place_to_keep
 from rcn_search.leaderboard.submit import Submission, describe_hardware, evaluate_and_record
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import CheckpointError, CheckpointInfo, network_tensors, write_checkpoint
@@ -166,3 +167,9 @@ def test_validation_scores_can_be_entered_without_a_look(submit_checkpoint: Subm
 def test_hardware_is_named() -> None:
     assert describe_hardware("cpu").endswith(" threads")
     assert len(describe_hardware("cpu").split(", ")[0]) > 2
+
+
+def test_a_key_in_a_uri_stays_out_of_the_record() -> None:
+    assert place_to_keep("ftp://me:secret@host/p.parquet") is None
+    assert place_to_keep("s3://bucket/a@b.parquet") == "s3://bucket/a@b.parquet"
+    assert place_to_keep("/tmp/a@b.parquet") == "/tmp/a@b.parquet"
