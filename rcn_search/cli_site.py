@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from rcn_search.terminal import command, console, errors
 
+if TYPE_CHECKING:
+    from rcn_search.leaderboard.site.faces import Faces
+
 Board = Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")]
 Runs = Annotated[
     list[str] | None, typer.Option(help="A run, or a folder of runs, whose learning curves are shown; may stand often.")
+]
+DataUri = Annotated[
+    str,
+    typer.Option("--faces", metavar="DATA", help="Show the worst and median faces of this data set. Mind its licence."),
+]
+Predictions = Annotated[
+    list[str] | None, typer.Option(help="For --faces: prediction files, or folders of them; may stand often.")
 ]
 
 # Numpy and Jinja take a while to import, so each command imports what it needs.
@@ -21,6 +31,8 @@ Runs = Annotated[
 def html_command(
     out: Annotated[str, typer.Option(help="Folder for the site; a new one, an empty one, or that of a site.")] = "site",
     runs: Runs = None,
+    faces: DataUri = "",
+    predictions: Predictions = None,
     board: Board = "",
 ) -> None:
     """Write the board as a static site that asks no other host.
@@ -34,7 +46,8 @@ def html_command(
     from rcn_search.leaderboard.site.entries import read_histories
 
     shown = build_board(board or default_board())
-    num_pages = Site(Path(out), histories=read_histories(runs or [])).write(shown)
+    site = Site(Path(out), histories=read_histories(runs or []), faces=_faces(faces, predictions or []))
+    num_pages = site.write(shown)
     for problem in shown.problems:
         errors.print(Text(f"warning: {problem}", style="yellow"), soft_wrap=True)
     console.print(Text(f"{num_pages:,} pages → {Path(out) / 'index.html'}"), soft_wrap=True, highlight=False)
@@ -44,6 +57,8 @@ def html_command(
 def serve_command(
     port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0: one that is free.")] = 8008,
     runs: Runs = None,
+    faces: DataUri = "",
+    predictions: Predictions = None,
     board: Board = "",
 ) -> None:
     """Show the board in a browser; pages load themselves again as a search adds to it. Ctrl-C ends it.
@@ -61,7 +76,8 @@ def serve_command(
 
     uri = board or default_board()
     with TemporaryDirectory(prefix="rcn-search-board-") as folder:
-        site = Site(Path(folder), histories=read_histories(runs or []), live=True)
+        pictures = _faces(faces, predictions or [])
+        site = Site(Path(folder), histories=read_histories(runs or []), faces=pictures, live=True)
         before = version(uri)
         site.write(build_board(uri))
         with served(site.folder, port) as address:
@@ -70,6 +86,16 @@ def serve_command(
                 follow(site, uri, shown=before, stop=threading.Event(), on_problem=_warn)
             except KeyboardInterrupt:
                 console.print("ended")
+
+
+def _faces(data_uri: str, predictions: list[str]) -> Faces | None:
+    if not data_uri:
+        if predictions:
+            raise ValueError("--predictions are those of --faces DATA; name the data set too")
+        return None
+    from rcn_search.leaderboard.site.faces import Faces
+
+    return Faces.named(data_uri, predictions)
 
 
 def _warn(line: str) -> None:

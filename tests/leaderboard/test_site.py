@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from rcn_search.config import TrainConfig
 from rcn_search.evaluation.protocol import rcn2016, subpixel
@@ -20,7 +21,11 @@ from rcn_search.leaderboard.entry import add_entry, record_test_look
 from rcn_search.leaderboard.site.build import Site
 from rcn_search.leaderboard.site.charts import pareto_front, share_up_to
 from rcn_search.leaderboard.site.entries import read_histories
+from rcn_search.leaderboard.site.faces import Faces
 from rcn_search.leaderboard.site.keypoint_map import keypoint_map, mean_face
+from rcn_search.leaderboard.submit import evaluate_and_record
+from rcn_search.models import build_model
+from rcn_search.training.checkpoint import CheckpointInfo, network_tensors, write_checkpoint
 from rcn_search.training.run import TrainRun, train
 
 HOSTILE = [
@@ -159,6 +164,40 @@ def test_learning_curves_come_from_the_runs_that_are_named(
     (tmp_path / "runs" / "one" / "history.json").write_text('[{"epoch": "x"}]')
     with pytest.raises(ValueError, match="is no run that can be read"):
         read_histories([str(tmp_path / "runs")])
+
+
+def test_faces_are_shown_only_where_their_images_are_named(
+    tmp_path: Path, tiny_config: TrainConfig, synthetic_uri: str
+) -> None:
+    board, checkpoint = str(tmp_path / "board"), str(tmp_path / "best.safetensors")
+    (tmp_path / "board" / "published").mkdir(parents=True)
+    info = CheckpointInfo(
+        kind="weights", config=tiny_config, keypoints="five", data_fingerprint="f", epoch=2, val_error_pct=1, train_s=9
+    )
+    write_checkpoint(checkpoint, info, network_tensors(build_model(tiny_config.model, num_points=5)))
+    evaluation = evaluate_and_record(
+        checkpoint,
+        synthetic_uri,
+        "test",
+        board=lambda: board,
+        predictions_uri=str(tmp_path / "predictions.parquet"),
+        enter=True,
+    ).evaluation
+    assert not [*written(board, tmp_path / "without").rglob("*.png")]
+    faces = Faces.named(synthetic_uri, [str(tmp_path / "predictions.parquet")])
+    Site(tmp_path / "site", faces=faces).write(build_board(board))
+    html = next(
+        path.read_text() for path in (tmp_path / "site").glob("entry/*.html") if "subpixel:" in path.read_text()
+    )
+    worst, median = html.split("Worst faces")[1].split("Median faces")
+    shown = [float(value) for value in re.findall(r"an error of ([0-9.]+) %", worst)]
+    errors = next(score for protocol, score in evaluation.scores if protocol.name == "subpixel").errors.error_pct_n
+    np.testing.assert_allclose(shown, np.sort(errors)[::-1][:8], atol=0.051)
+    middle = [float(value) for value in re.findall(r"an error of ([0-9.]+) %", median)]
+    assert min(middle) <= np.median(errors) <= max(middle)
+    for name in re.findall(r'href="\.\./(faces/[0-9a-f]{16}\.png)"', html):
+        assert Image.open(tmp_path / "site" / name).size == (160, 160)
+    assert html.count('class="truth"') == 16 * 5
 
 
 def test_looks_and_problems_are_shown(board: str, tmp_path: Path) -> None:

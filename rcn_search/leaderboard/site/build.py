@@ -20,6 +20,7 @@ from rcn_search.leaderboard.render import render
 from rcn_search.leaderboard.site import charts
 from rcn_search.leaderboard.site.addresses import slug, table_pages
 from rcn_search.leaderboard.site.entries import Histories, entry_view
+from rcn_search.leaderboard.site.faces import Faces
 from rcn_search.leaderboard.site.looks import load_looks
 from rcn_search.leaderboard.site.tables import NUM_STATIC, TableView, measured_view, published_view
 
@@ -44,11 +45,13 @@ class Site:
     Attributes:
         folder: Where; made if need be.
         histories: Epochs of runs by their id, for learning curves.
+        faces: Where pictures of faces come from; by default there are none.
         live: Whether pages load themselves anew when the board has changed; needs a server.
     """
 
     folder: Path
     histories: Histories = field(default_factory=dict)
+    faces: Faces | None = None
     live: bool = False
     _kept: set[str] = field(default_factory=set)
 
@@ -69,7 +72,7 @@ class Site:
             for table, page in zip(board.tables, table_pages(board.tables), strict=True)
         ]
         common = {"problems": board.problems, "live": self.live, "version": __version__, "written": datetime.now(UTC)}
-        num_pages = self._write_entries(places, common)
+        num_pages = self._write_entries(board, places, common)
         for place in places:
             self._put(place.page, self._table_page(board, place, places, common))
         self._put("board.csv", render(board, "csv"))
@@ -87,7 +90,7 @@ class Site:
         if not there:
             self._put(STAMP, "")
 
-    def _write_entries(self, places: Sequence[Place], common: dict[str, Any]) -> int:
+    def _write_entries(self, board: Board, places: Sequence[Place], common: dict[str, Any]) -> int:
         """Entries never change, so a page is written once, unless seeds have come to its method since."""
         num_pages, common = 0, common | {"problems": ()}  # which are the board's, not an entry's
         for place in places:
@@ -101,7 +104,9 @@ class Site:
                 if shown.config_file and shown.config_file not in self._kept:
                     self._put(shown.config_file, shown.config_yaml)
                     self._kept.add(shown.config_file)
-                self._put(view.page, self._render("entry.html", root="../", view=shown, place=place, **common))
+                faces = self.faces.of(board.uri, shown.entry, self.folder) if self.faces else {}
+                page = self._render("entry.html", root="../", view=shown, place=place, faces=faces, **common)
+                self._put(view.page, page)
                 self._kept.add(key)
         return num_pages
 

@@ -1,0 +1,108 @@
+"""The worst and the median faces of an entry, with true and predicted points: only where someone names the images.
+
+Array names end in their axes: n images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rcn_search import storage
+from rcn_search.evaluation.metrics import image_errors
+from rcn_search.evaluation.predictions import Predictions
+from rcn_search.leaderboard.entry import Entry
+from rcn_search.leaderboard.find import find_predictions, hashed
+
+NUM_EACH = 8
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face: its picture within the site, its error, and pairs of true and predicted places in pixels of it."""
+
+    picture: str
+    side_px: int
+    error_pct: float
+    points: list[tuple[Point, Point]]
+
+
+@dataclass
+class Faces:
+    """Where pictures come from.
+
+    Attributes:
+        data_uri: The data set whose images may be shown.
+        predictions: URIs of prediction files by their SHA-256, beside those that the board itself knows of.
+    """
+
+    data_uri: str
+    predictions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def named(cls, data_uri: str, predictions: Sequence[str]) -> Faces:
+        """Of a data set and of prediction files, or folders of them.
+
+        Raises:
+            DatasetError: There is no such data set.
+            FileNotFoundError: A prediction file is not there.
+        """
+        from rcn_search.data.shards import read_manifest
+
+        read_manifest(data_uri)
+        return cls(data_uri, hashed(predictions))
+
+    def of(self, board: str, entry: Entry, folder: Path) -> dict[str, list[Face]]:
+        """Faces under a title each, their pictures written into ``folder``; none where the data set is another.
+
+        Raises:
+            ValueError: The prediction file is not what its hash said.
+        """
+        from rcn_search.data.dataset import open_dataset  # torch, which a site without faces need not wait for
+
+        dataset = open_dataset(self.data_uri)
+        if dataset.manifest.fingerprint != entry.fingerprint:
+            return {}
+        predictions = find_predictions(board, entry, self.predictions)
+        if predictions is None:
+            return {}
+        error_pct_n = image_errors(predictions, entry.protocol).error_pct_n
+        split = dataset.split(predictions.meta["split"])
+        if not np.array_equal(split.image_id_n, predictions.image_id):
+            return {}
+        kept_n = np.flatnonzero(np.isfinite(error_pct_n))
+        by_error = kept_n[np.argsort(error_pct_n[kept_n], kind="stable")]
+        start = max(0, (len(by_error) - NUM_EACH) // 2)
+        chosen = {"Worst faces": by_error[::-1][:NUM_EACH], "Median faces": by_error[start : start + NUM_EACH]}
+        import torch
+
+        return {
+            title: [
+                _face(image, predictions, int(row), float(error_pct_n[row]), folder)
+                for row, image in zip(rows, split.images_at(torch.from_numpy(rows.copy())).numpy(), strict=True)
+            ]
+            for title, rows in chosen.items()
+        }
+
+
+def _face(image: NDArray[np.uint8], predictions: Predictions, row: int, error_pct: float, folder: Path) -> Face:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    name = f"faces/{hashlib.sha256(stream.getvalue()).hexdigest()[:16]}.png"
+    storage.write_bytes(str(folder / name), stream.getvalue())
+    pairs = zip(predictions.true_crop_nk2[row].tolist(), predictions.pred_crop_nk2[row].tolist(), strict=True)
+    points = [
+        ((round(true[0], 1), round(true[1], 1)), (round(pred[0], 1), round(pred[1], 1)))
+        for true, pred in pairs
+        if np.isfinite([*true, *pred]).all()
+    ]
+    return Face(name, len(image), error_pct, points)
