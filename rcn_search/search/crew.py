@@ -38,6 +38,10 @@ class Mate:
     _run: TrainRun | None
     _workers: Workers
 
+    def __init__(self) -> None:
+        """Import torch now, while the first worker does."""
+        from rcn_search.training import run as run
+
     def meet(self, host: str, port: int, rank: int, size: int, device: str) -> None:
         """Join the others for as long as this process lives."""
         from rcn_search.training.distributed import join, store_at

@@ -145,3 +145,9 @@ def test_a_branch_is_named(take_up, name):
     take_up()
     with pytest.raises(ConfigError, match="--branch"):
         take_up(branch=name)
+
+
+def test_a_place_that_cannot_be_used_is_refused_before_anything_is_written(write_study, synthetic_uri):
+    line = TakeUp(space_uri=write_study(), study_uri="/proc/nowhere", data_uri=synthetic_uri)
+    with pytest.raises(storage.StorageError, match=r"^/proc/nowhere cannot be used"):
+        line.prepare(Console(file=io.StringIO()))

@@ -128,3 +128,23 @@ def test_measuring_changes_nothing(actor, tiny_config, tmp_path):
         actor.setup({**trial(tiny_config, tmp_path / name), "latency": latency})
         errors.append(curve(actor.step()) + curve(actor.step()))
     assert errors[0] == errors[1]
+
+
+def test_a_stopped_trial_waits_for_its_last_checkpoint(actor, tiny_config, tmp_path, monkeypatch):
+    """Which is put in the background at an object store; when that fails, the next trial stops the search."""
+    flushed = []
+    monkeypatch.setattr(TrainRun, "flush", lambda run: flushed.append(run.out))
+    actor.setup(trial(tiny_config, tmp_path / "0"))
+    actor.step()
+    actor.reset_config(trial(tiny_config, tmp_path / "1"))
+    assert flushed == [str(tmp_path / "0")]
+    actor.step()
+    actor.cleanup()
+    assert flushed[1:] == [str(tmp_path / "1")]
+
+    def fail(run: TrainRun) -> None:
+        raise OSError("the store does not answer")
+
+    monkeypatch.setattr(TrainRun, "flush", fail)
+    assert actor.reset_config(trial(tiny_config, tmp_path / "2"))
+    assert actor.step()["halt"] == "OSError: the store does not answer"

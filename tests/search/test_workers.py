@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -10,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from rich.console import Console
 
 from rcn_search.config import TrainConfig
-from rcn_search.search.workers import End, Plan, Started, plan_workers, train_with_workers
-from rcn_search.training.outcome import Interrupted
+from rcn_search.search.driver import run_search
+from rcn_search.search.searcher import StudyRecorder
+from rcn_search.search.workers import Desk, End, Plan, Started, plan_workers, train_with_workers
+from rcn_search.training.checkpoint import read_checkpoint
+from rcn_search.training.outcome import LAST_NAME, Interrupted
 from rcn_search.training.run import TrainRun, train
 
 
@@ -78,13 +84,13 @@ def run(config: TrainConfig, out: Path, on_epoch: Any = lambda report: None, **o
     return history, told
 
 
-def worker_pids() -> list[int]:
-    """Ray Train's workers among the processes that come from this one."""
+def worker_pids(name: str) -> list[int]:
+    """Ray's actors of that class among the processes that come from this one."""
     parents, workers = {}, []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone by now
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if b"RayTrainWorker" in (folder / "cmdline").read_bytes():
+            if name.encode() in (folder / "cmdline").read_bytes():
                 workers.append(int(folder.name))
 
     def is_ours(pid: int) -> bool:
@@ -94,6 +100,7 @@ def worker_pids() -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_worker_that_is_killed_costs_an_epoch_at_most(ray_cluster, tiny_config, tmp_path):
     optimizer = {"name": "adadelta", "lr": 0.1, "weight_decay": 0.0}
     config = changed(tiny_config, schedule={"epochs": 8}, optimizer=optimizer)
@@ -101,7 +108,7 @@ def test_a_worker_that_is_killed_costs_an_epoch_at_most(ray_cluster, tiny_config
 
     def kill(report: Any) -> None:
         if report.epoch == 2 and not killed:
-            killed.append(worker_pids()[-1])
+            killed.append(worker_pids("RayTrainWorker")[-1])
             os.kill(killed[0], signal.SIGKILL)
 
     history, told = run(config, tmp_path / "two", kill)
@@ -118,6 +125,7 @@ def test_a_worker_that_is_killed_costs_an_epoch_at_most(ray_cluster, tiny_config
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_it_is_stopped_resumed_and_what_is_wrong_is_said_at_once(ray_cluster, tiny_config, tmp_path):
     config, out = changed(tiny_config, schedule={"epochs": 6}), tmp_path / "run"
     seen: list[Any] = []
@@ -131,9 +139,63 @@ def test_it_is_stopped_resumed_and_what_is_wrong_is_said_at_once(ray_cluster, ti
     assert 2 <= len(started.history) < 6
 
 
-def test_the_first_reason_is_the_one_that_counts():
-    from rcn_search.search.workers import Desk
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_search_with_two_workers_for_each_trial(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
+    """One is pruned, one fails, and of the first the second worker is killed: the others do not notice."""
+    points = [(1e-2, "train"), (1e-7, "train"), (1e-2, "nowhere"), (2e-2, "train")]
+    document = {
+        "study": {"name": "pairs"},
+        "base": {
+            "data": {"uri": synthetic_uri},
+            "input": {"size_px": 40},
+            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "schedule": {"batch_size": 16},
+            "validation": {"jitter": False},
+            "compute": {"precision": "fp32", "channels_last": False},
+        },
+        "search": {
+            "optimizer.lr": {"float": [1e-7, 1e-1], "log": True},
+            "data.train_split": {"choice": ["train", "nowhere"]},
+        },
+        "points": [{"optimizer.lr": lr, "data.train_split": split} for lr, split in points],
+        "budget": {"trials": 4, "epochs": 4, "concurrency": 1, "workers_per_trial": 2},
+        "scheduler": {"name": "asha", "grace_epochs": 1, "reduction": 2},
+        "sampler": {"name": "random"},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    killed: list[int] = []
+    report = StudyRecorder.on_trial_result
 
+    def kill(recorder: Any, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        report(recorder, iteration, trials, trial, result, **info)
+        if not killed:
+            killed.extend(worker_pids("ray::Mate"))
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(StudyRecorder, "on_trial_result", kill)
+    text = io.StringIO()
+    study = run_search(
+        str(tmp_path / "study.yaml"),
+        study_uri=str(tmp_path / "study"),
+        board=lambda: str(tmp_path / "board"),
+        console=Console(file=text, width=160),
+    ).study
+    assert len(killed) == 1
+    assert [trial.state for trial in study.trials] == ["complete", "pruned", "failed", "complete"]
+    assert [list(trial.epochs) for trial in study.trials] == [[1, 2, 3, 4], [1], [], [1, 2, 3, 4]]
+    assert "has no split 'nowhere'" in str(study.trials[2].outcome)
+    assert "1 at once, 2 workers of 1 CPU, 0 GPU each" in text.getvalue()
+    info = read_checkpoint(str(Path(study.trials[0].folder, LAST_NAME))).info
+    assert info.state["num_workers"] == 2
+
+    alone = TrainRun(study.trials[3].suggestion.config, str(tmp_path / "alone"))
+    train(alone)
+    losses = [epoch.loss for epoch in study.trials[3].epochs.values()]
+    assert losses[:2] == pytest.approx([each.loss for each in alone.history][:2], rel=1e-2)
+
+
+def test_the_first_reason_is_the_one_that_counts():
     desk = Desk()
     desk.finish(End(how="wrong", reason="no such split"))
     desk.finish(End(how="failed", reason="the loss became nan"))
