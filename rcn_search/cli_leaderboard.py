@@ -41,6 +41,9 @@ def show(
     board: Board = "",
     dataset: Annotated[str, typer.Option(help="Only this data set, as in aflw.")] = "",
     top: Annotated[int, typer.Option(min=0, help="Rows of a table in the terminal; 0: all.")] = 25,
+    published: Annotated[
+        bool, typer.Option("--published", help="In the terminal also tables of published rows only.")
+    ] = False,
 ) -> None:
     """Our entries beside the published rows, ranked within one protocol.
 
@@ -56,7 +59,13 @@ def show(
         if dataset:
             shown = shown.only(dataset)
         if format == "table":
-            print_board(shown, console, top=top or None)
+            measured = shown.measured()
+            whole = shown if published or dataset or not measured.tables else measured
+            print_board(whole, console, top=top or None)
+            if num_hidden := len(shown.tables) - len(whole.tables):
+                console.print(
+                    f"… and {num_hidden} tables of published rows only (--published, or --dataset)", style="dim"
+                )
             return
         typer.echo(render(shown, format), nl=False)
     for problem in shown.problems:

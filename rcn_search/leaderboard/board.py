@@ -21,10 +21,10 @@ import numpy as np
 
 from rcn_search import storage
 from rcn_search.config import canonical_hash
-from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION, Array
+from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.protocol import Protocol
 from rcn_search.leaderboard.entry import Entry
-from rcn_search.leaderboard.index import load_indexed
+from rcn_search.leaderboard.index import Listed, list_entries
 from rcn_search.leaderboard.per_image import read_errors, read_images
 from rcn_search.leaderboard.published import PUBLISHED, PublishedRow, load_published
 from rcn_search.leaderboard.ranking import RankRange, rank_ranges
@@ -62,7 +62,7 @@ class Row:
             row that states all, and for a measured one that comes after the `MAX_RANKED` that are tested.
         note: Doubts about a published figure.
         entry_id: Of our entry.
-        entry: Our entry.
+        listed: What is known of our entry without reading it; see `entry`.
         published: The published row.
         seeds: Of the entry's method, if it was trained with several.
     """
@@ -74,9 +74,14 @@ class Row:
     unranked: str = ""
     note: str = ""
     entry_id: str | None = None
-    entry: Entry | None = None
+    listed: Listed | None = None
     published: PublishedRow | None = None
     seeds: Seeds | None = None
+
+    @property
+    def entry(self) -> Entry | None:
+        """Our entry."""
+        return self.listed.entry if self.listed else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +121,10 @@ class Board:
         tables = (each for each in self.tables if each.dataset == dataset and subset in (None, each.subset))
         return replace(self, tables=tuple(tables))
 
+    def measured(self) -> Board:
+        """The tables that hold more than published rows."""
+        return replace(self, tables=tuple(each for each in self.tables if any(row.listed for row in each.rows)))
+
 
 def default_board() -> str:
     """Where the board is when nobody says: $RCN_SEARCH_BOARD, ./leaderboard, or that of the source tree we run from.
@@ -150,24 +159,24 @@ def without_collector() -> Iterator[None]:
 
 
 def _build(uri: str) -> Board:
-    entries, problems = load_indexed(uri)
+    entries, problems = list_entries(uri)
     entries = without_replaced(entries)
     has_published = storage.exists(storage.join(uri, PUBLISHED))
     published, published_problems = load_published(uri if has_published else str(REPOSITORY_BOARD))
-    placed = [_place_entry(entry_id, entry) for entry_id, entry in entries.items()]
+    placed = [_place_entry(entry_id, each) for entry_id, each in entries.items()]
     placed += [_place_published(row) for row in published]
     tables, table_problems = _tables(uri, placed)
     return Board(tables=tables, problems=(*problems, *published_problems, *table_problems), uri=uri)
 
 
-def without_replaced(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+def without_replaced(entries: Mapping[str, Listed]) -> dict[str, Listed]:
     """All entries but those in whose place a later one of the same predictions stands."""
     replaced = {
-        entry.replaces
-        for entry in entries.values()
-        if entry.replaces and entry.replaces in entries and entry.says_more_than(entries[entry.replaces])
+        each.replaces
+        for each in entries.values()
+        if each.replaces and each.replaces in entries and each.entry.says_more_than(entries[each.replaces].entry)
     }
-    return {entry_id: entry for entry_id, entry in entries.items() if entry_id not in replaced}
+    return {entry_id: each for entry_id, each in entries.items() if entry_id not in replaced}
 
 
 def errors_of(board: str, entry: Entry) -> Array:
@@ -193,19 +202,19 @@ def errors_of(board: str, entry: Entry) -> Array:
 _Place = tuple[str, str, Protocol | None]
 
 
-def _place_entry(entry_id: str, entry: Entry) -> tuple[_Place, Row]:
-    unpredicted = entry.excluded.get(NON_FINITE_PREDICTION, 0)
+def _place_entry(entry_id: str, listed: Listed) -> tuple[_Place, Row]:
+    unpredicted = listed.num_unpredicted
     # A method that gave no answer for an image has not been measured on the whole subset.
     unranked = f"no rank: {unpredicted} images without a finite prediction" if unpredicted else ""
     row = Row(
-        method=entry.method,
-        error_pct=entry.error_pct,
-        origin=entry.origin,
-        unranked=unranked or ("" if entry.errors_sha256 else NO_ERRORS),
+        method=listed.method,
+        error_pct=listed.error_pct,
+        origin=listed.origin,
+        unranked=unranked or ("" if listed.errors_sha256 else NO_ERRORS),
         entry_id=entry_id,
-        entry=entry,
+        listed=listed,
     )
-    return (entry.protocol.dataset, entry.protocol.subset, entry.protocol), row
+    return (listed.protocol.dataset, listed.protocol.subset, listed.protocol), row
 
 
 def _place_published(published: PublishedRow) -> tuple[_Place, Row]:
@@ -235,24 +244,24 @@ def _tables(uri: str, placed: Iterable[tuple[_Place, Row]]) -> tuple[tuple[Table
             Table(dataset=dataset, subset=subset, protocol=protocol, rows=tuple(rows), images_sha256=images_sha256)
         )
     tables.sort(key=lambda table: (table.dataset, table.subset, table.protocol is None, str(table.protocol)))
-    return tuple(sorted(tables, key=lambda table: all(row.entry is None for row in table.rows))), problems
+    return tuple(sorted(tables, key=lambda table: all(row.listed is None for row in table.rows))), problems
 
 
 def _ranked(uri: str, rows: list[Row], problems: list[str]) -> tuple[str | None, list[Row]]:
     """The same rows with ranks, and the images that these were found on: those that most measured rows are of."""
-    measured = [(place, row.entry) for place, row in enumerate(rows) if row.entry and not row.unranked]
+    measured = [(place, row.listed) for place, row in enumerate(rows) if row.listed and not row.unranked]
     if not measured:
         return None, rows
-    ((chosen, _),) = Counter(entry.images_sha256 for _, entry in measured).most_common(1)
+    ((chosen, _),) = Counter(listed.images_sha256 for _, listed in measured).most_common(1)
     assert chosen is not None  # an entry without images has no errors either
     reasons: dict[int, str] = {}
     tested: dict[int, Array] = {}
-    for place, entry in measured:
-        if entry.images_sha256 != chosen:
-            reasons[place] = f"no rank: its {entry.num_images:,} images are not those of the rows with ranks"
+    for place, listed in measured:
+        if listed.images_sha256 != chosen:
+            reasons[place] = f"no rank: its {listed.num_images:,} images are not those of the rows with ranks"
         elif len(tested) < MAX_RANKED:
             try:
-                tested[place] = errors_of(uri, entry)
+                tested[place] = errors_of(uri, listed.entry)
             except (ValueError, OSError) as error:
                 reasons[place] = "no rank: its errors by image cannot be read"
                 problems.append(f"{uri}: entry {rows[place].entry_id} has no rank: {error}")
@@ -282,26 +291,27 @@ def without_seed(method: str) -> str:
 
 
 def _with_seeds(rows: list[Row]) -> list[Row]:
-    namesakes: dict[str, list[Row]] = defaultdict(list)
+    namesakes: dict[str, list[Listed]] = defaultdict(list)
     for row in rows:
-        if row.entry and isinstance(row.entry.config.get("seed"), int):
-            namesakes[without_seed(row.method)].append(row)
+        if row.listed and row.listed.seed is not None:
+            namesakes[without_seed(row.method)].append(row.listed)
     found: dict[str, Seeds] = {}
-    for same_name in namesakes.values():
-        if len({row.entry.config["seed"] for row in same_name if row.entry}) < 2:
-            continue
-        families: dict[str, dict[int, float]] = defaultdict(dict)
-        for row in same_name:
-            assert row.entry is not None
+    several = {name for name, each in namesakes.items() if len({listed.seed for listed in each}) > 1}
+    for name in several:
+        families: dict[str, dict[int | None, float]] = defaultdict(dict)
+        for listed in namesakes[name]:
             # Of several entries of one seed, which are the same weights looked at again, the first counts.
-            families[family(row.entry)].setdefault(row.entry.config["seed"], row.error_pct)
-        for name, errors in families.items():
+            families[family(listed.entry)].setdefault(listed.seed, listed.error_pct)
+        for same, errors in families.items():
             if len(errors) > 1:
                 values = list(errors.values())
-                found[name] = Seeds(len(values), statistics.mean(values), statistics.stdev(values))
-    if not found:
-        return rows
-    return [replace(row, seeds=found.get(family(row.entry))) if row.entry else row for row in rows]
+                found[same] = Seeds(len(values), statistics.mean(values), statistics.stdev(values))
+    return [
+        replace(row, seeds=found.get(family(row.listed.entry)))
+        if row.listed and without_seed(row.method) in several
+        else row
+        for row in rows
+    ]
 
 
 def printed_error(error_pct: float) -> str:

@@ -9,7 +9,7 @@ from rcn_search import storage
 from rcn_search.evaluation.predictions import Predictions, read_predictions
 from rcn_search.leaderboard.board import without_replaced, without_seed
 from rcn_search.leaderboard.entry import Entry
-from rcn_search.leaderboard.index import load_indexed
+from rcn_search.leaderboard.index import list_entries
 
 PREDICTIONS = "predictions"
 
@@ -19,7 +19,7 @@ Entries = dict[str, Entry]
 
 def shown_entries(board: str) -> Entries:
     """All entries of a board but those in whose place a later one stands."""
-    return without_replaced(load_indexed(board)[0])
+    return {entry_id: each.entry for entry_id, each in without_replaced(list_entries(board)[0]).items()}
 
 
 def find_entries(entries: Mapping[str, Entry], name: str) -> Entries:

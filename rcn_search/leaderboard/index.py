@@ -4,54 +4,104 @@ The folder of entries is listed every time, so what was deleted is gone and what
 from the index only while its object has the size and the time of change that it had when it was read and its hash
 checked; on object storage, where objects are not edited in place, while its name is there. An index that is damaged or
 of another version is made anew: it holds nothing that the board does not.
+
+A table needs little of most of its entries. The rest stays text until somebody asks for it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Any
 
 from rcn_search import storage
+from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
+from rcn_search.evaluation.protocol import Protocol
 from rcn_search.leaderboard.entry import ENTRIES, Entry, load_entries, read_entries
 
 SMALLEST = 256
 """Boards of fewer entries are read whole."""
 _ADDED_SHARE = 20
+_VERSION = 2
+
+_Stamp = tuple[int, int]
 
 
-class _Known(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    stamp: tuple[int, int]
-    entry: Entry
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """What a table needs of an entry, and the whole of it when it is asked for.
+
+    Attributes:
+        protocol, method, error_pct, origin, num_images, images_sha256, errors_sha256, replaces: See `Entry`.
+        num_unpredicted: Images for which the method gave no answer.
+        seed: Of the training, where there was one.
+        text: The entry as JSON.
+    """
+
+    protocol: Protocol
+    method: str
+    error_pct: float
+    origin: Any
+    num_images: int
+    images_sha256: str | None
+    errors_sha256: str | None
+    replaces: str | None
+    num_unpredicted: int
+    seed: int | None
+    text: str
+
+    @cached_property
+    def entry(self) -> Entry:
+        """All of it."""
+        return Entry.model_validate_json(self.text)
 
 
-class _Index(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    index_version: int = 1
-    known: dict[str, _Known]
+_PLAIN = ("method", "error_pct", "origin", "num_images", "images_sha256", "errors_sha256", "replaces")
 
 
-def load_indexed(board: str) -> tuple[dict[str, Entry], list[str]]:
+def listed(entry: Entry) -> Listed:
+    """An entry that is there already."""
+    seed = entry.config.get("seed")
+    found = Listed(
+        protocol=entry.protocol,
+        **{name: getattr(entry, name) for name in _PLAIN},
+        num_unpredicted=entry.excluded.get(NON_FINITE_PREDICTION, 0),
+        seed=seed if isinstance(seed, int) else None,
+        text="",
+    )
+    found.__dict__["entry"] = entry
+    return found
+
+
+def list_entries(board: str) -> tuple[dict[str, Listed], list[str]]:
     """As `load_entries`, which it equals on every board that is not being edited behind its back."""
     stamps = _list(board)
     if len(stamps) < SMALLEST:
-        return load_entries(board)
+        entries, problems = load_entries(board)
+        return {entry_id: listed(entry) for entry_id, entry in entries.items()}, problems
     uri = _index_uri(board)
     known = _read(uri)
-    fresh = {name: each.entry for name, each in known.items() if stamps.get(name) == each.stamp}
+    fresh = {name: each for name, (stamp, each) in known.items() if stamps.get(name) == stamp}
     read, problems = read_entries(board, [name for name in stamps if name not in fresh])
-    read_by_name = {f"{entry_id}.json": entry for entry_id, entry in read.items()}
-    entries = fresh | read_by_name
-    num_changed = len(read_by_name) + len(known) - len(fresh)
-    if num_changed * _ADDED_SHARE > len(entries):
-        _write(uri, {name: _Known(stamp=stamps[name], entry=entry) for name, entry in entries.items()})
-    return {name.removesuffix(".json"): entries[name] for name in sorted(entries)}, problems
+    all_by_name = fresh | {f"{entry_id}.json": listed(entry) for entry_id, entry in read.items()}
+    num_changed = len(read) + len(known) - len(fresh)
+    if num_changed * _ADDED_SHARE > len(all_by_name):
+        _write(uri, {name: (stamps[name], each) for name, each in all_by_name.items()})
+    return {name.removesuffix(".json"): all_by_name[name] for name in sorted(all_by_name)}, problems
 
 
-def _list(board: str) -> dict[str, tuple[int, int]]:
+def load_indexed(board: str) -> tuple[dict[str, Entry], list[str]]:
+    """`list_entries`, of each the whole."""
+    found, problems = list_entries(board)
+    return {entry_id: each.entry for entry_id, each in found.items()}, problems
+
+
+def _list(board: str) -> dict[str, _Stamp]:
     folder = storage.join(board, ENTRIES)
     if not storage.is_local(folder):
         return dict.fromkeys(storage.list_names(folder), (0, 0))
@@ -72,18 +122,36 @@ def _index_uri(board: str) -> Path:
     return Path(root) / "boards" / f"{hashlib.sha256(storage.absolute(board).encode()).hexdigest()[:16]}.json"
 
 
-def _read(path: Path) -> dict[str, _Known]:
+def _read(path: Path) -> dict[str, tuple[_Stamp, Listed]]:
     try:
         digest, _, content = path.read_bytes().partition(b"\n")
         if hashlib.sha256(content).hexdigest().encode() != digest:
             return {}
-        return _Index.model_validate_json(content).known
-    except (OSError, ValidationError):
+        document = json.loads(content)
+        if document["index_version"] != _VERSION:
+            return {}
+        protocols = [Protocol.model_validate(each) for each in document["protocols"]]
+        return {
+            name: ((size, changed), Listed(protocol=protocols[place], **fields))
+            for name, (size, changed, place, fields) in document["known"].items()
+        }
+    except (OSError, ValueError, LookupError, TypeError):
         return {}
 
 
-def _write(path: Path, known: dict[str, _Known]) -> None:
-    content = _Index(known=known).model_dump_json().encode()
+def _write(path: Path, known: Mapping[str, tuple[_Stamp, Listed]]) -> None:
+    protocols: dict[Protocol, int] = {}
+    rows = {}
+    for name, (stamp, each) in known.items():
+        fields = {key: value for key, value in vars(each).items() if key not in ("protocol", "entry")}
+        fields["text"] = each.text or each.entry.model_dump_json()
+        rows[name] = (*stamp, protocols.setdefault(each.protocol, len(protocols)), fields)
+    document = {
+        "index_version": _VERSION,
+        "protocols": [each.model_dump(mode="json") for each in protocols],
+        "known": rows,
+    }
+    content = json.dumps(document, separators=(",", ":")).encode()
     try:
         storage.write_bytes(str(path), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
     except OSError:

@@ -79,7 +79,7 @@ def test_a_damaged_index_is_made_anew(board: str, damage: bytes | str, reads: li
     if damage == "flip":
         path.write_bytes(whole.replace(b'"error_pct":3.0', b'"error_pct":0.1'))
     elif damage == "version":
-        path.write_bytes(whole.replace(b'"index_version":1', b'"index_version":"x"'))
+        path.write_bytes(whole.replace(b'"index_version":2', b'"index_version":"x"'))
     else:
         assert isinstance(damage, bytes)
         path.write_bytes(damage)
