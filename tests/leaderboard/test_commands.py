@@ -121,11 +121,11 @@ def test_an_entry_is_verified_by_its_checkpoint(
 
 def test_tables_without_a_measured_row_are_left_out_of_the_terminal(cli: Any, add_measured: Add, board: str) -> None:
     everything = cli.run("leaderboard")
-    assert "WFLW full" in everything, "with nothing measured there is nothing else to show"
+    assert "WFLW pose" in everything, "with nothing measured there is nothing else to show"
     add_measured(board, BASE, method="A")
     said = cli.run("leaderboard")
     assert "AFLW test · rcn2016" in said
     assert "WFLW" not in said
     assert "tables of published rows only (--published, or --dataset)" in said
-    assert "WFLW full" in cli.run("leaderboard", "--published")
-    assert "WFLW full" in cli.run("leaderboard", "--dataset", "wflw")
+    assert "WFLW pose" in cli.run("leaderboard", "--published")
+    assert "WFLW pose" in cli.run("leaderboard", "--dataset", "wflw")
