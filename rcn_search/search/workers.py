@@ -11,8 +11,7 @@ import logging
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import ray
@@ -170,8 +169,7 @@ def train_with_workers(
 
     def heard(news: News) -> None:
         if isinstance(news, Started):
-            if not history:
-                history.extend(news.history)
+            history.extend(news.history[len(history) :])  # of an earlier call, or saved and not told before a death
             on_start(news)
         elif isinstance(news, EpochReport):
             if news.epoch > len(history):  # else it is trained once more, after a death
@@ -209,10 +207,10 @@ def train_with_workers(
                 logging_config=ray_train.LoggingConfig("CRITICAL"),
             ),
         )
-        with _beside(trainer.fit) as fitting:
-            while fitting.wait_s(_POLL_S):
-                for news in ray.get(desk.take.remote(should_stop())):
-                    heard(news)
+        fitting = _Fitting(trainer.fit)
+        while fitting.wait_s(_POLL_S):
+            for news in ray.get(desk.take.remote(should_stop())):
+                heard(news)
         for news in ray.get(desk.take.remote(True)):
             heard(news)
         end: End = ray.get(desk.end.remote())
@@ -233,7 +231,8 @@ class _Fitting:
     def __init__(self, fit: Callable[[], Any]) -> None:
         self.error: Exception | None = None
         self._fit = fit
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -243,15 +242,8 @@ class _Fitting:
 
     def wait_s(self, seconds: float) -> bool:
         """Wait for the end or so long; whether the call is still under way."""
-        self.thread.join(seconds)
-        return self.thread.is_alive()
-
-
-@contextmanager
-def _beside(fit: Callable[[], Any]) -> Iterator[_Fitting]:
-    fitting = _Fitting(fit)
-    fitting.thread.start()
-    yield fitting
+        self._thread.join(seconds)
+        return self._thread.is_alive()
 
 
 def _work(job: dict[str, Any]) -> None:
