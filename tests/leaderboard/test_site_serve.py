@@ -41,6 +41,7 @@ def test_the_site_grows_with_the_board_and_stays_while_it_cannot_be_read(
     site.write(build_board(board))
     with served(site.folder) as address:
         thread = threading.Thread(
+            daemon=True,  # so that a failure below ends
             target=follow,
             args=(site, board),
             kwargs={"shown": shown, "stop": stop, "every_s": 0.02, "on_problem": problems.append},
