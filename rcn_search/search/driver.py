@@ -23,7 +23,7 @@ from rcn_search.search.progress import SearchProgress
 from rcn_search.search.replicate import replicate
 from rcn_search.search.rounds import Rounds
 from rcn_search.search.schedulers import build_scheduler
-from rcn_search.search.searcher import StudyRecorder, StudySearcher
+from rcn_search.search.searcher import MAX_PROCESS_DEATHS, StudyRecorder, StudySearcher
 from rcn_search.search.signals import StopSignal, sigterm_as_ctrl_c
 from rcn_search.search.study import Study
 from rcn_search.search.summary import Summary, print_plan, print_summary
@@ -31,9 +31,6 @@ from rcn_search.search.takeup import STUDIES as STUDIES
 from rcn_search.search.takeup import TakeUp
 from rcn_search.search.trial import TrialActor
 from rcn_search.search.winner import Winner
-
-MAX_PROCESS_DEATHS = 2
-"""Of one trial: after each it is taken up from its checkpoint, after one more it has failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +113,8 @@ def run_search(
             with cluster() as nodes:
                 slots = plan_slots(nodes, space.budget, study.num_left)
                 print_plan(console, study, slots, nodes)
-                _loop(study, driven, [*callbacks, _Guard(claim, stop)], slots, console)
+                while driven.num_left:  # again for a trial that was given back when all others had been asked for
+                    _loop(study, driven, [*callbacks, _Guard(claim, stop)], slots, console)
             return slots
 
         try:

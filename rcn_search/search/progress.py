@@ -35,7 +35,7 @@ class SearchProgress(Callback):  # type: ignore[misc]
         self._started = time.monotonic()
         self._shown = self._asked = float("-inf")
         self._in_use = ""
-        self._to_be_said: list[Trial] = []
+        self._to_be_said: dict[int, Trial] = {}
 
     def __enter__(self) -> SearchProgress:
         if self._live:
@@ -67,14 +67,15 @@ class SearchProgress(Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say how a trial ended; in a synchronous study as soon as that is settled."""
-        self._to_be_said.append(self._trial(trial))
+        ended = self._trial(trial)
+        self._to_be_said[ended.number] = ended
         self._say()
 
     on_trial_error = on_trial_complete
 
     def _say(self) -> None:
-        for trial in [trial for trial in self._to_be_said if trial.outcome]:
-            self._to_be_said.remove(trial)
+        for trial in [trial for trial in self._to_be_said.values() if trial.outcome]:
+            del self._to_be_said[trial.number]
             self._standing.note(trial)
             self._console.print(_line(trial), highlight=False, markup=False, soft_wrap=self._live is None)
 

@@ -144,6 +144,10 @@ class Rounds:
             self.turns.report(number, epoch.epoch, epoch.val_error_pct)
         self._settle()
 
+    def give_back(self, number: int) -> None:
+        """See `Study.give_back`."""
+        self._drawn.append(self.trials[number])
+
     def finish(self, number: int, state: EndState, *, reason: str | None = None, traceback: str | None = None) -> None:
         """Note the end of a running trial; it is entered in the ledger when its last epoch had its turn.
 

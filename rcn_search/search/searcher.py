@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,8 @@ from rcn_search.search.trial import METRIC
 
 COMPUTE = "compute.json"
 """Of a synchronous study: precision, memory layout and threads, as its first trial settled them."""
+MAX_PROCESS_DEATHS = 2
+"""Of one trial: after each it is taken up from its checkpoint, after one more it has failed."""
 MAX_FAILED_FIRST = 5
 """A search whose first trials all fail has one cause, and it is not the parameters."""
 
@@ -73,6 +76,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
     def __init__(self, study: Study | Rounds) -> None:
         self._study = study
         self._error: Exception | None = None
+        self._given_back: Counter[int] = Counter()
         self.busy_s = 0.0
         self.other_s = 0.0
 
@@ -99,9 +103,17 @@ class StudyRecorder(Callback):  # type: ignore[misc]
                 self._study.finish(number, "complete" if result["complete"] else "pruned")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial's process died more often than Tune may start it again."""
+        """A trial's process died more often than Tune may start it again; or once, between two trials.
+
+        Then it died while it took up this one, which Tune does not start again: it is given back.
+        """
+        number = trial.config["number"]
         with self._deferred():
-            self._failed(trial.config["number"], f"its process died: {trial.get_error()}".strip())
+            if trial.num_failures <= MAX_PROCESS_DEATHS and self._given_back[number] < MAX_PROCESS_DEATHS:
+                self._given_back[number] += 1
+                self._study.give_back(number)
+            else:
+                self._failed(number, f"its process died {MAX_PROCESS_DEATHS + 1} times")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Raise here what could not be raised there: Tune swallows or wraps errors of the other methods."""

@@ -91,6 +91,7 @@ class Study:
                 for suggestion, outcome in self._ledger.trials()
             ]
         self._open = {trial.number for trial in self.trials if not trial.outcome}
+        self._given_back: list[int] = []
         for trial in (*self.inherited, *self.trials):
             if trial.outcome:
                 self._judge(trial)
@@ -172,7 +173,7 @@ class Study:
         """Trials still to start: open ones, and those of the budget, or rows, that are not drawn yet."""
         budget = self.space.budget.trials
         undrawn = len(self._planned()) if budget is None else max(0, budget - len(self.trials))
-        return len(self._open) + undrawn
+        return len(self._open) + len(self._given_back) + undrawn
 
     @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
@@ -220,6 +221,8 @@ class Study:
         A new suggestion is in the ledger before it is returned. One that is beyond a limit known before training ends
         at once, as pruned; the sampler learns of it, and the budget counts it.
         """
+        if self._given_back:
+            return self.trials[self._given_back.pop(0)]
         while self.num_left:
             trial = self._draw()
             assert trial.running is not None
@@ -252,6 +255,11 @@ class Study:
         trial.running = asked
         self._open.discard(trial.number)
         return trial
+
+    def give_back(self, number: int) -> None:
+        """A trial that was asked for was not run to an end; `ask` returns it again."""
+        assert self.trials[number].running is not None, f"trial {number} is not running"
+        self._given_back.append(number)
 
     def report(self, number: int, epochs: Iterable[Epoch], *, measured: Mapping[str, float] | None = None) -> None:
         """Note epochs of a running trial; those known already, from before its process died, are passed over.

@@ -7,8 +7,9 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from rcn_search.search.ledger import StudyError
+from rcn_search.search.rounds import Rounds
 from rcn_search.search.schedulers import build_scheduler
-from rcn_search.search.searcher import MAX_FAILED_FIRST, StudyRecorder, StudySearcher
+from rcn_search.search.searcher import MAX_FAILED_FIRST, MAX_PROCESS_DEATHS, StudyRecorder, StudySearcher
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
 from rcn_search.search.summary import Summary
@@ -53,7 +54,7 @@ class OneSlot:
     def start(self) -> SimpleNamespace | None:
         """The next trial; None when there are no more."""
         config = self.searcher.suggest("any")
-        if config == "FINISHED":
+        if config in ("FINISHED", None):
             return None
         trial = SimpleNamespace(trial_id=f"ray-{random.random()}", config=config, last_result={})
         self.scheduler.on_trial_add(None, trial)
@@ -161,3 +162,43 @@ def test_latency_is_measured_where_the_study_asks_and_kept(write_study, tmp_path
     tune.report(trial, {**result(entry(9, 5.0), complete=True), "measured": {}})
     tune.recorder.on_step_end(0, [])
     assert Study.resume(study.uri, space, data_fingerprint="f").trials[0].outcome.measured == measured
+
+
+@pytest.mark.parametrize("synchronous", [None, 2])
+def test_a_trial_whose_process_died_while_it_took_it_up_is_asked_for_again(write_study, tmp_path, synchronous):
+    options = {"name": "tiny", "synchronous": synchronous} if synchronous else {"name": "tiny"}
+    space = load_space(write_study(study=options, budget={"trials": 3, "epochs": 2}, scheduler={"name": "none"}))
+    study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+    driven = Rounds(study) if synchronous else study
+    slot = OneSlot(driven)
+    slot.scheduler._told = True  # there is no Tune whose processes could be kept
+    ended = []
+    while driven.num_left:
+        while trial := slot.start():
+            number = trial.config["number"]
+            if ended.count(number) < MAX_PROCESS_DEATHS and number != 0:
+                trial.num_failures = 1  # Tune gives it up at once: it died between two trials
+                slot.recorder.on_trial_error(0, [], trial)
+                slot.recorder.on_step_end(0, [])
+            else:
+                slot.report(trial, result(entry(1, 9.0)))
+                slot.report(trial, result(entry(2, 8.0), complete=True))
+            ended.append(number)
+    assert [each.state for each in study.trials] == ["complete"] * 3
+    assert sorted(ended) == [0, 1, 1, 1, 2, 2, 2]
+    assert Study.open(study.uri).num_left == 0
+
+
+def test_a_trial_whose_process_always_dies_has_failed(study):
+    slot = OneSlot(study)
+    trial = slot.start()
+    trial.num_failures = MAX_PROCESS_DEATHS + 1  # Tune took it up again each time
+    slot.recorder.on_trial_error(0, [], trial)
+    assert study.trials[0].outcome.reason == "its process died 3 times"
+    for _ in range(MAX_PROCESS_DEATHS + 1):
+        trial = slot.start()
+        assert trial.config["number"] == 1
+        trial.num_failures = 1
+        slot.recorder.on_trial_error(0, [], trial)
+    assert study.trials[1].state == "failed"
+    assert slot.start().config["number"] == 2
