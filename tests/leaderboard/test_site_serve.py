@@ -94,12 +94,22 @@ def test_only_files_of_the_site_and_only_for_this_machine(board: str, tmp_path: 
 
 def test_ctrl_c_ends_it(board: str, tmp_path: Path) -> None:
     line = [sys.executable, "-m", "rcn_search.cli", "leaderboard", "serve", "--port", "0", "--board", board]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+    with subprocess.Popen(
+        line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    ) as process:
         said = process.stdout.readline()
         address = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
         assert "First" in get(f"{address}aflw-test-rcn2016-five.html")
         process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=60)
+        try:
+            rest, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, rest.strip(), errors) == (0, "ended", "")
 
 
