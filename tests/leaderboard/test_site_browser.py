@@ -155,7 +155,10 @@ def test_a_long_table_has_pages_and_a_search_looks_in_all_of_them(visit: Callabl
 def test_the_protocol_switch_leads_to_rows_of_that_protocol_only(visit: Callable[..., Opened]) -> None:
     page = visit("index.html").page
     page.get_by_role("link", name="rcn2016", exact=True).click()
+    page.wait_for_url(re.compile("rcn2016"), wait_until="load")
     page.get_by_role("navigation", name="Protocol").get_by_role("link", name=re.compile("subpixel")).click()
+    page.wait_for_url(re.compile("subpixel"), wait_until="load")
+    page.get_by_text("Other rule").first.wait_for()
     assert methods(page) == ["Other rule"]
     assert page.locator("[data-kind=published]").count() == 0
     assert page.locator("[aria-current=page]").inner_text().startswith("subpixel")
