@@ -168,7 +168,8 @@ def moto() -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """OpenStack Swift with its S3 API, in a process of its own (see tests/s3/swift_server.py)."""
-    pytest.importorskip("swift", reason="OpenStack Swift runs on Linux only")
+    if sys.platform != "linux":
+        pytest.skip("OpenStack Swift runs on Linux only")
     line = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("s3") / "swift_server.py")]
     folder = tmp_path_factory.mktemp("swift")
     with subprocess.Popen([*line, str(folder)], stdout=subprocess.PIPE, text=True) as process:
@@ -218,8 +219,19 @@ def folder_at(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """At servers all tests of a contract are slow, but those that are marked ``every_store``."""
+    """At servers all tests of a contract are slow, but those that are marked ``every_store``.
+
+    Of the two processes that share the suite (``--dist loadgroup``) one has all tests that need Ray, longest first of
+    all, since a second Ray on two cores starts too slowly; the others go by their file, which shares its fixtures.
+    """
     for item in items:
         place = item.callspec.params.get("store") if hasattr(item, "callspec") else None
         if place in SERVERS and not item.get_closest_marker("every_store"):
             item.add_marker(pytest.mark.slow)
+        item.add_marker(pytest.mark.xdist_group("ray" if needs_ray(item) else str(item.path)))
+    items.sort(key=needs_ray, reverse=True)
+
+
+def needs_ray(item: pytest.Item) -> bool:
+    """Whether a test starts Ray, or finds it started."""
+    return "ray_cluster" in item.fixturenames or bool({"cluster", "kills"} & set(item.path.parts))

@@ -1,4 +1,4 @@
-"""``rcn-search reproduce`` without its training, which tests/search/test_reproduce.py does."""
+"""``rcn-search reproduce`` without its training, which tests/reproduce/test_reproduce.py does."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
+from rcn_search import cli_reproduce
 from rcn_search.cli_reproduce import reproduce_command
 from rcn_search.data.shards import read_manifest
 from rcn_search.search.space_file import load_space
@@ -21,6 +23,7 @@ from rcn_search.search.study import Study
 def rows(mtfl_uri, tmp_path, monkeypatch) -> str:
     """A study file whose study is started where the command looks for it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli_reproduce, "console", Console(width=200))
     document = {
         "study": {"name": "tiny"},
         "base": {"data": {"uri": mtfl_uri}},
@@ -38,7 +41,7 @@ def rows(mtfl_uri, tmp_path, monkeypatch) -> str:
 def invoke(*line: str):
     app = typer.Typer()
     app.command("reproduce")(reproduce_command)
-    return CliRunner().invoke(app, list(line), env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, list(line))
 
 
 def test_what_is_there_is_shown_in_each_format(rows):

@@ -187,14 +187,14 @@ def unused_port() -> int:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        (f"127.0.0.1:{unused_port()}", "refused"),
+        ("127.0.0.1:{unused_port}", "refused"),
         ("10.0.0.7", "no address"),
         ("http://head:8265", "job server"),
         ("head:ray", "no address"),
     ],
 )
 def test_a_cluster_that_is_not_there(address, words):
-    (finding,) = cluster.examine_cluster(address)
+    (finding,) = cluster.examine_cluster(address.format(unused_port=unused_port()))
     assert state_of(finding) == "problem"
     assert words in finding.found
 

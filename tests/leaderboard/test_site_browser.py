@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from rcn_search import storage
 from rcn_search.evaluation.protocol import subpixel
@@ -22,7 +24,6 @@ from rcn_search.leaderboard.site.serve import served
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:
     pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 
 TABLE = "aflw-test-rcn2016-five.html"
 HOSTILE = (
@@ -40,7 +41,7 @@ PUBLISHED = (
 class Opened(NamedTuple):
     """A page, all it has asked for, and all it has complained of."""
 
-    page: playwright.Page
+    page: Page
     requests: list[str]
     complaints: list[str]
 
@@ -77,15 +78,15 @@ def site(tmp_path_factory: pytest.TempPathFactory, add_measured: Callable[..., s
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as driver:
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
 
 
 @pytest.fixture
-def visit(browser: playwright.Browser, site: str) -> Iterator[Callable[..., Opened]]:
+def visit(browser: Browser, site: str) -> Iterator[Callable[..., Opened]]:
     """Open a page of the site. Afterwards nothing may have been asked of another host, and nothing complained of."""
     opened: list[Opened] = []
 
@@ -111,12 +112,12 @@ def visit(browser: playwright.Browser, site: str) -> Iterator[Callable[..., Open
         each.page.context.close()
 
 
-def methods(page: playwright.Page, kind: str = "measured") -> list[str]:
+def methods(page: Page, kind: str = "measured") -> list[str]:
     """Names in the order in which they stand."""
     return page.locator(f"[data-kind={kind}] > table > tbody > tr > th > :is(a, bdi)").all_inner_texts()
 
 
-def sort_by(page: playwright.Page, title: str, kind: str = "measured") -> None:
+def sort_by(page: Page, title: str, kind: str = "measured") -> None:
     page.locator(f"[data-kind={kind}] > table thead").get_by_role("button", name=title, exact=True).click()
 
 
@@ -287,7 +288,7 @@ def test_it_opens_from_a_folder_too(
 @pytest.mark.parametrize("size", [pytest.param("phone", marks=pytest.mark.slow), "wide"])
 def test_axe_finds_nothing(visit: Callable[..., Opened], size: str, scheme: str) -> None:
     """Contrast, names, roles and structure of a table with a row and all notes open; the slow ones of all pages."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python").Axe()
+    axe = Axe()
     page = visit(TABLE, size=size, scheme=scheme).page
     page.locator("[data-kind=measured]").get_by_label("Find").fill("Model 12")  # a hundred rows alike take axe a while
     page.locator("button.toggle").nth(1).click()
