@@ -51,7 +51,8 @@ def show(
     """
     if context.invoked_subcommand:
         return
-    from rcn_search.leaderboard.board import build_board, without_collector
+    from rcn_search.garbage import without_collector
+    from rcn_search.leaderboard.board import build_board
     from rcn_search.leaderboard.render import print_board, render
 
     with without_collector():

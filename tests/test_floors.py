@@ -12,7 +12,7 @@ import rcn_search
 
 PACKAGE = Path(rcn_search.__file__).parent
 FLOORS = (
-    ("__init__", "config", "config_file", "keypoints", "storage", "storage_remote", "storage_retry"),
+    ("__init__", "config", "config_file", "garbage", "keypoints", "storage", "storage_remote", "storage_retry"),
     ("models", "data"),
     ("training",),
     ("evaluation",),

@@ -6,28 +6,27 @@ without a rank: nothing can be tested that has no errors of its own.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
-import re
-import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rcn_search import storage
-from rcn_search.config import canonical_hash
 from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.protocol import Protocol
+from rcn_search.garbage import without_collector
 from rcn_search.leaderboard.entry import Entry
 from rcn_search.leaderboard.index import Listed, list_entries
+from rcn_search.leaderboard.kept_ranks import KeptRanks
 from rcn_search.leaderboard.per_image import read_errors, read_images
 from rcn_search.leaderboard.published import PUBLISHED, PublishedRow, load_published
 from rcn_search.leaderboard.ranking import RankRange, rank_ranges
+from rcn_search.leaderboard.seeds import Seeds, seeds_of
 
 BOARD_VARIABLE = "RCN_SEARCH_BOARD"
 REPOSITORY_BOARD = Path(__file__).parents[2] / "leaderboard"
@@ -35,17 +34,6 @@ UNSTATED = "not stated"
 MAX_RANKED = 100
 """Rows of a table that are tested against each other, the best ones; those after them have no rank."""
 NO_ERRORS = "no rank: no errors of its images are kept (rcn-search leaderboard rescore adds them)"
-
-
-class Seeds(NamedTuple):
-    """The same method trained with several seeds, under one protocol: what one number cannot say.
-
-    ``num`` entries of different seeds, the mean of their errors, and the standard deviation between them.
-    """
-
-    num: int
-    mean_pct: float
-    sd_pct: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,18 +134,6 @@ def build_board(uri: str) -> Board:
         return _build(uri)
 
 
-@contextlib.contextmanager
-def without_collector() -> Iterator[None]:
-    """Ten thousand entries are a million objects, all of them kept: looking for garbage among them takes a second."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def _build(uri: str) -> Board:
     entries, problems = list_entries(uri)
     entries = without_replaced(entries)
@@ -237,41 +213,48 @@ def _tables(uri: str, placed: Iterable[tuple[_Place, Row]]) -> tuple[tuple[Table
         rows_at[place].append(row)
     problems: list[str] = []
     tables = []
+    kept = KeptRanks(uri)
     for (dataset, subset, protocol), rows in rows_at.items():
         rows.sort(key=lambda row: (row.error_pct, row.origin, row.method))
-        images_sha256, rows = _ranked(uri, _with_seeds(rows), problems)
+        seeds = seeds_of([row.listed for row in rows])
+        rows = [replace(row, seeds=own) for row, own in zip(rows, seeds, strict=True)]
+        images_sha256, rows = _ranked(uri, rows, kept, problems)
         tables.append(
             Table(dataset=dataset, subset=subset, protocol=protocol, rows=tuple(rows), images_sha256=images_sha256)
         )
+    kept.write()
     tables.sort(key=lambda table: (table.dataset, table.subset, table.protocol is None, str(table.protocol)))
     return tuple(sorted(tables, key=lambda table: all(row.listed is None for row in table.rows))), problems
 
 
-def _ranked(uri: str, rows: list[Row], problems: list[str]) -> tuple[str | None, list[Row]]:
+def _ranked(uri: str, rows: list[Row], kept: KeptRanks, problems: list[str]) -> tuple[str | None, list[Row]]:
     """The same rows with ranks, and the images that these were found on: those that most measured rows are of."""
     measured = [(place, row.listed) for place, row in enumerate(rows) if row.listed and not row.unranked]
     if not measured:
         return None, rows
     ((chosen, _),) = Counter(listed.images_sha256 for _, listed in measured).most_common(1)
     assert chosen is not None  # an entry without images has no errors either
-    reasons: dict[int, str] = {}
-    tested: dict[int, Array] = {}
-    for place, listed in measured:
-        if listed.images_sha256 != chosen:
-            reasons[place] = f"no rank: its {listed.num_images:,} images are not those of the rows with ranks"
-        elif len(tested) < MAX_RANKED:
+    tested = [(place, listed) for place, listed in measured if listed.images_sha256 == chosen][:MAX_RANKED]
+    reasons = {
+        place: f"no rank: its {listed.num_images:,} images are not those of the rows with ranks"
+        for place, listed in measured
+        if listed.images_sha256 != chosen
+    }
+    compared = [listed for _, listed in tested]
+    found = kept.get(compared)
+    if found is None:
+        error_pct_rn: list[Array] = []
+        for place, listed in list(tested):
             try:
-                tested[place] = errors_of(uri, listed.entry)
+                error_pct_rn.append(errors_of(uri, listed.entry))
             except (ValueError, OSError) as error:
+                tested.remove((place, listed))
                 reasons[place] = "no rank: its errors by image cannot be read"
                 problems.append(f"{uri}: entry {rows[place].entry_id} has no rank: {error}")
-    ranks: dict[int, RankRange] = {}
-    if tested:
-        error_pct_rn = np.stack(list(tested.values()))
-        # Only what is wrong with the truth excludes an image here, and that is the same for all rows.
-        kept_n = np.isfinite(error_pct_rn).all(axis=0)
-        found = rank_ranges(error_pct_rn[:, kept_n], read_images(uri, chosen).group_n[kept_n])
-        ranks = dict(zip(tested, found, strict=True))
+        found = _tested(np.stack(error_pct_rn), read_images(uri, chosen).group_n) if tested else []
+        if len(tested) == len(compared):
+            kept.put(compared, found)
+    ranks = {place: rank for (place, _), rank in zip(tested, found, strict=True)}
     rows = list(rows)
     for place in (*ranks, *reasons):
         row = rows[place]
@@ -279,39 +262,10 @@ def _ranked(uri: str, rows: list[Row], problems: list[str]) -> tuple[str | None,
     return (chosen if tested else None), rows
 
 
-def family(entry: Entry) -> str:
-    """What entries have in common that differ in the seed only."""
-    config = {key: value for key, value in entry.config.items() if key != "seed"}
-    return canonical_hash([without_seed(entry.method), config, entry.fingerprint, entry.origin])
-
-
-def without_seed(method: str) -> str:
-    """The name of a method, where it is that of one of its seeds, as in ``RCN, seed 2``."""
-    return re.sub(r", seed \d+$", "", method)
-
-
-def _with_seeds(rows: list[Row]) -> list[Row]:
-    namesakes: dict[str, list[Listed]] = defaultdict(list)
-    for row in rows:
-        if row.listed and row.listed.seed is not None:
-            namesakes[without_seed(row.method)].append(row.listed)
-    found: dict[str, Seeds] = {}
-    several = {name for name, each in namesakes.items() if len({listed.seed for listed in each}) > 1}
-    for name in several:
-        families: dict[str, dict[int | None, float]] = defaultdict(dict)
-        for listed in namesakes[name]:
-            # Of several entries of one seed, which are the same weights looked at again, the first counts.
-            families[family(listed.entry)].setdefault(listed.seed, listed.error_pct)
-        for same, errors in families.items():
-            if len(errors) > 1:
-                values = list(errors.values())
-                found[same] = Seeds(len(values), statistics.mean(values), statistics.stdev(values))
-    return [
-        replace(row, seeds=found.get(family(row.listed.entry)))
-        if row.listed and without_seed(row.method) in several
-        else row
-        for row in rows
-    ]
+def _tested(error_pct_rn: Array, group_n: NDArray[np.str_]) -> list[RankRange]:
+    # Only what is wrong with the truth excludes an image here, and that is the same for all rows.
+    kept_n = np.isfinite(error_pct_rn).all(axis=0)
+    return rank_ranges(error_pct_rn[:, kept_n], group_n[kept_n])
 
 
 def printed_error(error_pct: float) -> str:

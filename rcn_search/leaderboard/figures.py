@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from functools import lru_cache
 
 import matplotlib
 import numpy as np
@@ -19,7 +18,6 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from rcn_search import storage
-from rcn_search.data.synthetic import draw_face
 from rcn_search.evaluation.figures_style import (
     COLOURS,
     FAINT,
@@ -34,12 +32,12 @@ from rcn_search.evaluation.figures_style import (
 from rcn_search.evaluation.metrics import Array, ced
 from rcn_search.evaluation.protocol import Protocol
 from rcn_search.evaluation.score import Estimate
-from rcn_search.keypoints import IBUG68, POINT_SUBSETS, KeypointSchema, keypoint_schema
+from rcn_search.keypoints import FIVE, IBUG68, POINT_SUBSETS, KeypointSchema, keypoint_schema
 from rcn_search.leaderboard.board import errors_of
 from rcn_search.leaderboard.entry import Entry
+from rcn_search.leaderboard.mean_face import mean_face
 
 KINDS = ("png", "svg", "pdf")
-_MEAN_OF = 12
 """Drawn faces, each mirrored too, whose mean shape stands for a face."""
 _PANELS_IN_A_ROW = 4
 
@@ -124,6 +122,10 @@ def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
     schema_name, _ = POINT_SUBSETS.get(protocol.keypoints, (protocol.keypoints, ()))
     schema = keypoint_schema(schema_name)
     face_k2, outline_k2 = mean_face(schema_name), mean_face(IBUG68.name)
+    if face_k2 is None or outline_k2 is None:
+        raise ValueError(
+            f"no face with the keypoints {schema_name} can be drawn; there are {FIVE.name} and {IBUG68.name}"
+        )
     num_columns = min(_PANELS_IN_A_ROW, len(entries))
     num_rows = -(-len(entries) // num_columns)
     figure = Figure(figsize=(0.8 + 2.9 * num_columns, 0.9 + 3.4 * num_rows), dpi=150, layout="constrained")
@@ -166,24 +168,6 @@ def _face(
     axes.margins(0.06)
     axes.invert_yaxis()
     axes.set_axis_off()
-
-
-@lru_cache
-def mean_face(schema_name: str) -> Array:
-    """The mean of drawn faces and of their mirror images, (k, 2): straight on, and nobody's.
-
-    Raises:
-        ValueError: Faces with these keypoints cannot be drawn.
-    """
-    schema = keypoint_schema(schema_name)
-    mean_k2, outline_k2 = (
-        np.asarray(np.mean([draw_face(seed, each).points for seed in range(_MEAN_OF)], axis=0), dtype=np.float64)
-        for each in (schema, IBUG68)
-    )
-    mirrored_k2 = mean_k2[list(schema.flip)]
-    mirrored_k2[:, 0] = 2 * outline_k2[:, 0].mean() - mirrored_k2[:, 0]
-    straight_k2: Array = (mean_k2 + mirrored_k2) / 2
-    return straight_k2
 
 
 def _one_protocol(entries: Sequence[Entry]) -> Protocol:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from rcn_search import storage
 from rcn_search.evaluation.predictions import Predictions, read_predictions
-from rcn_search.leaderboard.board import without_replaced, without_seed
+from rcn_search.leaderboard.board import without_replaced
 from rcn_search.leaderboard.entry import Entry
 from rcn_search.leaderboard.index import list_entries
+from rcn_search.leaderboard.seeds import without_seed
 
 PREDICTIONS = "predictions"
 

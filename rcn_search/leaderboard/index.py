@@ -10,6 +10,7 @@ A table needs little of most of its entries. The rest stays text until somebody 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -84,7 +85,7 @@ def list_entries(board: str) -> tuple[dict[str, Listed], list[str]]:
     if len(stamps) < SMALLEST:
         entries, problems = load_entries(board)
         return {entry_id: listed(entry) for entry_id, entry in entries.items()}, problems
-    uri = _index_uri(board)
+    uri = cache_path(board, "index")
     known = _read(uri)
     fresh = {name: each for name, (stamp, each) in known.items() if stamps.get(name) == stamp}
     read, problems = read_entries(board, [name for name in stamps if name not in fresh])
@@ -117,17 +118,9 @@ def _list(board: str) -> dict[str, _Stamp]:
     return dict(sorted(stamps.items()))
 
 
-def _index_uri(board: str) -> Path:
-    root = os.environ.get("RCN_SEARCH_CACHE") or Path.home() / ".cache" / "rcn-search"
-    return Path(root) / "boards" / f"{hashlib.sha256(storage.absolute(board).encode()).hexdigest()[:16]}.json"
-
-
 def _read(path: Path) -> dict[str, tuple[_Stamp, Listed]]:
+    document = read_checked(path)
     try:
-        digest, _, content = path.read_bytes().partition(b"\n")
-        if hashlib.sha256(content).hexdigest().encode() != digest:
-            return {}
-        document = json.loads(content)
         if document["index_version"] != _VERSION:
             return {}
         protocols = [Protocol.model_validate(each) for each in document["protocols"]]
@@ -135,7 +128,7 @@ def _read(path: Path) -> dict[str, tuple[_Stamp, Listed]]:
             name: ((size, changed), Listed(protocol=protocols[place], **fields))
             for name, (size, changed, place, fields) in document["known"].items()
         }
-    except (OSError, ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         return {}
 
 
@@ -151,8 +144,27 @@ def _write(path: Path, known: Mapping[str, tuple[_Stamp, Listed]]) -> None:
         "protocols": [each.model_dump(mode="json") for each in protocols],
         "known": rows,
     }
-    content = json.dumps(document, separators=(",", ":")).encode()
+    write_checked(path, document)
+
+
+def cache_path(board: str, kind: str) -> Path:
+    """Where what is known of a board is kept for this user."""
+    root = os.environ.get("RCN_SEARCH_CACHE") or Path.home() / ".cache" / "rcn-search"
+    name = hashlib.sha256(storage.absolute(board).encode()).hexdigest()[:16]
+    return Path(root) / "boards" / f"{name}.{kind}.json"
+
+
+def read_checked(path: Path) -> Any:
+    """What was written there whole; None otherwise."""
     try:
+        digest, _, content = path.read_bytes().partition(b"\n")
+        return json.loads(content) if hashlib.sha256(content).hexdigest().encode() == digest else None
+    except (OSError, ValueError):
+        return None
+
+
+def write_checked(path: Path, document: Any) -> None:
+    """Keep it for `read_checked`. A home that cannot be written to costs time, not the board."""
+    content = json.dumps(document, separators=(",", ":")).encode()
+    with contextlib.suppress(OSError):
         storage.write_bytes(str(path), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-    except OSError:
-        return  # a home that cannot be written to costs time, not the board

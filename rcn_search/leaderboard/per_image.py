@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -126,6 +126,19 @@ def read_errors(board: str, errors_sha256: str) -> Array:
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype != np.float64:
         raise ValueError(f"{uri} is no list of errors")
     return values
+
+
+def stamps(board: str, images_sha256: str, errors_sha256: Sequence[str]) -> list[tuple[int, int]]:
+    """Size and time of change of these objects; zeros on object storage, where they are not edited in place.
+
+    Raises:
+        FileNotFoundError: One is not there, as far as that is known without asking a server.
+    """
+    uris = [_images_uri(board, images_sha256), *(_errors_uri(board, each) for each in errors_sha256)]
+    if not storage.is_local(board):
+        return [(0, 0)] * len(uris)
+    found = [storage.local_path(uri).stat() for uri in uris]
+    return [(each.st_size, each.st_mtime_ns) for each in found]
 
 
 def _images_uri(board: str, name: str) -> str:

@@ -116,7 +116,7 @@ def _cells(table: Table, row: Row, notes: dict[str, int]) -> dict[str, str]:
         "FR %": f"{failure_rate.pct:.2f}" if failure_rate else "",
         "P95 %": printed_error(p95.pct) if p95 else "",
         "images": f"{entry.num_images:,}" if entry else "",
-        "params": _short_count(entry.num_params) if entry else "",
+        "params": short_count(entry.num_params) if entry else "",
         "ms": f"{entry.latency_ms:.3g}" if entry and entry.latency_ms else "",
         "epochs": "" if entry is None or entry.epochs is None else str(entry.epochs),
         "looks": str(entry.test_looks) if entry else "",
@@ -124,10 +124,11 @@ def _cells(table: Table, row: Row, notes: dict[str, int]) -> dict[str, str]:
     }
 
 
-def _short_count(count: int | None) -> str:
+def short_count(count: int | None) -> str:
+    """``310 k``."""
     if count is None:
         return ""
-    for unit, size in (("M", 1e6), ("k", 1e3)):
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return str(count)

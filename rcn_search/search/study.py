@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Literal
 
@@ -14,6 +12,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
 from rcn_search import storage
+from rcn_search.garbage import without_collector
 from rcn_search.search.claim import read as read_claim
 from rcn_search.search.history import BoundedHistory
 from rcn_search.search.identity import SETTINGS, as_of_today, differences, identity, rebuild, settings
@@ -85,7 +84,7 @@ class Study:
             Trial(each.suggestion, Ledger(each.origin).folder(each.suggestion.number), each.outcome)
             for each in self._ledger.inherited(self._ledger.space())
         ]
-        with _no_garbage_collection():
+        with without_collector():
             self.trials = [
                 Trial(suggestion, self._ledger.folder(suggestion.number), outcome)
                 for suggestion, outcome in self._ledger.trials()
@@ -301,18 +300,6 @@ class Study:
         for name, excess in self._excess(trial).items():
             running.set_constraint(name, excess)
         self._optuna.tell(running, trial.values, state=_OPTUNA_STATES[state])
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Within: objects are only made. The collector would go through all of them again and again."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _by_error(trial: Trial) -> tuple[float, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any, Literal, cast
@@ -284,14 +285,16 @@ class _Line:
 
     def __init__(self, desk: Any) -> None:
         self._desk, self._said, self.stop = desk, cast(Any, None), False
+        self._next = 0.0
 
     def say(self, news: Started | EpochReport) -> None:
         if self._desk:
             self.stop = ray.get(self._desk.tell.remote(news))
 
     def step(self, step: int, num_steps: int) -> None:
-        """Without waiting for an answer; a step that comes before it is not told."""
-        if self._desk:
+        """Without waiting for an answer; a step that comes before it, or too soon after the last one, is not told."""
+        if self._desk and time.monotonic() >= self._next:
+            self._next = time.monotonic() + _POLL_S
             if self._said and ray.wait([self._said], timeout=0)[0]:
                 self.stop, self._said = ray.get(self._said), None
             if not self._said:

@@ -38,6 +38,7 @@ from rcn_search.training.task_stopping import StoppingState
 from rcn_search.training.uploads import Uploads
 from rcn_search.training.validation import Validator
 
+_STEPS_BETWEEN_QUESTIONS = 8
 _EXISTS = "{} holds a run already; add --resume to go on with it"
 
 
@@ -89,7 +90,8 @@ class TrainRun:
             config: What to train.
             out: Folder or URI of the run.
             resume: Go on with the run that is there.
-            should_stop: Asked after every step; if it says so the run is saved and raises `Interrupted`.
+            should_stop: Asked after every step, of several workers after every few; if it says so the run is saved and
+                raises `Interrupted`.
             on_step: Called after every step with (step of the epoch from 1, steps of an epoch).
             workers: All that train this run, of which this process is one; the first of them writes its files. It may
                 be resumed by another number of them.
@@ -252,7 +254,7 @@ class TrainRun:
             loss_sum += self.learner.step(epoch_row[places], draws[places], batch_size)
             num_images += batch_size
             self.on_step(index + 1, len(batches))
-            if self.workers.any(self.should_stop()) and index + 1 < len(batches):
+            if self._asked_to_stop(index) and index + 1 < len(batches):
                 self._partial_loss = float(self.workers.total(loss_sum))
                 self._partial_s = before_s + time.perf_counter() - started
                 self.save()
@@ -276,6 +278,12 @@ class TrainRun:
         self.history.append(report)
         self._partial_loss = self._partial_s = 0.0
         return report
+
+    def _asked_to_stop(self, index: int) -> bool:
+        """After a step, by its place in the epoch. Several workers ask each other after a few: that takes time."""
+        if self.workers.size > 1 and index % _STEPS_BETWEEN_QUESTIONS:
+            return False
+        return self.workers.any(self.should_stop())
 
     def _validate(self, epoch: int) -> tuple[float | None, float | None, float]:
         best_pct = self.best_error_pct

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from rcn_search.evaluation.protocol import rcn2016
-from rcn_search.keypoints import FIVE, IBUG68
-from rcn_search.leaderboard.figures import mean_face
 
 Add = Callable[..., str]
 STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -47,12 +45,3 @@ def test_a_picture_is_of_one_protocol(cli: Any, board: str) -> None:
         "leaderboard", "figure", "keypoints", "no points", "--out", "f.png"
     )
     assert not list(Path().glob("f.*"))
-
-
-def test_the_mean_face_looks_straight_at_us() -> None:
-    face, five = mean_face(IBUG68.name), mean_face(FIVE.name)
-    for points, schema in ((face, IBUG68), (five, FIVE)):
-        middle = 2 * face[:, 0].mean() - points[list(schema.flip), 0]
-        np.testing.assert_allclose(points[:, 0], middle, atol=1e-9)
-        np.testing.assert_allclose(points[:, 1], points[list(schema.flip), 1], atol=1e-9)
-    np.testing.assert_allclose(five[0], face[36:42].mean(axis=0), atol=2.5)  # the eye that the outline shows

@@ -22,7 +22,7 @@ from rcn_search.leaderboard.site.build import Site
 from rcn_search.leaderboard.site.charts import pareto_front, share_up_to
 from rcn_search.leaderboard.site.entries import read_histories
 from rcn_search.leaderboard.site.faces import Faces
-from rcn_search.leaderboard.site.keypoint_map import keypoint_map, mean_face
+from rcn_search.leaderboard.site.keypoint_map import keypoint_map
 from rcn_search.leaderboard.submit import evaluate_and_record
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import CheckpointInfo, network_tensors, write_checkpoint
@@ -261,15 +261,6 @@ def test_the_front_is_what_no_other_row_beats_in_both() -> None:
         )
     }
     assert pareto_front(costs, errors) == expected
-
-
-def test_the_mean_face_is_a_face() -> None:
-    face = mean_face("ibug68")
-    assert face is not None
-    assert face.min() >= 0
-    assert (face[36:48, 1] < face[48:60, 1].min()).all()  # eyes above the mouth
-    np.testing.assert_allclose(face[36, 0] + face[45, 0], 200, atol=1e-6)  # upright and symmetric
-    assert mean_face("wflw98") is None
 
 
 def test_points_are_drawn_as_large_as_they_err() -> None:

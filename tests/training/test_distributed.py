@@ -153,9 +153,9 @@ def test_a_run_goes_on_with_another_number_of_workers(crew: Crew, tiny_config: T
     config = changed(tiny_config, schedule={"epochs": 3})
     alone = one_job(config, str(tmp_path / "one"), False, None, Workers())
     out = tmp_path / "several"
-    assert crew(config, out, stop_at=2) == ["stopped after 2 of 3 steps of epoch 1"] * 2
+    assert crew(config, out, stop_at=1) == ["stopped after 1 of 3 steps of epoch 1"] * 2
     assert saved(out).info.state["num_workers"] == 2
-    assert one_job(config, str(out), True, 3, Workers()) == "stopped after 2 of 3 steps of epoch 2"
+    assert one_job(config, str(out), True, 4, Workers()) == "stopped after 2 of 3 steps of epoch 2"
     first, second = crew(config, out, resume=True)
     assert first == second
     assert [epoch for epoch, *_ in first] == [1, 2, 3]

@@ -10,18 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rcn_search.data.synthetic.head import Head
-from rcn_search.data.synthetic.traits import random_traits
-from rcn_search.data.synthetic.view import five_of, landmarks_xyz
+from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.score import Estimate
-from rcn_search.keypoints import FIVE, IBUG68, POINT_SUBSETS, SCHEMAS
+from rcn_search.keypoints import IBUG68, POINT_SUBSETS, SCHEMAS
+from rcn_search.leaderboard.mean_face import mean_face
 
-_NUM_FACES = 64
 _MARGIN = 12.0
 
 
@@ -61,7 +55,7 @@ def keypoint_map(keypoints: str, estimates: Sequence[Estimate | None]) -> Keypoi
     counted = [(k, estimate) for k, estimate in enumerate(estimates) if estimate is not None]
     if schema is None or len(estimates) != schema.num_points or not counted:
         return None
-    place_k2 = mean_face(schema.name)
+    place_k2 = canvas_places(schema.name)
     least, largest = (pick(estimate.pct for _, estimate in counted) for pick in (min, max))
     base = 11.0 if schema.num_points < 12 else 5.5
     points = [
@@ -82,23 +76,15 @@ def keypoint_map(keypoints: str, estimates: Sequence[Estimate | None]) -> Keypoi
     return KeypointMap(points, lines, sorted(points, key=lambda point: -point.pct))
 
 
-@lru_cache
-def mean_face(schema: str) -> NDArray[np.floating[Any]] | None:
-    """(K, 2) places on a canvas of 200 by 190; None for a schema that the drawn faces do not have."""
-    if schema not in (FIVE.name, IBUG68.name):
-        return None
-    heads = (landmarks_xyz(Head(random_traits(np.random.default_rng([seed, 0])))) for seed in range(_NUM_FACES))
-    all_3k = np.mean(np.stack(list(heads)), axis=0)
-    all_3k = 0.5 * (all_3k + all_3k[:, list(IBUG68.flip)] * np.array([[-1.0], [1.0], [1.0]]))
-    low_2, high_2 = all_3k[:2].min(axis=1), all_3k[:2].max(axis=1)
-    scale = (200.0 - 2 * _MARGIN) / (high_2[0] - low_2[0])
-    points_3k = all_3k if schema == IBUG68.name else five_of(all_3k)
-    return np.asarray((points_3k[:2].T - low_2) * scale + _MARGIN)
+def canvas_places(schema_name: str) -> Array | None:
+    """Of the mean face, (K, 2), on a canvas of 200 by 190."""
+    place_k2 = mean_face(schema_name)
+    return None if place_k2 is None else place_k2 * (200.0 - 2 * _MARGIN) + _MARGIN
 
 
 @lru_cache
 def _outline() -> list[str]:
     """The parts of the mean face as polylines."""
-    place_k2 = mean_face(IBUG68.name)
+    place_k2 = canvas_places(IBUG68.name)
     assert place_k2 is not None
     return [" ".join(f"{place_k2[k, 0]:.1f},{place_k2[k, 1]:.1f}" for k in part) for part in IBUG68.parts]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rcn_search.leaderboard.board import Row, Table, printed_error
 from rcn_search.leaderboard.entry import Entry
+from rcn_search.leaderboard.render import short_count
 from rcn_search.leaderboard.site.addresses import entry_page
 
 Key = float | str | None
@@ -132,16 +133,6 @@ def row_notes(row: Row) -> list[str]:
     excluded = row.entry.excluded if row.entry else {}
     notes = [row.unranked, *(f"{count:,} images excluded: {reason}" for reason, count in excluded.items()), row.note]
     return [note for note in notes if note]
-
-
-def short_count(count: int | None) -> str:
-    """``310 k``."""
-    if count is None:
-        return ""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return str(count)
 
 
 def duration(seconds: float | None) -> str:
