@@ -217,7 +217,7 @@ def _tables(uri: str, placed: Iterable[tuple[_Place, Row]]) -> tuple[tuple[Table
     for (dataset, subset, protocol), rows in rows_at.items():
         rows.sort(key=lambda row: (row.error_pct, row.origin, row.method))
         seeds = seeds_of([row.listed for row in rows])
-        rows = [replace(row, seeds=own) for row, own in zip(rows, seeds, strict=True)]
+        rows = [replace(row, seeds=own) if own else row for row, own in zip(rows, seeds, strict=True)]
         images_sha256, rows = _ranked(uri, rows, kept, problems)
         tables.append(
             Table(dataset=dataset, subset=subset, protocol=protocol, rows=tuple(rows), images_sha256=images_sha256)
