@@ -20,6 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from rcn_search import storage
 from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
 from rcn_search.evaluation.protocol import Protocol
@@ -158,7 +160,7 @@ def read_checked(path: Path) -> Any:
     """What was written there whole; None otherwise."""
     try:
         digest, _, content = path.read_bytes().partition(b"\n")
-        return json.loads(content) if hashlib.sha256(content).hexdigest().encode() == digest else None
+        return from_json(content) if hashlib.sha256(content).hexdigest().encode() == digest else None
     except (OSError, ValueError):
         return None
 
