@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rcn_search.config import TrainConfig
     from rcn_search.leaderboard.submit import Submission
     from rcn_search.training.probe import ComputeSettings
-    from rcn_search.training.run import EpochReport
+    from rcn_search.training.report import EpochReport
 
 CURVE_NAME = "curve.png"
 

@@ -141,7 +141,8 @@ def _scored(study: Study, checkpoint: str, folder: str, board: Callable[[], str]
 
 def _retrained(study: Study, best: Trial, console: Console) -> str:
     """Folder of the best configuration trained again, with what the study changes; taken up if it was interrupted."""
-    from rcn_search.training.run import EpochReport, TrainRun, train
+    from rcn_search.training.report import EpochReport
+    from rcn_search.training.run import TrainRun, train
 
     assert study.space.final is not None
     folder = storage.join(study.uri, FOLDER)

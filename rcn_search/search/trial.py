@@ -21,7 +21,8 @@ from rcn_search.training.outcome import TrainingFailed
 from rcn_search.training.share import limit_memory, release_memory
 
 if TYPE_CHECKING:
-    from rcn_search.training.run import EpochReport, TrainRun
+    from rcn_search.training.report import EpochReport
+    from rcn_search.training.run import TrainRun
 
 METRIC = "val_error_pct"
 TIME = "epoch"

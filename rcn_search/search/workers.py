@@ -26,7 +26,8 @@ from rcn_search.search.cluster import Nodes, cluster, room
 from rcn_search.training.distributed import BACKENDS, PATIENCE, Workers
 from rcn_search.training.outcome import Interrupted, TrainingFailed
 from rcn_search.training.probe import ComputeSettings
-from rcn_search.training.run import EpochReport, TrainRun, train
+from rcn_search.training.report import EpochReport
+from rcn_search.training.run import TrainRun, train
 
 MAX_WORKER_DEATHS = 3
 """After each all workers go on from the last checkpoint; after one more the training has failed, and can be resumed."""

@@ -8,25 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from rcn_search import storage
 from rcn_search.config import TrainConfig
 from rcn_search.data.dataset import epoch_batches, epoch_rows, open_dataset, rows_of
 from rcn_search.data.shards import DatasetError
-from rcn_search.training.checkpoint import (
-    Checkpoint,
-    CheckpointInfo,
-    checkpoint_bytes,
-    network_tensors,
-    read_checkpoint,
-)
+from rcn_search.training.checkpoint import Checkpoint, CheckpointInfo, checkpoint_bytes, network_tensors
 from rcn_search.training.distributed import ALONE, Workers
 from rcn_search.training.learner import Learner, steps_per_epoch
 from rcn_search.training.memory import keep_freed_memory
 from rcn_search.training.outcome import (
     BEST_NAME,
-    CONFIG_NAME,
     HISTORY_NAME,
     LAST_NAME,
     Interrupted,
@@ -34,41 +26,13 @@ from rcn_search.training.outcome import (
     epoch_name,
 )
 from rcn_search.training.probe import ComputeSettings, choose_settings, usable_device
+from rcn_search.training.report import EpochReport
+from rcn_search.training.run_place import claim_run, saved_run
 from rcn_search.training.task_stopping import StoppingState
 from rcn_search.training.uploads import Uploads
 from rcn_search.training.validation import Validator
 
 _STEPS_BETWEEN_QUESTIONS = 8
-_EXISTS = "{} holds a run already; add --resume to go on with it"
-
-
-class RunExistsError(ValueError):
-    """There is a run at this place already, or another one than the one to be resumed."""
-
-
-class EpochReport(BaseModel):
-    """One epoch of a run.
-
-    Attributes:
-        epoch: From 1.
-        loss: Mean over the steps of the epoch, of the batches of all workers.
-        val_error_pct: See `Validator`; None for an epoch without validation.
-        best_error_pct: Lowest so far.
-        images_per_s: Training images of all workers over training time.
-        train_s: Time of the steps.
-        val_s: Time of the validation.
-        lr: Learning rate of the last step.
-    """
-
-    model_config = ConfigDict(frozen=True)
-    epoch: int
-    loss: float
-    val_error_pct: float | None
-    best_error_pct: float | None
-    images_per_s: float
-    train_s: float
-    val_s: float
-    lr: float
 
 
 class TrainRun:
@@ -123,7 +87,7 @@ class TrainRun:
                 "input.lcn: batch measures the contrast of a whole batch, of which several workers each see a part: "
                 "train with one worker, or set input.lcn to image"
             )
-        saved = self._saved(resume or not workers.is_first)
+        saved = saved_run(self.out, config, self.fingerprint, resume=resume or not workers.is_first)
 
         self.settings = self._settled(saved)
         usable_device(self.settings.device)
@@ -153,7 +117,7 @@ class TrainRun:
             stopping = StoppingState.model_validate(state.get("task_stopping", {}))
             self.learner.stopping.load(stopping, self.settings.device)
         if workers.is_first:
-            self._claim(resume)
+            claim_run(self.out, config, resume=resume)
 
     def _settled(self, saved: Checkpoint | None) -> ComputeSettings:
         """The compute options, the same for all workers; of a run that is resumed those that it had.
@@ -169,36 +133,6 @@ class TrainRun:
             config = config.model_copy(update={"compute": compute})
         first = choose_settings(config, self.schema.num_points).model_dump_json() if self.workers.is_first else ""
         return ComputeSettings.model_validate_json(self.workers.agreed(first))
-
-    def _saved(self, resume: bool) -> Checkpoint | None:
-        """What to go on from, if there is anything."""
-        place = storage.join(self.out, CONFIG_NAME)
-        if not storage.exists(place):
-            return None
-        if not resume:
-            raise RunExistsError(_EXISTS.format(self.out))
-        there = storage.read_json(place).get("run_id")
-        if there != self.config.run_id:
-            raise RunExistsError(f"{self.out} holds run {there}, of another configuration than {self.config.run_id}")
-        last = storage.join(self.out, LAST_NAME)
-        if not storage.exists(last):
-            return None
-        saved = read_checkpoint(last)
-        if saved.info.data_fingerprint != self.fingerprint:
-            raise RunExistsError(
-                f"{self.out} was trained on data {saved.info.data_fingerprint}; "
-                f"{self.config.data.uri} is {self.fingerprint}"
-            )
-        return saved
-
-    def _claim(self, resume: bool) -> None:
-        """Make the place this run's; last of all, for what cannot start is no run."""
-        document = {"run_id": self.config.run_id, "config": self.config.model_dump(mode="json")}
-        try:
-            storage.write_json(storage.join(self.out, CONFIG_NAME), document, if_absent=True)
-        except storage.ObjectExistsError:
-            if not resume:
-                raise RunExistsError(_EXISTS.format(self.out)) from None
 
     @property
     def epochs_done(self) -> int:

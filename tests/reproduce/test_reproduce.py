@@ -19,7 +19,8 @@ from rcn_search.reproduce.sheet import Sheet
 from rcn_search.search.ledger import Epoch, StudyError
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
-from rcn_search.training.run import EpochReport, TrainRun, train
+from rcn_search.training.report import EpochReport
+from rcn_search.training.run import TrainRun, train
 
 SMALL = {"model.branches": 2, "model.channels": 8}
 

@@ -11,7 +11,8 @@ from rcn_search.config import TrainConfig
 from rcn_search.data.dataset import open_dataset
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.outcome import BEST_NAME, LAST_NAME, Interrupted, TrainingFailed
-from rcn_search.training.run import RunExistsError, TrainRun, train
+from rcn_search.training.run import TrainRun, train
+from rcn_search.training.run_place import RunExistsError
 
 
 def changed(config: TrainConfig, **sections: object) -> TrainConfig:

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import yaml
 from pydantic import ValidationError
@@ -20,11 +19,9 @@ from rcn_search.leaderboard.site.charts import Chart
 from rcn_search.leaderboard.site.keypoint_map import KeypointMap, keypoint_map
 from rcn_search.leaderboard.site.tables import duration, interval, row_notes
 from rcn_search.training.outcome import CONFIG_NAME, HISTORY_NAME
+from rcn_search.training.report import EpochReport
 
-if TYPE_CHECKING:
-    from rcn_search.training.run import EpochReport
-
-Histories = dict[str, list["EpochReport"]]
+Histories = dict[str, list[EpochReport]]
 """Epochs of runs by their id."""
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where libyaml is there
@@ -97,8 +94,6 @@ def read_histories(folders: Sequence[str]) -> Histories:
     """
     if not folders:
         return {}
-    from rcn_search.training.run import EpochReport  # torch, which a site without curves need not wait for
-
     found: Histories = {}
     for folder in folders:
         places = [folder, *(storage.join(folder, name) for name in storage.list_names(folder))]
