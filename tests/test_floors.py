@@ -1,4 +1,4 @@
-"""Each floor imports only the floors below it, and Ray lives on one of them only."""
+"""Each floor imports only the floors below it; Ray is for those where searches run and where clusters are examined."""
 
 from __future__ import annotations
 
