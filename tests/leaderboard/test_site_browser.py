@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from rcn_search import storage
 from rcn_search.evaluation.protocol import subpixel
@@ -39,9 +41,10 @@ PUBLISHED = (
 
 
 class Opened(NamedTuple):
-    """A page, all it has asked for, and all it has complained of."""
+    """A page of an address, all it has asked for, and all it has complained of."""
 
     page: Page
+    base: str
     requests: list[str]
     complaints: list[str]
 
@@ -95,7 +98,7 @@ def visit(browser: Browser, site: str) -> Iterator[Callable[..., Opened]]:
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, java_script_enabled=script
         )
-        new = Opened(context.new_page(), [], [])
+        new = Opened(context.new_page(), base, [], [])
         new.page.set_default_timeout(10_000)
         context.route("**/*", lambda route: route.continue_() if route.request.url.startswith(base) else route.abort())
         new.page.on("request", lambda request: new.requests.append(request.url))
@@ -108,7 +111,7 @@ def visit(browser: Browser, site: str) -> Iterator[Callable[..., Opened]]:
     yield visit
     for each in opened:
         assert not each.complaints
-        assert all(url.startswith((site, "file://")) for url in each.requests)
+        assert all(url.startswith(each.base) for url in each.requests)
         each.page.context.close()
 
 
@@ -282,6 +285,41 @@ def test_it_opens_from_a_folder_too(
     page.locator("button.toggle").first.click()
     page.wait_for_url(re.compile("/entry/"))
     assert page.locator("h1").inner_text() == "A"
+
+
+def test_a_served_page_shows_what_is_added_and_keeps_what_its_reader_does(
+    visit: Callable[..., Opened], tmp_path: Path, add_measured: Callable[..., str]
+) -> None:
+    board = str(tmp_path / "board")
+    (tmp_path / "board" / "published").mkdir(parents=True)
+    for place, name in enumerate(("Trial 1", "Trial 2", "Else")):
+        add_measured(board, [3.0 + place, 5.0, 6.0], method=name, num_params=1_000 * (3 - place))
+    line = [sys.executable, "-m", "rcn_search.cli", "leaderboard", "serve", "--port", "0", "--board", board]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        try:
+            address = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
+            opened = visit(TABLE, base=address)
+            page = opened.page
+            sort_by(page, "Params")
+            field = page.get_by_label("Find")
+            field.press_sequentially("tril")
+            field.press("ArrowLeft")
+            field.press_sequentially("a")
+            page.get_by_role("button", name="Details of Trial 1").click()
+            page.locator("tr.panel").wait_for()
+            field.focus()
+            add_measured(board, [2.0, 5.0, 6.0], method="Trial 3", num_params=4_000)
+            page.get_by_text("Trial 3").first.wait_for(timeout=30_000)
+            page.locator("tr.panel").wait_for()
+            expect(field).to_be_focused()
+            page.keyboard.press("End")  # a key goes where it would have gone
+            page.keyboard.type(" ")
+            assert field.input_value() == "trial "
+            assert methods(page) == ["Trial 2", "Trial 1", "Trial 3"]
+            assert page.locator("tr.panel").count() == 1
+            page.goto("about:blank")  # before its server goes
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

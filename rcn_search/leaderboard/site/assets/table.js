@@ -27,10 +27,11 @@
       this.pager = section.querySelector(".pager");
       this.store = `${location.pathname}#${section.dataset.kind}`;
       const first = this.heads.find((head) => head.hasAttribute("aria-sort"));
-      this.state = { column: first.dataset.column, descending: false, query: "", without: [], page: 0 };
+      this.state = { column: first.dataset.column, descending: false, query: "", without: [], page: 0, open: [] };
       this.recall();
       this.prepare();
       this.show();
+      this.reopen();
     }
 
     // What is chosen outlives a reload, by hand or by the live server, and no more.
@@ -149,6 +150,13 @@
       button.addEventListener("click", () => this.toggle(row, button, link));
     }
 
+    reopen() {
+      const opened = new Set(this.state.open);
+      for (const row of this.body.querySelectorAll("tr[data-entry]")) {
+        if (opened.has(row.dataset.entry)) this.toggle(row, row.querySelector("button.toggle"), row.querySelector("a.open"));
+      }
+    }
+
     async toggle(row, button, link) {
       if (!row.panel) {
         if (location.protocol === "file:") { // a page from a folder may not read its neighbour, but it may lead there
@@ -182,6 +190,9 @@
       row.panel.hidden = !row.panel.hidden;
       if (!row.panel.isConnected) row.after(row.panel);
       button.setAttribute("aria-expanded", String(!row.panel.hidden));
+      const others = this.state.open.filter((entry) => entry !== row.dataset.entry);
+      this.state.open = row.panel.hidden ? others : [...others, row.dataset.entry];
+      this.keep();
       if (!row.panel.hidden) globalThis.drawCharts(row.panel);
     }
 
