@@ -16,6 +16,7 @@ from ray.util import get_current_placement_group, get_node_ip_address
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rcn_search.config import TrainConfig
+from rcn_search.search.store_access import StoreAccess
 from rcn_search.training.outcome import TrainingFailed
 
 if TYPE_CHECKING:
@@ -42,10 +43,11 @@ class Mate:
         """Import torch now, while the first worker does."""
         from rcn_search.training import run as run
 
-    def meet(self, host: str, port: int, rank: int, size: int, device: str) -> None:
+    def meet(self, host: str, port: int, rank: int, size: int, device: str, access: StoreAccess) -> None:
         """Join the others for as long as this process lives."""
         from rcn_search.training.distributed import join, store_at
 
+        access.take_on()
         self._workers = join(store_at(host, port), rank, size, device)
 
     def open(self, train: str, folder: str) -> None:
@@ -69,9 +71,9 @@ class Crew:
         gone: Whether they have been disbanded; then another crew is needed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, access: StoreAccess) -> None:
         """Start the others, one in each further bundle of this actor's placement group."""
-        group = get_current_placement_group()
+        group, self._access = get_current_placement_group(), access
         self.size = group.bundle_count
         self._has_met = self.gone = False
         self._mates = [
@@ -125,7 +127,7 @@ class Crew:
         host = get_node_ip_address()
         store = new_store(host)
         meetings = [
-            mate.meet.remote(host, store.port, rank, self.size, self._device)
+            mate.meet.remote(host, store.port, rank, self.size, self._device, self._access)
             for rank, mate in enumerate(self._mates, start=1)
         ]
         join(store, 0, self.size, self._device)

@@ -25,6 +25,7 @@ from rcn_search.search.rounds import Rounds
 from rcn_search.search.schedulers import build_scheduler
 from rcn_search.search.searcher import MAX_PROCESS_DEATHS, StudyRecorder, StudySearcher
 from rcn_search.search.signals import StopSignal, sigterm_as_ctrl_c
+from rcn_search.search.store_access import StoreAccess, keep_from_tune
 from rcn_search.search.study import Study
 from rcn_search.search.summary import Summary, print_plan, print_summary
 from rcn_search.search.takeup import STUDIES as STUDIES
@@ -156,11 +157,12 @@ def _loop(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback], s
         slots: Trials at once.
         console: Where to print.
     """
-    budget = study.space.budget
+    budget, access = study.space.budget, StoreAccess.of_driver(study.uri, study.space.config({}).data.uri)
+    keep_from_tune()
     resources = {"CPU": budget.cpus_per_trial, **({"GPU": budget.gpus_per_trial} if budget.gpus_per_trial else {})}
     with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:
         tune.run(
-            TrialActor,
+            tune.with_parameters(TrialActor, access=access),
             name="search",
             storage_path=scratch,
             search_alg=StudySearcher(driven),

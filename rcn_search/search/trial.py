@@ -17,6 +17,7 @@ from ray import tune
 from rcn_search import storage
 from rcn_search.config import ComputeConfig, TrainConfig
 from rcn_search.search.crew import Crew, WorkerDied
+from rcn_search.search.store_access import StoreAccess
 from rcn_search.training.outcome import TrainingFailed
 from rcn_search.training.share import limit_memory, release_memory
 
@@ -49,14 +50,22 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     start it again.
     """
 
+    _access: StoreAccess
     _trial: dict[str, Any]
     _run: TrainRun | None
     _earlier: list[EpochReport]
     _crew: Crew | None
     _unsaved: OSError | None
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Called by Tune for the first trial of the process."""
+    def setup(self, config: dict[str, Any], access: StoreAccess | None = None) -> None:
+        """Called by Tune for the first trial of the process.
+
+        Args:
+            config: As above.
+            access: To the object store of the study; what this process has already, by default.
+        """
+        self._access = access or StoreAccess({})
+        self._access.take_on()
         self._run = self._crew = self._unsaved = None
         self.reset_config(config)
 
@@ -69,7 +78,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
                 self._unsaved = error
         self._trial, self._run, self._earlier = new_config, None, []
         if new_config.get("workers", 1) > 1 and (self._crew is None or self._crew.gone):
-            self._crew = Crew()  # they start while this process imports torch
+            self._crew = Crew(self._access)  # they start while this process imports torch
         if new_config.get("gpus"):
             release_memory()
         return True
