@@ -6,16 +6,32 @@ import logging
 import math
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import ray
 
+from rcn_search.search.growth import Growth, find_growth
 from rcn_search.search.space import Budget
 
-Nodes = Sequence[dict[str, float]]
-"""Resources of each node."""
+
+class Nodes(list[dict[str, float]]):
+    """Resources of each node that is there, and what the cluster may grow to.
+
+    Attributes:
+        growth: None where nothing says that it may.
+    """
+
+    def __init__(self, nodes: Iterable[dict[str, float]], growth: Growth | None = None) -> None:
+        super().__init__(nodes)
+        self.growth = growth
+
+    def __str__(self) -> str:
+        there = " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in self)
+        return f"{there} now, up to {self.growth}" if self.growth else there
+
 
 # The ledger is the state of a search, so Tune keeps none: no snapshots, no log files for each trial. And Ctrl-C ends
 # the loop at once, as each trial saved its last epoch; Tune's own handler would wait for the epochs that are running.
@@ -32,8 +48,8 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def cluster() -> Iterator[list[dict[str, float]]]:
-    """Resources of the nodes of the cluster: of RAY_ADDRESS, else of this process, else a local one for this call."""
+def cluster() -> Iterator[Nodes]:
+    """The nodes of the cluster: of RAY_ADDRESS, else of this process, else a local one for this call."""
     os.environ.update(_ENVIRONMENT)
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -47,7 +63,8 @@ def cluster() -> Iterator[list[dict[str, float]]]:
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        yield [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+        alive = (dict(node["Resources"]) for node in ray.nodes() if node["Alive"])
+        yield Nodes(alive, find_growth())
     finally:
         if ours:
             ray.shutdown()
@@ -63,7 +80,7 @@ def _own_handlers() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def room(nodes: Nodes, *, cpus: float, gpus: float) -> int:
+def room(nodes: Iterable[Mapping[str, float]], *, cpus: float, gpus: float) -> int:
     """How many processes of that size there is room for; each lives on one node."""
     needs = {"CPU": cpus, "GPU": gpus}
     return sum(
@@ -71,8 +88,18 @@ def room(nodes: Nodes, *, cpus: float, gpus: float) -> int:
     )
 
 
+def room_at_most(nodes: Nodes, *, cpus: float, gpus: float) -> int:
+    """The same, when the cluster has grown as far as it may."""
+    growth, now = nodes.growth, room(nodes, cpus=cpus, gpus=gpus)
+    if growth is None:
+        return now
+    grown = growth.largest(lambda node: room([node], cpus=cpus, gpus=gpus))
+    capped = room([{"CPU": sys.maxsize, "GPU": sys.maxsize, **growth.caps}], cpus=cpus, gpus=gpus)
+    return max(now, min(grown, capped))
+
+
 def plan_slots(nodes: Nodes, budget: Budget, num_trials: int) -> int:
-    """How many trials run at once.
+    """How many trials run at once, when the cluster has grown as far as it may: the trials that wait make it grow.
 
     Args:
         nodes: Where; a worker of a trial lives on one of them.
@@ -80,12 +107,13 @@ def plan_slots(nodes: Nodes, budget: Budget, num_trials: int) -> int:
         num_trials: How many there are to run.
 
     Raises:
-        ValueError: The cluster has not what a trial needs.
+        ValueError: The cluster has not what a trial needs, and never will.
     """
     workers = budget.workers_per_trial
-    num_fitting = room(nodes, cpus=budget.cpus_per_trial, gpus=budget.gpus_per_trial)
+    num_fitting = room_at_most(nodes, cpus=budget.cpus_per_trial, gpus=budget.gpus_per_trial)
     if num_fitting < workers:
         have = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
+        have += f"; it may grow to {nodes.growth}" if nodes.growth else ""
         size = f"{budget.cpus_per_trial:g} CPU and {budget.gpus_per_trial:g} GPU"
         if workers == 1:
             raise ValueError(

@@ -1,0 +1,158 @@
+"""A search on a cluster that has no node for trials until its autoscaler starts some.
+
+The autoscaler is Ray's own, started as ``ray up`` starts it, with the provider that makes raylets of this machine into
+nodes. Not by `ray.cluster_utils.AutoscalingCluster`: that begins with ``ray stop --force``, which ends every Ray there
+is here, and reads a file that Ray's wheel lacks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import yaml
+
+from rcn_search.search.study import Study
+
+STARTS_WITHIN_S = 300
+ENDS_WITHIN_S = 120
+PATIENCE_S = 400
+POLL_S = 0.2
+NUM_NODES = 2
+STORE_BYTES = 80 * 2**20
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def growing() -> Iterator[tuple[str, dict[str, str]]]:
+    """Address and environment of a head without CPUs whose autoscaler may start two nodes of one CPU."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_FAKE_CLUSTER": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    ip = ray.util.get_node_ip_address()
+    with socket.socket() as probe:
+        probe.bind((ip, 0))
+        port = probe.getsockname()[1]
+    config = {
+        "cluster_name": "growing",
+        "max_workers": NUM_NODES,
+        "idle_timeout_minutes": 5,
+        "upscaling_speed": 1.0,
+        "provider": {
+            "type": "fake_multinode",
+            "gcs_address": f"{ip}:{port}",
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "auth": {},
+        "docker": {},
+        "file_mounts": {},
+        "file_mounts_sync_continuously": False,
+        **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands")},
+        **{name: [] for name in ("setup_commands", "head_setup_commands", "worker_setup_commands")},
+        **{name: [] for name in ("head_start_ray_commands", "worker_start_ray_commands")},
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "small": {
+                "resources": {"CPU": 1, "object_store_memory": STORE_BYTES},
+                "node_config": {},
+                "min_workers": 0,
+                "max_workers": NUM_NODES + 1,
+            },
+        },
+    }
+    options = {
+        "node-ip-address": ip,
+        "port": port,
+        "num-cpus": 0,
+        "object-store-memory": STORE_BYTES,
+        "resources": json.dumps({"NODE_ID_AS_RESOURCE": 0}),
+        "include-dashboard": "false",
+        "dashboard-agent-listen-port": 0,
+        "autoscaling-config": "autoscaling.yaml",
+    }
+    with tempfile.TemporaryDirectory(prefix="rcn-", ignore_cleanup_errors=True) as folder:  # short: it holds sockets
+        Path(folder, "autoscaling.yaml").write_text(yaml.safe_dump(config))
+        line = [f"--{name}={value}" for name, value in {**options, "temp-dir": folder}.items()]
+        log = Path(folder) / "start.log"
+        with log.open("w") as stream:
+            started = subprocess.Popen(
+                [str(BIN / "ray"), "start", "--head", "--block", *line],
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+        try:
+            deadline = time.monotonic() + STARTS_WITHIN_S
+            while "--block" not in log.read_text():
+                assert started.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(POLL_S)
+            yield f"{ip}:{port}", environment
+        finally:
+            started.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                started.wait(ENDS_WITHIN_S)
+            with contextlib.suppress(ProcessLookupError):  # its nodes outlive it
+                os.killpg(started.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_search_makes_the_autoscaler_start_nodes(growing, synthetic_uri, tmp_path):
+    address, environment = growing
+    document = {
+        "study": {"name": "growing"},
+        "base": {
+            "data": {"uri": synthetic_uri},
+            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "schedule": {"batch_size": 16},
+            "compute": {"precision": "fp32", "channels_last": False},
+        },
+        "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
+        "budget": {"trials": 4, "epochs": 2},
+        "scheduler": {"name": "none"},
+    }
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(document))
+    line = [sys.executable, "-m", "rcn_search.tune", str(tmp_path / "space.yaml"), "--study", str(tmp_path / "study")]
+
+    def search(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*line, *options],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            env={**environment, "RAY_ADDRESS": address},
+        )
+
+    refused = search("--set", "budget.cpus_per_trial=2")
+    assert refused.returncode == 1
+    assert "a trial needs 2 CPU and 0 GPU, and no node has that many (0 CPU and 0 GPU; it may grow to 2 × 1 CPU" in (
+        " ".join(refused.stderr.split())
+    )
+
+    ran = search("--go-on", "--set", "budget.cpus_per_trial=1")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{NUM_NODES} at once" in ran.stdout
+    done = Study.open(str(tmp_path / "study"))
+    assert [(trial.state, list(trial.epochs)) for trial in done.trials] == [("complete", [1, 2])] * 4
