@@ -1,4 +1,4 @@
-"""``rcn-search figures …``: PNGs to look at, made from prediction files, checkpoints and histories."""
+"""``rcn-search figures …``: pictures to look at, made from prediction files, checkpoints and histories."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rcn_search.terminal import command, console
 figures_app = typer.Typer(no_args_is_help=True, help="Figures of predictions, models and runs.")
 
 ProtocolName = Annotated[str, typer.Option("--protocol", help="rcn2016 or subpixel.")]
+Out = Annotated[str, typer.Option(help="Where it goes: .png, .svg or .pdf.")]
 PredictionFiles = Annotated[list[str], typer.Argument(help="Prediction files of the same images.")]
 
 # Torch and matplotlib take a second to import, so each command imports what it draws with.
@@ -21,13 +22,13 @@ PredictionFiles = Annotated[list[str], typer.Argument(help="Prediction files of 
 def faces(
     predictions: Annotated[str, typer.Argument(help="Prediction file of an evaluation.")],
     data: Annotated[str, typer.Option(help="The data set it was made from.")],
-    out: Annotated[str, typer.Option(help="Where the PNG goes.")] = "faces.png",
+    out: Out = "faces.png",
     count: Annotated[int, typer.Option(min=1, max=400, help="How many faces.")] = 24,
     protocol: ProtocolName = "subpixel",
 ) -> None:
     """Faces from the easiest to the hardest, true and predicted points joined by a line.
 
-    Example: rcn-search figures faces runs/first/predictions-val.parquet --data data/synthetic
+    Example: rcn-search figures faces runs/first/predictions-val.parquet --data data/synthetic --out faces.pdf
 
     Mind the licence of the data: the picture shows its faces.
     """
@@ -37,9 +38,11 @@ def faces(
     from rcn_search.data.dataset import open_dataset
     from rcn_search.evaluation.figures_compare import protocol_of
     from rcn_search.evaluation.figures_faces import draw_faces
+    from rcn_search.evaluation.figures_style import check_kind
     from rcn_search.evaluation.metrics import image_errors
     from rcn_search.evaluation.predictions import read_predictions
 
+    check_kind(out)
     read = read_predictions(predictions)
     dataset = open_dataset(data)
     if dataset.manifest.fingerprint != read.meta["fingerprint"]:
@@ -66,14 +69,19 @@ def faces(
 @command
 def ced(
     predictions: PredictionFiles,
-    out: Annotated[str, typer.Option(help="Where the PNG goes.")] = "ced.png",
+    out: Out = "ced.png",
     protocol: ProtocolName = "subpixel",
     threshold_pct: Annotated[float, typer.Option("--threshold", min=0.1, help="Largest error shown, %.")] = 20.0,
 ) -> None:
-    """Cumulative error distributions: the share of faces with at most a given error, by method."""
+    """Cumulative error distributions: the share of faces with at most a given error, by method.
+
+    Example: rcn-search figures ced runs/rcn/predictions-aflw.parquet runs/sumnet/predictions-aflw.parquet --out ced.pdf
+    """
     from rcn_search.evaluation.figures_compare import compare
+    from rcn_search.evaluation.figures_style import check_kind
     from rcn_search.evaluation.plots import plot_ced
 
+    check_kind(out)
     compared = compare(predictions, protocol)
     plot_ced(compared.own(), out, threshold_pct=threshold_pct, title=compared.title, measure=str(compared.protocol))
     _say(f"{len(predictions)} curves in {out}")
@@ -83,7 +91,7 @@ def ced(
 @command
 def difficulty(
     predictions: PredictionFiles,
-    out: Annotated[str, typer.Option(help="Where the PNG goes.")] = "difficulty.png",
+    out: Out = "difficulty.png",
     protocol: ProtocolName = "subpixel",
     bins: Annotated[int, typer.Option(min=1, max=100, help="Equal parts of the images, easiest to hardest.")] = 10,
 ) -> None:
@@ -93,7 +101,9 @@ def difficulty(
     """
     from rcn_search.evaluation.figures_compare import compare
     from rcn_search.evaluation.figures_difficulty import by_difficulty, plot_difficulty
+    from rcn_search.evaluation.figures_style import check_kind
 
+    check_kind(out)
     compared = compare(predictions, protocol)
     binned = by_difficulty(compared, bins)
     plot_difficulty(compared, binned, out)
@@ -112,7 +122,7 @@ def branches(
     points: Annotated[
         list[str] | None, typer.Option("--point", help="A keypoint, by name; may stand more than once.")
     ] = None,
-    out: Annotated[str, typer.Option(help="Where the PNG goes.")] = "branches.png",
+    out: Out = "branches.png",
 ) -> None:
     """What each branch contributes: its probability maps over a face, coarsest first; one row for each model.
 
@@ -121,7 +131,9 @@ def branches(
     Mind the licence of the data: the picture shows its faces.
     """
     from rcn_search.evaluation.figures_branches import branch_maps, chosen_faces, chosen_points, draw_branches
+    from rcn_search.evaluation.figures_style import check_kind
 
+    check_kind(out)
     faces = chosen_faces(data, split, rows or ())
     maps = branch_maps(checkpoints, faces)
     draw_branches(faces, maps, chosen_points(faces.schema, points or ()), out)
@@ -132,7 +144,7 @@ def branches(
 @command
 def convergence(
     runs: Annotated[list[str], typer.Argument(help="Folders or URIs of training runs.")],
-    out: Annotated[str, typer.Option(help="Where the PNG goes.")] = "convergence.png",
+    out: Out = "convergence.png",
     at: Annotated[
         float | None, typer.Option(min=0.0, help="Mark where each run first gets below this error, %.")
     ] = None,
@@ -142,7 +154,9 @@ def convergence(
     Example: rcn-search figures convergence runs/rcn6 runs/sumnet6 --at 7
     """
     from rcn_search.evaluation.figures_convergence import plot_convergence, reached, read_convergence
+    from rcn_search.evaluation.figures_style import check_kind
 
+    check_kind(out)
     curves = read_convergence(runs)
     plot_convergence(curves, out, at_pct=at)
     for curve in curves:

@@ -269,7 +269,8 @@ def figure(
 
     Example: rcn-search leaderboard figure bars "RCN 6 branches" "SumNet 6 branches" --dataset aflw --out bars.pdf
     """
-    from rcn_search.leaderboard.figures import check_kind, draw_bars, draw_ced, draw_keypoints
+    from rcn_search.evaluation.figures_style import check_kind
+    from rcn_search.leaderboard.figures import draw_bars, draw_ced, draw_keypoints
     from rcn_search.leaderboard.find import find_entries, shown_entries
 
     check_kind(out)

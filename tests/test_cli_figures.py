@@ -43,6 +43,12 @@ def test_figures_of_predictions(cli, run: Path, synthetic_uri: str, mtfl_uri: st
     printed = cli.run("figures", "difficulty", "a.parquet", "b.parquet", "--bins", 3)
     assert "2 methods on 24 images in 3 bins, in difficulty.png" in printed
     assert all(map(is_png, ("faces.png", "ced.png", "difficulty.png")))
+    for end, start in {"svg": b"<?xml", "pdf": b"%PDF"}.items():
+        cli.run(*faces, synthetic_uri, "--count", 5, "--out", f"faces.{end}")
+        cli.run("figures", "ced", "a.parquet", "--out", f"ced.{end}")
+        assert Path(f"faces.{end}").read_bytes().startswith(start)
+        assert Path(f"ced.{end}").read_bytes().startswith(start)
+    assert "faces.gif must end in one of .png, .svg, .pdf" in cli.fail(*faces, synthetic_uri, "--out", "faces.gif")
     assert "a.parquet was made from data " in cli.fail(*faces, mtfl_uri)
     assert "unknown protocol 'rcn2017'" in cli.fail(*faces, synthetic_uri, "--protocol", "rcn2017")
     for name in ("ced", "difficulty"):

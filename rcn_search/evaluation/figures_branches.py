@@ -162,7 +162,7 @@ def draw_branches(faces: ChosenFaces, models: Sequence[BranchMaps], points: Sequ
         faces: What the maps are drawn over.
         models: Of the same faces.
         points: Indices of the keypoints that are shown, each in a colour of its own.
-        uri: Where the PNG goes.
+        uri: Where it goes: .png, .svg or .pdf.
     """
     frame = jitter(faces.face_box_f4, draw_table(len(faces.rows), seed=0, epoch=0), NO_JITTER)
     place_fk2 = warp_points(faces.points_fk2, frame).numpy()[:, list(points)]

@@ -104,7 +104,7 @@ def plot_convergence(curves: Sequence[Convergence], uri: str, *, at_pct: float |
 
     Args:
         curves: At least one.
-        uri: Where the PNG goes.
+        uri: Where it goes: .png, .svg or .pdf.
         at_pct: An error to draw a line at, and to mark where each run first gets below it.
     """
     figure, (by_epoch, by_second) = panels(2, width=10.0, height=4.4 + 0.18 * len(curves))

@@ -1,4 +1,4 @@
-"""The look that all curves share: palette, axes, legend, and how a figure becomes a PNG.
+"""The look that all curves share: palette, axes, legend, and how a figure becomes a PNG, an SVG or a PDF.
 
 Figures are made without pyplot, so nothing here touches global state or needs a display.
 """
@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any, Literal
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -18,10 +19,13 @@ from rcn_search import storage
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette: distinct for all kinds of colour vision."""
+KINDS = ("png", "svg", "pdf")
 INK, FAINT = "#222222", "#DDDDDD"
 LABEL_WIDTH = 78
 """Characters after which a line of a legend or a title is broken."""
 
+_HEADLINE_PER_INCH = 13.5
+"""Characters of a headline that find room in an inch."""
 _DASHES = ("-", "--", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -95,12 +99,34 @@ def legend_below(figure: Figure, axes: Axes, title: str | None = None) -> None:
 
 def headline(figure: Figure, title: str, detail: str = "") -> None:
     """What the figure shows, and under it, smaller, how it was measured."""
-    lines = [plain(title, 90), *([plain(detail, 90)] if detail else [])]
+    width = min(90, int(_HEADLINE_PER_INCH * figure.get_figwidth()))
+    lines = [plain(title, width), *([plain(detail, width)] if detail else [])]
     figure.suptitle("\n".join(lines), color=INK, fontsize=9.5)
 
 
 def publish(figure: Figure, uri: str) -> None:
-    """Draw the figure in memory and put it, whole, at a URI as PNG."""
+    """Draw the figure in memory and put it, whole, at a URI; the end of its name says what it becomes.
+
+    Raises:
+        ValueError: The name ends in none of `KINDS`.
+    """
+    check_kind(uri)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png")
+    # Fonts as text, not as outlines: names can be searched for, and a PDF takes the fonts that a journal accepts.
+    with matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
+        figure.savefig(stream, format=_kind(uri))
     storage.write_bytes(uri, stream.getvalue())
+
+
+def check_kind(uri: str) -> None:
+    """Make sure that a picture can be written there, before anything is computed for it.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if _kind(uri) not in KINDS:
+        raise ValueError(f"{uri} must end in one of .{', .'.join(KINDS)}")
+
+
+def _kind(uri: str) -> str:
+    return uri.rpartition(".")[2].lower()

@@ -7,7 +7,6 @@ Array names end in their axes: n images, k keypoints, 2 for x and y.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import matplotlib
@@ -17,7 +16,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from rcn_search import storage
 from rcn_search.evaluation.figures_style import (
     COLOURS,
     FAINT,
@@ -28,6 +26,7 @@ from rcn_search.evaluation.figures_style import (
     name_axes,
     panels,
     plain,
+    publish,
 )
 from rcn_search.evaluation.metrics import Array, ced
 from rcn_search.evaluation.protocol import Protocol
@@ -37,8 +36,6 @@ from rcn_search.leaderboard.board import errors_of
 from rcn_search.leaderboard.entry import Entry
 from rcn_search.leaderboard.mean_face import mean_face
 
-KINDS = ("png", "svg", "pdf")
-"""Drawn faces, each mirrored too, whose mean shape stands for a face."""
 _PANELS_IN_A_ROW = 4
 
 
@@ -71,7 +68,7 @@ def draw_ced(board: str, entries: Sequence[Entry], uri: str) -> None:
     axes.set_ylim(0, 101)
     legend_below(figure, axes, "mean error and method")
     headline(figure, f"{protocol.dataset} {protocol.subset}: {entries[0].num_images:,} images", str(protocol))
-    _save(figure, uri)
+    publish(figure, uri)
 
 
 def draw_bars(entries: Sequence[Entry], uri: str) -> None:
@@ -104,7 +101,7 @@ def draw_bars(entries: Sequence[Entry], uri: str) -> None:
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("mean error, % (band: 95 % interval)", color=INK)
     headline(figure, f"{protocol.dataset} {protocol.subset}: {best_first[0].num_images:,} images", str(protocol))
-    _save(figure, uri)
+    publish(figure, uri)
 
 
 def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
@@ -126,20 +123,23 @@ def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
         raise ValueError(
             f"no face with the keypoints {schema_name} can be drawn; there are {FIVE.name} and {IBUG68.name}"
         )
-    num_columns = min(_PANELS_IN_A_ROW, len(entries))
-    num_rows = -(-len(entries) // num_columns)
-    figure = Figure(figsize=(0.8 + 2.9 * num_columns, 0.9 + 3.4 * num_rows), dpi=150, layout="constrained")
+    num_rows = -(-len(entries) // _PANELS_IN_A_ROW)
+    num_columns = -(-len(entries) // num_rows)
+    figure = Figure(figsize=(0.8 + 2.9 * num_columns, 0.7 + 3.0 * num_rows), dpi=150, layout="constrained")
     grid = figure.subplots(num_rows, num_columns, squeeze=False).ravel().tolist()
     counted = [point.pct for entry in entries for point in entry.points if point]
     scale = ScalarMappable(Normalize(min(counted), max(counted)), matplotlib.colormaps["viridis_r"])
     for axes, entry in zip(grid, entries, strict=False):
         _face(axes, schema, face_k2, outline_k2, entry.points, scale)
-        axes.set_title(plain(f"{entry.error_pct:.2f} %  {entry.method}", 34), fontsize="x-small", color=INK)
+        axes.set_title(plain(f"{entry.error_pct:.2f} %  {entry.method}", 42), fontsize="x-small", color=INK)
     for axes in grid[len(entries) :]:
         axes.set_axis_off()
-    figure.colorbar(scale, ax=grid, label="mean error of the point, %", shrink=0.7)
+    bar = figure.colorbar(scale, ax=grid, shrink=0.7)
+    bar.set_label("mean error of the point, %", fontsize="small", color=INK)
+    bar.ax.tick_params(labelsize="small", labelcolor=INK)
+    bar.outline.set_visible(False)
     headline(figure, f"{protocol.dataset} {protocol.subset}, by keypoint", str(protocol))
-    _save(figure, uri)
+    publish(figure, uri)
 
 
 def _face(
@@ -158,7 +158,13 @@ def _face(
             axes.plot(*face_k2[k], ".", color=FAINT, zorder=1)
             continue
         axes.plot(
-            *face_k2[k], "o", color=scale.to_rgba(np.array([point.pct]))[0], markersize=14 if few else 6, zorder=2
+            *face_k2[k],
+            "o",
+            color=scale.to_rgba(np.array([point.pct]))[0],
+            markersize=14 if few else 5,
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+            zorder=2,
         )
         if few:
             axes.annotate(
@@ -177,22 +183,3 @@ def _one_protocol(entries: Sequence[Entry]) -> Protocol:
             reason = "; ".join(first.differences(other)) or f"name: {first.name} or {other.name}"
             raise ValueError(f"one picture is of one protocol; these differ in {reason}")
     return first
-
-
-def _save(figure: Figure, uri: str) -> None:
-    kind = uri.rpartition(".")[2].lower()
-    stream = io.BytesIO()
-    # Fonts as text, not as outlines: names can be searched for, and a PDF takes the fonts that a journal accepts.
-    with matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
-        figure.savefig(stream, format=kind)
-    storage.write_bytes(uri, stream.getvalue())
-
-
-def check_kind(uri: str) -> None:
-    """Make sure that a picture can be written there, before anything is drawn.
-
-    Raises:
-        ValueError: It cannot.
-    """
-    if uri.rpartition(".")[2].lower() not in KINDS:
-        raise ValueError(f"{uri} must end in one of .{', .'.join(KINDS)}")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,6 +52,17 @@ def test_points_that_are_nowhere_are_left_out(uri: str) -> None:
     true_nk2[:] = np.nan
     draw_faces(np.zeros((1, 160, 160), dtype=np.uint8), true_nk2, None, uri, FIVE)
     assert num_near(pixels(uri), TRUE) == 0
+
+
+def test_points_and_words_of_a_drawing_are_no_pixels(tmp_path: Path) -> None:
+    uri = str(tmp_path / "picture.svg")
+    true_nk2 = np.full((2, 5, 2), 80.0)
+    draw_faces(np.zeros((2, 160, 160), dtype=np.uint8), true_nk2, true_nk2, uri, FIVE, captions=["4.2 %", "[b]"])
+    drawn = Path(uri).read_text()
+    assert ">4.2 %</text>" in drawn
+    assert ">[b]</text>" in drawn
+    assert drawn.lower().count("fill: #2ee6a8") >= 2 * 5 + 1  # and one of the legend
+    assert drawn.count("<image") == 1
 
 
 def test_faces_that_do_not_fit_are_refused(uri: str) -> None:
