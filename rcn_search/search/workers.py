@@ -2,7 +2,8 @@
 
 Ray Train places the workers, joins them and, when one of them dies, starts all of them again; the run goes on from its
 last checkpoint, as `TrainRun` always does. The checkpoints, the history and their form are those of a run with one
-worker: Ray Train keeps none. What the workers say reaches the command line through an actor, the `Desk`.
+worker: Ray Train keeps none. What the workers say reaches the command line through an actor, the `Desk`; so does the
+access to the object store reach them, since Ray keeps a record of the ``train_loop_config``.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any
 
 import ray
 from pydantic import Field
@@ -23,15 +23,15 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from rcn_search import storage
 from rcn_search.config import Options, TrainConfig
 from rcn_search.search.cluster import Nodes, cluster, room
+from rcn_search.search.desk import POLL_S, Desk, End, Line, News, Started
+from rcn_search.search.store_access import StoreAccess
 from rcn_search.training.distributed import BACKENDS, PATIENCE, Workers
 from rcn_search.training.outcome import Interrupted, TrainingFailed
-from rcn_search.training.probe import ComputeSettings
 from rcn_search.training.report import EpochReport
 from rcn_search.training.run import TrainRun, train
 
 MAX_WORKER_DEATHS = 3
 """After each all workers go on from the last checkpoint; after one more the training has failed, and can be resumed."""
-_POLL_S = 0.2
 _ENDS: dict[str, type[Exception]] = {"interrupted": Interrupted, "failed": TrainingFailed, "wrong": ValueError}
 
 
@@ -50,65 +50,6 @@ class Plan(Options):
 
     def __str__(self) -> str:
         return f"{self.num_workers} workers, {self.cpus} CPU, {self.gpus} GPU each"
-
-
-class Started(Options):
-    """What the first worker says of the run before it trains.
-
-    Attributes:
-        out: Folder or URI.
-        settings: Of each worker.
-        num_params: Parameters of the network.
-        history: Epochs behind the run.
-    """
-
-    out: str
-    settings: ComputeSettings
-    num_params: int
-    history: tuple[EpochReport, ...]
-
-
-class End(Options):
-    """How a training ended: ``done``, ``interrupted``, ``failed``, or something is ``wrong`` that a user can mend."""
-
-    how: Literal["done", "interrupted", "failed", "wrong", "fault"]
-    reason: str = ""
-
-
-News = Started | EpochReport | tuple[int, int]
-"""The last is a step of the epoch, from 1, and the steps of an epoch."""
-
-
-class Desk:
-    """Where workers and command line leave word for each other; an actor."""
-
-    def __init__(self) -> None:
-        self._news: list[News] = []
-        self._stop, self._started, self._end = False, False, End(how="done")
-
-    def tell(self, news: News) -> bool:
-        """Something new of the first worker. Returns whether it is to stop."""
-        self._news.append(news)
-        self._started |= isinstance(news, Started)
-        return self._stop
-
-    def has_started(self) -> bool:
-        """Whether these workers have begun with the run before one of them died."""
-        return self._started
-
-    def take(self, stop: bool) -> list[News]:
-        """What was told since; and whether the workers are to stop from now on."""
-        news, self._news, self._stop = self._news, [], stop
-        return news
-
-    def finish(self, end: End) -> None:
-        """A worker is at its end; the first reason counts, for it is that of the others."""
-        if self._end.how == "done":
-            self._end = end
-
-    def end(self) -> End:
-        """As it is known."""
-        return self._end
 
 
 def plan_workers(nodes: Nodes, config: TrainConfig, num_workers: int) -> Plan:
@@ -191,6 +132,7 @@ def train_with_workers(
             "resume": resume,
             "desk": (desk := ray.remote(Desk).options(num_cpus=0).remote()),
         }
+        ray.get(desk.lend.remote(StoreAccess.of_driver(job["out"], data.uri)))
         trainer = TorchTrainer(
             _work,
             train_loop_config=job,
@@ -210,7 +152,7 @@ def train_with_workers(
             ),
         )
         fitting = _Fitting(trainer.fit)
-        while fitting.wait_s(_POLL_S):
+        while fitting.wait_s(POLL_S):
             for news in ray.get(desk.take.remote(should_stop())):
                 heard(news)
         for news in ray.get(desk.take.remote(True)):
@@ -253,9 +195,10 @@ def _work(job: dict[str, Any]) -> None:
     logging.getLogger("ray.train").setLevel(logging.CRITICAL)
     context, desk = ray_train.get_context(), job["desk"]
     workers = Workers(context.get_world_rank(), context.get_world_size())
+    ray.get(desk.access.remote()).take_on()
     if ray.get(desk.end.remote()).how != "done":
         return  # what ended the others would end these again
-    line = _Line(desk if workers.is_first else None)
+    line = Line(desk if workers.is_first else None)
     try:
         run = TrainRun(
             TrainConfig.model_validate_json(job["config"]),
@@ -279,24 +222,3 @@ def _work(job: dict[str, Any]) -> None:
     except Exception:
         ray.get(desk.finish.remote(End(how="fault", reason=traceback.format_exc())))
         raise
-
-
-class _Line:
-    """To the desk; of a worker that is not the first one, to nobody."""
-
-    def __init__(self, desk: Any) -> None:
-        self._desk, self._said, self.stop = desk, cast(Any, None), False
-        self._next = 0.0
-
-    def say(self, news: Started | EpochReport) -> None:
-        if self._desk:
-            self.stop = ray.get(self._desk.tell.remote(news))
-
-    def step(self, step: int, num_steps: int) -> None:
-        """Without waiting for an answer; a step that comes before it, or too soon after the last one, is not told."""
-        if self._desk and time.monotonic() >= self._next:
-            self._next = time.monotonic() + _POLL_S
-            if self._said and ray.wait([self._said], timeout=0)[0]:
-                self.stop, self._said = ray.get(self._said), None
-            if not self._said:
-                self._said = self._desk.tell.remote((step, num_steps))

@@ -20,6 +20,7 @@ from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.search.driver import run_search
 from rcn_search.search.searcher import StudyRecorder
 from rcn_search.search.store_access import StoreAccess
+from rcn_search.search.workers import train_with_workers
 from tests.conftest import Server
 from tests.search.test_driver import processes, study_file
 
@@ -107,6 +108,30 @@ def test_a_search_takes_the_drivers_access_to_all_its_processes_and_nowhere_else
     assert moto.secret_key not in text
     objects = dict(stored(f"{elsewhere}/study"))
     assert any(uri.endswith("last.safetensors") for uri in objects)
+    assert not [uri for uri, content in objects.items() if moto.secret_key.encode() in content]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_training_takes_the_callers_access_to_all_its_workers_and_nowhere_else(elsewhere, leaks, moto, tiny_config):
+    data = tiny_config.data.model_copy(update={"uri": f"{elsewhere}/data"})
+    found: list[set[str]] = []
+    told: list[Any] = []
+    train_with_workers(
+        tiny_config.model_copy(update={"data": data}),
+        f"{elsewhere}/run",
+        num_workers=2,
+        resume=False,
+        should_stop=lambda: False,
+        on_plan=told.append,
+        on_start=told.append,
+        on_step=lambda step, num_steps: None,
+        on_epoch=lambda report: found.append(leaks()),
+    )
+    assert [*found, leaks()] == [set()] * 3
+    assert moto.secret_key not in str(told)
+    objects = dict(stored(f"{elsewhere}/run"))
+    assert f"{elsewhere}/run/last.safetensors" in objects
     assert not [uri for uri, content in objects.items() if moto.secret_key.encode() in content]
 
 

@@ -15,9 +15,10 @@ import yaml
 from rich.console import Console
 
 from rcn_search.config import TrainConfig
+from rcn_search.search.desk import Desk, End, Started
 from rcn_search.search.driver import run_search
 from rcn_search.search.searcher import StudyRecorder
-from rcn_search.search.workers import Desk, End, Plan, Started, plan_workers, train_with_workers
+from rcn_search.search.workers import Plan, plan_workers, train_with_workers
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.outcome import LAST_NAME, Interrupted
 from rcn_search.training.run import TrainRun, train
