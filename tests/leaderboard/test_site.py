@@ -15,7 +15,7 @@ from PIL import Image
 
 from rcn_search.config import TrainConfig
 from rcn_search.evaluation.protocol import rcn2016, subpixel
-from rcn_search.evaluation.score import Estimate
+from rcn_search.evaluation.score import Estimate, Part
 from rcn_search.leaderboard.board import build_board
 from rcn_search.leaderboard.entry import add_entry, record_test_look
 from rcn_search.leaderboard.site.build import Site
@@ -139,8 +139,45 @@ def test_an_entry_opens_to_a_configuration_that_trains(board: str, tmp_path: Pat
     assert yaml.safe_load(config.read_text()) == {"seed": 0, "model": {"kind": "rcn"}}
     page = next(path for path in site.glob("entry/*.html") if "<bdi>RCN</bdi>" in path.read_text())
     html = page.read_text()
-    assert f"rcn-search train config/{config.name} --out runs/0123456789ab" in html
+    assert f"rcn-search train config/{config.name} --set data.uri=DATA --out runs/0123456789ab" in html
     assert "kind: rcn" in html
+
+
+def test_no_path_of_a_machine_stands_on_a_page(tmp_path: Path, add_measured: Callable[..., str]) -> None:
+    uri = str(tmp_path / "board")
+    (tmp_path / "board" / "published").mkdir(parents=True)
+    for place, data in enumerate(("/home/jane/secret", "~/secret", "file:///secret", "C:\\secret", "s3://bucket/mtfl")):
+        config = {"data": {"uri": data}, "teachers": [data]}
+        made_with = {"denoiser": "abcdef"} if place == 0 else {}
+        add_measured(uri, [4.0 + place, 5.0], method=f"Model {place}", config=config, made_with=made_with)
+    (tmp_path / "board" / "entries" / "torn.json").write_text("{")
+    site = written(uri, tmp_path / "site")
+    for path in (each for each in site.rglob("*") if each.is_file() and each.parent.name != "assets"):
+        assert not re.search(rf"secret|{tmp_path}", path.read_text()), path
+    assert "entries/torn.json is left out" in (site / "index.html").read_text()
+    pages = [path.read_text() for path in site.glob("entry/*.html")]
+    (denoised,) = [html for html in pages if "<bdi>Model 0</bdi>" in html]
+    assert re.search(r"rcn-search train config/\w+.yaml --set data.uri=DATA --out runs/0123456789ab<", denoised)
+    assert "best.safetensors --data DATA --denoiser DENOISER<" in denoised
+    assert "DATA: your copy of the data set" in denoised
+    assert "DENOISER: best.safetensors of the denoiser, run abcdef." in denoised
+    (stated,) = [html for html in pages if "<bdi>Model 4</bdi>" in html]
+    assert re.search(r"rcn-search train config/\w+.yaml --out runs/0123456789ab<", stated)
+    assert "--data s3://bucket/mtfl<" in stated
+    assert "DATA" not in stated
+    assert sorted(yaml.safe_load(path.read_text())["data"]["uri"] for path in site.glob("config/*")) == [
+        *["DATA"] * 4,
+        "s3://bucket/mtfl",
+    ]
+
+
+def test_classes_have_names(tmp_path: Path, add_measured: Callable[..., str]) -> None:
+    (tmp_path / "board" / "published").mkdir(parents=True)
+    parts = {"pose 0": Part(40, Estimate(5.0, 4.0, 6.0)), "light 3": Part(40, Estimate(5.0, 4.0, 6.0))}
+    add_measured(str(tmp_path / "board"), [4.0, 5.0], parts=parts)
+    (page,) = (written(str(tmp_path / "board"), tmp_path / "site") / "entry").iterdir()
+    assert "<bdi>pose: left profile</bdi>" in page.read_text()
+    assert "<bdi>light 3</bdi>" in page.read_text()
 
 
 def test_learning_curves_come_from_the_runs_that_are_named(

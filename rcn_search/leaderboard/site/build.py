@@ -14,8 +14,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rcn_search import __version__
-from rcn_search.leaderboard.board import Board, Table
+from rcn_search import __version__, storage
+from rcn_search.leaderboard.board import REPOSITORY_BOARD, Board, Table
 from rcn_search.leaderboard.render import render
 from rcn_search.leaderboard.site import charts
 from rcn_search.leaderboard.site.addresses import slug, table_pages
@@ -71,7 +71,7 @@ class Site:
             Place(table, page, measured_view(table), published_view(table))
             for table, page in zip(board.tables, table_pages(board.tables), strict=True)
         ]
-        common = {"problems": board.problems, "live": self.live, "version": __version__, "written": datetime.now(UTC)}
+        common = {"problems": _within(board), "live": self.live, "version": __version__, "written": datetime.now(UTC)}
         num_pages = self._write_entries(board, places, common)
         for place in places:
             self._put(place.page, self._table_page(board, place, places, common))
@@ -165,6 +165,16 @@ class Site:
         temporary = path.with_name(f".{path.name[:100]}.tmp")
         temporary.write_text(content, encoding="utf-8", newline="\n")
         os.replace(temporary, path)  # noqa: PTH105
+
+
+def _within(board: Board) -> list[str]:
+    """The board's problems, with places on this machine told from the board on: pages are read elsewhere."""
+    lines = list(board.problems)
+    if storage.is_local(board.uri):
+        folder = storage.local_path(board.uri)
+        for place in (board.uri, str(folder), str(folder.absolute()), str(REPOSITORY_BOARD)):
+            lines = [line.replace(f"{place}/", "").removeprefix(f"{place}: ") for line in lines]
+    return lines
 
 
 def summary(place: Place) -> dict[str, Any]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import yaml
 from pydantic import ValidationError
 
 from rcn_search import storage
 from rcn_search.leaderboard.board import Row, printed_error
+from rcn_search.leaderboard.class_names import class_name
 from rcn_search.leaderboard.entry import Entry
 from rcn_search.leaderboard.site.addresses import config_file
+from rcn_search.leaderboard.site.again import command_lines, config_yaml, explanation
 from rcn_search.leaderboard.site.charts import Chart
 from rcn_search.leaderboard.site.keypoint_map import KeypointMap, keypoint_map
 from rcn_search.leaderboard.site.tables import duration, interval, row_notes
@@ -23,8 +21,6 @@ from rcn_search.training.report import EpochReport
 
 Histories = dict[str, list[EpochReport]]
 """Epochs of runs by their id."""
-
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where libyaml is there
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,7 @@ class EntryView:
     config_yaml: str
     config_file: str | None
     commands: list[tuple[str, str]]
+    explanation: str
     keypoints: KeypointMap | None
     curve: Chart | None
 
@@ -64,26 +61,22 @@ def entry_view(row: Row, histories: Histories) -> EntryView:
         facts=_facts(row, entry, entry_id),
         scores=_scores(entry),
         parts=[
-            (name, f"{part.num_images:,}", f"{part.error.pct:.2f}", interval(part.error.low_pct, part.error.high_pct))
+            (
+                class_name(entry.protocol.dataset, name),
+                f"{part.num_images:,}",
+                f"{part.error.pct:.2f}",
+                interval(part.error.low_pct, part.error.high_pct),
+            )
             for name, part in entry.parts.items()
         ],
         notes=row_notes(row),
         config_yaml=config_yaml(entry),
         config_file=config_file(entry),
-        commands=_commands(entry, entry_id),
+        commands=command_lines(entry, entry_id),
+        explanation=explanation(entry),
         keypoints=keypoint_map(entry.protocol.keypoints, entry.points),
         curve=learning_curve(histories.get(entry.run_id, [])),
     )
-
-
-def config_yaml(entry: Entry) -> str:
-    """The configuration as `rcn-search train` takes it; empty where the entry has none."""
-    return _yaml(json.dumps(entry.config)) if entry.config else ""
-
-
-@lru_cache(maxsize=10_000)  # a run has an entry for each protocol, and they are tables apart
-def _yaml(config_json: str) -> str:
-    return str(yaml.dump(json.loads(config_json), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def read_histories(folders: Sequence[str]) -> Histories:
@@ -162,22 +155,3 @@ def _scores(entry: Entry) -> list[tuple[str, str, str]]:
         ("99 % of the images up to", entry.p99),
     ]
     return [(name, f"{each.pct:.2f} %", interval(each.low_pct, each.high_pct)) for name, each in estimates if each]
-
-
-def _commands(entry: Entry, entry_id: str) -> list[tuple[str, str]]:
-    config, uri = config_file(entry), entry.config.get("data", {}) if isinstance(entry.config, dict) else {}
-    data = uri.get("uri") if isinstance(uri, dict) else None
-    if config is None:
-        return [("Score its predictions again", _line("leaderboard", "rescore", entry_id))]
-    checkpoint = f"runs/{entry.run_id}/best.safetensors"
-    return [
-        ("Train it again", _line("train", config, "--out", f"runs/{entry.run_id}")),
-        (
-            "Check it against this entry",
-            _line("leaderboard", "verify", entry_id, "--checkpoint", checkpoint, "--data", str(data or "DATA")),
-        ),
-    ]
-
-
-def _line(*words: str) -> str:
-    return shlex.join(["rcn-search", *words])

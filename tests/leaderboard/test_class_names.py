@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+
+from rcn_search.data.importers.mtfl import ATTRIBUTE_CLASSES
+from rcn_search.data.synthetic import draw_face
+from rcn_search.keypoints import FIVE
+from rcn_search.leaderboard.class_names import class_name
+
+
+def test_every_class_of_mtfl_has_a_name_and_others_stay_numbers() -> None:
+    for attribute, count in ATTRIBUTE_CLASSES.items():
+        names = {class_name("aflw", f"{attribute} {number}") for number in range(count)}
+        assert len(names) == count
+        assert all(name.startswith(f"{attribute}: ") for name in names)
+        assert class_name("aflw", f"{attribute} {count}") == f"{attribute} {count}"
+    assert class_name("aflw", "pose 0") == "pose: left profile"
+    assert class_name("wflw", "pose 0") == "pose 0"
+    assert [class_name("aflw", part) for part in ("", "pose", "pose x", "light 1")] == ["", "pose", "pose x", "light 1"]
+
+
+def test_left_is_where_the_nose_of_a_picture_points() -> None:
+    noses: dict[str, list[float]] = {}
+    for seed in range(60):
+        face = draw_face(seed, FIVE)
+        right_eye, left_eye, nose = face.points[:3]
+        middle, distance = (right_eye + left_eye) / 2, np.linalg.norm(left_eye - right_eye)
+        name = class_name("synthetic", f"pose {face.attributes['pose']}")
+        noses.setdefault(name, []).append(float((nose - middle)[0] / distance))
+    places = {name: float(np.median(each)) for name, each in noses.items()}
+    assert places["pose: left"] < -0.1 < places["pose: frontal"] < 0.1 < places["pose: right"]
