@@ -153,7 +153,7 @@ def verify(uri: Uri) -> None:
 @command
 def show(
     uri: Uri,
-    out: Annotated[str, typer.Option(help="Where the PNG goes.")] = "grid.png",
+    out: Annotated[str, typer.Option(help="Where it goes: .png, .svg or .pdf.")] = "grid.png",
     split: Annotated[str, typer.Option(help="Which split; the first one by default.")] = "",
     count: Annotated[int, typer.Option(min=1, max=400, help="How many faces.")] = 25,
     seed: Annotated[int, typer.Option(min=0, help="Which faces.")] = 0,

@@ -25,7 +25,7 @@ def plot_error_curve(history: Sequence[Mapping[str, float]], uri: str) -> None:
 
     Args:
         history: For each validated epoch at least ``epoch`` and ``val_error_pct``; ``loss`` if known.
-        uri: Where the PNG goes.
+        uri: Where it goes: .png, .svg or .pdf.
 
     Raises:
         ValueError: The history is empty.
@@ -76,7 +76,7 @@ def plot_ced(
 
     Args:
         error_pct_by_method: (N,) errors of the images that count, in percent, for each method.
-        uri: Where the PNG goes.
+        uri: Where it goes: .png, .svg or .pdf.
         threshold_pct: End of the horizontal axis.
         title: Which images these are.
         measure: How the error was measured.
