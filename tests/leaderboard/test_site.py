@@ -164,7 +164,7 @@ def test_no_path_of_a_machine_stands_on_a_page(tmp_path: Path, add_measured: Cal
     (stated,) = [html for html in pages if "<bdi>Model 4</bdi>" in html]
     assert re.search(r"rcn-search train config/\w+.yaml --out runs/0123456789ab<", stated)
     assert "--data s3://bucket/mtfl<" in stated
-    assert "DATA" not in stated
+    assert "DATA:" not in stated
     assert sorted(yaml.safe_load(path.read_text())["data"]["uri"] for path in site.glob("config/*")) == [
         *["DATA"] * 4,
         "s3://bucket/mtfl",
@@ -220,7 +220,15 @@ def test_faces_are_shown_only_where_their_images_are_named(
         predictions_uri=str(tmp_path / "predictions.parquet"),
         enter=True,
     ).evaluation
-    assert not [*written(board, tmp_path / "without").rglob("*.png")]
+    without = written(board, tmp_path / "without")
+    assert not [*without.rglob("*.png")]
+    assert all("Not shown: no images were named" in path.read_text() for path in without.glob("entry/*.html"))
+    (tmp_path / "predictions.parquet").rename(tmp_path / "moved.parquet")
+    Site(tmp_path / "moved", faces=Faces.named(synthetic_uri, [])).write(build_board(board))
+    assert all(
+        "its predictions are not on the board" in path.read_text() for path in (tmp_path / "moved").glob("entry/*")
+    )
+    (tmp_path / "moved.parquet").rename(tmp_path / "predictions.parquet")
     faces = Faces.named(synthetic_uri, [str(tmp_path / "predictions.parquet")])
     Site(tmp_path / "site", faces=faces).write(build_board(board))
     html = next(

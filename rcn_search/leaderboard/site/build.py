@@ -20,7 +20,7 @@ from rcn_search.leaderboard.render import render
 from rcn_search.leaderboard.site import charts
 from rcn_search.leaderboard.site.addresses import slug, table_pages
 from rcn_search.leaderboard.site.entries import Histories, entry_view
-from rcn_search.leaderboard.site.faces import Faces
+from rcn_search.leaderboard.site.faces import NOT_NAMED, Faces
 from rcn_search.leaderboard.site.looks import load_looks
 from rcn_search.leaderboard.site.tables import NUM_STATIC, TableView, measured_view, published_view
 
@@ -104,7 +104,7 @@ class Site:
                 if shown.config_file and shown.config_file not in self._kept:
                     self._put(shown.config_file, shown.config_yaml)
                     self._kept.add(shown.config_file)
-                faces = self.faces.of(board.uri, shown.entry, self.folder) if self.faces else {}
+                faces = self.faces.of(board.uri, shown.entry, self.folder) if self.faces else NOT_NAMED
                 page = self._render("entry.html", root="../", view=shown, place=place, faces=faces, **common)
                 self._put(view.page, page)
                 self._kept.add(key)

@@ -36,6 +36,9 @@ class Face:
     points: list[tuple[Point, Point]]
 
 
+NOT_NAMED = "no images were named; rcn-search leaderboard html --faces DATA --predictions FILE draws them"
+
+
 @dataclass
 class Faces:
     """Where pictures come from.
@@ -61,8 +64,8 @@ class Faces:
         read_manifest(data_uri)
         return cls(data_uri, hashed(predictions))
 
-    def of(self, board: str, entry: Entry, folder: Path) -> dict[str, list[Face]]:
-        """Faces under a title each, their pictures written into ``folder``; none where the data set is another.
+    def of(self, board: str, entry: Entry, folder: Path) -> dict[str, list[Face]] | str:
+        """Faces under a title each, their pictures written into ``folder``; or why there are none.
 
         Raises:
             ValueError: The prediction file is not what its hash said.
@@ -71,14 +74,14 @@ class Faces:
 
         dataset = open_dataset(self.data_uri)
         if dataset.manifest.fingerprint != entry.fingerprint:
-            return {}
+            return "the images that were named are of another data set"
         predictions = find_predictions(board, entry, self.predictions)
         if predictions is None:
-            return {}
+            return "its predictions are not on the board; --predictions FILE names them"
         error_pct_n = image_errors(predictions, entry.protocol).error_pct_n
         split = dataset.split(predictions.meta["split"])
         if not np.array_equal(split.image_id_n, predictions.image_id):
-            return {}
+            return "its predictions are not of the images of that data set"
         kept_n = np.flatnonzero(np.isfinite(error_pct_n))
         by_error = kept_n[np.argsort(error_pct_n[kept_n], kind="stable")]
         start = max(0, (len(by_error) - NUM_EACH) // 2)
