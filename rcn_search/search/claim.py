@@ -5,9 +5,10 @@
     STUDY/claims/000003/released.json   put when it ended by itself
 
 Whoever holds the highest number drives. The next number may be put once the one before is released, or its process is
-gone (seen at once on the same machine), or it has not beaten for `STALE_S`. Two that try put the same number, and
-storage lets one of them. A driver that was frozen and taken for dead finds the number above its own at its next beat,
-which comes before its next write, and stops.
+gone (seen at once on the same machine), or it has not beaten for `STALE_S`. A driver with patience, such as a job that
+is submitted again after its machine was lost, waits until then, or until a beat shows that the other one lives. Two
+that try put the same number, and storage lets one of them. A driver that was frozen and taken for dead finds the number
+above its own at its next beat, which comes before its next write, and stops.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from rcn_search.search.ledger import StudyError
 BEAT_S = 10.0
 STALE_S = 60.0
 """After so long without a beat a driver on another machine counts as dead. Clocks may differ by less than this."""
+LOOK_S = 1.0
+"""How often one that waits for the next beat looks for it."""
 _CLAIMS, _TAKEN, _BEAT, _RELEASED = "claims", "taken.json", "beat.json", "released.json"
 _held: set[str] = set()
 
@@ -171,19 +174,25 @@ class HeldClaim:
 
 
 @contextmanager
-def hold(uri: str, settings: dict[str, Any], *, on_takeover: Callable[[str], None]) -> Iterator[HeldClaim]:
+def hold(
+    uri: str, settings: dict[str, Any], *, on_takeover: Callable[[str], None], patient: bool = False
+) -> Iterator[HeldClaim]:
     """Drive a study within.
 
     Args:
         uri: The study.
         settings: What it is taken up with.
-        on_takeover: Called with a line about the driver that died, if one did.
+        on_takeover: Called with a line about the driver that died, if one did, and before waiting for one.
+        patient: Wait as long as a driver on another machine may be dead without counting as dead.
 
     Raises:
         StudyError: Another driver is at work on it.
     """
-    last = read(uri)
-    if last and last.alive:
+    last, is_silent = read(uri), False
+    if patient and last and last.alive and last.taken.owner.machine != machine():
+        is_silent = _falls_silent(uri, last, on_takeover)
+        last = read(uri) or last
+    if last and last.alive and not is_silent:
         raise StudyError(_refusal(uri, last))
     if last and not last.released:
         on_takeover(f"{last.taken.owner} drove this study and is gone: taken over")
@@ -202,10 +211,30 @@ def hold(uri: str, settings: dict[str, Any], *, on_takeover: Callable[[str], Non
         held.release()
 
 
+def _falls_silent(uri: str, last: Claim, say: Callable[[str], None]) -> bool:
+    """Wait for a driver on another machine to beat, to be followed by another one, or to do neither for too long."""
+    ago_s = time.time() - last.seen_at
+    left_s = min(STALE_S, STALE_S - ago_s)  # its clock may be ahead of ours
+    say(
+        f"{last.taken.owner} drove this study {max(0, round(ago_s))} s ago: waiting up to {left_s:.0f} s for another "
+        "sign of life; without one, the study is taken over"
+    )
+    deadline = time.monotonic() + left_s
+    while (wait_s := min(LOOK_S, deadline - time.monotonic())) > 0:
+        time.sleep(wait_s)
+        now = read(uri)
+        assert now is not None
+        if now.released or (now.number, now.seen_at) != (last.number, last.seen_at):
+            return False
+    return True
+
+
 def _refusal(uri: str, last: Claim) -> str:
     ago_s = max(0, round(time.time() - last.seen_at))
     waits = (
-        "" if last.taken.owner.machine == machine() else f", or wait {max(1, round(STALE_S) - ago_s)} s if it is dead"
+        ""
+        if last.taken.owner.machine == machine()
+        else f", or wait {max(1, round(STALE_S) - ago_s)} s if it is dead, as --go-on does"
     )
     return f"{last.taken.owner} is at work on {uri} (last seen {ago_s} s ago); stop it first{waits}"
 

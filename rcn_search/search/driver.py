@@ -72,7 +72,7 @@ def run_search(
         overrides: ``key.path=value`` laid over it.
         study_uri: Folder of the study; by default ``studies/NAME``.
         resume: Go on with the study that is there.
-        go_on: The same, where there is one; see `TakeUp`.
+        go_on: The same, where there is one, and with patience for one whose driver may be gone; see `TakeUp`.
         trials: How many, or how many more; see `TakeUp`.
         branch: Name of a child study to start; see `TakeUp`.
         deterministic: Run it in rounds of ``budget.concurrency``, repeatable (see `search.rounds`).
@@ -104,7 +104,10 @@ def run_search(
     uri, space = take_up.prepare(console)
     if space.final and in_job():
         check_outlives_job(board(), "--board")
-    with sigterm_as_ctrl_c() as stop, hold(uri, settings(space), on_takeover=console.print) as claim:
+    with (
+        sigterm_as_ctrl_c() as stop,
+        hold(uri, settings(space), on_takeover=console.print, patient=go_on) as claim,
+    ):
         study = Study(uri, space, Ledger(uri, claim.check))
         driven = Rounds(study) if space.study.synchronous else study
         recorder, slots = StudyRecorder(driven), 0

@@ -21,8 +21,8 @@ def uri(store) -> str:
     return storage.join(store, "study")
 
 
-def taken_up(uri: str, lines: list[str] | None = None, **settings: object):
-    return hold(uri, settings, on_takeover=([] if lines is None else lines).append)
+def taken_up(uri: str, lines: list[str] | None = None, *, patient: bool = False, **settings: object):
+    return hold(uri, settings, on_takeover=([] if lines is None else lines).append, patient=patient)
 
 
 def as_of(uri: str, number: int, owner: Owner, *, seen_s: float = 0.0) -> None:
@@ -62,7 +62,10 @@ def test_the_second_driver_is_refused_by_name_of_the_first(uri):
         raise AssertionError
     as_of(uri, 1, somebody(), seen_s=20)
     with (
-        pytest.raises(StudyError, match=r"process 7 on elsewhere .*last seen 2. s ago.*or wait [34]. s"),
+        pytest.raises(
+            StudyError,
+            match=r"process 7 on elsewhere .*last seen 2. s ago.*or wait [34]. s if it is dead, as --go-on does",
+        ),
         taken_up(uri),
     ):
         raise AssertionError
@@ -82,6 +85,65 @@ def test_a_driver_elsewhere_is_taken_over_when_it_is_stale(uri):
     with taken_up(uri, lines):
         assert read(uri).number == 1
     assert lines == ["process 7 on elsewhere drove this study and is gone: taken over"]
+
+
+@pytest.fixture
+def impatience(monkeypatch) -> None:
+    """A second is long, and looks are frequent."""
+    monkeypatch.setattr(claims, "STALE_S", 1.0)
+    monkeypatch.setattr(claims, "LOOK_S", 0.05)
+
+
+@pytest.mark.parametrize("clock_is_ahead_s", [-0.5, 30])
+def test_a_driver_with_patience_waits_for_a_dead_one(uri, impatience, clock_is_ahead_s):
+    lines: list[str] = []
+    as_of(uri, 0, somebody(), seen_s=-clock_is_ahead_s)
+    started = time.monotonic()
+    with taken_up(uri, lines, patient=True):
+        assert read(uri).number == 1
+    assert 0.4 <= time.monotonic() - started < 5
+    waiting, taken_over = lines
+    assert "process 7 on elsewhere drove this study" in waiting
+    assert "waiting up to" in waiting
+    assert taken_over == "process 7 on elsewhere drove this study and is gone: taken over"
+
+
+def test_it_waits_no_longer_than_a_beat_for_one_that_lives(uri, monkeypatch):
+    monkeypatch.setattr(claims, "LOOK_S", 0.05)
+    owner = somebody()
+    as_of(uri, 0, owner, seen_s=5)
+    beat = threading.Timer(0.3, storage.write_json, (storage.join(uri, "claims/000000/beat.json"), {"at": time.time()}))
+    beat.start()
+    with pytest.raises(StudyError, match="process 7 on elsewhere is at work"), taken_up(uri, patient=True):
+        raise AssertionError
+    beat.join()
+
+
+def test_of_two_with_patience_one_gets_it(uri, monkeypatch):
+    monkeypatch.setattr(claims, "LOOK_S", 0.05)
+    as_of(uri, 0, somebody(), seen_s=5)
+    successor = threading.Timer(0.2, as_of, (uri, 1, somebody(host="further")))
+    successor.start()
+    with pytest.raises(StudyError, match="process 7 on further is at work"), taken_up(uri, patient=True):
+        raise AssertionError
+    successor.join()
+
+
+def test_it_takes_over_at_once_what_is_given_back_meanwhile(uri, monkeypatch):
+    monkeypatch.setattr(claims, "LOOK_S", 0.05)
+    as_of(uri, 0, somebody())
+    back = threading.Timer(0.2, storage.write_json, (storage.join(uri, "claims/000000/released.json"), {"at": 0}))
+    back.start()
+    lines: list[str] = []
+    with taken_up(uri, lines, patient=True):
+        assert read(uri).number == 1
+    assert len(lines) == 1
+    back.join()
+
+
+def test_nobody_waits_for_one_that_is_seen_to_live_here(uri):
+    with taken_up(uri), pytest.raises(StudyError, match="is at work"), taken_up(uri, patient=True):
+        raise AssertionError
 
 
 def test_a_dead_driver_on_this_machine_is_taken_over_at_once(uri):

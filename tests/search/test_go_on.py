@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import io
 import json
+import os
+import re
+import signal
+import threading
 
 import pytest
 from rich.console import Console
 
+from rcn_search import storage
 from rcn_search.config_file import ConfigError
+from rcn_search.search import claim as claims
+from rcn_search.search.driver import run_search
 from rcn_search.search.job import check_outlives_job, in_job
 from rcn_search.search.ledger import StudyError
 from rcn_search.search.study import Study
 from rcn_search.search.takeup import TakeUp
+from tests.search.test_claim import as_of, somebody
 from tests.search.test_driver import study_file
 
 
@@ -55,3 +64,31 @@ def test_go_on_starts_and_goes_on_and_refuses_another_study(synthetic_uri, tmp_p
     assert take_up() == (uri, space)
     with pytest.raises(StudyError):
         take_up(overrides=("base.model.channels=16",))
+
+
+class Terminal(io.StringIO):
+    """Somebody who stops the search a moment after it has said that it waits."""
+
+    def write(self, text: str) -> int:
+        if "waiting" in text:
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return super().write(text)
+
+
+def test_it_waits_for_a_driver_that_may_be_dead_and_can_be_interrupted(synthetic_uri, tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "LOOK_S", 60)
+    path, study, terminal = study_file(tmp_path, synthetic_uri), str(tmp_path / "study"), Terminal()
+    TakeUp(space_uri=path, study_uri=study).prepare(Console(quiet=True))
+    as_of(study, 0, somebody(), seen_s=5)
+
+    def drive(**options: bool) -> None:
+        console = Console(file=terminal, width=200)
+        run_search(path, study_uri=study, board=lambda: str(tmp_path / "board"), console=console, **options)
+
+    with pytest.raises(StudyError, match="is at work"):
+        drive(resume=True)
+    assert not terminal.getvalue()
+    with pytest.raises(KeyboardInterrupt):
+        drive(go_on=True)
+    assert re.search(r"process 7 on elsewhere drove this study \d+ s ago: waiting up to \d\d s", terminal.getvalue())
+    assert not storage.exists(storage.join(study, "claims/000001"))
