@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from rich.console import Console
 
 from rcn_search.config_file import ConfigError
+from rcn_search.search.driver import run_search
 from rcn_search.search.ledger import Epoch
 from rcn_search.search.population import EXPLORED, inherit
-from rcn_search.search.searcher import StudySearcher
+from rcn_search.search.searcher import StudyRecorder, StudySearcher
 from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Study
+from rcn_search.search.study import Study, Trial
 from rcn_search.training.checkpoint import load_network, read_checkpoint
+from rcn_search.training.optim import learning_rate
 from rcn_search.training.outcome import BEST_NAME, LAST_NAME
 from rcn_search.training.run import TrainRun
 
@@ -131,3 +141,87 @@ def test_a_population_needs_something_to_explore(document, write_study):
     document["points"] = []
     with pytest.raises(ConfigError, match=r"explores augment.… and optimizer.lr, and none of them is searched"):
         load_space(write_study(scheduler=PBT))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_population_whose_trials_have_two_workers_each(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
+    """Who comes later follows another. Once the second workers of all are killed: nobody begins again at epoch 1."""
+    document = {
+        "study": {"name": "pairs"},
+        "base": {
+            "data": {"uri": synthetic_uri},
+            "input": {"size_px": 40},
+            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "schedule": {"batch_size": 16},
+            "validation": {"jitter": False},
+            "compute": {"precision": "fp32", "channels_last": False},
+        },
+        "search": {
+            "model.channels": {"choice": [8, 32]},  # those that do not learn are slow, and come by last
+            "optimizer.lr": {"float": [1e-7, 1e-1], "log": True},
+        },
+        "points": [
+            {"model.channels": channels, "optimizer.lr": lr} for channels, lr in ((8, 1e-2), (32, 1e-6), (32, 1e-6))
+        ],
+        "budget": {"trials": 5, "epochs": 16, "concurrency": 2, "workers_per_trial": 2, "cpus_per_trial": 0.5},
+        "scheduler": {"name": "pbt", "population": 3, "interval_epochs": 2, "quantile": 0.5},
+        "sampler": {"name": "random"},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    reported: dict[int, list[int]] = {}
+    killed: list[int] = []
+    report = StudyRecorder.on_trial_result
+
+    def kill(recorder: Any, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        report(recorder, iteration, trials, trial, result, **info)
+        number = trial.config["number"]
+        reported.setdefault(number, []).append(result["epoch"])
+        if number > 2 and not killed:
+            killed.extend(second_workers())
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    monkeypatch.setattr(StudyRecorder, "on_trial_result", kill)
+    study = run_search(
+        str(tmp_path / "study.yaml"),
+        study_uri=str(tmp_path / "study"),
+        board=lambda: str(tmp_path / "board"),
+        console=Console(file=io.StringIO(), width=160),
+    ).study
+
+    assert killed
+    assert {trial.state for trial in study.trials} <= {"complete", "pruned"}
+    followers = [trial for trial in study.trials if trial.suggestion.params["parent"] >= 0]
+    assert followers
+    for trial in study.trials:
+        assert list(trial.epochs) == list(range(1, len(trial.epochs) + 1))
+        assert reported[trial.number] == sorted(set(reported[trial.number]))
+        assert read_checkpoint(f"{trial.folder}/{LAST_NAME}").info.state["num_workers"] == 2
+    for trial in followers:
+        parent, own_first = study.trials[trial.suggestion.params["parent"]], reported[trial.number][0]
+        assert own_first > PBT["interval_epochs"]  # Tune hears of what the parent trained with it
+        shared, own = list(range(1, own_first)), list(range(own_first, len(trial.epochs) + 1))
+        assert [errors(trial)[epoch] for epoch in shared] == [errors(parent)[epoch] for epoch in shared]
+        config, history = trial.suggestion.config, json.loads(Path(trial.folder, "history.json").read_text())
+        assert config.model == parent.suggestion.config.model
+        assert config.optimizer.lr != parent.suggestion.config.optimizer.lr or config.optimizer.lr in (1e-7, 1e-1)
+        num_steps = 96 // 16 * config.schedule.epochs
+        assert [history[epoch - 1]["lr"] for epoch in own] == pytest.approx(
+            [learning_rate(6 * epoch - 1, num_steps, config.optimizer, config.schedule) for epoch in own]
+        )
+
+
+def errors(trial: Trial) -> dict[int, tuple[float, float]]:
+    return {number: (epoch.loss, epoch.val_error_pct) for number, epoch in trial.epochs.items()}
+
+
+def second_workers() -> list[int]:
+    """Of the trials that run in the Ray of this process."""
+    parents, mates = {}, []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone by now
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"ray::Mate" in (folder / "cmdline").read_bytes():
+                mates.append(int(folder.name))
+    return [pid for pid in mates if parents.get(parents[pid]) == os.getpid()]
