@@ -14,7 +14,7 @@ from rcn_search.terminal import command, console, errors, progress
 if TYPE_CHECKING:
     from rcn_search.evaluation.protocol import Normaliser
 
-leaderboard_app = typer.Typer(invoke_without_command=True, help="The board: show, add, compare, score again, verify.")
+leaderboard_app = typer.Typer(invoke_without_command=True)
 leaderboard_app.command("html")(html_command)
 leaderboard_app.command("serve")(serve_command)
 
@@ -45,7 +45,7 @@ def show(
         bool, typer.Option("--published", help="In the terminal also tables of published rows only.")
     ] = False,
 ) -> None:
-    """Our entries beside the published rows, ranked within one protocol.
+    """The board: our entries beside the published rows, ranked within one protocol. Commands add, compare, draw.
 
     Example: rcn-search leaderboard --dataset aflw
     """

@@ -129,3 +129,9 @@ def test_tables_without_a_measured_row_are_left_out_of_the_terminal(cli: Any, ad
     assert "tables of published rows only (--published, or --dataset)" in said
     assert "WFLW pose" in cli.run("leaderboard", "--published")
     assert "WFLW pose" in cli.run("leaderboard", "--dataset", "wflw")
+
+
+def test_every_help_has_an_example(cli: Any) -> None:
+    for name in ("", "compare", "add", "rescore", "verify", "figure", "html", "serve"):
+        said = cli.run("leaderboard", *filter(None, [name]), "--help")
+        assert f"Example: rcn-search leaderboard {name}".rstrip() in said

@@ -222,6 +222,22 @@ def test_a_chart_is_read_by_pointer_and_by_key(visit: Callable[..., Opened]) -> 
     assert chart.locator(".tip .head").inner_text().startswith("up to 0.")
 
 
+def test_names_that_differ_at_their_ends_are_told_apart_in_a_legend(
+    visit: Callable[..., Opened], tmp_path: Path, add_measured: Callable[..., str]
+) -> None:
+    (tmp_path / "board" / "published").mkdir(parents=True)
+    name = "RCN 6 branches, occlusion, balanced by pose, fast recipe, 150 epochs, median decoding"
+    add_measured(str(tmp_path / "board"), [4.0, 5.0, 6.0], method=name)
+    add_measured(str(tmp_path / "board"), [3.0, 4.0, 5.0], method=f"{name}, 9 views")
+    Site(tmp_path / "site").write(build_board(str(tmp_path / "board")))
+    page = visit(TABLE, base=f"file://{tmp_path}/site/", size="phone").page
+    cut = page.locator(".key bdi").evaluate_all(
+        "all => all.filter(e => e.scrollHeight > e.clientHeight + 1 || e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert page.locator(".key bdi").count() == 2
+    assert cut == 0
+
+
 def test_the_front_is_marked_and_a_point_leads_to_its_entry(visit: Callable[..., Opened]) -> None:
     page = visit(TABLE).page
     chart = page.locator("figure.chart").nth(1)
