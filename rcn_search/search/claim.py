@@ -35,6 +35,7 @@ LOOK_S = 1.0
 """How often one that waits for the next beat looks for it."""
 _CLAIMS, _TAKEN, _BEAT, _RELEASED = "claims", "taken.json", "beat.json", "released.json"
 _held: set[str] = set()
+"""Owners of this process."""
 
 
 class Owner(Options):
@@ -120,13 +121,14 @@ def read(uri: str) -> Claim | None:
 
 
 class HeldClaim:
-    """A claim from the inside. Made by `hold`."""
+    """A claim from the inside, which beats from now on. Made by `hold`."""
 
-    def __init__(self, uri: str, number: int, owner: Owner) -> None:
-        self._uri, self._number, self._owner = uri, number, owner
+    def __init__(self, uri: str, number: int) -> None:
+        self._uri, self._number = uri, number
         self._beaten = time.time()  # not the monotonic clock: it stands still while the machine sleeps
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="study-claim", daemon=True)
+        self._thread.start()
 
     def check(self) -> None:
         """Make sure that the study is still ours; costs nothing while the beats come regularly.
@@ -158,16 +160,10 @@ class HeldClaim:
             with suppress(OSError):  # the next beat may get through; `check` says so before anything is written
                 self.beat()
 
-    def start(self) -> None:
-        """Begin to beat."""
-        _held.add(self._owner.id)
-        self._thread.start()
-
     def release(self) -> None:
         """Give it back."""
         self._ended.set()
         self._thread.join()
-        _held.discard(self._owner.id)
         with suppress(OSError):  # then it is found stale
             released = {"at": time.time()}
             storage.write_json(storage.join(_folder(self._uri, self._number), _RELEASED), released)
@@ -198,17 +194,20 @@ def hold(
         on_takeover(f"{last.taken.owner} drove this study and is gone: taken over")
     owner = Owner(id=uuid.uuid4().hex, host=socket.gethostname(), machine=machine(), pid=os.getpid())
     number = last.number + 1 if last else 0
-    taken = Taken(owner=owner, at=time.time(), settings=settings)
+    taken = Taken(owner=owner, at=time.time(), settings=settings).model_dump(mode="json")
+    _held.add(owner.id)  # before another thread can read the claim
     try:
-        storage.write_json(storage.join(_folder(uri, number), _TAKEN), taken.model_dump(mode="json"), if_absent=True)
-    except storage.ObjectExistsError:
-        raise StudyError(f"another driver took up {uri} a moment ago") from None
-    held = HeldClaim(uri, number, owner)
-    held.start()
-    try:
-        yield held
+        try:
+            storage.write_json(storage.join(_folder(uri, number), _TAKEN), taken, if_absent=True)
+        except storage.ObjectExistsError:
+            raise StudyError(f"another driver took up {uri} a moment ago") from None
+        held = HeldClaim(uri, number)
+        try:
+            yield held
+        finally:
+            held.release()
     finally:
-        held.release()
+        _held.discard(owner.id)
 
 
 def _falls_silent(uri: str, last: Claim, say: Callable[[str], None]) -> bool:
