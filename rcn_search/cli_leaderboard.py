@@ -44,6 +44,9 @@ def show(
     published: Annotated[
         bool, typer.Option("--published", help="In the terminal also tables of published rows only.")
     ] = False,
+    by: Annotated[
+        str, typer.Option(help="Errors by class of an attribute, as in pose or glasses; not as csv, json.")
+    ] = "",
 ) -> None:
     """The board: our entries beside the published rows, ranked within one protocol. Commands add, compare, draw.
 
@@ -53,22 +56,26 @@ def show(
         return
     from rcn_search.garbage import without_collector
     from rcn_search.leaderboard.board import build_board
-    from rcn_search.leaderboard.render import print_board, render
+    from rcn_search.leaderboard.render import print_board, render, with_classes
 
+    if by and format in ("csv", "json"):
+        raise ValueError(f"--by is for tables to read; leave it out with --format {format}")
     with without_collector():
         shown = build_board(_board(board))
         if dataset:
             shown = shown.only(dataset)
+        if by:
+            shown = with_classes(shown, by)
         if format == "table":
             measured = shown.measured()
             whole = shown if published or dataset or not measured.tables else measured
-            print_board(whole, console, top=top or None)
+            print_board(whole, console, top=top or None, by=by)
             if num_hidden := len(shown.tables) - len(whole.tables):
                 console.print(
                     f"… and {num_hidden} tables of published rows only (--published, or --dataset)", style="dim"
                 )
             return
-        typer.echo(render(shown, format), nl=False)
+        typer.echo(render(shown, format, by=by), nl=False)
     for problem in shown.problems:
         errors.print(f"warning: {problem}", style="yellow", markup=False, soft_wrap=True)
 

@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from rcn_search.leaderboard.board import Board, Row, Table, printed_error
+from rcn_search.leaderboard.class_names import class_name
 
 Format = Literal["markdown", "latex", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("markdown", "latex", "csv", "json")
@@ -26,18 +27,41 @@ WIDE_COLUMNS = 120
 _TEXTS = {"method", "95 % CI", "origin"}
 
 
-def render(board: Board, output: Format) -> str:
-    """The board as text that ends in a newline. Problems of the board are not part of it."""
-    return {"markdown": _markdown, "latex": _latex, "csv": _csv, "json": _json}[output](board)
+def render(board: Board, output: Format, *, by: str = "") -> str:
+    """The board as text that ends in a newline. Problems of the board are not part of it.
+
+    Args:
+        board: The board.
+        output: What kind of text.
+        by: In Markdown and LaTeX, errors by class of this attribute in place of the other figures.
+    """
+    if output in ("markdown", "latex"):
+        return {"markdown": _markdown, "latex": _latex}[output](board, by)
+    return {"csv": _csv, "json": _json}[output](board)
 
 
-def print_board(board: Board, console: Console | None = None, *, top: int | None = None) -> None:
+def with_classes(board: Board, by: str) -> Board:
+    """The tables in which a row says its errors by class of the attribute ``by``.
+
+    Raises:
+        ValueError: There is none.
+    """
+    tables = tuple(table for table in board.tables if _parts(table, by))
+    if not tables:
+        parts = {part for table in board.tables for row in table.rows if row.entry for part in row.entry.parts}
+        known = ", ".join(sorted({part.rpartition(" ")[0] for part in parts})) or "none"
+        raise ValueError(f"no row says its errors by {by!r}; attributes that are known: {known}")
+    return replace(board, tables=tables)
+
+
+def print_board(board: Board, console: Console | None = None, *, top: int | None = None, by: str = "") -> None:
     """One table per data set, subset and protocol, our rows highlighted, and what could not be shown below.
 
     Args:
         board: The board.
         console: Where to; by default standard output.
         top: At most so many rows of a table; by default all.
+        by: Errors by class of this attribute in place of the other figures.
     """
     console = console or Console()
     for table in board.tables:
@@ -47,10 +71,18 @@ def print_board(board: Board, console: Console | None = None, *, top: int | None
         notes = _notes(table)
         # Text, not str: a method name is shown as it is, whatever markup it holds.
         rich_table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        headings, rows = _filled(table, notes, hidden=_WIDE if console.width < WIDE_COLUMNS else set())
+        hidden: Collection[str] = ()
+        if console.width < WIDE_COLUMNS:
+            hidden = {"95 % CI"} if by else _WIDE
+        headings, rows = _filled(table, notes, by, hidden=hidden)
         for heading in headings:
             justify: Literal["left", "right"] = "left" if heading in _TEXTS else "right"
-            rich_table.add_column(_heading(table, heading), justify=justify, no_wrap=heading != "method")
+            title = _heading(table, heading)
+            rich_table.add_column(
+                title.replace(" ", "\n") if by and "%" not in title else title,
+                justify=justify,
+                no_wrap=heading != "method",
+            )
         for row, cells in zip(table.rows, rows, strict=True):
             style = "bold green" if row.origin == "ours" else ""
             rich_table.add_row(*(Text(cells[heading]) for heading in headings), style=style)
@@ -85,10 +117,10 @@ def _row_notes(table: Table, row: Row) -> list[str]:
 
 
 def _filled(
-    table: Table, notes: dict[str, int], hidden: Collection[str] = ()
+    table: Table, notes: dict[str, int], by: str, hidden: Collection[str] = ()
 ) -> tuple[list[str], list[dict[str, str]]]:
     """The headings under which any row has something to say, and the cells of each row."""
-    rows = [_cells(table, row, notes) for row in table.rows]
+    rows = [_cells(table, row, notes, by) for row in table.rows]
     return [name for name in rows[0] if name not in hidden and any(cells[name] for cells in rows)], rows
 
 
@@ -98,7 +130,13 @@ def _heading(table: Table, name: str) -> str:
     return {"AUC": f"AUC{up_to} %", "FR %": f"FR{up_to} %"}.get(name, name)
 
 
-def _cells(table: Table, row: Row, notes: dict[str, int]) -> dict[str, str]:
+def _parts(table: Table, by: str) -> list[str]:
+    """The classes of an attribute, as in ``pose 1``, of which any row of the table says its error."""
+    parts = {part for row in table.rows if row.entry for part in row.entry.parts if part.rpartition(" ")[0] == by}
+    return sorted(parts, key=lambda part: (len(part), part))
+
+
+def _cells(table: Table, row: Row, notes: dict[str, int], by: str) -> dict[str, str]:
     """What stands under each heading."""
     entry = row.entry
     auc, failure_rate, p95 = (entry.auc, entry.failure_rate, entry.p95) if entry else (None, None, None)
@@ -106,11 +144,21 @@ def _cells(table: Table, row: Row, notes: dict[str, int]) -> dict[str, str]:
     if entry and entry.ci_low_pct is not None and entry.ci_high_pct is not None:
         interval = f"{printed_error(entry.ci_low_pct)}–{printed_error(entry.ci_high_pct)}"
     marks = [f"[{notes[note]}]" for note in _row_notes(table, row)]
-    return {
+    cells = {
         "#": str(row.rank or ""),
         "method": " ".join([row.method, *marks]),
         "error %": printed_error(row.error_pct),
         "95 % CI": interval,
+    }
+    if by:
+        own = entry.parts if entry else {}
+        return cells | {
+            class_name(table.dataset, part).removeprefix(f"{by}: "): printed_error(own[part].error.pct)
+            if part in own
+            else ""
+            for part in _parts(table, by)
+        }
+    return cells | {
         "seeds": f"{printed_error(row.seeds.mean_pct)} ± {row.seeds.sd_pct:.2f} ({row.seeds.num})" if row.seeds else "",
         "AUC": f"{auc.pct:.2f}" if auc else "",
         "FR %": f"{failure_rate.pct:.2f}" if failure_rate else "",
@@ -134,11 +182,11 @@ def short_count(count: int | None) -> str:
     return str(count)
 
 
-def _markdown(board: Board) -> str:
+def _markdown(board: Board, by: str) -> str:
     lines: list[str] = []
     for table in board.tables:
         notes = _notes(table)
-        headings, rows = _filled(table, notes)
+        headings, rows = _filled(table, notes, by)
         lines += [f"### {_escape_markdown(_title(table))}", ""]
         lines.append(f"| {' | '.join(_escape_markdown(_heading(table, name)) for name in headings)} |")
         lines.append(f"|{'|'.join('---' if name in _TEXTS else '---:' for name in headings)}|")
@@ -153,12 +201,12 @@ def _markdown(board: Board) -> str:
     return "\n".join(lines)
 
 
-def _latex(board: Board) -> str:
+def _latex(board: Board, by: str) -> str:
     """One ``table`` for each, with the rules of the package booktabs."""
     lines: list[str] = []
     for table in board.tables:
         notes = _notes(table)
-        headings, rows = _filled(table, notes)
+        headings, rows = _filled(table, notes, by)
         lines += [r"\begin{table}", r"\centering", rf"\caption{{{_escape_latex(_title(table))}}}"]
         lines += [rf"\begin{{tabular}}{{{''.join('l' if name in _TEXTS else 'r' for name in headings)}}}", r"\toprule"]
         lines.append(" & ".join(_escape_latex(_heading(table, name)) for name in headings) + r" \\")

@@ -12,6 +12,7 @@ import pytest
 from rcn_search.config import TrainConfig
 from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.protocol import rcn2016, subpixel
+from rcn_search.evaluation.score import Estimate, Part
 from rcn_search.leaderboard.entry import Entry, load_entries
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import CheckpointInfo, network_tensors, write_checkpoint
@@ -135,3 +136,17 @@ def test_every_help_has_an_example(cli: Any) -> None:
     for name in ("", "compare", "add", "rescore", "verify", "figure", "html", "serve"):
         said = cli.run("leaderboard", *filter(None, [name]), "--help")
         assert f"Example: rcn-search leaderboard {name}".rstrip() in said
+
+
+def test_errors_by_class_under_their_names(cli: Any, board: str, add_measured: Add) -> None:
+    parts = {f"pose {number}": Part(40, Estimate(4.0 + number)) for number in (4, 0)}
+    add_measured(board, BASE, method="A", parts=parts)
+    add_measured(board, BASE + 1, method="B")
+    add_measured(board, BASE + 1, method="C", protocol=rcn2016("afw", "test", "five"))
+    said = cli.run("leaderboard", "--format", "markdown", "--by", "pose")
+    assert "| left profile | right profile |" in said
+    assert "| 4.00 | 8.00 |" in said
+    assert "AFW test" not in said
+    assert "profile" in cli.run("leaderboard", "--by", "pose")
+    assert "attributes that are known: pose" in cli.fail("leaderboard", "--by", "light")
+    assert "leave it out with --format json" in cli.fail("leaderboard", "--by", "pose", "--format", "json")
