@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +13,9 @@ from rich.text import Text
 from rcn_search.search.space import Budget
 from rcn_search.search.standing import Standing, State
 from rcn_search.search.study import Study, Trial
+
+if TYPE_CHECKING:
+    from rcn_search.search.cluster import Nodes  # Ray, which looking at a study does without
 
 NUM_SHOWN = 20
 STATES: tuple[State, ...] = ("running", "open", "complete", "pruned", "failed")
@@ -39,17 +43,16 @@ class Summary:
         return 100 * (1 - self.busy_s / (self.wall_s * self.slots))
 
 
-def print_plan(console: Console, study: Study, slots: int, nodes: list[dict[str, float]]) -> None:
+def print_plan(console: Console, study: Study, slots: int, nodes: Nodes) -> None:
     """What is about to be run, where."""
     space = study.space
-    have = " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
     source = f"{len(space.rows)} rows" if space.rows else f"{space.sampler.name} sampler"
     if space.study.synchronous:
         source += f", repeatable in rounds of {space.study.synchronous}"
     console.print(
         f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, "
         f"{space.scheduler}, {source}\n"
-        f"{slots} at once, {_size(space.budget)} each; on {have}\n"
+        f"{slots} at once, {_size(space.budget)} each; on {nodes}\n"
         f"[dim]{study.uri}[/]",
         highlight=False,
     )

@@ -153,6 +153,6 @@ def test_a_search_makes_the_autoscaler_start_nodes(growing, synthetic_uri, tmp_p
 
     ran = search("--go-on", "--set", "budget.cpus_per_trial=1")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert f"{NUM_NODES} at once" in ran.stdout
+    assert f"{NUM_NODES} at once, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU now, up to 2 × 1 CPU, 0 GPU" in ran.stdout
     done = Study.open(str(tmp_path / "study"))
     assert [(trial.state, list(trial.epochs)) for trial in done.trials] == [("complete", [1, 2])] * 4
