@@ -162,10 +162,12 @@ def _loop(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback], s
     """
     budget, access = study.space.budget, StoreAccess.of_driver(study.uri, study.space.config({}).data.uri)
     keep_from_tune()
+    actor = tune.with_parameters(TrialActor, access=access)
+    actor.__qualname__ = TrialActor.__qualname__  # by which ps and the dashboard name its processes
     resources = {"CPU": budget.cpus_per_trial, **({"GPU": budget.gpus_per_trial} if budget.gpus_per_trial else {})}
     with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:
         tune.run(
-            tune.with_parameters(TrialActor, access=access),
+            actor,
             name="search",
             storage_path=scratch,
             search_alg=StudySearcher(driven),
