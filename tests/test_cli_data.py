@@ -221,7 +221,7 @@ def test_a_full_disk_leaves_nothing_half_done(cli, source: Path, tmp_path: Path)
         ("verify nowhere", "no data set at nowhere"),
         ("show nowhere", "no data set at nowhere"),
         ("show {synthetic} --split aflw", "{synthetic} has no split 'aflw'; it has: train, val, test"),
-        ("show {synthetic} --out {source}", "Is a directory"),
+        ("show {synthetic} --out {source}", "must end in one of .png, .svg, .pdf"),
         ("info gopher://a/b", "Protocol not known: gopher"),
     ],
 )
