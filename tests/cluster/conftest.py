@@ -59,32 +59,39 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def head() -> Iterator[Head]:
     """``ray start --head`` with two CPUs, from an activated environment."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(STARTS_WITHIN_S),
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
+    environment = activated(RAY_DASHBOARD_STARTUP_TIMEOUT_S=str(STARTS_WITHIN_S))
     for attempt in range(NUM_ATTEMPTS):
-        with _started(environment) as log:
+        options = {
+            "node-ip-address": "127.0.0.1",
+            "port": 0,
+            "num-cpus": 2,
+            "dashboard-port": free_port(),
+            "dashboard-agent-listen-port": 0,
+            "ray-client-server-port": free_port(),
+        }
+        with started_head(environment, options) as log:
             if url := re.search(r"RAY_API_SERVER_ADDRESS='(http://[^']+)'", log):
                 yield Head(url[1], environment)
                 return
             assert attempt < NUM_ATTEMPTS - 1, log
 
 
-@contextlib.contextmanager
-def _started(environment: dict[str, str]) -> Iterator[str]:
-    """What a head printed when it was up or had given up; it is ended with all its processes."""
-    options = {
-        "node-ip-address": "127.0.0.1",
-        "port": 0,
-        "num-cpus": 2,
-        "dashboard-port": free_port(),
-        "dashboard-agent-listen-port": 0,
-        "ray-client-server-port": free_port(),
+def activated(**changes: str) -> dict[str, str]:
+    """The environment of who starts a cluster of their own, where no other one is named."""
+    return {
+        **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        **changes,
     }
+
+
+@contextlib.contextmanager
+def started_head(
+    environment: dict[str, str], options: dict[str, str | int], *, cwd: Path | None = None
+) -> Iterator[str]:
+    """What ``ray start --head`` printed when it was up or had given up; it is ended with all its processes."""
     with tempfile.TemporaryDirectory(prefix="rcn-", ignore_cleanup_errors=True) as folder:  # short: it holds sockets
         line = [f"--{name}={value}" for name, value in {**options, "temp-dir": folder}.items()]
         log = Path(folder) / "start.log"
@@ -93,6 +100,7 @@ def _started(environment: dict[str, str]) -> Iterator[str]:
                 [str(BIN / "ray"), "start", "--head", "--block", *line],
                 stdout=stream,
                 stderr=subprocess.STDOUT,
+                cwd=cwd,
                 env=environment,
                 start_new_session=True,
             )

@@ -7,15 +7,10 @@ is here, and reads a file that Ray's wheel lacks.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,27 +19,17 @@ import ray
 import yaml
 
 from rcn_search.search.study import Study
+from tests.cluster.conftest import activated, started_head
 
-STARTS_WITHIN_S = 300
-ENDS_WITHIN_S = 120
 PATIENCE_S = 400
-POLL_S = 0.2
 NUM_NODES = 2
 STORE_BYTES = 80 * 2**20
-BIN = Path(sys.executable).parent
 
 
 @pytest.fixture
-def growing() -> Iterator[tuple[str, dict[str, str]]]:
+def growing(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Address and environment of a head without CPUs whose autoscaler may start two nodes of one CPU."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
-        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_FAKE_CLUSTER": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
+    environment = activated(AUTOSCALER_UPDATE_INTERVAL_S="1", RAY_FAKE_CLUSTER="1")
     ip = ray.util.get_node_ip_address()
     with socket.socket() as probe:
         probe.bind((ip, 0))
@@ -89,32 +74,10 @@ def growing() -> Iterator[tuple[str, dict[str, str]]]:
         "dashboard-agent-listen-port": 0,
         "autoscaling-config": "autoscaling.yaml",
     }
-    with tempfile.TemporaryDirectory(prefix="rcn-", ignore_cleanup_errors=True) as folder:  # short: it holds sockets
-        Path(folder, "autoscaling.yaml").write_text(yaml.safe_dump(config))
-        line = [f"--{name}={value}" for name, value in {**options, "temp-dir": folder}.items()]
-        log = Path(folder) / "start.log"
-        with log.open("w") as stream:
-            started = subprocess.Popen(
-                [str(BIN / "ray"), "start", "--head", "--block", *line],
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=environment,
-                start_new_session=True,
-            )
-        try:
-            deadline = time.monotonic() + STARTS_WITHIN_S
-            while "--block" not in log.read_text():
-                assert started.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(POLL_S)
-            yield f"{ip}:{port}", environment
-        finally:
-            started.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                started.wait(ENDS_WITHIN_S)
-            with contextlib.suppress(ProcessLookupError):  # its nodes outlive it
-                os.killpg(started.pid, signal.SIGKILL)
+    (tmp_path / "autoscaling.yaml").write_text(yaml.safe_dump(config))
+    with started_head(environment, options, cwd=tmp_path) as log:
+        assert "--block" in log, log
+        yield f"{ip}:{port}", environment
 
 
 @pytest.mark.slow
