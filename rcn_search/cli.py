@@ -117,7 +117,7 @@ def _with_workers(config: TrainConfig, out: str, num_workers: int, resume: bool)
             num_workers=num_workers,
             resume=resume,
             should_stop=should_stop,
-            on_plan=lambda plan: console.print(str(plan), highlight=False),
+            on_plan=lambda plan: console.print(plan, highlight=False),
             on_start=lambda run: _print_start(config, run.out, run.settings, run.num_params, len(run.history)),
             on_step=on_step,
             on_epoch=lambda report: _print_epoch(report, config.schedule.epochs),

@@ -49,15 +49,22 @@ class Desk:
     def __init__(self) -> None:
         self._access = StoreAccess({})
         self._news: list[News] = []
-        self._stop, self._started, self._end = False, False, End(how="done")
+        self._stop, self._arrived, self._started, self._end = False, False, False, End(how="done")
 
     def lend(self, access: StoreAccess) -> None:
         """To the run's and the data's places; not when the actor is made, for Ray keeps what it was made with."""
         self._access = access
 
     def access(self) -> StoreAccess:
-        """As it was lent."""
+        """As it was lent, to a worker: the first thing that each of them asks for."""
+        self._arrived = True
         return self._access
+
+    def give_up(self) -> bool:
+        """End it if no worker has come yet; those that come later find it at its end. Returns whether it is."""
+        if not self._arrived:
+            self.finish(End(how="interrupted", reason="stopped before the workers had started"))
+        return not self._arrived
 
     def tell(self, news: News) -> bool:
         """Something new of the first worker. Returns whether it is to stop."""

@@ -22,7 +22,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from rcn_search import storage
 from rcn_search.config import Options, TrainConfig
-from rcn_search.search.cluster import Nodes, cluster, room
+from rcn_search.search.cluster import Nodes, cluster, room, room_at_most
 from rcn_search.search.desk import POLL_S, Desk, End, Line, News, Started
 from rcn_search.search.store_access import StoreAccess
 from rcn_search.training.distributed import BACKENDS, PATIENCE, Workers
@@ -55,24 +55,32 @@ class Plan(Options):
 def plan_workers(nodes: Nodes, config: TrainConfig, num_workers: int) -> Plan:
     """A GPU for each worker if there are GPUs and the configuration does not say CPU; and its part of the CPUs.
 
+    Where what is there does not do, what the cluster may grow to counts.
+
     Raises:
-        ValueError: There is not so much.
+        ValueError: There is not so much, and never will be.
     """
-    num_gpus = int(sum(node.get("GPU", 0) for node in nodes)) if config.compute.device != "cpu" else 0
-    threads = config.compute.threads
-    num_cpus = int(sum(node.get("CPU", 0) for node in nodes))
-    cpus = max(1, num_cpus // num_workers) if threads == "auto" else threads
-    while threads == "auto" and cpus > 1 and room(nodes, cpus=cpus, gpus=0) < num_workers:
-        cpus -= 1  # the CPUs of a node may not divide
-    plan = Plan(num_workers=num_workers, cpus=cpus, gpus=min(1, num_gpus))
-    fitting = room(nodes, cpus=plan.cpus, gpus=plan.gpus)
-    if fitting < num_workers:
-        have = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
-        raise ValueError(
-            f"{plan} were asked for, and there is room for {fitting} ({have}); lower --workers"
-            + (", or set compute.device to cpu" if plan.gpus else " or compute.threads")
-        )
-    return plan
+    has_gpus = config.compute.device != "cpu" and room_at_most(nodes, cpus=0, gpus=1)
+    gpus, threads = int(bool(has_gpus)), config.compute.threads
+    fitting = 0
+    for count in (room, room_at_most):
+        for cpus in (threads,) if threads != "auto" else range(_most_cpus(nodes), 0, -1):
+            fitting = count(nodes, cpus=cpus, gpus=gpus)
+            if fitting >= num_workers:
+                return Plan(num_workers=num_workers, cpus=cpus, gpus=gpus)
+    plan = Plan(num_workers=num_workers, cpus=1 if threads == "auto" else threads, gpus=gpus)
+    have = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
+    have += f"; it may grow to {nodes.growth}" if nodes.growth else ""
+    raise ValueError(
+        f"{plan} were asked for, and there is room for {fitting} ({have}); lower --workers"
+        + (", or set compute.device to cpu" if plan.gpus else " or compute.threads")
+    )
+
+
+def _most_cpus(nodes: Nodes) -> int:
+    """Of one node, there or to come."""
+    types = [each.resources for each in nodes.growth.types] if nodes.growth else []
+    return int(max(node.get("CPU", 0) for node in [*nodes, *types]))
 
 
 def train_with_workers(
@@ -82,7 +90,7 @@ def train_with_workers(
     num_workers: int,
     resume: bool,
     should_stop: Callable[[], bool],
-    on_plan: Callable[[Plan], None],
+    on_plan: Callable[[str], None],
     on_start: Callable[[Started], None],
     on_step: Callable[[int, int], None],
     on_epoch: Callable[[EpochReport], None],
@@ -94,7 +102,8 @@ def train_with_workers(
         out: Folder or URI of the run, which all nodes can reach.
         num_workers: Processes, each on its part of every batch.
         resume: Go on with the run that is there.
-        should_stop: Asked a few times a second; the run is saved and can be resumed.
+        should_stop: Asked a few times a second; the run is saved and can be resumed. Workers that are not there yet,
+            perhaps because the cluster has to grow for them, are not waited for.
         on_plan: Told who trains where, before anything is started.
         on_start: Told what is trained, once by the workers of each start.
         on_step: Told the step of the epoch from 1, and the steps of an epoch.
@@ -123,7 +132,7 @@ def train_with_workers(
 
     with cluster() as nodes, tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch:
         plan = plan_workers(nodes, config, num_workers)
-        on_plan(plan)
+        on_plan(f"{plan}; on {nodes}")
         compute = config.compute.model_copy(update={"threads": plan.cpus, "device": "cuda" if plan.gpus else "cpu"})
         data = config.data.model_copy(update={"uri": storage.absolute(config.data.uri)})  # workers are elsewhere
         job = {
@@ -155,6 +164,8 @@ def train_with_workers(
         while fitting.wait_s(POLL_S):
             for news in ray.get(desk.take.remote(should_stop())):
                 heard(news)
+            if should_stop() and ray.get(desk.give_up.remote()):
+                break
         for news in ray.get(desk.take.remote(True)):
             heard(news)
         end: End = ray.get(desk.end.remote())
@@ -181,6 +192,8 @@ class _Fitting:
     def _run(self) -> None:
         try:
             self._fit()
+        except SystemExit:
+            pass  # so Ray ends what waits for it when it ends itself: workers were not waited for
         except Exception as error:
             self.error = error
 

@@ -80,10 +80,21 @@ def growing(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         yield f"{ip}:{port}", environment
 
 
+def command(growing: tuple[str, dict[str, str]], *line: str) -> subprocess.CompletedProcess[str]:
+    """Python with that command line, on the cluster."""
+    address, environment = growing
+    return subprocess.run(
+        [sys.executable, *line],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env={**environment, "RAY_ADDRESS": address},
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_search_makes_the_autoscaler_start_nodes(growing, synthetic_uri, tmp_path):
-    address, environment = growing
     document = {
         "study": {"name": "growing"},
         "base": {
@@ -97,16 +108,10 @@ def test_a_search_makes_the_autoscaler_start_nodes(growing, synthetic_uri, tmp_p
         "scheduler": {"name": "none"},
     }
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(document))
-    line = [sys.executable, "-m", "rcn_search.tune", str(tmp_path / "space.yaml"), "--study", str(tmp_path / "study")]
+    line = ["-m", "rcn_search.tune", str(tmp_path / "space.yaml"), "--study", str(tmp_path / "study")]
 
     def search(*options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*line, *options],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            env={**environment, "RAY_ADDRESS": address},
-        )
+        return command(growing, *line, *options)
 
     refused = search("--set", "budget.cpus_per_trial=2")
     assert refused.returncode == 1
@@ -119,3 +124,20 @@ def test_a_search_makes_the_autoscaler_start_nodes(growing, synthetic_uri, tmp_p
     assert f"{NUM_NODES} at once, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU now, up to 2 × 1 CPU, 0 GPU" in ran.stdout
     done = Study.open(str(tmp_path / "study"))
     assert [(trial.state, list(trial.epochs)) for trial in done.trials] == [("complete", [1, 2])] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_training_makes_it_start_a_node_for_each_worker(growing, tiny_config, tmp_path):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tiny_config.model_dump(mode="json")))
+    line = ["-m", "rcn_search.cli", "train", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "run")]
+
+    refused = command(growing, *line, "--workers", str(NUM_NODES + 1))
+    assert refused.returncode == 1
+    assert "room for 2 (0 CPU and 0 GPU; it may grow to 2 × 1 CPU, 0 GPU" in " ".join(refused.stderr.split())
+
+    ran = command(growing, *line, "--workers", str(NUM_NODES))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "2 workers, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU now, up to 2 × 1 CPU, 0 GPU" in ran.stdout
+    history = json.loads((tmp_path / "run/history.json").read_text())
+    assert [epoch["epoch"] for epoch in history] == list(range(1, tiny_config.schedule.epochs + 1))

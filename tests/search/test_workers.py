@@ -7,16 +7,20 @@ import io
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 from rich.console import Console
 
 from rcn_search.config import TrainConfig
+from rcn_search.search.cluster import Nodes
 from rcn_search.search.desk import Desk, End, Started
 from rcn_search.search.driver import run_search
+from rcn_search.search.growth import Growth, NodeType
 from rcn_search.search.searcher import StudyRecorder
 from rcn_search.search.workers import Plan, plan_workers, train_with_workers
 from rcn_search.training.checkpoint import read_checkpoint
@@ -45,7 +49,27 @@ def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
 def test_plan(tiny_config, nodes, threads, device, num_workers, plan):
     config = changed(tiny_config, compute={"threads": threads, "device": device})
     cpus, gpus = plan
-    assert plan_workers(nodes, config, num_workers) == Plan(num_workers=num_workers, cpus=cpus, gpus=gpus)
+    assert plan_workers(Nodes(nodes), config, num_workers) == Plan(num_workers=num_workers, cpus=cpus, gpus=gpus)
+
+
+GROWTH = Growth((NodeType({"CPU": 4}, 1, 1), NodeType({"CPU": 8, "GPU": 1}, 0, 4)), 5, {})
+
+
+@pytest.mark.parametrize(
+    ("device", "num_workers", "plan"),
+    [
+        ("auto", 4, (8, 1)),  # there is no GPU yet
+        ("cpu", 4, (1, 0)),  # as they fit already
+        ("cpu", 6, (4, 0)),
+        ("cpu", 36, (1, 0)),
+    ],
+)
+def test_plan_on_a_cluster_that_grows(tiny_config, device, num_workers, plan):
+    config = changed(tiny_config, compute={"device": device, "threads": "auto"})
+    planned = plan_workers(Nodes([{"CPU": 4}], GROWTH), config, num_workers)
+    assert (planned.cpus, planned.gpus) == plan
+    with pytest.raises(ValueError, match="it may grow to 1 × 4 CPU, 0 GPU \\+ 4 × 8 CPU, 1 GPU"):
+        plan_workers(Nodes([{"CPU": 4}], GROWTH), config, 37)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +81,7 @@ def test_plan(tiny_config, nodes, threads, device, num_workers, plan):
 )
 def test_workers_that_never_fit_are_refused_with_the_numbers(tiny_config, nodes, words):
     with pytest.raises(ValueError, match=words):
-        plan_workers(nodes, tiny_config, 4)
+        plan_workers(Nodes(nodes), tiny_config, 4)
 
 
 def run(config: TrainConfig, out: Path, on_epoch: Any = lambda report: None, **options: Any) -> tuple[list, list]:
@@ -138,6 +162,16 @@ def test_it_is_stopped_resumed_and_what_is_wrong_is_said_at_once(ray_cluster, ti
     assert [report.epoch for report in history] == list(range(1, 7))
     (started,) = (news for news in told if isinstance(news, Started))
     assert 2 <= len(started.history) < 6
+
+
+def test_workers_that_wait_for_a_place_are_stopped_at_once(ray_cluster, tiny_config, tmp_path):
+    taken = ray.remote(num_cpus=1)(Plan).remote(num_workers=1, cpus=1, gpus=0)
+    ray.get(taken.__ray_ready__.remote())
+    started = time.monotonic()
+    with pytest.raises(Interrupted, match="before the workers had started"):
+        run(tiny_config, tmp_path / "run", should_stop=lambda: time.monotonic() - started > 2)
+    assert time.monotonic() - started < 20
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
