@@ -3,8 +3,9 @@
     python benchmarks/search_overhead.py --data data/mtfl
 
 The last line is JSON: ``overhead_pct``, the share of the slots' time, from the call of the search to the end of Ray, in
-which nothing was trained or validated; ``wall_s``, ``busy_s``, ``other_s`` (opening runs, saving checkpoints);
-``open_median_s``, what a trial in a reused actor costs before its first step and after its first epoch.
+which nothing was trained or validated; ``wall_s``, ``busy_s``, ``other_s`` (opening runs, saving checkpoints),
+``idle_s`` (of slots that no trial was left for: part of the overhead); ``open_median_s``, what a trial in a reused
+actor costs before its first step and after its first epoch.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def main() -> None:
         "wall_s": summary.wall_s,
         "busy_s": summary.busy_s,
         "other_s": summary.other_s,
+        "idle_s": summary.idle_s,
         "slots": summary.slots,
         "open_median_s": statistics.median(trial.epochs[1].other_s for trial in reused if trial.epochs),
     }

@@ -36,11 +36,15 @@ class Nodes(list[dict[str, float]]):
 # The ledger is the state of a search, so Tune keeps none: no snapshots, no log files for each trial. And Ctrl-C ends
 # the loop at once, as each trial saved its last epoch; Tune's own handler would wait for the epochs that are running.
 # Ray Train notices the end or the death of a worker when it looks: by itself every two seconds. And it waits for places
-# for its workers for as long as a cloud may take to start a node: by itself one minute.
+# for its workers for as long as a cloud may take to start a node: by itself one minute. A process that is there before
+# the store that it connects to, which is so at every other start, tries again after a tenth of a second, for as long as
+# by itself, where it would wait for a whole one.
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",
+    "RAY_raylet_client_connect_timeout_milliseconds": "100",
+    "RAY_raylet_client_num_connect_attempts": "100",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",

@@ -27,7 +27,7 @@ from rcn_search.search.searcher import MAX_PROCESS_DEATHS, StudyRecorder, StudyS
 from rcn_search.search.signals import StopSignal, sigterm_as_ctrl_c
 from rcn_search.search.store_access import StoreAccess, keep_from_tune
 from rcn_search.search.study import Study
-from rcn_search.search.summary import Summary, print_plan, print_summary
+from rcn_search.search.summary import Summary, idle_s, print_plan, print_summary
 from rcn_search.search.takeup import STUDIES as STUDIES
 from rcn_search.search.takeup import TakeUp
 from rcn_search.search.trial import TrialActor
@@ -125,7 +125,11 @@ def run_search(
             if study.num_left:
                 slots = run(study, driven, [recorder, *told])
             summary = Summary(
-                slots=slots, wall_s=time.perf_counter() - started, busy_s=recorder.busy_s, other_s=recorder.other_s
+                slots=slots,
+                wall_s=time.perf_counter() - started,
+                busy_s=recorder.busy_s,
+                other_s=recorder.other_s,
+                idle_s=idle_s(recorder.ended_s, slots),
             )
             print_summary(console, study, summary)
             winner = replicate(

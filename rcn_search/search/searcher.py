@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
     Attributes:
         busy_s: Time that trials have spent in training steps and validation since the start of this driver.
         other_s: Time that they have spent otherwise: opening runs, saving checkpoints.
+        ended_s: When each of them ended, by `time.perf_counter`.
     """
 
     def __init__(self, study: Study | Rounds) -> None:
@@ -79,6 +81,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
         self._given_back: Counter[int] = Counter()
         self.busy_s = 0.0
         self.other_s = 0.0
+        self.ended_s: list[float] = []
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -94,6 +97,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial came to its end, was stopped by the scheduler, or failed and said so."""
         result, number = trial.last_result, trial.config["number"]
+        self.ended_s.append(time.perf_counter())
         with self._deferred():
             if "halt" in result:
                 raise StudyError(f"trial {number}: {result['halt']}")
@@ -108,6 +112,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
         Then it died while it took up this one, which Tune does not start again: it is given back.
         """
         number = trial.config["number"]
+        self.ended_s.append(time.perf_counter())
         with self._deferred():
             if trial.num_failures <= MAX_PROCESS_DEATHS and self._given_back[number] < MAX_PROCESS_DEATHS:
                 self._given_back[number] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,17 +31,32 @@ class Summary:
         wall_s: From the call to the end of Ray, start-up and all.
         busy_s: Training steps and validation, summed over trials.
         other_s: Of trials: opening runs, saving checkpoints.
+        idle_s: Of slots that no trial was left for, while others were still at theirs.
     """
 
     slots: int
     wall_s: float
     busy_s: float
     other_s: float
+    idle_s: float
 
     @property
     def overhead_pct(self) -> float:
         """Share of the slots' time in which nothing was trained or validated: 1 - busy_s / (wall_s * slots)."""
         return 100 * (1 - self.busy_s / (self.wall_s * self.slots))
+
+
+def idle_s(ended_s: Sequence[float], slots: int) -> float:
+    """Time that slots had no trial left to run: from the end of the last one of each to the end of them all.
+
+    When the last trial has been given out, every slot is at its last one: theirs are the last ends.
+
+    Args:
+        ended_s: When each trial ended.
+        slots: Trials at once.
+    """
+    last_s = sorted(ended_s)[-slots:] if slots else []
+    return sum(last_s[-1] - each for each in last_s)
 
 
 def print_plan(console: Console, study: Study, slots: int, nodes: Nodes) -> None:
@@ -74,8 +90,9 @@ def print_summary(console: Console, study: Study, summary: Summary) -> None:
         total_s = summary.wall_s * summary.slots
         console.print(
             f"{summary.wall_s:.1f} s × {summary.slots} slots: training and validation {summary.busy_s / total_s:.1%}, "
-            f"opening and saving trials {summary.other_s / total_s:.1%}, Ray's start, its end and waiting "
-            f"{1 - (summary.busy_s + summary.other_s) / total_s:.1%}\n"
+            f"opening and saving trials {summary.other_s / total_s:.1%}, no trial left for a slot "
+            f"{summary.idle_s / total_s:.1%}, Ray's start, its end and waiting "
+            f"{1 - (summary.busy_s + summary.other_s + summary.idle_s) / total_s:.1%}\n"
             f"overhead {summary.overhead_pct:.1f} % [dim](all but training and validation)[/]",
             highlight=False,
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from rcn_search.search.schedulers import build_scheduler
 from rcn_search.search.searcher import MAX_FAILED_FIRST, MAX_PROCESS_DEATHS, StudyRecorder, StudySearcher
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
-from rcn_search.search.summary import Summary
+from rcn_search.search.summary import Summary, idle_s
 
 
 @pytest.fixture
@@ -144,7 +145,20 @@ def test_busy_time_is_that_of_this_driver(study):
     tune.report(tune.start(), result(entry(1, 9.0), entry(2, 8.0), {**entry(3, 7.0), "other_s": 0.5}))
     assert (tune.recorder.busy_s, tune.recorder.other_s) == (3.0, 0.5)
     assert len(study.trials[0].epochs) == 3
-    assert Summary(slots=2, wall_s=2.0, busy_s=3.0, other_s=0.5).overhead_pct == 25.0
+    assert Summary(slots=2, wall_s=2.0, busy_s=3.0, other_s=0.5, idle_s=0.0).overhead_pct == 25.0
+
+
+def test_slots_are_idle_from_the_end_of_their_last_trial_to_the_end_of_all():
+    assert idle_s([3.0, 10.0, 4.0, 5.0, 9.0, 7.0], slots=3) == 10.0 - 9.0 + 10.0 - 7.0
+    assert idle_s([3.0, 10.0], slots=1) == idle_s([], slots=2) == idle_s([1.0], slots=0) == 0.0
+
+
+def test_each_end_of_a_trial_is_noted(study):
+    tune, started_s = OneSlot(study), time.perf_counter()
+    tune.report(tune.start(), result(entry(1, 9.0), complete=True))
+    tune.report(tune.start(), {**NO_METRIC, "failure": "no split"})
+    first_s, second_s = tune.recorder.ended_s
+    assert started_s < first_s < second_s < time.perf_counter()
 
 
 @pytest.mark.parametrize(
