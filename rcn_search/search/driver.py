@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from ray.tune import Callback, PlacementGroupFactory
 from rich.console import Console
 
 from rcn_search.search.callbacks import callbacks_of
+from rcn_search.search.checkpoint_room import checkpoint_room, free_bytes
 from rcn_search.search.claim import HeldClaim, hold
 from rcn_search.search.cluster import cluster, plan_slots
 from rcn_search.search.final import FinalScore, score_best
@@ -114,11 +116,13 @@ def run_search(
         told = callbacks_of(space.callbacks, study)  # before Ray: a missing package is said at once
 
         def run(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback]) -> int:
-            with cluster() as nodes:
-                slots = plan_slots(nodes, space.budget, study.num_left)
-                print_plan(console, study, slots, nodes)
-                while driven.num_left:  # again for a trial that was given back when all others had been asked for
-                    _loop(study, driven, [*callbacks, _Guard(claim, stop)], slots, console)
+            with ThreadPoolExecutor(1) as beside:  # networks are counted, with torch, while Ray starts
+                room = beside.submit(checkpoint_room, study)
+                with cluster() as nodes:
+                    slots = plan_slots(nodes, space.budget, study.num_left)
+                    print_plan(console, study, slots, nodes, room.result(), free_bytes(study.uri))
+                    while driven.num_left:  # again for a trial that was given back when all others had been asked for
+                        _loop(study, driven, [*callbacks, _Guard(claim, stop)], slots, console)
             return slots
 
         try:

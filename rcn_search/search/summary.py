@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -59,8 +60,19 @@ def idle_s(ended_s: Sequence[float], slots: int) -> float:
     return sum(last_s[-1] - each for each in last_s)
 
 
-def print_plan(console: Console, study: Study, slots: int, nodes: Nodes) -> None:
-    """What is about to be run, where."""
+def print_plan(
+    console: Console, study: Study, slots: int, nodes: Nodes, room_bytes: int, free_bytes: int | None
+) -> None:
+    """What is about to be run, where, and what it will take there.
+
+    Args:
+        console: Where to print.
+        study: With its trials.
+        slots: Trials at once.
+        nodes: Of the cluster.
+        room_bytes: That the checkpoints are likely to take.
+        free_bytes: Where they go; None where nobody can tell.
+    """
     space = study.space
     source = f"{len(space.rows)} rows" if space.rows else f"{space.sampler.name} sampler"
     if space.study.synchronous:
@@ -69,9 +81,16 @@ def print_plan(console: Console, study: Study, slots: int, nodes: Nodes) -> None
         f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, "
         f"{space.scheduler}, {source}\n"
         f"{slots} at once, {_size(space.budget)} each; on {nodes}\n"
-        f"[dim]{study.uri}[/]",
+        f"[dim]{study.uri}[/]\n"
+        f"{decimal(room_bytes)} of checkpoints, about: the best and the last of each trial",
         highlight=False,
     )
+    if free_bytes is not None and free_bytes < room_bytes:
+        console.print(
+            f"only {decimal(free_bytes)} are free there: make room, or stop and name another place with --study",
+            style="yellow",
+            highlight=False,
+        )
 
 
 def _size(budget: Budget) -> str:
