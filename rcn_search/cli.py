@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from rcn_search import __version__, storage
 from rcn_search.cli_data import data_app
@@ -21,7 +20,7 @@ from rcn_search.cli_simulate import simulate_command
 from rcn_search.cli_space import space_app
 from rcn_search.cli_study import study_app
 from rcn_search.config_file import load_train_config
-from rcn_search.terminal import command, console, progress, stop_on_signal
+from rcn_search.terminal import command, console, progress, score_table, stop_on_signal
 from rcn_search.training.outcome import BEST_NAME
 from rcn_search.tune import tune_command
 
@@ -199,13 +198,8 @@ def evaluate(
 def print_submission(submission: Submission) -> None:
     """Scores, the number of looks, and where things were written."""
     evaluation = submission.evaluation
-    table = Table("protocol", "error %", "95 % interval", "faces", "excluded", box=None, pad_edge=False)
-    for protocol, score in evaluation.scores:
-        interval = "" if score.ci_low_pct is None else f"{score.ci_low_pct:.2f} – {score.ci_high_pct:.2f}"
-        excluded = ", ".join(f"{count} {reason}" for reason, count in score.excluded.items()) or "0"
-        table.add_row(protocol.name, f"{score.error_pct:.2f}", interval, f"{score.num_images:,}", excluded)
     console.print(f"{evaluation.predictions.meta['method']} on {evaluation.scores[0][0].dataset}", highlight=False)
-    console.print(table)
+    console.print(score_table(evaluation.scores))
     if submission.test_looks is not None:
         console.print(f"look number {submission.test_looks} at this test split")
     for uri in (evaluation.predictions_uri, *submission.entry_uris):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from rcn_search.cli_site import html_command, serve_command
-from rcn_search.terminal import command, console, errors, progress
-
-if TYPE_CHECKING:
-    from rcn_search.evaluation.protocol import Normaliser
+from rcn_search.terminal import command, console, errors, progress, score_table
 
 leaderboard_app = typer.Typer(invoke_without_command=True)
 leaderboard_app.command("html")(html_command)
@@ -128,6 +124,7 @@ def add(
 
     Example: rcn-search leaderboard add spiga.json --method SPIGA --data data/300w --split full --normaliser outer-eye
     """
+    from rcn_search.evaluation.protocol import normaliser_named
     from rcn_search.leaderboard.add import add_predictions
 
     added = add_predictions(
@@ -137,7 +134,7 @@ def add(
         board=lambda: _board(board),
         method=method,
         kind=format,
-        normalisers=[_normaliser(each) for each in normaliser or ()],
+        normalisers=[normaliser_named(each) for each in normaliser or ()],
         shift_px=shift,
         hardware=hardware,
         num_params=params,
@@ -147,12 +144,7 @@ def add(
     )
     for gap in added.gaps:
         errors.print(Text(f"warning: {gap}", style="yellow"), soft_wrap=True)
-    table = Table("protocol", "error %", "95 % interval", "faces", "excluded", box=None, pad_edge=False)
-    for protocol, score in added.scores:
-        interval = "" if score.ci_low_pct is None else f"{score.ci_low_pct:.2f} – {score.ci_high_pct:.2f}"
-        excluded = ", ".join(f"{count} {reason}" for reason, count in score.excluded.items()) or "0"
-        table.add_row(protocol.name, f"{score.error_pct:.2f}", interval, f"{score.num_images:,}", excluded)
-    console.print(table)
+    console.print(score_table(added.scores))
     if added.test_looks is not None:
         _say(f"look number {added.test_looks} at this test split")
     for uri in added.entry_uris:
@@ -175,6 +167,7 @@ def rescore(
 
     Example: rcn-search leaderboard rescore --all --normaliser outer-eye
     """
+    from rcn_search.evaluation.protocol import normaliser_named
     from rcn_search.leaderboard.find import find_entries, hashed, shown_entries
     from rcn_search.leaderboard.rescore import rescore
 
@@ -194,7 +187,7 @@ def rescore(
         there,
         chosen,
         protocol=protocol or None,
-        normaliser=_normaliser(normaliser) if normaliser else None,
+        normaliser=normaliser_named(normaliser) if normaliser else None,
         predictions=hashed(predictions or ()),
     )
     for result in results:
@@ -278,24 +271,16 @@ def figure(
     """
     from rcn_search.evaluation.figures_style import check_kind
     from rcn_search.leaderboard.figures import draw_bars, draw_ced, draw_keypoints
-    from rcn_search.leaderboard.find import find_entries, shown_entries
+    from rcn_search.leaderboard.find import find_under, shown_entries
 
     check_kind(out)
     uri = _board(board)
     there = shown_entries(uri)
-    chosen = []
-    for name in entries:
-        found = find_entries(there, name)
-        fits = [
-            each
-            for entry_id, each in found.items()
-            if (each.protocol.name == protocol or name == entry_id)
-            and dataset in ("", each.protocol.dataset)
-            and subset in ("", each.protocol.subset)
-        ]
-        if not fits:
-            raise ValueError(f"{name!r} has no entry under {protocol} of {dataset or 'any data'} {subset}".rstrip())
-        chosen += fits
+    chosen = [
+        entry
+        for name in entries
+        for entry in find_under(there, name, protocol=protocol, dataset=dataset, subset=subset)
+    ]
     if kind == "ced":
         draw_ced(uri, chosen, out)
     elif kind == "bars":
@@ -309,20 +294,6 @@ def _board(named: str) -> str:
     from rcn_search.leaderboard.board import default_board
 
     return named or default_board()
-
-
-def _normaliser(name: str) -> Normaliser:
-    """``outer-eye`` and ``outer_eye_corners`` are the same; so for all."""
-    from typing import get_args
-
-    from rcn_search.evaluation.protocol import Normaliser
-
-    asked = name.replace("-", "_")
-    fits: list[Normaliser] = [each for each in get_args(Normaliser) if asked and each.startswith(asked)]
-    if len(fits) != 1:
-        known = ", ".join(each.replace("_", "-") for each in get_args(Normaliser))
-        raise ValueError(f"no normaliser is called {name!r}; known: {known}")
-    return fits[0]
 
 
 def _say(text: str, style: str = "") -> None:

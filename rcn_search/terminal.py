@@ -5,16 +5,21 @@ from __future__ import annotations
 import functools
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from rcn_search.training.outcome import Interrupted, TrainingFailed
+
+if TYPE_CHECKING:
+    from rcn_search.evaluation.protocol import Protocol
+    from rcn_search.evaluation.score import Score
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -44,6 +49,16 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
             sys.exit(EXIT_ERROR)
 
     return guarded
+
+
+def score_table(scores: Iterable[tuple[Protocol, Score]]) -> Table:
+    """What predictions score, a line for each protocol."""
+    table = Table("protocol", "error %", "95 % interval", "faces", "excluded", box=None, pad_edge=False)
+    for protocol, score in scores:
+        interval = "" if score.ci_low_pct is None else f"{score.ci_low_pct:.2f} – {score.ci_high_pct:.2f}"
+        excluded = ", ".join(f"{count} {reason}" for reason, count in score.excluded.items()) or "0"
+        table.add_row(protocol.name, f"{score.error_pct:.2f}", interval, f"{score.num_images:,}", excluded)
+    return table
 
 
 @contextmanager

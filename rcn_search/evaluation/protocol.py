@@ -26,6 +26,20 @@ Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]  # no co
 RCN2016_GRID_PX = 80
 
 
+def normaliser_named(name: str) -> Normaliser:
+    """The one that a person means: ``outer-eye`` and ``outer_eye_corners`` are the same; so for all.
+
+    Raises:
+        ValueError: None is called so.
+    """
+    asked = name.replace("-", "_")
+    fits: list[Normaliser] = [each for each in get_args(Normaliser) if asked and each.startswith(asked)]
+    if len(fits) != 1:
+        known = ", ".join(each.replace("_", "-") for each in get_args(Normaliser))
+        raise ValueError(f"no normaliser is called {name!r}; known: {known}")
+    return fits[0]
+
+
 def _usual_threshold(fields: dict[str, Any]) -> float:
     return THRESHOLDS_PCT.get(fields.get("normaliser", "eye_centres"), 10.0)
 

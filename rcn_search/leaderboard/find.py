@@ -43,6 +43,31 @@ def find_entries(entries: Mapping[str, Entry], name: str) -> Entries:
     return found
 
 
+def find_under(entries: Mapping[str, Entry], name: str, *, protocol: str, dataset: str, subset: str) -> list[Entry]:
+    """Of what `find_entries` finds, the entries of one protocol; an entry that is named by its id is of any.
+
+    Args:
+        entries: By id.
+        name: An id, or a method.
+        protocol: Name of it.
+        dataset: Of the images; empty for any.
+        subset: Of them; empty for any.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found = [
+        entry
+        for entry_id, entry in find_entries(entries, name).items()
+        if (entry.protocol.name == protocol or name == entry_id)
+        and dataset in ("", entry.protocol.dataset)
+        and subset in ("", entry.protocol.subset)
+    ]
+    if not found:
+        raise ValueError(f"{name!r} has no entry under {protocol} of {dataset or 'any data'} {subset}".rstrip())
+    return found
+
+
 def find_predictions(board: str, entry: Entry, also: Mapping[str, str]) -> Predictions | None:
     """The predictions that an entry was scored from, if they can still be read and are the same bytes.
 

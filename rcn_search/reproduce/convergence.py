@@ -11,7 +11,7 @@ from rcn_search.reproduce.paper import GOAL_PCT, PAPER_CONVERGENCE
 from rcn_search.reproduce.rerun import Rerun
 from rcn_search.reproduce.scoring import Candidate, Look, Target
 from rcn_search.reproduce.sheet import Sheet
-from rcn_search.search.study import Trial
+from rcn_search.search.study_trial import Trial
 from rcn_search.training.outcome import epoch_name
 
 COLUMNS = ("method", "images", "paper", "ours", "training time", "seeds", "notes")

@@ -10,7 +10,8 @@ from rcn_search.leaderboard.published import PublishedRow
 from rcn_search.reproduce.paper import PAPER_TRAINING_IMAGES, PaperTable
 from rcn_search.reproduce.scoring import Candidate, Target
 from rcn_search.search.space import ROW, SEED
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 from rcn_search.training.outcome import BEST_NAME
 
 

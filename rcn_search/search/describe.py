@@ -19,7 +19,8 @@ from rcn_search.search.export import csv_bytes, trial_table
 from rcn_search.search.ledger import StudyError
 from rcn_search.search.optuna_copy import busy_s
 from rcn_search.search.standing import Standing
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 from rcn_search.search.summary import best_line, counts_line, duration, parameters, rung_table
 from rcn_search.search.winner import REPLICATION, read_winner, winner_page
 from rcn_search.training.outcome import BEST_NAME

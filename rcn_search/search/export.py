@@ -16,7 +16,8 @@ import pyarrow.parquet
 from rcn_search import storage
 from rcn_search.search.optuna_copy import busy_s, database
 from rcn_search.search.space import Scalar
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 
 
 def export(study: Study, target: str) -> list[str]:

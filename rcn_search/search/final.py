@@ -16,7 +16,8 @@ from rcn_search.config import Options, TrainConfig
 from rcn_search.config_file import resolve_train_config
 from rcn_search.search.ledger import StudyError
 from rcn_search.search.space import overlay
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 from rcn_search.search.winner import Winner
 
 FINAL = "final.json"

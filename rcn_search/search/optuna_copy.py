@@ -19,7 +19,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from rcn_search.search.objectives import constraint_values, directions, objective_values
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 
 _STATES = {
     "complete": TrialState.COMPLETE,

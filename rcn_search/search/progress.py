@@ -13,7 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from rcn_search.search.standing import Standing
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 from rcn_search.search.summary import best_line, counts_line, duration, parameters, rung_table
 
 REFRESH_S = 0.5

@@ -20,7 +20,8 @@ from rcn_search.evaluation.paired import Names, seeded_difference
 from rcn_search.search.ledger import Ledger, StudyError
 from rcn_search.search.parameter import Values
 from rcn_search.search.space import ROW, Replicate, SearchSpace, overlay
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 from rcn_search.search.winner import REPLICATION, WINNER, Contestant, Repeat, Winner, read_winner, winner_page
 from rcn_search.training.outcome import BEST_NAME
 

@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from rcn_search.search.describe import choose_trials
 from rcn_search.search.optuna_copy import busy_s, in_memory
 from rcn_search.search.standing import Standing
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 from rcn_search.search.summary import best_line, counts_line, duration, parameters
 
 MAX_ROWS = 1000

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from rcn_search.search.ledger import Epoch
 from rcn_search.search.space import SearchSpace
 from rcn_search.search.stopping import StoppingRule, build_rule
-from rcn_search.search.study import EndState, Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import EndState, Trial
 
 
 class Turns:

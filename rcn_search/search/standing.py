@@ -7,13 +7,12 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from rcn_search.search.objectives import constraint_values, objective_values
 from rcn_search.search.space import SearchSpace
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import State, Trial
 
-State = Literal["running", "open", "complete", "pruned", "failed"]
 ENDED: tuple[State, ...] = ("complete", "pruned", "failed")
 
 

@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 import optuna
-from optuna.distributions import distribution_to_json, json_to_distribution
-from optuna.trial import TrialState, create_trial
+from optuna.distributions import distribution_to_json
 
 from rcn_search import storage
 from rcn_search.garbage import without_collector
@@ -20,50 +19,10 @@ from rcn_search.search.ledger import Epoch, Ledger, Outcome, StudyError, Suggest
 from rcn_search.search.objectives import constraint_values, directions, objective_values
 from rcn_search.search.samplers import build_sampler
 from rcn_search.search.space import SearchSpace, Values
+from rcn_search.search.study_trial import OPTUNA_STATES, EndState, Trial, as_optuna_has_it, by_error, dominates
 
-EndState = Literal["complete", "pruned", "failed"]
-State = Literal[EndState, "running", "open"]
-_OPTUNA_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 _BOUNDED = {"tpe", "gp"}
 """Samplers that look at every trial there is at each draw."""
-
-
-class Trial:
-    """A trial and what is known of it by now.
-
-    Attributes:
-        suggestion: As it was drawn.
-        folder: URI of its files.
-        epochs: Those behind it, by number.
-        measured: Of its network, once it has reported it.
-        values: What it reached, for each of the study's objectives, once it is complete.
-        is_feasible: Whether it keeps the limits of the study, as far as they are known.
-        outcome: How it ended, once it has.
-        running: Optuna's handle, while it runs.
-    """
-
-    def __init__(self, suggestion: Suggestion, folder: str, outcome: Outcome | None = None) -> None:
-        self.suggestion, self.folder, self.outcome = suggestion, folder, outcome
-        self.epochs: dict[int, Epoch] = {epoch.epoch: epoch for epoch in outcome.epochs} if outcome else {}
-        self.measured: dict[str, float] = dict(outcome.measured) if outcome else {}
-        self.values: list[float] | None = None
-        self.is_feasible = True
-        self.running: optuna.Trial | None = None
-
-    @property
-    def number(self) -> int:
-        """From 0."""
-        return self.suggestion.number
-
-    @property
-    def state(self) -> State:
-        """``open``: suggested, to be run or run again."""
-        return self.outcome.state if self.outcome else "running" if self.running else "open"
-
-    @property
-    def error_pct(self) -> float | None:
-        """Lowest validation error: that of the weights in best.safetensors."""
-        return min((epoch.val_error_pct for epoch in self.epochs.values()), default=None)
 
 
 class Study:
@@ -160,7 +119,7 @@ class Study:
         study = optuna.create_study(storage=history, directions=self.directions)
         for trial in (*self.inherited, *self.trials):
             if trial.outcome:
-                study.add_trial(_as_optuna_has_it(trial, trial.outcome, self._excess(trial), several=several))
+                study.add_trial(as_optuna_has_it(trial, trial.outcome, self._excess(trial), several=several))
             else:
                 study.enqueue_trial(trial.suggestion.params)
         for setting in self._planned():
@@ -182,7 +141,7 @@ class Study:
     @property
     def best(self) -> Trial | None:
         """Of the complete trials within the limits that with the lowest validation error; of rows none is chosen."""
-        return None if self.space.rows else min(self._results(), key=_by_error, default=None)
+        return None if self.space.rows else min(self._results(), key=by_error, default=None)
 
     @property
     def pareto(self) -> list[Trial]:
@@ -190,7 +149,7 @@ class Study:
         if len(self.space.objectives) == 1:
             return [self.best] if self.best else []
         results = list(self._results())
-        return [trial for trial in results if not any(_dominates(other, trial) for other in results)]
+        return [trial for trial in results if not any(dominates(other, trial) for other in results)]
 
     def _results(self) -> Iterator[Trial]:
         return (trial for trial in self.trials if trial.state == "complete" and trial.is_feasible)
@@ -299,32 +258,4 @@ class Study:
         self._judge(trial)
         for name, excess in self._excess(trial).items():
             running.set_constraint(name, excess)
-        self._optuna.tell(running, trial.values, state=_OPTUNA_STATES[state])
-
-
-def _by_error(trial: Trial) -> tuple[float, int]:
-    assert trial.error_pct is not None
-    return trial.error_pct, trial.number
-
-
-def _dominates(one: Trial, other: Trial) -> bool:
-    """Whether it is nowhere worse and somewhere better; all objectives are costs."""
-    assert one.values is not None
-    assert other.values is not None
-    pairs = list(zip(one.values, other.values, strict=True))
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
-
-
-def _as_optuna_has_it(
-    trial: Trial, outcome: Outcome, excess: dict[str, float], *, several: bool
-) -> optuna.trial.FrozenTrial:
-    """A finished trial, as it would be in Optuna had it been run here."""
-    last = outcome.epochs[-1:] if outcome.state == "pruned" and not several else ()
-    return create_trial(
-        state=_OPTUNA_STATES[outcome.state],
-        values=trial.values or [epoch.val_error_pct for epoch in last] or None,
-        params=dict(trial.suggestion.params),
-        distributions={name: json_to_distribution(text) for name, text in trial.suggestion.distributions.items()},
-        intermediate_values={} if several else {epoch.epoch: epoch.val_error_pct for epoch in outcome.epochs},
-        constraints=excess or None,
-    )
+        self._optuna.tell(running, trial.values, state=OPTUNA_STATES[state])

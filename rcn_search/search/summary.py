@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rcn_search.search.space import Budget
-from rcn_search.search.standing import Standing, State
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.standing import Standing
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import State, Trial
 
 if TYPE_CHECKING:
     from rcn_search.search.cluster import Nodes  # Ray, which looking at a study does without

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rcn_search import storage
 from rcn_search.search.ledger import Epoch, StudyError
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 from rcn_search.training.outcome import HISTORY_NAME
 
 

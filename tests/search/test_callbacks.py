@@ -14,7 +14,8 @@ from rcn_search.search.callback_options import CallbackOptions
 from rcn_search.search.callbacks import ShownTrials, callbacks_of
 from rcn_search.search.ledger import Epoch
 from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 from rcn_search.search.tensorboard import TensorBoard
 
 

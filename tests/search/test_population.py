@@ -20,7 +20,8 @@ from rcn_search.search.ledger import Epoch
 from rcn_search.search.population import EXPLORED, inherit
 from rcn_search.search.searcher import StudyRecorder, StudySearcher
 from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 from rcn_search.training.checkpoint import load_network, read_checkpoint
 from rcn_search.training.optim import learning_rate
 from rcn_search.training.outcome import BEST_NAME, LAST_NAME

@@ -10,7 +10,8 @@ from rich.console import Console
 from rcn_search.search.ledger import Epoch
 from rcn_search.search.progress import SearchProgress
 from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 
 
 class Counted(list):

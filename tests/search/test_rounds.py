@@ -18,7 +18,8 @@ from rcn_search.search.rounds import Rounds, Turns
 from rcn_search.search.space import SearchSpace
 from rcn_search.search.space_file import load_space
 from rcn_search.search.stopping import build_rule
-from rcn_search.search.study import Study, Trial
+from rcn_search.search.study import Study
+from rcn_search.search.study_trial import Trial
 
 NUM_EPOCHS = 4
 
