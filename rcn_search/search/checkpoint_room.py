@@ -10,7 +10,6 @@ from functools import lru_cache
 
 from rcn_search import storage
 from rcn_search.config import ModelConfig, TrainConfig
-from rcn_search.data.shards import read_manifest
 from rcn_search.search.space import SearchSpace, Values
 from rcn_search.search.study import Study
 from rcn_search.search.unit import from_unit
@@ -22,13 +21,14 @@ OPTIMIZER_VALUES = {"adadelta": 2, "adamw": 2, "muon": 1}
 """Kept for each weight beside it; by Muon two for the few that AdamW moves."""
 
 
-def checkpoint_room(study: Study) -> int:
+def checkpoint_room(study: Study, num_points: int) -> int:
     """Bytes that the trials still to be run are likely to take: so many times the mean over settings of the space.
 
-    Raises:
-        DatasetError: The study's data set cannot be read.
+    Args:
+        study: Whose.
+        num_points: Keypoints of its data set.
     """
-    num_points, sizes = read_manifest(study.space.config({}).data.uri).point_schema.num_points, []
+    sizes = []
     for values in _settings(study.space):
         with suppress(ValueError):  # a network that cannot be built is said when its trial is run
             sizes.append(trial_bytes(study.space.config(values), num_points))

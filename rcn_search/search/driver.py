@@ -103,7 +103,7 @@ def run_search(
         deterministic=deterministic,
         data_uri=data_uri,
     )
-    uri, space = take_up.prepare(console)
+    uri, space, manifest = take_up.prepare(console)
     if space.final and in_job():
         check_outlives_job(board(), "--board")
     with (
@@ -117,7 +117,7 @@ def run_search(
 
         def run(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback]) -> int:
             with ThreadPoolExecutor(1) as beside:  # networks are counted, with torch, while Ray starts
-                room = beside.submit(checkpoint_room, study)
+                room = beside.submit(checkpoint_room, study, manifest.point_schema.num_points)
                 with cluster() as nodes:
                     slots = plan_slots(nodes, space.budget, study.num_left)
                     print_plan(console, study, slots, nodes, room.result(), free_bytes(study.uri))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -19,6 +20,15 @@ from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
 
 STUDIES = "studies"
+
+
+class TakenUp(NamedTuple):
+    """A study that can be driven."""
+
+    uri: str
+    space: SearchSpace
+    manifest: Manifest
+    """Of its data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +57,8 @@ class TakeUp:
     deterministic: bool = False
     data_uri: str = ""
 
-    def prepare(self, console: Console) -> tuple[str, SearchSpace]:
+    def prepare(self, console: Console) -> TakenUp:
         """Check all there is to check; publish the study if it is new.
-
-        Returns:
-            Its place and its space.
 
         Raises:
             ConfigError: The study file is wrong.
@@ -60,7 +67,8 @@ class TakeUp:
             StorageError: The study's place cannot be used.
         """
         space = self._load()
-        fingerprint = checked_data(space).fingerprint
+        manifest = checked_data(space)
+        fingerprint = manifest.fingerprint
         uri = parent = storage.absolute(self.study_uri or storage.join(STUDIES, space.study.name))
         if self.branch:
             if space.rows:
@@ -72,7 +80,7 @@ class TakeUp:
         storage.preflight(uri)
         if self.resume or (self.go_on and storage.exists(storage.join(uri, "space.json"))):
             Study.check(uri, space, fingerprint)
-            return uri, self._extended(Study.open(uri), space)
+            return TakenUp(uri, self._extended(Study.open(uri), space), manifest)
         if self.trials:
             if self.trials.startswith("+"):
                 raise ConfigError(f"--trials {self.trials}: add --resume to extend the study that is there")
@@ -82,7 +90,7 @@ class TakeUp:
             console.print(f"{self.branch}: {taken} trials of {parent} taken over, {left} left: they do not fit")
         else:
             Study.start(uri, space, fingerprint)
-        return uri, space
+        return TakenUp(uri, space, manifest)
 
     def _load(self, trials: int | None = None) -> SearchSpace:
         overrides = [*self.overrides, *([] if trials is None else [f"budget.trials={trials}"])]

@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 
 from rcn_search import storage
+from rcn_search.keypoints import keypoint_schema
 from rcn_search.search import driver, takeup
 from rcn_search.search.trial import TrialActor
 
@@ -65,6 +66,7 @@ def _told(lr: float, epochs: list[int]) -> list[dict[str, float]]:
 
 class _Manifest:
     fingerprint = "scripted"
+    point_schema = keypoint_schema("five")
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ class Siege:
         study = self.study
         study.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            resume = ["--resume"] if (study / "space.json").exists() else []
+            resume, num_before = ["--resume"] if (study / "space.json").exists() else [], self.kills.total()
             with (study.parent / "output.txt").open("w") as output:
                 line = [sys.executable, str(DRIVER), str(study), str(NUM_TRIALS), str(NUM_EPOCHS)]
                 driver = subprocess.Popen(
@@ -59,6 +59,7 @@ class Siege:
             text = (study.parent / "output.txt").read_text()
             if driver.returncode == 0:
                 return
+            assert self.kills.total() > num_before, f"a driver that nobody struck failed:\n{text}"
             assert driver.returncode in (-signal.SIGKILL, 1), text
 
     def _besiege(self, driver: subprocess.Popen[bytes], num_kills: int) -> None:

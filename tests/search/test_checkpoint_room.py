@@ -39,34 +39,30 @@ def study_of(path: str, folder: object) -> Study:
     return Study.create(str(folder), load_space(path), data_fingerprint="f")
 
 
-def test_it_grows_with_the_trials_left_and_with_the_networks(write_study, synthetic_uri, tmp_path):
-    data = {"data": {"uri": synthetic_uri}}
-    few = study_of(write_study(base=data, budget={"trials": 12}), tmp_path / "few")
-    many = study_of(write_study(base=data, budget={"trials": 120}), tmp_path / "many")
-    wide = study_of(
-        write_study(base=data, search={"model.channels": [{"choice": [64]}]}, points=[]),
-        tmp_path / "wide",
-    )
-    assert checkpoint_room(many) == pytest.approx(10 * checkpoint_room(few), abs=10)
+def test_it_grows_with_the_trials_left_and_with_the_networks(write_study, tmp_path):
+    few = study_of(write_study(budget={"trials": 12}), tmp_path / "few")
+    many = study_of(write_study(budget={"trials": 120}), tmp_path / "many")
+    wide = study_of(write_study(search={"model.channels": [{"choice": [64]}]}, points=[]), tmp_path / "wide")
+    assert checkpoint_room(many, 5) == pytest.approx(10 * checkpoint_room(few, 5), abs=10)
     few.ask()
-    assert checkpoint_room(few) == pytest.approx(checkpoint_room(many) * 11 / 120, abs=10)
-    assert checkpoint_room(wide) > 2 * checkpoint_room(few)
+    assert checkpoint_room(few, 5) == pytest.approx(checkpoint_room(many, 5) * 11 / 120, abs=10)
+    assert checkpoint_room(wide, 5) > 2 * checkpoint_room(few, 5)
 
 
-def test_rows_are_counted_as_they_are(synthetic_uri, tmp_path):
+def test_rows_are_counted_as_they_are(tmp_path):
     path = tmp_path / "rows.yaml"
     path.write_text(
-        f"""
-study: {{name: rows}}
-base: {{data: {{uri: {synthetic_uri}}}, model: {{kind: rcn, branches: 4}}, optimizer: {{name: adamw}}}}
-rows: {{narrow: {{model.channels: 8}}, wide: {{model.channels: 32}}}}
-budget: {{epochs: 1}}
+        """
+study: {name: rows}
+base: {data: {uri: nowhere}, model: {kind: rcn, branches: 4}, optimizer: {name: adamw}}
+rows: {narrow: {model.channels: 8}, wide: {model.channels: 32}}
+budget: {epochs: 1}
 """
     )
     study = study_of(str(path), tmp_path / "study")
     base = study.space.config({})
     models = [base.model.model_copy(update={"channels": channels}) for channels in (8, 32)]
-    assert checkpoint_room(study) == sum(trial_bytes(base.model_copy(update={"model": each}), 5) for each in models)
+    assert checkpoint_room(study, 5) == sum(trial_bytes(base.model_copy(update={"model": each}), 5) for each in models)
 
 
 def test_the_plan_says_it_and_warns_of_a_disk_that_is_too_small(write_study, tmp_path, monkeypatch):

@@ -59,9 +59,9 @@ def test_go_on_starts_and_goes_on_and_refuses_another_study(synthetic_uri, tmp_p
     def take_up(**changes):
         return TakeUp(space_uri=path, study_uri=study, go_on=True, **changes).prepare(Console(quiet=True))
 
-    uri, space = take_up()
+    uri, space, manifest = take_up()
     assert Study.open(uri).num_left == 4
-    assert take_up() == (uri, space)
+    assert take_up() == (uri, space, manifest)
     with pytest.raises(StudyError):
         take_up(overrides=("base.model.channels=16",))
 

@@ -30,7 +30,7 @@ def take_up(write_study, synthetic_uri, tmp_path):
             data_uri=synthetic_uri,
             **options,
         )
-        uri, space = line.prepare(Console(file=text, width=400))
+        uri, space, _ = line.prepare(Console(file=text, width=400))
         with hold(uri, settings(space), on_takeover=str):
             study = Study(uri, space)
         study.said = text.getvalue()
