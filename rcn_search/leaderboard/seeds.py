@@ -25,8 +25,8 @@ class Seeds(NamedTuple):
 
 
 def family(entry: Entry) -> str:
-    """What entries have in common that differ in the seed only."""
-    config = {key: value for key, value in entry.config.items() if key != "seed"}
+    """What entries have in common that differ in the seed only, on whatever they were computed."""
+    config = {key: value for key, value in entry.config.items() if key not in ("seed", "compute")}
     return canonical_hash([without_seed(entry.method), config, entry.fingerprint, entry.origin])
 
 

@@ -136,7 +136,8 @@ def test_errors_of_another_entry_are_refused(add_measured: Add, make_entry: Make
 
 def test_seeds_of_one_method_are_a_second_opinion(add_measured: Add, empty: str) -> None:
     for seed, shift in ((0, 0.0), (1, 1.0), (2, 2.0)):
-        add_measured(empty, np.full(400, 5.0) + shift, config={"seed": seed, "model": {"kind": "rcn"}})
+        config = {"seed": seed, "model": {"kind": "rcn"}, "compute": {"threads": seed + 1}}
+        add_measured(empty, np.full(400, 5.0) + shift, config=config)
     add_measured(empty, np.full(400, 5.0), config={"seed": 2, "model": {"kind": "rcn"}}, epochs=16)  # a second look
     add_measured(empty, np.full(400, 5.0), config={"seed": 0, "model": {"kind": "sumnet"}})
     add_measured(empty, np.full(400, 5.0), config={"seed": 3, "model": {"kind": "rcn"}}, method="Other")
