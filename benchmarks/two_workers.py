@@ -1,6 +1,6 @@
 """Images per second of ``rcn-search train --workers 2`` against one worker, with one thread each.
 
-    python benchmarks/two_workers.py --data data/mtfl [--rounds 3] [--epochs 3] [--images 640] [--set key=value …]
+    python benchmarks/two_workers.py --data data/mtfl [--rounds 3] [--epochs 3] [--images 640]
 
 The command line itself, RCN-6 and its configuration of configs/rcn6.yaml, in turns. Of each training the images per
 second of its epochs, as the run reports them, the first epoch left out, which pays for set-up. Start and end are not in
@@ -37,7 +37,6 @@ def images_per_s(arguments: argparse.Namespace, num_workers: int, out: str) -> l
         "compute.precision": "bf16",
         "compute.channels_last": "true",
         "compute.device": "cpu",
-        **dict(each.split("=", 1) for each in arguments.set),
     }
     line = [sys.executable, "-m", "rcn_search.cli", "train", str(CONFIG), "--out", out, "--workers", str(num_workers)]
     for name, value in options.items():
@@ -53,7 +52,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--images", type=int, default=640, help="to train on")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration")
     arguments = parser.parse_args()
     measured: dict[int, list[float]] = {1: [], 2: []}
     wall_s: dict[int, float] = {}
