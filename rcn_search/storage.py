@@ -14,6 +14,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 from rcn_search import storage_remote
@@ -220,7 +221,10 @@ def _check_round_trip(place: str) -> None:
 
 
 def _check_race(place: str) -> None:
+    start = Barrier(_NUM_RACERS)  # without it a busy machine lets them run one after the other, which is no race
+
     def won(content: bytes) -> bool:
+        start.wait()
         try:
             write_bytes(place, content, if_absent=True)
         except ObjectExistsError:

@@ -6,9 +6,12 @@ import os
 import re
 import resource
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -244,8 +247,17 @@ def test_a_store_that_ignores_conditions_is_refused(moto_store: str, monkeypatch
     def ignoring(store: storage_remote._Store, method: str, *args: object, **options: object) -> object:
         return real(store, method, *args, **{key: value for key, value in options.items() if key != "mode"})
 
+    class Busy(ThreadPoolExecutor):
+        """A machine on which one thread is done before the next starts."""
+
+        def submit(self, *args: Any, **options: Any) -> Future[Any]:
+            future = super().submit(*args, **options)
+            time.sleep(0.1)
+            return future
+
     monkeypatch.setattr(storage_remote._Store, "call", ignoring)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "ThreadPoolExecutor", Busy)
         patch.setattr(storage, "_check_round_trip", lambda place: None)
         patch.setattr(storage_remote._Store, "_mark", free_at_first())
         with pytest.raises(storage.StorageError, match=r"4 of 4 writers at once were told that .* is theirs"):
