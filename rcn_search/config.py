@@ -294,16 +294,3 @@ def canonical_hash(document: Any) -> str:
     """SHA-256 of a JSON document, independent of key order and white space."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-# What a recipe sets before the user's own keys are laid over it. "fast" is the defaults above.
-RECIPES: dict[str, dict[str, Any]] = {
-    "fast": {},
-    "paper": {
-        "input": {"lcn": "batch"},
-        "augment": {"rotate_deg": 20.0},
-        "optimizer": {"name": "adadelta", "lr": 1.0, "weight_decay": 0.0, "l2_trunk": 1e-6, "l2_branch": 1e-12},
-        "schedule": {"epochs": 200, "shape": "constant", "reshuffle": False},
-        "compute": {"precision": "fp32"},
-    },
-}

@@ -10,11 +10,22 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from rcn_search import storage
-from rcn_search.config import RECIPES, TrainConfig
+from rcn_search.config import TrainConfig
 
 MAX_YAML_BYTES = 1_000_000
 KeyPath = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
+RECIPES: dict[str, dict[str, Any]] = {
+    "fast": {},
+    "paper": {
+        "input": {"lcn": "batch"},
+        "augment": {"rotate_deg": 20.0},
+        "optimizer": {"name": "adadelta", "lr": 1.0, "weight_decay": 0.0, "l2_trunk": 1e-6, "l2_branch": 1e-12},
+        "schedule": {"epochs": 200, "shape": "constant", "reshuffle": False},
+        "compute": {"precision": "fp32"},
+    },
+}
+"""What a recipe sets before the user's own keys are laid over it; ``fast`` is the defaults of `TrainConfig`."""
 
 
 class ConfigError(ValueError):

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rcn_search.config import RECIPES, TrainConfig
+from rcn_search.config import TrainConfig
+from rcn_search.config_file import RECIPES
 
 _KINDS = {"rcn": "RCN", "sumnet": "SumNet", "tcdcn": "TCDCN", "denoiser": "denoiser"}
 

@@ -12,7 +12,6 @@ import torch
 from rcn_search import storage
 from rcn_search.config import TrainConfig
 from rcn_search.data.dataset import epoch_batches, epoch_rows, open_dataset, rows_of
-from rcn_search.data.shards import DatasetError
 from rcn_search.training.checkpoint import Checkpoint, CheckpointInfo, checkpoint_bytes, network_tensors
 from rcn_search.training.distributed import ALONE, Workers
 from rcn_search.training.learner import Learner, steps_per_epoch
@@ -27,6 +26,7 @@ from rcn_search.training.outcome import (
 )
 from rcn_search.training.probe import ComputeSettings, choose_settings, usable_device
 from rcn_search.training.report import EpochReport
+from rcn_search.training.requirements import check_requirements
 from rcn_search.training.run_place import claim_run, saved_run
 from rcn_search.training.task_stopping import StoppingState
 from rcn_search.training.uploads import Uploads
@@ -71,22 +71,12 @@ class TrainRun:
         self.should_stop, self.on_step = should_stop, on_step
         self._uploads = Uploads(self.out)
         dataset = open_dataset(config.data.uri)
-        if config.input.channels > dataset.manifest.channels:
-            raise DatasetError(f"{config.data.uri} is grey; for input.colour import it again with --colour")
+        check_requirements(config, dataset.manifest, workers.size)
         self.schema = dataset.manifest.point_schema
         self.fingerprint = dataset.manifest.fingerprint
         self.num_train = rows_of(dataset.manifest, config.data.train_split, config.data.num_train)
         num_val = rows_of(dataset.manifest, config.data.val_split, config.data.num_val)
         self.steps_per_epoch = steps_per_epoch(config, self.num_train)
-        balance = config.data.balance
-        if balance and balance not in dataset.manifest.attributes:
-            has = ", ".join(dataset.manifest.attributes) or "none"
-            raise DatasetError(f"data.balance: {config.data.uri} has no attribute {balance!r}; it has: {has}")
-        if workers.size > 1 and config.input.lcn == "batch":
-            raise ValueError(
-                "input.lcn: batch measures the contrast of a whole batch, of which several workers each see a part: "
-                "train with one worker, or set input.lcn to image"
-            )
         saved = saved_run(self.out, config, self.fingerprint, resume=resume or not workers.is_first)
 
         self.settings = self._settled(saved)
@@ -94,6 +84,7 @@ class TrainRun:
         torch.set_num_threads(self.settings.threads)
         keep_freed_memory()
         train_split = dataset.split(config.data.train_split, self.settings.device)
+        balance = config.data.balance
         self._class_n = train_split.attributes[balance] if balance else None
         self.learner = Learner(
             config,

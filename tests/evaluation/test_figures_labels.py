@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from rcn_search.config import RECIPES, TrainConfig
+from rcn_search.config import TrainConfig
+from rcn_search.config_file import RECIPES
 from rcn_search.evaluation.figures_labels import config_labels, distinct
 
 
