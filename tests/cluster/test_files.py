@@ -6,7 +6,10 @@ import copy
 import json
 import re
 import shlex
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,10 @@ import pytest
 import ray
 import yaml
 from dockerfile_parse import DockerfileParser
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+from ray.autoscaler._private.providers import _get_node_provider_cls
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tests.cluster.conftest import REPOSITORY
@@ -47,6 +53,11 @@ def groups(spec: Any) -> Iterator[Any]:
 KUBERAY_FILES = ("kuberay-cluster.yaml", "kuberay-job.yaml")
 
 
+def autoscaling_config(name: str) -> Any:
+    custom = {"metadata": {"name": "rcn-search", "namespace": "default"}, "spec": cluster_spec(name)}
+    return _derive_autoscaling_config_from_ray_cr(custom)
+
+
 def test_every_yaml_is_checked_here():
     assert {path.name for path in CLUSTER.glob("*.yaml")} == {"aws.yaml", "compose.yaml", "job.yaml", *KUBERAY_FILES}
 
@@ -64,8 +75,7 @@ def test_kuberay(name):
 @pytest.mark.parametrize("name", KUBERAY_FILES)
 def test_the_autoscaler_reads_the_groups_as_they_are_meant(name):
     """Ray's own reading of a RayCluster; it also asks for what the operator has put there."""
-    custom = {"metadata": {"name": "rcn-search", "namespace": "default"}, "spec": cluster_spec(name)}
-    config = _derive_autoscaling_config_from_ray_cr(custom)
+    config = autoscaling_config(name)
     jsonschema.validate(config["max_workers"], {"const": 8})
     head, worker = (config["available_node_types"][kind] for kind in (config["head_node_type"], "gpu"))
     assert head["resources"]["CPU"] == 0
@@ -102,6 +112,50 @@ def test_the_aws_launcher():
     assert sum(each.get("max_workers", 0) for each in types.values()) <= config["max_workers"]
     with pytest.raises(jsonschema.ValidationError):
         validate_config(prepare_config({**copy.deepcopy(config), "max_wrokers": 8}))
+
+
+def test_what_the_aws_launcher_would_add_to_the_file():
+    """It fills in a machine image with CUDA 11.2, and commands that install what is newest."""
+    from ray.autoscaler._private.aws.config import _check_ami, get_log_state
+
+    config = prepare_config(load("aws.yaml"))
+    _check_ami(config)
+    assert set(get_log_state()["ami_src"].values()) == {"config"}
+    assert not any(config[f"{node}setup_commands"] for node in ("", "head_", "worker_"))
+
+
+def installed_with(requirement: Requirement) -> set[str]:
+    """The names of a package and of all that it brings; the project's own needs as its file has them now."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    seen, todo = set(), [requirement]
+    while todo:
+        name, extras = canonicalize_name(todo[-1].name), frozenset(todo.pop().extras)
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        if name == project["name"]:
+            lines = project["dependencies"] + [
+                line for extra in extras for line in project["optional-dependencies"][extra]
+            ]
+        else:
+            lines = metadata.requires(name) or []
+        needed = [Requirement(line) for line in lines]
+        environments: list[dict[str, str]] = [{"extra": extra} for extra in ("", *extras)]
+        todo += [each for each in needed if not each.marker or any(map(each.marker.evaluate, environments))]
+    return {name for name, _ in seen}
+
+
+@pytest.mark.parametrize("name", ["aws.yaml", *KUBERAY_FILES])
+def test_the_image_has_what_starts_nodes(name, monkeypatch):
+    """Ray leaves it to others to install what its node providers import; what the tests brought must not hide that."""
+    provider = load(name)["provider"] if name == "aws.yaml" else autoscaling_config(name)["provider"]
+    [extras] = re.findall(r"--editable '?\.(\[\w+\])?", (CLUSTER / "Dockerfile").read_text())
+    there = installed_with(Requirement(f"rcn-search{extras}"))
+    with monkeypatch.context() as image:
+        for module, packages in metadata.packages_distributions().items():
+            if not there & set(map(canonicalize_name, packages)):
+                image.setitem(sys.modules, module, None)  # cannot be imported
+        _get_node_provider_cls(provider)
 
 
 def test_compose():
@@ -163,6 +217,8 @@ def test_the_image():
     assert [value for instruction, value in steps if instruction == "USER"][-1] == "ray"
     installs = [value for instruction, value in steps if instruction == "RUN" and "pip install" in value]
     assert all("--constraint constraints.txt" in value for value in installs)
+    [programs] = [value for instruction, value in steps if instruction == "RUN" and "apt-get install" in value]
+    assert {"openssh-client", "rsync", "wget"} <= set(programs.split())  # no test runs what calls them
     assert not any(word in (CLUSTER / "Dockerfile").read_text() for word in ("SECRET", "PASSWORD", "ARG "))
 
     ignored = (CLUSTER / "Dockerfile.dockerignore").read_text().splitlines()
