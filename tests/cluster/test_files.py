@@ -109,6 +109,7 @@ def test_the_aws_launcher():
     types = config["available_node_types"]
     assert types[config["head_node_type"]]["node_config"].get("InstanceMarketOptions") is None
     assert types["gpu_spot"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert "--gpus all" in config["docker"]["worker_run_options"]  # the image asks for none by its environment
     assert sum(each.get("max_workers", 0) for each in types.values()) <= config["max_workers"]
     with pytest.raises(jsonschema.ValidationError):
         validate_config(prepare_config({**copy.deepcopy(config), "max_wrokers": 8}))
