@@ -20,6 +20,7 @@ from rcn_search.cli_simulate import simulate_command
 from rcn_search.cli_space import space_app
 from rcn_search.cli_study import study_app
 from rcn_search.config_file import load_train_config
+from rcn_search.search.job import check_outlives_job, lasting_board
 from rcn_search.terminal import command, console, progress, score_table, stop_on_signal
 from rcn_search.training.outcome import BEST_NAME
 from rcn_search.tune import tune_command
@@ -85,6 +86,8 @@ def train_command(
 
     config = load_train_config(config_uri, overrides or ())
     out = out or f"runs/{config.model.kind}-{config.run_id}"
+    check_outlives_job(out, "--out")
+    storage.preflight(out)
     trained = _with_workers(config, out, workers, resume) if workers > 1 else _alone(config, out, resume)
     validated = [report.model_dump() for report in trained if report.val_error_pct is not None]
     if validated:
@@ -172,17 +175,18 @@ def evaluate(
 
     Example: rcn-search evaluate runs/first/best.safetensors --data data/mtfl --split aflw --enter
     """
-    from rcn_search.leaderboard.board import default_board
     from rcn_search.leaderboard.submit import evaluate_and_record
 
     folder = checkpoint.rpartition("/")[0] or "."
+    predictions = predictions or storage.join(folder, f"predictions-{split}.parquet")
+    check_outlives_job(predictions, "--predictions")
     with progress("evaluating", "faces") as on_images:
         submission = evaluate_and_record(
             checkpoint,
             data,
             split,
-            board=lambda: board or default_board(),
-            predictions_uri=predictions or storage.join(folder, f"predictions-{split}.parquet"),
+            board=lambda: lasting_board(board),
+            predictions_uri=predictions,
             enter=enter,
             method=method or None,
             decode=decode,

@@ -37,10 +37,10 @@ def reproduce_command(
 
     Example: rcn-search reproduce table2 --data data/mtfl --epochs 10
     """
-    from rcn_search.leaderboard.board import default_board
     from rcn_search.reproduce.run import compare, train_rows
+    from rcn_search.search.job import lasting_board
 
-    place = lambda: board or default_board()  # noqa: E731
+    place = lambda: lasting_board(board)  # noqa: E731
     rerun = train_rows(
         table,
         space_uri=space,

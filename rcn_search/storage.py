@@ -21,6 +21,7 @@ from rcn_search import storage_remote
 from rcn_search.storage_remote import ObjectExistsError as ObjectExistsError
 
 _NUM_RACERS = 4
+_RACE_STARTS_WITHIN_S = 30
 
 
 class StorageError(ValueError):
@@ -178,8 +179,8 @@ def preflight(uri: str) -> None:
     Nothing is left behind, and no listing shows what is there in between. Takes some ten requests.
 
     Raises:
-        StorageError: One of them is not possible, or a put-if-absent overwrites, or has more than one winner: two
-            drivers could then take the same study.
+        StorageError: One of them is not possible, no thread can be started, or a put-if-absent overwrites or has more
+            than one winner: two drivers could then take the same study.
     """
     place = join(_existing(uri), f".preflight-{uuid.uuid4().hex}")
     written, raced = f"{place}-written.tmp", f"{place}-raced.tmp"
@@ -221,7 +222,7 @@ def _check_round_trip(place: str) -> None:
 
 
 def _check_race(place: str) -> None:
-    start = Barrier(_NUM_RACERS)  # without it a busy machine lets them run one after the other, which is no race
+    start = Barrier(_NUM_RACERS, timeout=_RACE_STARTS_WITHIN_S)  # else they may run one after the other: no race
 
     def won(content: bytes) -> bool:
         start.wait()
@@ -232,8 +233,14 @@ def _check_race(place: str) -> None:
         return True
 
     contents = [uuid.uuid4().bytes for _ in range(_NUM_RACERS)]
-    with ThreadPoolExecutor(_NUM_RACERS) as pool:
-        winners = [content for content, has_won in zip(contents, pool.map(won, contents), strict=True) if has_won]
+    try:
+        with ThreadPoolExecutor(_NUM_RACERS) as pool:
+            winners = [content for content, has_won in zip(contents, pool.map(won, contents), strict=True) if has_won]
+    except RuntimeError as error:  # Python's, where a process may have no more threads
+        raise StorageError(
+            f"{_NUM_RACERS} threads could not be started to try {place}: {error}; see ulimit -u and, in a container, "
+            "its limit of processes"
+        ) from error
     if winners != [read_bytes(place)]:
         raise StorageError(
             f"{len(winners)} of {_NUM_RACERS} writers at once were told that {place} is theirs: this store does not "

@@ -43,9 +43,8 @@ def tune_command(
 
     Example: rcn-search tune search_spaces/rcn.yaml --data data/mtfl --set budget.trials=10
     """
-    from rcn_search.leaderboard.board import default_board
     from rcn_search.search.driver import run_search
-    from rcn_search.search.job import in_job
+    from rcn_search.search.job import in_job, lasting_board
 
     result = run_search(
         space,
@@ -57,7 +56,7 @@ def tune_command(
         branch=branch,
         deterministic=deterministic,
         data_uri=data,
-        board=lambda: board or default_board(),
+        board=lambda: lasting_board(board),
         console=console,
     )
     if not any(trial.state == "complete" for trial in result.study.trials):

@@ -194,7 +194,7 @@ def unused_port() -> int:
     ],
 )
 def test_a_cluster_that_is_not_there(address, words):
-    (finding,) = cluster.examine_cluster(address.format(unused_port=unused_port()))
+    (finding,) = cluster.examine_cluster(address.format(unused_port=unused_port()), "", "")
     assert state_of(finding) == "problem"
     assert words in finding.found
 
@@ -208,7 +208,7 @@ def test_the_hash_of_the_code_is_that_of_every_line(tmp_path):
 
 def test_each_node_speaks_for_itself(ray_cluster, monkeypatch):
     (node,) = ray.nodes()
-    findings = list(cluster._examine_node(node, cluster.own_versions()))
+    findings = list(cluster._examine_node(node, cluster.own_versions(), "/nowhere/data", ""))
     assert findings[0] == cluster.check_versions(
         f"{node['NodeManagerAddress']}, versions", cluster.own_versions(), cluster.own_versions()
     )
@@ -216,5 +216,5 @@ def test_each_node_speaks_for_itself(ray_cluster, monkeypatch):
     assert [finding.topic.partition(", ")[2] for finding in findings[2:4]] == ["cores", "memory"]
 
     monkeypatch.setattr(cluster, "STARTS_WITHIN_S", 0)
-    (finding,) = cluster._examine_node(node, cluster.own_versions())
+    (finding,) = cluster._examine_node(node, cluster.own_versions(), "/nowhere/data", "")
     assert "did not answer" in finding.found

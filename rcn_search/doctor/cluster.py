@@ -16,7 +16,8 @@ import rcn_search
 from rcn_search.doctor.finding import Finding, ok, problem
 from rcn_search.doctor.gpus import examine_gpus
 from rcn_search.doctor.machine import examine_machine
-from rcn_search.doctor.places import judge_skew
+from rcn_search.doctor.places import examine_places, judge_skew
+from rcn_search.search.store_access import StoreAccess
 
 ANSWERS_WITHIN_S = 5
 STARTS_WITHIN_S = 120
@@ -36,8 +37,14 @@ class NodeReport:
     findings: list[Finding]
 
 
-def examine_cluster(address: str) -> Iterator[Finding]:
-    """All that is to be said of the cluster at ``host:port``, or, of ``auto``, of that of this machine."""
+def examine_cluster(address: str, data: str, study: str) -> Iterator[Finding]:
+    """All that is to be said of the cluster at ``host:port``, or, of ``auto``, of that of this machine.
+
+    Args:
+        address: Of its head.
+        data: Data set that its nodes are to reach; not looked at if empty.
+        study: URI that they are to write to; not looked at if empty.
+    """
     if address != "auto" and (unreachable := check_port(address)):
         yield unreachable
         return
@@ -58,7 +65,7 @@ def examine_cluster(address: str) -> Iterator[Finding]:
         yield ok("cluster", f"{len(nodes)} nodes: {'; '.join(map(describe_node, nodes))}")
         own = own_versions()
         for node in nodes:
-            yield from _examine_node(node, own)
+            yield from _examine_node(node, own, data, study)
     finally:
         ray.shutdown()
 
@@ -126,12 +133,12 @@ def check_versions(topic: str, own: Mapping[str, str], theirs: Mapping[str, str]
     return ok(topic, ", ".join(f"{name} {version}" for name, version in own.items()))
 
 
-def report() -> NodeReport:
-    """What the machine that runs this says of itself."""
-    return NodeReport(own_versions(), [*examine_machine(), examine_gpus()])
+def report(data: str, study: str) -> NodeReport:
+    """What the machine that runs this says of itself, and of the places that it is to reach."""
+    return NodeReport(own_versions(), [*examine_machine(), examine_gpus(), *examine_places(data, study)])
 
 
-def _examine_node(node: Mapping[str, Any], own: Mapping[str, str]) -> Iterator[Finding]:
+def _examine_node(node: Mapping[str, Any], own: Mapping[str, str], data: str, study: str) -> Iterator[Finding]:
     """What a node says, through a process of its own there, which needs none of its resources."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -140,7 +147,8 @@ def _examine_node(node: Mapping[str, Any], own: Mapping[str, str]) -> Iterator[F
     there = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
     examiner = ray.remote(num_cpus=0, scheduling_strategy=there)(_Examiner).remote()
     try:
-        told: NodeReport = ray.get(examiner.report.remote(), timeout=STARTS_WITHIN_S)
+        access = StoreAccess.of_driver(data, study)
+        told: NodeReport = ray.get(examiner.report.remote(access, data, study), timeout=STARTS_WITHIN_S)
         asked = time.time()
         theirs = ray.get(examiner.now.remote(), timeout=ANSWERS_WITHIN_S)
         answered = time.time()
@@ -161,8 +169,9 @@ def _examine_node(node: Mapping[str, Any], own: Mapping[str, str]) -> Iterator[F
 
 
 class _Examiner:
-    def report(self) -> NodeReport:
-        return report()
+    def report(self, access: StoreAccess, data: str, study: str) -> NodeReport:
+        access.take_on()
+        return report(data, study)
 
     def now(self) -> float:
         return time.time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rcn_search import storage
 from rcn_search.doctor.cluster import cluster_of, examine_cluster
 from rcn_search.doctor.finding import Finding, ok
 from rcn_search.doctor.gpus import examine_gpus
@@ -26,6 +27,7 @@ def examine(*, data: str = "", study: str = "", address: str = "") -> Iterator[F
     yield from examine_places(data, study)
     cluster = cluster_of(address)
     if cluster:
-        yield from examine_cluster(cluster)
+        # That another machine can write a local folder says nothing: it may be another one.
+        yield from examine_cluster(cluster, data and storage.absolute(data), "" if storage.is_local(study) else study)
     else:
         yield ok("cluster", "none named by --address or RAY_ADDRESS: a search starts Ray on this machine for itself")

@@ -74,7 +74,7 @@ def train_rows(
     if not run and not started:
         raise ValueError(f"nothing is there to show at {uri}; leave out --show, or name the place with --study")
     if run:
-        board()  # a missing board is said now, not after the training
+        storage.preflight(board())  # a missing board is said now, not after the training
         try:
             study = run_search(
                 space_uri,

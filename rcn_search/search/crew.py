@@ -7,7 +7,8 @@ the actor, by whatever it ends, for it is their owner; that needs no dashboard.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
@@ -55,12 +56,28 @@ class Mate:
         from rcn_search.training.run import TrainRun
 
         self._run = None  # before there are two of them in memory
-        self._run = TrainRun(TrainConfig.model_validate_json(train), folder, resume=True, workers=self._workers)
+        with _leaving_if_alone():
+            self._run = TrainRun(TrainConfig.model_validate_json(train), folder, resume=True, workers=self._workers)
 
     def epoch(self) -> None:
         """Train this worker's part of an epoch."""
         assert self._run
-        self._run.run_epoch()
+        with _leaving_if_alone():
+            self._run.run_epoch()
+
+
+@contextmanager
+def _leaving_if_alone() -> Iterator[None]:
+    """After an error that the others may not have, part from them: they would wait for this worker in vain."""
+    try:
+        yield
+    except TrainingFailed:
+        raise  # each sees the same loss
+    except Exception:
+        from rcn_search.training.distributed import leave
+
+        leave()
+        raise
 
 
 class Crew:
@@ -124,6 +141,7 @@ class Crew:
 
         if self._has_met:
             return
+        ray.get([mate.__ray_ready__.remote() for mate in self._mates])  # one that died while it started never meets
         host = get_node_ip_address()
         store = new_store(host)
         meetings = [

@@ -60,6 +60,10 @@ class Desk:
         self._arrived = True
         return self._access
 
+    def has_arrived(self) -> bool:
+        """Whether a worker has come."""
+        return self._arrived
+
     def give_up(self) -> bool:
         """End it if no worker has come yet; those that come later find it at its end. Returns whether it is."""
         if not self._arrived:

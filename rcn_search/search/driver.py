@@ -13,13 +13,13 @@ from ray import tune
 from ray.tune import Callback, PlacementGroupFactory
 from rich.console import Console
 
+from rcn_search import storage
 from rcn_search.search.callbacks import callbacks_of
 from rcn_search.search.checkpoint_room import checkpoint_room, free_bytes
 from rcn_search.search.claim import HeldClaim, hold
 from rcn_search.search.cluster import cluster, plan_slots
 from rcn_search.search.final import FinalScore, score_best
 from rcn_search.search.identity import settings
-from rcn_search.search.job import check_outlives_job, in_job
 from rcn_search.search.ledger import Ledger
 from rcn_search.search.progress import SearchProgress
 from rcn_search.search.replicate import replicate
@@ -79,7 +79,7 @@ def run_search(
         branch: Name of a child study to start; see `TakeUp`.
         deterministic: Run it in rounds of ``budget.concurrency``, repeatable (see `search.rounds`).
         data_uri: Data set, instead of ``base.data.uri``.
-        board: Gives the board's URI; called only if the best trial is to be scored.
+        board: Gives the board's URI; called only if the best trial is to be scored, first before the search.
         console: Where to print.
 
     Raises:
@@ -104,8 +104,8 @@ def run_search(
         data_uri=data_uri,
     )
     uri, space, manifest = take_up.prepare(console)
-    if space.final and in_job():
-        check_outlives_job(board(), "--board")
+    if space.final:
+        storage.preflight(board())
     with (
         sigterm_as_ctrl_c() as stop,
         hold(uri, settings(space), on_takeover=console.print, patient=go_on) as claim,

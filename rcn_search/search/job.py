@@ -37,6 +37,20 @@ def check_outlives_job(uri: str, option: str) -> None:
         )
 
 
+def lasting_board(named: str) -> str:
+    """URI of the board: the one that is named, else the default one.
+
+    Raises:
+        ConfigError: It would be gone with the job.
+        ValueError: There is none.
+    """
+    from rcn_search.leaderboard.board import default_board
+
+    uri = named or default_board()
+    check_outlives_job(uri, "--board")
+    return uri
+
+
 def _job() -> dict[str, Any]:
     try:
         document = json.loads(os.environ.get(_JOB, "{}"))

@@ -31,7 +31,7 @@ PARENT = "parent"
 """Key of space.json: from which study this one was branched."""
 _READ_AT_ONCE, _NUM_READERS = 512, 32
 _TRIALS = "trials"
-_SUGGESTED = "suggested.json"
+SUGGESTED_NAME = "suggested.json"
 _FINISHED = "finished.json"
 Document = TypeVar("Document", bound=Options)
 
@@ -188,7 +188,9 @@ class Ledger:
     def _read_many(self, names: list[str]) -> list[tuple[Suggestion | None, Outcome | None]]:
         def read(name: str) -> tuple[Suggestion | None, Outcome | None]:
             folder = storage.join(self.uri, _TRIALS, name)
-            return _read(storage.join(folder, _SUGGESTED), Suggestion), _read(storage.join(folder, _FINISHED), Outcome)
+            return _read(storage.join(folder, SUGGESTED_NAME), Suggestion), _read(
+                storage.join(folder, _FINISHED), Outcome
+            )
 
         if storage.is_local(self.uri):
             return [read(name) for name in names]
@@ -201,7 +203,7 @@ class Ledger:
         Raises:
             StudyError: Another driver has published one of this number.
         """
-        self._publish(storage.join(self.folder(suggestion.number), _SUGGESTED), suggestion)
+        self._publish(storage.join(self.folder(suggestion.number), SUGGESTED_NAME), suggestion)
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """Publish how a trial ended.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import Any
 
 import optuna
@@ -29,6 +30,8 @@ EXPLORED = ("augment.", "optimizer.lr")
 _RESAMPLED = 0.25
 _STEP = 0.2
 """Of a range: how far a value that is not drawn afresh moves at most."""
+_ARRIVES_WITHIN_S, _LOOK_EVERY_S = 45.0, 0.2
+"""A little longer than storage tries to put it."""
 
 
 class PopulationSampler(BaseSampler):
@@ -115,10 +118,22 @@ def inherit(parent: str, folder: str, config: TrainConfig) -> None:
         return
     # The last state first: weights that are better than it says do no harm, worse ones would.
     for name in (LAST_NAME, BEST_NAME):
-        content = storage.read_bytes(storage.join(parent, name))
+        content = _when_there(storage.join(parent, name))
         storage.write_bytes(storage.join(folder, name), _with_config(content, config))
     document = {"run_id": config.run_id, "config": config.model_dump(mode="json")}
     storage.write_json(storage.join(folder, CONFIG_NAME), document, if_absent=True)
+
+
+def _when_there(uri: str) -> bytes:
+    """An object that is perhaps on its way: an epoch is told while its checkpoint is uploaded (see `Uploads`)."""
+    give_up = time.monotonic() + _ARRIVES_WITHIN_S
+    while True:
+        try:
+            return storage.read_bytes(uri)
+        except FileNotFoundError:
+            if storage.is_local(uri) or time.monotonic() > give_up:
+                raise
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _with_config(content: bytes, config: TrainConfig) -> bytes:

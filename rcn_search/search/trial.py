@@ -13,10 +13,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
+from ray.util import get_node_ip_address
 
 from rcn_search import storage
 from rcn_search.config import ComputeConfig, TrainConfig
 from rcn_search.search.crew import Crew, WorkerDied
+from rcn_search.search.ledger import SUGGESTED_NAME
 from rcn_search.search.store_access import StoreAccess
 from rcn_search.training.outcome import TrainingFailed
 from rcn_search.training.share import limit_memory, release_memory
@@ -143,6 +145,11 @@ def _open(trial: dict[str, Any], crew: Crew | None) -> TrainRun:
     if trial.get("compute"):
         compute = _kept(compute, trial["compute"])
     config, folder = config.model_copy(update={"compute": compute}), trial["folder"]
+    if not storage.exists(storage.join(folder, SUGGESTED_NAME)):  # the driver has written it
+        raise OSError(
+            f"the study is not on this machine ({get_node_ip_address()}): there is no {folder}; name a folder that all "
+            "nodes share, or s3://…, with --study"
+        )
     if crew is None:
         return TrainRun(config, folder, resume=True)
     workers = Workers(0, crew.size)

@@ -16,9 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+import torch
 from pydantic import Field
 from ray import train as ray_train
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rcn_search import storage
 from rcn_search.config import Options, TrainConfig
@@ -114,7 +116,7 @@ def train_with_workers(
 
     Raises:
         ValueError: As `TrainRun` and `plan_workers` raise it.
-        TrainingFailed: As `TrainRun` raises it, or workers died too often.
+        TrainingFailed: As `TrainRun` raises it; memory of a GPU did not do, workers died too often or did not start.
         Interrupted: It was stopped.
     """
     history: list[EpochReport] = []
@@ -139,7 +141,7 @@ def train_with_workers(
             "config": config.model_copy(update={"compute": compute, "data": data}).model_dump_json(),
             "out": storage.absolute(out),
             "resume": resume,
-            "desk": (desk := ray.remote(Desk).options(num_cpus=0).remote()),
+            "desk": (desk := ray.remote(Desk).options(num_cpus=0, scheduling_strategy=_here()).remote()),
         }
         ray.get(desk.lend.remote(StoreAccess.of_driver(job["out"], data.uri)))
         trainer = TorchTrainer(
@@ -169,15 +171,20 @@ def train_with_workers(
         for news in ray.get(desk.take.remote(True)):
             heard(news)
         end: End = ray.get(desk.end.remote())
+        has_arrived: bool = ray.get(desk.has_arrived.remote())
     if end.how in _ENDS:
         raise _ENDS[end.how](end.reason)
     if end.how == "fault":
         raise RuntimeError(f"a worker failed:\n{end.reason}")
     if fitting.error:
-        raise TrainingFailed(
-            f"workers died more than {MAX_WORKER_DEATHS} times; the same line with --resume goes on: {fitting.error}"
-        )
+        what = f"workers died more than {MAX_WORKER_DEATHS} times" if has_arrived else "the workers did not start"
+        raise TrainingFailed(f"{what}; the same line with --resume goes on: {fitting.error}")
     return history
+
+
+def _here() -> NodeAffinitySchedulingStrategy:
+    """The node of this process, on which it depends anyway: another one may die or be given back to the cloud."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 class _Fitting:
@@ -227,6 +234,9 @@ def _work(job: dict[str, Any]) -> None:
         ray.get(desk.finish.remote(End(how="interrupted", reason=str(interruption))))
     except TrainingFailed as failure:  # each worker sees the same loss
         ray.get(desk.finish.remote(End(how="failed", reason=str(failure))))
+    except torch.OutOfMemoryError as error:  # it would be so again
+        ray.get(desk.finish.remote(End(how="failed", reason=f"{error}; try a smaller schedule.batch_size")))
+        raise
     except (ValueError, OSError) as error:
         ray.get(desk.finish.remote(End(how="wrong", reason=str(error))))
         raise  # the others wait for this one

@@ -23,6 +23,8 @@ BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 PATIENCE = timedelta(minutes=30)
 """With a worker that is alive and silent: the first of a node may have to fetch the data set. A dead one is noticed at
 once, where its connections end with it."""
+MEET_WITHIN = timedelta(minutes=2)
+"""Workers that are all running: what keeps them apart then is the network, and it will not get better."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,19 @@ def store_at(host: str, port: int) -> TCPStore:
 
 
 def join(store: Store, rank: int, size: int, device: str) -> Workers:
-    """Meet the others. They stay together until `leave`, and train run after run.
+    """Meet the others, which are running already. They stay together until `leave`, and train run after run.
 
     Args:
         store: Where.
         rank: This worker.
         size: All workers.
         device: Type of what they train on: ``cpu`` or ``cuda``.
+
+    Raises:
+        RuntimeError: One of them did not come.
     """
+    store.set(f"here/{rank}", "")
+    store.wait([f"here/{each}" for each in range(size)], MEET_WITHIN)
     dist.init_process_group(BACKENDS[device], store=store, rank=rank, world_size=size, timeout=PATIENCE)
     return Workers(rank, size)
 

@@ -77,7 +77,7 @@ class TrainRun:
         self.num_train = rows_of(dataset.manifest, config.data.train_split, config.data.num_train)
         num_val = rows_of(dataset.manifest, config.data.val_split, config.data.num_val)
         self.steps_per_epoch = steps_per_epoch(config, self.num_train)
-        saved = saved_run(self.out, config, self.fingerprint, resume=resume or not workers.is_first)
+        saved = saved_run(self.out, config, self.fingerprint, workers, resume=resume)
 
         self.settings = self._settled(saved)
         usable_device(self.settings.device)
@@ -107,8 +107,7 @@ class TrainRun:
             self._partial_s = state["partial_s"]
             stopping = StoppingState.model_validate(state.get("task_stopping", {}))
             self.learner.stopping.load(stopping, self.settings.device)
-        if workers.is_first:
-            claim_run(self.out, config, resume=resume)
+        claim_run(self.out, config, workers, resume=resume)
 
     def _settled(self, saved: Checkpoint | None) -> ComputeSettings:
         """The compute options, the same for all workers; of a run that is resumed those that it had.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rcn_search import storage
 from rcn_search.config import TrainConfig
 from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
+from rcn_search.training.distributed import Workers
 from rcn_search.training.outcome import CONFIG_NAME, LAST_NAME
 
 _EXISTS = "{} holds a run already; add --resume to go on with it"
@@ -14,13 +17,23 @@ class RunExistsError(ValueError):
     """There is a run at this place already, or another one than the one to be resumed."""
 
 
-def saved_run(out: str, config: TrainConfig, data_fingerprint: str, *, resume: bool) -> Checkpoint | None:
+def saved_run(
+    out: str, config: TrainConfig, data_fingerprint: str, workers: Workers, *, resume: bool
+) -> Checkpoint | None:
     """What the run at ``out`` is to go on from, if there is anything.
 
     Raises:
         RunExistsError: Without ``resume``: there is a run. With it: it is another one, or of other data.
         CheckpointError: The checkpoint is damaged.
+        ValueError: Another worker than the first sees another checkpoint.
     """
+    saved = _saved(out, config, data_fingerprint, resume=resume or not workers.is_first)
+    there = f"{saved.info.state['steps_done']} steps" if saved else "no checkpoint"
+    _check_shared(out, lambda: there, workers)
+    return saved
+
+
+def _saved(out: str, config: TrainConfig, data_fingerprint: str, *, resume: bool) -> Checkpoint | None:
     place = storage.join(out, CONFIG_NAME)
     if not storage.exists(place):
         return None
@@ -40,15 +53,29 @@ def saved_run(out: str, config: TrainConfig, data_fingerprint: str, *, resume: b
     return saved
 
 
-def claim_run(out: str, config: TrainConfig, *, resume: bool) -> None:
+def claim_run(out: str, config: TrainConfig, workers: Workers, *, resume: bool) -> None:
     """Make ``out`` the place of this run; last of all, for what cannot start is no run.
 
     Raises:
         RunExistsError: Without ``resume``: there is a run, which another process has just started.
+        ValueError: Another worker than the first does not see it.
     """
-    document = {"run_id": config.run_id, "config": config.model_dump(mode="json")}
-    try:
-        storage.write_json(storage.join(out, CONFIG_NAME), document, if_absent=True)
-    except storage.ObjectExistsError:
-        if not resume:
-            raise RunExistsError(_EXISTS.format(out)) from None
+    place = storage.join(out, CONFIG_NAME)
+    if workers.is_first:
+        document = {"run_id": config.run_id, "config": config.model_dump(mode="json")}
+        try:
+            storage.write_json(place, document, if_absent=True)
+        except storage.ObjectExistsError:
+            if not resume:
+                raise RunExistsError(_EXISTS.format(out)) from None
+    _check_shared(out, lambda: "a run" if storage.exists(place) else "nothing", workers)
+
+
+def _check_shared(out: str, look: Callable[[], str], workers: Workers) -> None:
+    """Make sure that all workers see the same at ``out``, the others after the first."""
+    first = workers.agreed(look() if workers.is_first else "")
+    if workers.size > 1 and (own := look()) != first:
+        raise ValueError(
+            f"{out} is not one folder for all workers: the first sees {first} there, worker {workers.rank} {own}; "
+            "name a folder that their machines share, or s3://…"
+        )

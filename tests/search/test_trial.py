@@ -3,10 +3,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from ray.util import get_node_ip_address
 
+from rcn_search import storage
 from rcn_search.config import TrainConfig
+from rcn_search.search.ledger import SUGGESTED_NAME
 from rcn_search.search.trial import TrialActor
-from rcn_search.training.outcome import TrainingFailed
+from rcn_search.training.outcome import CONFIG_NAME, TrainingFailed
 from rcn_search.training.run import TrainRun
 
 
@@ -17,6 +20,8 @@ def actor() -> TrialActor:
 
 
 def trial(config: TrainConfig, folder: object) -> dict[str, str]:
+    """As the driver gives it out, which has written it down before."""
+    storage.write_json(storage.join(str(folder), SUGGESTED_NAME), {})
     return {"folder": str(folder), "train": config.model_dump_json(), "base": config.model_dump_json()}
 
 
@@ -110,6 +115,15 @@ def test_storage_that_fails_is_not_the_trials_fault(actor, tiny_config):
     result = actor.step()
     assert result["halt"].startswith("NotADirectoryError:")
     assert "failure" not in result
+
+
+def test_a_study_that_is_not_on_this_machine_is_not_the_trials_fault(actor, tiny_config, tmp_path):
+    actor.setup(trial(tiny_config, tmp_path / "0"))
+    (tmp_path / "0" / SUGGESTED_NAME).unlink()  # as if it had been written on another machine
+    halt = actor.step()["halt"]
+    assert f"the study is not on this machine ({get_node_ip_address()}): there is no {tmp_path}/0" in halt
+    assert "name a folder that all nodes share, or s3://…, with --study" in halt
+    assert not (tmp_path / "0" / CONFIG_NAME).exists()
 
 
 def test_the_network_is_measured_once_for_each_process(actor, tiny_config, tmp_path):
