@@ -241,7 +241,9 @@ class ComputeConfig(Options):
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
-    threads: int | Literal["auto"] = Field("auto", description="CPU threads of the training process.")
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="CPU threads of the training process."
+    )
 
 
 class TrainConfig(Options):

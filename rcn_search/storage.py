@@ -97,6 +97,10 @@ def write_bytes(uri: str, content: bytes | memoryview, *, if_absent: bool = Fals
             stream.flush()
             os.fsync(stream.fileno())
         publish_file(temporary, path, if_absent=if_absent)
+    except OSError as error:
+        if error.errno and error.filename is None:  # as of a full disk, or one that fails
+            error.filename = uri
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

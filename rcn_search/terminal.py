@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import signal
 import sys
@@ -45,7 +46,9 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
             errors.print(Text(str(interruption) or "interrupted", style="yellow"), soft_wrap=True)
             sys.exit(EXIT_INTERRUPTED)
         except (ValueError, OSError, TrainingFailed) as error:
-            errors.print(Text(f"error: {error}", style="red"), soft_wrap=True)
+            is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            remedy = "; make room and give the same line again" if is_full else ""
+            errors.print(Text(f"error: {error}{remedy}", style="red"), soft_wrap=True)
             sys.exit(EXIT_ERROR)
 
     return guarded

@@ -23,6 +23,7 @@ from rcn_search.data.shards import DatasetError
 # Columns of a table of draws.
 _SCALE, _SHIFT_X, _SHIFT_Y, _ROTATE, _FLIP, _HEIGHT, _WIDTH, _TOP, _LEFT, _NUM_DRAWS = range(10)
 
+_RIGHT_PROFILE = 4
 PAPER_INPUT_PX = 80
 """Occluder sides are given in pixels of an input of this size."""
 
@@ -115,6 +116,14 @@ def warp_points(points_bk2: Tensor, frame: Frame, flip_k: Tensor | None = None) 
     if flip_k is not None:
         relative = torch.where(frame.mirrored_b[:, None, None], relative[:, flip_k], relative)
     return relative / 2 + 0.5
+
+
+def mirrored_attributes(attributes: dict[str, Tensor], mirrored_b: Tensor) -> dict[str, Tensor]:
+    """Classes (b,) as they are seen: MTFL's poses go from 0, left profile, to 4, right profile; others have no side."""
+    if "pose" not in attributes:
+        return attributes
+    pose_b = attributes["pose"]
+    return {**attributes, "pose": torch.where(mirrored_b, _RIGHT_PROFILE - pose_b, pose_b)}
 
 
 def unwarp_points(points_bk2: Tensor, frame: Frame) -> Tensor:

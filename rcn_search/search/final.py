@@ -153,10 +153,8 @@ def _retrained(study: Study, best: Trial, console: Console) -> str:
     run = TrainRun(config, folder, resume=True)
 
     def on_epoch(report: EpochReport) -> None:
-        console.print(
-            f"final: epoch {report.epoch} of {config.schedule.epochs}, validation error {report.val_error_pct:.2f} %",
-            highlight=False,
-        )
+        error = "" if report.val_error_pct is None else f", validation error {report.val_error_pct:.2f} %"
+        console.print(f"final: epoch {report.epoch} of {config.schedule.epochs}{error}", highlight=False)
 
     console.print(f"training the configuration of trial {best.number} again, with {study.space.final.retrain}")
     train(run, on_epoch)

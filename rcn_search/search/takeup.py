@@ -18,6 +18,7 @@ from rcn_search.search.ledger import StudyError
 from rcn_search.search.space import SearchSpace
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
+from rcn_search.training.requirements import check_requirements
 
 STUDIES = "studies"
 
@@ -143,4 +144,5 @@ def checked_data(space: SearchSpace) -> Manifest:
             raise ConfigError(f"{key}: {data.uri} has no split {split!r}; it has: {', '.join(manifest.split_names)}")
         if num_rows is not None and num_rows > manifest.num_rows(split):
             raise ConfigError(f"{key}: {num_rows:,} rows of {split!r} wanted; it has {manifest.num_rows(split):,}")
+    check_requirements(space.config({}), manifest, space.budget.workers_per_trial)
     return manifest

@@ -179,15 +179,13 @@ class TrainRun:
             num_images += batch_size
             self.on_step(index + 1, len(batches))
             if self._asked_to_stop(index) and index + 1 < len(batches):
-                self._partial_loss = float(self.workers.total(loss_sum))
+                self._partial_loss = _finite(float(self.workers.total(loss_sum)), epoch + 1)
                 self._partial_s = before_s + time.perf_counter() - started
                 self.save()
                 self.flush()
                 raise Interrupted(f"stopped after {index + 1} of {len(batches)} steps of epoch {epoch + 1}")
-        loss = float(self.workers.total(loss_sum)) / len(batches)
+        loss = _finite(float(self.workers.total(loss_sum)), epoch + 1) / len(batches)
         train_s = time.perf_counter() - started
-        if not math.isfinite(loss):
-            raise TrainingFailed(f"the loss became {loss} in epoch {epoch + 1}; try a lower optimizer.lr")
         error_pct, best_pct, val_s = self._validate(epoch + 1)
         report = EpochReport(
             epoch=epoch + 1,
@@ -278,6 +276,13 @@ class TrainRun:
             train_s=self.busy_s,
             state=state,
         )
+
+
+def _finite(loss: float, epoch: int) -> float:
+    """The loss, so that no other one is saved or told."""
+    if not math.isfinite(loss):
+        raise TrainingFailed(f"the loss became {loss} in epoch {epoch}; try a lower optimizer.lr")
+    return loss
 
 
 def train(run: TrainRun, on_epoch: Callable[[EpochReport], None] = lambda report: None) -> None:

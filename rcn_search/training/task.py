@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rcn_search.config import AugmentConfig, TrainConfig
-from rcn_search.data.augment import Frame, InputPipeline, draw_table, jitter
+from rcn_search.data.augment import Frame, InputPipeline, draw_table, jitter, mirrored_attributes
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 
@@ -56,11 +56,11 @@ class LocalisingTask:
         """See `Task`."""
         split, face_box_b4 = self.split, self.split.face_box_n4[rows_b]
         inputs, points_bk2 = self.pipeline(split.images_at(rows_b), split.points_nk2[rows_b], face_box_b4, draws_bd)
-        weight_bk = None
+        frame, weight_bk = jitter(face_box_b4, draws_bd, self.pipeline.augment), None
         if self.ignore_outside:
-            frame = jitter(face_box_b4, draws_bd, self.pipeline.augment)
             weight_bk = inside_window(points_bk2, split.edge_nk[rows_b], frame, self.flip_k)
-        return Batch(inputs, points_bk2, weight_bk, {name: value[rows_b] for name, value in split.attributes.items()})
+        attributes = {name: value[rows_b] for name, value in split.attributes.items()}
+        return Batch(inputs, points_bk2, weight_bk, mirrored_attributes(attributes, frame.mirrored_b))
 
 
 def inside_window(points_bk2: Tensor, edge_bk: Tensor, frame: Frame, flip_k: Tensor) -> Tensor:

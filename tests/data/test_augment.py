@@ -15,10 +15,12 @@ from rcn_search.data.augment import (
     channels_of,
     draw_table,
     jitter,
+    mirrored_attributes,
     unwarp_points,
     warp_images,
     warp_points,
 )
+from rcn_search.data.lcn import contrast_normalise
 from rcn_search.data.shards import DatasetError
 from rcn_search.keypoints import FIVE
 
@@ -102,6 +104,26 @@ def test_rectangles_are_inside_with_sides_of_the_range(size_px: int, sides: tupl
     assert (heights != widths).any()
     assert black[:, 0].any()
     assert black[:, -1].any()
+
+
+def test_poses_are_mirrored_with_the_face() -> None:
+    classes = {"pose": torch.tensor([0, 1, 2, 3, 4]), "smile": torch.tensor([0, 1, 0, 1, 0])}
+    mirrored = mirrored_attributes(classes, torch.tensor([True, True, True, False, False]))
+    assert mirrored["pose"].tolist() == [4, 3, 2, 3, 4]
+    assert mirrored["smile"].tolist() == [0, 1, 0, 1, 0]
+    assert mirrored_attributes({}, torch.tensor([True])) == {}
+
+
+def test_the_rectangle_is_there_before_the_contrast_is_measured() -> None:
+    """As in the paper's code: around it the normalisation sees its edge, and within it nothing is left of the face."""
+    augment = NO_JITTER.model_copy(update={"occluder": OccluderConfig(min_px=40, max_px=40)})
+    pipeline = InputPipeline(input=InputConfig(), augment=augment)
+    image = torch.randint(0, 256, (1, 160, 160), generator=torch.Generator().manual_seed(3)).byte()
+    draws, points = draw_table(1, seed=0, epoch=0), torch.zeros(1, 5, 2)
+    frame = jitter(BOX, draws, augment)
+    black = black_rectangles(warp_images(image[:, None], frame, 80), draws, augment.occluder)
+    inputs, _ = pipeline(image, points, BOX, draws)
+    torch.testing.assert_close(inputs, contrast_normalise(black, "image"))
 
 
 def test_outside_of_the_crop_is_black() -> None:

@@ -35,6 +35,19 @@ def test_an_image_of_eighty_pixels_is_averaged_down() -> None:
     torch.testing.assert_close(model(image).points_bk2, expected.points_bk2)
 
 
+def test_layers_are_those_of_the_paper() -> None:
+    """rcn.md 10.3: |tanh| after each convolution and after the shared layer, maxima of 2 x 2 between convolutions."""
+    image = torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    model = build_model(TcdcnConfig(), num_points=5)
+    maps = image
+    for level, conv in enumerate(model.trunk):
+        pooled = F.max_pool2d(maps, 2) if level else maps
+        maps = torch.abs(torch.tanh(F.conv2d(pooled, conv.weight, conv.bias)))
+    features = torch.abs(torch.tanh(maps.flatten(1) @ model.shared.weight.T + model.shared.bias))
+    points = features @ model.points.weight.T + model.points.bias
+    torch.testing.assert_close(model(image).points_bk2, points.view(2, 5, 2))
+
+
 def test_coordinates_are_made_in_fp32_also_under_autocast() -> None:
     model = build_model(TcdcnConfig(auxiliary=True), num_points=5)
     with torch.autocast("cpu", torch.bfloat16):

@@ -110,10 +110,11 @@ def test_a_trial_that_is_taken_up_and_fails_tells_what_was_before(actor, tiny_co
     assert curve(actor.step()) == before
 
 
-def test_storage_that_fails_is_not_the_trials_fault(actor, tiny_config):
-    actor.setup(trial(tiny_config, "/dev/null/0"))
+def test_storage_that_fails_is_not_the_trials_fault(actor, tiny_config, tmp_path):
+    actor.setup(trial(tiny_config, tmp_path / "0"))
+    (tmp_path / "0" / CONFIG_NAME).mkdir()
     result = actor.step()
-    assert result["halt"].startswith("NotADirectoryError:")
+    assert result["halt"].startswith("IsADirectoryError:")
     assert "failure" not in result
 
 

@@ -124,6 +124,52 @@ def test_nan_loss_ends_the_run_with_a_reason(tiny_config: TrainConfig, tmp_path:
         train(run)
 
 
+@pytest.mark.parametrize("stop_at", [1, 100])
+def test_a_loss_that_is_not_a_number_is_never_saved(tiny_config: TrainConfig, tmp_path: Path, stop_at: int) -> None:
+    """Neither where an epoch ends nor where it is interrupted: the checkpoint that is there can be gone on with."""
+    steps: list[int] = []
+    run = TrainRun(
+        tiny_config,
+        str(tmp_path / "run"),
+        should_stop=lambda: len(steps) >= stop_at,
+        on_step=lambda step, num_steps: steps.append(step),
+    )
+    run.save()
+    before = (tmp_path / "run" / LAST_NAME).read_bytes()
+    with torch.no_grad():
+        next(run.learner.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingFailed, match="the loss became nan in epoch 1"):
+        train(run)
+    assert (tmp_path / "run" / LAST_NAME).read_bytes() == before
+    assert TrainRun(tiny_config, str(tmp_path / "run"), resume=True).epochs_done == 0
+
+
+def test_every_epoch_has_an_order_and_draws_of_its_own(
+    tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = TrainRun(changed(tiny_config, schedule={"epochs": 2}), str(tmp_path / "run"))
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    real = run.learner.step
+
+    def step(rows_b: torch.Tensor, draws_bd: torch.Tensor, batch_size: int) -> torch.Tensor:
+        seen.append((rows_b, draws_bd))
+        return real(rows_b, draws_bd, batch_size)
+
+    monkeypatch.setattr(run.learner, "step", step)
+    train(run)
+    orders, tables = zip(
+        *(
+            (torch.cat([rows for rows, _ in epoch]), torch.cat([draws for _, draws in epoch]))
+            for epoch in (seen[: len(seen) // 2], seen[len(seen) // 2 :])
+        ),
+        strict=True,
+    )
+    assert torch.equal(orders[0].sort().values, orders[1].sort().values)
+    assert (orders[0] != orders[1]).float().mean() > 0.5
+    of_row = [table[order.argsort()] for order, table in zip(orders, tables, strict=True)]
+    assert (of_row[0] != of_row[1]).float().mean() > 0.9
+
+
 def test_full_disk_keeps_the_old_checkpoint(
     tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +179,7 @@ def test_full_disk_keeps_the_old_checkpoint(
     before = (tmp_path / "run" / LAST_NAME).read_bytes()
     run.run_epoch()
     monkeypatch.setattr(Path, "open", full_disk(Path.open))
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/run/{LAST_NAME}'"):
         run.save()
     monkeypatch.undo()
     assert (tmp_path / "run" / LAST_NAME).read_bytes() == before
