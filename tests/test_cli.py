@@ -237,6 +237,7 @@ def test_what_a_user_gets_wrong_is_explained(
     }
     assert problem.format(**names) in cli.fail(*line.format(**names).split())
     assert not (tmp_path / "board").exists()
+    assert not (tmp_path / "studies").exists()
 
 
 @pytest.mark.parametrize(

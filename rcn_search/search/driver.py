@@ -13,7 +13,6 @@ from ray import tune
 from ray.tune import Callback, PlacementGroupFactory
 from rich.console import Console
 
-from rcn_search import storage
 from rcn_search.search.callbacks import callbacks_of
 from rcn_search.search.checkpoint_room import checkpoint_room, free_bytes
 from rcn_search.search.claim import HeldClaim, hold
@@ -103,9 +102,7 @@ def run_search(
         deterministic=deterministic,
         data_uri=data_uri,
     )
-    uri, space, manifest = take_up.prepare(console)
-    if space.final:
-        storage.preflight(board())
+    uri, space, manifest = take_up.prepare(console, board)
     with (
         sigterm_as_ctrl_c() as stop,
         hold(uri, settings(space), on_takeover=console.print, patient=go_on) as claim,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,14 +58,18 @@ class TakeUp:
     deterministic: bool = False
     data_uri: str = ""
 
-    def prepare(self, console: Console) -> TakenUp:
+    def prepare(self, console: Console, board: Callable[[], str]) -> TakenUp:
         """Check all there is to check; publish the study if it is new.
+
+        Args:
+            console: Where to say what a branch takes over.
+            board: Gives the board's URI; asked if the best trial is to be scored.
 
         Raises:
             ConfigError: The study file is wrong.
             DatasetError: The data set is missing or damaged.
             StudyError: There is a study already, or another one, or none to resume.
-            StorageError: The study's place cannot be used.
+            StorageError: The study's or the board's place cannot be used.
         """
         space = self._load()
         manifest = checked_data(space)
@@ -79,6 +83,8 @@ class TakeUp:
             uri = storage.join(parent.rstrip("/").rpartition("/")[0], self.branch)
         check_outlives_job(uri, "--study")
         storage.preflight(uri)
+        if space.final:
+            storage.preflight(board())
         if self.resume or (self.go_on and storage.exists(storage.join(uri, "space.json"))):
             Study.check(uri, space, fingerprint)
             return TakenUp(uri, self._extended(Study.open(uri), space), manifest)

@@ -20,6 +20,7 @@ from rcn_search.search.study import Study
 from rcn_search.search.takeup import TakeUp
 from tests.search.test_claim import as_of, somebody
 from tests.search.test_driver import study_file
+from tests.search.test_study_takeup import no_board
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_go_on_starts_and_goes_on_and_refuses_another_study(synthetic_uri, tmp_p
     path, study = study_file(tmp_path, synthetic_uri), str(tmp_path / "study")
 
     def take_up(**changes):
-        return TakeUp(space_uri=path, study_uri=study, go_on=True, **changes).prepare(Console(quiet=True))
+        return TakeUp(space_uri=path, study_uri=study, go_on=True, **changes).prepare(Console(quiet=True), no_board)
 
     uri, space, manifest = take_up()
     assert Study.open(uri).num_left == 4
@@ -78,7 +79,7 @@ class Terminal(io.StringIO):
 def test_it_waits_for_a_driver_that_may_be_dead_and_can_be_interrupted(synthetic_uri, tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "LOOK_S", 60)
     path, study, terminal = study_file(tmp_path, synthetic_uri), str(tmp_path / "study"), Terminal()
-    TakeUp(space_uri=path, study_uri=study).prepare(Console(quiet=True))
+    TakeUp(space_uri=path, study_uri=study).prepare(Console(quiet=True), no_board)
     as_of(study, 0, somebody(), seen_s=5)
 
     def drive(**options: bool) -> None:

@@ -18,6 +18,11 @@ from rcn_search.search.study import Study
 from rcn_search.search.takeup import TakeUp
 
 
+def no_board() -> str:
+    """Of a study whose best trial is not scored, which never asks for it."""
+    raise AssertionError
+
+
 @pytest.fixture
 def take_up(write_study, synthetic_uri, tmp_path):
     """What `run_search` does before Ray starts, with a claim that is given back at once."""
@@ -30,7 +35,7 @@ def take_up(write_study, synthetic_uri, tmp_path):
             data_uri=synthetic_uri,
             **options,
         )
-        uri, space, _ = line.prepare(Console(file=text, width=400))
+        uri, space, _ = line.prepare(Console(file=text, width=400), no_board)
         with hold(uri, settings(space), on_takeover=str):
             study = Study(uri, space)
         study.said = text.getvalue()
@@ -150,4 +155,4 @@ def test_a_branch_is_named(take_up, name):
 def test_a_place_that_cannot_be_used_is_refused_before_anything_is_written(write_study, synthetic_uri):
     line = TakeUp(space_uri=write_study(), study_uri="/proc/nowhere", data_uri=synthetic_uri)
     with pytest.raises(storage.StorageError, match=r"^/proc/nowhere cannot be used"):
-        line.prepare(Console(file=io.StringIO()))
+        line.prepare(Console(file=io.StringIO()), no_board)
