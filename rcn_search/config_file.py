@@ -14,6 +14,8 @@ from rcn_search.config import TrainConfig
 
 MAX_YAML_BYTES = 1_000_000
 KeyPath = tuple[str | int, ...]
+Lines = dict[KeyPath, str]
+"""Where each key was set: ``line 3`` of the file, or ``--set 'seed=1'``."""
 Model = TypeVar("Model", bound=BaseModel)
 RECIPES: dict[str, dict[str, Any]] = {
     "fast": {},
@@ -32,7 +34,7 @@ class ConfigError(ValueError):
     """A configuration that a user got wrong; the message says where and what is allowed."""
 
 
-def read_yaml(uri: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+def read_yaml(uri: str) -> tuple[dict[str, Any], Lines]:
     """A YAML mapping and the line (from 1) of each of its keys.
 
     Only plain data is built (safe YAML), aliases are refused so that a small file cannot become a large one, and a
@@ -67,20 +69,20 @@ def read_yaml(uri: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     return document, lines
 
 
-def _key_lines(node: yaml.Node | None, path: KeyPath, uri: str) -> Iterator[tuple[KeyPath, int]]:
+def _key_lines(node: yaml.Node | None, path: KeyPath, uri: str) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             name = str(key.value)
-            line = key.start_mark.line + 1
+            line = f"line {key.start_mark.line + 1}"
             if name in seen:
-                raise ConfigError(f"{uri}, line {line}: key {name!r} stands twice")
+                raise ConfigError(f"{uri}, {line}: key {name!r} stands twice")
             seen.add(name)
             yield (*path, name), line
             yield from _key_lines(value, (*path, name), uri)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield (*path, index), item.start_mark.line + 1
+            yield (*path, index), f"line {item.start_mark.line + 1}"
             yield from _key_lines(item, (*path, index), uri)
 
 
@@ -92,12 +94,12 @@ def load_train_config(uri: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """
     document, lines = read_yaml(uri)
     for override in overrides:
-        apply_override(document, override)
+        apply_override(document, override, lines)
     return resolve_train_config(document, source=uri, lines=lines)
 
 
-def apply_override(document: dict[str, Any], override: str) -> None:
-    """Set one ``key.path=value`` in place; the value is read as YAML.
+def apply_override(document: dict[str, Any], override: str, lines: Lines) -> None:
+    """Set one ``key.path=value`` in place, and in ``lines`` that it was set so; the value is read as YAML.
 
     Raises:
         ConfigError: It is not of that form.
@@ -109,7 +111,8 @@ def apply_override(document: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
-    *parents, leaf = key.strip().split(".")
+    path = tuple(key.strip().split("."))
+    *parents, leaf = path
     place = document
     for parent in parents:
         child = place.setdefault(parent, {})
@@ -117,11 +120,23 @@ def apply_override(document: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override!r}: {parent} is a value, it has no keys of its own")
         place = child
     place[leaf] = value
+    for known in [known for known in lines if known[: len(path)] == path]:
+        del lines[known]
+    lines[path] = f"--set {override!r}"
 
 
-def resolve_train_config(
-    document: dict[str, Any], *, source: str, lines: dict[KeyPath, int] | None = None
-) -> TrainConfig:
+def nearest_line(lines: Lines, path: KeyPath) -> str:
+    """Where a key was set, or the nearest section around it; empty if none was."""
+    return next((lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in lines), "")
+
+
+def place_of(source: str, lines: Lines, path: KeyPath) -> str:
+    """For messages: `nearest_line` and, of a section, the overrides within it."""
+    within = [line for key, line in lines.items() if key[: len(path)] == path and line.startswith("--set")]
+    return ", ".join(dict.fromkeys(filter(None, (source, nearest_line(lines, path), *within))))
+
+
+def resolve_train_config(document: dict[str, Any], *, source: str, lines: Lines | None = None) -> TrainConfig:
     """Lay ``document`` over its recipe and validate.
 
     Raises:
@@ -141,7 +156,7 @@ def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def validate(model: type[Model], document: dict[str, Any], *, source: str, lines: dict[KeyPath, int]) -> Model:
+def validate(model: type[Model], document: dict[str, Any], *, source: str, lines: Lines) -> Model:
     """``document`` as a ``model``.
 
     Raises:
@@ -154,10 +169,9 @@ def validate(model: type[Model], document: dict[str, Any], *, source: str, lines
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
 
 
-def _explain(problem: Any, source: str, lines: dict[KeyPath, int], model: type[BaseModel]) -> str:
+def _explain(problem: Any, source: str, lines: Lines, model: type[BaseModel]) -> str:
     path, places = _locate(problem, model)
-    line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
-    where = f"{source}, line {line}" if line else source
+    where = place_of(source, lines, path)
     key = ".".join(map(str, path)) or "(top)"
     if problem["type"] == "extra_forbidden":
         allowed = sorted({name for place in places for name in place.get("properties", {})})

@@ -98,7 +98,7 @@ def test_keys_of_an_alternative_need_its_name(tmp_path: Path) -> None:
         ({"scheduler": {"name": "none", "grace": 3}}, "unknown key 'scheduler.grace'. Allowed here: name"),
     ]:
         with pytest.raises(ConfigError, match=re.escape(problem)):
-            validate(Space, document, source="f", lines={("scheduler",): 7})
+            validate(Space, document, source="f", lines={("scheduler",): "line 7"})
 
 
 class Asha(Options):
@@ -153,7 +153,8 @@ def test_missing_file_and_folder_are_told_apart(tmp_path: Path) -> None:
 def test_lines_are_those_of_the_keys(tmp_path: Path) -> None:
     document, lines = read_yaml(written(tmp_path, "a:\n  b:\n    - 1\n    - c: 2\n"))
     assert document == {"a": {"b": [1, {"c": 2}]}}
-    assert lines == {("a",): 1, ("a", "b"): 2, ("a", "b", 0): 3, ("a", "b", 1): 4, ("a", "b", 1, "c"): 4}
+    numbers = {("a",): 1, ("a", "b"): 2, ("a", "b", 0): 3, ("a", "b", 1): 4, ("a", "b", 1, "c"): 4}
+    assert lines == {key: f"line {number}" for key, number in numbers.items()}
 
 
 def test_overrides_win_and_make_the_sections_they_need(tmp_path: Path) -> None:
@@ -178,6 +179,32 @@ def test_overrides_win_and_make_the_sections_they_need(tmp_path: Path) -> None:
 )
 def test_bad_overrides_are_explained(tmp_path: Path, override: str, problem: str) -> None:
     assert problem in message(tmp_path, DOCUMENT, override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place", "problem"),
+    [
+        (["model.branches=9"], ", --set 'model.branches=9'", "model.branches = 9"),
+        (["model={kind: rcn, branches: 9}"], ", --set 'model={kind: rcn, branches: 9}'", "model.branches = 9"),
+        (["model.branches=9", "model.branches=8"], ", --set 'model.branches=8'", "model.branches = 8"),
+        (["seed=1", "data={}"], ", --set 'data={}'", "data.uri is required"),
+        # Where several keys are wrong together: the section, and what was laid over it.
+        (
+            ["augment.occluder.min_px=60"],
+            ", --set 'augment.occluder.min_px=60'",
+            "augment.occluder = {'min_px': 60}: min_px 60 is larger than max_px 50",
+        ),
+        (
+            ["seed=1", "model.mask='01'"],
+            ", line 3, --set \"model.mask='01'\"",
+            "model = {'kind': 'rcn', 'branches': 5, 'mask': '01'}: mask '01'",
+        ),
+    ],
+)
+def test_a_bad_override_is_not_blamed_on_the_file(
+    tmp_path: Path, overrides: list[str], place: str, problem: str
+) -> None:
+    assert message(tmp_path, DOCUMENT, *overrides).startswith(f"{tmp_path}/config.yaml{place}: {problem}")
 
 
 def test_merge_leaves_both_sides_alone() -> None:

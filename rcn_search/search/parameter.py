@@ -8,13 +8,16 @@ from decimal import Decimal
 from typing import Annotated
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from rcn_search.config import Options
 
 Scalar = bool | int | float | str | None
 Values = dict[str, Scalar]
 """Drawn values by dotted path into `TrainConfig`."""
+
+MAX_STEPS = 10**7
+"""Of a range. Beyond, float64 cannot tell whether a value lies on a step."""
 
 OneOf = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
 
@@ -23,8 +26,8 @@ class Bound(Options):
     """An end of a range that depends on another key: ``times`` its value ``plus`` something."""
 
     of: str = Field(min_length=1, description="A key searched further up, or of base.")
-    times: float = Field(1, description="Its factor.")
-    plus: float = Field(0, description="What is added.")
+    times: FiniteFloat = Field(1, description="Its factor.")
+    plus: FiniteFloat = Field(0, description="What is added.")
 
     def __str__(self) -> str:
         times = "" if self.times == 1 else f"{self.times:g} × "
@@ -37,12 +40,12 @@ class Parameter(Options):
     integer: tuple[int | Bound, int | Bound] | None = Field(
         None, alias="int", description="Lowest and highest value, both included."
     )
-    real: tuple[float | Bound, float | Bound] | None = Field(
+    real: tuple[FiniteFloat | Bound, FiniteFloat | Bound] | None = Field(
         None, alias="float", description="The same, of real numbers."
     )
     choice: tuple[Scalar, ...] | None = Field(None, min_length=1, description="One of these.")
     log: bool = Field(False, description="Draw evenly in the logarithm.")
-    step: float | None = Field(None, gt=0, description="Only lowest + multiples of this.")
+    step: FiniteFloat | None = Field(None, gt=0, description="Only lowest + multiples of this.")
     when: dict[str, OneOf] = Field({}, description="Keys and the values they must have; else this is not drawn.")
 
     @model_validator(mode="after")
@@ -57,11 +60,16 @@ class Parameter(Options):
             if self.log and self.step is not None:
                 raise ValueError("log and step together: give one of the two")
             return self  # what it comes to is checked where it is drawn
-        ends = self.ends
-        if self.choice is None and self.step is not None and not self.contains(ends[-1]):
-            raise ValueError(f"{ends[-1]} is not {ends[0]} plus a multiple of {self.step}")
+        low, high = self._range
+        self._check_steps(low, high)
+        if self.step is not None and not self.contains(high):
+            raise ValueError(f"{high} is not {low} plus a multiple of {self.step}")
         _ = self.distribution  # Optuna refuses crossed bounds, log from 0, log with step
         return self
+
+    def _check_steps(self, low: float, high: float) -> None:
+        if self.step is not None and high - low > MAX_STEPS * self.step:
+            raise ValueError(f"more than {MAX_STEPS:,} steps of {self.step:g} lie between {low:g} and {high:g}")
 
     @property
     def depends_on(self) -> tuple[str, ...]:
@@ -79,12 +87,15 @@ class Parameter(Options):
         ends = self.integer or self.real
         assert ends is not None
         low, high = (end.times * number_at(end.of) + end.plus if isinstance(end, Bound) else float(end) for end in ends)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"its ends are {low:g} and {high:g}, no numbers to draw between")
         if self.integer:
             low, high = math.ceil(low - 1e-9), math.floor(high + 1e-9)
         if self.log and low <= 0:
             raise ValueError(f"log needs more than 0, not {low:g}")
         if low > high:
             raise ValueError(f"nothing lies between {low:g} and {high:g}")
+        self._check_steps(low, high)
         if self.step is not None:
             num_steps = math.floor((high - low) / self.step + 1e-9)
             high = float(Decimal(str(low)) + num_steps * Decimal(str(self.step)))  # 0.15, not 0.15000000000000002
@@ -120,8 +131,10 @@ class Parameter(Options):
         low, high = self._range
         if isinstance(value, bool) or not isinstance(value, int if self.integer else int | float):
             return False
+        if not low <= value <= high:
+            return False
         steps = (value - low) / self.step if self.step else 0.0
-        return low <= value <= high and abs(steps - round(steps)) < 1e-8
+        return abs(steps - round(steps)) < 1e-8
 
     def __str__(self) -> str:
         """For messages: what can be drawn."""

@@ -7,7 +7,16 @@ import random
 from collections.abc import Callable, Sequence
 
 from rcn_search import storage
-from rcn_search.config_file import ConfigError, KeyPath, apply_override, read_yaml, resolve_train_config, validate
+from rcn_search.config_file import (
+    ConfigError,
+    Lines,
+    apply_override,
+    nearest_line,
+    place_of,
+    read_yaml,
+    resolve_train_config,
+    validate,
+)
 from rcn_search.search.methods import NoScheduler, Pbt
 from rcn_search.search.parameter import Parameter, Scalar, Values
 from rcn_search.search.samplers import check_sampler
@@ -37,9 +46,9 @@ def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -
     """
     document, lines = read_yaml(uri)
     for override in overrides:
-        apply_override(document, override)
+        apply_override(document, override, lines)
     if data_uri:
-        apply_override(document, f"base.data.uri={json.dumps(data_uri)}")
+        apply_override(document, f"base.data.uri={json.dumps(data_uri)}", lines)
     space = validate(SearchSpace, document, source=uri, lines=lines)
     _check(space, uri, lines)
     # Trials run in folders of their own.
@@ -47,10 +56,9 @@ def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -
     return space.model_copy(update={"base": overlay(space.base, place)})
 
 
-def _check(space: SearchSpace, source: str, lines: dict[KeyPath, int]) -> None:
+def _check(space: SearchSpace, source: str, lines: Lines) -> None:
     def at(*path: str | int) -> str:
-        line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
-        return f"{source}, line {line}" if line else source
+        return place_of(source, lines, path)
 
     base_lines = {path[1:]: line for path, line in lines.items() if path[0] == "base"}
     base = resolve_train_config(space.base, source=f"{source}: base", lines=base_lines)
@@ -149,7 +157,7 @@ def _check_synchronous(space: SearchSpace, at: Callable[..., str]) -> None:
     raise ConfigError(f"{at('study', 'synchronous')}: a synchronous study (--deterministic) is not for this: {reason}")
 
 
-def _check_rows(space: SearchSpace, source: str, lines: dict[KeyPath, int], at: Callable[..., str]) -> None:
+def _check_rows(space: SearchSpace, source: str, lines: Lines, at: Callable[..., str]) -> None:
     """Every row is a legal configuration, and nothing stands there that only a search has a use for."""
     for section in OF_A_SEARCH:
         if section in space.model_fields_set:
@@ -159,13 +167,13 @@ def _check_rows(space: SearchSpace, source: str, lines: dict[KeyPath, int], at: 
     if not isinstance(space.scheduler, NoScheduler):
         raise ConfigError(f"{at('scheduler')}: rows run to their end: scheduler: {{name: none}}, or leave it out")
     for name, values in space.rows.items():
-        row_lines: dict[KeyPath, int] = {}
+        row_lines: Lines = {}
         for key in values:
             if key.startswith(SAME_FOR_ALL_ROWS):
                 raise ConfigError(f"{at('rows', name, key)}: {key} is the same for all rows, or set by budget or seeds")
             path = tuple(key.split("."))
             for end in range(1, len(path) + 1):
-                row_lines.setdefault(path[:end], lines.get(("rows", name, key), lines.get(("rows", name), 1)))
+                row_lines.setdefault(path[:end], nearest_line(lines, ("rows", name, key)))
         document = space.document(space.row_values(name))
         resolve_train_config(document, source=f"{source}: row {name!r}", lines=row_lines)
     named = [("seeds", name, (name,)) for name in space.seeds]

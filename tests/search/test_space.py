@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from rcn_search.config_file import ConfigError
+from rcn_search.search.parameter import Parameter
 from rcn_search.search.space_file import load_space
 
 SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
@@ -64,6 +65,9 @@ def test_the_data_set_can_be_named_on_the_command_line_and_is_absolute(write_stu
     assert load_space(write_study(), data_uri="s3://bucket/x").config({}).data.uri == "s3://bucket/x"
 
 
+INF = float("inf")
+
+
 def search(key, **parameter):
     return {"search": {key: parameter}}
 
@@ -86,6 +90,10 @@ def search(key, **parameter):
         (search("optimizer.lr", float=[0.0, 1.0], log=True), "optimizer.lr", "`low > 0` must hold"),
         (search("optimizer.lr", float=[1.0, 0.1]), "optimizer.lr", "low <= high"),
         (search("optimizer.lr", float=[0.1, 1.0], step=0.4), "optimizer.lr", "1.0 is not 0.1 plus a multiple of 0.4"),
+        (search("optimizer.lr", float=[0.1, 1.0], step=INF), "optimizer.lr", "step = inf: input should be a finite"),
+        (search("optimizer.lr", float=[0.1, INF], step=0.1), "optimizer.lr", "float = inf: input should be a finite"),
+        (search("optimizer.lr", float=[0.1, 1e30], step=0.1), "optimizer.lr", "more than 10,000,000 steps of 0.1 lie"),
+        (search("model.branches", int=[2, 3], step=INF), "model.branches", "step = inf: input should be a finite"),
         (search("optimizer.lr"), "optimizer.lr", "exactly one of int, float and choice"),
         (search("optimizer.lr", float=[0.1, 1.0], int=[1, 2]), "optimizer.lr", "exactly one of int, float and choice"),
         (search("optimizer.lr", choice=[0.1], log=True), "optimizer.lr", "log and step are for int and float"),
@@ -118,6 +126,33 @@ def test_what_is_wrong_is_named_with_key_and_line(document, write_study, changes
     text = Path(path).read_text().splitlines()
     line = int(str(raised.value).split("line ")[1].split(":")[0])
     assert key in text[line - 1]
+
+
+@pytest.mark.parametrize(
+    ("override", "source", "problem"),
+    [
+        ("budget.trials=0", "", "budget.trials = 0"),
+        ("base.seed=-1", ": base", "seed = -1"),
+        ("base={seed: 1}", ": base", "data is required"),
+        ("search={model.branches: {int: [2, 9]}}", "", "search.model.branches = 9: trial"),
+        ("scheduler={name: asha, grace_epochs: 5}", "", "scheduler.grace_epochs = 5: no more"),
+        ("points=[{model.kind: rcn}]", "", "points[0]: "),
+    ],
+)
+def test_a_bad_override_is_not_blamed_on_the_file(write_study, override, source, problem):
+    path = write_study()
+    with pytest.raises(ConfigError) as raised:
+        load_space(path, overrides=[override])
+    assert str(raised.value).startswith(f"{path}{source}, --set {override!r}: {problem}")
+
+
+def test_a_bad_row_of_an_override_is_not_blamed_on_the_file(tmp_path):
+    path, override = tmp_path / "rows.yaml", "rows.wide={model.branches: 9}"
+    row = "rows:\n  wide: {model.branches: 5}\n"
+    path.write_text("study: {name: x}\nbase: {data: {uri: x}}\n" + row + "budget: {epochs: 1}\n")
+    with pytest.raises(ConfigError) as raised:
+        load_space(str(path), overrides=[override])
+    assert str(raised.value).startswith(f"{path}: row 'wide', --set {override!r}: model.branches = 9")
 
 
 @pytest.mark.parametrize(
@@ -214,6 +249,17 @@ def test_conditions_and_depending_ranges_go_to_any_depth(chain, write_study):
             "search",
             "augment.occluder.min_px where augment.occluder.max_px=20: nothing lies between 35 and 20",
         ),
+        (
+            {"int": [0, {"of": "augment.occluder.max_px", "times": 1e308}]},
+            "search",
+            "augment.occluder.min_px where augment.occluder.max_px=60: its ends are 0 and inf",
+        ),
+        (
+            {"float": [0, {"of": "augment.occluder.max_px", "times": 1e30}], "step": 1e-290},
+            "search",
+            "more than 10,000,000 steps of 1e-290 lie between 0 and 6e+31",
+        ),
+        ({"int": [0, {"of": "seed", "plus": INF}]}, "min_px", "input should be a finite number"),
         ({"int": [{"of": "seed"}, 20], "log": True}, "search", "log needs more than 0, not 0"),
         ({"int": [0, {"of": "seed", "minus": 1}]}, "min_px", "minus"),
     ],
@@ -241,6 +287,11 @@ def test_a_point_lies_within_a_depending_range(chain, write_study):
     chain["points"] = [{**point, "augment.occluder.min_px": 31}]
     with pytest.raises(ConfigError, match=r"points\[0\]: augment.occluder.min_px = 31 is out of its range: 10 to 30"):
         load_space(write_study())
+
+
+def test_nothing_far_from_a_range_lies_on_its_steps():
+    parameter = Parameter.model_validate({"float": [0.0, 1.0], "step": 1e-6})
+    assert [parameter.contains(value) for value in (1e-6, 1.5e-6, 1e308)] == [True, False, False]
 
 
 def test_a_range_below_one_that_always_holds_is_refused(document, write_study):
