@@ -50,7 +50,10 @@ app.command("reproduce")(reproduce_command)
 app.command("simulate")(simulate_command)
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one option.")]
-Board = Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")]
+Board = Annotated[
+    str,
+    typer.Option(help="Folder or URI of the board; by default $RCN_SEARCH_BOARD, ./leaderboard, or the source tree's."),
+]
 
 
 def _version(wanted: bool) -> None:

@@ -7,22 +7,14 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from rcn_search.cli_site import html_command, serve_command
+from rcn_search.cli_site import Board, html_command, serve_command
 from rcn_search.terminal import command, console, errors, progress, score_table
 
 leaderboard_app = typer.Typer(invoke_without_command=True)
 leaderboard_app.command("html")(html_command)
 leaderboard_app.command("serve")(serve_command)
 
-Board = Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")]
 Named = Annotated[str, typer.Argument(help="Id of an entry, or name of a method.")]
-NormaliserName = Annotated[
-    str, typer.Option(help="eye-centres, outer-eye, pupils, box or diagonal: what distances are divided by.")
-]
-Decode = Annotated[
-    Literal["peak", "median", "mean"] | None,
-    typer.Option(help="For entries of schema version 1, which do not say how maps were read."),
-]
 
 # Numpy, torch and matplotlib take a while to import, so each command imports what it needs.
 
@@ -59,6 +51,9 @@ def show(
     with without_collector():
         shown = build_board(_board(board))
         if dataset:
+            known = sorted({table.dataset for table in shown.tables})
+            if dataset not in known:
+                raise ValueError(f"the board has no data set {dataset!r}; it has {', '.join(known) or 'none'}")
             shown = shown.only(dataset)
         if by:
             shown = with_classes(shown, by)
@@ -67,9 +62,7 @@ def show(
             whole = shown if published or dataset or not measured.tables else measured
             print_board(whole, console, top=top or None, by=by)
             if num_hidden := len(shown.tables) - len(whole.tables):
-                console.print(
-                    f"… and {num_hidden} tables of published rows only (--published, or --dataset)", style="dim"
-                )
+                _say(f"… and {num_hidden} tables of published rows only (--published, or --dataset)", "dim")
             return
         typer.echo(render(shown, format, by=by), nl=False)
     for problem in shown.problems:
@@ -156,7 +149,9 @@ def add(
 def rescore(
     entries: Annotated[list[str] | None, typer.Argument(help="Ids of entries, or names of methods.")] = None,
     all_entries: Annotated[bool, typer.Option("--all", help="All entries of the board.")] = False,
-    normaliser: NormaliserName = "",
+    normaliser: Annotated[
+        str, typer.Option(help="eye-centres, outer-eye, pupils, box or diagonal: what distances are divided by.")
+    ] = "",
     protocol: Annotated[str, typer.Option(help="rcn2016, subpixel, …; the entry's own by default.")] = "",
     predictions: Annotated[
         list[str] | None, typer.Option(help="Prediction files, or folders of them, that entries were scored from.")
@@ -208,7 +203,10 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="Largest difference of the mean error that is none, %.")
     ] = 0.005,
-    decode: Decode = None,
+    decode: Annotated[
+        Literal["peak", "median", "mean"] | None,
+        typer.Option(help="For entries of schema version 1, which do not say how maps were read."),
+    ] = None,
     mirror: Annotated[bool | None, typer.Option(help="As --decode.")] = None,
     multi_view: Annotated[bool | None, typer.Option(help="As --decode.")] = None,
     denoiser: Annotated[str, typer.Option(help="best.safetensors of the denoiser, if there was one.")] = "",

@@ -29,7 +29,12 @@ def reproduce_command(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.concurrency=1."),
     ] = None,
     space: Annotated[str, typer.Option(metavar="FILE.yaml", help="Another study file of these rows.")] = "",
-    board: Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")] = "",
+    board: Annotated[
+        str,
+        typer.Option(
+            help="Folder or URI of the board; by default $RCN_SEARCH_BOARD, ./leaderboard, or the source tree's."
+        ),
+    ] = "",
 ) -> None:
     """Train the rows of a table of the paper, score each once on each test split, and print paper against ours.
 

@@ -37,7 +37,12 @@ def tune_command(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.trials=3.")
     ] = None,
-    board: Annotated[str, typer.Option(help="Folder or URI of the board; ./leaderboard by default.")] = "",
+    board: Annotated[
+        str,
+        typer.Option(
+            help="Folder or URI of the board; by default $RCN_SEARCH_BOARD, ./leaderboard, or the source tree's."
+        ),
+    ] = "",
 ) -> None:
     """Search on the Ray cluster of RAY_ADDRESS, or on this machine; then score the best trial once.
 

@@ -132,6 +132,12 @@ def test_tables_without_a_measured_row_are_left_out_of_the_terminal(cli: Any, ad
     assert "WFLW pose" in cli.run("leaderboard", "--dataset", "wflw")
 
 
+@pytest.mark.parametrize("output", ["table", "markdown", "latex", "csv", "json"])
+def test_a_data_set_that_is_not_on_the_board_is_refused(cli: Any, output: str) -> None:
+    said = cli.fail("leaderboard", "--dataset", "alfw", "--format", output)
+    assert said.startswith("the board has no data set 'alfw'; it has 300w, aflw, afw, ")
+
+
 def test_every_help_has_an_example(cli: Any) -> None:
     for name in ("", "compare", "add", "rescore", "verify", "figure", "html", "serve"):
         said = cli.run("leaderboard", *filter(None, [name]), "--help")
