@@ -9,7 +9,7 @@ QUICK := quickstart
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
+	@sed -n '/^#/!q; s/^# //p' $(firstword $(MAKEFILE_LIST))
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("rcn-search needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
