@@ -137,11 +137,12 @@ def train_with_workers(
         on_plan(f"{plan}; on {nodes}")
         compute = config.compute.model_copy(update={"threads": plan.cpus, "device": "cuda" if plan.gpus else "cpu"})
         data = config.data.model_copy(update={"uri": storage.absolute(config.data.uri)})  # workers are elsewhere
+        desk = new_desk()
         job = {
             "config": config.model_copy(update={"compute": compute, "data": data}).model_dump_json(),
             "out": storage.absolute(out),
             "resume": resume,
-            "desk": (desk := ray.remote(Desk).options(num_cpus=0, scheduling_strategy=_here()).remote()),
+            "desk": desk,
         }
         ray.get(desk.lend.remote(StoreAccess.of_driver(job["out"], data.uri)))
         trainer = TorchTrainer(
@@ -182,9 +183,10 @@ def train_with_workers(
     return history
 
 
-def _here() -> NodeAffinitySchedulingStrategy:
-    """The node of this process, on which it depends anyway: another one may die or be given back to the cloud."""
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+def new_desk() -> Any:
+    """On the node of this process, on which it depends anyway: another one may die or be given back to the cloud."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 class _Fitting:
@@ -230,18 +232,24 @@ def _work(job: dict[str, Any]) -> None:
         )
         line.say(Started(out=run.out, settings=run.settings, num_params=run.num_params, history=tuple(run.history)))
         train(run, line.say)
-    except Interrupted as interruption:
-        ray.get(desk.finish.remote(End(how="interrupted", reason=str(interruption))))
-    except TrainingFailed as failure:  # each worker sees the same loss
-        ray.get(desk.finish.remote(End(how="failed", reason=str(failure))))
-    except torch.OutOfMemoryError as error:  # it would be so again
-        ray.get(desk.finish.remote(End(how="failed", reason=f"{error}; try a smaller schedule.batch_size")))
-        raise
-    except (ValueError, OSError) as error:
-        ray.get(desk.finish.remote(End(how="wrong", reason=str(error))))
-        raise  # the others wait for this one
-    except RuntimeError:
-        raise  # as a rule another worker has died, which this one could not reach
-    except Exception:
-        ray.get(desk.finish.remote(End(how="fault", reason=traceback.format_exc())))
-        raise
+    except Exception as error:
+        if end := end_by(error):
+            ray.get(desk.finish.remote(end))
+        if not isinstance(error, Interrupted | TrainingFailed):  # which each worker sees alike
+            raise  # the others wait for this one
+
+
+def end_by(error: Exception) -> End | None:
+    """How an error of a worker ends the training; None of one after which all workers are started again."""
+    match error:
+        case Interrupted():
+            return End(how="interrupted", reason=str(error))
+        case TrainingFailed():
+            return End(how="failed", reason=str(error))
+        case torch.OutOfMemoryError():  # it would be so again
+            return End(how="failed", reason=f"{error}; try a smaller schedule.batch_size")
+        case ValueError() | OSError():
+            return End(how="wrong", reason=str(error))
+        case RuntimeError():  # as a rule another worker has died, which this one could not reach
+            return None
+    return End(how="fault", reason="".join(traceback.format_exception(error)))

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import signal
+import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import pytest
 import yaml
 from rich.console import Console
 
+from rcn_search import storage
 from rcn_search.config_file import ConfigError
+from rcn_search.search import population
 from rcn_search.search.driver import run_search
 from rcn_search.search.ledger import Epoch
 from rcn_search.search.population import EXPLORED, inherit
@@ -110,6 +114,30 @@ def test_a_checkpoint_is_taken_along(tiny_config, tmp_path):
     taken_up.save()
     inherit(parent, child, config)  # as a driver does that takes the trial up again
     assert TrainRun(config, child, resume=True).epochs_done == 2
+
+
+def test_a_checkpoint_that_is_still_on_its_way_is_waited_for(tiny_config, tmp_path, monkeypatch):
+    """An epoch is told, so that a child may be drawn, while its checkpoint is uploaded."""
+    parent, child = f"memory://{uuid.uuid4().hex}", f"memory://{uuid.uuid4().hex}"
+    run = TrainRun(tiny_config, parent)
+    run.run_epoch()
+    run.save()
+    run.flush()
+    late = {name: storage.read_bytes(f"{parent}/{name}") for name in (BEST_NAME, LAST_NAME)}
+    for name in late:
+        storage.delete(f"{parent}/{name}")
+
+    def arrive() -> None:
+        for name, content in late.items():
+            storage.write_bytes(f"{parent}/{name}", content)
+
+    threading.Timer(0.5, arrive).start()
+    inherit(parent, child, tiny_config)
+    assert storage.read_bytes(f"{child}/{LAST_NAME}")
+
+    monkeypatch.setattr(population, "_ARRIVES_WITHIN_S", 0.3)
+    with pytest.raises(FileNotFoundError):
+        inherit(f"memory://{uuid.uuid4().hex}", f"memory://{uuid.uuid4().hex}", tiny_config)
 
 
 def test_the_searcher_hands_the_checkpoint_on(space, tmp_path, tiny_config):

@@ -18,6 +18,7 @@ from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
 from rcn_search.training.distributed import Workers, join, leave
 from rcn_search.training.outcome import BEST_NAME, LAST_NAME, Interrupted
 from rcn_search.training.run import TrainRun, train
+from rcn_search.training.run_place import claim_run, saved_run
 
 PATIENCE_S = 120
 
@@ -170,6 +171,20 @@ def test_contrast_over_a_batch_is_not_for_several_workers(tiny_config: TrainConf
     config = changed(tiny_config, input={"lcn": "batch"})
     with pytest.raises(ValueError, match=r"set input\.lcn to image"):
         TrainRun(config, str(tmp_path), workers=Workers(0, 2))
+
+
+def test_a_folder_that_is_not_shared_is_noticed(
+    tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the second worker, which hears from the first what that one sees."""
+    place, second = str(tmp_path / "run"), Workers(1, 2)
+    monkeypatch.setattr(Workers, "agreed", lambda self, text: "7 steps")
+    with pytest.raises(ValueError, match=f"{place} is not one folder for all workers: the first sees 7 steps "):
+        saved_run(place, tiny_config, "f", second, resume=True)
+    monkeypatch.setattr(Workers, "agreed", lambda self, text: "a run")
+    with pytest.raises(ValueError, match=f"{place} is not one folder for all workers: the first sees a run "):
+        claim_run(place, tiny_config, second, resume=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_parts_of_a_batch_are_the_batch() -> None:
