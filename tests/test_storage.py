@@ -267,6 +267,23 @@ def test_a_store_that_ignores_conditions_is_refused(moto_store: str, monkeypatch
         storage.preflight(moto_store)
 
 
+def test_a_preflight_where_no_thread_can_be_started(moto_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under a container's limit of processes: those that were started do not wait for the others for ever."""
+    monkeypatch.setattr(storage, "_RACE_STARTS_WITHIN_S", 0.5)
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.endswith("_2"):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(
+        storage.StorageError, match=r"4 threads could not be started .*: can't start new thread; see uli"
+    ):
+        storage.preflight(moto_store)
+
+
 @contextmanager
 def disk_of(num_bytes: int) -> Iterator[None]:
     """Within: no file of this process can grow beyond this, as on a full disk."""

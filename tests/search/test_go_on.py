@@ -8,6 +8,7 @@ import signal
 import threading
 
 import pytest
+import yaml
 from rich.console import Console
 
 from rcn_search import storage
@@ -18,6 +19,7 @@ from rcn_search.search.job import check_outlives_job, in_job
 from rcn_search.search.ledger import StudyError
 from rcn_search.search.study import Study
 from rcn_search.search.takeup import TakeUp
+from rcn_search.training.run import TrainRun, train
 from tests.search.test_claim import as_of, somebody
 from tests.search.test_driver import study_file
 from tests.search.test_study_takeup import no_board
@@ -52,6 +54,28 @@ def test_results_in_the_copy_of_the_working_directory_are_refused(job, tmp_path)
         check_outlives_job("studies/rcn", "--study")
     check_outlives_job(str(tmp_path / "shared/rcn"), "--study")
     check_outlives_job("s3://studies/rcn", "--study")
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("train {config} --set data.uri={data}", "--out"),
+        ("evaluate runs/a/best.safetensors --data {data} --split test", "--predictions"),
+        ("evaluate {shared}/best.safetensors --data {data} --split test --board board", "--board"),
+        ("tune {study} --board board --study {shared}/study", "--board"),
+        ("reproduce table2 --data {data} --study {shared}/study --board board", "--board"),
+    ],
+)
+def test_no_command_leaves_its_results_there(
+    job, cli, line, option, tiny_config, synthetic_uri, tmp_path, tmp_path_factory
+):
+    config, shared = tmp_path / "config.yaml", tmp_path_factory.mktemp("shared") / "run"
+    config.write_text(yaml.safe_dump(tiny_config.model_dump(mode="json")))
+    train(TrainRun(tiny_config, str(shared)))
+    study = study_file(tmp_path, synthetic_uri, final={"split": "test", "method": "RCN"})
+    said = cli.fail(*line.format(config=config, data=synthetic_uri, shared=shared, study=study).split())
+    assert "lies in the copy of the working directory that Ray made for this job and will delete" in said
+    assert option in said
 
 
 def test_go_on_starts_and_goes_on_and_refuses_another_study(synthetic_uri, tmp_path):
