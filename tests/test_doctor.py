@@ -214,6 +214,8 @@ def test_each_node_speaks_for_itself(ray_cluster, monkeypatch):
     )
     assert all(state_of(finding) == "ok" for finding in findings[:2])
     assert [finding.topic.partition(", ")[2] for finding in findings[2:4]] == ["cores", "memory"]
+    assert findings[-1].topic == f"{node['NodeManagerAddress']}, data"
+    assert "no data set at /nowhere/data" in findings[-1].found
 
     monkeypatch.setattr(cluster, "STARTS_WITHIN_S", 0)
     (finding,) = cluster._examine_node(node, cluster.own_versions(), "/nowhere/data", "")
