@@ -10,10 +10,10 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -24,10 +24,13 @@ from rcn_search.config_file import ConfigError
 from rcn_search.leaderboard.board import build_board
 from rcn_search.search.driver import SearchResult, run_search
 from rcn_search.search.ledger import StudyError
+from rcn_search.search.searcher import StudyRecorder
 from rcn_search.search.study import Study
 
+HELD_TUNE = Path(__file__).parent / "held_tune.py"
+NUM_EPOCHS = 6
 POLL_S = 0.02
-PATIENCE_S = 90
+PATIENCE_S = 180
 
 
 def study_file(folder: Path, data_uri: str, **changes) -> str:
@@ -132,8 +135,9 @@ def files(study: Study) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in there}
 
 
+@pytest.mark.timeout(480)
 def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cluster, synthetic_uri, tmp_path):
-    budget = {"trials": 2, "epochs": 15, "concurrency": 1}
+    budget = {"trials": 2, "epochs": NUM_EPOCHS, "concurrency": 1}
     changes = {
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
         "points": [],
@@ -146,23 +150,24 @@ def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cl
         path = study_file(folder, synthetic_uri, **changes)
     undisturbed, _ = search(str(straight / "study.yaml"), straight)
 
-    first = drive(path, disturbed)  # with a Ray of its own
-    signal_during_trial(first, 0, disturbed, signal.SIGTERM)
-    text, _ = first.communicate(timeout=PATIENCE_S)
+    with driving(path, disturbed, held=0) as first:  # with a Ray of its own
+        wait_for_epoch(first, 0, disturbed)
+        first.send_signal(signal.SIGTERM)
+        text, _ = first.communicate(timeout=PATIENCE_S)
     assert first.returncode == 130, text
     assert "--resume" in text
 
-    second = drive(path, disturbed, "--resume", RAY_ADDRESS=ray.get_runtime_context().gcs_address)
-    wait_for_epoch(second, 1, disturbed)
-    with pytest.raises(StudyError, match=f"process {second.pid} on .* is at work on"):
-        search(path, disturbed, resume=True)
-    signal_during_trial(second, 1, disturbed, signal.SIGKILL)
-    second.communicate(timeout=PATIENCE_S)
+    address = ray.get_runtime_context().gcs_address
+    with driving(path, disturbed, "--resume", held=1, RAY_ADDRESS=address) as second:
+        wait_for_epoch(second, 1, disturbed)
+        with pytest.raises(StudyError, match=f"process {second.pid} on .* is at work on"):
+            search(path, disturbed, resume=True)
+        assert second.poll() is None
 
     finished = (disturbed / "study/trials/000000/finished.json").read_bytes()
     opened = (disturbed / "study/trials/000001/suggested.json").read_bytes()
     done = json.loads((disturbed / "study/trials/000001/history.json").read_text())
-    assert 0 < len(done) < budget["epochs"]
+    assert 0 < len(done) < NUM_EPOCHS
     resumed, text = search(path, disturbed, resume=True)
     assert f"process {second.pid} on" in text
     assert "gone: taken over" in text
@@ -173,43 +178,59 @@ def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cl
     assert (disturbed / "study/trials/000001/suggested.json").read_bytes() == opened
 
 
-def test_a_synchronous_search_is_the_same_on_one_slot_and_on_two(ray_cluster, synthetic_uri, tmp_path):
+@pytest.mark.timeout(480)
+def test_a_synchronous_search_is_the_same_on_one_slot_and_on_two(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
     changes = {
         "search": {"optimizer.lr": {"float": [1e-7, 1e-1], "log": True}},
         "points": [],
         "budget": {"trials": 5, "epochs": 3, "concurrency": "auto"},
         "sampler": {"name": "tpe", "startup_trials": 2},
     }
-    tables = []
+    tables: list[list[tuple]] = []
+    processes: set[int] = set()
+    on_results(monkeypatch, lambda result: processes.add(result["pid"]))
     for slots in (2, 1):
+        processes.clear()
         folder = tmp_path / str(slots)
         folder.mkdir()
         path = study_file(folder, synthetic_uri, **changes)
         with pytest.raises(ConfigError, match=r"--deterministic: give budget\.concurrency a number"):
             search(path, folder, deterministic=True)
         overrides = (f"budget.concurrency={slots}", *(("study.synchronous=2",) if slots == 1 else ()))
-        with seen_actors() as actors:
-            result, text = search(path, folder, overrides=overrides, deterministic=True)
+        result, text = search(path, folder, overrides=overrides, deterministic=True)
         assert (result.summary.slots, len(re.findall(r"^trial +\d", text, re.MULTILINE))) == (slots, 5), text
-        assert len(actors) == slots, "a process served one round only"
+        assert len(processes) <= slots, "a process served one round only"  # one may do all before another is there
         assert (folder / "study/compute.json").exists()
         tables.append(table(result.study))
     assert tables[0] == tables[1]
     assert {state for state, *_ in tables[0]} == {"complete", "pruned"}
 
 
-def drive(path: str, folder: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
-    """A driver in a process of its own."""
-    line = [sys.executable, "-m", "rcn_search.tune", path, "--study", str(folder / "study"), *options]
+@contextlib.contextmanager
+def driving(path: str, folder: Path, *options: str, held: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A driver in a process of its own, which that trial keeps from its last epoch; it is killed at the end."""
+    line = [sys.executable, str(HELD_TUNE), str(held), str(NUM_EPOCHS - 1), path, "--study", str(folder / "study")]
     environment = {**os.environ, **environment}
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    with subprocess.Popen(
+        [*line, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as driver:
+        try:
+            yield driver
+        finally:
+            driver.kill()
 
 
-def signal_during_trial(driver: subprocess.Popen[str], number: int, folder: Path, kind: signal.Signals) -> None:
-    """Wait until a trial has saved an epoch, and strike."""
-    wait_for_epoch(driver, number, folder)
-    driver.send_signal(kind)
-    assert not (folder / "study/trials" / f"{number:06d}" / "finished.json").exists(), "too short to be disturbed"
+def on_results(monkeypatch: pytest.MonkeyPatch, hear: Callable[[dict[str, Any]], object]) -> None:
+    """Hear each result of a trial's process after it was entered, and before the next one is asked for."""
+    enter = StudyRecorder.on_trial_result
+
+    def enter_and_tell(
+        recorder: StudyRecorder, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        enter(recorder, iteration, trials, trial, result, **info)
+        hear(result)
+
+    monkeypatch.setattr(StudyRecorder, "on_trial_result", enter_and_tell)
 
 
 def wait_for_epoch(driver: subprocess.Popen[str], number: int, folder: Path) -> None:
@@ -222,70 +243,36 @@ def wait_for_epoch(driver: subprocess.Popen[str], number: int, folder: Path) -> 
 
 
 def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_again(
-    ray_cluster, synthetic_uri, tmp_path
+    ray_cluster, synthetic_uri, tmp_path, monkeypatch
 ):
     path = study_file(
         tmp_path,
         synthetic_uri,
         search={"optimizer.lr": {"float": [1e-2, 2e-2]}},
         points=[],
-        budget={"trials": 1, "epochs": 15},
+        budget={"trials": 1, "epochs": 4},
         scheduler={"name": "none"},
         final={"split": "test", "method": "again", "retrain": {"schedule.epochs": 2, "data.num_train": 32}},
     )
-    killer = threading.Thread(target=kill_actor, args=(tmp_path / "study/trials/000000",))
-    killer.start()
+    epochs, processes = [], []
+
+    def kill_after_two(result: dict[str, Any]) -> None:
+        epochs.append(result["epoch"])
+        processes.append(result["pid"])
+        if len(epochs) == 2:
+            os.kill(result["pid"], signal.SIGKILL)
+
+    on_results(monkeypatch, kill_after_two)
     result, text = search(path, tmp_path)
-    killer.join()
     (trial,) = result.study.trials
     assert trial.state == "complete", text
-    assert sorted(trial.epochs) == list(range(1, 16))
+    assert sorted(trial.epochs) == epochs == [1, 2, 3, 4]
+    assert processes[0] == processes[1] != processes[2] == processes[3]
 
     assert result.final.checkpoint == str(tmp_path / "study/final/best.safetensors")
     again = json.loads((tmp_path / "study/final/config.json").read_text())["config"]
     assert (again["schedule"]["epochs"], again["data"]["num_train"]) == (2, 32)
     assert again["optimizer"] == trial.suggestion.config.optimizer.model_dump()
-
-
-def kill_actor(trial: Path) -> None:
-    while not (trial / "history.json").exists():
-        time.sleep(POLL_S)
-    actors = [pid for pid, parent, title in processes() if "TrialActor" in title and parent in raylets()]
-    assert actors
-    for actor in actors:
-        os.kill(actor, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def seen_actors() -> Iterator[set[int]]:
-    """Processes that trained meanwhile."""
-    seen: set[int] = set()
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(10 * POLL_S):
-            seen.update(pid for pid, parent, title in processes() if "TrialActor." in title and parent in raylets())
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        watcher.join()
-
-
-def raylets() -> list[int]:
-    """Of this process."""
-    return [pid for pid, parent, _ in processes() if parent == os.getpid()]
-
-
-def processes() -> Iterator[tuple[int, int, str]]:
-    """Numbers of all processes and their parents, and their titles."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            yield int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1]), title
 
 
 @pytest.mark.parametrize(

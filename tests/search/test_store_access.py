@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tempfile
@@ -22,7 +23,7 @@ from rcn_search.search.searcher import StudyRecorder
 from rcn_search.search.store_access import StoreAccess
 from rcn_search.search.workers import train_with_workers
 from tests.conftest import Server
-from tests.search.test_driver import processes, study_file
+from tests.search.test_driver import study_file
 
 
 @pytest.fixture
@@ -33,6 +34,14 @@ def elsewhere(ray_cluster: None, moto: Server, moto_store: str) -> str:
     assert not any(name.encode() in environment for name in moto.environment())
     import_dataset(SyntheticImporter(num_train=48, num_val=12, num_test=12), f"{moto_store}/data")
     return moto_store
+
+
+def processes() -> Iterator[tuple[int, int, str]]:
+    """Numbers of all processes and their parents, and their titles."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            yield int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1]), title
 
 
 @pytest.fixture
