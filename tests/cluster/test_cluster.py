@@ -21,7 +21,8 @@ from rcn_search.search.study import Study
 PATIENCE_S = 600
 POLL_S = 0.05
 NUM_NODES = 3
-NUM_EPOCHS = 30
+NUM_TRIALS = 4
+NUM_EPOCHS = 40
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def cluster(monkeypatch) -> Iterator[Cluster]:
     try:
         for _ in range(NUM_NODES - 1):
             started.add_node(num_cpus=1, wait=False, **memory)
+        started.wait_for_nodes(timeout=PATIENCE_S)  # or the trials could be over before the last one trains
         yield started
     finally:
         started.shutdown()
@@ -52,7 +54,7 @@ def test_a_search_outlives_one_of_its_nodes(cluster, synthetic_uri, tmp_path):
             "compute": {"precision": "fp32", "channels_last": False},
         },
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
-        "budget": {"trials": 5, "epochs": NUM_EPOCHS},
+        "budget": {"trials": NUM_TRIALS, "epochs": NUM_EPOCHS},
         "scheduler": {"name": "none"},
     }
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(document))
@@ -71,8 +73,8 @@ def test_a_search_outlives_one_of_its_nodes(cluster, synthetic_uri, tmp_path):
     assert not any(is_alive(pid) for pid in lost)
 
     done = Study.open(str(study))
-    assert [trial.state for trial in done.trials] == ["complete"] * 5
-    assert [list(trial.epochs) for trial in done.trials] == [list(range(1, NUM_EPOCHS + 1))] * 5
+    assert [trial.state for trial in done.trials] == ["complete"] * NUM_TRIALS
+    assert [list(trial.epochs) for trial in done.trials] == [list(range(1, NUM_EPOCHS + 1))] * NUM_TRIALS
     for trial, saved in before.items():
         kept = json.loads((study / "trials" / trial / "history.json").read_text())[: len(saved)]
         assert kept == saved, f"trial {trial} was trained again"

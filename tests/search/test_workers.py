@@ -170,7 +170,7 @@ def test_workers_that_wait_for_a_place_are_stopped_at_once(ray_cluster, tiny_con
     started = time.monotonic()
     with pytest.raises(Interrupted, match="before the workers had started"):
         run(tiny_config, tmp_path / "run", should_stop=lambda: time.monotonic() - started > 2)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120  # Ray Train itself would wait for them for 900 s
     assert not (tmp_path / "run").exists()
 
 

@@ -31,7 +31,7 @@ class Gate:
 
         def write(uri: str, content: bytes, **options: bool) -> None:
             self.begun.append(uri)
-            assert self.opened.wait(20)
+            assert self.opened.wait(120)
             if self.fails and self.fails in uri:
                 raise OSError(f"{uri}: the store is gone")
             real(uri, content, **options)
@@ -58,7 +58,7 @@ def test_one_save_is_under_way_and_the_next_waits(out: str, monkeypatch: pytest.
     time.sleep(0.05)
     assert second.is_alive()
     gate.opened.set()
-    second.join(20)
+    second.join()
     uploads.flush()
     assert gate.written == [("best", b"1"), ("last", b"1"), ("last", b"2")]
 
