@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from rcn_search import cli_study
 from rcn_search.config_file import load_train_config
 from rcn_search.search.claim import hold
 from rcn_search.search.curve_plot import plot
@@ -44,25 +46,25 @@ def test_show_while_a_driver_is_at_work(cli, study):
     with hold(study.uri, study_settings(study), on_takeover=print):
         printed = cli.run("study", "show", study.uri)
     assert "1 running" in printed
-    assert re.search(rf"process {os.getpid()} on \S+ is at work, for \d s now, about \d+ s left", printed)
+    assert re.search(rf"process {os.getpid()} on \S+ is at work, for \d+ s now, about \d+ s left", printed)
 
 
 def study_settings(study) -> dict:
     return json.loads((Path(study.uri) / "space.json").read_text())["settings"]
 
 
-def test_follow_ends_with_the_last_trial(study, play_study, tmp_path):
-    line = [sys.executable, "-m", "rcn_search.cli", "study", "show", study.uri, "--follow"]
-    with (tmp_path / "printed").open("w") as printed:
-        follower = subprocess.Popen(line, stdout=printed, stderr=subprocess.STDOUT)
-        time.sleep(4)
-        assert follower.poll() is None
-        resumed = type(study).resume(study.uri, study.space, data_fingerprint="drawn")
-        while trial := resumed.ask():
+def test_follow_ends_with_the_last_trial(cli, study, monkeypatch):
+    resumed, pauses_s = type(study).resume(study.uri, study.space, data_fingerprint="drawn"), []
+
+    def finish_one(seconds: float) -> None:
+        pauses_s.append(seconds)
+        if trial := resumed.ask():
             resumed.finish(trial.number, "failed", reason="enough")
-        follower.wait(timeout=30)
-    assert follower.returncode == 0
-    assert "12 of 12 trials ended" in (tmp_path / "printed").read_text()
+
+    monkeypatch.setattr(cli_study, "time", SimpleNamespace(monotonic=time.monotonic, sleep=finish_one))
+    assert "12 of 12 trials ended" in cli.run("study", "show", study.uri, "--follow")
+    assert len(pauses_s) == 5 + 1
+    assert min(pauses_s) >= cli_study.FOLLOW_S
 
 
 def test_trials(cli, study):
