@@ -98,7 +98,10 @@ def _print_summary(summary: ImportSummary, destination: str) -> None:
 @data_app.command()
 @command
 def info(uri: Uri) -> None:
-    """What a data set holds and where it came from."""
+    """What a data set holds and where it came from.
+
+    Example: rcn-search data info data/mtfl
+    """
     from rcn_search.data.shards import read_manifest
 
     manifest = read_manifest(uri)
@@ -132,7 +135,10 @@ def info(uri: Uri) -> None:
 @data_app.command()
 @command
 def verify(uri: Uri) -> None:
-    """Read every shard and compare it with its hash; exit code 1 if one is damaged."""
+    """Read every shard and compare it with its hash; exit code 1 if one is damaged.
+
+    Example: rcn-search data verify s3://faces/mtfl
+    """
     from rcn_search.data.shards import DatasetError, read_manifest, shard_damage
 
     manifest = read_manifest(uri)
@@ -161,6 +167,8 @@ def show(
     """Draw a grid of faces with their points, to look at.
 
     Mind the licence of the data: the picture shows its faces.
+
+    Example: rcn-search data show data/synthetic --split val --count 16 --out faces.png
     """
     import numpy as np
     import torch

@@ -201,7 +201,7 @@ def disk_of(num_bytes: int) -> Iterator[None]:
 def test_a_full_disk_leaves_nothing_half_done(cli, source: Path, tmp_path: Path) -> None:
     with disk_of(100_000):
         assert "File too large" in cli.fail("data", "import", "mtfl", source, "out")
-    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.stat().st_size > 1] == []
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["import.json"]
     assert "no data set at out" in cli.fail("data", "info", "out")
     assert "25 rows: 25 imported" in cli.run("data", "import", "mtfl", source, "out")
 
@@ -216,6 +216,7 @@ def test_a_full_disk_leaves_nothing_half_done(cli, source: Path, tmp_path: Path)
         ("import mtfl nowhere out", "nowhere/training.txt is missing; SRC must be the unzipped MTFL folder"),
         ("import mtfl {source} {synthetic}", "{synthetic} already holds the data set 'synthetic'"),
         ("import mtfl {source} {source}", "{source} is not empty (it holds 'AFLW'); choose an empty destination"),
+        ("import mtfl {source} {source}/training.txt", "{source}/training.txt is a file; choose an empty folder"),
         ("synth out --keypoints six", "unknown keypoint schema 'six'; known: five, ibug68"),
         ("info nowhere", "no data set at nowhere: manifest.json is missing"),
         ("verify nowhere", "no data set at nowhere"),
@@ -228,3 +229,8 @@ def test_a_full_disk_leaves_nothing_half_done(cli, source: Path, tmp_path: Path)
 def test_what_cannot_be_done_is_explained(cli, source: Path, synthetic_uri: str, line: str, problem: str) -> None:
     names = {"source": source, "synthetic": synthetic_uri}
     assert problem.format(**names) in cli.fail("data", *line.format(**names).split())
+
+
+@pytest.mark.parametrize("command", ["import", "synth", "info", "verify", "show"])
+def test_every_command_has_an_example(cli, command: str) -> None:
+    assert f"Example: rcn-search data {command} " in cli.run("data", command, "--help")

@@ -171,30 +171,6 @@ def _fingerprint(document: dict[str, Any]) -> str:
     return canonical_hash({key: value for key, value in document.items() if key != "fingerprint"})[:16]
 
 
-def claim_destination(uri: str, *, name: str, source_fingerprint: str) -> Manifest | None:
-    """Look at a destination before writing to it.
-
-    Returns:
-        The manifest where this very data set is already there, whole; None where it can be written (an interrupted
-        import's shards are simply written again).
-
-    Raises:
-        DatasetError: Another data set, or files that are not ours, are there.
-    """
-    if storage.exists(storage.join(uri, MANIFEST_NAME)):
-        there = read_manifest(uri)
-        if (there.name, there.source_fingerprint) == (name, source_fingerprint):
-            return there
-        raise DatasetError(
-            f"{uri} already holds the data set {there.name!r} (fingerprint {there.fingerprint}); "
-            "choose another destination or remove it first"
-        )
-    alien = [name for name in storage.list_names(uri) if name != SHARD_FOLDER]
-    if alien:
-        raise DatasetError(f"{uri} is not empty (it holds {alien[0]!r}); choose an empty destination")
-    return None
-
-
 def arrow_schema(
     num_points: int, attributes: list[str], *, image_shape: tuple[int, ...], bordered: bool = False
 ) -> pa.Schema:

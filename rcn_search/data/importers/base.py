@@ -13,6 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
+from rcn_search.data.claim import claim_destination
 from rcn_search.data.sample import Sample
 from rcn_search.data.shards import (
     ROWS_PER_SHARD,
@@ -20,7 +21,6 @@ from rcn_search.data.shards import (
     Manifest,
     Refusal,
     ShardInfo,
-    claim_destination,
     write_manifest,
     write_shard,
 )
@@ -122,7 +122,7 @@ def import_dataset(
 
     Args:
         importer: The source.
-        destination: Where the data set goes; must be empty, or hold an interrupted import.
+        destination: Where the data set goes; must be empty, or hold this import, interrupted.
         strict: Stop at the first row that has to be refused.
         on_rows: Called with (rows done, rows in all).
 
@@ -140,6 +140,7 @@ def import_dataset(
     shards: dict[str, list[Future[ShardInfo]]] = {split: [] for split in rows}
     imported: dict[str, list[Row]] = {split: [] for split in rows}
     refused: list[Refusal] = []
+    first_with: dict[str, Row] = {}
     done = 0
     # A shard is written while the rows of the next are read; no more than two are ever in memory.
     with _pool(importer) as pool, ThreadPoolExecutor(1) as writer:
@@ -148,6 +149,10 @@ def import_dataset(
                 samples: list[Sample] = []
                 outcomes = pool.map(partial(_attempt, importer), part, chunksize=16)
                 for row, outcome in zip(part, outcomes, strict=True):
+                    if isinstance(outcome, Sample):
+                        first = first_with.setdefault(outcome.image_id, row)
+                        if first is not row:  # predictions are told apart by this name
+                            outcome = RowError(f"the face {outcome.image_id!r} is there already, from {first.label}")
                     if isinstance(outcome, Sample):
                         samples.append(outcome)
                         imported[split].append(row)
