@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,8 @@ import torch
 from PIL import Image
 
 from rcn_search.data.dataset import ShardedDataset
-from rcn_search.data.importers import base, photo
-from rcn_search.data.importers.base import ImportSummary, import_dataset
+from rcn_search.data.importers import base
+from rcn_search.data.importers.base import ImportSummary, Row, RowError, import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.shards import DatasetError, read_manifest
 
@@ -82,6 +85,8 @@ def test_points_land_on_the_same_part_of_the_picture(mtfl_folder: Path, mtfl_uri
         (replace_field(0, "lfw_5590\\gone.jpg"), "image is missing"),
         (replace_field(0, "..\\..\\..\\etc\\passwd"), "leaves the source folder"),
         (replace_field(0, "/etc/passwd"), "leaves the source folder"),
+        (replace_field(0, "lfw_5590\\face\0.jpg"), "image cannot be read: embedded null byte"),
+        (replace_field(0, "lfw_5590\\elsewhere\\face.png"), "leaves the source folder"),
         (replace_field(1, "900"), "lies outside its 160x160 image"),
         (replace_field(1, "nan"), "not finite"),
         (replace_field(1, "abc"), "malformed line"),
@@ -90,6 +95,9 @@ def test_points_land_on_the_same_part_of_the_picture(mtfl_folder: Path, mtfl_uri
     ],
 )
 def test_bad_rows_are_named_and_the_rest_is_imported(folder: Path, tmp_path: Path, change, reason: str) -> None:
+    (tmp_path / "outside").mkdir()
+    Image.new("RGB", (160, 160)).save(tmp_path / "outside/face.png")
+    (folder / "lfw_5590/elsewhere").symlink_to(tmp_path / "outside")
     label = change_line(folder, "training.txt", 3, change)
     summary = import_to(folder, tmp_path / "out")
     assert [refusal.row.split(" ")[0] for refusal in summary.manifest.refused] == [label]
@@ -98,20 +106,101 @@ def test_bad_rows_are_named_and_the_rest_is_imported(folder: Path, tmp_path: Pat
     assert sum(summary.manifest.num_rows(split) for split in summary.manifest.splits) == 24
 
 
-@pytest.mark.parametrize("damage", ["truncated", "not an image", "bomb"])
-def test_bad_images_are_named(folder: Path, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = folder / "lfw_5590/face_0007.jpg"
-    if damage == "truncated":
-        path.write_bytes(path.read_bytes()[:1500])
-    elif damage == "not an image":
-        path.write_bytes(b"hello")
-    else:
-        monkeypatch.setattr(photo, "MAX_IMAGE_PIXELS", 200 * 200)
-        Image.new("RGB", (201, 201)).save(path)
+@pytest.mark.parametrize("first", ["AFLW/0020-image.jpg", "lfw_5590/face_0003.jpg"])
+def test_an_image_that_stands_twice_is_imported_once(folder: Path, tmp_path: Path, first: str) -> None:
+    """Predictions are told apart by it, in a union of splits, too."""
+    label = change_line(folder, "testing.txt", 2, replace_field(0, first))
+    manifest = import_to(folder, tmp_path / "out").manifest
+    assert manifest.num_rows("aflw") == 4
+    assert [refusal.row for refusal in manifest.refused] == [f"{label} {first}"]
+    assert f"the face {first!r} is there already, from t" in manifest.refused[0].reason
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1500])
+
+
+def link_to_itself(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (truncate, "image cannot be read: image file is truncated"),
+        (link_to_itself, "image cannot be read: "),
+        (lambda path: path.write_bytes(b"hello"), "image cannot be read: cannot identify"),
+        (lambda path: Image.new("RGB", (160, 160)).save(path, "EPS"), "image cannot be read: cannot identify"),
+        (lambda path: path.write_bytes(b"P3 160 160 255 1 2 three"), "image cannot be read: invalid literal"),
+        (lambda path: Image.new("1", (8_000, 8_001)).save(path, "PNG"), "is over the limit of 64,000,000"),
+        (lambda path: Image.new("1", (14_000, 14_000)).save(path, "PNG"), "is over the pixel limit"),
+    ],
+    ids=["truncated", "loop", "not an image", "other format", "decoder", "large", "bomb"],
+)
+def test_bad_images_are_named(folder: Path, tmp_path: Path, damage: Callable[[Path], None], reason: str) -> None:
+    damage(folder / "lfw_5590/face_0007.jpg")
     manifest = import_to(folder, tmp_path / "out").manifest
     assert [refusal.row for refusal in manifest.refused] == ["training.txt:8 lfw_5590\\face_0007.jpg"]
-    expected = "over the limit" if damage == "bomb" else "image cannot be read"
-    assert expected in manifest.refused[0].reason
+    assert reason in manifest.refused[0].reason
+
+
+def test_pillow_does_not_warn_of_what_is_refused(tmp_path: Path) -> None:
+    """In a process of its own: pytest has its own filters."""
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "large.jpg", "PNG")
+    look = (
+        "from pathlib import Path; from rcn_search.data.importers import photo; photo.open_photo(Path(), 'large.jpg')"
+    )
+    printed = subprocess.run([sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True).stderr
+    assert "RowError: image of 10000x10000 pixels is over the limit of 64,000,000" in printed
+    assert "Warning" not in printed
+
+
+def test_lines_end_where_the_file_says(folder: Path) -> None:
+    """Only at line feeds, with or without carriage returns, and a byte order mark is no part of the first."""
+    path = folder / "training.txt"
+    lines = path.read_bytes().split(b"\r\n")[:-1]
+    lines[3] += "\u2028\x0b\x0c\x85".encode() + b"1"
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(lines) + b"\r\n")
+    importer = MtflImporter(folder)
+    rows = importer.read_rows()
+    by_line = {row.line: row for row in rows["train"] + rows["val"]}
+    assert sorted(by_line) == list(range(1, 21))
+    assert {number: importer.read_sample(row).image_id for number, row in by_line.items() if number != 4} == {
+        number: f"lfw_5590/face_{number - 1:04d}.jpg" for number in by_line if number != 4
+    }
+    with pytest.raises(RowError, match="16 fields instead of 15"):
+        importer.read_sample(by_line[4])
+
+
+def test_boxes_and_attributes_by_hand(tmp_path: Path) -> None:
+    """Worked out from rcn.md 1.1 and 1.4.
+
+    Outer box: eyes 48 apart, mouth 36 below; the points span 48 x 36, made square y0 -= 6, y1 += 6: 30..78 x 84..132;
+    margin trunc(48 * 1.25) = 60: -30..138 x 24..192, shifted right by 30.
+    Inner box: all times 160 / 168: eyes 45.71 apart from 28.57 to 74.29 at 62.86, mouth at 97.14; the points span
+    28..74 x 62..97, made square y0 -= 6, y1 += 5: 56..102; margin trunc(45.71 * 0.95) = 43: -15..117 x 13..145, shifted
+    right by 15.
+    """
+    Image.new("RGB", (320, 240)).save(tmp_path / "face.png")
+    sample = MtflImporter(tmp_path).read_sample(
+        Row("training.txt", 1, "face.png 30 78 54 39 69 90 90 108 126 126 2 1 1 4")
+    )
+    assert sample.box.tolist() == [0, 24, 168, 168]
+    assert sample.face_box.tolist() == [0, 13, 132, 132]
+    assert sample.attributes == {"gender": 1, "smile": 0, "glasses": 0, "pose": 3}
+
+
+def test_attributes_are_stored_under_their_names(folder: Path, tmp_path: Path) -> None:
+    change_line(folder, "testing.txt", 0, lambda line: " ".join([*line.split()[:11], "2", "1", "1", "4"]))
+    import_to(folder, tmp_path / "out")
+    stored = ShardedDataset(str(tmp_path / "out")).split("aflw").attributes
+    assert {name: int(values[0]) for name, values in stored.items()} == {
+        "gender": 1,
+        "smile": 0,
+        "glasses": 0,
+        "pose": 3,
+    }
 
 
 def test_strict_stops_and_leaves_nothing_readable(folder: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class MtflImporter(Importer):
     def _lines(self, name: str) -> list[str]:
         path = self.folder / name
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_bytes().decode("utf-8-sig").split("\n")  # splitlines would cut at U+2028, too
         except FileNotFoundError:
             raise DatasetError(f"{path} is missing; SRC must be the unzipped MTFL folder") from None
         except UnicodeDecodeError as error:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from rcn_search.config import IMAGE_SIZE_PX
 from rcn_search.data.borders import edge_codes, photo_rectangle
-from rcn_search.data.crops import STAGE_A_68_RATIO, STAGE_B_68_RATIO, enclosing_box, to_crop
+from rcn_search.data.crops import STAGE_A_68_RATIO, STAGE_B_68_RATIO, crop_photo, enclosing_box, to_crop
 from rcn_search.data.importers import pts
 from rcn_search.data.importers.base import Arrangement, Importer, Row, RowError
-from rcn_search.data.importers.photo import MAX_IMAGE_PIXELS, cut, open_photo, require_inside
+from rcn_search.data.importers.photo import MAX_IMAGE_PIXELS, open_photo, require_inside
 from rcn_search.data.sample import Sample
 from rcn_search.data.shards import DatasetError
 
@@ -103,7 +103,7 @@ class W300Importer(Importer):
         crop_points_k2 = to_crop(points_k2, box)
         face_box = enclosing_box(crop_points_k2, STAGE_B_68_RATIO)
         return Sample(
-            image=cut(image, box, colour=self.colour),
+            image=crop_photo(image, box, colour=self.colour),
             points=crop_points_k2,
             visible=np.ones(len(points_k2), bool),
             box=np.array(box, np.float32),
