@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from rcn_search import storage
+from rcn_search.search.job import check_outlives_job
 from rcn_search.terminal import command, console, progress
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def synth(
 def _import(importer: Importer, destination: str, *, strict: bool) -> None:
     from rcn_search.data.importers.base import import_dataset
 
+    check_outlives_job(destination, "DESTINATION")
     with progress(f"importing {importer.name}", "faces") as on_rows:
         summary = import_dataset(importer, destination, strict=strict, on_rows=on_rows)
     _print_summary(summary, destination)

@@ -59,6 +59,7 @@ def test_results_in_the_copy_of_the_working_directory_are_refused(job, tmp_path)
 @pytest.mark.parametrize(
     ("line", "option"),
     [
+        ("data synth data/synthetic", "DESTINATION"),
         ("train {config} --set data.uri={data}", "--out"),
         ("evaluate runs/a/best.safetensors --data {data} --split test", "--predictions"),
         ("evaluate {shared}/best.safetensors --data {data} --split test --board board", "--board"),
