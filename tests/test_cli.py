@@ -211,7 +211,7 @@ def test_a_study_that_exists_is_refused(cli, study_file: Path, tmp_path: Path) -
         ("tune {study} --set base.model.branchs=3", "unknown key 'model.branchs'; did you mean 'branches'?"),
         ("tune {study} --data nowhere", "no data set at {here}/nowhere"),
         ("tune {study} --set base.data.val_split=test", "data.val_split: 'test' of {synthetic} is a test split"),
-        ("tune {study} --set final.split=test --set final.method=RCN --board /proc/nothing", "/proc/nothing cannot be used"),
+        ("tune {study} --set final.split=test --set final.method=A --board /proc/nothing", "/proc/nothing cannot"),
         ("tune {study} --resume", "there is no study at {here}/studies/tiny; tune without --resume starts one"),
         ("evaluate gone.safetensors --data {synthetic}", "no checkpoint at gone.safetensors"),
         ("evaluate {checkpoint} --data nowhere", "no data set at nowhere"),
