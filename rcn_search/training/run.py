@@ -84,8 +84,7 @@ class TrainRun:
         torch.set_num_threads(self.settings.threads)
         keep_freed_memory()
         train_split = dataset.split(config.data.train_split, self.settings.device)
-        balance = config.data.balance
-        self._class_n = train_split.attributes[balance] if balance else None
+        self._class_n = train_split.attributes[config.data.balance] if config.data.balance else None
         self.learner = Learner(
             config,
             train_split,
