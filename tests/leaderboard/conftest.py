@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rcn_search import storage
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import rcn2016
 from rcn_search.leaderboard.entry import Entry, add_entry
 from rcn_search.leaderboard.per_image import Images, put_errors
+from rcn_search.leaderboard.published import PUBLISHED
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +41,13 @@ def make_entry() -> Callable[..., Entry]:
         return Entry(**fields | changes)
 
     return make
+
+
+@pytest.fixture
+def board(store: str) -> str:
+    """A board at each kind of place there is, with a published folder of its own, in which no row is."""
+    storage.write_bytes(storage.join(store, PUBLISHED, ".gitkeep"), b"")  # object stores have no empty folders
+    return store
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,6 @@ from rcn_search.leaderboard.foreign.answers import Answers
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> str:
-    (tmp_path / "board" / "published").mkdir(parents=True)
-    return str(tmp_path / "board")
-
-
-@pytest.fixture
 def answers(synthetic_uri: str) -> Answers:
     """The truth of the test split, 2 pixels of the original image too far right."""
     split = open_dataset(synthetic_uri).split("test")

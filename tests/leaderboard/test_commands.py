@@ -22,8 +22,10 @@ BASE = np.random.default_rng(0).gamma(4, 1.4, 300)
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> str:
-    return str(tmp_path / "board")  # that of the fixture cli
+def board(cli: Any, store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """That of the command line."""
+    monkeypatch.setenv("RCN_SEARCH_BOARD", store)
+    return store
 
 
 def test_two_methods_are_compared(cli: Any, add_measured: Add, board: str) -> None:

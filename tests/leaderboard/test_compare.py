@@ -28,8 +28,7 @@ def entry_id(uri: str) -> str:
     return Path(uri).stem
 
 
-def test_it_is_the_paired_difference(add_measured: Add, tmp_path: Path) -> None:
-    board = str(tmp_path)
+def test_it_is_the_paired_difference(add_measured: Add, board: str) -> None:
     first = add_measured(board, BASE, method="A")
     add_measured(board, OTHER, method="B")
     (verdict,) = compare(board, shown_entries(board), entry_id(first), "B")
@@ -41,16 +40,15 @@ def test_it_is_the_paired_difference(add_measured: Add, tmp_path: Path) -> None:
     assert str(back).startswith("A is better than B by 0.")
 
 
-def test_no_difference_is_said_to_be_none(add_measured: Add, tmp_path: Path) -> None:
-    board = str(tmp_path)
+def test_no_difference_is_said_to_be_none(add_measured: Add, board: str) -> None:
     add_measured(board, BASE, method="A")
     add_measured(board, BASE + np.random.default_rng(2).normal(0, 1, 300), method="B")
     (verdict,) = compare(board, shown_entries(board), "A", "B")
     assert str(verdict).startswith("no difference that chance does not explain: ")
 
 
-def test_seeds_of_a_method_count_together(add_measured: Add, tmp_path: Path) -> None:
-    board, seeds = str(tmp_path), [BASE, BASE + 0.3]
+def test_seeds_of_a_method_count_together(add_measured: Add, board: str) -> None:
+    seeds = [BASE, BASE + 0.3]
     for seed, errors in enumerate(seeds):
         add_measured(board, errors, method="A", config={"seed": seed})
     add_measured(board, BASE + 5, method="A", config={"seed": 1}, epochs=99)  # a second look at the same weights
@@ -63,8 +61,7 @@ def test_seeds_of_a_method_count_together(add_measured: Add, tmp_path: Path) -> 
     assert verdict.difference.mean == pytest.approx(seeded_difference(expected, OTHER[None], NAMES).mean)
 
 
-def test_seeds_in_names_are_one_method(add_measured: Add, tmp_path: Path) -> None:
-    board = str(tmp_path)
+def test_seeds_in_names_are_one_method(add_measured: Add, board: str) -> None:
     for seed in range(2):
         add_measured(board, BASE + 0.1 * seed, method=f"A, seed {seed}", config={"seed": seed})
     add_measured(board, OTHER, method="B")
@@ -74,8 +71,7 @@ def test_seeds_in_names_are_one_method(add_measured: Add, tmp_path: Path) -> Non
     assert (one.num_seeds, one.methods) == ((1, 1), ("A, seed 1", "B"))
 
 
-def test_a_name_of_several_results_is_refused(add_measured: Add, tmp_path: Path) -> None:
-    board = str(tmp_path)
+def test_a_name_of_several_results_is_refused(add_measured: Add, board: str) -> None:
     first = add_measured(board, BASE, method="A", config={"seed": 0, "epochs": 1})
     add_measured(board, OTHER, method="A", config={"seed": 0, "epochs": 2})
     add_measured(board, OTHER, method="B")
@@ -84,10 +80,7 @@ def test_a_name_of_several_results_is_refused(add_measured: Add, tmp_path: Path)
     assert entry_id(first) in str(error.value)
 
 
-def test_what_cannot_be_compared_is_refused_with_the_reason(
-    add_measured: Add, make_entry: Make, tmp_path: Path
-) -> None:
-    board = str(tmp_path)
+def test_what_cannot_be_compared_is_refused_with_the_reason(add_measured: Add, make_entry: Make, board: str) -> None:
     add_measured(board, BASE, method="A")
     add_measured(board, OTHER[:200], method="part")
     add_entry(board, make_entry(method="old"))
@@ -126,8 +119,7 @@ def predictions(faces: Predictions) -> Predictions:
     return replace(faces, pred_image_nk2=faces.true_image_nk2 + np.float32([6, 0]))  # 6 of 60 px: 10 %
 
 
-def test_an_old_entry_gets_its_errors(predicted: Make, predictions: Predictions, tmp_path: Path) -> None:
-    board = str(tmp_path / "board")
+def test_an_old_entry_gets_its_errors(predicted: Make, predictions: Predictions, board: str) -> None:
     old = entry_id(add_entry(board, predicted(predictions, error_pct=10.0)))
     there = shown_entries(board)
     (result,) = rescore(board, there, there, predictions={})
@@ -139,8 +131,7 @@ def test_an_old_entry_gets_its_errors(predicted: Make, predictions: Predictions,
     assert (again.uri, again.reason) == ("", "is on the board under subpixel already")
 
 
-def test_another_normaliser_is_another_entry(predicted: Make, predictions: Predictions, tmp_path: Path) -> None:
-    board = str(tmp_path / "board")
+def test_another_normaliser_is_another_entry(predicted: Make, predictions: Predictions, board: str) -> None:
     add_entry(board, predicted(predictions, error_pct=10.0))
     there = shown_entries(board)
     (result,) = rescore(board, there, there, normaliser="diagonal", predictions={})
@@ -154,9 +145,8 @@ def test_another_normaliser_is_another_entry(predicted: Make, predictions: Predi
 
 
 def test_predictions_that_changed_or_are_gone_change_nothing(
-    predicted: Make, predictions: Predictions, tmp_path: Path
+    predicted: Make, predictions: Predictions, board: str
 ) -> None:
-    board = str(tmp_path / "board")
     entry = predicted(predictions, error_pct=9.0)
     add_entry(board, entry)
     there = shown_entries(board)
@@ -175,16 +165,15 @@ def test_predictions_that_changed_or_are_gone_change_nothing(
 
 
 def test_across_protocols_the_command_that_helps_is_named(
-    predicted: Make, predictions: Predictions, add_measured: Add, tmp_path: Path
+    predicted: Make, predictions: Predictions, add_measured: Add, board: str
 ) -> None:
-    board = str(tmp_path / "board")
     stored = entry_id(add_entry(board, predicted(predictions, error_pct=10.0)))
     add_measured(board, BASE[:3], method="boxed", protocol=subpixel("aflw", "test", "five", "box"))
     with pytest.raises(ValueError, match=f"rescore {stored} --protocol subpixel-box --board {board}"):
         compare(board, shown_entries(board), "RCN 6 branches", "boxed")
 
 
-def test_entries_are_found_by_file_too(add_measured: Add, tmp_path: Path) -> None:
-    uri = add_measured(str(tmp_path), BASE, method="A")
-    there = shown_entries(str(tmp_path))
+def test_entries_are_found_by_file_too(add_measured: Add, board: str) -> None:
+    uri = add_measured(board, BASE, method="A")
+    there = shown_entries(board)
     assert find_entries(there, uri) == find_entries(there, "A") == there

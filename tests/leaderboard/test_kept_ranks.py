@@ -15,12 +15,12 @@ ERRORS = np.random.default_rng(0).gamma(9.0, 0.6, 40)
 
 
 @pytest.fixture
-def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, add_measured: Callable[..., str]) -> str:
+def board(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, add_measured: Callable[..., str]) -> str:
     """Three methods on the same images."""
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "cache"))
     for place in range(3):
-        add_measured(str(tmp_path / "board"), ERRORS * (1 + 0.3 * place), method=f"Model {place}")
-    return str(tmp_path / "board")
+        add_measured(store, ERRORS * (1 + 0.3 * place), method=f"Model {place}")
+    return store
 
 
 @pytest.fixture
@@ -60,6 +60,7 @@ def test_a_new_row_is_tested_with_the_others(board: str, reads: list[str], add_m
     assert len(reads) == 4
 
 
+@pytest.mark.parametrize("store", ["file"], indirect=True)  # elsewhere no server is asked
 @pytest.mark.parametrize("damage", ["edited", "missing"])
 def test_errors_that_changed_are_read_again(board: str, reads: list[str], damage: str) -> None:
     ranks(board)

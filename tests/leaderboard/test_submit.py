@@ -33,12 +33,6 @@ def written(config: TrainConfig, folder: Path) -> str:
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> str:
-    (tmp_path / "board" / "published").mkdir(parents=True)
-    return str(tmp_path / "board")
-
-
-@pytest.fixture
 def submit_checkpoint(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path, board: str) -> Submit:
     """Evaluate a checkpoint of ``tiny_config`` on the test split."""
 
@@ -82,6 +76,7 @@ def test_a_look_is_counted_before_it_is_taken(
     assert storage.list_names(storage.join(board, ENTRIES)) == []
 
 
+@pytest.mark.parametrize("store", ["file"], indirect=True)  # a local file in its place
 def test_no_score_without_a_ledger(submit_checkpoint: Submit, tmp_path: Path) -> None:
     """Where the look cannot be written down it is not taken."""
     (tmp_path / "file").write_text("")
@@ -110,6 +105,7 @@ def test_a_checkpoint_of_other_points_is_no_look(tiny_config: TrainConfig, board
     assert looks(board) == []
 
 
+@pytest.mark.parametrize("store", ["file"], indirect=True)  # it is not used
 def test_other_splits_are_free(submit_checkpoint: Submit) -> None:
     """They need no board at all."""
 
