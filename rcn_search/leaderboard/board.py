@@ -142,7 +142,8 @@ def _build(uri: str) -> Board:
     placed = [_place_entry(entry_id, each) for entry_id, each in entries.items()]
     placed += [_place_published(row) for row in published]
     tables, table_problems = _tables(uri, placed)
-    return Board(tables=tables, problems=(*problems, *published_problems, *table_problems), uri=uri)
+    missing = [] if storage.exists(uri) else [f"there is no board at {uri}: these are published rows only"]
+    return Board(tables=tables, problems=(*missing, *problems, *published_problems, *table_problems), uri=uri)
 
 
 def without_replaced(entries: Mapping[str, Listed]) -> dict[str, Listed]:

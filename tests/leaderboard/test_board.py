@@ -249,3 +249,8 @@ def test_no_board_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(board_module, "REPOSITORY_BOARD", tmp_path / "none")
     with pytest.raises(ValueError, match=r"--board or \$RCN_SEARCH_BOARD"):
         default_board()
+
+
+def test_a_board_that_is_not_there_is_said(store: str) -> None:
+    """A name that was mistyped would look like a board without entries."""
+    assert build_board(store).problems == (f"there is no board at {store}: these are published rows only",)
