@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -139,7 +140,7 @@ def test_file_gives_back_what_was_predicted(tiny_config: TrainConfig, synthetic_
 def test_original_pixels_of_a_crop_moved_and_scaled(tiny_config: TrainConfig, tmp_path: Path) -> None:
     """A prediction on the spot is where the published annotation has it, in pictures larger than any crop."""
     annotated: list[np.ndarray] = []
-    lines: list[str] = []
+    lines: list[list[str]] = [[], [], [], []]  # those of the test, and of three times as many to train on
     folder = tmp_path / "source"
     (folder / "AFLW").mkdir(parents=True)
     for index, (scale, left, top) in enumerate([(1.0, 90, 40), (2.5, 200, 10), (0.6, 7, 133), (1.7, 0, 250)]):
@@ -147,13 +148,15 @@ def test_original_pixels_of_a_crop_moved_and_scaled(tiny_config: TrainConfig, tm
         canvas = Image.new("RGB", (700, 660), (90, 90, 90))
         side = round(160 * scale)
         canvas.paste(Image.fromarray(face.image).convert("RGB").resize((side, side)), (left, top))
-        canvas.save(folder / f"AFLW/{index}.png")
         points = face.points * scale + (left, top)
         annotated.append(points)
         numbers = " ".join(f"{value:.4f}" for value in points.T.reshape(-1))
-        lines.append(f"AFLW/{index}.png {numbers} 1 1 1 3")
-    (folder / "testing.txt").write_text("\n".join(lines))
-    (folder / "training.txt").write_text("\n".join(lines * 3))
+        for copy in range(4):
+            name = f"AFLW/{copy}-{index}.png"
+            canvas.save(folder / name)
+            lines[copy].append(f"{name} {numbers} 1 1 1 3")
+    (folder / "testing.txt").write_text("\n".join(lines[0]))
+    (folder / "training.txt").write_text("\n".join(chain(*lines[1:])))
     uri = str(tmp_path / "data")
     import_dataset(MtflImporter(folder), uri)
 

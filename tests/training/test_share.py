@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rcn_search import storage
+from rcn_search.search.ledger import SUGGESTED_NAME
 from rcn_search.search.trial import TrialActor
 from rcn_search.training.share import CONTEXT_BYTES, limit_memory, memory_fraction
 
@@ -46,6 +48,7 @@ def test_a_trial_that_runs_out_of_memory_fails_alone(error, tiny_config, tmp_pat
     document = tiny_config.model_dump_json()
 
     def trial(name: str) -> dict[str, str]:
+        storage.write_json(str(tmp_path / name / SUGGESTED_NAME), {})  # as the driver does
         return {"folder": str(tmp_path / name), "train": document, "base": document}
 
     def run_out(*args: object) -> None:
