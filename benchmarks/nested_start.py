@@ -30,7 +30,9 @@ from ray.train.torch import TorchTrainer
 from ray.tune import PlacementGroupFactory
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from rcn_search import storage
 from rcn_search.config import TrainConfig
+from rcn_search.search.ledger import SUGGESTED_NAME
 from rcn_search.search.trial import TrialActor
 
 NETWORK = {"kind": "rcn", "branches": 2, "channels": 8}
@@ -61,6 +63,7 @@ class TimedActor(TrialActor):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         folder = f"{new_config['root']}/ours-{new_config['number']}"
         Path(folder).mkdir()
+        storage.write_json(f"{folder}/run/{SUGGESTED_NAME}", {})  # as the driver of a search does
         note(f"{folder}/started")
         done = super().reset_config({**new_config, "folder": f"{folder}/run", "base": new_config["train"]})
         note_first_step(f"{folder}/stepped")
