@@ -47,7 +47,7 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
             sys.exit(EXIT_INTERRUPTED)
         except (ValueError, OSError, TrainingFailed) as error:
             is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-            remedy = "; make room and give the same line again" if is_full else ""
+            remedy = "; make room and go on, of a run or a study with --resume" if is_full else ""
             errors.print(Text(f"error: {error}{remedy}", style="red"), soft_wrap=True)
             sys.exit(EXIT_ERROR)
 

@@ -278,7 +278,7 @@ def test_without_a_board_a_test_is_not_looked_at(
     ("outcome", "code", "said"),
     [
         (ValueError("a remedy"), 1, "error: a remedy\n"),
-        (OSError(28, "Full"), 1, "error: [Errno 28] Full; make room and give the same line again\n"),
+        (OSError(28, "Full"), 1, "error: [Errno 28] Full; make room and go on, of a run or a study with --resume\n"),
         (TrainingFailed("the loss became nan"), 1, "error: the loss became nan\n"),
         (Interrupted("stopped after epoch 3"), 130, "stopped after epoch 3\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),

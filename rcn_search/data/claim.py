@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from rcn_search import storage
-from rcn_search.data.shards import MANIFEST_NAME, DatasetError, Manifest, read_manifest
+from rcn_search.data.shards import MANIFEST_NAME, SHARD_FOLDER, DatasetError, Manifest, read_manifest
 
 CLAIM_NAME = "import.json"
 
@@ -37,8 +37,8 @@ def claim_destination(uri: str, *, name: str, source_fingerprint: str) -> Manife
             "choose another destination or remove it first"
         )
     names = storage.list_names(uri)
-    if names and CLAIM_NAME not in names:
-        raise DatasetError(f"{uri} is not empty (it holds {names[0]!r}); choose an empty destination")
+    if alien := sorted(set(names) - ({CLAIM_NAME, SHARD_FOLDER} if CLAIM_NAME in names else set())):
+        raise DatasetError(f"{uri} is not empty (it holds {alien[0]!r}); choose an empty destination")
     place, claim = storage.join(uri, CLAIM_NAME), {"name": name, "source_fingerprint": source_fingerprint}
     with suppress(storage.ObjectExistsError):
         storage.write_json(place, claim, if_absent=True)

@@ -1,5 +1,6 @@
 """A data set on disk: Arrow IPC shards of fixed-size crops and one manifest, written last.
 
+    DEST/import.json              whose the folder is, before the first shard (`rcn_search.data.claim`)
     DEST/manifest.json            put-if-absent, after every shard: a reader sees a whole data set or none
     DEST/shards/train-00000.arrow uncompressed, so a local shard is memory-mapped and read without a copy
 

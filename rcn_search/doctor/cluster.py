@@ -20,6 +20,8 @@ from rcn_search.doctor.places import examine_places, judge_skew
 from rcn_search.search.store_access import StoreAccess
 
 ANSWERS_WITHIN_S = 5
+REACHES_WITHIN_S = 300
+"""The data and the study: storage tries for long before it gives up."""
 STARTS_WITHIN_S = 120
 """A process on a busy node, torch and all."""
 
@@ -133,9 +135,9 @@ def check_versions(topic: str, own: Mapping[str, str], theirs: Mapping[str, str]
     return ok(topic, ", ".join(f"{name} {version}" for name, version in own.items()))
 
 
-def report(data: str, study: str) -> NodeReport:
-    """What the machine that runs this says of itself, and of the places that it is to reach."""
-    return NodeReport(own_versions(), [*examine_machine(), examine_gpus(), *examine_places(data, study)])
+def report() -> NodeReport:
+    """What the machine that runs this says of itself."""
+    return NodeReport(own_versions(), [*examine_machine(), examine_gpus()])
 
 
 def _examine_node(node: Mapping[str, Any], own: Mapping[str, str], data: str, study: str) -> Iterator[Finding]:
@@ -147,11 +149,16 @@ def _examine_node(node: Mapping[str, Any], own: Mapping[str, str], data: str, st
     there = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
     examiner = ray.remote(num_cpus=0, scheduling_strategy=there)(_Examiner).remote()
     try:
-        access = StoreAccess.of_driver(data, study)
-        told: NodeReport = ray.get(examiner.report.remote(access, data, study), timeout=STARTS_WITHIN_S)
+        told: NodeReport = ray.get(examiner.report.remote(), timeout=STARTS_WITHIN_S)
         asked = time.time()
         theirs = ray.get(examiner.now.remote(), timeout=ANSWERS_WITHIN_S)
         answered = time.time()
+        access = StoreAccess.of_driver(data, study)
+        try:
+            reached = ray.get(examiner.places.remote(access, data, study), timeout=REACHES_WITHIN_S)
+        except ray.exceptions.GetTimeoutError:
+            found = f"data and study were not reached within {REACHES_WITHIN_S} s"
+            reached = [problem("data", found, "look at its network, and at AWS_ENDPOINT_URL")]
     except ray.exceptions.GetTimeoutError:
         yield problem(name, f"did not answer within {STARTS_WITHIN_S} s", "look at its load and at ray status")
         return
@@ -164,14 +171,17 @@ def _examine_node(node: Mapping[str, Any], own: Mapping[str, str], data: str, st
         ray.kill(examiner)
     yield check_versions(f"{name}, versions", own, told.versions)
     yield judge_skew(f"{name}, clock", max(asked - theirs, theirs - answered, 0.0), "that of this machine")
-    for finding in told.findings:
+    for finding in (*told.findings, *reached):
         yield Finding(finding.state, f"{name}, {finding.topic}", finding.found, finding.remedy)
 
 
 class _Examiner:
-    def report(self, access: StoreAccess, data: str, study: str) -> NodeReport:
+    def report(self) -> NodeReport:
+        return report()
+
+    def places(self, access: StoreAccess, data: str, study: str) -> list[Finding]:
         access.take_on()
-        return report(data, study)
+        return list(examine_places(data, study))
 
     def now(self) -> float:
         return time.time()

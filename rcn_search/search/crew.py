@@ -7,8 +7,8 @@ the actor, by whatever it ends, for it is their owner; that needs no dashboard.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _GRACE_S = 10.0
 """For the others to say what happened to them, when this worker could not go on."""
+_LOOK_EVERY_S = 1.0
 
 Result = TypeVar("Result")
 
@@ -56,28 +57,12 @@ class Mate:
         from rcn_search.training.run import TrainRun
 
         self._run = None  # before there are two of them in memory
-        with _leaving_if_alone():
-            self._run = TrainRun(TrainConfig.model_validate_json(train), folder, resume=True, workers=self._workers)
+        self._run = TrainRun(TrainConfig.model_validate_json(train), folder, resume=True, workers=self._workers)
 
     def epoch(self) -> None:
         """Train this worker's part of an epoch."""
         assert self._run
-        with _leaving_if_alone():
-            self._run.run_epoch()
-
-
-@contextmanager
-def _leaving_if_alone() -> Iterator[None]:
-    """After an error that the others may not have, part from them: they would wait for this worker in vain."""
-    try:
-        yield
-    except TrainingFailed:
-        raise  # each sees the same loss
-    except Exception:
-        from rcn_search.training.distributed import leave
-
-        leave()
-        raise
+        self._run.run_epoch()
 
 
 class Crew:
@@ -121,6 +106,8 @@ class Crew:
             self.disband()
             raise WorkerDied(f"the {self.size} workers of the trial did not meet: {error}") from error
         calls = [getattr(mate, method).remote(*arguments) for mate in self._mates]
+        over = Event()
+        Thread(target=self._end_failed, args=(calls, over), daemon=True).start()
         try:
             result = own()
             ray.get(calls)
@@ -132,9 +119,23 @@ class Crew:
             self.disband()
             if any(isinstance(each, RayActorError) for each in (error, *others)):
                 raise WorkerDied(f"one of the {self.size} workers of the trial died") from error
-            cause = next((each for each in others if each), None)
+            # A connection that was closed is a RuntimeError, and what another worker's error came to here.
+            causes = sorted(filter(None, others), key=lambda each: isinstance(each, RuntimeError))
+            cause = causes[0] if causes else None
             raise (cause if isinstance(error, RuntimeError | RayError) and cause else error) from None
+        finally:
+            over.set()
         return result
+
+    def _end_failed(self, calls: list[Any], over: Event) -> None:
+        """End the process of a worker that failed alone: this one may be in a round with it, and gloo is patient."""
+        waiting = dict(zip(calls, self._mates, strict=True))
+        while waiting and not over.is_set():
+            ended, _ = ray.wait(list(waiting), timeout=_LOOK_EVERY_S)
+            for call in ended:
+                mate = waiting.pop(call)
+                if (error := _error_of(call)) and not isinstance(error, TrainingFailed):  # which all of them have seen
+                    ray.kill(mate)
 
     def _meet(self) -> None:
         from rcn_search.training.distributed import join, new_store

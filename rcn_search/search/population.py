@@ -30,8 +30,8 @@ EXPLORED = ("augment.", "optimizer.lr")
 _RESAMPLED = 0.25
 _STEP = 0.2
 """Of a range: how far a value that is not drawn afresh moves at most."""
-_ARRIVES_WITHIN_S, _LOOK_EVERY_S = 45.0, 0.2
-"""A little longer than storage tries to put it."""
+_ARRIVES_WITHIN_S, _LOOK_EVERY_S = 120.0, 0.2
+"""As long as storage may try to put the best weights and the last ones, one after the other."""
 
 
 class PopulationSampler(BaseSampler):

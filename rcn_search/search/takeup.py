@@ -13,12 +13,13 @@ from rcn_search import storage
 from rcn_search.config_file import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.search.branch import start_branch
+from rcn_search.search.final import FINAL
 from rcn_search.search.job import check_outlives_job
 from rcn_search.search.ledger import StudyError
 from rcn_search.search.space import SearchSpace
 from rcn_search.search.space_file import load_space
 from rcn_search.search.study import Study
-from rcn_search.training.requirements import check_requirements
+from rcn_search.training.requirements import check_splits
 
 STUDIES = "studies"
 
@@ -63,7 +64,7 @@ class TakeUp:
 
         Args:
             console: Where to say what a branch takes over.
-            board: Gives the board's URI; asked if the best trial is to be scored.
+            board: Gives the board's URI; asked if the best trial is still to be scored.
 
         Raises:
             ConfigError: The study file is wrong.
@@ -83,7 +84,7 @@ class TakeUp:
             uri = storage.join(parent.rstrip("/").rpartition("/")[0], self.branch)
         check_outlives_job(uri, "--study")
         storage.preflight(uri)
-        if space.final:
+        if space.final and not storage.exists(storage.join(uri, FINAL)):
             storage.preflight(board())
         if self.resume or (self.go_on and storage.exists(storage.join(uri, "space.json"))):
             Study.check(uri, space, fingerprint)
@@ -150,5 +151,5 @@ def checked_data(space: SearchSpace) -> Manifest:
             raise ConfigError(f"{key}: {data.uri} has no split {split!r}; it has: {', '.join(manifest.split_names)}")
         if num_rows is not None and num_rows > manifest.num_rows(split):
             raise ConfigError(f"{key}: {num_rows:,} rows of {split!r} wanted; it has {manifest.num_rows(split):,}")
-    check_requirements(space.config({}), manifest, space.budget.workers_per_trial)
+    check_splits(data, manifest)
     return manifest

@@ -140,16 +140,17 @@ def _open(trial: dict[str, Any], crew: Crew | None) -> TrainRun:
     from rcn_search.training.distributed import Workers
     from rcn_search.training.run import TrainRun
 
-    config = TrainConfig.model_validate_json(trial["train"])
-    compute = _settled_compute(trial["base"])
-    if trial.get("compute"):
-        compute = _kept(compute, trial["compute"])
-    config, folder = config.model_copy(update={"compute": compute}), trial["folder"]
+    folder = trial["folder"]
     if not storage.exists(storage.join(folder, SUGGESTED_NAME)):  # the driver has written it
         raise OSError(
             f"the study is not on this machine ({get_node_ip_address()}): there is no {folder}; name a folder that all "
             "nodes share, or s3://…, with --study"
         )
+    config = TrainConfig.model_validate_json(trial["train"])
+    compute = _settled_compute(trial["base"])
+    if trial.get("compute"):
+        compute = _kept(compute, trial["compute"])
+    config = config.model_copy(update={"compute": compute})
     if crew is None:
         return TrainRun(config, folder, resume=True)
     workers = Workers(0, crew.size)

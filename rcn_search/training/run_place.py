@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from rcn_search import storage
@@ -10,6 +11,8 @@ from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
 from rcn_search.training.distributed import Workers
 from rcn_search.training.outcome import CONFIG_NAME, LAST_NAME
 
+_SEEN_WITHIN_S, _LOOK_EVERY_S = 75.0, 1.0
+"""What one machine has just written to NFS may not be there for another one for up to a minute (acdirmax in nfs(5))."""
 _EXISTS = "{} holds a run already; add --resume to go on with it"
 
 
@@ -27,10 +30,14 @@ def saved_run(
         CheckpointError: The checkpoint is damaged.
         ValueError: Another worker than the first sees another checkpoint.
     """
-    saved = _saved(out, config, data_fingerprint, resume=resume or not workers.is_first)
-    there = f"{saved.info.state['steps_done']} steps" if saved else "no checkpoint"
-    _check_shared(out, lambda: there, workers)
-    return saved
+    found: list[Checkpoint | None] = []
+
+    def look() -> str:
+        found[:] = [_saved(out, config, data_fingerprint, resume=resume or not workers.is_first)]
+        return f"{found[0].info.state['steps_done']} steps" if found[0] else "no checkpoint"
+
+    _check_shared(out, look, workers)
+    return found[0]
 
 
 def _saved(out: str, config: TrainConfig, data_fingerprint: str, *, resume: bool) -> Checkpoint | None:
@@ -74,8 +81,13 @@ def claim_run(out: str, config: TrainConfig, workers: Workers, *, resume: bool) 
 def _check_shared(out: str, look: Callable[[], str], workers: Workers) -> None:
     """Make sure that all workers see the same at ``out``, the others after the first."""
     first = workers.agreed(look() if workers.is_first else "")
-    if workers.size > 1 and (own := look()) != first:
-        raise ValueError(
-            f"{out} is not one folder for all workers: the first sees {first} there, worker {workers.rank} {own}; "
-            "name a folder that their machines share, or s3://…"
-        )
+    if workers.is_first:
+        return
+    give_up = time.monotonic() + _SEEN_WITHIN_S
+    while (own := look()) != first:
+        if time.monotonic() > give_up:
+            raise ValueError(
+                f"{out} is not one folder for all workers: the first sees {first} there, worker {workers.rank} {own}; "
+                "name a folder that their machines share, or s3://…"
+            )
+        time.sleep(_LOOK_EVERY_S)

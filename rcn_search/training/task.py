@@ -56,11 +56,14 @@ class LocalisingTask:
         """See `Task`."""
         split, face_box_b4 = self.split, self.split.face_box_n4[rows_b]
         inputs, points_bk2 = self.pipeline(split.images_at(rows_b), split.points_nk2[rows_b], face_box_b4, draws_bd)
-        frame, weight_bk = jitter(face_box_b4, draws_bd, self.pipeline.augment), None
-        if self.ignore_outside:
-            weight_bk = inside_window(points_bk2, split.edge_nk[rows_b], frame, self.flip_k)
         attributes = {name: value[rows_b] for name, value in split.attributes.items()}
-        return Batch(inputs, points_bk2, weight_bk, mirrored_attributes(attributes, frame.mirrored_b))
+        weight_bk = None
+        if self.ignore_outside or self.pipeline.augment.flip:
+            frame = jitter(face_box_b4, draws_bd, self.pipeline.augment)
+            attributes = mirrored_attributes(attributes, frame.mirrored_b)
+            if self.ignore_outside:
+                weight_bk = inside_window(points_bk2, split.edge_nk[rows_b], frame, self.flip_k)
+        return Batch(inputs, points_bk2, weight_bk, attributes)
 
 
 def inside_window(points_bk2: Tensor, edge_bk: Tensor, frame: Frame, flip_k: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,19 @@ class First:
         """The other worker, as soon as it was started."""
         ray.kill(self.crew._mates[0])
 
+    def break_mate(self) -> None:
+        """In its next epoch the other worker fails, and nobody else."""
+        ray.get(self.crew._mates[0].__ray_call__.remote(lambda mate: setattr(mate, "_run", None)))
+
+    def epoch(self) -> tuple[str, float, bool]:
+        """What an error was, how long it took, and whether the crew is gone."""
+        started = time.monotonic()
+        try:
+            self.crew.together("epoch", own=self.run.run_epoch)
+        except Exception as error:
+            return type(error).__name__, time.monotonic() - started, self.crew.gone
+        return "", 0.0, self.crew.gone
+
     def open(self, own: str, mates: str, folder: str) -> tuple[str, str, float, bool]:
         """What an error was, what it said, how long it took, and whether the crew is gone."""
         from rcn_search.training.distributed import Workers
@@ -36,7 +50,7 @@ class First:
 
         config, started = TrainConfig.model_validate_json(own), time.monotonic()
         try:
-            self.crew.together(
+            self.run = self.crew.together(
                 "open", mates, folder, own=lambda: TrainRun(config, folder, resume=True, workers=Workers(0, 2))
             )
         except Exception as error:
@@ -53,7 +67,7 @@ def first(ray_cluster: None) -> Iterator[Any]:
     remove_placement_group(group)
 
 
-def test_a_worker_that_fails_alone_keeps_nobody_waiting(first: Any, tiny_config: TrainConfig, tmp_path: Any) -> None:
+def test_a_worker_that_fails_alone_keeps_nobody_waiting(first: Any, tiny_config: TrainConfig, tmp_path: Path) -> None:
     """For example for want of the data on its machine: the first worker is by then in a round with it."""
     elsewhere = tiny_config.model_copy(update={"data": tiny_config.data.model_copy(update={"uri": "/nowhere"})})
     name, said, took_s, gone = ray.get(
@@ -64,8 +78,20 @@ def test_a_worker_that_fails_alone_keeps_nobody_waiting(first: Any, tiny_config:
     assert took_s < MUCH_LESS_THAN_PATIENCE_S
 
 
+def test_a_worker_that_fails_alone_in_an_epoch_keeps_nobody_waiting(
+    first: Any, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    """The first worker is in a round of gradients with it."""
+    config = tiny_config.model_dump_json()
+    assert ray.get(first.open.remote(config, config, str(tmp_path / "run")))[0] == ""
+    first.break_mate.remote()
+    name, took_s, gone = ray.get(first.epoch.remote())
+    assert (name, gone) == ("AssertionError", True)
+    assert took_s < MUCH_LESS_THAN_PATIENCE_S
+
+
 def test_a_worker_that_dies_before_they_meet_keeps_nobody_waiting(
-    first: Any, tiny_config: TrainConfig, tmp_path: Any
+    first: Any, tiny_config: TrainConfig, tmp_path: Path
 ) -> None:
     first.kill.remote()
     config = tiny_config.model_dump_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.multiprocessing.queue import Queue
 
 from rcn_search.config import TrainConfig
 from rcn_search.data.dataset import epoch_batches
+from rcn_search.training import run_place
 from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
 from rcn_search.training.distributed import Workers, join, leave
 from rcn_search.training.outcome import BEST_NAME, LAST_NAME, Interrupted
@@ -178,6 +180,7 @@ def test_a_folder_that_is_not_shared_is_noticed(
 ) -> None:
     """By the second worker, which hears from the first what that one sees."""
     place, second = str(tmp_path / "run"), Workers(1, 2)
+    monkeypatch.setattr(run_place, "_SEEN_WITHIN_S", 0)
     monkeypatch.setattr(Workers, "agreed", lambda self, text: "7 steps")
     with pytest.raises(ValueError, match=f"{place} is not one folder for all workers: the first sees 7 steps "):
         saved_run(place, tiny_config, "f", second, resume=True)
@@ -185,6 +188,15 @@ def test_a_folder_that_is_not_shared_is_noticed(
     with pytest.raises(ValueError, match=f"{place} is not one folder for all workers: the first sees a run "):
         claim_run(place, tiny_config, second, resume=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_shared_folder_may_show_later_what_another_machine_wrote(
+    tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_place, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(Workers, "agreed", lambda self, text: "a run")
+    threading.Timer(0.3, claim_run, (str(tmp_path / "run"), tiny_config, Workers()), {"resume": False}).start()
+    claim_run(str(tmp_path / "run"), tiny_config, Workers(1, 2), resume=True)
 
 
 def test_the_parts_of_a_batch_are_the_batch() -> None:

@@ -38,7 +38,7 @@ def open_photo(source: Path, name: str) -> Image.Image:
             raise RowError(f"image of {image.width}x{image.height} pixels is over the limit of {MAX_IMAGE_PIXELS:,}")
         image.load()
         return image if image.mode == "RGB" else image.convert("RGB")
-    except RowError:
+    except (RowError, MemoryError):
         raise
     except FileNotFoundError:
         raise RowError("image is missing") from None
