@@ -21,7 +21,7 @@ from rcn_search.cli_space import space_app
 from rcn_search.cli_study import study_app
 from rcn_search.config_file import load_train_config
 from rcn_search.search.job import check_outlives_job, lasting_board
-from rcn_search.terminal import command, console, progress, score_table, stop_on_signal
+from rcn_search.terminal import Board, command, console, progress, score_table, stop_on_signal
 from rcn_search.training.outcome import BEST_NAME
 from rcn_search.tune import tune_command
 
@@ -50,10 +50,6 @@ app.command("reproduce")(reproduce_command)
 app.command("simulate")(simulate_command)
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one option.")]
-Board = Annotated[
-    str,
-    typer.Option(help="Folder or URI of the board; by default $RCN_SEARCH_BOARD, ./leaderboard, or the source tree's."),
-]
 
 
 def _version(wanted: bool) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from rcn_search.cli_site import Board, html_command, serve_command
-from rcn_search.terminal import command, console, errors, progress, score_table
+from rcn_search.cli_site import html_command, serve_command
+from rcn_search.terminal import Board, command, console, errors, progress, score_table
 
 leaderboard_app = typer.Typer(invoke_without_command=True)
 leaderboard_app.command("html")(html_command)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from rcn_search.terminal import command, console, errors, progress
+from rcn_search.terminal import Board, command, console, errors, progress
 
 # As in reproduce/paper.py and reproduce/sheet.py, whose imports would slow down every --help.
 TableName = Literal["table1", "table2", "table3", "table4", "convergence"]
@@ -29,12 +29,7 @@ def reproduce_command(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.concurrency=1."),
     ] = None,
     space: Annotated[str, typer.Option(metavar="FILE.yaml", help="Another study file of these rows.")] = "",
-    board: Annotated[
-        str,
-        typer.Option(
-            help="Folder or URI of the board; by default $RCN_SEARCH_BOARD, ./leaderboard, or the source tree's."
-        ),
-    ] = "",
+    board: Board = "",
 ) -> None:
     """Train the rows of a table of the paper, score each once on each test split, and print paper against ours.
 

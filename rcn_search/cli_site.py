@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from rcn_search.terminal import command, console, errors
+from rcn_search.terminal import Board, command, console, errors
 
 if TYPE_CHECKING:
     from rcn_search.leaderboard.site.faces import Faces
 
-Board = Annotated[
-    str,
-    typer.Option(help="Folder or URI of the board; by default $RCN_SEARCH_BOARD, ./leaderboard, or the source tree's."),
-]
 Runs = Annotated[
     list[str] | None, typer.Option(help="A run, or a folder of runs, whose learning curves are shown; may stand often.")
 ]

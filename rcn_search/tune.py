@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rcn_search.terminal import command, console
+from rcn_search.terminal import Board, command, console
 
 
 @command
@@ -37,12 +37,7 @@ def tune_command(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.trials=3.")
     ] = None,
-    board: Annotated[
-        str,
-        typer.Option(
-            help="Folder or URI of the board; by default $RCN_SEARCH_BOARD, ./leaderboard, or the source tree's."
-        ),
-    ] = "",
+    board: Board = "",
 ) -> None:
     """Search on the Ray cluster of RAY_ADDRESS, or on this machine; then score the best trial once.
 

@@ -188,9 +188,8 @@ class Ledger:
     def _read_many(self, names: list[str]) -> list[tuple[Suggestion | None, Outcome | None]]:
         def read(name: str) -> tuple[Suggestion | None, Outcome | None]:
             folder = storage.join(self.uri, _TRIALS, name)
-            return _read(storage.join(folder, SUGGESTED_NAME), Suggestion), _read(
-                storage.join(folder, _FINISHED), Outcome
-            )
+            suggestion = _read(storage.join(folder, SUGGESTED_NAME), Suggestion)
+            return suggestion, _read(storage.join(folder, _FINISHED), Outcome)
 
         if storage.is_local(self.uri):
             return [read(name) for name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from rcn_search import storage
 from rcn_search.config import TrainConfig
@@ -13,6 +14,7 @@ from rcn_search.training.outcome import CONFIG_NAME, LAST_NAME
 
 _SEEN_WITHIN_S, _LOOK_EVERY_S = 75.0, 1.0
 """What one machine has just written to NFS may not be there for another one for up to a minute (acdirmax in nfs(5))."""
+Seen = TypeVar("Seen")
 _EXISTS = "{} holds a run already; add --resume to go on with it"
 
 
@@ -30,14 +32,12 @@ def saved_run(
         CheckpointError: The checkpoint is damaged.
         ValueError: Another worker than the first sees another checkpoint.
     """
-    found: list[Checkpoint | None] = []
-
-    def look() -> str:
-        found[:] = [_saved(out, config, data_fingerprint, resume=resume or not workers.is_first)]
-        return f"{found[0].info.state['steps_done']} steps" if found[0] else "no checkpoint"
-
-    _check_shared(out, look, workers)
-    return found[0]
+    return _seen_by_all(
+        out,
+        lambda: _saved(out, config, data_fingerprint, resume=resume or not workers.is_first),
+        lambda saved: f"{saved.info.state['steps_done']} steps" if saved else "no checkpoint",
+        workers,
+    )
 
 
 def _saved(out: str, config: TrainConfig, data_fingerprint: str, *, resume: bool) -> Checkpoint | None:
@@ -75,19 +75,26 @@ def claim_run(out: str, config: TrainConfig, workers: Workers, *, resume: bool) 
         except storage.ObjectExistsError:
             if not resume:
                 raise RunExistsError(_EXISTS.format(out)) from None
-    _check_shared(out, lambda: "a run" if storage.exists(place) else "nothing", workers)
+    _seen_by_all(
+        out,
+        lambda: workers.is_first or storage.exists(place),
+        lambda there: "a run" if there else "nothing",
+        workers,
+    )
 
 
-def _check_shared(out: str, look: Callable[[], str], workers: Workers) -> None:
-    """Make sure that all workers see the same at ``out``, the others after the first."""
-    first = workers.agreed(look() if workers.is_first else "")
+def _seen_by_all(out: str, look: Callable[[], Seen], say: Callable[[Seen], str], workers: Workers) -> Seen:
+    """What is found at ``out``, the same for all workers: the first one looks first, the others until they see that."""
     if workers.is_first:
-        return
-    give_up = time.monotonic() + _SEEN_WITHIN_S
-    while (own := look()) != first:
+        seen = look()
+        workers.agreed(say(seen))
+        return seen
+    first, give_up = workers.agreed(""), time.monotonic() + _SEEN_WITHIN_S
+    while (own := say(seen := look())) != first:
         if time.monotonic() > give_up:
             raise ValueError(
                 f"{out} is not one folder for all workers: the first sees {first} there, worker {workers.rank} {own}; "
                 "name a folder that their machines share, or s3://…"
             )
         time.sleep(_LOOK_EVERY_S)
+    return seen

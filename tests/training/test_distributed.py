@@ -18,7 +18,7 @@ from rcn_search.data.dataset import epoch_batches
 from rcn_search.training import run_place
 from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
 from rcn_search.training.distributed import Workers, join, leave
-from rcn_search.training.outcome import BEST_NAME, LAST_NAME, Interrupted
+from rcn_search.training.outcome import BEST_NAME, CONFIG_NAME, LAST_NAME, Interrupted
 from rcn_search.training.run import TrainRun, train
 from rcn_search.training.run_place import claim_run, saved_run
 
@@ -197,6 +197,7 @@ def test_a_shared_folder_may_show_later_what_another_machine_wrote(
     monkeypatch.setattr(Workers, "agreed", lambda self, text: "a run")
     threading.Timer(0.3, claim_run, (str(tmp_path / "run"), tiny_config, Workers()), {"resume": False}).start()
     claim_run(str(tmp_path / "run"), tiny_config, Workers(1, 2), resume=True)
+    assert (tmp_path / "run" / CONFIG_NAME).exists()
 
 
 def test_the_parts_of_a_batch_are_the_batch() -> None:
