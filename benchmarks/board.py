@@ -25,8 +25,8 @@ import numpy as np
 from rcn_search.evaluation.bootstrap import bootstrap_intervals
 from rcn_search.evaluation.metrics import bootstrap_interval
 from rcn_search.evaluation.protocol import rcn2016, subpixel
-from rcn_search.leaderboard.entry import Entry, add_entry
 from rcn_search.leaderboard.per_image import Images, put_errors
+from rcn_search.leaderboard.records import Entry, add_entry
 
 PLACES = [make("aflw", subset, "five") for subset in ("test", "hard") for make in (rcn2016, subpixel)]
 
@@ -127,7 +127,7 @@ def show(board: str) -> tuple[float, float, float]:
     if not child:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
-        os.execv(sys.executable, [sys.executable, "-m", "rcn_search.cli", "leaderboard", "--board", board])
+        os.execv(sys.executable, [sys.executable, "-m", "rcn_search", "leaderboard", "--board", board])
     _, status, usage = os.wait4(child, 0)
     if status:
         raise SystemExit("rcn-search leaderboard failed")

@@ -27,11 +27,11 @@ from types import SimpleNamespace
 
 from ray.tune.schedulers import TrialScheduler
 
-from rcn_search.search.methods import Random
-from rcn_search.search.schedulers import build_scheduler
-from rcn_search.search.searcher import StudyRecorder, StudySearcher
-from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Study
+from rcn_search.search.tune_scheduler import build_scheduler
+from rcn_search.search.tune_searcher import StudyRecorder, StudySearcher
+from rcn_search.study.loading import load_space
+from rcn_search.study.space.options import Random
+from rcn_search.study.study import Study
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "rcn.yaml"
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from rcn_search.config import AugmentConfig, OccluderConfig
+from rcn_search.config.schema import AugmentConfig, OccluderConfig
 from rcn_search.data.augment import (
     NO_JITTER,
     black_rectangles,
@@ -29,7 +29,7 @@ from rcn_search.data.augment import (
 )
 from rcn_search.data.dataset import Split, open_dataset
 from rcn_search.data.lcn import contrast_normalise
-from rcn_search.evaluation.views import mean_of_views, views_of
+from rcn_search.evaluation.test_time_augmentation import mean_of_views, views_of
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import Decode, point_cells, predicted_cells

@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.data.augment import NO_JITTER
 from rcn_search.data.dataset import ShardedDataset, open_dataset
 from rcn_search.evaluation.predictions import Predictions, read_predictions
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import median_cells, refine_peaks
 from rcn_search.training.checkpoint import load_network
-from rcn_search.training.learner import build_task
 from rcn_search.training.loss import training_loss
+from rcn_search.training.state import build_task
 
 NUM_FACES, BATCH = 1_000, 100
 SEED = 99

@@ -31,16 +31,16 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from rcn_search import storage
-from rcn_search.config import TrainConfig
-from rcn_search.search.ledger import SUGGESTED_NAME
-from rcn_search.search.trial import TrialActor
+from rcn_search.config.schema import TrainConfig
+from rcn_search.search.trial_actor import TrialActor
+from rcn_search.study.records import SUGGESTED_NAME
 
 NETWORK = {"kind": "rcn", "branches": 2, "channels": 8}
 
 
 def note_first_step(path: str) -> None:
     """Have this process write down when the first step of its next run begins."""
-    from rcn_search.training.learner import Learner
+    from rcn_search.training.state import Learner
 
     step = Learner.step
 
@@ -85,7 +85,7 @@ def stock(config: dict[str, Any]) -> None:
 
 def stock_worker(config: dict[str, Any]) -> None:
     from rcn_search.training.distributed import Workers
-    from rcn_search.training.run import TrainRun
+    from rcn_search.training.trainer import TrainRun
 
     context = ray_train.get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size())

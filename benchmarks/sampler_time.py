@@ -16,8 +16,8 @@ from pathlib import Path
 
 import optuna
 
-from rcn_search.search.samplers import build_sampler
-from rcn_search.search.space_file import load_space
+from rcn_search.study.loading import load_space
+from rcn_search.study.samplers import build_sampler
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "rcn.yaml"
 SAMPLERS = ("random", "qmc", "tpe", "cmaes", "nsga2", "gp")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rcn_search.search.driver import run_search
+from rcn_search.search.run_search import run_search
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "rcn.yaml"
 

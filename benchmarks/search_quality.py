@@ -28,13 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.tune.search.optuna import OptunaSearch
 
-from rcn_search.search.curves import RecordedCurves
-from rcn_search.search.methods import Asha, Random, Tpe
-from rcn_search.search.parameter import Scalar
-from rcn_search.search.simulate import Draws, Method, interval, replay, simulate
-from rcn_search.search.space import SearchSpace
-from rcn_search.search.stopping import build_rule
-from rcn_search.search.study import Study
+from rcn_search.simulation.replay import Draws, Method, interval, replay, simulate
+from rcn_search.simulation.surrogate import RecordedCurves
+from rcn_search.study.pruning import build_rule
+from rcn_search.study.space.options import Asha, Random, Tpe
+from rcn_search.study.space.parameter import Scalar
+from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.study import Study
 
 PLAIN = Asha(window=None)
 """As Ray has it."""

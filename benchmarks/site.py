@@ -31,8 +31,8 @@ import numpy as np
 from rcn_search import __version__
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import Estimate, Part
-from rcn_search.leaderboard.entry import Entry, add_entry
 from rcn_search.leaderboard.per_image import Images, put_errors
+from rcn_search.leaderboard.records import Entry, add_entry
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
         line = [
             sys.executable,
             "-m",
-            "rcn_search.cli",
+            "rcn_search",
             "leaderboard",
             "html",
             "--out",

@@ -27,17 +27,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.data.augment import draw_table
 from rcn_search.data.dataset import Split, epoch_batches, open_dataset
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.lcn import KERNEL_PX, SIGMA_PX
 from rcn_search.models import build_model
-from rcn_search.training.learner import Learner
+from rcn_search.training.compute_probe import choose_settings
 from rcn_search.training.loss import spatial_nll
-from rcn_search.training.memory import keep_freed_memory
-from rcn_search.training.probe import choose_settings
+from rcn_search.training.malloc import keep_freed_memory
+from rcn_search.training.state import Learner
 
 SIZE_PX = 80
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from rich.console import Console
 
-from rcn_search.search.driver import run_search
-from rcn_search.search.searcher import StudyRecorder
+from rcn_search.search.run_search import run_search
+from rcn_search.search.tune_searcher import StudyRecorder
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "rcn.yaml"
 

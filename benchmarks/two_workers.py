@@ -38,7 +38,7 @@ def images_per_s(arguments: argparse.Namespace, num_workers: int, out: str) -> l
         "compute.channels_last": "true",
         "compute.device": "cpu",
     }
-    line = [sys.executable, "-m", "rcn_search.cli", "train", str(CONFIG), "--out", out, "--workers", str(num_workers)]
+    line = [sys.executable, "-m", "rcn_search", "train", str(CONFIG), "--out", out, "--workers", str(num_workers)]
     for name, value in options.items():
         line += ["--set", f"{name}={value}"]
     subprocess.run(line, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -1,73 +1,8 @@
-"""``rcn-search tune``, and ``python -m rcn_search.tune``, the line that ``ray job submit --`` is given."""
-
-from __future__ import annotations
-
-from typing import Annotated
+"""``python -m rcn_search.tune STUDY.yaml``: the line that ``ray job submit --`` is given."""
 
 import typer
 
-from rcn_search.terminal import Board, command, console
-
-
-@command
-def tune_command(
-    space: Annotated[str, typer.Argument(metavar="SPACE.yaml", help="What to search and how; see search_spaces/.")],
-    study: Annotated[str, typer.Option(help="Folder or URI of the study; studies/NAME by default.")] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study that is there.")] = False,
-    go_on: Annotated[
-        bool, typer.Option("--go-on", help="Start the study, or go on with it if it is there; a Ray job always does.")
-    ] = False,
-    trials: Annotated[
-        str, typer.Option(help="How many: 80, or with --resume +50, so many more than the study had.")
-    ] = "",
-    branch: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Start a child beside the study, with its trials that fit the changed space."
-        ),
-    ] = "",
-    deterministic: Annotated[
-        bool,
-        typer.Option(
-            "--deterministic",
-            help="In rounds of budget.concurrency trials: the same seed gives the same trials, whatever dies.",
-        ),
-    ] = False,
-    data: Annotated[str, typer.Option(help="Data set, instead of base.data.uri.")] = "",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.trials=3.")
-    ] = None,
-    board: Board = "",
-) -> None:
-    """Search on the Ray cluster of RAY_ADDRESS, or on this machine; then score the best trial once.
-
-    Example: rcn-search tune search_spaces/rcn.yaml --data data/mtfl --set budget.trials=10
-    """
-    from rcn_search.search.driver import run_search
-    from rcn_search.search.job import in_job, lasting_board
-
-    result = run_search(
-        space,
-        overrides=overrides or (),
-        study_uri=study,
-        resume=resume,
-        go_on=go_on or in_job(),
-        trials=trials,
-        branch=branch,
-        deterministic=deterministic,
-        data_uri=data,
-        board=lambda: lasting_board(board),
-        console=console,
-    )
-    if not any(trial.state == "complete" for trial in result.study.trials):
-        raise ValueError("no trial came to its end, so there is no result; the reasons stand above")
-    if result.final:
-        errors = ", ".join(f"{protocol} {error:.2f} %" for protocol, error in result.final.errors_pct.items())
-        seeds = f", mean of {len(result.final.seeds)} seeds" if result.final.seeds else ""
-        console.print(f"trial {result.final.trial} on the test split: {errors}{seeds}", style="bold", highlight=False)
-        for uri in (result.final.checkpoint, *result.final.entries):
-            console.print(f"→ {uri}", soft_wrap=True, highlight=False)
-
+from rcn_search.cli.tune import tune_command
 
 if __name__ == "__main__":
     typer.run(tune_command)

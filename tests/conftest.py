@@ -19,12 +19,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import FIVE
+
+pytest_plugins = ["tests.support.leaderboards", "tests.support.studies"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -91,7 +93,7 @@ class CommandLine:
 
     def run(self, *line: object) -> str:
         """What a command prints that must succeed, its white space as single blanks."""
-        from rcn_search.cli import app
+        from rcn_search.cli.main import app
 
         result = CliRunner().invoke(app, [*map(str, line)])
         assert result.exit_code == 0, result.output + repr(result.exception)
@@ -99,7 +101,7 @@ class CommandLine:
 
     def fail(self, *line: object) -> str:
         """The message of a command that must fail as a user can understand: one error, no traceback, exit code 1."""
-        from rcn_search.cli import app
+        from rcn_search.cli.main import app
 
         result = CliRunner().invoke(app, [*map(str, line)])
         assert isinstance(result.exception, SystemExit), repr(result.exception)

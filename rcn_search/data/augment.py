@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rcn_search.config import AugmentConfig, InputConfig, OccluderConfig
+from rcn_search.config.schema import AugmentConfig, InputConfig, OccluderConfig
 from rcn_search.data.lcn import contrast_normalise
 from rcn_search.data.shards import DatasetError
 

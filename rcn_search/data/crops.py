@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.config.schema import IMAGE_SIZE_PX
 
 STAGE_A_RATIO = 1.25
 """Margin of the stored crop around eyes and mouth corners, in eye or eye-mouth distances."""

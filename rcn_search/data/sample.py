@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.config.schema import IMAGE_SIZE_PX
 
 WHOLE_CROP = (0.0, 0.0, float(IMAGE_SIZE_PX), float(IMAGE_SIZE_PX))
 """x, y, width, height."""

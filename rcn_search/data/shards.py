@@ -1,6 +1,6 @@
 """A data set on disk: Arrow IPC shards of fixed-size crops and one manifest, written last.
 
-    DEST/import.json              whose the folder is, before the first shard (`rcn_search.data.claim`)
+    DEST/import.json              whose the folder is, before the first shard (`rcn_search.data.import_claim`)
     DEST/manifest.json            put-if-absent, after every shard: a reader sees a whole data set or none
     DEST/shards/train-00000.arrow uncompressed, so a local shard is memory-mapped and read without a copy
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rcn_search import storage
-from rcn_search.config import canonical_hash
+from rcn_search.config.schema import canonical_hash
 from rcn_search.data.cache import cache_folder as cache_folder
 from rcn_search.data.cache import cached, file_damage
 from rcn_search.data.sample import Sample

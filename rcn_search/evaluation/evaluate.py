@@ -12,13 +12,13 @@ from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
 from rcn_search.evaluation.score import Score, score
-from rcn_search.evaluation.views import NUM_VIEWS
+from rcn_search.evaluation.test_time_augmentation import NUM_VIEWS
 from rcn_search.keypoints import keypoint_schema
-from rcn_search.models.cost import count_parameters, multiply_adds
+from rcn_search.models.complexity import count_parameters, multiply_adds
 from rcn_search.models.decode import Decode, decode_of
 from rcn_search.models.denoiser import Denoiser
+from rcn_search.models.flip_average import Mirrored
 from rcn_search.models.joint import Joint
-from rcn_search.models.mirror import Mirrored
 from rcn_search.models.tcdcn import TCDCN
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
 

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from rcn_search.config import InputConfig
+from rcn_search.config.schema import InputConfig
 from rcn_search.models.blocks import Network
 
 NUM_RUNS = 25

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.augment import NO_JITTER, draw_table, jitter, unwarp_points, window_images
 from rcn_search.data.dataset import ShardedDataset
 from rcn_search.data.shards import Manifest
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.views import NUM_VIEWS, mean_of_views, views_of
+from rcn_search.evaluation.test_time_augmentation import NUM_VIEWS, mean_of_views, views_of
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import Decode, predicted_cells, predicted_points
 from rcn_search.training.checkpoint import CheckpointInfo

@@ -10,11 +10,11 @@ import numpy as np
 from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.paired import Difference, seeded_difference
 from rcn_search.evaluation.protocol import Protocol
-from rcn_search.leaderboard.board import errors_of
-from rcn_search.leaderboard.entry import Entry
-from rcn_search.leaderboard.find import Entries, find_entries, find_predictions
+from rcn_search.leaderboard.lookup import Entries, find_entries, find_predictions
 from rcn_search.leaderboard.per_image import read_images
-from rcn_search.leaderboard.seeds import family, without_seed
+from rcn_search.leaderboard.ranking.seeds import family, without_seed
+from rcn_search.leaderboard.records import Entry
+from rcn_search.leaderboard.table import errors_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from rcn_search.evaluation.figures_style import (
+from rcn_search.evaluation.figures.style import (
     COLOURS,
     FAINT,
     INK,
@@ -32,9 +32,9 @@ from rcn_search.evaluation.metrics import Array, ced
 from rcn_search.evaluation.protocol import Protocol
 from rcn_search.evaluation.score import Estimate
 from rcn_search.keypoints import FIVE, IBUG68, POINT_SUBSETS, KeypointSchema, keypoint_schema
-from rcn_search.leaderboard.board import errors_of
-from rcn_search.leaderboard.entry import Entry
 from rcn_search.leaderboard.mean_face import mean_face
+from rcn_search.leaderboard.records import Entry
+from rcn_search.leaderboard.table import errors_of
 
 _PANELS_IN_A_ROW = 4
 

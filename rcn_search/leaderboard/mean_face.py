@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 
 from rcn_search.data.synthetic.head import Head
+from rcn_search.data.synthetic.projection import five_of, landmarks_xyz
 from rcn_search.data.synthetic.traits import random_traits
-from rcn_search.data.synthetic.view import five_of, landmarks_xyz
 from rcn_search.evaluation.metrics import Array
 from rcn_search.keypoints import FIVE, IBUG68
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rcn_search import storage
-from rcn_search.config import canonical_hash
+from rcn_search.config.schema import canonical_hash
 from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.predictions import Predictions
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from rcn_search.leaderboard.board import Board, Row, Table, printed_error
 from rcn_search.leaderboard.class_names import class_name
+from rcn_search.leaderboard.table import Board, Row, Table, printed_error
 
 Format = Literal["markdown", "latex", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("markdown", "latex", "csv", "json")

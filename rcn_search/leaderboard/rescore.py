@@ -8,9 +8,9 @@ from typing import NamedTuple
 from rcn_search import __version__
 from rcn_search.evaluation.protocol import Normaliser, Protocol, named_protocol, subpixel
 from rcn_search.keypoints import POINT_SUBSETS
-from rcn_search.leaderboard.entry import Entry, add_entry
-from rcn_search.leaderboard.find import Entries, find_predictions
-from rcn_search.leaderboard.measured import measure
+from rcn_search.leaderboard.entry_fields import measure
+from rcn_search.leaderboard.lookup import Entries, find_predictions
+from rcn_search.leaderboard.records import Entry, add_entry
 
 
 class Rescored(NamedTuple):

@@ -13,11 +13,11 @@ from rcn_search import __version__
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.evaluate import Evaluation, describe, evaluate
 from rcn_search.evaluation.predict import check_keypoints
-from rcn_search.leaderboard.entry import Entry, add_entry, record_test_look
-from rcn_search.leaderboard.measured import measured_fields, place_to_keep
+from rcn_search.leaderboard.entry_fields import measured_fields, place_to_keep
+from rcn_search.leaderboard.records import Entry, add_entry, record_test_look
 from rcn_search.models.decode import Decode
 from rcn_search.training.checkpoint import read_checkpoint
-from rcn_search.training.probe import usable_device
+from rcn_search.training.compute_probe import usable_device
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ import numpy as np
 
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.score import Score, score
-from rcn_search.leaderboard.board import errors_of
-from rcn_search.leaderboard.entry import Entry
+from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.submit import evaluate_and_record
+from rcn_search.leaderboard.table import errors_of
 from rcn_search.models.decode import Decode
 
 TOLERANCE_PCT = 0.005

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from rcn_search.config import ModelConfig
+from rcn_search.config.schema import ModelConfig
 from rcn_search.models.blocks import Network
 from rcn_search.models.denoiser import Denoiser
 from rcn_search.models.rcn import RCN

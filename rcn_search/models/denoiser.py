@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcn_search.config import DenoiserConfig
+from rcn_search.config.schema import DenoiserConfig
 from rcn_search.models.blocks import Network, same_conv
 from rcn_search.models.fft_conv import convolve, convolve_one_hot
 

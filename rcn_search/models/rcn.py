@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcn_search.config import RcnConfig
+from rcn_search.config.schema import RcnConfig
 from rcn_search.models.blocks import (
     Encoder,
     Network,

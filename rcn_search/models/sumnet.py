@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rcn_search.config import SumNetConfig
+from rcn_search.config.schema import SumNetConfig
 from rcn_search.models.blocks import (
     Encoder,
     Network,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcn_search.config import TcdcnConfig
+from rcn_search.config.schema import TcdcnConfig
 from rcn_search.models.blocks import Network
 
 INPUT_PX = 40

@@ -6,13 +6,13 @@ import numpy as np
 
 from rcn_search import storage
 from rcn_search.evaluation.protocol import rcn2016
-from rcn_search.reproduce.comparison import measure
-from rcn_search.reproduce.paper import GOAL_PCT, PAPER_CONVERGENCE
-from rcn_search.reproduce.rerun import Rerun
-from rcn_search.reproduce.scoring import Candidate, Look, Target
-from rcn_search.reproduce.sheet import Sheet
-from rcn_search.search.study_trial import Trial
-from rcn_search.training.outcome import epoch_name
+from rcn_search.reproduce.paired_comparison import measure
+from rcn_search.reproduce.paper_tables import GOAL_PCT, PAPER_CONVERGENCE
+from rcn_search.reproduce.reproduction import Rerun
+from rcn_search.reproduce.test_scores import Candidate, Look, Target
+from rcn_search.reproduce.text_table import Sheet
+from rcn_search.study.trial import Trial
+from rcn_search.training.exit_status import epoch_name
 
 COLUMNS = ("method", "images", "paper", "ours", "training time", "seeds", "notes")
 

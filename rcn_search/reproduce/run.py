@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 
 from rcn_search import storage
-from rcn_search.config_file import ConfigError
+from rcn_search.config.loading import ConfigError
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.reproduce.convergence import convergence_sheet
-from rcn_search.reproduce.paper import SPACES, TABLES, TableName
-from rcn_search.reproduce.rerun import Rerun
-from rcn_search.reproduce.results import table_sheet
-from rcn_search.reproduce.scoring import Candidate, Scores, Target, find_targets
-from rcn_search.reproduce.sheet import Sheet
-from rcn_search.search.driver import STUDIES, run_search
-from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Study
+from rcn_search.reproduce.paper_tables import SPACES, TABLES, TableName
+from rcn_search.reproduce.reproduction import Rerun
+from rcn_search.reproduce.result_table import table_sheet
+from rcn_search.reproduce.test_scores import Candidate, Scores, Target, find_targets
+from rcn_search.reproduce.text_table import Sheet
+from rcn_search.search.run_search import STUDIES, run_search
+from rcn_search.study.loading import load_space
+from rcn_search.study.study import Study
 
 
 def train_rows(

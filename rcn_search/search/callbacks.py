@@ -13,9 +13,9 @@ from typing import Any
 
 from ray.tune import Callback
 
-from rcn_search.search.callback_options import CallbackOptions
-from rcn_search.search.study import Study
 from rcn_search.search.tensorboard import TensorBoard
+from rcn_search.study.space.callback_options import CallbackOptions
+from rcn_search.study.study import Study
 
 
 def callbacks_of(options: CallbackOptions, study: Study) -> list[Callback]:

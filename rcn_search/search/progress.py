@@ -12,10 +12,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from rcn_search.search.standing import Standing
-from rcn_search.search.study import Study
-from rcn_search.search.study_trial import Trial
-from rcn_search.search.summary import best_line, counts_line, duration, parameters, rung_table
+from rcn_search.study.statistics import Standing
+from rcn_search.study.study import Study
+from rcn_search.study.trial import Trial
+from rcn_search.study_report.summary import best_line, counts_line, duration, parameters, rung_table
 
 REFRESH_S = 0.5
 CLUSTER_S = 2.0

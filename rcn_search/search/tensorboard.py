@@ -14,8 +14,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import hparams, scalar
 
 from rcn_search import storage
-from rcn_search.search.study import Study
-from rcn_search.search.study_trial import Trial
+from rcn_search.study.study import Study
+from rcn_search.study.trial import Trial
 
 CURVES = ("val_error_pct", "best_error_pct", "loss")
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from rcn_search import storage
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models import build_model
 from rcn_search.models.blocks import Network

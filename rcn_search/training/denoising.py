@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rcn_search.config import AugmentConfig, DenoiserConfig, TrainConfig
+from rcn_search.config.schema import AugmentConfig, DenoiserConfig, TrainConfig
 from rcn_search.data.augment import draw_table, jitter, warp_points
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rcn_search.config import TcdcnConfig, TrainConfig
+from rcn_search.config.schema import TcdcnConfig, TrainConfig
 from rcn_search.models.decode import mean_points, point_cells
 from rcn_search.models.tcdcn import TcdcnOutput
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rcn_search.config import OptimizerConfig, ScheduleConfig
+from rcn_search.config.schema import OptimizerConfig, ScheduleConfig
 from rcn_search.models.blocks import Network
 
 ADADELTA_RHO = 0.95

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from rcn_search.config import AugmentConfig, TrainConfig
+from rcn_search.config.schema import AugmentConfig, TrainConfig
 from rcn_search.data.augment import Frame, InputPipeline, draw_table, jitter, mirrored_attributes
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema

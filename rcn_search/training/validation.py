@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.data.augment import NO_JITTER
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import decode_of, point_cells, predicted_cells
 from rcn_search.training.distributed import ALONE, Workers
-from rcn_search.training.learner import build_task
 from rcn_search.training.loss import attribute_losses
+from rcn_search.training.state import build_task
 from rcn_search.training.task import Batch
 
 BATCH_SIZE = 64

@@ -18,7 +18,7 @@ import pytest
 import ray
 import yaml
 
-from rcn_search.search.study import Study
+from rcn_search.study.study import Study
 from tests.cluster.conftest import activated, started_head
 
 PATIENCE_S = 400
@@ -130,7 +130,7 @@ def test_a_search_makes_the_autoscaler_start_nodes(growing, synthetic_uri, tmp_p
 @pytest.mark.timeout(900)
 def test_a_training_makes_it_start_a_node_for_each_worker(growing, tiny_config, tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(tiny_config.model_dump(mode="json")))
-    line = ["-m", "rcn_search.cli", "train", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "run")]
+    line = ["-m", "rcn_search", "train", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "run")]
 
     refused = command(growing, *line, "--workers", str(NUM_NODES + 1))
     assert refused.returncode == 1

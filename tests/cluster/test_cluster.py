@@ -16,7 +16,7 @@ import yaml
 from ray._private.ray_constants import PROCESS_TYPE_RAYLET
 from ray.cluster_utils import Cluster
 
-from rcn_search.search.study import Study
+from rcn_search.study.study import Study
 
 PATIENCE_S = 600
 POLL_S = 0.05

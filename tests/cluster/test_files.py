@@ -184,7 +184,7 @@ def test_the_job_server_takes_the_runtime_environment():
 
 
 def lines_that_search() -> list[str]:
-    """Every ``rcn_search.tune`` of the files."""
+    """Every ``rcn_search.cli.tune`` of the files."""
     texts = [load("kuberay-job.yaml")["spec"]["entrypoint"], load("compose.yaml")["services"]["search"]["command"][-1]]
     texts += [(CLUSTER / "README.md").read_text(), (REPOSITORY / "docs/cluster.md").read_text()]
     joined = (re.sub(r"\\\n\s*", " ", text) for text in texts)
@@ -195,7 +195,7 @@ def test_the_lines_that_search_are_understood():
     """Options that exist, and spaces that are there."""
     import typer
 
-    from rcn_search.tune import tune_command
+    from rcn_search.cli.tune import tune_command
 
     app = typer.Typer()
     app.command()(tune_command)

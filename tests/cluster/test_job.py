@@ -13,7 +13,7 @@ import yaml
 from ray._private.ray_constants import get_runtime_env_default_excludes
 from ray._private.runtime_env.packaging import create_package
 
-from rcn_search.search.claim import read
+from rcn_search.study.lease import read
 from tests.cluster.conftest import REPOSITORY, Head
 
 PATIENCE_S = 1_000

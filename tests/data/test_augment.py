@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rcn_search.config import AugmentConfig, InputConfig, OccluderConfig
+from rcn_search.config.schema import AugmentConfig, InputConfig, OccluderConfig
 from rcn_search.data.augment import (
     NO_JITTER,
     InputPipeline,

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from rcn_search.data.synthetic import SyntheticFace, cover, draw_face
+from rcn_search.data.synthetic import SyntheticFace, draw_face
+from rcn_search.data.synthetic import accessories as cover
 from rcn_search.data.synthetic.head import Head
+from rcn_search.data.synthetic.projection import five_of, frame, landmarks_xyz
 from rcn_search.data.synthetic.render import SUPERSAMPLE, random_light, render_head
 from rcn_search.data.synthetic.traits import Traits, random_traits
-from rcn_search.data.synthetic.view import five_of, frame, landmarks_xyz
 from rcn_search.keypoints import FIVE, IBUG68, KeypointSchema
 
 NUM_FACES = 120

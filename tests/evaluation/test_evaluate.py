@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import open_dataset
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
@@ -19,7 +19,7 @@ from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import score
 from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
-from rcn_search.models.mirror import Mirrored
+from rcn_search.models.flip_average import Mirrored
 from rcn_search.training.checkpoint import CheckpointError, CheckpointInfo, network_tensors, write_checkpoint
 
 

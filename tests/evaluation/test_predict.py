@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import ShardedDataset, Split, open_dataset
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter

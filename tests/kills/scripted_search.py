@@ -16,8 +16,9 @@ from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.keypoints import keypoint_schema
-from rcn_search.search import driver, takeup
-from rcn_search.search.trial import TrialActor
+from rcn_search.search import open_or_resume as takeup
+from rcn_search.search import run_search as driver
+from rcn_search.search.trial_actor import TrialActor
 
 EPOCH_S = 0.5
 

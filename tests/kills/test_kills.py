@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from rcn_search import storage
-from rcn_search.search.study import Study
+from rcn_search.study.study import Study
 
 DRIVER = Path(__file__).parent / "scripted_search.py"
 SCRIPT = runpy.run_path(str(DRIVER))

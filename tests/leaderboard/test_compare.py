@@ -11,11 +11,11 @@ import pytest
 from rcn_search.evaluation.paired import paired_difference, seeded_difference
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.evaluation.protocol import rcn2016, subpixel
-from rcn_search.leaderboard.board import errors_of
 from rcn_search.leaderboard.compare import compare
-from rcn_search.leaderboard.entry import Entry, add_entry
-from rcn_search.leaderboard.find import find_entries, hashed, shown_entries
+from rcn_search.leaderboard.lookup import find_entries, hashed, shown_entries
+from rcn_search.leaderboard.records import Entry, add_entry
 from rcn_search.leaderboard.rescore import rescore
+from rcn_search.leaderboard.table import errors_of
 
 Add = Callable[..., str]
 Make = Callable[..., Entry]

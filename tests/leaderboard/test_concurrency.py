@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rcn_search.leaderboard.board import errors_of
-from rcn_search.leaderboard.entry import load_entries
+from rcn_search.leaderboard.records import load_entries
+from rcn_search.leaderboard.table import errors_of
 
 NUM_IMAGES = 50
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rcn_search.leaderboard.board import build_board, errors_of
-from rcn_search.leaderboard.entry import load_entries
+from rcn_search.leaderboard.records import load_entries
+from rcn_search.leaderboard.table import build_board, errors_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VERSIONS = sorted(path.name for path in FIXTURES.iterdir())

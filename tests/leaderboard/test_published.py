@@ -8,14 +8,8 @@ from typing import get_args
 import pytest
 
 from rcn_search.evaluation.protocol import Normaliser
-from rcn_search.leaderboard.board import REPOSITORY_BOARD
-from rcn_search.leaderboard.published import (
-    PUBLISHED,
-    PublishedCurve,
-    PublishedRow,
-    load_figures,
-    load_published,
-)
+from rcn_search.leaderboard.location import REPOSITORY_BOARD
+from rcn_search.leaderboard.published import PUBLISHED, PublishedCurve, PublishedRow, load_figures, load_published
 
 FILES = sorted((REPOSITORY_BOARD / PUBLISHED).glob("*.csv"))
 HEADER = "method,year,dataset,subset,keypoints,protocol,normaliser,error_pct,source,note\n"

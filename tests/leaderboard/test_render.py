@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rcn_search.leaderboard.board import REPOSITORY_BOARD, Board, build_board
+from rcn_search.leaderboard.location import REPOSITORY_BOARD
 from rcn_search.leaderboard.published import load_published
 from rcn_search.leaderboard.render import print_board, render
+from rcn_search.leaderboard.table import Board, build_board
 
 HOSTILE = "[red]RCN[/red] | `x` <script> *y* \\"
 

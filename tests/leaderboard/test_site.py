@@ -13,20 +13,20 @@ import pytest
 import yaml
 from PIL import Image
 
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import Estimate, Part
-from rcn_search.leaderboard.board import build_board
-from rcn_search.leaderboard.entry import add_entry, record_test_look
+from rcn_search.leaderboard.records import add_entry, record_test_look
 from rcn_search.leaderboard.site.build import Site
 from rcn_search.leaderboard.site.charts import pareto_front, share_up_to
 from rcn_search.leaderboard.site.entries import read_histories
 from rcn_search.leaderboard.site.faces import Faces
 from rcn_search.leaderboard.site.keypoint_map import keypoint_map
 from rcn_search.leaderboard.submit import evaluate_and_record
+from rcn_search.leaderboard.table import build_board
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import CheckpointInfo, network_tensors, write_checkpoint
-from rcn_search.training.run import TrainRun, train
+from rcn_search.training.trainer import TrainRun, train
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -18,10 +18,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from rcn_search import storage
 from rcn_search.evaluation.protocol import subpixel
 from rcn_search.evaluation.score import Estimate, Part
-from rcn_search.leaderboard.board import build_board
-from rcn_search.leaderboard.entry import record_test_look
+from rcn_search.leaderboard.records import record_test_look
 from rcn_search.leaderboard.site.build import Site
 from rcn_search.leaderboard.site.serve import served
+from rcn_search.leaderboard.table import build_board
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:
@@ -310,7 +310,7 @@ def test_a_served_page_shows_what_is_added_and_keeps_what_its_reader_does(
     (tmp_path / "board" / "published").mkdir(parents=True)
     for place, name in enumerate(("Trial 1", "Trial 2", "Else")):
         add_measured(board, [3.0 + place, 5.0, 6.0], method=name, num_params=1_000 * (3 - place))
-    line = [sys.executable, "-m", "rcn_search.cli", "leaderboard", "serve", "--port", "0", "--board", board]
+    line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--board", board]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         try:
             address = next(word for word in process.stdout.readline().split() if word.startswith("http://"))

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rcn_search.leaderboard.board import build_board
 from rcn_search.leaderboard.site.build import Site
 from rcn_search.leaderboard.site.serve import follow, served, version
+from rcn_search.leaderboard.table import build_board
 
 
 def get(address: str) -> str:
@@ -93,7 +93,7 @@ def test_only_files_of_the_site_and_only_for_this_machine(board: str, tmp_path: 
 
 
 def test_ctrl_c_ends_it(board: str, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "rcn_search.cli", "leaderboard", "serve", "--port", "0", "--board", board]
+    line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--board", board]
     with subprocess.Popen(
         line,
         stdout=subprocess.PIPE,

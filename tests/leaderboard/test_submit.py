@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from rcn_search import storage
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.leaderboard import submit
-from rcn_search.leaderboard.board import build_board, errors_of
-from rcn_search.leaderboard.entry import ENTRIES, TEST_LOOKS
-from rcn_search.leaderboard.measured import place_to_keep
+from rcn_search.leaderboard.entry_fields import place_to_keep
+from rcn_search.leaderboard.records import ENTRIES, TEST_LOOKS
 from rcn_search.leaderboard.submit import Submission, describe_hardware, evaluate_and_record
+from rcn_search.leaderboard.table import build_board, errors_of
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import CheckpointError, CheckpointInfo, network_tensors, write_checkpoint
 

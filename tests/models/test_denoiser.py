@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcn_search.config import DenoiserConfig, OptimizerConfig
+from rcn_search.config.schema import DenoiserConfig, OptimizerConfig
 from rcn_search.models import build_model
 from rcn_search.models.decode import peak_cells
 from rcn_search.models.denoiser import DIRECT_BELOW_PX, Denoiser, one_hot_maps

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rcn_search.config import DenoiserConfig, RcnConfig
+from rcn_search.config.schema import DenoiserConfig, RcnConfig
 from rcn_search.models import build_model
 from rcn_search.models.decode import peak_cells
 from rcn_search.models.denoiser import Denoiser

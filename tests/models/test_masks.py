@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from rcn_search.config import RcnConfig, SumNetConfig
+from rcn_search.config.schema import RcnConfig, SumNetConfig
 from rcn_search.models import build_model
-from rcn_search.models.cost import count_parameters
+from rcn_search.models.complexity import count_parameters
 from rcn_search.models.rcn import RCN
 from rcn_search.models.sumnet import SumNet
 

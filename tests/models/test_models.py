@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rcn_search.config import ModelConfig, RcnConfig, SumNetConfig, TcdcnConfig
+from rcn_search.config.schema import ModelConfig, RcnConfig, SumNetConfig, TcdcnConfig
 from rcn_search.models import build_model
 from rcn_search.models.tcdcn import TcdcnOutput
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcn_search.config import RcnConfig, TcdcnConfig
+from rcn_search.config.schema import RcnConfig, TcdcnConfig
 from rcn_search.models import build_model
-from rcn_search.models.cost import count_parameters
+from rcn_search.models.complexity import count_parameters
 from rcn_search.models.rcn import RCN
 
 

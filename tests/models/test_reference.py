@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rcn_search.config import RcnConfig, SumNetConfig
+from rcn_search.config.schema import RcnConfig, SumNetConfig
 from rcn_search.models import build_model
 from rcn_search.models.blocks import Network
 

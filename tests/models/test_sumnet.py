@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rcn_search.config import SumNetConfig
+from rcn_search.config.schema import SumNetConfig
 from rcn_search.models import build_model
 from rcn_search.models.blocks import upsample
-from rcn_search.models.cost import count_parameters
+from rcn_search.models.complexity import count_parameters
 from rcn_search.models.sumnet import SumNet, sum_upsampled
 
 

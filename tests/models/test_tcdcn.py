@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rcn_search.config import TcdcnConfig
+from rcn_search.config.schema import TcdcnConfig
 from rcn_search.models import build_model
-from rcn_search.models.cost import count_parameters
+from rcn_search.models.complexity import count_parameters
 from rcn_search.models.tcdcn import TcdcnOutput
 
 

@@ -12,15 +12,15 @@ from rich.console import Console
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.shards import read_manifest
-from rcn_search.leaderboard.board import build_board
-from rcn_search.leaderboard.entry import load_entries
+from rcn_search.leaderboard.records import load_entries
+from rcn_search.leaderboard.table import build_board
 from rcn_search.reproduce.run import compare, train_rows
-from rcn_search.reproduce.sheet import Sheet
-from rcn_search.search.ledger import Epoch, StudyError
-from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Study
-from rcn_search.training.report import EpochReport
-from rcn_search.training.run import TrainRun, train
+from rcn_search.reproduce.text_table import Sheet
+from rcn_search.study.loading import load_space
+from rcn_search.study.records import Epoch, StudyError
+from rcn_search.study.study import Study
+from rcn_search.training.epoch_report import EpochReport
+from rcn_search.training.trainer import TrainRun, train
 
 SMALL = {"model.branches": 2, "model.channels": 8}
 

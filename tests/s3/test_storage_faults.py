@@ -24,13 +24,15 @@ from typing import Any
 import boto3
 import pytest
 
-from rcn_search import storage, storage_remote, storage_retry
-from rcn_search.search.claim import hold
-from rcn_search.search.identity import settings
-from rcn_search.search.ledger import Epoch, Ledger
-from rcn_search.search.space import SearchSpace
-from rcn_search.search.study import Study
-from rcn_search.training.uploads import Uploads
+from rcn_search import storage
+from rcn_search.storage import object_store as storage_remote
+from rcn_search.storage import retry as storage_retry
+from rcn_search.study.identity import settings
+from rcn_search.study.lease import hold
+from rcn_search.study.records import Epoch, Ledger
+from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.study import Study
+from rcn_search.training.async_uploads import Uploads
 
 _spec = importlib.util.spec_from_file_location("fault_proxy", Path(__file__).with_name("fault_proxy.py"))
 fault_proxy: Any = importlib.util.module_from_spec(_spec)

@@ -11,9 +11,9 @@ from typing import Any
 
 import typer
 
-from rcn_search.search import driver
-from rcn_search.search.searcher import StudyRecorder
-from rcn_search.tune import tune_command
+from rcn_search.cli.tune import tune_command
+from rcn_search.search import run_search as driver
+from rcn_search.search.tune_searcher import StudyRecorder
 
 HELD_S = 600
 HELD_AT = int(sys.argv.pop(1)), int(sys.argv.pop(1))

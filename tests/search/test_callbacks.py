@@ -10,13 +10,13 @@ from ray.tune import Callback
 from tensorboardX.proto.event_pb2 import Event
 
 from rcn_search import storage
-from rcn_search.search.callback_options import CallbackOptions
 from rcn_search.search.callbacks import ShownTrials, callbacks_of
-from rcn_search.search.ledger import Epoch
-from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Study
-from rcn_search.search.study_trial import Trial
 from rcn_search.search.tensorboard import TensorBoard
+from rcn_search.study.loading import load_space
+from rcn_search.study.records import Epoch
+from rcn_search.study.space.callback_options import CallbackOptions
+from rcn_search.study.study import Study
+from rcn_search.study.trial import Trial
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from rcn_search.search.ledger import Epoch
 from rcn_search.search.progress import SearchProgress
-from rcn_search.search.space_file import load_space
-from rcn_search.search.study import Study
-from rcn_search.search.study_trial import Trial
+from rcn_search.study.loading import load_space
+from rcn_search.study.records import Epoch
+from rcn_search.study.study import Study
+from rcn_search.study.trial import Trial
 
 
 class Counted(list):

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 import rcn_search
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.models import build_model
 from rcn_search.models.blocks import Network
 from rcn_search.training.checkpoint import (

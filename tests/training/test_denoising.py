@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.data.augment import NO_JITTER, draw_table, jitter, warp_points
 from rcn_search.data.crops import enclosing_box
 from rcn_search.data.dataset import Split
 from rcn_search.data.synthetic.head import Head
+from rcn_search.data.synthetic.projection import frame, landmarks_xyz
 from rcn_search.data.synthetic.traits import random_traits
-from rcn_search.data.synthetic.view import frame, landmarks_xyz
 from rcn_search.keypoints import FIVE, IBUG68
 from rcn_search.models import build_model
 from rcn_search.models.decode import peak_cells, point_cells

@@ -13,14 +13,14 @@ from torch import multiprocessing
 from torch.distributed import FileStore
 from torch.multiprocessing.queue import Queue
 
-from rcn_search.config import TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import epoch_batches
-from rcn_search.training import run_place
+from rcn_search.training import run_folder as run_place
 from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
 from rcn_search.training.distributed import Workers, join, leave
-from rcn_search.training.outcome import BEST_NAME, CONFIG_NAME, LAST_NAME, Interrupted
-from rcn_search.training.run import TrainRun, train
-from rcn_search.training.run_place import claim_run, saved_run
+from rcn_search.training.exit_status import BEST_NAME, CONFIG_NAME, LAST_NAME, Interrupted
+from rcn_search.training.run_folder import claim_run, saved_run
+from rcn_search.training.trainer import TrainRun, train
 
 PATIENCE_S = 120
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rcn_search.config import LossConfig, TcdcnConfig, TrainConfig
+from rcn_search.config.schema import LossConfig, TcdcnConfig, TrainConfig
 from rcn_search.models.tcdcn import TcdcnOutput
 from rcn_search.training.loss import mean_position_loss, spatial_nll, tcdcn_loss, training_loss
 

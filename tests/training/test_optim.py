@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rcn_search.config import OptimizerConfig, RcnConfig, ScheduleConfig, SumNetConfig, TcdcnConfig
+from rcn_search.config.schema import OptimizerConfig, RcnConfig, ScheduleConfig, SumNetConfig, TcdcnConfig
 from rcn_search.models import build_model
 from rcn_search.models.blocks import Network
 from rcn_search.training.optim import MUON_SMALLEST_SIDE, MovingAverage, build_optimizers, learning_rate

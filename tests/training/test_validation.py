@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rcn_search.config import IMAGE_SIZE_PX, TrainConfig
+from rcn_search.config.schema import IMAGE_SIZE_PX, TrainConfig
 from rcn_search.data.augment import NO_JITTER
 from rcn_search.data.dataset import Split, open_dataset
 from rcn_search.evaluation.predict import predict

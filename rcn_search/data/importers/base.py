@@ -13,7 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-from rcn_search.data.claim import claim_destination
+from rcn_search.data.import_claim import claim_destination
 from rcn_search.data.sample import Sample
 from rcn_search.data.shards import (
     ROWS_PER_SHARD,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.crops import STAGE_A_RATIO, STAGE_B_RATIO, crop_photo, four_point_box, to_crop
 from rcn_search.data.importers.base import RowError
 from rcn_search.data.sample import Sample

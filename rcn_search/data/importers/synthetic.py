@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from rcn_search.config import IMAGE_SIZE_PX, canonical_hash
+from rcn_search.config.schema import IMAGE_SIZE_PX, canonical_hash
 from rcn_search.data.crops import STAGE_B_68_RATIO, STAGE_B_RATIO, enclosing_box, four_point_box
 from rcn_search.data.importers.base import Importer, Row, RowError
 from rcn_search.data.sample import Sample

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rcn_search.config import IMAGE_SIZE_PX
-from rcn_search.data.borders import edge_codes, photo_rectangle
+from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.crops import STAGE_A_68_RATIO, STAGE_B_68_RATIO, crop_photo, enclosing_box, to_crop
 from rcn_search.data.importers import pts
 from rcn_search.data.importers.base import Arrangement, Importer, Row, RowError
 from rcn_search.data.importers.photo import MAX_IMAGE_PIXELS, open_photo, require_inside
+from rcn_search.data.photo_borders import edge_codes, photo_rectangle
 from rcn_search.data.sample import Sample
 from rcn_search.data.shards import DatasetError
 

@@ -20,14 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rcn_search.config import IMAGE_SIZE_PX
-from rcn_search.data.synthetic import cover, scene
-from rcn_search.data.synthetic.camera import photograph
+from rcn_search.config.schema import IMAGE_SIZE_PX
+from rcn_search.data.synthetic import accessories as cover
+from rcn_search.data.synthetic import scene
+from rcn_search.data.synthetic.degradation import photograph
 from rcn_search.data.synthetic.head import Head
 from rcn_search.data.synthetic.noise import to_image
+from rcn_search.data.synthetic.projection import five_of, frame, landmarks_xyz
 from rcn_search.data.synthetic.render import SUPERSAMPLE, random_light, render_head
 from rcn_search.data.synthetic.traits import Traits, random_traits
-from rcn_search.data.synthetic.view import five_of, frame, landmarks_xyz
 from rcn_search.keypoints import KeypointSchema
 
 __all__ = ["SyntheticFace", "draw_face"]

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rcn_search.config import IMAGE_SIZE_PX
+from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.synthetic.head import Floats, Head
 from rcn_search.data.synthetic.noise import Tones
 from rcn_search.data.synthetic.paint import Chart, paint_chart
-from rcn_search.data.synthetic.view import View
+from rcn_search.data.synthetic.projection import View
 
 SUPERSAMPLE = 1.25
 CANVAS_PX = int(IMAGE_SIZE_PX * SUPERSAMPLE)

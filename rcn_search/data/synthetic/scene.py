@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from rcn_search.data.synthetic.head import Head
 from rcn_search.data.synthetic.noise import texture, to_image
+from rcn_search.data.synthetic.projection import View
 from rcn_search.data.synthetic.render import CANVAS_PX, SUPERSAMPLE, Light, Rendered
-from rcn_search.data.synthetic.view import View
 
 _SHAPE = (CANVAS_PX, CANVAS_PX)
 

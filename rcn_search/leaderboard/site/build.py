@@ -15,14 +15,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rcn_search import __version__, storage
-from rcn_search.leaderboard.board import REPOSITORY_BOARD, Board, Table
+from rcn_search.leaderboard.location import REPOSITORY_BOARD
 from rcn_search.leaderboard.render import render
 from rcn_search.leaderboard.site import charts
-from rcn_search.leaderboard.site.addresses import slug, table_pages
 from rcn_search.leaderboard.site.entries import Histories, entry_view
 from rcn_search.leaderboard.site.faces import NOT_NAMED, Faces
-from rcn_search.leaderboard.site.looks import load_looks
 from rcn_search.leaderboard.site.tables import NUM_STATIC, TableView, measured_view, published_view
+from rcn_search.leaderboard.site.test_evaluations import load_looks
+from rcn_search.leaderboard.site.urls import slug, table_pages
+from rcn_search.leaderboard.table import Board, Table
 
 STAMP = "stamp.txt"
 ASSETS = Path(__file__).parent / "assets"

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from rcn_search.evaluation.metrics import Array
-from rcn_search.leaderboard.board import Row, Table, errors_of
-from rcn_search.leaderboard.entry import Entry
-from rcn_search.leaderboard.site.addresses import entry_page
+from rcn_search.leaderboard.records import Entry
+from rcn_search.leaderboard.site.urls import entry_page
+from rcn_search.leaderboard.table import Row, Table, errors_of
 
 MAX_CURVES = 24
 NUM_PLACES = 161

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from rcn_search import storage
-from rcn_search.leaderboard.board import Row, printed_error
 from rcn_search.leaderboard.class_names import class_name
-from rcn_search.leaderboard.entry import Entry
-from rcn_search.leaderboard.site.addresses import config_file
-from rcn_search.leaderboard.site.again import command_lines, config_yaml, explanation
+from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.site.charts import Chart
 from rcn_search.leaderboard.site.keypoint_map import KeypointMap, keypoint_map
+from rcn_search.leaderboard.site.reproduce_commands import command_lines, config_yaml, explanation
 from rcn_search.leaderboard.site.tables import duration, interval, row_notes
-from rcn_search.training.outcome import CONFIG_NAME, HISTORY_NAME
-from rcn_search.training.report import EpochReport
+from rcn_search.leaderboard.site.urls import config_file
+from rcn_search.leaderboard.table import Row, printed_error
+from rcn_search.training.epoch_report import EpochReport
+from rcn_search.training.exit_status import CONFIG_NAME, HISTORY_NAME
 
 Histories = dict[str, list[EpochReport]]
 """Epochs of runs by their id."""

@@ -18,8 +18,8 @@ from PIL import Image
 from rcn_search import storage
 from rcn_search.evaluation.metrics import image_errors
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.leaderboard.entry import Entry
-from rcn_search.leaderboard.find import find_predictions, hashed
+from rcn_search.leaderboard.lookup import find_predictions, hashed
+from rcn_search.leaderboard.records import Entry
 
 NUM_EACH = 8
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from rcn_search import storage
-from rcn_search.leaderboard.board import build_board
-from rcn_search.leaderboard.entry import ENTRIES, TEST_LOOKS
 from rcn_search.leaderboard.published import PUBLISHED
+from rcn_search.leaderboard.records import ENTRIES, TEST_LOOKS
 from rcn_search.leaderboard.site.build import Site
+from rcn_search.leaderboard.table import build_board
 
 HOST = "127.0.0.1"
 

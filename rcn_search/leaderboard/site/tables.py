@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rcn_search.leaderboard.board import Row, Table, printed_error
-from rcn_search.leaderboard.entry import Entry
+from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.render import short_count
-from rcn_search.leaderboard.site.addresses import entry_page
+from rcn_search.leaderboard.site.urls import entry_page
+from rcn_search.leaderboard.table import Row, Table, printed_error
 
 Key = float | str | None
 NUM_STATIC = 100

@@ -1,0 +1,298 @@
+"""``rcn-search leaderboard …``: show the board, add to it, compare, score again, verify, draw."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from rcn_search.cli.console import Board, command, console, errors, progress, score_table
+from rcn_search.cli.site import html_command, serve_command
+
+leaderboard_app = typer.Typer(invoke_without_command=True)
+leaderboard_app.command("html")(html_command)
+leaderboard_app.command("serve")(serve_command)
+
+Named = Annotated[str, typer.Argument(help="Id of an entry, or name of a method.")]
+
+# Numpy, torch and matplotlib take a while to import, so each command imports what it needs.
+
+
+@leaderboard_app.callback()
+@command
+def show(
+    context: typer.Context,
+    format: Annotated[
+        Literal["table", "markdown", "latex", "csv", "json"], typer.Option(help="How to print it.")
+    ] = "table",
+    board: Board = "",
+    dataset: Annotated[str, typer.Option(help="Only this data set, as in aflw.")] = "",
+    top: Annotated[int, typer.Option(min=0, help="Rows of a table in the terminal; 0: all.")] = 25,
+    published: Annotated[
+        bool, typer.Option("--published", help="In the terminal also tables of published rows only.")
+    ] = False,
+    by: Annotated[
+        str, typer.Option(help="Errors by class of an attribute, as in pose or glasses; not as csv, json.")
+    ] = "",
+) -> None:
+    """The board: our entries beside the published rows, ranked within one protocol. Commands add, compare, draw.
+
+    Example: rcn-search leaderboard --dataset aflw
+    """
+    if context.invoked_subcommand:
+        return
+    from rcn_search.leaderboard.render import print_board, render, with_classes
+    from rcn_search.leaderboard.table import build_board
+    from rcn_search.storage.gc_pause import without_collector
+
+    if by and format in ("csv", "json"):
+        raise ValueError(f"--by is for tables to read; leave it out with --format {format}")
+    with without_collector():
+        shown = build_board(_board(board))
+        if dataset:
+            known = sorted({table.dataset for table in shown.tables})
+            if dataset not in known:
+                raise ValueError(f"the board has no data set {dataset!r}; it has {', '.join(known) or 'none'}")
+            shown = shown.only(dataset)
+        if by:
+            shown = with_classes(shown, by)
+        if format == "table":
+            measured = shown.measured()
+            whole = shown if published or dataset or not measured.tables else measured
+            print_board(whole, console, top=top or None, by=by)
+            if num_hidden := len(shown.tables) - len(whole.tables):
+                _say(f"… and {num_hidden} tables of published rows only (--published, or --dataset)", "dim")
+            return
+        typer.echo(render(shown, format, by=by), nl=False)
+    for problem in shown.problems:
+        errors.print(f"warning: {problem}", style="yellow", markup=False, soft_wrap=True)
+
+
+@leaderboard_app.command()
+@command
+def compare(first: Named, second: Named, board: Board = "") -> None:
+    """The difference of two rows, image by image, with its 95 % interval and p; refused across protocols.
+
+    Example: rcn-search leaderboard compare "RCN 6 branches" "SumNet 6 branches"
+    """
+    from rcn_search.leaderboard.compare import compare
+    from rcn_search.leaderboard.lookup import shown_entries
+
+    uri = _board(board)
+    for verdict in compare(uri, shown_entries(uri), first, second):
+        protocol = verdict.protocol
+        _say(f"{protocol.dataset} {protocol.subset}, {verdict.num_images:,} images · {protocol}", style="bold")
+        for method, error_pct, num in zip(verdict.methods, verdict.errors_pct, verdict.num_seeds, strict=True):
+            _say(f"  {error_pct:6.2f} %  {method}{f' ({num} seeds)' if num > 1 else ''}")
+        _say(f"  {verdict}")
+
+
+@leaderboard_app.command()
+@command
+def add(
+    predictions: Annotated[str, typer.Argument(help="Our Parquet, CSV, SPIGA-style JSON or COCO keypoints.")],
+    method: Annotated[str, typer.Option(help="Name on the board.")],
+    data: Annotated[str, typer.Option(help="Data set whose truth counts.")],
+    split: Annotated[str, typer.Option(help="Which images.")],
+    format: Annotated[
+        Literal["csv", "spiga", "coco"] | None, typer.Option(help="Found out by default; .parquet is ours.")
+    ] = None,
+    normaliser: Annotated[list[str] | None, typer.Option(help="Score by this too; may stand more than once.")] = None,
+    shift: Annotated[
+        float,
+        typer.Option(
+            help="Added to each x and y. Here pixel i covers i to i + 1: 0.5 where the middle of the first pixel is 0, "
+            "-0.5 where it is 1."
+        ),
+    ] = 0.0,
+    hardware: Annotated[str, typer.Option(help="What it was computed on.")] = "not stated",
+    params: Annotated[int | None, typer.Option(min=1, help="Parameters of the model.")] = None,
+    multiply_adds: Annotated[int | None, typer.Option(min=1, help="Of the model, for one face.")] = None,
+    latency_ms: Annotated[float | None, typer.Option(help="Of one face.")] = None,
+    source: Annotated[str, typer.Option(help="Where the predictions come from: a paper, a repository.")] = "",
+    board: Board = "",
+) -> None:
+    """Score predictions of any system with our truth and our code, and enter them. Looks at a test split are counted.
+
+    Example: rcn-search leaderboard add spiga.json --method SPIGA --data data/300w --split full --normaliser outer-eye
+    """
+    from rcn_search.evaluation.protocol import normaliser_named
+    from rcn_search.leaderboard.external import add_predictions
+
+    added = add_predictions(
+        predictions,
+        data,
+        split,
+        board=lambda: _board(board),
+        method=method,
+        kind=format,
+        normalisers=[normaliser_named(each) for each in normaliser or ()],
+        shift_px=shift,
+        hardware=hardware,
+        num_params=params,
+        multiply_adds=multiply_adds,
+        latency_ms=latency_ms,
+        source=source or None,
+    )
+    for gap in added.gaps:
+        errors.print(Text(f"warning: {gap}", style="yellow"), soft_wrap=True)
+    console.print(score_table(added.scores))
+    if added.test_looks is not None:
+        _say(f"look number {added.test_looks} at this test split")
+    for uri in added.entry_uris:
+        _say(f"→ {uri}")
+
+
+@leaderboard_app.command()
+@command
+def rescore(
+    entries: Annotated[list[str] | None, typer.Argument(help="Ids of entries, or names of methods.")] = None,
+    all_entries: Annotated[bool, typer.Option("--all", help="All entries of the board.")] = False,
+    normaliser: Annotated[
+        str, typer.Option(help="eye-centres, outer-eye, pupils, box or diagonal: what distances are divided by.")
+    ] = "",
+    protocol: Annotated[str, typer.Option(help="rcn2016, subpixel, …; the entry's own by default.")] = "",
+    predictions: Annotated[
+        list[str] | None, typer.Option(help="Prediction files, or folders of them, that entries were scored from.")
+    ] = None,
+    board: Board = "",
+) -> None:
+    """Score stored predictions again: under another protocol, or with all that older entries did not keep.
+
+    Example: rcn-search leaderboard rescore --all --normaliser outer-eye
+    """
+    from rcn_search.evaluation.protocol import normaliser_named
+    from rcn_search.leaderboard.lookup import find_entries, hashed, shown_entries
+    from rcn_search.leaderboard.rescore import rescore
+
+    uri = _board(board)
+    there = shown_entries(uri)
+    if all_entries == bool(entries):
+        raise ValueError("name the entries to score again, or say --all")
+    if normaliser and protocol:
+        raise ValueError("--normaliser is that of subpixel; give it or --protocol")
+    chosen = (
+        there
+        if all_entries
+        else {key: each for name in entries or () for key, each in find_entries(there, name).items()}
+    )
+    results = rescore(
+        uri,
+        there,
+        chosen,
+        protocol=protocol or None,
+        normaliser=normaliser_named(normaliser) if normaliser else None,
+        predictions=hashed(predictions or ()),
+    )
+    for result in results:
+        _say(f"→ {result.uri}" if result.uri else f"{result.entry_id} {result.reason}")
+    num_added = sum(bool(result.uri) for result in results)
+    _say(f"{num_added} of {len(results)} entries scored again")
+    if not num_added:
+        raise typer.Exit(1)
+
+
+@leaderboard_app.command()
+@command
+def verify(
+    entry: Named,
+    checkpoint: Annotated[str, typer.Option(help="best.safetensors that the entry is said to come from.")],
+    data: Annotated[str, typer.Option(help="Data set.")],
+    predictions: Annotated[str, typer.Option(help="Where today's predictions go.")] = "verified.parquet",
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="Largest difference of the mean error that is none, %.")
+    ] = 0.005,
+    decode: Annotated[
+        Literal["peak", "median", "mean"] | None,
+        typer.Option(help="For entries of schema version 1, which do not say how maps were read."),
+    ] = None,
+    mirror: Annotated[bool | None, typer.Option(help="As --decode.")] = None,
+    multi_view: Annotated[bool | None, typer.Option(help="As --decode.")] = None,
+    denoiser: Annotated[str, typer.Option(help="best.safetensors of the denoiser, if there was one.")] = "",
+    board: Board = "",
+    device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
+) -> None:
+    """Evaluate a checkpoint once more and fail if it is not what its entry says. Looks at a test split are counted.
+
+    Example: rcn-search leaderboard verify ENTRY --checkpoint runs/rcn6/best.safetensors --data data/mtfl
+    """
+    from rcn_search.leaderboard.lookup import find_entries, shown_entries
+    from rcn_search.leaderboard.verify import verify
+
+    uri = _board(board)
+    found = find_entries(shown_entries(uri), entry)
+    if len(found) > 1:
+        raise ValueError(f"{entry!r} has {len(found)} entries; name one of them: {', '.join(found)}")
+    (named,) = found.values()
+    with progress("evaluating", "faces") as on_images:
+        result = verify(
+            uri,
+            named,
+            checkpoint,
+            data,
+            predictions_uri=predictions,
+            tolerance_pct=tolerance,
+            decode=decode,
+            mirror=mirror,
+            multi_view=multi_view,
+            denoiser_uri=denoiser or None,
+            device=device,
+            on_images=on_images,
+        )
+    if result.test_looks is not None:
+        _say(f"look number {result.test_looks} at this test split")
+    if result.worst_image:
+        _say(f"largest change of one image: {result.worst_image[1]:.4f} points, {result.worst_image[0]}")
+    if result.problems:
+        raise ValueError("; ".join(["not verified", *result.problems]))
+    _say(f"verified: {result.error_pct:.4f} % now, {named.error_pct:.4f} % on the board")
+
+
+@leaderboard_app.command()
+@command
+def figure(
+    kind: Annotated[
+        Literal["ced", "bars", "keypoints"],
+        typer.Argument(help="Cumulative errors, errors with intervals, or errors by keypoint on a mean face."),
+    ],
+    entries: Annotated[list[str], typer.Argument(help="Ids of entries, or names of methods.")],
+    out: Annotated[str, typer.Option(help="Where it goes: .png, .svg or .pdf.")],
+    protocol: Annotated[str, typer.Option(help="Which entries of the named methods.")] = "rcn2016",
+    dataset: Annotated[str, typer.Option(help="The same, as in aflw; needed where a method is on several.")] = "",
+    subset: Annotated[str, typer.Option(help="The same, as in test.")] = "",
+    board: Board = "",
+) -> None:
+    """A picture for a paper, from entries of one protocol.
+
+    Example: rcn-search leaderboard figure bars "RCN 6 branches" "SumNet 6 branches" --dataset aflw --out bars.pdf
+    """
+    from rcn_search.evaluation.figures.style import check_kind
+    from rcn_search.leaderboard.figures import draw_bars, draw_ced, draw_keypoints
+    from rcn_search.leaderboard.lookup import find_under, shown_entries
+
+    check_kind(out)
+    uri = _board(board)
+    there = shown_entries(uri)
+    chosen = [
+        entry
+        for name in entries
+        for entry in find_under(there, name, protocol=protocol, dataset=dataset, subset=subset)
+    ]
+    if kind == "ced":
+        draw_ced(uri, chosen, out)
+    elif kind == "bars":
+        draw_bars(chosen, out)
+    else:
+        draw_keypoints(chosen, out)
+    _say(f"{len(chosen)} entries in {out}")
+
+
+def _board(named: str) -> str:
+    from rcn_search.leaderboard.location import default_board
+
+    return named or default_board()
+
+
+def _say(text: str, style: str = "") -> None:
+    console.print(Text(text, style=style), soft_wrap=True, highlight=False)

@@ -1,0 +1,215 @@
+"""The command ``rcn-search``: parse, call, print.
+
+Torch, Ray and Matplotlib take seconds to import: a command imports what it needs when it is run, so that ``--help`` is
+there at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rcn_search import __version__, storage
+from rcn_search.cli.console import Board, command, console, progress, score_table, stop_on_signal
+from rcn_search.cli.data import data_app
+from rcn_search.cli.doctor import doctor_command
+from rcn_search.cli.figures import figures_app
+from rcn_search.cli.leaderboard import leaderboard_app
+from rcn_search.cli.reproduce import reproduce_command
+from rcn_search.cli.simulate import simulate_command
+from rcn_search.cli.space import space_app
+from rcn_search.cli.study import study_app
+from rcn_search.cli.tune import tune_command
+from rcn_search.cluster.ray_job import check_outlives_job
+from rcn_search.config.loading import load_train_config
+from rcn_search.training.exit_status import BEST_NAME
+
+if TYPE_CHECKING:
+    from rcn_search.config.schema import TrainConfig
+    from rcn_search.leaderboard.submit import Submission
+    from rcn_search.training.compute_probe import ComputeSettings
+    from rcn_search.training.epoch_report import EpochReport
+
+CURVE_NAME = "curve.png"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Search, train, evaluate and compare facial keypoint models.",
+)
+app.add_typer(data_app, name="data")
+app.add_typer(figures_app, name="figures")
+app.add_typer(leaderboard_app, name="leaderboard")
+app.add_typer(space_app, name="space")
+app.add_typer(study_app, name="study")
+app.command("tune")(tune_command)
+app.command("doctor")(doctor_command)
+app.command("reproduce")(reproduce_command)
+app.command("simulate")(simulate_command)
+
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one option.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+@app.command("train")
+@command
+def train_command(
+    config_uri: Annotated[str, typer.Argument(metavar="CONFIG.yaml")],
+    overrides: Overrides = None,
+    out: Annotated[str, typer.Option(help="Folder or URI of the run; runs/MODEL-ID by default.")] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there.")] = False,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Processes, on the Ray cluster of RAY_ADDRESS or on this machine; GPUs one each."),
+    ] = 1,
+) -> None:
+    """Train one model. With several workers the loss is that of one: each takes a part of every batch.
+
+    Example: rcn-search train configs/rcn6.yaml --set schedule.epochs=3 --out runs/first
+    """
+    from rcn_search.evaluation.figures.curves import plot_error_curve
+
+    config = load_train_config(config_uri, overrides or ())
+    out = out or f"runs/{config.model.kind}-{config.run_id}"
+    check_outlives_job(out, "--out")
+    storage.preflight(out)
+    trained = _with_workers(config, out, workers, resume) if workers > 1 else _alone(config, out, resume)
+    validated = [report.model_dump() for report in trained if report.val_error_pct is not None]
+    if validated:
+        out = storage.absolute(out)
+        plot_error_curve(validated, storage.join(out, CURVE_NAME))
+        best = storage.join(out, BEST_NAME)
+        console.print(f"best validation error {trained[-1].best_error_pct:.2f} % → {best}", soft_wrap=True)
+
+
+def _alone(config: TrainConfig, out: str, resume: bool) -> list[EpochReport]:
+    """Train in this process."""
+    from rcn_search.training.trainer import TrainRun, train
+
+    with stop_on_signal() as should_stop, progress("training", "steps of the epoch") as on_step:
+        run = TrainRun(config, out, resume=resume, should_stop=should_stop, on_step=on_step)
+        _print_start(config, run.out, run.settings, run.num_params, run.epochs_done)
+        train(run, lambda report: _print_epoch(report, config.schedule.epochs))
+    return run.history
+
+
+def _with_workers(config: TrainConfig, out: str, num_workers: int, resume: bool) -> list[EpochReport]:
+    """Train with several processes."""
+    from rcn_search.cluster.train_distributed import train_with_workers
+
+    with stop_on_signal() as should_stop, progress("training", "steps of the epoch") as on_step:
+        return train_with_workers(
+            config,
+            out,
+            num_workers=num_workers,
+            resume=resume,
+            should_stop=should_stop,
+            on_plan=lambda plan: console.print(plan, highlight=False),
+            on_start=lambda run: _print_start(config, run.out, run.settings, run.num_params, len(run.history)),
+            on_step=on_step,
+            on_epoch=lambda report: _print_epoch(report, config.schedule.epochs),
+        )
+
+
+def _print_start(config: TrainConfig, out: str, settings: ComputeSettings, num_params: int, epochs_done: int) -> None:
+    console.print(
+        f"{config.model.kind} with {num_params:,} parameters on {settings.device}, {settings.precision}, "
+        f"{'channels last, ' if settings.channels_last else ''}{settings.threads} threads → {out}",
+        soft_wrap=True,
+    )
+    if epochs_done:
+        console.print(f"resumed after {epochs_done} of {config.schedule.epochs} epochs")
+
+
+def _print_epoch(report: EpochReport, num_epochs: int) -> None:
+    error = "" if report.val_error_pct is None else f"  validation {report.val_error_pct:6.2f} %"
+    left_s = (num_epochs - report.epoch) * (report.train_s + report.val_s)
+    console.print(
+        f"epoch {report.epoch:>3}/{num_epochs}  loss {report.loss:7.3f}{error}  {report.images_per_s:6.0f} images/s  "
+        f"{left_s / 60:.0f} min left",
+        highlight=False,
+    )
+
+
+@app.command()
+@command
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="best.safetensors of a run.")],
+    data: Annotated[str, typer.Option(help="Data set.")],
+    split: Annotated[str, typer.Option(help="Which images.")] = "val",
+    predictions: Annotated[str, typer.Option(help="Per-image file to write; beside the checkpoint by default.")] = "",
+    enter: Annotated[bool, typer.Option("--enter", help="Add the scores to the board.")] = False,
+    method: Annotated[str, typer.Option(help="Name on the board; made from the configuration by default.")] = "",
+    decode: Annotated[
+        Literal["peak", "median", "mean"] | None,
+        typer.Option(
+            help="From map to cell: the largest value, as in the paper, the least expected distance, or the mean "
+            "position. By default peak; mean for the l2 head."
+        ),
+    ] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Also look at the mirror image and average.")] = False,
+    multi_view: Annotated[
+        bool,
+        typer.Option("--multi-view", help="Look through nine windows, turned by 10° and scaled by 8 %, and average."),
+    ] = False,
+    denoiser: Annotated[str, typer.Option(help="best.safetensors of a denoiser, for the joint model.")] = "",
+    board: Board = "",
+    device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
+) -> None:
+    """Predict a split and print its errors. Looks at a test split are counted on the board.
+
+    Example: rcn-search evaluate runs/first/best.safetensors --data data/mtfl --split aflw --enter
+    """
+    from rcn_search.leaderboard.location import lasting_board
+    from rcn_search.leaderboard.submit import evaluate_and_record
+
+    folder = checkpoint.rpartition("/")[0] or "."
+    predictions = predictions or storage.join(folder, f"predictions-{split}.parquet")
+    check_outlives_job(predictions, "--predictions")
+    with progress("evaluating", "faces") as on_images:
+        submission = evaluate_and_record(
+            checkpoint,
+            data,
+            split,
+            board=lambda: lasting_board(board),
+            predictions_uri=predictions,
+            enter=enter,
+            method=method or None,
+            decode=decode,
+            mirror=mirror,
+            multi_view=multi_view,
+            denoiser_uri=denoiser or None,
+            device=device,
+            on_images=on_images,
+        )
+    print_submission(submission)
+
+
+def print_submission(submission: Submission) -> None:
+    """Scores, the number of looks, and where things were written."""
+    evaluation = submission.evaluation
+    console.print(f"{evaluation.predictions.meta['method']} on {evaluation.scores[0][0].dataset}", highlight=False)
+    console.print(score_table(evaluation.scores))
+    if submission.test_looks is not None:
+        console.print(f"look number {submission.test_looks} at this test split")
+    for uri in (evaluation.predictions_uri, *submission.entry_uris):
+        console.print(f"→ {uri}", soft_wrap=True, highlight=False)
+
+
+def main() -> None:
+    """Entry point."""
+    app()

@@ -1,0 +1,103 @@
+"""``rcn-search leaderboard html`` and ``serve``: the board as pages, in a folder or on this machine's own port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from rcn_search.cli.console import Board, command, console, errors
+
+if TYPE_CHECKING:
+    from rcn_search.leaderboard.site.faces import Faces
+
+Runs = Annotated[
+    list[str] | None, typer.Option(help="A run, or a folder of runs, whose learning curves are shown; may stand often.")
+]
+DataUri = Annotated[
+    str,
+    typer.Option("--faces", metavar="DATA", help="Show the worst and median faces of this data set. Mind its licence."),
+]
+Predictions = Annotated[
+    list[str] | None, typer.Option(help="For --faces: prediction files, or folders of them; may stand often.")
+]
+
+# Numpy and Jinja take a while to import, so each command imports what it needs.
+
+
+@command
+def html_command(
+    out: Annotated[str, typer.Option(help="Folder for the site; a new one, an empty one, or that of a site.")] = "site",
+    runs: Runs = None,
+    faces: DataUri = "",
+    predictions: Predictions = None,
+    board: Board = "",
+) -> None:
+    """Write the board as a static site that asks no other host.
+
+    Example: rcn-search leaderboard html --out site
+    """
+    from pathlib import Path
+
+    from rcn_search.leaderboard.location import default_board
+    from rcn_search.leaderboard.site.build import Site
+    from rcn_search.leaderboard.site.entries import read_histories
+    from rcn_search.leaderboard.table import build_board
+
+    shown = build_board(board or default_board())
+    site = Site(Path(out), histories=read_histories(runs or []), faces=_faces(faces, predictions or []))
+    num_pages = site.write(shown)
+    for problem in shown.problems:
+        errors.print(Text(f"warning: {problem}", style="yellow"), soft_wrap=True)
+    console.print(Text(f"{num_pages:,} pages → {Path(out) / 'index.html'}"), soft_wrap=True, highlight=False)
+
+
+@command
+def serve_command(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0: one that is free.")] = 8008,
+    runs: Runs = None,
+    faces: DataUri = "",
+    predictions: Predictions = None,
+    board: Board = "",
+) -> None:
+    """Show the board in a browser; pages load themselves again as a search adds to it. Ctrl-C ends it.
+
+    Example: rcn-search leaderboard serve --board s3://bucket/board
+    """
+    import threading
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from rcn_search.leaderboard.location import default_board
+    from rcn_search.leaderboard.site.build import Site
+    from rcn_search.leaderboard.site.entries import read_histories
+    from rcn_search.leaderboard.site.serve import follow, served, version
+    from rcn_search.leaderboard.table import build_board
+
+    uri = board or default_board()
+    with TemporaryDirectory(prefix="rcn-search-board-") as folder:
+        pictures = _faces(faces, predictions or [])
+        site = Site(Path(folder), histories=read_histories(runs or []), faces=pictures, live=True)
+        before = version(uri)
+        site.write(build_board(uri))
+        with served(site.folder, port) as address:
+            console.print(Text(f"{uri} at {address} until Ctrl-C"), soft_wrap=True, highlight=False)
+            try:
+                follow(site, uri, shown=before, stop=threading.Event(), on_problem=_warn)
+            except KeyboardInterrupt:
+                console.print("ended")
+
+
+def _faces(data_uri: str, predictions: list[str]) -> Faces | None:
+    if not data_uri:
+        if predictions:
+            raise ValueError("--predictions are those of --faces DATA; name the data set too")
+        return None
+    from rcn_search.leaderboard.site.faces import Faces
+
+    return Faces.named(data_uri, predictions)
+
+
+def _warn(line: str) -> None:
+    errors.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Ray as an execution engine: resources, credentials, worker groups and jobs."""

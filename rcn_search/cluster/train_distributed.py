@@ -1,0 +1,255 @@
+"""One training with several workers, by Ray Train.
+
+Ray Train places the workers, joins them and, when one of them dies, starts all of them again; the run goes on from its
+last checkpoint, as `TrainRun` always does. The checkpoints, the history and their form are those of a run with one
+worker: Ray Train keeps none. What the workers say reaches the command line through an actor, the `Desk`; so does the
+access to the object store reach them, since Ray keeps a record of the ``train_loop_config``.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import ray
+import torch
+from pydantic import Field
+from ray import train as ray_train
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rcn_search import storage
+from rcn_search.cluster.credentials import StoreAccess
+from rcn_search.cluster.runtime import Nodes, cluster, room, room_at_most
+from rcn_search.cluster.status_channel import POLL_S, Desk, End, Line, News, Started
+from rcn_search.config.schema import Options, TrainConfig
+from rcn_search.training.distributed import BACKENDS, PATIENCE, Workers
+from rcn_search.training.epoch_report import EpochReport
+from rcn_search.training.exit_status import Interrupted, TrainingFailed
+from rcn_search.training.trainer import TrainRun, train
+
+MAX_WORKER_DEATHS = 3
+"""After each all workers go on from the last checkpoint; after one more the training has failed, and can be resumed."""
+_ENDS: dict[str, type[Exception]] = {"interrupted": Interrupted, "failed": TrainingFailed, "wrong": ValueError}
+
+
+class Plan(Options):
+    """Who trains where.
+
+    Attributes:
+        num_workers: Processes.
+        cpus: Of each, and its threads.
+        gpus: Of each: one or none.
+    """
+
+    num_workers: int = Field(ge=1)
+    cpus: int
+    gpus: int
+
+    def __str__(self) -> str:
+        return f"{self.num_workers} workers, {self.cpus} CPU, {self.gpus} GPU each"
+
+
+def plan_workers(nodes: Nodes, config: TrainConfig, num_workers: int) -> Plan:
+    """A GPU for each worker if there are GPUs and the configuration does not say CPU; and its part of the CPUs.
+
+    Where what is there does not do, what the cluster may grow to counts.
+
+    Raises:
+        ValueError: There is not so much, and never will be.
+    """
+    has_gpus = config.compute.device != "cpu" and room_at_most(nodes, cpus=0, gpus=1)
+    gpus, threads = int(bool(has_gpus)), config.compute.threads
+    fitting = 0
+    for count in (room, room_at_most):
+        for cpus in (threads,) if threads != "auto" else range(_most_cpus(nodes), 0, -1):
+            fitting = count(nodes, cpus=cpus, gpus=gpus)
+            if fitting >= num_workers:
+                return Plan(num_workers=num_workers, cpus=cpus, gpus=gpus)
+    plan = Plan(num_workers=num_workers, cpus=1 if threads == "auto" else threads, gpus=gpus)
+    have = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
+    have += f"; it may grow to {nodes.growth}" if nodes.growth else ""
+    raise ValueError(
+        f"{plan} were asked for, and there is room for {fitting} ({have}); lower --workers"
+        + (", or set compute.device to cpu" if plan.gpus else " or compute.threads")
+    )
+
+
+def _most_cpus(nodes: Nodes) -> int:
+    """Of one node, there or to come."""
+    types = [each.resources for each in nodes.growth.types] if nodes.growth else []
+    return int(max(node.get("CPU", 0) for node in [*nodes, *types]))
+
+
+def train_with_workers(
+    config: TrainConfig,
+    out: str,
+    *,
+    num_workers: int,
+    resume: bool,
+    should_stop: Callable[[], bool],
+    on_plan: Callable[[str], None],
+    on_start: Callable[[Started], None],
+    on_step: Callable[[int, int], None],
+    on_epoch: Callable[[EpochReport], None],
+) -> list[EpochReport]:
+    """Train to the end, or to where ``should_stop`` says so, on the cluster of RAY_ADDRESS or on this machine.
+
+    Args:
+        config: What to train; ``compute.threads`` are those of each worker.
+        out: Folder or URI of the run, which all nodes can reach.
+        num_workers: Processes, each on its part of every batch.
+        resume: Go on with the run that is there.
+        should_stop: Asked a few times a second; the run is saved and can be resumed. Workers that are not there yet,
+            perhaps because the cluster has to grow for them, are not waited for.
+        on_plan: Told who trains where, before anything is started.
+        on_start: Told what is trained, once by the workers of each start.
+        on_step: Told the step of the epoch from 1, and the steps of an epoch.
+        on_epoch: Told each epoch once.
+
+    Returns:
+        All epochs of the run.
+
+    Raises:
+        ValueError: As `TrainRun` and `plan_workers` raise it.
+        TrainingFailed: As `TrainRun` raises it; memory of a GPU did not do, workers died too often or did not start.
+        Interrupted: It was stopped.
+    """
+    history: list[EpochReport] = []
+
+    def heard(news: News) -> None:
+        if isinstance(news, Started):
+            history.extend(news.history[len(history) :])  # of an earlier call, or saved and not told before a death
+            on_start(news)
+        elif isinstance(news, EpochReport):
+            if news.epoch > len(history):  # else it is trained once more, after a death
+                history.append(news)
+                on_epoch(news)
+        else:
+            on_step(*news)
+
+    with cluster() as nodes, tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch:
+        plan = plan_workers(nodes, config, num_workers)
+        on_plan(f"{plan}; on {nodes}")
+        compute = config.compute.model_copy(update={"threads": plan.cpus, "device": "cuda" if plan.gpus else "cpu"})
+        data = config.data.model_copy(update={"uri": storage.absolute(config.data.uri)})  # workers are elsewhere
+        desk = new_desk()
+        job = {
+            "config": config.model_copy(update={"compute": compute, "data": data}).model_dump_json(),
+            "out": storage.absolute(out),
+            "resume": resume,
+            "desk": desk,
+        }
+        ray.get(desk.lend.remote(StoreAccess.of_driver(job["out"], data.uri)))
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config=job,
+            torch_config=TorchConfig(
+                backend=BACKENDS["cuda" if plan.gpus else "cpu"], timeout_s=int(PATIENCE.total_seconds())
+            ),
+            scaling_config=ray_train.ScalingConfig(
+                num_workers=num_workers,
+                use_gpu=bool(plan.gpus),
+                resources_per_worker={"CPU": plan.cpus, **({"GPU": 1} if plan.gpus else {})},
+            ),
+            run_config=ray_train.RunConfig(
+                name="train",
+                storage_path=scratch,  # for Ray Train's own notes; it is given no checkpoint
+                failure_config=ray_train.FailureConfig(max_failures=MAX_WORKER_DEATHS, controller_failure_limit=3),
+                logging_config=ray_train.LoggingConfig("CRITICAL"),
+            ),
+        )
+        fitting = _Fitting(trainer.fit)
+        while fitting.wait_s(POLL_S):
+            for news in ray.get(desk.take.remote(should_stop())):
+                heard(news)
+            if should_stop() and ray.get(desk.give_up.remote()):
+                break
+        for news in ray.get(desk.take.remote(True)):
+            heard(news)
+        end: End = ray.get(desk.end.remote())
+        has_arrived: bool = ray.get(desk.has_arrived.remote())
+    if end.how in _ENDS:
+        raise _ENDS[end.how](end.reason)
+    if end.how == "fault":
+        raise RuntimeError(f"a worker failed:\n{end.reason}")
+    if fitting.error:
+        what = f"workers died more than {MAX_WORKER_DEATHS} times" if has_arrived else "the workers did not start"
+        raise TrainingFailed(f"{what}; the same line with --resume goes on: {fitting.error}")
+    return history
+
+
+def new_desk() -> Any:
+    """On the node of this process, on which it depends anyway: another one may die or be given back to the cloud."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+class _Fitting:
+    """A call in a thread of its own, for Ray Train takes Ctrl-C to itself in the main one."""
+
+    def __init__(self, fit: Callable[[], Any]) -> None:
+        self.error: Exception | None = None
+        self._fit = fit
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._fit()
+        except SystemExit:
+            pass  # so Ray ends what waits for it when it ends itself: workers were not waited for
+        except Exception as error:
+            self.error = error
+
+    def wait_s(self, seconds: float) -> bool:
+        """Wait for the end or so long; whether the call is still under way."""
+        self._thread.join(seconds)
+        return self._thread.is_alive()
+
+
+def _work(job: dict[str, Any]) -> None:
+    """What each worker does: train, and leave word of it."""
+    logging.getLogger("ray.train").setLevel(logging.CRITICAL)
+    context, desk = ray_train.get_context(), job["desk"]
+    workers = Workers(context.get_world_rank(), context.get_world_size())
+    ray.get(desk.access.remote()).take_on()
+    if ray.get(desk.end.remote()).how != "done":
+        return  # what ended the others would end these again
+    line = Line(desk if workers.is_first else None)
+    try:
+        run = TrainRun(
+            TrainConfig.model_validate_json(job["config"]),
+            job["out"],
+            resume=job["resume"] or ray.get(desk.has_started.remote()),
+            should_stop=lambda: line.stop,
+            on_step=line.step,
+            workers=workers,
+        )
+        line.say(Started(out=run.out, settings=run.settings, num_params=run.num_params, history=tuple(run.history)))
+        train(run, line.say)
+    except Exception as error:
+        if end := end_by(error):
+            ray.get(desk.finish.remote(end))
+        if not isinstance(error, Interrupted | TrainingFailed):  # which each worker sees alike
+            raise  # the others wait for this one
+
+
+def end_by(error: Exception) -> End | None:
+    """How an error of a worker ends the training; None of one after which all workers are started again."""
+    match error:
+        case Interrupted():
+            return End(how="interrupted", reason=str(error))
+        case TrainingFailed():
+            return End(how="failed", reason=str(error))
+        case torch.OutOfMemoryError():  # it would be so again
+            return End(how="failed", reason=f"{error}; try a smaller schedule.batch_size")
+        case ValueError() | OSError():
+            return End(how="wrong", reason=str(error))
+        case RuntimeError():  # as a rule another worker has died, which this one could not reach
+            return None
+    return End(how="fault", reason="".join(traceback.format_exception(error)))

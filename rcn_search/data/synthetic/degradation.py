@@ -1,0 +1,54 @@
+"""From the canvas to the stored picture: uneven light, exposure, blur, coarse pixels, noise and compression."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from rcn_search.config.schema import IMAGE_SIZE_PX
+from rcn_search.data.synthetic.noise import texture
+
+_SIZE = (IMAGE_SIZE_PX, IMAGE_SIZE_PX)
+
+
+def photograph(canvas: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The (160, 160) picture of a canvas."""
+    image = canvas.resize(_SIZE, Image.Resampling.BOX)
+    image = _optics(image, rng)
+    tones = np.asarray(image, np.float32) / 255
+    if rng.random() < 0.3:  # light and shade of the place
+        patches = Image.fromarray(rng.uniform(0.45, 1.25, (4, 4)).astype(np.float32))
+        tones = tones * np.asarray(patches.resize(_SIZE, Image.Resampling.BICUBIC))
+    gamma, contrast, brightness = rng.uniform(0.75, 1.3), rng.uniform(0.55, 1.2), rng.normal(0, 0.05)
+    tones = (np.clip(tones, 0, 1) ** np.float32(gamma) - 0.5) * contrast + 0.5 + brightness
+    grain = contrast * (rng.exponential(0.015) if rng.random() < 0.85 else rng.uniform(0.03, 0.08))
+    tones = tones + grain * texture("white", _SIZE, rng)
+    pixels = (np.clip(tones, 0, 1) * 255).astype(np.uint8)
+    return _compress(pixels, int(rng.integers(12, 80))) if rng.random() < 0.4 else pixels
+
+
+def _optics(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Defocus, movement, or too few pixels."""
+    kind = rng.random()
+    if kind < 0.35:
+        return image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 2.2)))
+    if kind < 0.5:
+        reach = int(rng.integers(2, 5))  # the middle line of a 5 x 5 kernel, in one of four directions
+        line = np.zeros((5, 5), np.int64)
+        steps = np.arange(5)
+        line[[steps * 0 + 2, steps, steps, steps][reach - 2], [steps, steps * 0 + 2, steps, 4 - steps][reach - 2]] = 1
+        return image.filter(ImageFilter.Kernel((5, 5), line.ravel().tolist(), scale=5))
+    if kind < 0.7:
+        side = int(rng.integers(36, 110))
+        return image.resize((side, side), Image.Resampling.BOX).resize(_SIZE, Image.Resampling.BICUBIC)
+    return image
+
+
+def _compress(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The picture after JPEG."""
+    with io.BytesIO() as file:
+        Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+        return np.asarray(Image.open(file))

@@ -1,0 +1,95 @@
+"""From the head's own axes to pixels: the turn of the head and the framing of the crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rcn_search.config.schema import IMAGE_SIZE_PX
+from rcn_search.data.synthetic.head import Floats, Head
+from rcn_search.data.synthetic.traits import Traits
+
+_FIVE_PAIRS = np.array([(36, 39), (42, 45), (30, 30), (48, 48), (54, 54)])  # eye corners, nose tip, mouth corners
+_MARGIN_PX = 2.5  # the box rules round outwards
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """Weak-perspective camera: ``pixels = scale_px * rotated x,y / (1 - z / distance) + offset_px``."""
+
+    rotation: Floats  # (3, 3)
+    distance: float
+    scale_px: float = 1.0
+    offset_px: Floats
+
+    def project(self, xyz: Floats) -> tuple[Floats, Floats, Floats]:
+        """Crop pixels x, y and depth (larger is nearer the camera) of points (3, ...) in the head's axes."""
+        x, y, z = np.tensordot(self.rotation, xyz, 1)
+        grown = self.scale_px / (1 - z / self.distance)
+        return x * grown + self.offset_px[0], y * grown + self.offset_px[1], z
+
+
+def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats:
+    """Turn (yaw), then nod (pitch), then tilt in the image plane (roll)."""
+    (cy, cp, cr), (sy, sp, sr) = (f(np.radians([yaw_deg, pitch_deg, roll_deg])) for f in (np.cos, np.sin))
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    nod = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
+    tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return np.asarray(tilt @ nod @ turn)
+
+
+def landmarks_xyz(head: Head) -> Floats:
+    """(3, 68) points of the head as an annotator sees them.
+
+    Contour points that have turned away slide forward, at their height, to the visible outline: the 300-W mark-up.
+    """
+    theta, y = head.landmarks.T
+    share = np.linspace(1.0, 0.0, 16)[:, None]  # of the way from the midline to the ear
+    path = share * theta[:17]
+    xyz = head.surface(np.r_[theta, path.ravel()], np.r_[y, np.tile(y[:17], len(share))])
+    xyz, candidates = xyz[:, :68], xyz[:, 68:].reshape(3, *path.shape)
+    yaw = np.radians(head.traits.yaw_deg)
+    outward = np.sign(theta[:17]) * (candidates[0] * np.cos(yaw) + candidates[2] * np.sin(yaw))
+    xyz[:, :17] = candidates[:, outward.argmax(axis=0), np.arange(17)]
+    return xyz
+
+
+def five_of(points_k: Floats) -> Floats:
+    """The five points of arrays (..., 68): eye centres, nose tip, outer mouth corners."""
+    return np.asarray(0.5 * (points_k[..., _FIVE_PAIRS[:, 0]] + points_k[..., _FIVE_PAIRS[:, 1]]))
+
+
+def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator) -> View:
+    """The camera that shows the head as a stage-A crop does (rcn.md 1.4): face boxes inside, a little off-centre.
+
+    Both boxes that a data set may warp to the network input stay inside: the four-point rule times 0.95 and the
+    68-point box times 1.3.
+    """
+    view = View(
+        rotation=rotation_matrix(traits.yaw_deg, traits.pitch_deg, traits.roll_deg),
+        distance=traits.camera_distance,
+        offset_px=np.zeros(2),
+    )
+    points_2k = np.stack(view.project(landmarks_3k)[:2])
+    left_eye, right_eye, _, left_mouth, right_mouth = five_of(points_2k).T
+    corners = np.stack([left_eye, right_eye, left_mouth, right_mouth], axis=1)
+    reach = max(np.hypot(*(right_eye - left_eye)), np.hypot(*(left_mouth + right_mouth - left_eye - right_eye)) / 2)
+    boxes = [
+        _square(corners, extra=0.95 * reach),
+        _square(points_2k, extra=0.15 * float(np.ptp(points_2k, axis=1).max())),
+    ]
+    low, high = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
+    side_px = (IMAGE_SIZE_PX - 2 * _MARGIN_PX) * rng.uniform(0.86, 1.0)
+    scale_px = side_px / float((high - low).max())
+    slack_px = IMAGE_SIZE_PX - 2 * _MARGIN_PX - scale_px * (high - low)
+    share = 0.5 + 0.5 * (rng.random(2) - rng.random(2))  # mostly near the middle
+    offset_px = _MARGIN_PX + share * slack_px - scale_px * low
+    return View(rotation=view.rotation, distance=view.distance, scale_px=scale_px, offset_px=offset_px)
+
+
+def _square(points_2k: Floats, extra: float) -> tuple[Floats, Floats]:
+    """Corners of the square around points, grown by ``extra`` on every side."""
+    centre = 0.5 * (points_2k.min(axis=1) + points_2k.max(axis=1))
+    half = 0.5 * float(np.ptp(points_2k, axis=1).max()) + extra
+    return centre - half, centre + half

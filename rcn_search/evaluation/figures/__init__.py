@@ -1,0 +1,1 @@
+"""Figures of predictions, training curves and network branches."""

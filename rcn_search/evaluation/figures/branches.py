@@ -1,0 +1,282 @@
+"""What each branch of RCN and SumNet contributes: probability maps over a face, coarsest branch first.
+
+A branch of SumNet is shown alone: the softmax of its weighted map, upsampled. A branch of RCN makes no maps by itself,
+so it is shown with all coarser ones: the softmax of the network's output when the encoder maps of finer resolutions are
+zero. The last column is the whole network.
+
+Array names end in their axes: f faces, k points, h and w rows and columns of a map, c colour channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from rcn_search.config.schema import BranchesConfig
+from rcn_search.data.augment import NO_JITTER, InputPipeline, draw_table, jitter, warp_points
+from rcn_search.data.dataset import open_dataset
+from rcn_search.evaluation.figures.labels import config_labels
+from rcn_search.evaluation.figures.style import INK, plain, publish
+from rcn_search.keypoints import KeypointSchema
+from rcn_search.models.blocks import Network, resolutions_px
+from rcn_search.training.checkpoint import CheckpointInfo, load_network
+
+Floats = NDArray[np.float64]
+
+# Okabe and Ito's bright ones: they glow on a darkened face and differ for all kinds of colour vision.
+_GLOW = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73")
+_NUM_FACES = 3
+_SHOWN_POINTS = {"ibug68": ("left_eye_1", "right_eye_4", "nose_bridge_4", "outer_lip_1", "outer_lip_7")}
+"""Of a schema with many points the few that lie apart, shown unless others are asked for."""
+
+_PANEL_PX, _GAP_PX, _LABEL_PX, _HEAD_PX, _FOOT_PX = 160, 6, 140, 30, 84
+_DARKNESS, _OPACITY = 0.5, 0.85
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenFaces:
+    """Faces of a split, as the data set has them.
+
+    Attributes:
+        image: (f, 160, 160) or (f, 160, 160, 3) uint8.
+        points_fk2: In crop pixels.
+        face_box_f4: The network's window, in crop pixels.
+        rows: Of the split.
+        schema: What the points are.
+        uri: Of the data set.
+    """
+
+    image: Tensor
+    points_fk2: Tensor
+    face_box_f4: Tensor
+    rows: list[int]
+    schema: KeypointSchema
+    uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchMaps:
+    """What the branches of one model make of the faces.
+
+    Attributes:
+        label: What tells the model from the others.
+        maps: For each branch, coarsest first: the side of its maps in pixels, and probabilities (f, k, h, w).
+        whole_fkhw: Probabilities of the whole network.
+    """
+
+    label: str
+    maps: list[tuple[int, Floats]]
+    whole_fkhw: Floats
+
+
+def chosen_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> ChosenFaces:
+    """The faces at the given rows of a split; without rows three, spread over the split.
+
+    Raises:
+        ValueError: There is no such row.
+        DatasetError: No such data set or split, or a damaged shard.
+    """
+    dataset = open_dataset(data_uri)
+    split = dataset.split(split_name)
+    shown = list(rows) or [int(row) for row in np.linspace(0, split.num_rows - 1, min(_NUM_FACES, split.num_rows))]
+    for row in shown:
+        if not 0 <= row < split.num_rows:
+            raise ValueError(f"there is no row {row} in split {split_name!r}: it has rows 0 to {split.num_rows - 1}")
+    index = torch.tensor(shown)
+    return ChosenFaces(
+        image=split.images_at(index),
+        points_fk2=split.points_nk2[index],
+        face_box_f4=split.face_box_n4[index],
+        rows=shown,
+        schema=dataset.manifest.point_schema,
+        uri=data_uri,
+    )
+
+
+def chosen_points(schema: KeypointSchema, names: Sequence[str]) -> list[int]:
+    """Indices of the named points; without names a few that lie apart.
+
+    Raises:
+        ValueError: There is no point of that name, or there are more than colours that can be told apart.
+    """
+    names = names or _SHOWN_POINTS.get(schema.name, schema.names[: len(_GLOW)])
+    for name in names:
+        if name not in schema.names:
+            raise ValueError(f"{schema.name!r} has no point {name!r}; it has {', '.join(schema.names)}")
+    if len(names) > len(_GLOW):
+        raise ValueError(f"{len(names)} points are too many to tell apart by colour; name at most {len(_GLOW)}")
+    return [schema.names.index(name) for name in names]
+
+
+def branch_maps(checkpoint_uris: Sequence[str], faces: ChosenFaces) -> list[BranchMaps]:
+    """Look into the branches of checkpoints.
+
+    Raises:
+        CheckpointError: See `load_network`.
+        ValueError: A model has no branches, or other keypoints than the faces.
+    """
+    loaded = [(uri, *load_network(uri)) for uri in checkpoint_uris]
+    for uri, _, info in loaded:
+        if not isinstance(info.config.model, BranchesConfig):
+            raise ValueError(f"{uri} is a {info.config.model.kind}, which has no branches; name an RCN or a SumNet")
+        if info.keypoints != faces.schema.name:
+            raise ValueError(f"{uri} predicts {info.keypoints!r} points, {faces.uri} has {faces.schema.name!r} points")
+    labels = config_labels([info.config for _, _, info in loaded], checkpoint_uris, section="model")
+    return [_look_into(network, info, faces, label) for (_, network, info), label in zip(loaded, labels, strict=True)]
+
+
+@torch.inference_mode()
+def _look_into(network: Network, info: CheckpointInfo, faces: ChosenFaces, label: str) -> BranchMaps:
+    model, size_px = info.config.model, info.config.input.size_px
+    assert isinstance(model, BranchesConfig)
+    draws = draw_table(len(faces.rows), seed=0, epoch=0)
+    pipeline = InputPipeline(input=info.config.input, augment=NO_JITTER)
+    image, _ = pipeline(faces.image, faces.points_fk2, faces.face_box_f4, draws)
+    sides = resolutions_px(size_px, model.branches)
+    kept = [side for side, there in zip(sides, model.kept, strict=True) if there]
+    maps = [_probabilities(logits) for logits in network.branch_logits(image)]
+    return BranchMaps(
+        label=label, maps=list(zip(reversed(kept), maps, strict=True)), whole_fkhw=_probabilities(network(image))
+    )
+
+
+def _probabilities(logits_fkhw: Tensor) -> Floats:
+    """Softmax over all pixels of each map."""
+    shares: Floats = logits_fkhw.double().flatten(2).softmax(dim=2).view_as(logits_fkhw).numpy()
+    return shares
+
+
+def draw_branches(faces: ChosenFaces, models: Sequence[BranchMaps], points: Sequence[int], uri: str) -> None:
+    """One row of maps for each face and model, one column for each resolution; the PNG goes to ``uri``.
+
+    Args:
+        faces: What the maps are drawn over.
+        models: Of the same faces.
+        points: Indices of the keypoints that are shown, each in a colour of its own.
+        uri: Where it goes: .png, .svg or .pdf.
+    """
+    frame = jitter(faces.face_box_f4, draw_table(len(faces.rows), seed=0, epoch=0), NO_JITTER)
+    place_fk2 = warp_points(faces.points_fk2, frame).numpy()[:, list(points)]
+    colour_kc = np.array([_rgb(_GLOW[index]) for index in range(len(points))])
+    windows = [_window(faces, index) for index in range(len(faces.rows))]
+    sides = sorted({side for model in models for side, _ in model.maps})
+    sheet = _Sheet(num_columns=len(sides) + 2, num_rows=len(windows) * len(models))
+    for column, text in enumerate(["face, true points", *(f"{side}×{side}" for side in sides), "all branches"]):
+        sheet.head(column, text)
+    for row in range(sheet.num_rows):
+        face, model = row // len(models), models[row % len(models)]
+        sheet.label(row, f"{model.label}\nface {faces.rows[face]}")
+        sheet.panel(row, 0, windows[face], place_fk2[face], colour_kc)
+        for side, map_fkhw in [*model.maps, (None, model.whole_fkhw)]:
+            column = 1 + (sides.index(side) if side else len(sides))
+            glowing = glow(windows[face], map_fkhw[face, list(points)], colour_kc)
+            sheet.panel(row, column, glowing, place_fk2[face], np.ones((len(points), 3)))
+    sheet.legend([faces.schema.names[index] for index in points])
+    publish(sheet.figure, uri)
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+
+
+def _window(faces: ChosenFaces, index: int) -> Floats:
+    """What the network sees of a face, (panel, panel, 3) from 0 to 1, black outside the crop."""
+    x, y, width, height = faces.face_box_f4[index].tolist()
+    crop = Image.fromarray(faces.image[index].numpy()).convert("RGB")
+    seen = crop.transform(
+        (_PANEL_PX, _PANEL_PX), Image.Transform.EXTENT, (x, y, x + width, y + height), Image.Resampling.BICUBIC
+    )
+    window_hwc: Floats = np.asarray(seen) / 255
+    return window_hwc
+
+
+def glow(window_hwc: Floats, map_khw: Floats, colour_kc: Floats) -> Floats:
+    """Maps over a darkened face, each in its colour, more opaque where a cell is likelier.
+
+    Opacity goes with the square root of the probability over that of the likeliest cell of the map: in proportion, only
+    the very top of a map would be seen.
+    """
+    factor = window_hwc.shape[0] // map_khw.shape[1]
+    opacity_khw = _OPACITY * np.sqrt(map_khw / map_khw.max(axis=(1, 2), keepdims=True))
+    opacity_khw = opacity_khw.repeat(factor, axis=1).repeat(factor, axis=2)
+    # Where maps overlap their colours mix, whatever their order.
+    colour_hwc = np.einsum("khw,kc->hwc", opacity_khw, colour_kc) / opacity_khw.sum(axis=0).clip(1e-9)[..., None]
+    through_hw1 = (1 - opacity_khw).prod(axis=0)[..., None]
+    glowing_hwc: Floats = window_hwc * _DARKNESS * through_hw1 + colour_hwc * (1 - through_hw1)
+    return glowing_hwc
+
+
+class _Sheet:
+    """A figure whose panels lie at whole pixels, so that a cell of a map is a square of pixels."""
+
+    def __init__(self, *, num_columns: int, num_rows: int) -> None:
+        self.num_rows = num_rows
+        self.width_px = _LABEL_PX + num_columns * (_PANEL_PX + _GAP_PX)
+        self.height_px = _HEAD_PX + num_rows * (_PANEL_PX + _GAP_PX) + _FOOT_PX
+        self.figure = Figure(figsize=(self.width_px / 100, self.height_px / 100), dpi=100)
+
+    def head(self, column: int, text: str) -> None:
+        """Name a column."""
+        x = _LABEL_PX + column * (_PANEL_PX + _GAP_PX) + _PANEL_PX / 2
+        self._text(x, _HEAD_PX / 2, text, ha="center", fontsize=10)
+
+    def label(self, row: int, text: str) -> None:
+        """Name a row."""
+        y = _HEAD_PX + row * (_PANEL_PX + _GAP_PX) + _PANEL_PX / 2
+        lines = "\n".join(plain(line, 18) for line in text.split("\n"))
+        self._text(_LABEL_PX - 8, y, lines, ha="right", fontsize=9)
+
+    def panel(self, row: int, column: int, image_hwc: Floats, place_k2: Floats, colour_kc: Floats) -> None:
+        """Put an image of panel size there, with rings at places given as shares of it."""
+        left = _LABEL_PX + column * (_PANEL_PX + _GAP_PX)
+        top = _HEAD_PX + row * (_PANEL_PX + _GAP_PX)
+        axes = self.figure.add_axes(
+            (
+                left / self.width_px,
+                1 - (top + _PANEL_PX) / self.height_px,
+                _PANEL_PX / self.width_px,
+                _PANEL_PX / self.height_px,
+            )
+        )
+        axes.set_axis_off()
+        axes.imshow(image_hwc, interpolation="nearest", extent=(0, 1, 1, 0), vmin=0, vmax=1)
+        for (x, y), colour in zip(place_k2, colour_kc, strict=True):
+            # Wide and thin: what lies on the point must be seen.
+            axes.plot(x, y, "o", markersize=11, markerfacecolor="none", color=colour, markeredgewidth=0.8)
+        axes.set(xlim=(0, 1), ylim=(1, 0))
+
+    def legend(self, names: Sequence[str]) -> None:
+        """Say what the colours are and how the maps are to be read."""
+        handles = [
+            Line2D([], [], linestyle="", marker="o", markersize=9, color=_GLOW[index], label=name)
+            for index, name in enumerate(names)
+        ]
+        handles.append(
+            Line2D(
+                [], [], linestyle="", marker="o", markersize=6, markerfacecolor="white", color=INK, label="true point"
+            )
+        )
+        self.figure.legend(
+            handles=handles,
+            loc="lower left",
+            ncols=len(handles),
+            frameon=False,
+            bbox_to_anchor=(0, 34 / self.height_px),
+        )
+        note = (
+            "Opacity: square root of a cell's probability over the largest of its map. SumNet: each branch alone. "
+            "RCN: the branch and all coarser ones, finer encoder maps set to zero."
+        )
+        self._text(12, self.height_px - 20, note, ha="left", fontsize=9)
+
+    def _text(self, x_px: float, y_px: float, text: str, **style: Any) -> None:
+        self.figure.text(x_px / self.width_px, 1 - y_px / self.height_px, text, color=INK, va="center", **style)

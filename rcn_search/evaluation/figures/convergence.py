@@ -1,0 +1,145 @@
+"""How fast runs converge: validation error against epochs and against training seconds, from their histories. No torch.
+
+Array names end in their axis: e validated epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from rcn_search import storage
+from rcn_search.config.schema import TrainConfig
+from rcn_search.evaluation.figures.labels import config_labels
+from rcn_search.evaluation.figures.style import (
+    INK,
+    headline,
+    legend_below,
+    line_style,
+    log_where_wide,
+    name_axes,
+    panels,
+    plain,
+    publish,
+)
+from rcn_search.evaluation.metrics import Array
+from rcn_search.training.exit_status import CONFIG_NAME, HISTORY_NAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convergence:
+    """The validated epochs of a run.
+
+    Attributes:
+        label: What tells the run from the others.
+        epoch_e: From 1.
+        train_s_e: Seconds of training, without validation, from the start of the run to the end of the epoch.
+        error_pct_e: Validation error.
+    """
+
+    label: str
+    epoch_e: NDArray[np.int64]
+    train_s_e: Array
+    error_pct_e: Array
+
+    def below(self, error_pct: float) -> tuple[int, float] | None:
+        """Epochs and seconds to the first validation error below ``error_pct``; none if there was none."""
+        (found,) = np.nonzero(self.error_pct_e < error_pct)
+        return (int(self.epoch_e[found[0]]), float(self.train_s_e[found[0]])) if len(found) else None
+
+
+def read_convergence(uris: Sequence[str]) -> list[Convergence]:
+    """The histories of the runs at ``uris``.
+
+    Raises:
+        ValueError: There is no run, a run is named twice, or it has no validated epoch yet.
+    """
+    if len({uri.rstrip("/") for uri in uris}) < len(uris):
+        raise ValueError("a run is named twice; name each of them once")
+    configs = [_read_config(uri) for uri in uris]
+    labels = config_labels(configs, [uri.rstrip("/") for uri in uris])
+    return [_read_history(uri, label) for uri, label in zip(uris, labels, strict=True)]
+
+
+def _read_config(uri: str) -> TrainConfig:
+    place = storage.join(uri, CONFIG_NAME)
+    try:
+        document = storage.read_json(place)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"no run at {uri}: {CONFIG_NAME} is missing; name the folder that a training wrote") from None
+    try:
+        return TrainConfig.model_validate(document["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{place} is not the configuration of a run this rcn-search can read: {error}") from error
+
+
+def _read_history(uri: str, label: str) -> Convergence:
+    place = storage.join(uri, HISTORY_NAME)
+    try:
+        history = storage.read_json(place)
+    except FileNotFoundError:
+        history = []
+    try:
+        train_s = np.cumsum([row["train_s"] for row in history])
+        validated = [index for index, row in enumerate(history) if row["val_error_pct"] is not None]
+        curve = Convergence(
+            label=label,
+            epoch_e=np.array([history[index]["epoch"] for index in validated], dtype=np.int64),
+            train_s_e=train_s[validated],
+            error_pct_e=np.array([history[index]["val_error_pct"] for index in validated], dtype=np.float64),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{place} is not the history of a run: {error!r}") from error
+    if not validated:
+        raise ValueError(f"the run at {uri} has no validated epoch yet; train it first")
+    return curve
+
+
+def plot_convergence(curves: Sequence[Convergence], uri: str, *, at_pct: float | None = None) -> None:
+    """Validation errors of runs against epochs (left) and seconds (right).
+
+    Args:
+        curves: At least one.
+        uri: Where it goes: .png, .svg or .pdf.
+        at_pct: An error to draw a line at, and to mark where each run first gets below it.
+    """
+    figure, (by_epoch, by_second) = panels(2, width=10.0, height=4.4 + 0.18 * len(curves))
+    name_axes(by_epoch, "epochs", "validation error, %")
+    name_axes(by_second, "training time, s (without validation)", "validation error, %")
+    for index, curve in enumerate(curves):
+        style = line_style(index)
+        below = None if at_pct is None else curve.below(at_pct)
+        label = plain(curve.label + (f": {reached(curve, at_pct)}" if at_pct is not None else ""))
+        for axes, x_e in ((by_epoch, curve.epoch_e), (by_second, curve.train_s_e)):
+            axes.plot(x_e, curve.error_pct_e, label=label, **style | {"markersize": 3})
+            if below:
+                mark = int(np.searchsorted(curve.epoch_e, below[0]))
+                ring = style | {"markersize": 10, "markerfacecolor": "none", "zorder": 3}
+                axes.plot(x_e[mark], curve.error_pct_e[mark], **ring)
+    errors = [error for curve in curves for error in curve.error_pct_e]
+    epochs = [epoch for curve in curves for epoch in curve.epoch_e]
+    seconds = [second for curve in curves for second in curve.train_s_e]
+    for axes, x in ((by_epoch, epochs), (by_second, seconds)):
+        log_where_wide(axes, "y", errors, 3)
+        if not log_where_wide(axes, "x", x, 30):
+            axes.set_xlim(left=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if at_pct is not None:
+            axes.axhline(at_pct, color=INK, linewidth=1.0, linestyle=(0, (6, 3)))
+            line_end = axes.get_yaxis_transform()
+            axes.text(0.995, at_pct, f"{at_pct:g} %", transform=line_end, color=INK, ha="right", va="bottom")
+    legend_below(figure, by_epoch)
+    headline(figure, "Validation error against epochs and against training time")
+    publish(figure, uri)
+
+
+def reached(curve: Convergence, at_pct: float) -> str:
+    """When a run first got below an error, in words."""
+    below = curve.below(at_pct)
+    if below is None:
+        return f"never below {at_pct:g} %"
+    return f"below {at_pct:g} % after {below[0]} epochs, {below[1]:,.0f} s"

@@ -1,0 +1,106 @@
+"""Curves of one run and of one set of images: error by epoch, cumulative error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from rcn_search.evaluation.figures.style import (
+    COLOURS,
+    headline,
+    legend_below,
+    line_style,
+    name_axes,
+    panels,
+    plain,
+    publish,
+)
+
+
+def plot_error_curve(history: Sequence[Mapping[str, float]], uri: str) -> None:
+    """Validation error, and the training loss where there is one, by epoch.
+
+    Args:
+        history: For each validated epoch at least ``epoch`` and ``val_error_pct``; ``loss`` if known.
+        uri: Where it goes: .png, .svg or .pdf.
+
+    Raises:
+        ValueError: The history is empty.
+    """
+    if not history:
+        raise ValueError("no epoch to plot: the history is empty")
+    epochs = [row["epoch"] for row in history]
+    errors = [row["val_error_pct"] for row in history]
+    figure, (axes,) = panels(1)
+    name_axes(axes, "epoch", "validation error, %")
+    axes.plot(epochs, errors, color=COLOURS[0], marker="o", markersize=4, linewidth=1.8)
+    best = int(np.nanargmin(errors))
+    axes.plot(epochs[best], errors[best], "o", markersize=9, markerfacecolor="none", color=COLOURS[0])
+    axes.annotate(
+        f"{errors[best]:.2f} %",
+        (epochs[best], errors[best]),
+        xytext=(0, -14),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        color=COLOURS[0],
+        fontweight="bold",
+        bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+    )
+    axes.margins(y=0.18)
+    axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if all("loss" in row for row in history):
+        twin = axes.twinx()
+        twin.plot(epochs, [row["loss"] for row in history], color=COLOURS[1], linewidth=1.2, linestyle="--")
+        twin.set_ylabel("training loss (dashed)", color=COLOURS[1])
+        twin.tick_params(colors=COLOURS[1], length=0)
+        twin.spines[:].set_visible(False)
+        axes.set_zorder(twin.get_zorder() + 1)  # the error, which matters, above the loss
+        axes.patch.set_visible(False)
+    publish(figure, uri)
+
+
+def plot_ced(
+    error_pct_by_method: Mapping[str, NDArray[np.float64]],
+    uri: str,
+    *,
+    threshold_pct: float = 20.0,
+    title: str = "",
+    measure: str = "",
+) -> None:
+    """Cumulative error distribution: the share of images with an error of at most x.
+
+    Args:
+        error_pct_by_method: (N,) errors of the images that count, in percent, for each method.
+        uri: Where it goes: .png, .svg or .pdf.
+        threshold_pct: End of the horizontal axis.
+        title: Which images these are.
+        measure: How the error was measured.
+
+    Raises:
+        ValueError: A method has no errors, or one that is not a number.
+    """
+    figure, (axes,) = panels(1, height=4.2 + 0.18 * len(error_pct_by_method))
+    name_axes(axes, "error of an image, %", "share of images, %")
+    for index, (method, error_pct_n) in enumerate(error_pct_by_method.items()):
+        if not len(error_pct_n) or not np.isfinite(error_pct_n).all():
+            raise ValueError(f"{method}: no errors to plot, or some that are not finite; leave out excluded images")
+        errors = np.sort(error_pct_n)
+        shares = 100.0 * np.arange(len(errors) + 1) / len(errors)
+        axes.step(
+            np.concatenate([[0.0], errors, [max(threshold_pct, errors[-1])]]),
+            np.concatenate([shares, shares[-1:]]),
+            where="post",
+            label=plain(f"{errors.mean():.2f} %   {method}"),
+            **line_style(index) | {"marker": ""},
+        )
+    axes.set_xlim(0, threshold_pct)
+    axes.set_ylim(0, 101)
+    legend_below(figure, axes, "mean error and method")
+    if title:
+        headline(figure, title, measure)
+    publish(figure, uri)

@@ -1,0 +1,116 @@
+"""Errors by difficulty: the images in equal parts from the easiest to the hardest, and the methods' errors on each.
+
+An image is as hard as the mean of its errors over the methods, so that no method chooses its own easy images.
+Array names end in their axes: m methods, n images, b bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcn_search.evaluation.figures.comparison import Comparison
+from rcn_search.evaluation.figures.style import (
+    headline,
+    legend_below,
+    line_style,
+    log_where_wide,
+    name_axes,
+    panels,
+    plain,
+    publish,
+)
+from rcn_search.evaluation.metrics import Array, bootstrap_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difficulty:
+    """Mean errors of the methods in each bin, the easiest bin first.
+
+    Attributes:
+        num_images_b: Images of each bin.
+        mean_pct_mb: Mean error in percent.
+        low_pct_mb: Lower end of its 95 % bootstrap interval over groups; NaN where a bin has fewer than two groups.
+        high_pct_mb: Upper end.
+    """
+
+    num_images_b: NDArray[np.int64]
+    mean_pct_mb: Array
+    low_pct_mb: Array
+    high_pct_mb: Array
+
+
+def difficulty_bins(error_pct_mn: Array, num_bins: int) -> NDArray[np.int64]:
+    """Bin (n,) of each image, by the rank of its mean error over the methods; sizes differ by one image at most.
+
+    Raises:
+        ValueError: There are fewer images than bins.
+    """
+    num_images = error_pct_mn.shape[1]
+    if num_images < num_bins:
+        raise ValueError(f"{num_images} images that count for every method do not fill {num_bins} bins; ask for fewer")
+    rank_n = np.argsort(np.argsort(error_pct_mn.mean(axis=0), kind="stable"))
+    bin_n: NDArray[np.int64] = rank_n * num_bins // num_images
+    return bin_n
+
+
+def by_difficulty(comparison: Comparison, num_bins: int) -> Difficulty:
+    """Bin the images that count for every method and average each method's errors in each bin.
+
+    Raises:
+        ValueError: See `difficulty_bins`.
+    """
+    counts_n = np.isfinite(comparison.error_pct_mn).all(axis=0)
+    error_pct_mn, group_n = comparison.error_pct_mn[:, counts_n], comparison.group_n[counts_n]
+    bin_n = difficulty_bins(error_pct_mn, num_bins)
+    shape = (len(error_pct_mn), num_bins)
+    mean_pct_mb, low_pct_mb, high_pct_mb = (np.full(shape, np.nan) for _ in range(3))
+    for index in range(num_bins):
+        inside_n = bin_n == index
+        for method, error_pct_n in enumerate(error_pct_mn[:, inside_n]):
+            mean_pct_mb[method, index] = error_pct_n.mean()
+            interval = bootstrap_interval(error_pct_n, group_n[inside_n])
+            if interval:
+                low_pct_mb[method, index], high_pct_mb[method, index] = interval
+    return Difficulty(
+        num_images_b=np.bincount(bin_n, minlength=num_bins),
+        mean_pct_mb=mean_pct_mb,
+        low_pct_mb=low_pct_mb,
+        high_pct_mb=high_pct_mb,
+    )
+
+
+def plot_difficulty(comparison: Comparison, difficulty: Difficulty, uri: str) -> None:
+    """Mean error of each method against the difficulty percentile, with its interval; the PNG goes to ``uri``."""
+    num_methods, num_bins = difficulty.mean_pct_mb.shape
+    width = 100 / num_bins
+    figure, (axes,) = panels(1, height=4.4 + 0.18 * num_methods)
+    name_axes(
+        axes,
+        "difficulty of an image, percentile of its mean error over the methods",
+        "mean error and its 95 % interval, %",
+    )
+    for index, method in enumerate(comparison.methods):
+        mean_b = difficulty.mean_pct_mb[index]
+        # Side by side within the bin, or the intervals would hide one another.
+        shift = (index - (num_methods - 1) / 2) * min(0.12, 0.6 / num_methods)
+        reach = np.nan_to_num([mean_b - difficulty.low_pct_mb[index], difficulty.high_pct_mb[index] - mean_b])
+        axes.errorbar(
+            (np.arange(num_bins) + 0.5 + shift) * width,
+            mean_b,
+            yerr=reach.clip(min=0),
+            capsize=2,
+            elinewidth=1.2,
+            label=plain(method),
+            **line_style(index) | {"linewidth": 1.0},
+        )
+    axes.set_xlim(0, 100)
+    axes.set_xticks(np.linspace(0, 100, min(num_bins, 10) + 1))
+    axes.xaxis.set_major_formatter("{x:.3g}")
+    log_where_wide(axes, "y", difficulty.mean_pct_mb.flat, 3)
+    legend_below(figure, axes)
+    each = " or ".join(f"{size:,}" for size in np.unique(difficulty.num_images_b))
+    headline(figure, f"{comparison.title}, {num_bins} bins of {each}", str(comparison.protocol))
+    publish(figure, uri)

@@ -1,0 +1,21 @@
+"""JSON as SPIGA's benchmark writes it: a list of faces with ``imgpath`` and ``landmarks``, pairs of x and y."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rcn_search.leaderboard.formats.base import Answers, collect
+
+
+def parse(document: Any) -> Answers:
+    """The faces of a document.
+
+    Raises:
+        ValueError: It is no list of such faces.
+    """
+    if not isinstance(document, list):
+        raise ValueError("not a list of faces with imgpath and landmarks")
+    for number, face in enumerate(document, start=1):
+        if not isinstance(face, dict) or not {"imgpath", "landmarks"} <= face.keys():
+            raise ValueError(f"face {number} has no imgpath or no landmarks")
+    return collect((face["imgpath"], face["landmarks"]) for face in document)

@@ -1,0 +1,1 @@
+"""Rank ranges, means over seeds, and the cache of both."""

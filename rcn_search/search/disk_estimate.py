@@ -1,0 +1,67 @@
+"""What the checkpoints of a study will take where it is kept, before it starts: the best and the last of each trial."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
+
+from rcn_search import storage
+from rcn_search.config.schema import ModelConfig, TrainConfig
+from rcn_search.study.space.study_config import SearchSpace, Values
+from rcn_search.study.space.unit_interval import from_unit
+from rcn_search.study.study import Study
+
+NUM_SETTINGS = 32
+"""Drawn at random, of a space; of rows all are looked at."""
+VALUE_BYTES = 4
+OPTIMIZER_VALUES = {"adadelta": 2, "adamw": 2, "muon": 1}
+"""Kept for each weight beside it; by Muon two for the few that AdamW moves."""
+
+
+def checkpoint_room(study: Study, num_points: int) -> int:
+    """Bytes that the trials still to be run are likely to take: so many times the mean over settings of the space.
+
+    Args:
+        study: Whose.
+        num_points: Keypoints of its data set.
+    """
+    sizes = []
+    for values in _settings(study.space):
+        with suppress(ValueError):  # a network that cannot be built is said when its trial is run
+            sizes.append(trial_bytes(study.space.config(values), num_points))
+    return round(study.num_left * sum(sizes) / max(1, len(sizes)))
+
+
+def trial_bytes(config: TrainConfig, num_points: int) -> int:
+    """Of best.safetensors, the weights, and last.safetensors, all that a run goes on from; but for their headers."""
+    num_weights = _num_weights(config.model, num_points, config.input.size_px, config.input.channels)
+    average = 1 if config.schedule.ema_decay else 0
+    copies = 1 + 1 + OPTIMIZER_VALUES[config.optimizer.name] + average
+    if config.validation.keep == "every":
+        copies += config.schedule.epochs
+    return VALUE_BYTES * num_weights * copies
+
+
+def free_bytes(uri: str) -> int | None:
+    """Of the disk that a folder is on; none of an object store's."""
+    return shutil.disk_usage(storage.local_path(uri)).free if storage.is_local(uri) else None
+
+
+def _settings(space: SearchSpace) -> Iterator[Values]:
+    if space.rows:
+        yield from map(space.row_values, space.rows)
+        return
+    draw = random.Random(0)
+    for _ in range(NUM_SETTINGS):
+        yield space.draw(lambda path, name, parameter: from_unit(parameter.distribution, draw.random()))
+
+
+@lru_cache(maxsize=NUM_SETTINGS)
+def _num_weights(model: ModelConfig, num_points: int, input_px: int, in_channels: int) -> int:
+    from rcn_search.models import build_model
+    from rcn_search.models.complexity import count_parameters
+
+    return count_parameters(build_model(model, num_points=num_points, input_px=input_px, in_channels=in_channels))

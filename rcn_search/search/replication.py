@@ -1,0 +1,214 @@
+"""Replication: the best trials of a search are trained again with other seeds before one of them is called the winner.
+
+The best of many trials is best by merit and by luck, and luck does not come again: its error is too low, and another
+trial may be better (the winner's curse). So the seed that they were chosen by has no say here, only fresh ones have.
+
+The replicates are a study of rows in the folder of the search, STUDY/replication, run by the same loop: a row for each
+trial, chosen once when the search is over. Whatever is interrupted goes on there as in any study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from rich.console import Console
+
+from rcn_search import storage
+from rcn_search.evaluation.bootstrap import Array
+from rcn_search.evaluation.paired import Names, seeded_difference
+from rcn_search.study.records import Ledger, StudyError
+from rcn_search.study.space.parameter import Values
+from rcn_search.study.space.study_config import ROW, Replicate, SearchSpace, overlay
+from rcn_search.study.study import Study
+from rcn_search.study.trial import Trial
+from rcn_search.study.winner import REPLICATION, WINNER, Contestant, Repeat, Winner, read_winner, winner_page
+from rcn_search.training.exit_status import BEST_NAME
+
+_MAX_NAME = 63 - len(REPLICATION) - 1
+
+
+def replicate(
+    study: Study, *, check: Callable[[], None], run: Callable[[Study], object], console: Console
+) -> Winner | None:
+    """Train the best trials of a search again and name the winner, once in the life of the study.
+
+    Args:
+        study: The search, all of whose trials have ended.
+        check: Raises if we may not write to the study (see `Ledger`).
+        run: Runs all trials of a study that are left.
+        console: Where the winner is printed.
+
+    Returns:
+        None if the study wants no replication or no trial is complete.
+
+    Raises:
+        StudyError: No trial got through all its seeds; or see `Study.check`.
+    """
+    if study.space.replicate is None:
+        return None
+    winner = read_winner(study.uri)
+    if winner is None:
+        replication = _taken_up(study, study.space.replicate, check)
+        if replication is None:
+            console.print("no trial is complete: there is nothing to replicate")
+            return None
+        if replication.num_left:
+            run(replication)
+        winner = _judged(study, replication)
+        check()
+        storage.write_json(storage.join(study.uri, WINNER), winner.model_dump(mode="json"), if_absent=True)
+    console.print(winner_page(winner))
+    return winner
+
+
+def contestants(study: Study, top: int) -> list[Trial]:
+    """The best trials within the limits, the best first; a configuration that was drawn twice is one."""
+    ranked = sorted(
+        (trial.error_pct, trial.number)
+        for trial in study.trials
+        if trial.state == "complete" and trial.is_feasible and trial.error_pct is not None
+    )
+    different: dict[str, Trial] = {}
+    for _, number in ranked:
+        different.setdefault(study.trials[number].suggestion.run_id, study.trials[number])
+    return list(different.values())[:top]
+
+
+def _taken_up(study: Study, options: Replicate, check: Callable[[], None]) -> Study | None:
+    """The replicates' study: as it was started, or started now with the trials that are best now."""
+    uri = storage.join(study.uri, REPLICATION)
+    fingerprint = Ledger(study.uri).space()["data_fingerprint"]
+    if storage.exists(storage.join(uri, "space.json")):
+        space = _space(study, options, Study.open(uri).space.rows)
+        Study.check(uri, space, fingerprint)
+    else:
+        rows = {_row_of(trial): _drawn(study.space, trial) for trial in contestants(study, options.top)}
+        if not rows:
+            return None
+        space = _space(study, options, rows)
+        check()
+        Study.start(uri, space, fingerprint)
+    return Study(uri, space, Ledger(uri, check))
+
+
+def _space(study: Study, options: Replicate, rows: dict[str, Values]) -> SearchSpace:
+    space = study.space
+    return SearchSpace.model_validate(
+        {
+            "study": {"name": f"{space.study.name[:_MAX_NAME]}-{REPLICATION}"},
+            "base": overlay(space.base, {"seed": space.config({}).seed + 1}),
+            "rows": rows,
+            "seeds": dict.fromkeys(rows, options.seeds),
+            "budget": space.budget.model_dump(exclude={"trials"}),
+        }
+    )
+
+
+def _row_of(trial: Trial) -> str:
+    return f"trial-{trial.number:06d}"
+
+
+def _drawn(space: SearchSpace, trial: Trial) -> Values:
+    """What was drawn for a trial, by path.
+
+    Raises:
+        StudyError: This version of rcn-search makes another training of it.
+    """
+    values = space.draw(lambda path, name, parameter: trial.suggestion.params[name])
+    if space.config(values).run_id != trial.suggestion.run_id:
+        raise StudyError(
+            f"trial {trial.number} was another training in the version of rcn-search that ran it, so it cannot be "
+            "replicated by this one; use that version, or go on without replicate"
+        )
+    return values
+
+
+def _judged(study: Study, replication: Study) -> Winner:
+    """Who wins, by the mean over seeds of the errors of the validation images.
+
+    Raises:
+        StudyError: No trial got through all its seeds.
+    """
+    chosen = {_row_of(trial): trial for trial in study.trials}
+    whole: list[tuple[Contestant, Array]] = []
+    failed: list[Contestant] = []
+    for row in replication.space.rows:
+        repeats = [each for each in replication.trials if each.suggestion.params[ROW] == row]
+        contestant = _contestant(chosen[row], repeats)
+        if any(each.state == "failed" for each in repeats):
+            failed.append(contestant)
+            continue
+        error_pct_sn = np.stack([validation_errors(replication.space, each) for each in repeats])
+        whole.append((contestant.model_copy(update={"error_pct": float(np.nanmean(error_pct_sn))}), error_pct_sn))
+    if not whole:
+        reasons = sorted({each.outcome.reason for each in replication.trials if each.outcome and each.outcome.reason})
+        raise StudyError(
+            f"no trial of {study.uri} got through all its seeds, so that there is no winner: {'; '.join(reasons)}. See "
+            f"rcn-search study trials {replication.uri}; without replicate the same line goes on with the best trial"
+        )
+    (winner, winner_sn), *others = sorted(whole, key=lambda each: (each[0].error_pct, each[0].trial))
+    group_n = _validation_groups(replication.space)
+    compared = [_compared(each, error_pct_sn, winner_sn, group_n) for each, error_pct_sn in others]
+    return Winner(
+        trial=winner.trial,
+        is_tied=any(each.is_tied for each in compared[:1]),
+        contestants=(winner, *compared, *failed),
+        num_images=int(np.isfinite(winner_sn).all(axis=0).sum()),
+    )
+
+
+def _contestant(trial: Trial, repeats: Sequence[Trial]) -> Contestant:
+    assert trial.error_pct is not None
+    return Contestant(
+        trial=trial.number,
+        chosen_by_pct=trial.error_pct,
+        repeats=tuple(
+            Repeat(
+                number=each.number,
+                seed=each.suggestion.config.seed,
+                error_pct=each.error_pct if each.state == "complete" else None,
+                checkpoint=storage.join(each.folder, BEST_NAME),
+            )
+            for each in repeats
+        ),
+        error_pct=None,
+    )
+
+
+def _compared(contestant: Contestant, error_pct_sn: Array, winner_sn: Array, group_n: Names) -> Contestant:
+    difference = seeded_difference(error_pct_sn, winner_sn, group_n)
+    found = {
+        "minus_winner_pct": difference.mean,
+        "interval_pct": difference.interval,
+        "p": difference.p,
+        "is_tied": difference.is_tie,
+    }
+    return contestant.model_copy(update=found)
+
+
+def validation_errors(space: SearchSpace, trial: Trial) -> Array:
+    """Errors (n,) in percent of the validation images by a trial's best weights, NaN for those that do not count.
+
+    They are what the trial's own validation error is the mean of: jittered, if the study validates so.
+    """
+    from rcn_search.data.dataset import open_dataset, rows_of  # torch is not needed before
+    from rcn_search.training.checkpoint import load_network
+    from rcn_search.training.validation import Validator
+
+    data, config = space.config({}).data, trial.suggestion.config
+    dataset = open_dataset(data.uri)
+    num_rows = rows_of(dataset.manifest, data.val_split, data.num_val)
+    validator = Validator(config, dataset.split(data.val_split), num_rows, dataset.manifest.point_schema)
+    network, _ = load_network(storage.join(trial.folder, BEST_NAME))
+    error_n, counts_n = validator.image_errors(network)
+    error_pct_n: Array = 100 * error_n.where(counts_n, float("nan")).double().numpy()
+    return error_pct_n
+
+
+def _validation_groups(space: SearchSpace) -> Names:
+    from rcn_search.data.dataset import open_dataset, rows_of
+
+    data = space.config({}).data
+    dataset = open_dataset(data.uri)
+    return dataset.split(data.val_split).group_n[: rows_of(dataset.manifest, data.val_split, data.num_val)]

@@ -1,0 +1,1 @@
+"""A study: its search space, samplers, pruners, records and lease."""

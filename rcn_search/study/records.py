@@ -1,0 +1,229 @@
+"""The durable part of a study: a folder of small immutable JSON objects, each published whole and once.
+
+    STUDY/space.json                     what is searched; put-if-absent, so one study for each place
+    STUDY/trials/000012/suggested.json   parameters and the whole training configuration; before the trial starts
+    STUDY/trials/000012/finished.json    how it ended and all its epochs
+    STUDY/trials/000012/…                the files of its training run
+    STUDY/final.json, STUDY/final/…      the score of the best trial on the test split
+    STUDY/winner.json, STUDY/replication/…   who won by its replicates, and these, a study of rows
+    STUDY/inherited-….json               trials taken over from the study that this one was branched from
+    STUDY/claims/000003/…                who drives, one after another (see `rcn_search.study.lease`)
+
+Nothing is pickled, nothing is overwritten, and the driver is the only writer. A trial that is suggested and not
+finished is to be run again, from the last checkpoint among its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field
+
+from rcn_search import storage
+from rcn_search.config.schema import Options, TrainConfig
+from rcn_search.study.space.study_config import Values
+
+SCHEMA_VERSION = 1
+_SPACE = "space.json"
+PARENT = "parent"
+"""Key of space.json: from which study this one was branched."""
+_READ_AT_ONCE, _NUM_READERS = 512, 32
+_TRIALS = "trials"
+SUGGESTED_NAME = "suggested.json"
+_FINISHED = "finished.json"
+Document = TypeVar("Document", bound=Options)
+
+
+class StudyError(ValueError):
+    """A study cannot be started or gone on with; the message says why and what to do."""
+
+
+class Suggestion(Options):
+    """One trial as it was drawn.
+
+    Attributes:
+        number: From 0, in the order of drawing.
+        params: Drawn values, by the parameters' own names.
+        distributions: What they were drawn from, as Optuna writes it.
+        config: What to train.
+        run_id: Of ``config``.
+        at: When it was drawn, in seconds since 1970; none in studies from before this was kept.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    number: int
+    params: Values
+    distributions: dict[str, str]
+    config: TrainConfig
+    run_id: str
+    at: float | None = None
+
+
+class Epoch(Options):
+    """One epoch of a trial.
+
+    Attributes:
+        epoch: From 1.
+        loss: Mean training loss.
+        val_error_pct: Validation error after it.
+        best_error_pct: The lowest so far, of the weights that are kept.
+        train_s: Time of its training steps.
+        val_s: Time of its validation.
+        other_s: Time of all else that the trial did: opening the run, saving the checkpoint.
+    """
+
+    epoch: int
+    loss: float
+    val_error_pct: float
+    best_error_pct: float
+    train_s: float
+    val_s: float
+    other_s: float = 0.0
+
+
+class Outcome(Options):
+    """How a trial ended.
+
+    Attributes:
+        state: ``pruned``: stopped early by the scheduler, after the last of ``epochs``.
+        epochs: All of them, in order.
+        reason: Why it failed.
+        traceback: Where, if that helps.
+        measured: Of the network, once per trial: ``parameters``, ``latency_ms``, whatever was asked for.
+        at: When it ended, as in `Suggestion`.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    state: Literal["complete", "pruned", "failed"]
+    epochs: tuple[Epoch, ...]
+    reason: str | None = None
+    traceback: str | None = None
+    measured: Mapping[str, float] = Field(default_factory=dict)
+    at: float | None = None
+
+
+class Inherited(Options):
+    """An ended trial of another study, from which this one was branched.
+
+    Attributes:
+        origin: URI of that study.
+        suggestion: With its number there, and the parameters as they would be drawn here.
+        outcome: How it ended.
+    """
+
+    origin: str
+    suggestion: Suggestion
+    outcome: Outcome
+
+
+class Ledger:
+    """The ledger at a URI; ``check`` is called before anything of a trial is published, and raises if we may not."""
+
+    def __init__(self, uri: str, check: Callable[[], None] = lambda: None) -> None:
+        self.uri = uri
+        self._check = check
+
+    def start(self, space: dict[str, Any]) -> None:
+        """Publish what is searched; once.
+
+        Raises:
+            ObjectExistsError: There is a study already.
+        """
+        storage.write_json(storage.join(self.uri, _SPACE), {"schema_version": SCHEMA_VERSION, **space}, if_absent=True)
+
+    def space(self) -> dict[str, Any]:
+        """What is searched, as it was published.
+
+        Raises:
+            StudyError: There is no study, or its space.json is damaged.
+        """
+        place = storage.join(self.uri, _SPACE)
+        try:
+            document = storage.read_json(place)
+        except FileNotFoundError:
+            raise StudyError(f"there is no study at {self.uri}; tune without --resume starts one") from None
+        except ValueError as error:
+            raise StudyError(f"{place} is damaged: {error}") from error
+        if not isinstance(document, dict) or document.get("schema_version", 0) > SCHEMA_VERSION:
+            raise StudyError(f"{place} is of a newer version of rcn-search, or damaged")
+        return document
+
+    def inherited(self, space: dict[str, Any]) -> list[Inherited]:
+        """Trials taken over from other studies, given what `space` returned.
+
+        Raises:
+            StudyError: They are missing or damaged.
+        """
+        if PARENT not in space:
+            return []
+        place = storage.join(self.uri, space[PARENT]["trials"])
+        try:
+            return [Inherited.model_validate(trial) for trial in storage.read_json(place)]
+        except (FileNotFoundError, ValueError) as error:
+            raise StudyError(f"{place} is damaged: {error}") from error
+
+    def folder(self, number: int) -> str:
+        """Where a trial has its files."""
+        return storage.join(self.uri, _TRIALS, f"{number:06d}")
+
+    def trials(self) -> Iterator[tuple[Suggestion, Outcome | None]]:
+        """All trials, by number.
+
+        Raises:
+            StudyError: An object is damaged or missing.
+        """
+        names = storage.list_names(storage.join(self.uri, _TRIALS))
+        number = 0
+        for start in range(0, len(names), _READ_AT_ONCE):
+            for suggestion, outcome in self._read_many(names[start : start + _READ_AT_ONCE]):
+                if suggestion is None:
+                    continue  # its publication was interrupted: the trial never was
+                if suggestion.number != number:
+                    raise StudyError(f"{self.uri} is damaged: trial {number} is missing")
+                yield suggestion, outcome
+                number += 1
+
+    def _read_many(self, names: list[str]) -> list[tuple[Suggestion | None, Outcome | None]]:
+        def read(name: str) -> tuple[Suggestion | None, Outcome | None]:
+            folder = storage.join(self.uri, _TRIALS, name)
+            suggestion = _read(storage.join(folder, SUGGESTED_NAME), Suggestion)
+            return suggestion, _read(storage.join(folder, _FINISHED), Outcome)
+
+        if storage.is_local(self.uri):
+            return [read(name) for name in names]
+        with ThreadPoolExecutor(_NUM_READERS) as pool:  # an object store answers many as quickly as one
+            return list(pool.map(read, names))
+
+    def suggest(self, suggestion: Suggestion) -> None:
+        """Publish a suggestion.
+
+        Raises:
+            StudyError: Another driver has published one of this number.
+        """
+        self._publish(storage.join(self.folder(suggestion.number), SUGGESTED_NAME), suggestion)
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """Publish how a trial ended.
+
+        Raises:
+            StudyError: Another driver has done so.
+        """
+        self._publish(storage.join(self.folder(number), _FINISHED), outcome)
+
+    def _publish(self, uri: str, document: Options) -> None:
+        self._check()
+        try:
+            storage.write_json(uri, document.model_dump(mode="json"), if_absent=True)
+        except storage.ObjectExistsError:
+            raise StudyError(f"{uri} exists: another driver is at work on this study. Stop one of them") from None
+
+
+def _read(uri: str, kind: type[Document]) -> Document | None:
+    try:
+        return kind.model_validate_json(storage.read_bytes(uri))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StudyError(f"{uri} is damaged: {error}") from error

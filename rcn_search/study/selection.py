@@ -1,0 +1,44 @@
+"""Which trials of a study are asked for: by state, in an order, or the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from rcn_search.study.records import StudyError
+from rcn_search.study.study import Study
+from rcn_search.study.trial import Trial
+from rcn_search.study.winner import read_winner
+
+SortKey = Literal["number", "error", "epochs", "time"]
+_SORT_KEYS: dict[str, Callable[[Trial], float]] = {
+    "number": lambda trial: trial.number,
+    "error": lambda trial: float("inf") if trial.error_pct is None else trial.error_pct,
+    "epochs": lambda trial: -len(trial.epochs),
+    "time": lambda trial: -trial.busy_s,
+}
+
+
+def choose_trials(study: Study, *, state: str, sort: SortKey, limit: int | None) -> list[Trial]:
+    """Trials of a state (all, if it is empty) in an order, no more than ``limit``."""
+    chosen = [trial for trial in study.trials if state in ("", trial.state)]
+    return sorted(chosen, key=lambda trial: (_SORT_KEYS[sort](trial), trial.number))[:limit]
+
+
+def choose_best(study: Study, number: int | None) -> Trial:
+    """Trial ``number``, or the winner by its replicates, or the best.
+
+    Raises:
+        StudyError: There is none.
+    """
+    if number is not None:
+        if number < len(study.trials):
+            return study.trials[number]
+        raise StudyError(f"{study.uri} has no trial {number}; its {len(study.trials)} trials are numbered from 0")
+    if study.space.rows:
+        raise StudyError(f"{study.uri} is a study of rows, none of which is to be chosen; name one with --trial")
+    if winner := read_winner(study.uri):
+        return study.trials[winner.trial]
+    if study.best is None:
+        raise StudyError(f"no trial of {study.uri} is complete yet; name one with --trial")
+    return study.best

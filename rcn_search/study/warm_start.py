@@ -1,0 +1,90 @@
+"""A child study: another space, and what of its parent's trials still belongs there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from optuna.distributions import distribution_to_json
+
+from rcn_search import storage
+from rcn_search.config.loading import ConfigError
+from rcn_search.study.identity import SETTINGS, identity, settings
+from rcn_search.study.records import PARENT, Inherited, Ledger, StudyError, Suggestion
+from rcn_search.study.space.parameter import Parameter, Scalar, Values
+from rcn_search.study.space.study_config import SearchSpace, value_at
+
+
+def start_branch(parent_uri: str, uri: str, space: SearchSpace, data_fingerprint: str) -> tuple[int, int]:
+    """Publish a child study with the ended trials of its parent that fit.
+
+    A trial fits if the child could have drawn the very same training: all that is drawn there is within its ranges, and
+    all else is as the child has it. So one that ran for other epochs does not fit, nor one on other data.
+
+    Args:
+        parent_uri: The study that is branched. Nothing is written to it.
+        uri: The child's place.
+        space: What the child searches.
+        data_fingerprint: Of its data set.
+
+    Returns:
+        How many trials were taken over, and how many ended ones were left.
+
+    Raises:
+        StudyError: There is no parent, or something at the child's place already.
+    """
+    parent = Ledger(parent_uri)
+    document = parent.space()
+    ended = [
+        *parent.inherited(document),
+        *(
+            Inherited(origin=parent_uri, suggestion=suggestion, outcome=outcome)
+            for suggestion, outcome in parent.trials()
+            if outcome
+        ),
+    ]
+    same_data = document.get("data_fingerprint") == data_fingerprint
+    taken = [each for trial in ended if same_data and (each := _as_drawn_here(trial, space))]
+    inherited = [trial.model_dump(mode="json") for trial in taken]
+    # Named by its content and put before space.json, which names it: there is a child with all of them, or none.
+    digest = hashlib.sha256(json.dumps(inherited, sort_keys=True).encode()).hexdigest()[:12]
+    name = f"inherited-{digest}.json"
+    origin: dict[str, Any] = {"uri": parent_uri, "trials": name, "taken": len(taken), "left": len(ended) - len(taken)}
+    if storage.exists(storage.join(uri, "space.json")):
+        raise StudyError(f"{uri} holds a study already; add --resume to go on with it, or name another branch")
+    storage.write_json(storage.join(uri, name), inherited)
+    try:
+        Ledger(uri).start({**identity(space, data_fingerprint), SETTINGS: settings(space), PARENT: origin})
+    except storage.ObjectExistsError:
+        raise StudyError(f"another driver started {uri} a moment ago") from None
+    return len(taken), len(ended) - len(taken)
+
+
+def _as_drawn_here(trial: Inherited, space: SearchSpace) -> Inherited | None:
+    """The same trial with the parameters of ``space``; None if it could not be drawn there."""
+    config = trial.suggestion.config
+    params: Values = {}
+    distributions: dict[str, str] = {}
+
+    def choose(path: str, name: str, parameter: Parameter) -> Scalar:
+        value: Scalar = value_at(config, path)
+        if not parameter.contains(value):
+            raise ConfigError(f"{path} = {value!r} is out of its range")
+        params[name], distributions[name] = value, distribution_to_json(parameter.distribution)
+        return value
+
+    try:
+        if space.config(space.draw(choose)).run_id != config.run_id:
+            return None
+    except ConfigError:
+        return None
+    suggestion = Suggestion(
+        number=trial.suggestion.number,
+        params=params,
+        distributions=distributions,
+        config=config,
+        run_id=config.run_id,
+        at=trial.suggestion.at,
+    )
+    return Inherited(origin=trial.origin, suggestion=suggestion, outcome=trial.outcome)

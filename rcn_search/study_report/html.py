@@ -1,0 +1,161 @@
+"""One HTML file about a study: Optuna's Plotly figures and the trials, with nothing to be fetched from anywhere."""
+
+from __future__ import annotations
+
+import html
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import optuna
+from optuna import visualization
+from optuna.trial import TrialState
+
+from rcn_search.study.selection import choose_trials
+from rcn_search.study.statistics import Standing
+from rcn_search.study.study import Study
+from rcn_search.study.trial import Trial
+from rcn_search.study_report.optuna_export import in_memory
+from rcn_search.study_report.summary import best_line, counts_line, duration, parameters
+
+MAX_ROWS = 1000
+"""Of the table, best first."""
+
+
+def render(study: Study) -> str:
+    """The page.
+
+    Args:
+        study: See `open_view`.
+
+    Raises:
+        ValueError: Plotly is not installed.
+    """
+    try:
+        from plotly import io, offline
+    except ImportError:
+        raise ValueError("figures need Plotly: pip install 'rcn-search[report]'") from None
+    standing = Standing(study)
+    sections = []
+    for title, figure in _figures(study):
+        if isinstance(figure, str):
+            body = f"<p class='missing'>{html.escape(figure)}</p>"
+        else:
+            figure.update_layout(title=None, template="plotly_white", margin={"t": 30})
+            body = io.to_html(figure, include_plotlyjs=False, full_html=False, config={"displaylogo": False})
+        sections.append(f"<section><h2>{html.escape(title)}</h2>{body}</section>")
+    made = time.strftime("%Y-%m-%d %H:%M")
+    return _PAGE.format(
+        title=html.escape(study.space.study.name),
+        uri=html.escape(study.uri),
+        made=made,
+        counts=html.escape(counts_line(standing).plain),
+        best=html.escape(best_line(standing).plain),
+        spent=html.escape(f"{duration(standing.busy_s)} of training in {standing.num_epochs} epochs"),
+        plotly=offline.get_plotlyjs(),
+        figures="".join(sections),
+        table=_table(study),
+    )
+
+
+def _figures(study: Study) -> Iterator[tuple[str, Any]]:
+    """Title and figure, or why there is none."""
+    copy = in_memory(study)
+    complete = copy.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    names = study.space.objectives
+    for index, name in enumerate(names):
+        # Optuna wants no target where there is one objective: then it also knows in which direction lies the best.
+        one = {} if len(names) == 1 else {"target": lambda trial, index=index: trial.values[index]}
+        of = {**one, "target_name": f"{name}, %" if name == "error" else name}
+        yield f"History of {name}", _drawn(visualization.plot_optimization_history, copy, complete, **of)
+        yield f"Importance for {name}", _drawn(visualization.plot_param_importances, copy, complete, **of)
+        yield f"Slices of {name}", _drawn(visualization.plot_slice, copy, complete, **of)
+        yield f"Parallel coordinates of {name}", _drawn(visualization.plot_parallel_coordinate, copy, complete, **of)
+    if len(names) in (2, 3):
+        yield "Pareto front", _drawn(visualization.plot_pareto_front, copy, complete, target_names=list(names))
+    yield "Learning curves", _learning_curves(study)
+
+
+def _drawn(plot: Callable[..., Any], study: optuna.Study, complete: list[Any], **options: Any) -> Any:
+    if len(complete) < 2:
+        return "Two complete trials are needed."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Optuna leaves out, and of figures that are experimental
+        try:
+            return plot(study, **options)
+        except (ValueError, RuntimeError) as error:
+            return f"Optuna cannot draw this: {error}"
+
+
+def _learning_curves(study: Study) -> Any:
+    """All curves as one line for each state, with gaps: thousands of lines of their own would choke a browser."""
+    from plotly import graph_objects
+
+    figure = graph_objects.Figure()
+    for state, colour in _COLOURS.items():
+        trials = [trial for trial in study.trials if trial.state == state and trial.epochs]
+        points = [point for trial in trials for point in _curve(trial)]
+        if points:
+            epochs, errors, names = zip(*points, strict=True)
+            figure.add_scatter(
+                x=epochs, y=errors, text=names, name=state, mode="lines+markers", line={"color": colour, "width": 1},
+                marker={"size": 4}, hovertemplate="%{text}<br>epoch %{x}: %{y:.2f} %<extra></extra>",
+            )  # fmt: skip
+    if not figure.data:
+        return "No trial has ended an epoch."
+    figure.update_layout(xaxis_title="epoch", yaxis_title="validation error, %")
+    return figure
+
+
+def _curve(trial: Trial) -> Iterator[tuple[int | None, float | None, str | None]]:
+    for number in sorted(trial.epochs):
+        yield number, trial.epochs[number].val_error_pct, f"trial {trial.number}"
+    yield None, None, None
+
+
+def _table(study: Study) -> str:
+    ranked = choose_trials(study, state="", sort="error", limit=None)
+    rows = []
+    for trial in ranked[:MAX_ROWS]:
+        error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
+        said = trial.outcome.reason if trial.outcome and trial.outcome.reason else parameters(trial)
+        cells = (str(trial.number), error, str(len(trial.epochs)), duration(trial.busy_s), trial.state, said)
+        rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+    more = f"<p>and {len(ranked) - MAX_ROWS:,} more</p>" if len(ranked) > MAX_ROWS else ""
+    head = "".join(f"<th>{name}</th>" for name in ("trial", "error %", "epochs", "time", "state", "parameters"))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}"
+
+
+_COLOURS = {"complete": "#0072b2", "pruned": "#bbbbbb", "failed": "#d55e00", "open": "#009e73"}
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222 }}
+section {{ overflow-x: auto }}
+h1 {{ margin-bottom: 0 }} h2 {{ font-size: 1.1rem; margin: 2.5rem 0 0 }}
+.dim, .missing {{ color: #777 }}
+.best {{ font-weight: bold }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
+th, td {{ padding: .15rem 1rem .15rem 0; text-align: right; vertical-align: top; white-space: nowrap }}
+th:nth-child(n+5), td:nth-child(n+5) {{ text-align: left }}
+td:last-child {{ white-space: normal; overflow-wrap: anywhere }}
+tbody tr:nth-child(odd) {{ background: #f6f6f6 }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p class="dim">{uri}, as of {made}</p>
+<p>{counts}<br><span class="best">{best}</span><br>{spent}</p>
+<script>{plotly}</script>
+{figures}
+<section><h2>Trials</h2>{table}</section>
+</body>
+</html>
+"""

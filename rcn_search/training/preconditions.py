@@ -1,0 +1,41 @@
+"""What a configuration asks of its data set and of the workers that are to train it."""
+
+from __future__ import annotations
+
+from rcn_search.config.schema import DataConfig, TrainConfig
+from rcn_search.data.shards import DatasetError, Manifest
+
+
+def check_splits(data: DataConfig, manifest: Manifest) -> None:
+    """Look that no test split is trained on or chosen by: every look at one is counted, which these would not be.
+
+    Raises:
+        DatasetError: One is.
+    """
+    for key, split in (("train_split", data.train_split), ("val_split", data.val_split)):
+        if split in manifest.test_splits:
+            raise DatasetError(
+                f"data.{key}: {split!r} of {data.uri} is a test split; nothing is trained or chosen by one, and "
+                "rcn-search evaluate looks at it"
+            )
+
+
+def check_requirements(config: TrainConfig, manifest: Manifest, num_workers: int) -> None:
+    """Look before anything is read or built.
+
+    Raises:
+        DatasetError: As `check_splits`; or the data set has not the colour or the attribute that is asked for.
+        ValueError: Several workers cannot train as one does.
+    """
+    data = config.data
+    check_splits(data, manifest)
+    if config.input.channels > manifest.channels:
+        raise DatasetError(f"{data.uri} is grey; for input.colour import it again with --colour")
+    if data.balance and data.balance not in manifest.attributes:
+        has = ", ".join(manifest.attributes) or "none"
+        raise DatasetError(f"data.balance: {data.uri} has no attribute {data.balance!r}; it has: {has}")
+    if num_workers > 1 and config.input.lcn == "batch":
+        raise ValueError(
+            "input.lcn: batch measures the contrast of a whole batch, of which several workers each see a part: "
+            "train with one worker, or set input.lcn to image"
+        )

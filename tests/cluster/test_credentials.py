@@ -1,0 +1,200 @@
+"""Ways to the object store that only the driver knows, through real Ray; and that nobody else learns of them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_list
+from rich.console import Console
+
+from rcn_search import storage
+from rcn_search.cluster.credentials import StoreAccess
+from rcn_search.cluster.train_distributed import train_with_workers
+from rcn_search.data.importers.base import import_dataset
+from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.search.run_search import run_search
+from rcn_search.search.tune_searcher import StudyRecorder
+from tests.conftest import Server
+from tests.search.test_run_search import study_file
+
+
+@pytest.fixture
+def elsewhere(ray_cluster: None, moto: Server, moto_store: str) -> str:
+    """A place at moto's S3, to which no process of the cluster knows the way, with a data set in ``data``."""
+    (raylet,) = (pid for pid, parent, title in processes() if parent == os.getpid() and "/raylet " in title)
+    environment = Path(f"/proc/{raylet}/environ").read_bytes()
+    assert not any(name.encode() in environment for name in moto.environment())
+    import_dataset(SyntheticImporter(num_train=48, num_val=12, num_test=12), f"{moto_store}/data")
+    return moto_store
+
+
+def processes() -> Iterator[tuple[int, int, str]]:
+    """Numbers of all processes and their parents, and their titles."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            yield int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1]), title
+
+
+@pytest.fixture
+def leaks(moto: Server, elsewhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[str]]:
+    """Names whatever Ray and Tune write or show at this moment that has the secret in it."""
+    secret = moto.secret_key.encode()
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+
+    def look() -> set[str]:
+        places = [session, tmp_path / "scratch"]
+        shown = {str(path): path.read_bytes() for place in places for path in place.rglob("*") if path.is_file()}
+        shown |= {f"command line of {pid}": title.encode() for pid, _, title in processes()}
+        gcs = ray._private.state.state._global_state_accessor
+        tables = {
+            "actors": gcs.get_actor_table(None, None),
+            "tasks": gcs.get_task_events(),
+            "jobs": gcs.get_job_table(),
+        }
+        shown |= {name: b"".join(rows) for name, rows in tables.items()}
+        keys = [(space, key) for space in (None, "fun") for key in _internal_kv_list(b"", namespace=space)]
+        shown |= {str((space, key)): _internal_kv_get(key, namespace=space) or b"" for space, key in keys}
+        for part in (*tables, str(session / "logs/runtime_env_agent.log"), str(keys[-1])):
+            assert shown[part], f"nothing was looked at: {part}"
+        return {name for name, content in shown.items() if secret in content}
+
+    return look
+
+
+def stored(folder: str) -> Iterator[tuple[str, bytes]]:
+    """All objects below."""
+    for name in storage.list_names(folder):
+        uri = storage.join(folder, name)
+        try:
+            yield uri, storage.read_bytes(uri)
+        except OSError:
+            yield from stored(uri)
+
+
+def search(tmp_path: Path, place: str, **budget: int) -> str:
+    """What a search with one trial prints."""
+    path = study_file(
+        tmp_path,
+        f"{place}/data",
+        search={"optimizer.lr": {"float": [1e-3, 1e-2]}},
+        points=[],
+        budget={"trials": 1, "epochs": 2, "concurrency": 1, **budget},
+        scheduler={"name": "none"},
+    )
+    text = io.StringIO()
+    result = run_search(
+        path, study_uri=f"{place}/study", board=lambda: str(tmp_path), console=Console(file=text, width=160)
+    )
+    assert [trial.state for trial in result.study.trials] == ["complete"], text.getvalue()
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_search_takes_the_drivers_access_to_all_its_processes_and_nowhere_else(
+    elsewhere, leaks, moto, tmp_path, monkeypatch, workers
+):
+    found: list[set[str]] = []
+
+    def looking(recorder: StudyRecorder, iteration: int, trials: list[Any], **info: object) -> None:
+        if not found and any("epoch" in trial.last_result for trial in trials):  # its processes live
+            assert any(Path(tempfile.gettempdir()).glob("rcn-search-*/search/*")), "Tune's notes are elsewhere"
+            found.append(leaks())
+
+    monkeypatch.setattr(StudyRecorder, "on_step_end", looking)
+    text = search(tmp_path, elsewhere, workers_per_trial=workers)
+    assert [*found, leaks()] == [set(), set()]
+    assert moto.secret_key not in text
+    objects = dict(stored(f"{elsewhere}/study"))
+    assert any(uri.endswith("last.safetensors") for uri in objects)
+    assert not [uri for uri, content in objects.items() if moto.secret_key.encode() in content]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_training_takes_the_callers_access_to_all_its_workers_and_nowhere_else(elsewhere, leaks, moto, tiny_config):
+    data = tiny_config.data.model_copy(update={"uri": f"{elsewhere}/data"})
+    found: list[set[str]] = []
+    told: list[Any] = []
+    train_with_workers(
+        tiny_config.model_copy(update={"data": data}),
+        f"{elsewhere}/run",
+        num_workers=2,
+        resume=False,
+        should_stop=lambda: False,
+        on_plan=told.append,
+        on_start=told.append,
+        on_step=lambda step, num_steps: None,
+        on_epoch=lambda report: found.append(leaks()),
+    )
+    assert [*found, leaks()] == [set()] * 3
+    assert moto.secret_key not in str(told)
+    objects = dict(stored(f"{elsewhere}/run"))
+    assert f"{elsewhere}/run/last.safetensors" in objects
+    assert not [uri for uri, content in objects.items() if moto.secret_key.encode() in content]
+
+
+def test_what_belongs_together_comes_from_one_place(monkeypatch):
+    """A node's session token does not belong to the driver's key, nor its endpoint to the driver's store."""
+    keys = {"AWS_ACCESS_KEY_ID": "node", "AWS_SESSION_TOKEN": "node", "AWS_PROFILE": "node"}
+    rest = {"AWS_REGION": "node", "AWS_MAX_ATTEMPTS": "3", "PATH": "/bin"}
+    monkeypatch.setattr(os, "environ", {**keys, "AWS_ENDPOINT_URL_S3": "http://node", **rest})
+    told = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://driver"}
+    StoreAccess(told).take_on()
+    assert os.environ == {**told, **rest}
+
+
+@pytest.fixture
+def profiles(tmp_path, monkeypatch) -> None:
+    """``~/.aws`` with fixed keys and with a role."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "config").write_text(
+        "[profile lab]\nregion = eu-west-1\nendpoint_url = https://s3.lab\n"
+        "request_checksum_calculation = when_required\n"
+        "[profile robot]\nrole_arn = arn:aws:iam::1:role/robot\nsource_profile = lab\n"
+    )
+    (tmp_path / "credentials").write_text("[lab]\naws_access_key_id = key\naws_secret_access_key = s3cret\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+
+def test_of_a_profile_travels_what_it_says_and_not_its_name(profiles, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    access = StoreAccess.of_driver("/data", "s3://bucket/study")
+    assert access.variables == {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL_S3": "https://s3.lab",
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    }
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine")
+    assert StoreAccess.of_driver("s3://bucket/study").variables["AWS_SECRET_ACCESS_KEY"] == "mine"
+
+
+def test_credentials_that_must_be_renewed_are_those_of_the_nodes(profiles, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "robot")
+    assert {"AWS_REQUEST_CHECKSUM_CALCULATION"} == StoreAccess.of_driver("s3://bucket/study").variables.keys()
+
+
+def test_a_search_in_folders_hands_out_nothing(profiles, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
+    monkeypatch.setenv("AWS_PROFILE", "that is not there")
+    assert not StoreAccess.of_driver("/data", "memory://study").variables
+
+
+def test_secrets_are_not_in_what_is_printed():
+    access = StoreAccess({"AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_REGION": "here"})
+    assert repr(access) == str(access) == "StoreAccess(AWS_REGION, AWS_SECRET_ACCESS_KEY)"

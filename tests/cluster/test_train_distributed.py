@@ -1,0 +1,237 @@
+"""Trainings with several workers through real Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+from rich.console import Console
+
+from rcn_search.cluster.autoscaler import Growth, NodeType
+from rcn_search.cluster.runtime import Nodes
+from rcn_search.cluster.status_channel import Desk, End, Started
+from rcn_search.cluster.train_distributed import Plan, plan_workers, train_with_workers
+from rcn_search.config.schema import TrainConfig
+from rcn_search.search.run_search import run_search
+from rcn_search.search.tune_searcher import StudyRecorder
+from rcn_search.training.checkpoint import read_checkpoint
+from rcn_search.training.exit_status import LAST_NAME, Interrupted
+from rcn_search.training.trainer import TrainRun, train
+
+
+def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
+    document = config.model_dump()
+    for name, section in sections.items():
+        document[name] = {**document[name], **section}
+    return TrainConfig.model_validate(document)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "threads", "device", "num_workers", "plan"),
+    [
+        ([{"CPU": 2}], "auto", "auto", 2, (1, 0)),
+        ([{"CPU": 8}], "auto", "auto", 2, (4, 0)),
+        ([{"CPU": 3}, {"CPU": 3}], "auto", "auto", 3, (1, 0)),  # two of two CPUs, and no place for the third
+        ([{"CPU": 8}], 2, "auto", 3, (2, 0)),
+        ([{"CPU": 16, "GPU": 2}], "auto", "auto", 2, (8, 1)),
+        ([{"CPU": 16, "GPU": 1}], "auto", "cpu", 4, (4, 0)),
+    ],
+)
+def test_plan(tiny_config, nodes, threads, device, num_workers, plan):
+    config = changed(tiny_config, compute={"threads": threads, "device": device})
+    cpus, gpus = plan
+    assert plan_workers(Nodes(nodes), config, num_workers) == Plan(num_workers=num_workers, cpus=cpus, gpus=gpus)
+
+
+GROWTH = Growth((NodeType({"CPU": 4}, 1, 1), NodeType({"CPU": 8, "GPU": 1}, 0, 4)), 5, {})
+
+
+@pytest.mark.parametrize(
+    ("device", "num_workers", "plan"),
+    [
+        ("auto", 4, (8, 1)),  # there is no GPU yet
+        ("cpu", 4, (1, 0)),  # as they fit already
+        ("cpu", 6, (4, 0)),
+        ("cpu", 36, (1, 0)),
+    ],
+)
+def test_plan_on_a_cluster_that_grows(tiny_config, device, num_workers, plan):
+    config = changed(tiny_config, compute={"device": device, "threads": "auto"})
+    planned = plan_workers(Nodes([{"CPU": 4}], GROWTH), config, num_workers)
+    assert (planned.cpus, planned.gpus) == plan
+    with pytest.raises(ValueError, match="it may grow to 1 × 4 CPU, 0 GPU \\+ 4 × 8 CPU, 1 GPU"):
+        plan_workers(Nodes([{"CPU": 4}], GROWTH), config, 37)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ([{"CPU": 2}], r"4 workers, 1 CPU, 0 GPU each were asked for, and there is room for 2 \(2 CPU and 0 GPU\)"),
+        ([{"CPU": 16, "GPU": 1}], r"room for 1 \(16 CPU and 1 GPU\); lower --workers, or set compute.device to cpu"),
+    ],
+)
+def test_workers_that_never_fit_are_refused_with_the_numbers(tiny_config, nodes, words):
+    with pytest.raises(ValueError, match=words):
+        plan_workers(Nodes(nodes), tiny_config, 4)
+
+
+def run(config: TrainConfig, out: Path, on_epoch: Any = lambda report: None, **options: Any) -> tuple[list, list]:
+    """The history of a training with two workers, and what was told of it."""
+    told: list[Any] = []
+
+    def heard(report: Any) -> None:
+        told.append(report)
+        on_epoch(report)
+
+    history = train_with_workers(
+        config,
+        str(out),
+        num_workers=2,
+        **{
+            "resume": False,
+            "should_stop": lambda: False,
+            "on_plan": told.append,
+            "on_start": told.append,
+            "on_step": lambda step, num_steps: None,
+            "on_epoch": heard,
+            **options,
+        },
+    )
+    return history, told
+
+
+def worker_pids(name: str) -> list[int]:
+    """Ray's actors of that class among the processes that come from this one."""
+    parents, workers = {}, []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone by now
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if name.encode() in (folder / "cmdline").read_bytes():
+                workers.append(int(folder.name))
+
+    def is_ours(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and is_ours(parents[pid]))
+
+    return [pid for pid in workers if is_ours(pid)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_worker_that_is_killed_costs_an_epoch_at_most(ray_cluster, tiny_config, tmp_path):
+    optimizer = {"name": "adadelta", "lr": 0.1, "weight_decay": 0.0}
+    config = changed(tiny_config, schedule={"epochs": 8}, optimizer=optimizer)
+    killed: list[int] = []
+
+    def kill(report: Any) -> None:
+        if report.epoch == 2 and not killed:
+            killed.append(worker_pids("RayTrainWorker")[-1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    history, told = run(config, tmp_path / "two", kill)
+    assert killed
+    assert [report.epoch for report in history] == list(range(1, 9))
+    first, second = (news for news in told if isinstance(news, Started))
+    assert not first.history
+    assert 2 <= len(second.history) < 8  # it went on from the last checkpoint
+    assert [json.loads((tmp_path / "two/history.json").read_text())[-1]["epoch"]] == [8]
+
+    alone = TrainRun(config, str(tmp_path / "one"))
+    train(alone)
+    assert [report.loss for report in history] == pytest.approx([report.loss for report in alone.history], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_it_is_stopped_resumed_and_what_is_wrong_is_said_at_once(ray_cluster, tiny_config, tmp_path):
+    config, out = changed(tiny_config, schedule={"epochs": 6}), tmp_path / "run"
+    seen: list[Any] = []
+    with pytest.raises(Interrupted, match="stopped after"):
+        run(config, out, seen.append, should_stop=lambda: len(seen) >= 2)
+    with pytest.raises(ValueError, match="add --resume"):
+        run(config, out)
+    history, told = run(config, out, resume=True)
+    assert [report.epoch for report in history] == list(range(1, 7))
+    (started,) = (news for news in told if isinstance(news, Started))
+    assert 2 <= len(started.history) < 6
+
+
+def test_workers_that_wait_for_a_place_are_stopped_at_once(ray_cluster, tiny_config, tmp_path):
+    taken = ray.remote(num_cpus=1)(Plan).remote(num_workers=1, cpus=1, gpus=0)
+    ray.get(taken.__ray_ready__.remote())
+    started = time.monotonic()
+    with pytest.raises(Interrupted, match="before the workers had started"):
+        run(tiny_config, tmp_path / "run", should_stop=lambda: time.monotonic() - started > 2)
+    assert time.monotonic() - started < 120  # Ray Train itself would wait for them for 900 s
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_search_with_two_workers_for_each_trial(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
+    """One is pruned, one fails, and of the first the second worker is killed: the others do not notice."""
+    points = [(1e-2, "train"), (1e-7, "train"), (1e-2, "nowhere"), (2e-2, "train")]
+    document = {
+        "study": {"name": "pairs"},
+        "base": {
+            "data": {"uri": synthetic_uri},
+            "input": {"size_px": 40},
+            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "schedule": {"batch_size": 16},
+            "validation": {"jitter": False},
+            "compute": {"precision": "fp32", "channels_last": False},
+        },
+        "search": {
+            "optimizer.lr": {"float": [1e-7, 1e-1], "log": True},
+            "data.train_split": {"choice": ["train", "nowhere"]},
+        },
+        "points": [{"optimizer.lr": lr, "data.train_split": split} for lr, split in points],
+        "budget": {"trials": 4, "epochs": 4, "concurrency": 1, "workers_per_trial": 2},
+        "scheduler": {"name": "asha", "grace_epochs": 1, "reduction": 2},
+        "sampler": {"name": "random"},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    killed: list[int] = []
+    report = StudyRecorder.on_trial_result
+
+    def kill(recorder: Any, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        report(recorder, iteration, trials, trial, result, **info)
+        if not killed:
+            killed.extend(worker_pids("ray::Mate"))
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(StudyRecorder, "on_trial_result", kill)
+    text = io.StringIO()
+    study = run_search(
+        str(tmp_path / "study.yaml"),
+        study_uri=str(tmp_path / "study"),
+        board=lambda: str(tmp_path / "board"),
+        console=Console(file=text, width=160),
+    ).study
+    assert len(killed) == 1
+    assert [trial.state for trial in study.trials] == ["complete", "pruned", "failed", "complete"]
+    assert [list(trial.epochs) for trial in study.trials] == [[1, 2, 3, 4], [1], [], [1, 2, 3, 4]]
+    assert "has no split 'nowhere'" in str(study.trials[2].outcome)
+    assert "1 at once, 2 workers of 1 CPU, 0 GPU each" in text.getvalue()
+    info = read_checkpoint(str(Path(study.trials[0].folder, LAST_NAME))).info
+    assert info.state["num_workers"] == 2
+
+    alone = TrainRun(study.trials[3].suggestion.config, str(tmp_path / "alone"))
+    train(alone)
+    losses = [epoch.loss for epoch in study.trials[3].epochs.values()]
+    assert losses[:2] == pytest.approx([each.loss for each in alone.history][:2], rel=1e-2)
+
+
+def test_the_first_reason_is_the_one_that_counts():
+    desk = Desk()
+    desk.finish(End(how="wrong", reason="no such split"))
+    desk.finish(End(how="failed", reason="the loss became nan"))
+    assert desk.end().reason == "no such split"

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import torch
+
+from rcn_search.data.augment import NO_JITTER, Frame, draw_table, jitter, unwarp_points, warp_points
+from rcn_search.evaluation.test_time_augmentation import NUM_VIEWS, mean_of_views, views_of
+from rcn_search.models.decode import peak_cells
+from rcn_search.models.tcdcn import TcdcnOutput
+
+BOX = torch.tensor([[30.0, 40.0, 90.0, 90.0], [20.0, 20.0, 120.0, 120.0]])
+SIZE_PX = 80
+
+
+def spots(points_bk2: torch.Tensor) -> torch.Tensor:
+    """Logits of maps that are sure of these points, 0..1 across the window, within a pixel or two."""
+    centre = (torch.arange(SIZE_PX) + 0.5) / SIZE_PX
+    x, y = points_bk2[..., 0, None, None], points_bk2[..., 1, None, None]
+    return -((centre[None, :] - x) ** 2 + (centre[:, None] - y) ** 2) * SIZE_PX**2 / 2
+
+
+def face_boxes() -> Frame:
+    return jitter(BOX, draw_table(2, seed=0, epoch=0), NO_JITTER)
+
+
+def test_windows_lie_evenly_around_the_first() -> None:
+    first, *others = views_of(face_boxes())
+    assert all(torch.equal(a, b) for a, b in zip(first, face_boxes(), strict=True))
+    assert len({tuple(frame.axes_b22.flatten().tolist()) for frame in (first, *others)}) == NUM_VIEWS
+    assert all(torch.equal(frame.centre_b2, first.centre_b2) for frame in others)
+    mean_b22 = torch.stack([frame.axes_b22 for frame in (first, *others)]).mean(0)
+    torch.testing.assert_close(mean_b22 / mean_b22[:, :1, :1], first.axes_b22 / first.axes_b22[:, :1, :1])
+
+
+def test_one_view_is_what_the_network_said() -> None:
+    logits = torch.randn(2, 5, SIZE_PX, SIZE_PX)
+    assert mean_of_views([logits], [face_boxes()]) is logits
+
+
+def test_views_that_agree_in_the_crop_agree_in_the_mean() -> None:
+    points_bk2 = torch.rand(2, 5, 2, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
+    seen = views_of(face_boxes())
+    crop_bk2 = unwarp_points(points_bk2, seen[0])
+    said = [warp_points(crop_bk2, frame) for frame in seen]
+    mean = mean_of_views([spots(points) for points in said], seen)
+    assert isinstance(mean, torch.Tensor)
+    assert (peak_cells(mean) - (points_bk2 * SIZE_PX).floor()).abs().max() <= 1
+    assert (mean.exp().sum((2, 3)) - 1).abs().max() < 0.02  # a density stays one
+
+    regressed = mean_of_views([TcdcnOutput(points, {}) for points in said], seen)
+    assert isinstance(regressed, TcdcnOutput)
+    torch.testing.assert_close(regressed.points_bk2, points_bk2, atol=1e-5, rtol=0)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from rcn_search.leaderboard.ranking.statistics import RankRange, holm, paired_p, rank_ranges
+
+
+def alone(count: int) -> np.ndarray:
+    return np.arange(count).astype(str)
+
+
+def test_without_groups_it_is_students_paired_t() -> None:
+    errors = np.random.default_rng(0).gamma(4, 1.5, (4, 60)) + np.array([[0.0], [0.1], [0.5], [2.0]])
+    p = paired_p(errors, alone(60))
+    for i in range(4):
+        assert p[i, i] == 1
+        for j in range(4):
+            if i != j:
+                assert p[i, j] == pytest.approx(stats.ttest_rel(errors[i], errors[j]).pvalue, rel=1e-9)
+
+
+def test_images_of_one_group_count_once() -> None:
+    """Each image ten times says nothing that each once does not."""
+    errors = np.random.default_rng(1).gamma(4, 1.5, (3, 40))
+    ten_times = np.repeat(errors, 10, axis=1)
+    np.testing.assert_allclose(paired_p(ten_times, np.repeat(alone(40), 10)), paired_p(errors, alone(40)), rtol=1e-9)
+    assert paired_p(ten_times, alone(400))[0, 1] < paired_p(errors, alone(40))[0, 1]
+
+
+def test_almost_equal_rows_lose_no_digits() -> None:
+    base = np.random.default_rng(2).gamma(4, 1.5, 500)
+    shift = np.random.default_rng(3).normal(0, 1e-6, 500)
+    p = paired_p(np.stack([base, base + shift, 50 * base]), alone(500))
+    assert p[0, 1] == pytest.approx(stats.ttest_rel(base, base + shift).pvalue, rel=1e-3)
+
+
+def test_what_has_no_spread_is_certain() -> None:
+    base = np.arange(10.0)
+    p = paired_p(np.stack([base, base, base + 1]), alone(10))
+    assert p[0, 1] == 1
+    assert p[0, 2] == p[2, 0] == 0
+    assert (paired_p(np.stack([base, base + 1]), np.array(["one"] * 10)) == 1).all()
+
+
+def plain_holm(p: list[float], alpha: float) -> list[bool]:
+    """Step down: the smallest against alpha / m, the next against alpha / (m - 1), until one fails."""
+    rejected = [False] * len(p)
+    for step, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        if p[index] > alpha / (len(p) - step):
+            break
+        rejected[index] = True
+    return rejected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 0.2), min_size=1, max_size=12))
+def test_holm_rejects_what_the_steps_reject(p: list[float]) -> None:
+    assert (holm(np.array(p)) <= 0.05).tolist() == plain_holm(p, 0.05)
+
+
+def test_a_rank_is_as_wide_as_the_doubt() -> None:
+    rng = np.random.default_rng(4)
+    base = rng.gamma(4, 1.5, 800)
+    rows = [base + rng.normal(shift, 1, 800) for shift in (0.0, 0.02, 1.0, 1.01, 3.0)]
+    assert list(map(str, rank_ranges(np.stack(rows), alone(800)))) == ["1–2", "1–2", "3–4", "3–4", "5"]
+    assert rank_ranges(np.stack(rows[:1]), alone(800)) == [RankRange(1, 1)]
+    assert rank_ranges(np.stack(rows[::-1]), alone(800))[0] == RankRange(5, 5)
+
+
+def test_equal_methods_are_rarely_told_apart() -> None:
+    """Holm over all pairs: at most one table in twenty may call equal rows different."""
+    wrong = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        rows = rng.gamma(4, 1.5, 300) + rng.normal(0, 1, (8, 300))
+        wrong += any(rank != (1, 8) for rank in rank_ranges(rows, alone(300)))
+    assert wrong <= 18  # 10 expected; 18 in one of a hundred such counts

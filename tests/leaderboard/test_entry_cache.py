@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rcn_search import storage
+from rcn_search.leaderboard import entry_cache as index
+from rcn_search.leaderboard.entry_cache import load_indexed
+from rcn_search.leaderboard.records import Entry, add_entry, load_entries, read_entries
+
+Make = Callable[..., Entry]
+
+
+@pytest.fixture
+def board(make_entry: Make, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Thirty entries and an object that is none; boards of any size have an index."""
+    monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(index, "SMALLEST", 1)
+    with ThreadPoolExecutor(8) as pool:
+        entries = [make_entry(error_pct=float(number), auc=(1.0, 0.5, 2.0)) for number in range(30)]
+        list(pool.map(lambda entry: add_entry(store, entry), entries))
+    storage.write_bytes(storage.join(store, "entries", "alien.json"), b"{}")
+    return store
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the objects that were read."""
+    names: list[str] = []
+
+    def noted(board: str, wanted: list[str]) -> tuple[dict[str, Entry], list[str]]:
+        names.extend(wanted)
+        return read_entries(board, wanted)
+
+    monkeypatch.setattr(index, "read_entries", noted)
+    return names
+
+
+def test_the_second_time_only_what_is_no_entry_is_read_again(board: str, reads: list[str]) -> None:
+    first = load_indexed(board)
+    assert first == load_entries(board)
+    assert len(reads) == 31
+    reads.clear()
+    assert load_indexed(board) == first
+    assert reads == ["alien.json"]
+
+
+def test_what_comes_and_goes_is_seen_at_once(board: str, make_entry: Make, reads: list[str]) -> None:
+    load_indexed(board)
+    reads.clear()
+    gone, *_ = storage.list_names(storage.join(board, "entries"))
+    storage.delete(storage.join(board, "entries", gone))
+    added = Path(add_entry(board, make_entry(method="new"))).name
+    assert load_indexed(board) == load_entries(board)
+    assert reads == [added, "alien.json"]
+
+
+@pytest.mark.parametrize("store", ["file"], indirect=True)  # what an object store holds is not edited in place
+@pytest.mark.parametrize("damage", ["edited", "torn", "same size"])
+def test_an_object_that_changed_is_read_again(board: str, damage: str) -> None:
+    load_indexed(board)
+    path = next((Path(board) / "entries").glob("*-0123456789ab-*.json"))
+    text = path.read_text()
+    if damage == "edited":
+        path.write_text(json.dumps(json.loads(text) | {"error_pct": 0.001}))
+    elif damage == "torn":
+        path.write_text(text[:100])
+    else:
+        path.write_text(text.replace("RCN", "NCR"))
+    assert load_indexed(board) == load_entries(board)
+    assert len(load_indexed(board)[1]) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\n{}", "flip", "version"])
+def test_a_damaged_index_is_made_anew(board: str, damage: bytes | str, reads: list[str]) -> None:
+    load_indexed(board)
+    (path,) = (Path(os.environ["RCN_SEARCH_CACHE"]) / "boards").iterdir()
+    whole = path.read_bytes()
+    if damage == "flip":
+        path.write_bytes(whole.replace(b'"error_pct":3.0', b'"error_pct":0.1'))
+    elif damage == "version":
+        path.write_bytes(whole.replace(b'"index_version":2', b'"index_version":"x"'))
+    else:
+        assert isinstance(damage, bytes)
+        path.write_bytes(damage)
+    reads.clear()
+    assert load_indexed(board) == load_entries(board)
+    assert len(reads) == 31
+    assert path.read_bytes() == whole
+
+
+def test_small_boards_and_homes_without_room_need_none(
+    board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "file"))
+    assert load_indexed(board) == load_entries(board)
+    monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr(index, "SMALLEST", 256)
+    assert load_indexed(board) == load_entries(board)
+    assert not (tmp_path / "other").exists()

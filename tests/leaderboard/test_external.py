@@ -1,0 +1,143 @@
+"""Predictions of any system, scored with the truth of a data set that was drawn here."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rcn_search.data.dataset import open_dataset
+from rcn_search.evaluation.predictions import Predictions, write_predictions
+from rcn_search.leaderboard import external_join as answered
+from rcn_search.leaderboard.external import Added, add_predictions
+from rcn_search.leaderboard.external_join import join_truth
+from rcn_search.leaderboard.formats.base import Answers
+from rcn_search.leaderboard.table import build_board
+
+
+@pytest.fixture
+def answers(synthetic_uri: str) -> Answers:
+    """The truth of the test split, 2 pixels of the original image too far right."""
+    split = open_dataset(synthetic_uri).split("test")
+    scale = split.box_n4[:, None, 2:] / 160
+    points = split.points_nk2.numpy() * scale + split.box_n4[:, None, :2] + np.array([2.0, 0.0])
+    return dict(zip(split.image_id_n.tolist(), points.astype(np.float64), strict=True))
+
+
+def as_csv(answers: Answers, path: Path, prefix: str = "") -> str:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["image", *(f"{axis}{k}" for k in range(5) for axis in "xy")])
+        writer.writerows([prefix + name, *points.reshape(-1)] for name, points in answers.items())
+    return str(path)
+
+
+def add(uri: str, data_uri: str, board: str, method: str = "Rival", **options: object) -> Added:
+    return add_predictions(uri, data_uri, "test", board=lambda: board, method=method, **options)  # type: ignore[arg-type]
+
+
+def test_a_rival_is_scored_by_our_code(answers: Answers, synthetic_uri: str, board: str, tmp_path: Path) -> None:
+    added = add(as_csv(answers, tmp_path / "a.csv"), synthetic_uri, board, normalisers=["box"], source="a paper")
+    assert (added.gaps, added.test_looks) == ([], 1)
+    assert [protocol.name for protocol, _ in added.scores] == ["rcn2016", "subpixel", "subpixel-box"]
+    by_hand = []
+    split = open_dataset(synthetic_uri).split("test")
+    for points, box in zip(split.points_nk2.numpy().astype(float), split.box_n4, strict=True):
+        eyes_px = np.linalg.norm((points[0] - points[1]) * box[2:] / 160)
+        by_hand.append(100 * 2.0 / eyes_px)
+    assert added.scores[1][1].error.pct == pytest.approx(np.mean(by_hand), rel=1e-4)
+    tables = build_board(board).tables
+    assert {table.protocol_name: str(table.rows[0].rank) for table in tables} == {
+        **{"rcn2016": "1", "subpixel": "1", "subpixel-box": "1"}
+    }
+    (row,) = tables[1].rows
+    assert (row.origin, row.method) == ("reproduced", "Rival")
+    assert row.entry is not None
+    assert row.entry.source == "a paper"
+
+
+def test_shift_moves_them_to_our_pixels(answers: Answers, synthetic_uri: str, board: str, tmp_path: Path) -> None:
+    added = add(as_csv({k: v - 2 for k, v in answers.items()}, tmp_path / "a.csv"), synthetic_uri, board, shift_px=2.0)
+    unshifted = add(as_csv(answers, tmp_path / "b.csv"), synthetic_uri, board)
+    assert added.scores[1][1].error.pct == pytest.approx(unshifted.scores[1][1].error.pct, rel=1e-4)
+
+
+def test_a_file_of_ours_gets_the_truth_of_the_data(
+    answers: Answers, synthetic_uri: str, board: str, tmp_path: Path
+) -> None:
+    """Whatever truth it holds: a file that calls its own answers true scores no better."""
+    joined = join_truth(answers, synthetic_uri, "test", method="m", run_id="r", shift_px=0)
+    honest = joined.predictions
+    cheat = replace(honest, true_crop_nk2=honest.pred_crop_nk2, true_image_nk2=honest.pred_image_nk2)
+    uri = str(tmp_path / "p.parquet")
+    write_predictions(cheat, uri)
+    expected = add(as_csv(answers, tmp_path / "a.csv"), synthetic_uri, board).scores
+    assert [score for _, score in add(uri, synthetic_uri, board).scores] == [score for _, score in expected]
+    write_predictions(_first(honest, 3), uri)
+    with pytest.raises(ValueError, match="is of other images than 'test'"):
+        add(uri, synthetic_uri, board)
+
+
+def _first(found: Predictions, count: int) -> Predictions:
+    arrays = {name: values[:count] for name, values in vars(found).items() if isinstance(values, np.ndarray)}
+    return replace(found, **arrays, attributes={name: values[:count] for name, values in found.attributes.items()})
+
+
+def test_every_gap_is_named_and_costs_the_rank(
+    answers: Answers, synthetic_uri: str, board: str, tmp_path: Path
+) -> None:
+    first, second = list(answers)[:2]
+    given = {name: points for name, points in answers.items() if name != first} | {"stranger.png": answers[first]}
+    given[second] = np.full((5, 2), np.nan)
+    added = add(as_csv(given, tmp_path / "a.csv"), synthetic_uri, board)
+    assert added.gaps == [
+        f"1 images have no answer, so the method has no rank: {first}",
+        "1 answers are for other images: stranger.png",
+    ]
+    for table in build_board(board).tables:
+        assert table.rows[0].rank is None
+        assert table.rows[0].unranked == "no rank: 2 images without a finite prediction"
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "/home/me/data/", "C:\\data\\"])
+def test_images_are_known_by_the_end_of_their_path(answers: Answers, synthetic_uri: str, prefix: str) -> None:
+    joined = join_truth(
+        {prefix + name: points for name, points in answers.items()},
+        *(synthetic_uri, "test"),
+        method="m",
+        run_id="r",
+        shift_px=0,
+    )
+    assert joined.gaps() == []
+
+
+def test_names_that_fit_twice_are_no_answer(answers: Answers, synthetic_uri: str) -> None:
+    name, *_ = answers
+    given = {each: points for each, points in answers.items() if each != name}
+    joined = join_truth(
+        given | {f"a/{name}": answers[name], f"b/{name}": answers[name]},
+        *(synthetic_uri, "test"),
+        method="m",
+        run_id="r",
+        shift_px=0,
+    )
+    assert joined.missing == [name]
+    assert sorted(joined.extra) == [f"a/{name}", f"b/{name}"]
+
+
+def test_a_name_that_fits_two_images_is_no_answer() -> None:
+    points = np.zeros((5, 2))
+    ids = ["indoor/1.png", "outdoor/1.png", "outdoor/2.png"]
+    given = {"1.png": points, "2.png": points, "x/indoor/1.png": points}
+    assert answered._by_image(given, ids) == {0: "x/indoor/1.png", 2: "2.png"}
+
+
+def test_what_cannot_be_joined_is_refused(answers: Answers, synthetic_uri: str) -> None:
+    options = {"method": "m", "run_id": "r", "shift_px": 0.0}
+    with pytest.raises(ValueError, match="none of the 1 answers is for an image of 'test'; they are called x"):
+        join_truth({"x": np.zeros((5, 2))}, synthetic_uri, "test", **options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="has 4 points; 'five' has 5"):
+        join_truth({name: points[:4] for name, points in answers.items()}, synthetic_uri, "test", **options)  # type: ignore[arg-type]

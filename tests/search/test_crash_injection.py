@@ -1,0 +1,139 @@
+"""The ledger is stopped at every single write, before it took place and after: nothing is lost, the study goes on."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rcn_search import storage
+from rcn_search.study.identity import settings
+from rcn_search.study.lease import hold
+from rcn_search.study.loading import load_space
+from rcn_search.study.records import Epoch, Ledger
+from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.study import Study
+
+Event = Callable[[str, SearchSpace], None]
+Table = list[tuple[dict[str, Any], str, list[float]]]
+NUM_TRIALS = 4
+
+
+class Crash(BaseException):
+    """The driver is gone: no handler of the program runs to its good."""
+
+
+class FaultyStorage:
+    """Counts writes and, once it is armed, ends the program at one of them: nothing is written after it either."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.num_writes, self._left, self._after = 0, -1, False
+        self._write = storage.write_bytes
+        monkeypatch.setattr(storage, "write_bytes", self._stopping)
+
+    def arm(self, number: int, *, after: bool) -> None:
+        """Stop at write ``number`` from now, from 0; before it takes place, or after."""
+        self._left, self._after = number, after
+
+    def _stopping(self, uri: str, content: bytes, *, if_absent: bool = False) -> None:
+        self.num_writes += 1
+        if self._left == 0 and not self._after:
+            raise Crash
+        self._write(uri, content, if_absent=if_absent)
+        if self._left == 0:
+            self._after = False
+            raise Crash
+        self._left -= 1
+
+
+@pytest.fixture
+def uri(store) -> str:
+    return storage.join(store, "study")
+
+
+@pytest.fixture
+def space(write_study) -> SearchSpace:
+    return load_space(write_study(budget={"trials": NUM_TRIALS}, scheduler={"name": "none"}))
+
+
+def drive(uri: str, space: SearchSpace) -> None:
+    """What a driver does from start to end: take the study up, run what is left, two trials at once."""
+    if storage.exists(storage.join(uri, "space.json")):
+        Study.check(uri, space, "f")
+    else:
+        Study.start(uri, space, "f")
+    with hold(uri, settings(space), on_takeover=str) as claim:
+        study = Study(uri, space, Ledger(uri, claim.check))
+        while study.num_left:
+            running = [trial for trial in (study.ask(), study.ask()) if trial]
+            for trial in running:
+                study.report(trial.number, curve(trial.number))
+                study.finish(trial.number, "complete" if trial.number % 2 else "pruned")
+
+
+def curve(number: int) -> list[Epoch]:
+    """Epochs of a trial: the same whenever it is run."""
+    errors = [9.0 - number / 7 - each for each in range(3)]
+    return [
+        Epoch(epoch=each + 1, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=1.0, val_s=1.0)
+        for each, error in enumerate(errors)
+    ]
+
+
+def table(study: Study) -> Table:
+    return [
+        (trial.suggestion.params, trial.state, [epoch.val_error_pct for epoch in trial.epochs.values()])
+        for trial in study.trials
+    ]
+
+
+# Swift makes each put-if-absent wait a while; what goes wrong here does so before storage.
+but_swift = pytest.mark.parametrize("store", ["file", "memory", "moto"], indirect=True)
+
+
+@but_swift
+def test_a_driver_that_dies_at_any_write_loses_nothing_and_the_next_goes_on(uri, space, monkeypatch):
+    faulty = FaultyStorage(monkeypatch)
+    monkeypatch.setattr("rcn_search.study.lease.machine", lambda: f"{uuid.uuid4()}")  # each driver on another machine
+    monkeypatch.setattr("rcn_search.study.lease.STALE_S", -1.0)  # and the last one dead for long
+    straight = storage.join(uri, "straight")
+    drive(straight, space)
+    expected, num_writes = table(Study.open(straight)), faulty.num_writes
+    assert num_writes == 1 + 2 + 2 * NUM_TRIALS  # the space, the claim taken and released, two for each trial
+
+    for number in range(num_writes):
+        for after in (False, True):
+            place = storage.join(uri, f"{number}-{after}")
+            faulty.arm(number, after=after)
+            with pytest.raises(Crash):
+                drive(place, space)
+            faulty.arm(-1, after=False)
+            if number or after:
+                between = table(Study.open(place))
+                drawn = [params for params, _, _ in between]
+                assert drawn == [params for params, _, _ in expected][: len(drawn)], "before the write, or after it"
+                assert all(row in expected for row in between if row[1] != "open")
+            drive(place, space)
+            assert table(Study.open(place)) == expected
+            assert storage.list_names(storage.join(place, "trials")) == [f"{each:06d}" for each in range(NUM_TRIALS)]
+
+
+@but_swift
+def test_a_branch_is_there_with_all_its_trials_or_not_at_all(uri, space, monkeypatch):
+    from rcn_search.study.warm_start import start_branch
+
+    parent = storage.join(uri, "parent")
+    drive(parent, space)
+    faulty = FaultyStorage(monkeypatch)
+    for number in range(2):
+        for after in (False, True):
+            child = storage.join(uri, f"child-{number}-{after}")
+            faulty.arm(number, after=after)
+            with pytest.raises(Crash):
+                start_branch(parent, child, space, "f")
+            faulty.arm(-1, after=False)
+            if not storage.exists(storage.join(child, "space.json")):
+                assert start_branch(parent, child, space, "f") == (NUM_TRIALS, 0)
+            assert len(Study.open(child).inherited) == NUM_TRIALS

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from collections import namedtuple
+
+import pytest
+from rich.console import Console
+
+from rcn_search.cluster.runtime import Nodes
+from rcn_search.config.schema import TrainConfig
+from rcn_search.search.concurrency import print_plan
+from rcn_search.search.disk_estimate import checkpoint_room, free_bytes, trial_bytes
+from rcn_search.study.loading import load_space
+from rcn_search.study.study import Study
+from rcn_search.training.trainer import TrainRun, train
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": {"name": "muon"}},
+        {"optimizer": {"name": "adamw"}, "schedule": {"ema_decay": 0.99}},
+        {"optimizer": {"name": "adadelta", "weight_decay": 0.0}, "validation": {"keep": "every"}},
+    ],
+)
+def test_it_is_what_a_run_leaves(tiny_config, tmp_path, changes):
+    document = tiny_config.model_dump(mode="json")
+    for part, values in {"model": {"channels": 48}, **changes}.items():
+        document[part] |= values
+    config = TrainConfig.model_validate(document)
+    train(TrainRun(config, str(tmp_path)))
+    left = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))
+    assert trial_bytes(config, 5) == pytest.approx(left, rel=0.1)
+
+
+def study_of(path: str, folder: object) -> Study:
+    return Study.create(str(folder), load_space(path), data_fingerprint="f")
+
+
+def test_it_grows_with_the_trials_left_and_with_the_networks(write_study, tmp_path):
+    few = study_of(write_study(budget={"trials": 12}), tmp_path / "few")
+    many = study_of(write_study(budget={"trials": 120}), tmp_path / "many")
+    wide = study_of(write_study(search={"model.channels": [{"choice": [64]}]}, points=[]), tmp_path / "wide")
+    assert checkpoint_room(many, 5) == pytest.approx(10 * checkpoint_room(few, 5), abs=10)
+    few.ask()
+    assert checkpoint_room(few, 5) == pytest.approx(checkpoint_room(many, 5) * 11 / 120, abs=10)
+    assert checkpoint_room(wide, 5) > 2 * checkpoint_room(few, 5)
+
+
+def test_rows_are_counted_as_they_are(tmp_path):
+    path = tmp_path / "rows.yaml"
+    path.write_text(
+        """
+study: {name: rows}
+base: {data: {uri: nowhere}, model: {kind: rcn, branches: 4}, optimizer: {name: adamw}}
+rows: {narrow: {model.channels: 8}, wide: {model.channels: 32}}
+budget: {epochs: 1}
+"""
+    )
+    study = study_of(str(path), tmp_path / "study")
+    base = study.space.config({})
+    models = [base.model.model_copy(update={"channels": channels}) for channels in (8, 32)]
+    assert checkpoint_room(study, 5) == sum(trial_bytes(base.model_copy(update={"model": each}), 5) for each in models)
+
+
+def test_the_plan_says_it_and_warns_of_a_disk_that_is_too_small(write_study, tmp_path, monkeypatch):
+    study = study_of(write_study(), tmp_path / "study")
+    disk = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(0, 0, 80_000_000))
+
+    def plan(room_bytes: int, uri: str) -> str:
+        text = io.StringIO()
+        print_plan(Console(file=text, width=200), study, 2, Nodes([{"CPU": 2}]), room_bytes, free_bytes(uri))
+        return text.getvalue()
+
+    assert re.search(r"^79\.0 MB of checkpoints, about: .* of each trial$", plan(79_000_000, study.uri), re.MULTILINE)
+    assert "free" not in plan(79_000_000, study.uri)
+    assert "only 80.0 MB are free there: make room, or" in plan(81_000_000, study.uri)
+    assert "free" not in plan(81_000_000, "s3://bucket/study")

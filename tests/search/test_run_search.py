@@ -1,0 +1,291 @@
+"""Searches through real Ray, real training and real kills, of networks that train in a moment."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+from rich.console import Console
+
+from rcn_search.config.loading import ConfigError
+from rcn_search.leaderboard.table import build_board
+from rcn_search.search.run_search import SearchResult, run_search
+from rcn_search.search.tune_searcher import StudyRecorder
+from rcn_search.study.records import StudyError
+from rcn_search.study.study import Study
+
+HELD_TUNE = Path(__file__).parent / "held_tune.py"
+NUM_EPOCHS = 6
+POLL_S = 0.02
+PATIENCE_S = 180
+
+
+def study_file(folder: Path, data_uri: str, **changes) -> str:
+    """Four trials, one at a time: a good one, a bad one, one without data, another good one."""
+    points = [(1e-2, "train"), (1e-7, "train"), (1e-2, "nowhere"), (2e-2, "train")]
+    document = {
+        "study": {"name": "tiny"},
+        "base": {
+            "data": {"uri": data_uri},
+            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "augment": {"translate": 0.0, "scale": 0.0, "rotate_deg": 0.0, "occluder": {"min_px": 0, "max_px": 0}},
+            "schedule": {"batch_size": 16},
+            "validation": {"jitter": False},
+            "compute": {"precision": "fp32", "channels_last": False},
+        },
+        "search": {
+            "optimizer.lr": {"float": [1e-7, 1e-1], "log": True},
+            "data.train_split": {"choice": ["train", "nowhere"]},
+        },
+        "points": [{"optimizer.lr": lr, "data.train_split": split} for lr, split in points],
+        "budget": {"trials": 4, "epochs": 3, "concurrency": 1},
+        "scheduler": {"name": "asha", "grace_epochs": 1, "reduction": 2},
+        "sampler": {"name": "random"},
+        **changes,
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
+
+
+def search(
+    path: str, folder: Path, *, resume: bool = False, overrides: tuple[str, ...] = (), deterministic: bool = False
+) -> tuple[SearchResult, str]:
+    """Run a study file; the result and all that was printed."""
+    text = io.StringIO()
+    result = run_search(
+        path,
+        overrides=overrides,
+        study_uri=str(folder / "study"),
+        resume=resume,
+        deterministic=deterministic,
+        board=lambda: str(folder / "board"),
+        console=Console(file=text, width=160),
+    )
+    return result, text.getvalue()
+
+
+def table(study: Study) -> list[tuple]:
+    """All that a trial table holds but times."""
+    return [
+        (trial.state, trial.suggestion.params, [epoch.val_error_pct for epoch in trial.epochs.values()])
+        for trial in study.trials
+    ]
+
+
+def test_a_search_from_file_to_board(ray_cluster, synthetic_uri, tmp_path):
+    path = study_file(tmp_path, synthetic_uri, final={"split": "test", "method": "the best of four"})
+    result, text = search(path, tmp_path)
+    study = result.study
+
+    assert [trial.state for trial in study.trials] == ["complete", "pruned", "failed", "complete"]
+    assert [len(trial.epochs) for trial in study.trials] == [3, 1, 0, 3]
+    assert "has no split 'nowhere'" in study.trials[2].outcome.reason
+    assert "has no split 'nowhere'" in text
+    assert all(trial.state.is_finished() for trial in study._optuna.trials)
+    assert table(Study.resume(study.uri, study.space, data_fingerprint=fingerprint(study))) == table(study)
+
+    best = min(trial.error_pct for trial in study.trials if trial.state == "complete")
+    assert study.best.error_pct == best
+    assert result.final.trial == study.best.number
+    assert Path(result.final.checkpoint).parent == Path(study.best.folder)
+    rows = [row for each in build_board(str(tmp_path / "board")).tables for row in each.rows if row.origin == "ours"]
+    assert {row.method for row in rows} == {"the best of four"}
+    assert {round(row.error_pct, 6) for row in rows} == {round(each, 6) for each in result.final.errors_pct.values()}
+
+    summary = result.summary
+    assert summary.slots == 1
+    epochs = [epoch for trial in study.trials for epoch in trial.epochs.values()]
+    assert summary.busy_s == pytest.approx(sum(epoch.train_s + epoch.val_s for epoch in epochs))
+    assert 0 < summary.busy_s < summary.wall_s
+    assert f"overhead {summary.overhead_pct:.1f} %" in text
+
+    with pytest.raises(StudyError, match="add --resume"):
+        search(path, tmp_path)
+    before = files(study)
+    again, _ = search(path, tmp_path, resume=True)
+    assert again.final == result.final
+    assert files(study) == before
+
+    more, _ = search(path, tmp_path, resume=True, overrides=("budget.trials=5",))
+    assert len(more.study.trials) == 5
+    assert more.final == result.final
+
+
+def fingerprint(study: Study) -> str:
+    return str(json.loads(Path(study.uri, "space.json").read_text())["data_fingerprint"])
+
+
+def files(study: Study) -> dict[Path, bytes]:
+    """All that the study holds, but who drove it."""
+    there = (path for path in Path(study.uri).rglob("*") if path.is_file() and "claims" not in path.parts)
+    return {path: path.read_bytes() for path in there}
+
+
+@pytest.mark.timeout(480)
+def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cluster, synthetic_uri, tmp_path):
+    budget = {"trials": 2, "epochs": NUM_EPOCHS, "concurrency": 1}
+    changes = {
+        "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
+        "points": [],
+        "budget": budget,
+        "scheduler": {"name": "none"},
+    }
+    straight, disturbed = tmp_path / "straight", tmp_path / "disturbed"
+    for folder in (straight, disturbed):
+        folder.mkdir()
+        path = study_file(folder, synthetic_uri, **changes)
+    undisturbed, _ = search(str(straight / "study.yaml"), straight)
+
+    with driving(path, disturbed, held=0) as first:  # with a Ray of its own
+        wait_for_epoch(first, 0, disturbed)
+        first.send_signal(signal.SIGTERM)
+        text, _ = first.communicate(timeout=PATIENCE_S)
+    assert first.returncode == 130, text
+    assert "--resume" in text
+
+    address = ray.get_runtime_context().gcs_address
+    with driving(path, disturbed, "--resume", held=1, RAY_ADDRESS=address) as second:
+        wait_for_epoch(second, 1, disturbed)
+        with pytest.raises(StudyError, match=f"process {second.pid} on .* is at work on"):
+            search(path, disturbed, resume=True)
+        assert second.poll() is None
+
+    finished = (disturbed / "study/trials/000000/finished.json").read_bytes()
+    opened = (disturbed / "study/trials/000001/suggested.json").read_bytes()
+    done = json.loads((disturbed / "study/trials/000001/history.json").read_text())
+    assert 0 < len(done) < NUM_EPOCHS
+    resumed, text = search(path, disturbed, resume=True)
+    assert f"process {second.pid} on" in text
+    assert "gone: taken over" in text
+    assert table(resumed.study) == table(undisturbed.study)
+    taken_up = list(resumed.study.trials[1].epochs.values())
+    assert [each.train_s for each in taken_up[: len(done)]] == [each["train_s"] for each in done], "trained again"
+    assert (disturbed / "study/trials/000000/finished.json").read_bytes() == finished
+    assert (disturbed / "study/trials/000001/suggested.json").read_bytes() == opened
+
+
+@pytest.mark.timeout(480)
+def test_a_synchronous_search_is_the_same_on_one_slot_and_on_two(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
+    changes = {
+        "search": {"optimizer.lr": {"float": [1e-7, 1e-1], "log": True}},
+        "points": [],
+        "budget": {"trials": 5, "epochs": 3, "concurrency": "auto"},
+        "sampler": {"name": "tpe", "startup_trials": 2},
+    }
+    tables: list[list[tuple]] = []
+    processes: set[int] = set()
+    on_results(monkeypatch, lambda result: processes.add(result["pid"]))
+    for slots in (2, 1):
+        processes.clear()
+        folder = tmp_path / str(slots)
+        folder.mkdir()
+        path = study_file(folder, synthetic_uri, **changes)
+        with pytest.raises(ConfigError, match=r"--deterministic: give budget\.concurrency a number"):
+            search(path, folder, deterministic=True)
+        overrides = (f"budget.concurrency={slots}", *(("study.synchronous=2",) if slots == 1 else ()))
+        result, text = search(path, folder, overrides=overrides, deterministic=True)
+        assert (result.summary.slots, len(re.findall(r"^trial +\d", text, re.MULTILINE))) == (slots, 5), text
+        assert len(processes) <= slots, "a process served one round only"  # one may do all before another is there
+        assert (folder / "study/compute.json").exists()
+        tables.append(table(result.study))
+    assert tables[0] == tables[1]
+    assert {state for state, *_ in tables[0]} == {"complete", "pruned"}
+
+
+@contextlib.contextmanager
+def driving(path: str, folder: Path, *options: str, held: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A driver in a process of its own, which that trial keeps from its last epoch; it is killed at the end."""
+    line = [sys.executable, str(HELD_TUNE), str(held), str(NUM_EPOCHS - 1), path, "--study", str(folder / "study")]
+    environment = {**os.environ, **environment}
+    with subprocess.Popen(
+        [*line, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as driver:
+        try:
+            yield driver
+        finally:
+            driver.kill()
+
+
+def on_results(monkeypatch: pytest.MonkeyPatch, hear: Callable[[dict[str, Any]], object]) -> None:
+    """Hear each result of a trial's process after it was entered, and before the next one is asked for."""
+    enter = StudyRecorder.on_trial_result
+
+    def enter_and_tell(
+        recorder: StudyRecorder, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        enter(recorder, iteration, trials, trial, result, **info)
+        hear(result)
+
+    monkeypatch.setattr(StudyRecorder, "on_trial_result", enter_and_tell)
+
+
+def wait_for_epoch(driver: subprocess.Popen[str], number: int, folder: Path) -> None:
+    trial = folder / "study/trials" / f"{number:06d}"
+    deadline = time.monotonic() + PATIENCE_S
+    while not (trial / "history.json").exists():
+        assert time.monotonic() < deadline
+        assert driver.poll() is None, driver.communicate()[0]
+        time.sleep(POLL_S)
+
+
+def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_again(
+    ray_cluster, synthetic_uri, tmp_path, monkeypatch
+):
+    path = study_file(
+        tmp_path,
+        synthetic_uri,
+        search={"optimizer.lr": {"float": [1e-2, 2e-2]}},
+        points=[],
+        budget={"trials": 1, "epochs": 4},
+        scheduler={"name": "none"},
+        final={"split": "test", "method": "again", "retrain": {"schedule.epochs": 2, "data.num_train": 32}},
+    )
+    epochs, processes = [], []
+
+    def kill_after_two(result: dict[str, Any]) -> None:
+        epochs.append(result["epoch"])
+        processes.append(result["pid"])
+        if len(epochs) == 2:
+            os.kill(result["pid"], signal.SIGKILL)
+
+    on_results(monkeypatch, kill_after_two)
+    result, text = search(path, tmp_path)
+    (trial,) = result.study.trials
+    assert trial.state == "complete", text
+    assert sorted(trial.epochs) == epochs == [1, 2, 3, 4]
+    assert processes[0] == processes[1] != processes[2] == processes[3]
+
+    assert result.final.checkpoint == str(tmp_path / "study/final/best.safetensors")
+    again = json.loads((tmp_path / "study/final/config.json").read_text())["config"]
+    assert (again["schedule"]["epochs"], again["data"]["num_train"]) == (2, 32)
+    assert again["optimizer"] == trial.suggestion.config.optimizer.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("base.data.uri=/nowhere", "no data set at /nowhere"),
+        ("base.data.val_split=valid", "base.data.val_split: .* has no split 'valid'; it has: train, val, test"),
+        ("base.data.num_train=97", "base.data.train_split: 97 rows of 'train' wanted; it has 96"),
+        ("final={split: aflw, method: x}", "final.split: .* has no split 'aflw'"),
+    ],
+)
+def test_what_the_data_set_lacks_is_noticed_before_anything_starts(synthetic_uri, tmp_path, override, message):
+    path = study_file(tmp_path, synthetic_uri)
+    with pytest.raises(ValueError, match=message):
+        search(path, tmp_path, overrides=(override,))
+    assert not (tmp_path / "study").exists()

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import random
+import time
+from types import SimpleNamespace
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+
+from rcn_search.search.tune_scheduler import build_scheduler
+from rcn_search.search.tune_searcher import MAX_FAILED_FIRST, MAX_PROCESS_DEATHS, StudyRecorder, StudySearcher
+from rcn_search.study.loading import load_space
+from rcn_search.study.records import StudyError
+from rcn_search.study.study import Study
+from rcn_search.study.synchronous import Rounds
+from rcn_search.study_report.summary import Summary, idle_s
+
+
+@pytest.fixture
+def study(write_study, tmp_path):
+    space = load_space(write_study(budget={"trials": 40, "epochs": 9}))
+    return Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+
+
+NO_METRIC = {"val_error_pct": float("nan"), "done": True}
+
+
+def entry(epoch: int, error_pct: float) -> dict[str, float]:
+    """What a `TrialActor` says of an epoch."""
+    return {
+        "epoch": epoch,
+        "loss": 1.0,
+        "val_error_pct": error_pct,
+        "best_error_pct": 1.0,
+        "train_s": 2.0,
+        "val_s": 1.0,
+    }
+
+
+def result(*epochs: dict[str, float], complete: bool = False) -> dict:
+    return {**epochs[-1], "epochs": list(epochs), "complete": complete, "done": complete}
+
+
+class OneSlot:
+    """Tune's side of a search with one slot: what it calls, in its order.
+
+    ``saved`` holds the epochs behind each trial's checkpoint: what outlives a driver.
+    """
+
+    def __init__(self, study: Study, saved: dict[int, list[dict]] | None = None) -> None:
+        self.saved = {} if saved is None else saved
+        self.searcher, self.recorder = StudySearcher(study), StudyRecorder(study)
+        self.scheduler = build_scheduler(study)
+
+    def start(self) -> SimpleNamespace | None:
+        """The next trial; None when there are no more."""
+        config = self.searcher.suggest("any")
+        if config in ("FINISHED", None):
+            return None
+        trial = SimpleNamespace(trial_id=f"ray-{random.random()}", config=config, last_result={})
+        self.scheduler.on_trial_add(None, trial)
+        return trial
+
+    def report(self, trial: SimpleNamespace, last: dict) -> None:
+        trial.last_result = last
+        if not last["done"]:
+            last["done"] = self.scheduler.on_trial_result(None, trial, last) == TrialScheduler.STOP
+        self.recorder.on_trial_result(0, [], trial, last)
+        if last["done"]:
+            self.scheduler.on_trial_complete(None, trial, last)
+            self.recorder.on_trial_complete(0, [], trial)
+
+    def run(self, curves: dict[int, list[float]], num_epochs: int) -> None:
+        """Train so many epochs of one trial after another, whose errors are ``curves``; stop wherever that is."""
+        trial = None
+        for _ in range(num_epochs):
+            if trial is None or trial.last_result["done"]:
+                trial = self.start()
+                if trial is None:
+                    return
+                done = self.saved.setdefault(trial.config["number"], [])
+                earlier = list(done)
+            done.append(entry(len(done) + 1, curves[trial.config["number"]][len(done)]))
+            self.report(trial, result(*earlier, done[-1], complete=len(done) == 9))
+            self.recorder.on_step_end(0, [])
+            earlier = []
+
+
+def outcomes(study: Study) -> list[tuple]:
+    return [(trial.state, [epoch.val_error_pct for epoch in trial.outcome.epochs]) for trial in study.trials]
+
+
+def test_asha_decides_alike_whether_its_driver_died_or_not(study, tmp_path):
+    draw = random.Random(0)
+    curves = {number: sorted((draw.uniform(0, 9) for _ in range(9)), reverse=True) for number in range(40)}
+    OneSlot(study).run(curves, 1_000)
+    assert 4 < sum(trial.state == "complete" for trial in study.trials) < 20
+
+    again = Study.create(str(tmp_path / "again"), study.space, data_fingerprint="f")
+    saved: dict[int, list[dict]] = {}
+    while again.num_left:
+        OneSlot(again, saved).run(curves, 7)
+        again = Study.resume(again.uri, again.space, data_fingerprint="f")
+    assert outcomes(again) == outcomes(study)
+
+
+def test_a_trial_without_a_metric_fails_with_its_reason(study):
+    tune = OneSlot(study)
+    tune.report(tune.start(), {**NO_METRIC, "failure": "the loss became nan", "traceback": "line 1"})
+    tune.recorder.on_step_end(0, [])
+    outcome = Study.resume(study.uri, study.space, data_fingerprint="f").trials[0].outcome
+    assert (outcome.state, outcome.reason, outcome.traceback) == ("failed", "the loss became nan", "line 1")
+
+
+def test_a_full_disk_stops_the_search_and_the_trial_stays_open(study):
+    tune = OneSlot(study)
+    tune.report(tune.start(), {**NO_METRIC, "halt": "OSError: No space left on device"})
+    with pytest.raises(StudyError, match="No space left on device"):
+        tune.recorder.on_step_end(0, [])
+    assert Study.resume(study.uri, study.space, data_fingerprint="f").trials[0].state == "open"
+
+
+def test_what_goes_wrong_with_the_ledger_is_raised_where_tune_lets_it_pass(study):
+    tune = OneSlot(study)
+    trial = tune.start()
+    other = Study.resume(study.uri, study.space, data_fingerprint="f")
+    other.ask()
+    other.finish(0, "failed", reason="taken")
+    tune.report(trial, result(entry(9, 5.0), complete=True))
+    with pytest.raises(StudyError, match="another driver"):
+        tune.recorder.on_step_end(0, [])
+
+
+def test_a_search_whose_first_trials_all_fail_stops(study):
+    tune = OneSlot(study)
+    for number in range(MAX_FAILED_FIRST):
+        tune.recorder.on_step_end(0, [])
+        tune.report(tune.start(), {**NO_METRIC, "failure": f"no split {number}"})
+    with pytest.raises(StudyError, match=r"first 5 trials all failed.*no split 4"):
+        tune.recorder.on_step_end(0, [])
+
+
+def test_busy_time_is_that_of_this_driver(study):
+    tune = OneSlot(study)
+    tune.report(tune.start(), result(entry(1, 9.0), entry(2, 8.0), {**entry(3, 7.0), "other_s": 0.5}))
+    assert (tune.recorder.busy_s, tune.recorder.other_s) == (3.0, 0.5)
+    assert len(study.trials[0].epochs) == 3
+    assert Summary(slots=2, wall_s=2.0, busy_s=3.0, other_s=0.5, idle_s=0.0).overhead_pct == 25.0
+
+
+def test_slots_are_idle_from_the_end_of_their_last_trial_to_the_end_of_all():
+    assert idle_s([3.0, 10.0, 4.0, 5.0, 9.0, 7.0], slots=3) == 10.0 - 9.0 + 10.0 - 7.0
+    assert idle_s([3.0, 10.0], slots=1) == idle_s([], slots=2) == idle_s([1.0], slots=0) == 0.0
+
+
+def test_each_end_of_a_trial_is_noted(study):
+    tune, started_s = OneSlot(study), time.perf_counter()
+    tune.report(tune.start(), result(entry(1, 9.0), complete=True))
+    tune.report(tune.start(), {**NO_METRIC, "failure": "no split"})
+    first_s, second_s = tune.recorder.ended_s
+    assert started_s < first_s < second_s < time.perf_counter()
+
+
+@pytest.mark.parametrize(
+    ("changes", "latency"),
+    [({}, False), ({"objectives": ["error", "latency"]}, True), ({"constraints": {"latency_ms": 20}}, True)],
+)
+def test_latency_is_measured_where_the_study_asks_and_kept(write_study, tmp_path, changes, latency):
+    space = load_space(write_study(budget={"trials": 4, "epochs": 9}, **changes))
+    study = Study.create(str(tmp_path / "measured"), space, data_fingerprint="f")
+    tune = OneSlot(study)
+    trial = tune.start()
+    assert trial.config["latency"] == latency
+    measured = {"parameters": 7.0, "latency_ms": 3.5}
+    tune.report(trial, {**result(entry(1, 9.0)), "measured": measured})
+    tune.report(trial, {**result(entry(9, 5.0), complete=True), "measured": {}})
+    tune.recorder.on_step_end(0, [])
+    assert Study.resume(study.uri, space, data_fingerprint="f").trials[0].outcome.measured == measured
+
+
+@pytest.mark.parametrize("synchronous", [None, 2])
+def test_a_trial_whose_process_died_while_it_took_it_up_is_asked_for_again(write_study, tmp_path, synchronous):
+    options = {"name": "tiny", "synchronous": synchronous} if synchronous else {"name": "tiny"}
+    space = load_space(write_study(study=options, budget={"trials": 3, "epochs": 2}, scheduler={"name": "none"}))
+    study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+    driven = Rounds(study) if synchronous else study
+    slot = OneSlot(driven)
+    slot.scheduler._told = True  # there is no Tune whose processes could be kept
+    ended = []
+    while driven.num_left:
+        while trial := slot.start():
+            number = trial.config["number"]
+            if ended.count(number) < MAX_PROCESS_DEATHS and number != 0:
+                trial.num_failures = 1  # Tune gives it up at once: it died between two trials
+                slot.recorder.on_trial_error(0, [], trial)
+                slot.recorder.on_step_end(0, [])
+            else:
+                slot.report(trial, result(entry(1, 9.0)))
+                slot.report(trial, result(entry(2, 8.0), complete=True))
+            ended.append(number)
+    assert [each.state for each in study.trials] == ["complete"] * 3
+    assert sorted(ended) == [0, 1, 1, 1, 2, 2, 2]
+    assert Study.open(study.uri).num_left == 0
+
+
+def test_a_trial_whose_process_always_dies_has_failed(study):
+    slot = OneSlot(study)
+    trial = slot.start()
+    trial.num_failures = MAX_PROCESS_DEATHS + 1  # Tune took it up again each time
+    slot.recorder.on_trial_error(0, [], trial)
+    assert study.trials[0].outcome.reason == "its process died 3 times"
+    for _ in range(MAX_PROCESS_DEATHS + 1):
+        trial = slot.start()
+        assert trial.config["number"] == 1
+        trial.num_failures = 1
+        slot.recorder.on_trial_error(0, [], trial)
+    assert study.trials[1].state == "failed"
+    assert slot.start().config["number"] == 2

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import re
+import uuid
+
+import numpy as np
+import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+
+from rcn_search.config.loading import ConfigError
+from rcn_search.simulation.replay import START_S, Method, contend, interval, simulate
+from rcn_search.simulation.surrogate import MIN_CURVES, RecordedCurves
+from rcn_search.study.loading import load_space
+from rcn_search.study.records import Epoch, StudyError
+from rcn_search.study.study import Study
+
+EPOCHS, EPOCH_S = 9, 10.0
+
+
+def true_error_pct(lr: float, branches: int, epoch: int) -> float:
+    """Lowest at a rate of 0.003 and 6 branches; differences show from the first epoch on."""
+    return 5 + 3 * abs(np.log10(lr / 3e-3)) + 0.5 * (6 - branches) + 8 / epoch
+
+
+@pytest.fixture
+def space(write_study):
+    return load_space(
+        write_study(
+            search={
+                "model.branches": {"int": [2, 6]},
+                "optimizer.lr": {"float": [1e-4, 1e-1], "log": True},
+            },
+            points=[],
+            sampler={"name": "random"},
+            scheduler={"name": "none"},
+            budget={"trials": 200, "epochs": EPOCHS},
+        )
+    )
+
+
+def record(study: Study, num_trials: int, *, epochs: int = EPOCHS, noise: float = 0.0) -> Study:
+    luck = np.random.default_rng(0)
+    for _ in range(num_trials):
+        trial = study.ask()
+        params = trial.suggestion.params
+        factor = np.exp(noise * luck.standard_normal())
+        for epoch in range(1, epochs + 1):
+            error_pct = factor * true_error_pct(params["optimizer.lr"], params["model.branches"], epoch)
+            study.report(
+                trial.number,
+                [Epoch(epoch=epoch, loss=1, val_error_pct=error_pct, best_error_pct=error_pct, train_s=9, val_s=1)],
+            )
+        study.finish(trial.number, "complete" if epochs == EPOCHS else "pruned")
+    return study
+
+
+@pytest.fixture
+def recorded(space) -> Study:
+    return record(Study.create(f"memory://{uuid.uuid4().hex}", space, data_fingerprint="f"), 60)
+
+
+def test_the_surrogate_knows_curves_that_it_has_not_seen(recorded) -> None:
+    curves = RecordedCurves(recorded)
+    for lr, branches in ((4e-3, 5), (2e-4, 2), (5e-2, 6)):
+        expected = [true_error_pct(lr, branches, epoch) for epoch in range(1, EPOCHS + 1)]
+        curve = curves.of({"model.branches": branches, "optimizer.lr": lr})
+        np.testing.assert_allclose(curve.error_pct_e, expected, rtol=0.05)
+        assert curve.epoch_s == pytest.approx(EPOCH_S)
+    assert curves.full_training_s == pytest.approx(EPOCHS * EPOCH_S)
+    assert curves.explained > 0.95
+
+
+def test_what_it_explains_is_what_it_foretells_of_a_trial_left_out(space) -> None:
+    study = record(Study.create(f"memory://{uuid.uuid4().hex}", space, data_fingerprint="f"), 30, noise=0.3)
+    curves = RecordedCurves(study)
+    params = [trial.suggestion.params for trial in study.trials]
+    last = np.log([trial.epochs[EPOCHS].val_error_pct for trial in study.trials])
+    features = np.array([curves._features(each) for each in params])
+    foretold = []
+    for index in range(len(params)):
+        kept = np.arange(len(params)) != index
+        process = GaussianProcessRegressor(curves._error.kernel_, optimizer=None, normalize_y=False)
+        process.fit(features[kept], (last[kept] - last.mean()) / last.std())
+        foretold.append(process.predict(features[[index]]).item() * last.std() + last.mean())
+    residual = last - np.array(foretold)
+    assert curves.explained == pytest.approx(1 - (residual**2).mean() / last.var(), abs=1e-6)
+    assert 0 < curves.explained < 0.95
+
+
+def test_parameters_that_are_not_always_drawn_and_lists_are_features(play_study) -> None:
+    study = play_study(num_trials=90, budget={"trials": 90})
+    for trial in study.trials:
+        kinds = trial.suggestion.params
+        trial_error = 30 if kinds["model.kind"] == "rcn" else 10
+        for epoch in list(trial.epochs):
+            trial.epochs[epoch] = trial.epochs[epoch].model_copy(update={"val_error_pct": trial_error + epoch})
+    curves = RecordedCurves(study)
+    for trial in study.trials:
+        expected = 34 if trial.suggestion.params["model.kind"] == "rcn" else 14
+        assert curves.of(trial.suggestion.params).error_pct_e[-1] == pytest.approx(expected, rel=0.1)
+
+
+def test_too_few_whole_curves_are_refused(space) -> None:
+    study = record(Study.create(f"memory://{uuid.uuid4().hex}", space, data_fingerprint="f"), MIN_CURVES, epochs=3)
+    with pytest.raises(StudyError, match="has 0 trials that ran to their last epoch"):
+        RecordedCurves(study)
+
+
+def test_without_stopping_every_trial_costs_a_full_training(recorded) -> None:
+    run = simulate(recorded.space, RecordedCurves(recorded), Method.named("random", "none"), workers=4, cost=12, seed=0)
+    assert run.num_trials == pytest.approx(12 + 4, abs=1)  # 12 ended, and each worker is in the middle of the next
+    assert run.wall_s == pytest.approx(12 / 4 * (EPOCHS * EPOCH_S + START_S), rel=0.1)
+    assert run.at(12) == run.best_error_pct.min()
+    assert (np.diff(run.best_error_pct) <= 0).all()
+    assert np.isnan(run.at(0))
+
+
+def test_the_same_seed_gives_the_same_search(recorded) -> None:
+    first, again, other = (
+        simulate(recorded.space, RecordedCurves(recorded), Method.named("tpe", "asha"), workers=8, cost=10, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first.best_error_pct, again.best_error_pct)
+    assert not np.array_equal(first.best_error_pct[:20], other.best_error_pct[:20])
+
+
+def test_stopping_early_and_learning_pay(recorded) -> None:
+    methods = [Method.named(*names) for names in (("random", "none"), ("random", "asha"), ("tpe", "asha"))]
+    done: list[tuple[int, int]] = []
+    plain, stopped, learning = contend(
+        recorded.space,
+        RecordedCurves(recorded),
+        methods,
+        workers=4,
+        cost=24,
+        seeds=6,
+        on_run=lambda *each: done.append(each),
+    )
+    assert [each.name for each in (plain, stopped, learning)] == ["random + none", "random + asha", "tpe + asha"]
+    assert stopped.runs[0].num_trials > 1.5 * plain.runs[0].num_trials
+    assert stopped.errors_at(24).mean() < plain.errors_at(24).mean()
+    assert learning.errors_at(24).mean() <= stopped.errors_at(24).mean()
+    assert done[-1] == (18, 18)
+
+
+def test_the_interval_is_around_the_mean() -> None:
+    low, high = interval(np.array([1.0, 2.0, 3.0, 4.0]))
+    assert 1 < low < 2.5 < high < 4
+
+
+def test_an_unknown_method_is_named() -> None:
+    with pytest.raises(ConfigError, match="sampler"):
+        Method.named("magic", "asha")
+
+
+def test_command(cli, recorded) -> None:
+    printed = cli.run("simulate", recorded.uri, "--workers", "4", "--cost", "4", "--seeds", "2", "--sampler", "random")
+    assert "random + asha" in printed
+    assert "2 seeds" in printed
+    assert re.search(r"The curves explain (9\d|100) %", printed)
+    assert "no study at" in cli.fail("simulate", "nowhere")

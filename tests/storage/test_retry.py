@@ -1,0 +1,99 @@
+"""What is tried again, how often and for how long; by a clock that only sleeping moves."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from rcn_search.storage import retry as storage_retry
+from rcn_search.storage.retry import Limits, answer, passes, retried
+
+
+def answered(status: int, code: str = "") -> Exception:
+    """As s3fs translates an error of botocore: the answer is that of its cause."""
+    cause, error = RuntimeError("from the server"), OSError("translated")
+    cause.response = {"ResponseMetadata": {"HTTPStatusCode": status}, "Error": {"Code": code}}
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408])
+def test_an_overloaded_server_passes(status: int) -> None:
+    assert passes(answered(status))
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 411, 412, 416, 501])
+def test_a_refusal_does_not(status: int) -> None:
+    assert not passes(answered(status))
+
+
+def test_some_refusals_are_none() -> None:
+    assert passes(answered(400, "RequestTimeout"))
+    assert passes(answered(409, "ConditionalRequestConflict"))
+    assert not passes(answered(409, "BucketNotEmpty"))
+    assert answer(answered(409, "X")) == (409, "X")
+
+
+def test_the_network_passes_and_the_program_does_not() -> None:
+    from aiohttp import ClientPayloadError
+    from botocore.exceptions import EndpointConnectionError, NoCredentialsError, ReadTimeoutError
+    from botocore.parsers import ResponseParserError
+
+    for error in (
+        TimeoutError(),
+        ConnectionResetError(),
+        ClientPayloadError(),
+        EndpointConnectionError(endpoint_url="x"),
+        ReadTimeoutError(endpoint_url="x"),
+        ResponseParserError(),
+    ):
+        assert passes(error)
+    for error in (NoCredentialsError(), PermissionError(), FileNotFoundError(), FileExistsError(), KeyError()):
+        assert not passes(error)
+
+
+@pytest.fixture
+def slept_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Pauses that were made; the clock shows their sum."""
+    slept: list[float] = []
+    monkeypatch.setattr(storage_retry.time, "sleep", slept.append)
+    monkeypatch.setattr(storage_retry.time, "monotonic", lambda: sum(slept))
+    return slept
+
+
+def test_it_ends_when_the_time_is_up(slept_s: list[float]) -> None:
+    def fail() -> None:
+        raise answered(503)
+
+    with pytest.raises(OSError, match="translated"):
+        retried(fail)
+    assert len(slept_s) > 5
+    assert sum(slept_s) <= storage_retry.LIMITS.total_s
+
+
+def test_it_stops_at_the_first_success_and_at_the_first_refusal(slept_s: list[float]) -> None:
+    faults = iter([answered(503), TimeoutError(), None])
+
+    def operation() -> str:
+        if error := next(faults):
+            raise error
+        return "done"
+
+    assert (retried(operation), len(slept_s)) == ("done", 2)
+    refused = iter([answered(403)])
+    with pytest.raises(OSError, match="translated"):
+        retried(lambda: (_ for _ in ()).throw(next(refused)))
+    assert len(slept_s) == 2
+
+
+def test_pauses_are_random_below_a_bound_that_doubles() -> None:
+    limits = Limits(first_pause_s=0.1, longest_pause_s=1.0)
+    many = [list(itertools.islice(limits.pauses_s(), 6)) for _ in range(300)]
+    for bound, pauses in zip((0.1, 0.2, 0.4, 0.8, 1.0, 1.0), zip(*many, strict=True), strict=True):
+        assert 0.9 * bound < max(pauses) <= bound
+        assert min(pauses) < 0.1 * bound
+
+
+def test_what_is_large_may_take_longer() -> None:
+    assert Limits(attempt_s=15, bytes_per_s=1e6).attempt_limit_s(100_000_000) == 115

@@ -1,0 +1,93 @@
+"""What a space holds: settings drawn, networks built and counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from rcn_search.config.loading import ConfigError
+from rcn_search.models import build_model
+from rcn_search.models.complexity import count_parameters, multiply_adds
+from rcn_search.study.loading import load_space
+from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study_report.space_preview import check_space, histogram, short
+
+NUM_SETTINGS = 400
+
+
+def test_costs_are_those_of_the_networks_and_branches_are_counted(write_study):
+    space = load_space(
+        write_study(search={"model.branches": {"int": [2, 4]}, "model.kind": {"choice": ["rcn"]}}, points=[])
+    )
+    calls = []
+    report = check_space(
+        space, num_points=5, num_settings=NUM_SETTINGS, on_setting=lambda done, total: calls.append((done, total))
+    )
+    assert calls == [(done, NUM_SETTINGS) for done in range(1, NUM_SETTINGS + 1)]
+    # With 2 and 3 branches 8, 16, 24 or 32 channels; with 4 branches the paper's list or 16, skip or not.
+    networks = [
+        build_model(
+            space.config({"model.branches": branches, "model.channels": channels, "model.skip": skip}).model,
+            num_points=5,
+        )
+        for branches, widths, skips in (
+            (2, (8, 16, 24, 32), [False]),
+            (3, (8, 16, 24, 32), [False]),
+            (4, ("paper", 16), [False, True]),
+        )
+        for channels in widths
+        for skip in skips
+    ]
+    assert report.num_networks == len(networks) == 12
+    assert set(report.num_parameters) == {count_parameters(network) for network in networks}
+    assert set(report.multiply_adds) == {multiply_adds(network, 80) for network in networks}
+    drawn = report.num_drawn
+    assert drawn["model.branches"] == drawn["optimizer.lr"] == NUM_SETTINGS
+    assert drawn["model.channels[0]"] == drawn["model.skip"] == NUM_SETTINGS - drawn["model.channels[1]"]
+    assert 100 < drawn["model.skip"] < 170
+    assert drawn["model.skip", True] + drawn["model.skip", False] == drawn["model.skip"]
+    again = check_space(space, num_points=5, num_settings=NUM_SETTINGS)
+    assert again == report
+    assert check_space(space, num_points=5, num_settings=NUM_SETTINGS, seed=1) != report
+
+
+def test_a_setting_that_is_not_legal_is_named(document):
+    document["search"] = {"augment.occluder.max_px": {"int": [25, 60]}, "augment.occluder.min_px": {"int": [0, 40]}}
+    document["points"] = []
+    space = SearchSpace.model_validate(document)  # `load_space` would not let it pass
+    with pytest.raises(ConfigError, match=r"setting \d+ of 400 is not legal: .*min_px (\d+) is larger than") as raised:
+        check_space(space, num_points=5, num_settings=NUM_SETTINGS)
+    assert "Drawn: augment.occluder.max_px=" in str(raised.value)
+
+
+def test_histogram():
+    lines = histogram([10, 10, 10, 20])
+    assert len(lines) == 10
+    assert lines[0] == "10 – 11 " + "▇" * 40 + " 75.0%"
+    assert lines[-1] == "19 – 20 " + "▇" * 13 + " 25.0%"
+    assert histogram([5, 5]) == ["5 always"]
+    # From a thousand to a thousand million: each line is four times the one before.
+    assert histogram([1_000, 3_000, 1_000_000_000])[0].split(" ▇")[0].strip() == "1 k – 3.98 k"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(7, "7"), (999, "999"), (1_000, "1 k"), (310_229, "310 k"), (93_304_832, "93.3 M"), (1.33e9, "1.33 G")],
+)
+def test_three_digits(value, text):
+    assert short(value) == text
+
+
+def test_on_the_command_line(cli, write_study, synthetic_uri):
+    path = write_study(search={"model.branches": {"int": [2, 4]}}, points=[], constraints={"parameters": 5_000})
+    printed = cli.run("space", "check", path, "--data", synthetic_uri, "--settings", "50")
+    assert "50 settings of 9 parameters, all legal" in printed
+    assert "within constraints.parameters = 5,000" in printed
+    assert "for 5 points" in printed
+    assert "model.skip" in printed
+    # Without the data set, its number of points is anybody's guess, and the guess is said.
+    assert "there is no data set at" in cli.run("space", "check", path, "--settings", "2")
+
+
+def test_an_illegal_space_ends_with_an_error(cli, write_study):
+    path = write_study(search={"model.branches": {"int": [2, 9]}}, points=[])
+    assert "search.model.branches = 9" in cli.fail("space", "check", path)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rcn_search import storage
+from rcn_search.evaluation.predictions import Predictions
+from rcn_search.evaluation.protocol import rcn2016
+from rcn_search.leaderboard.per_image import Images, put_errors
+from rcn_search.leaderboard.published import PUBLISHED
+from rcn_search.leaderboard.records import Entry, add_entry
+
+
+@pytest.fixture(scope="session")
+def make_entry() -> Callable[..., Entry]:
+    def make(**changes: Any) -> Entry:
+        fields: dict[str, Any] = {
+            "method": "RCN 6 branches",
+            "protocol": rcn2016("aflw", "test", "five"),
+            "error_pct": 5.433,
+            "ci_low_pct": 5.31,
+            "ci_high_pct": 5.56,
+            "num_images": 2995,
+            "run_id": "0123456789ab",
+            "config": {"seed": 0, "model": {"kind": "rcn"}},
+            "fingerprint": "f" * 64,
+            "num_params": 310_229,
+            "multiply_adds": 115_000_000,
+            "epochs": 15,
+            "train_s": 812.5,
+            "hardware": "2 CPU cores",
+            "code_version": "0.1.0",
+            "created": datetime(2026, 11, 22, 12, tzinfo=UTC),
+            "test_looks": 1,
+            "predictions_sha256": "0" * 64,
+        }
+        return Entry(**fields | changes)
+
+    return make
+
+
+@pytest.fixture
+def board(store: str) -> str:
+    """A board at each kind of place there is, with a published folder of its own, in which no row is."""
+    storage.write_bytes(storage.join(store, PUBLISHED, ".gitkeep"), b"")  # object stores have no empty folders
+    return store
+
+
+@pytest.fixture(scope="session")
+def add_measured(make_entry: Callable[..., Entry]) -> Callable[..., str]:
+    """Put an entry with the errors of its images on a board; each image is a group of its own."""
+
+    def add(board: str, error_pct_n: Any, *, first_image: int = 0, **changes: Any) -> str:
+        errors = np.asarray(error_pct_n, dtype=np.float64)
+        names = np.array([f"image{first_image + n}" for n in range(len(errors))])
+        images = Images(image_id_n=names, group_n=names, attributes={"pose": (np.arange(len(errors)) % 3).astype("i1")})
+        per_image = put_errors(board, images, errors)
+        kept = errors[np.isfinite(errors)]
+        measured = {"error_pct": float(kept.mean()), "num_images": len(kept), **per_image._asdict()}
+        return add_entry(board, make_entry(**measured | changes))
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def faces() -> Predictions:
+    """Perfect predictions of three equal faces, 60 pixels between the eyes in their images."""
+    num_images = 3
+    face = np.array([[45.0, 48], [75, 48], [60, 66], [48, 84], [72, 84]])
+    crop = np.tile(20 + face, (num_images, 1, 1)).astype(np.float32)
+    names = np.array([f"image{n}" for n in range(num_images)])
+    meta = {"dataset": "aflw", "subset": "test", "split": "aflw", "fingerprint": "f" * 64, "keypoints": "five"}
+    return Predictions(
+        image_id=names,
+        group=names,
+        box=np.tile(np.float32([100, 100, 320, 320]), (num_images, 1)),
+        face_box=np.tile(np.float32([20, 20, 120, 120]), (num_images, 1)),
+        visible=np.ones((num_images, 5), dtype=np.bool_),
+        true_crop_nk2=crop,
+        pred_crop_nk2=crop.copy(),
+        true_image_nk2=100 + 2 * crop,
+        pred_image_nk2=100 + 2 * crop,
+        pred_cell_nk2=np.floor((crop - 20) / 1.5).astype(np.int16),
+        confidence_nk=np.ones((num_images, 5), dtype=np.float32),
+        meta=meta | {"grid_px": 80, "run_id": "0123456789ab", "method": "a method"},
+    )

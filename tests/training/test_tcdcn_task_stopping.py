@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from rcn_search.config.schema import RcnConfig, TcdcnConfig, TrainConfig
+from rcn_search.models.tcdcn import TcdcnOutput
+from rcn_search.training.exit_status import Interrupted
+from rcn_search.training.tcdcn_task_stopping import TaskStopping, criterion
+from rcn_search.training.trainer import TrainRun, train
+
+LABELS = {"smile": torch.tensor([0, 1])}
+
+
+def output_with(probability: float) -> TcdcnOutput:
+    """Both classes of a smile said with that probability where they are true: a cross-entropy of -log p."""
+    logits = torch.tensor([[probability, 1 - probability], [1 - probability, probability]]).log()
+    return TcdcnOutput(torch.zeros(2, 5, 2), {"smile": logits})
+
+
+def test_criterion_by_hand() -> None:
+    """k = 5: median 0.4, sum 2.1; flat 2.0, fallen 0.1; gap (0.6 - 0.3) / (0.5 * 0.3)."""
+    assert criterion((0.6, 0.4, 0.4, 0.4, 0.3), 0.6, 0.5) == pytest.approx(2.0 / 0.1 * 2.0)
+
+
+@pytest.mark.parametrize(
+    ("train_errors", "val_error", "expected"),
+    [
+        ((0.9, 0.5, 0.4, 0.3), 5.0, -math.inf),  # no five epochs yet
+        ((0.9, 0.5, 0.4, 0.3, 0.2), 0.2, -math.inf),  # generalises
+        ((0.3, 0.3, 0.3, 0.3, 0.3), 0.5, math.inf),  # has stopped falling
+        ((0.5, 0.5, 0.4, 0.0, 0.0), 0.5, math.inf),  # learned by heart
+    ],
+)
+def test_criterion_at_its_ends(train_errors: tuple[float, ...], val_error: float, expected: float) -> None:
+    assert criterion(train_errors, val_error, 0.1) == expected
+
+
+def test_only_the_last_epochs_and_the_lowest_of_all_count() -> None:
+    assert criterion((0.1, 0.6, 0.4, 0.4, 0.4, 0.3), 0.6, 0.5) == pytest.approx(2.0 / 0.1 * 0.5 / (0.5 * 0.1))
+
+
+def stopping_after(epochs: int, validation: Mapping[str, float]) -> TaskStopping:
+    stopping = TaskStopping(TcdcnConfig(auxiliary=True, auxiliary_weight=1.0, stop_tasks_at=0.5))
+    for epoch in range(1, epochs + 1):
+        for _ in range(3):
+            stopping.note_step(output_with(0.5), LABELS)
+        stopping.end_epoch(epoch, validation)
+    return stopping
+
+
+def test_an_attribute_that_stays_behind_is_learned_no_more() -> None:
+    assert stopping_after(4, {"smile": 0.8}).dropped == {}
+    late = stopping_after(5, {"smile": 0.8})
+    assert late.dropped == {"smile": 5}
+    assert late.learned(LABELS | {"pose": torch.tensor([1, 1])}).keys() == {"pose"}
+    assert stopping_after(9, {"smile": 0.5}).dropped == {}
+
+
+def test_nothing_is_dropped_unasked() -> None:
+    for model in (TcdcnConfig(auxiliary=True), RcnConfig()):
+        stopping = TaskStopping(model)
+        for epoch in range(1, 9):
+            stopping.note_step(output_with(0.5), LABELS)
+            stopping.end_epoch(epoch, {"smile": 9.0})
+        assert stopping.learned(LABELS) == LABELS
+
+
+def test_state_survives_a_checkpoint() -> None:
+    one = stopping_after(4, {"smile": 0.8})
+    one.note_step(output_with(0.25), LABELS)
+    other = TaskStopping(TcdcnConfig(auxiliary=True, auxiliary_weight=1.0, stop_tasks_at=0.5))
+    other.load(one.state(), "cpu")
+    assert other.state() == one.state()
+    assert one.state().sums["smile"] == pytest.approx(-math.log(0.25))
+    for stopping in (one, other):
+        stopping.end_epoch(5, {"smile": 0.8})
+    assert other.state() == one.state()
+
+
+def test_a_run_drops_attributes_and_goes_on_bit_for_bit(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    document = tiny_config.model_dump()
+    document["model"] = {"kind": "tcdcn", "auxiliary": True, "stop_tasks_at": 1e-6}
+    document["schedule"] |= {"epochs": 7}
+    config = TrainConfig.model_validate(document)
+    straight = TrainRun(config, str(tmp_path / "straight"))
+    train(straight)
+    assert straight.learner.stopping.dropped
+    assert set(straight.learner.stopping.dropped.values()) <= {5, 6, 7}
+    stopped = TrainRun(config, str(tmp_path / "stopped"))
+    stopped.should_stop = lambda: stopped.learner.steps_done == 17
+    with pytest.raises(Interrupted):
+        train(stopped)
+    resumed = TrainRun(config, str(tmp_path / "stopped"), resume=True)
+    train(resumed)
+    assert resumed.learner.stopping.state() == straight.learner.stopping.state()
+    for ours, theirs in zip(resumed.learner.network.parameters(), straight.learner.network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from rcn_search.config.schema import TrainConfig
+from rcn_search.data.dataset import open_dataset
+from rcn_search.training.checkpoint import read_checkpoint
+from rcn_search.training.exit_status import BEST_NAME, LAST_NAME, Interrupted, TrainingFailed
+from rcn_search.training.run_folder import RunExistsError
+from rcn_search.training.trainer import TrainRun, train
+
+
+def changed(config: TrainConfig, **sections: object) -> TrainConfig:
+    document = config.model_dump()
+    for name, section in sections.items():
+        document[name] = {**document[name], **section} if isinstance(section, dict) else section
+    return TrainConfig.model_validate(document)
+
+
+class StopAfter:
+    """Says stop once the given number of steps is done."""
+
+    def __init__(self, num_steps: int) -> None:
+        self.left = num_steps
+
+    def on_step(self, step: int, num_steps: int) -> None:
+        self.left -= 1
+
+    def __call__(self) -> bool:
+        return self.left <= 0
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"optimizer": {"name": "adamw"}},
+        {"optimizer": {"name": "adadelta", "lr": 1.0, "weight_decay": 0.0}, "schedule": {"ema_decay": 0.0}},
+        {"model": {"kind": "sumnet", "branches": 4, "channels": 8}},
+        {"model": {"kind": "tcdcn", "auxiliary": True}},
+        {"compute": {"precision": "bf16", "channels_last": True}},
+    ],
+    ids=["muon", "adamw", "adadelta", "sumnet", "tcdcn", "bf16"],
+)
+@pytest.mark.parametrize("stop_at", [2, 3, 4])
+def test_resumed_equals_straight_bit_for_bit(tiny_config: TrainConfig, tmp_path: Path, sections, stop_at: int) -> None:
+    if "model" in sections:
+        config = TrainConfig.model_validate(tiny_config.model_dump() | sections)
+    else:
+        config = changed(tiny_config, **sections)
+    straight = TrainRun(config, str(tmp_path / "straight"))
+    train(straight)
+    stop = StopAfter(stop_at)
+    with pytest.raises(Interrupted):
+        train(TrainRun(config, str(tmp_path / "stopped"), should_stop=stop, on_step=stop.on_step))
+    resumed = TrainRun(config, str(tmp_path / "stopped"), resume=True)
+    assert resumed.learner.steps_done == stop_at
+    train(resumed)
+
+    assert [(r.loss, r.val_error_pct) for r in resumed.history] == [(r.loss, r.val_error_pct) for r in straight.history]
+    for name in (BEST_NAME, LAST_NAME):
+        a, b = (read_checkpoint(str(tmp_path / place / name)).tensors for place in ("straight", "stopped"))
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_training_learns(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    config = changed(
+        tiny_config,
+        schedule={"epochs": 12, "ema_decay": 0.0},
+        augment={"rotate_deg": 0, "occluder": {"min_px": 0, "max_px": 0}},
+        model={"branches": 5, "channels": 16},
+    )
+    run = TrainRun(config, str(tmp_path / "run"))
+    train(run)
+    assert run.history[-1].loss < 0.7 * run.history[0].loss
+    assert run.best_error_pct == min(r.val_error_pct for r in run.history if r.val_error_pct is not None)
+
+
+def test_best_checkpoint_is_that_of_the_best_epoch(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    run = TrainRun(changed(tiny_config, schedule={"epochs": 4}), str(tmp_path / "run"))
+    train(run)
+    best = min(run.history, key=lambda report: report.val_error_pct or 0)
+    info = read_checkpoint(str(tmp_path / "run" / BEST_NAME)).info
+    assert (info.epoch, info.val_error_pct) == (best.epoch, best.val_error_pct)
+    assert json.loads((tmp_path / "run" / "history.json").read_text())[-1]["epoch"] == 4
+
+
+def test_a_run_is_not_overwritten(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    train(TrainRun(tiny_config, out))
+    with pytest.raises(RunExistsError, match="add --resume"):
+        TrainRun(tiny_config, out)
+    with pytest.raises(RunExistsError, match="another configuration"):
+        TrainRun(changed(tiny_config, seed=1), out, resume=True)
+    assert TrainRun(tiny_config, out, resume=True).done
+
+
+def test_resume_on_other_data_is_refused(tiny_config: TrainConfig, mtfl_uri: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    config = changed(tiny_config, schedule={"batch_size": 8, "epochs": 1})
+    train(TrainRun(config, out))
+    elsewhere = changed(config, data={"uri": mtfl_uri})
+    assert elsewhere.run_id == config.run_id
+    with pytest.raises(RunExistsError, match="was trained on data"):
+        TrainRun(elsewhere, out, resume=True)
+
+
+def test_nan_loss_ends_the_run_with_a_reason(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    config = changed(
+        tiny_config,
+        optimizer={"name": "adamw", "lr": 10.0},
+        schedule={"shape": "constant", "ema_decay": 0.0, "epochs": 50},
+    )
+    run = TrainRun(config, str(tmp_path / "run"))
+    with torch.no_grad():
+        next(run.learner.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingFailed, match=r"the loss became nan in epoch 1; try a lower optimizer\.lr"):
+        train(run)
+
+
+@pytest.mark.parametrize("stop_at", [1, 100])
+def test_a_loss_that_is_not_a_number_is_never_saved(tiny_config: TrainConfig, tmp_path: Path, stop_at: int) -> None:
+    """Neither where an epoch ends nor where it is interrupted: the checkpoint that is there can be gone on with."""
+    steps: list[int] = []
+    run = TrainRun(
+        tiny_config,
+        str(tmp_path / "run"),
+        should_stop=lambda: len(steps) >= stop_at,
+        on_step=lambda step, num_steps: steps.append(step),
+    )
+    run.save()
+    before = (tmp_path / "run" / LAST_NAME).read_bytes()
+    with torch.no_grad():
+        next(run.learner.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingFailed, match="the loss became nan in epoch 1"):
+        train(run)
+    assert (tmp_path / "run" / LAST_NAME).read_bytes() == before
+    assert TrainRun(tiny_config, str(tmp_path / "run"), resume=True).epochs_done == 0
+
+
+def test_every_epoch_has_an_order_and_draws_of_its_own(
+    tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = TrainRun(changed(tiny_config, schedule={"epochs": 2}), str(tmp_path / "run"))
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    real = run.learner.step
+
+    def step(rows_b: torch.Tensor, draws_bd: torch.Tensor, batch_size: int) -> torch.Tensor:
+        seen.append((rows_b, draws_bd))
+        return real(rows_b, draws_bd, batch_size)
+
+    monkeypatch.setattr(run.learner, "step", step)
+    train(run)
+    orders, tables = zip(
+        *(
+            (torch.cat([rows for rows, _ in epoch]), torch.cat([draws for _, draws in epoch]))
+            for epoch in (seen[: len(seen) // 2], seen[len(seen) // 2 :])
+        ),
+        strict=True,
+    )
+    assert torch.equal(orders[0].sort().values, orders[1].sort().values)
+    assert (orders[0] != orders[1]).float().mean() > 0.5
+    of_row = [table[order.argsort()] for order, table in zip(orders, tables, strict=True)]
+    assert (of_row[0] != of_row[1]).float().mean() > 0.9
+
+
+def test_full_disk_keeps_the_old_checkpoint(
+    tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = TrainRun(tiny_config, str(tmp_path / "run"))
+    run.run_epoch()
+    run.save()
+    before = (tmp_path / "run" / LAST_NAME).read_bytes()
+    run.run_epoch()
+    monkeypatch.setattr(Path, "open", full_disk(Path.open))
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/run/{LAST_NAME}'"):
+        run.save()
+    monkeypatch.undo()
+    assert (tmp_path / "run" / LAST_NAME).read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.name.endswith(".tmp")) == []
+
+
+def full_disk(open_path):
+    """Path.open whose files can be written to for a kilobyte."""
+
+    class Limited:
+        def __init__(self, stream) -> None:
+            self.stream = stream
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.stream.close()
+
+        def write(self, content: bytes) -> None:
+            self.stream.write(content[:1024])
+            raise OSError(28, "No space left on device")
+
+    def opened(path, mode="r", *args, **kwargs):
+        stream = open_path(path, mode, *args, **kwargs)
+        return Limited(stream) if "x" in mode else stream
+
+    return opened
+
+
+def test_a_subset_is_the_first_rows(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    run = TrainRun(changed(tiny_config, data={"num_train": 40, "num_val": 10}), str(tmp_path / "run"))
+    assert run.steps_per_epoch == 2
+    assert sum(len(batch.inputs) for batch in run.validator.batches) == 10
+    with pytest.raises(ValueError, match="1,000 rows asked of split 'train'"):
+        TrainRun(changed(tiny_config, data={"num_train": 1000}), str(tmp_path / "too-many"))
+
+
+def test_reused_process_opens_the_data_once(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    first = TrainRun(tiny_config, str(tmp_path / "a"))
+    second = TrainRun(tiny_config, str(tmp_path / "b"))
+    assert first.learner.split is second.learner.split
+    assert open_dataset(tiny_config.data.uri).split("train") is first.learner.split
+
+
+def test_damaged_checkpoint_is_not_started_over(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    run = TrainRun(tiny_config, str(tmp_path / "run"))
+    run.run_epoch()
+    run.save()
+    path = tmp_path / "run" / LAST_NAME
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"last.safetensors is not a readable safetensors file"):
+        TrainRun(tiny_config, str(tmp_path / "run"), resume=True)
+    shutil.rmtree(tmp_path / "run")
+    assert not TrainRun(tiny_config, str(tmp_path / "run"), resume=True).epochs_done
+
+
+def test_weights_of_every_epoch_are_kept_if_asked(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    train(TrainRun(tiny_config, str(tmp_path / "best")))
+    assert not list((tmp_path / "best").glob("epoch-*"))
+    every = TrainRun(changed(tiny_config, validation={"keep": "every"}), str(tmp_path / "every"))
+    train(every)
+    assert every.config.run_id == tiny_config.run_id
+    names = [path.name for path in sorted((tmp_path / "every").glob("epoch-*"))]
+    assert names == ["epoch-0001.safetensors", "epoch-0002.safetensors"]
+    second = read_checkpoint(str(tmp_path / "every" / names[1]))
+    assert (second.info.epoch, second.info.val_error_pct) == (2, every.history[1].val_error_pct)
+    best = read_checkpoint(str(tmp_path / "every" / BEST_NAME))
+    assert (second.info.epoch == best.info.epoch) == (every.best_error_pct == second.info.val_error_pct)
+
+
+def test_points_outside_are_not_learned_if_asked(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    """With jitter some points leave the window; the loss is then another one."""
+    jitter = {"translate": 0.5}
+    losses = [
+        TrainRun(changed(tiny_config, augment=jitter, loss={"outside": outside}), str(tmp_path / outside))
+        .run_epoch()
+        .loss
+        for outside in ("border", "ignore")
+    ]
+    assert losses[0] != losses[1]
