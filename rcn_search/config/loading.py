@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
+from rcn_search.errors import RcnSearchError
 
 MAX_YAML_BYTES = 1_000_000
 KeyPath = tuple[str | int, ...]
@@ -30,7 +31,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 """What a recipe sets before the user's own keys are laid over it; ``fast`` is the defaults of `TrainConfig`."""
 
 
-class ConfigError(ValueError):
+class ConfigError(RcnSearchError):
     """A configuration that a user got wrong; the message says where and what is allowed."""
 
 

@@ -25,6 +25,7 @@ from rcn_search.config.schema import canonical_hash
 from rcn_search.data.cache import cache_folder as cache_folder
 from rcn_search.data.cache import cached, file_damage
 from rcn_search.data.sample import Sample
+from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
 
 SCHEMA_VERSION = 1
@@ -34,7 +35,7 @@ ROWS_PER_SHARD = 2_048
 _NUM_OPENED_AT_ONCE = 4
 
 
-class DatasetError(ValueError):
+class DatasetError(RcnSearchError):
     """A data set is missing, damaged or of another kind; the message names it and the remedy."""
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.storage import object_store as storage_remote
 from rcn_search.storage.object_store import ObjectExistsError as ObjectExistsError
 
@@ -24,7 +25,7 @@ _NUM_RACERS = 4
 _RACE_STARTS_WITHIN_S = 30
 
 
-class StorageError(ValueError):
+class StorageError(RcnSearchError):
     """A place cannot be used for what a search needs; the message names it, the cause and the remedy."""
 
 

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from rcn_search import storage
 from rcn_search.config.schema import Options, TrainConfig
+from rcn_search.errors import RcnSearchError
 from rcn_search.study.space.study_config import Values
 
 SCHEMA_VERSION = 1
@@ -36,7 +37,7 @@ _FINISHED = "finished.json"
 Document = TypeVar("Document", bound=Options)
 
 
-class StudyError(ValueError):
+class StudyError(RcnSearchError):
     """A study cannot be started or gone on with; the message says why and what to do."""
 
 

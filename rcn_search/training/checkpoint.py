@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
+from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models import build_model
 from rcn_search.models.blocks import Network
@@ -27,7 +28,7 @@ _HEADER_KEY = "rcn_search"
 _MAX_HEADER_BYTES = 100_000_000
 
 
-class CheckpointError(ValueError):
+class CheckpointError(RcnSearchError):
     """A checkpoint is missing, damaged, or of another model; the message names it."""
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
+from rcn_search.errors import RcnSearchError
 from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
 from rcn_search.training.distributed import Workers
 from rcn_search.training.exit_status import CONFIG_NAME, LAST_NAME
@@ -18,7 +19,7 @@ Seen = TypeVar("Seen")
 _EXISTS = "{} holds a run already; add --resume to go on with it"
 
 
-class RunExistsError(ValueError):
+class RunExistsError(RcnSearchError):
     """There is a run at this place already, or another one than the one to be resumed."""
 
 
