@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import ray
 
 from rcn_search.cluster.credentials import StoreAccess
-from rcn_search.config.schema import Options
+from rcn_search.config.schema import FrozenModel
 from rcn_search.training.compute_probe import ComputeSettings
 from rcn_search.training.epoch_report import EpochReport
 
@@ -16,7 +16,7 @@ POLL_S = 0.2
 """How often they look for news of each other."""
 
 
-class Started(Options):
+class Started(FrozenModel):
     """What the first worker says of the run before it trains.
 
     Attributes:
@@ -32,7 +32,7 @@ class Started(Options):
     history: tuple[EpochReport, ...]
 
 
-class End(Options):
+class End(FrozenModel):
     """How a training ended: ``done``, ``interrupted``, ``failed``, or something is ``wrong`` that a user can mend."""
 
     how: Literal["done", "interrupted", "failed", "wrong", "fault"]

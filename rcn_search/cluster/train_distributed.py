@@ -26,7 +26,7 @@ from rcn_search import storage
 from rcn_search.cluster.credentials import StoreAccess
 from rcn_search.cluster.runtime import Nodes, cluster, room, room_at_most
 from rcn_search.cluster.status_channel import POLL_S, Desk, End, Line, News, Started
-from rcn_search.config.schema import Options, TrainConfig
+from rcn_search.config.schema import FrozenModel, TrainConfig
 from rcn_search.training.distributed import BACKENDS, PATIENCE, Workers
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import Interrupted, TrainingFailed
@@ -37,7 +37,7 @@ MAX_WORKER_DEATHS = 3
 _ENDS: dict[str, type[Exception]] = {"interrupted": Interrupted, "failed": TrainingFailed, "wrong": ValueError}
 
 
-class Plan(Options):
+class Plan(FrozenModel):
     """Who trains where.
 
     Attributes:

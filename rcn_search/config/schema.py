@@ -16,13 +16,13 @@ IMAGE_SIZE_PX = 160
 """Side of a stored crop (rcn.md 1.4, stage A)."""
 
 
-class Options(BaseModel):
+class FrozenModel(BaseModel):
     """Base of every section: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DataConfig(Options):
+class DataConfig(FrozenModel):
     """Which images: a data set and its splits."""
 
     uri: str = Field(min_length=1, description="Folder or s3:// URI of an imported data set.")
@@ -35,7 +35,7 @@ class DataConfig(Options):
     )
 
 
-class InputConfig(Options):
+class InputConfig(FrozenModel):
     """What the network sees."""
 
     size_px: Literal[40, 80] = Field(80, description="Side of the input and of the probability maps.")
@@ -66,7 +66,7 @@ def _quoted(value: Any) -> Any:
 Mask = Annotated[str, BeforeValidator(_quoted), Field(pattern="^[01]{1,7}$")]
 
 
-class BranchesConfig(Options):
+class BranchesConfig(FrozenModel):
     """What RCN and SumNet have in common."""
 
     branches: Branches = 6
@@ -112,7 +112,7 @@ class SumNetConfig(BranchesConfig):
     weights: Literal["map", "pixel"] = Field("map", description="One weight per branch and keypoint, or per pixel too.")
 
 
-class TcdcnConfig(Options):
+class TcdcnConfig(FrozenModel):
     """TCDCN (rcn.md 10.3): coordinate regression, with auxiliary attributes of the face or without."""
 
     kind: Literal["tcdcn"] = "tcdcn"
@@ -131,7 +131,7 @@ class TcdcnConfig(Options):
         return self
 
 
-class DenoiserConfig(Options):
+class DenoiserConfig(FrozenModel):
     """Keypoint denoiser (rcn.md 4.7, 7): one-hot maps, some of them wrong, to logits of the true positions."""
 
     kind: Literal["denoiser"] = "denoiser"
@@ -149,7 +149,7 @@ class DenoiserConfig(Options):
 ModelConfig = Annotated[RcnConfig | SumNetConfig | TcdcnConfig | DenoiserConfig, Field(discriminator="kind")]
 
 
-class OccluderConfig(Options):
+class OccluderConfig(FrozenModel):
     """One black rectangle per image, sides independent and uniform, placed fully inside (rcn.md 3)."""
 
     min_px: int = Field(20, ge=0, le=80, description="Shortest side, in pixels of an 80-pixel input.")
@@ -162,7 +162,7 @@ class OccluderConfig(Options):
         return self
 
 
-class AugmentConfig(Options):
+class AugmentConfig(FrozenModel):
     """Jitter of the face box, drawn anew for each image and epoch from (seed, epoch, row)."""
 
     translate: float = Field(0.1, ge=0, le=0.5, description="Shift of the box, +- this share of its side, per axis.")
@@ -172,7 +172,7 @@ class AugmentConfig(Options):
     flip: float = Field(0.0, ge=0, le=1, description="Share of images mirrored (points renumbered by the schema).")
 
 
-class LossConfig(Options):
+class LossConfig(FrozenModel):
     """What is minimised: spatial softmax NLL for maps, squared distance for coordinates."""
 
     head: Literal["softmax", "l2"] = Field(
@@ -186,7 +186,7 @@ class LossConfig(Options):
     )
 
 
-class OptimizerConfig(Options):
+class OptimizerConfig(FrozenModel):
     """How weights move."""
 
     name: Literal["muon", "adamw", "adadelta"] = "muon"
@@ -210,7 +210,7 @@ class OptimizerConfig(Options):
         return self
 
 
-class ScheduleConfig(Options):
+class ScheduleConfig(FrozenModel):
     """How long, and how the learning rate moves."""
 
     epochs: int = Field(15, ge=1, le=100_000)
@@ -223,7 +223,7 @@ class ScheduleConfig(Options):
     reshuffle: bool = Field(True, description="New order every epoch (the paper's code keeps one order).")
 
 
-class ValidationConfig(Options):
+class ValidationConfig(FrozenModel):
     """How the validation error that selects epochs and trials is measured."""
 
     jitter: bool = Field(
@@ -235,7 +235,7 @@ class ValidationConfig(Options):
     )
 
 
-class ComputeConfig(Options):
+class ComputeConfig(FrozenModel):
     """Where and how fast; not part of a run's identity. ``auto`` is settled by a short measured probe."""
 
     device: str = "auto"
@@ -246,7 +246,7 @@ class ComputeConfig(Options):
     )
 
 
-class TrainConfig(Options):
+class TrainConfig(FrozenModel):
     """One training run, fully resolved."""
 
     recipe: Literal["fast", "paper"] = "fast"
@@ -283,7 +283,7 @@ class TrainConfig(Options):
         return canonical_hash(document)[:12]
 
 
-# Options, and their defaults, that came after run ids had been given; a default here may never change.
+# FrozenModel, and their defaults, that came after run ids had been given; a default here may never change.
 ADDED_LATER: dict[str, dict[str, Any]] = {
     "data": {"balance": None},
     "input": {"colour": False},

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from rcn_search import storage
-from rcn_search.config.schema import Options
+from rcn_search.config.schema import FrozenModel
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.predictions import Predictions, read_predictions
 from rcn_search.reproduce.paper_tables import Place
@@ -49,7 +49,7 @@ Look = Callable[[Candidate, Target], Predictions | None]
 """Gives the predictions of weights on a split; None where there are none and none shall be made."""
 
 
-class Scored(Options):
+class Scored(FrozenModel):
     """``score.json``: the weights, the split, the errors by protocol, the entries on the board."""
 
     method: str

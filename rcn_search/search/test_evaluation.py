@@ -13,7 +13,7 @@ from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.config.loading import resolve_train_config
-from rcn_search.config.schema import Options, TrainConfig
+from rcn_search.config.schema import FrozenModel, TrainConfig
 from rcn_search.study.records import StudyError
 from rcn_search.study.space.study_config import overlay
 from rcn_search.study.study import Study
@@ -25,7 +25,7 @@ FOLDER = "final"
 _PREDICTIONS, _SCORE = "predictions.parquet", "score.json"
 
 
-class WeightsScore(Options):
+class WeightsScore(FrozenModel):
     """The score of one set of weights.
 
     Attributes:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search.config.loading import validate
-from rcn_search.config.schema import Options
+from rcn_search.config.schema import FrozenModel
 from rcn_search.simulation.surrogate import Curve, RecordedCurves
 from rcn_search.study.pruning import StoppingRule, build_rule
 from rcn_search.study.records import Epoch, Ledger, Outcome, Suggestion
@@ -68,7 +68,7 @@ class Simulated:
         return float(self.best_error_pct[index]) if index >= 0 else float("nan")
 
 
-class Method(Options):
+class Method(FrozenModel):
     """What draws trials and what stops them."""
 
     sampler: Sampler

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from rcn_search import storage
-from rcn_search.config.schema import Options
+from rcn_search.config.schema import FrozenModel
 from rcn_search.study.records import StudyError
 
 BEAT_S = 10.0
@@ -38,7 +38,7 @@ _held: set[str] = set()
 """Owners of this process."""
 
 
-class Owner(Options):
+class Owner(FrozenModel):
     """Who drives a study.
 
     Attributes:
@@ -57,7 +57,7 @@ class Owner(Options):
         return f"process {self.pid} on {self.host}"
 
 
-class Taken(Options):
+class Taken(FrozenModel):
     """One driver's turn.
 
     Attributes:

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field
 
 from rcn_search import storage
-from rcn_search.config.schema import Options, TrainConfig
+from rcn_search.config.schema import FrozenModel, TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.study.space.study_config import Values
 
@@ -34,14 +34,14 @@ _READ_AT_ONCE, _NUM_READERS = 512, 32
 _TRIALS = "trials"
 SUGGESTED_NAME = "suggested.json"
 _FINISHED = "finished.json"
-Document = TypeVar("Document", bound=Options)
+Document = TypeVar("Document", bound=FrozenModel)
 
 
 class StudyError(RcnSearchError):
     """A study cannot be started or gone on with; the message says why and what to do."""
 
 
-class Suggestion(Options):
+class Suggestion(FrozenModel):
     """One trial as it was drawn.
 
     Attributes:
@@ -62,7 +62,7 @@ class Suggestion(Options):
     at: float | None = None
 
 
-class Epoch(Options):
+class Epoch(FrozenModel):
     """One epoch of a trial.
 
     Attributes:
@@ -84,7 +84,7 @@ class Epoch(Options):
     other_s: float = 0.0
 
 
-class Outcome(Options):
+class Outcome(FrozenModel):
     """How a trial ended.
 
     Attributes:
@@ -105,7 +105,7 @@ class Outcome(Options):
     at: float | None = None
 
 
-class Inherited(Options):
+class Inherited(FrozenModel):
     """An ended trial of another study, from which this one was branched.
 
     Attributes:
@@ -213,7 +213,7 @@ class Ledger:
         """
         self._publish(storage.join(self.folder(number), _FINISHED), outcome)
 
-    def _publish(self, uri: str, document: Options) -> None:
+    def _publish(self, uri: str, document: FrozenModel) -> None:
         self._check()
         try:
             storage.write_json(uri, document.model_dump(mode="json"), if_absent=True)

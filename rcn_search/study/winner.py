@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rcn_search import storage
-from rcn_search.config.schema import Options
+from rcn_search.config.schema import FrozenModel
 from rcn_search.study.records import StudyError
 
 WINNER = "winner.json"
@@ -20,7 +20,7 @@ REPLICATION = "replication"
 """Folder of the study of rows that the replicates are."""
 
 
-class Repeat(Options):
+class Repeat(FrozenModel):
     """A trial trained again with one other seed.
 
     Attributes:
@@ -36,7 +36,7 @@ class Repeat(Options):
     checkpoint: str
 
 
-class Contestant(Options):
+class Contestant(FrozenModel):
     """A trial that was trained again.
 
     Attributes:
@@ -60,7 +60,7 @@ class Contestant(Options):
     is_tied: bool = False
 
 
-class Winner(Options):
+class Winner(FrozenModel):
     """``winner.json``.
 
     Attributes:

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rcn_search.config.schema import ModelConfig, Options
+from rcn_search.config.schema import FrozenModel, ModelConfig
 from rcn_search.models.tcdcn import TcdcnOutput
 from rcn_search.training.distributed import ALONE, Workers
 from rcn_search.training.loss import WHOLE, Share, attribute_losses
@@ -29,7 +29,7 @@ WINDOW_EPOCHS = 5
 """k."""
 
 
-class StoppingState(Options):
+class StoppingState(FrozenModel):
     """What a resumed run needs.
 
     Attributes:

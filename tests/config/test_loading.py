@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field
 
 from rcn_search.config.loading import MAX_YAML_BYTES, ConfigError, load_train_config, merge, read_yaml, validate
-from rcn_search.config.schema import Options, RcnConfig, TrainConfig
+from rcn_search.config.schema import FrozenModel, RcnConfig, TrainConfig
 
 ROOT = Path(__file__).parents[2]
 RCN_KEYS = "branches, channels, kind, layers, mask, skip, upsampling, zero_non_pooled"
@@ -101,16 +101,16 @@ def test_keys_of_an_alternative_need_its_name(tmp_path: Path) -> None:
             validate(Space, document, source="f", lines={("scheduler",): "line 7"})
 
 
-class Asha(Options):
+class Asha(FrozenModel):
     name: Literal["asha"] = "asha"
     grace: int = 1
 
 
-class NoScheduler(Options):
+class NoScheduler(FrozenModel):
     name: Literal["none"] = "none"
 
 
-class Space(Options):
+class Space(FrozenModel):
     scheduler: Asha | NoScheduler = Field(Asha(), discriminator="name")
 
 

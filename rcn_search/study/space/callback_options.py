@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from rcn_search.config.schema import Options
+from rcn_search.config.schema import FrozenModel
 
 
-class Mlflow(Options):
+class Mlflow(FrozenModel):
     """MLflow, through Ray's own callback: a run for each trial."""
 
     experiment: str | None = Field(None, description="Its name; that of the study by default.")
     tags: dict[str, str] = Field({}, description="Of all runs.")
 
 
-class Wandb(Options):
+class Wandb(FrozenModel):
     """Weights & Biases, through Ray's own callback: a run for each trial."""
 
     project: str = Field(min_length=1)
@@ -32,7 +32,7 @@ class Wandb(Options):
     mode: str | None = Field(None, pattern="^(online|offline|disabled)$", description="Else WANDB_MODE.")
 
 
-class CallbackOptions(Options):
+class CallbackOptions(FrozenModel):
     """The section ``callbacks`` of a study file."""
 
     tensorboard: bool = True

@@ -6,29 +6,29 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rcn_search.config.schema import Options
+from rcn_search.config.schema import FrozenModel
 
 
-class Tpe(Options):
+class Tpe(FrozenModel):
     """Tree-structured Parzen estimator, multivariate, aware of running trials."""
 
     name: Literal["tpe"] = "tpe"
     startup_trials: int = Field(10, ge=0, description="Random trials before the estimator is trusted.")
 
 
-class Random(Options):
+class Random(FrozenModel):
     """Independent random draws."""
 
     name: Literal["random"] = "random"
 
 
-class Qmc(Options):
+class Qmc(FrozenModel):
     """A scrambled Sobol sequence: random draws that leave no holes."""
 
     name: Literal["qmc"] = "qmc"
 
 
-class Cmaes(Options):
+class Cmaes(FrozenModel):
     """Covariance matrix adaptation over the ranges that are always drawn; all else is drawn at random."""
 
     name: Literal["cmaes"] = "cmaes"
@@ -36,27 +36,27 @@ class Cmaes(Options):
     sigma: float = Field(0.25, gt=0, le=1, description="First spread, as a share of each range.")
 
 
-class Gp(Options):
+class Gp(FrozenModel):
     """Gaussian process with expected improvement over what is always drawn; all else is drawn at random."""
 
     name: Literal["gp"] = "gp"
     startup_trials: int = Field(10, ge=1, description="Random trials before the process is fitted.")
 
 
-class Nsga2(Options):
+class Nsga2(FrozenModel):
     """Genetic algorithm with non-dominated sorting, for several objectives."""
 
     name: Literal["nsga2"] = "nsga2"
     population: int = Field(20, ge=2, description="Trials of a generation, and parents of the next.")
 
 
-class Grid(Options):
+class Grid(FrozenModel):
     """Every setting once, in an order shuffled by the study's seed."""
 
     name: Literal["grid"] = "grid"
 
 
-class Asha(Options):
+class Asha(FrozenModel):
     """Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934)."""
 
     name: Literal["asha"] = "asha"
@@ -68,7 +68,7 @@ class Asha(Options):
         return f"ASHA from epoch {self.grace_epochs}, 1 in {self.reduction:g} goes on"
 
 
-class Hyperband(Options):
+class Hyperband(FrozenModel):
     """Asynchronous Hyperband: successive halving from several first rungs, for curves that cross late.
 
     Li et al. 2018 (https://arxiv.org/abs/1603.06560), asynchronous as in Li et al. 2020, section 4.
@@ -83,7 +83,7 @@ class Hyperband(Options):
         return f"Hyperband of {self.brackets} brackets from epoch {self.grace_epochs}, 1 in {self.reduction:g} goes on"
 
 
-class Median(Options):
+class Median(FrozenModel):
     """Stops a trial whose best error is worse than the median of the others' mean so far (Golovin et al. 2017)."""
 
     name: Literal["median"] = "median"
@@ -94,7 +94,7 @@ class Median(Options):
         return f"stopped from epoch {self.grace_epochs} on when worse than the median of {self.min_trials} or more"
 
 
-class Pbt(Options):
+class Pbt(FrozenModel):
     """Population-based training of augmentation and learning rate (Jaderberg et al. 2017).
 
     At every ``interval_epochs`` the worst ``quantile`` of trials stop. Each is followed by a new trial that starts from
@@ -115,7 +115,7 @@ class Pbt(Options):
         return f"population of {self.population}, of which every {self.interval_epochs} epochs the worst start again"
 
 
-class NoScheduler(Options):
+class NoScheduler(FrozenModel):
     """Every trial runs to its last epoch."""
 
     name: Literal["none"] = "none"

@@ -10,7 +10,7 @@ from typing import Annotated
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
-from rcn_search.config.schema import Options
+from rcn_search.config.schema import FrozenModel
 
 Scalar = bool | int | float | str | None
 Values = dict[str, Scalar]
@@ -22,7 +22,7 @@ MAX_STEPS = 10**7
 OneOf = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
 
 
-class Bound(Options):
+class Bound(FrozenModel):
     """An end of a range that depends on another key: ``times`` its value ``plus`` something."""
 
     of: str = Field(min_length=1, description="A key searched further up, or of base.")
@@ -34,7 +34,7 @@ class Bound(Options):
         return f"{times}{self.of}" + (f" {'+' if self.plus > 0 else '-'} {abs(self.plus):g}" if self.plus else "")
 
 
-class Parameter(Options):
+class Parameter(FrozenModel):
     """One range or list of values, drawn where ``when`` holds."""
 
     integer: tuple[int | Bound, int | Bound] | None = Field(

@@ -30,7 +30,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pydantic import Field, model_validator
 
 from rcn_search.config.loading import ConfigError, merge, resolve_train_config
-from rcn_search.config.schema import Options, TrainConfig
+from rcn_search.config.schema import FrozenModel, TrainConfig
 from rcn_search.study.space.callback_options import CallbackOptions
 from rcn_search.study.space.options import Asha, Pbt, Sampler, Scheduler, Tpe
 from rcn_search.study.space.parameter import Alternatives, Parameter, name_of
@@ -51,7 +51,7 @@ LATENCY: Objective = "latency"
 TRAIN_TIME: Objective = "train_time"
 
 
-class StudyConfig(Options):
+class StudyConfig(FrozenModel):
     """Identity of a study."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
@@ -64,7 +64,7 @@ class StudyConfig(Options):
     )
 
 
-class Budget(Options):
+class Budget(FrozenModel):
     """How much, and how much at once."""
 
     trials: int | None = Field(None, ge=1, description="Of a search; a study of rows has as many as rows and seeds.")
@@ -86,14 +86,14 @@ class Budget(Options):
         return self
 
 
-class Constraints(Options):
+class Constraints(FrozenModel):
     """Limits of what is a result at all."""
 
     parameters: int | None = Field(None, ge=1, description="Trainable values, at most.")
     latency_ms: float | None = Field(None, gt=0, description="Of one face on the machine of the trial, at most.")
 
 
-class Final(Options):
+class Final(FrozenModel):
     """What becomes of the best trial: it is scored once on a test split and entered on the board."""
 
     split: str = Field(description="The test split.")
@@ -103,14 +103,14 @@ class Final(Options):
     )
 
 
-class Replicate(Options):
+class Replicate(FrozenModel):
     """The best trials are trained again with other seeds, and by these the winner is named."""
 
     top: int = Field(3, ge=1, description="How many trials, by their validation error.")
     seeds: int = Field(3, ge=2, description="How often each: with base.seed + 1, base.seed + 2 and so on.")
 
 
-class SearchSpace(Options):
+class SearchSpace(FrozenModel):
     """One study, as its YAML file has it."""
 
     study: StudyConfig
