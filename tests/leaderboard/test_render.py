@@ -79,8 +79,8 @@ def test_only_the_best_rows_if_so_asked(board: Board) -> None:
 
 def test_doubts_are_footnotes(board: Board) -> None:
     text = terminal(board)
-    (mark,) = set(re.findall(r"RCN 4 branches, mask 0001 (\[\d+\])", text.split("AFW test")[0]))
-    assert f"{mark} Mask (coarsest to finest branch) assigned from memory" in text
+    (mark,) = set(re.findall(r"RCN 4 branches, mask 1111 (\[\d+\])", text.split("AFW test")[0]))
+    assert f"{mark} All four branches: the same figures as RCN 4 branches in Table 2" in text
 
 
 def test_an_empty_board_says_so() -> None:
