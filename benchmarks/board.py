@@ -127,7 +127,7 @@ def show(board: str) -> tuple[float, float, float]:
     if not child:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
-        os.execv(sys.executable, [sys.executable, "-m", "rcn_search", "leaderboard", "--board", board])
+        os.execv(sys.executable, [sys.executable, "-m", "rcn_search", "leaderboard", "--leaderboard", board])
     _, status, usage = os.wait4(child, 0)
     if status:
         raise SystemExit("rcn-search leaderboard failed")

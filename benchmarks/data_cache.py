@@ -29,7 +29,7 @@ import boto3
 
 from rcn_search import storage
 from rcn_search.data.cache import cache_folder
-from rcn_search.data.dataset import ShardedDataset
+from rcn_search.data.dataset import Dataset
 
 SERVER = Path(__file__).parent.parent / "tests" / "s3" / "swift_server.py"
 BUCKET, FOLDER = "bench", "data"
@@ -40,7 +40,7 @@ NUM_PROCESSES, NUM_CONNECTIONS = 4, 8
 def start() -> float:
     """Seconds until every split of the data set is open."""
     began = time.perf_counter()
-    dataset = ShardedDataset(URI)
+    dataset = Dataset(URI)
     for name in dataset.manifest.splits:
         dataset.split(name)
     return time.perf_counter() - began

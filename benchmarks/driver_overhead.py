@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--all-tpe", action="store_true", help="draw all trials as the study says")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        space = load_space(str(SPACE), overrides=[f"budget.trials={arguments.trials}", "final=null"], data_uri=folder)
+        space = load_space(str(SPACE), overrides=[f"budget.trials={arguments.trials}", "test=null"], data_uri=folder)
         study = Study.create(f"{folder}/study", space, data_fingerprint="none")
         simulation = Simulation(study)
         figures: dict[str, float] = {}

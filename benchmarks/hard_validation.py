@@ -19,16 +19,16 @@ from rich.table import Table
 
 from rcn_search.config.schema import AugmentConfig, OccluderConfig
 from rcn_search.data.augment import (
-    NO_JITTER,
-    black_rectangles,
-    channels_of,
-    draw_table,
-    jitter,
+    NO_AUGMENTATION,
+    augment_face_boxes,
+    draw_black_rectangles,
+    random_draws,
+    to_channels,
     warp_images,
     warp_points,
 )
 from rcn_search.data.dataset import Split, open_dataset
-from rcn_search.data.lcn import contrast_normalise
+from rcn_search.data.lcn import contrast_normalize
 from rcn_search.evaluation.test_time_augmentation import mean_of_views, views_of
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models.blocks import Network
@@ -58,19 +58,19 @@ def of_pose(split: Split, codes: tuple[int, int]) -> Split:
 
 def jittered(**ranges: float) -> AugmentConfig:
     """Ranges of a copy, nothing else moved."""
-    return NO_JITTER.model_copy(update=ranges)
+    return NO_AUGMENTATION.model_copy(update=ranges)
 
 
 def copies(split: Split) -> dict[str, tuple[AugmentConfig, Split]]:
     """Name, jitter and images of each copy."""
     return {
-        "plain": (NO_JITTER, split),
-        "profile": (NO_JITTER, of_pose(split, PROFILE)),
-        "half profile": (NO_JITTER, of_pose(split, HALF_PROFILE)),
+        "plain": (NO_AUGMENTATION, split),
+        "profile": (NO_AUGMENTATION, of_pose(split, PROFILE)),
+        "half profile": (NO_AUGMENTATION, of_pose(split, HALF_PROFILE)),
         "paper's jitter, ±40°": (AugmentConfig(rotate_deg=40), split),
         "turned, ±60°": (jittered(rotate_deg=60), split),
-        "occluded, 30–50 px": (NO_JITTER.model_copy(update={"occluder": OccluderConfig(min_px=30, max_px=50)}), split),
-        "coarse, ¼": (NO_JITTER, coarse(split)),
+        "occluded, 30–50 px": (NO_AUGMENTATION.model_copy(update={"occluder": OccluderConfig(min_px=30, max_px=50)}), split),
+        "coarse, ¼": (NO_AUGMENTATION, coarse(split)),
         "badly framed, ±15 %, ±20 %": (jittered(translate=0.15, scale=0.2), split),
     }
 
@@ -84,16 +84,16 @@ def error_pct(
     if multi_view and augment.occluder.max_px:
         return math.nan
     size_px, errors = info.config.input.size_px, []
-    draws = draw_table(split.num_rows, seed=0, epoch=0)
+    draws = random_draws(split.num_rows, seed=0, epoch=0)
     left, right = (list(group) for group in keypoint_schema(info.keypoints).normalisers["eye_centres"])
     for rows in torch.arange(split.num_rows).split(BATCH_SIZE):
-        window = jitter(split.face_box_n4[rows], draws[rows], augment)
+        window = augment_face_boxes(split.face_box_n4[rows], draws[rows], augment)
         frames = views_of(window) if multi_view else [window]
         outputs = []
         for frame in frames:
-            warped = warp_images(channels_of(split.images_at(rows), info.config.input.colour), frame, size_px)
-            warped = black_rectangles(warped, draws[rows], augment.occluder)
-            outputs.append(network(contrast_normalise(warped, info.config.input.lcn)))
+            warped = warp_images(to_channels(split.images_at(rows), info.config.input.colour), frame, size_px)
+            warped = draw_black_rectangles(warped, draws[rows], augment.occluder)
+            outputs.append(network(contrast_normalize(warped, info.config.input.lcn)))
         predicted_bk2 = predicted_cells(mean_of_views(outputs, frames), size_px, decode)
         points_bk2 = warp_points(split.points_nk2[rows], window)
         distance_bk = (predicted_bk2 - point_cells(points_bk2, size_px)).float().norm(dim=2)

@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.data.augment import NO_JITTER
-from rcn_search.data.dataset import ShardedDataset, open_dataset
+from rcn_search.data.augment import NO_AUGMENTATION
+from rcn_search.data.dataset import Dataset, open_dataset
 from rcn_search.evaluation.predictions import Predictions, read_predictions
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import median_cells, refine_peaks
@@ -58,10 +58,10 @@ def shift_taken_off(predictions: Predictions) -> tuple[NDArray[np.float32], floa
 
 
 @torch.inference_mode()
-def mirror_gap_pct(network: Network, config: TrainConfig, dataset: ShardedDataset) -> float:
+def mirror_gap_pct(network: Network, config: TrainConfig, dataset: Dataset) -> float:
     """Median over validation faces of x said of a face less x said of its mirror image, in percent of the eyes."""
-    split, schema = dataset.split(config.data.val_split), dataset.manifest.point_schema
-    task = build_task(config, split, schema, NO_JITTER)
+    split, schema = dataset.split(config.data.val_split), dataset.manifest.keypoint_schema
+    task = build_task(config, split, schema, NO_AUGMENTATION)
     draws, flip, gaps = task.draws(split.num_rows, seed=SEED, epoch=0), list(schema.flip), []
     left, right = (list(group) for group in schema.normalisers["eye_centres"])
     for rows in torch.arange(min(NUM_FACES, split.num_rows)).split(BATCH):
@@ -75,11 +75,11 @@ def mirror_gap_pct(network: Network, config: TrainConfig, dataset: ShardedDatase
 
 
 @torch.inference_mode()
-def mean_loss(network: Network, config: TrainConfig, dataset: ShardedDataset, split_name: str) -> float:
+def mean_loss(network: Network, config: TrainConfig, dataset: Dataset, split_name: str) -> float:
     """On jittered, never mirrored faces of a split."""
     split = dataset.split(split_name)
     augment = config.augment.model_copy(update={"flip": 0.0})
-    task = build_task(config, split, dataset.manifest.point_schema, augment)
+    task = build_task(config, split, dataset.manifest.keypoint_schema, augment)
     count = min(NUM_FACES, split.num_rows)
     draws, total = task.draws(count, seed=SEED, epoch=0), 0.0
     for rows in torch.arange(count).split(BATCH):

@@ -39,7 +39,7 @@ def main() -> None:
                 f"base.data.num_train={arguments.images}",
                 f"base.data.num_val={arguments.images}",
                 "scheduler={name: none}",
-                "final=null",
+                "test=null",
             ],
             study_uri=f"{folder}/study",
             data_uri=arguments.data,

@@ -36,7 +36,7 @@ from rcn_search.study.space.parameter import Scalar
 from rcn_search.study.space.study_config import SearchSpace
 from rcn_search.study.study import Study
 
-PLAIN = Asha(window=None)
+PLAIN = Asha(comparison_window=None)
 """As Ray has it."""
 SHARES = (0.25, 0.5, 1.0)
 METHODS = {

@@ -52,7 +52,7 @@ def main() -> None:
             "html",
             "--out",
             str(site),
-            "--board",
+            "--leaderboard",
             str(board),
         ]
         start = time.perf_counter()

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.data.augment import draw_table
+from rcn_search.data.augment import random_draws
 from rcn_search.data.dataset import Split, epoch_batches, open_dataset
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
@@ -80,7 +80,7 @@ def ours(learner: Learner, batch: int) -> Callable[[], None]:
     def rows() -> Iterator[tuple[Tensor, Tensor]]:
         epoch = 0
         while True:
-            draws = draw_table(learner.split.num_rows, seed=0, epoch=epoch).to(learner.settings.device)
+            draws = random_draws(learner.split.num_rows, seed=0, epoch=epoch).to(learner.settings.device)
             for rows_b in epoch_batches(learner.split.num_rows, batch, seed=0, epoch=epoch):
                 if len(rows_b) == batch:
                     rows_b = rows_b.to(learner.settings.device)
@@ -181,7 +181,7 @@ def main() -> None:
         torch.set_num_threads(settings.threads)
         keep_freed_memory()
         split = dataset.split("train", options.device)
-        learner = Learner(config, split, dataset.manifest.point_schema, settings, num_steps=1)
+        learner = Learner(config, split, dataset.manifest.keypoint_schema, settings, num_steps=1)
         kinds = {"bare": bare(learner, options.batch), "ours": ours(learner, options.batch)}
         for num_workers in (0, settings.threads):
             kinds[f"common, {num_workers} workers"] = common(

@@ -48,11 +48,11 @@ def main() -> None:
             overrides=[
                 f"budget.trials={arguments.trials}",
                 "budget.epochs=2",
-                "budget.concurrency=1",
+                "budget.max_concurrent=1",
                 f"base.data.num_train={arguments.images}",
                 f"base.data.num_val={arguments.images}",
                 "scheduler={name: none}",
-                "final=null",
+                "test=null",
             ],
             study_uri=f"{folder}/study",
             data_uri=arguments.data,

@@ -1,7 +1,7 @@
 """The workers of a trial beside the first, which is the trial's own actor.
 
 They are started once for each such actor, in its placement group, meet once, and then train trial after trial: what a
-nested trainer of Ray Train costs at each trial (docs/performance.md), they cost at the first one only. They end with
+nested trainer of Ray Train costs at each trial (docs/explanation/performance.md), they cost at the first one only. They end with
 the actor, by whatever it ends, for it is their owner; that needs no dashboard.
 """
 

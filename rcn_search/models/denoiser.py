@@ -19,7 +19,7 @@ from rcn_search.models.fft_conv import convolve, convolve_one_hot
 NUM_LARGE = 3
 
 DIRECT_BELOW_PX = 7
-"""Kernels smaller than this are convolved directly; measured, see docs/denoiser.md."""
+"""Kernels smaller than this are convolved directly; measured, see docs/explanation/denoiser.md."""
 
 
 class Denoiser(Network):

@@ -6,7 +6,7 @@ the maps are real.
 
 The transforms are matrix products rather than FFTs. Sides are short, two thirds of the FFT's values would be padding,
 and the spectra come out with the channels last, as the product over channels for each frequency wants them: a step
-takes half the time (docs/denoiser.md). With M the transform of maps, N that of kernels, * the complex product:
+takes half the time (docs/explanation/denoiser.md). With M the transform of maps, N that of kernels, * the complex product:
 
     y = M'(Mx * Nw)        dx = M'(Mdy * conj Nw)        dw = N'(Mdy * conj Mx)
 

@@ -45,7 +45,7 @@ class RecordedCurves:
     """A surrogate: Gaussian processes for the logarithm of the errors and of the time of an epoch.
 
     Each has its own length for each parameter, so that those which matter count and the others do not (the mean of the
-    nearest curves knows no such difference: docs/search.md has both). A numeric parameter is a feature on the scale on
+    nearest curves knows no such difference: docs/explanation/searching.md has both). A numeric parameter is a feature on the scale on
     which it is drawn, 0 to 1; a list of words has a feature for each; a parameter that is not always drawn has one more
     that says whether it is. A curve is the mean of the process: no luck of a seed is in it.
 

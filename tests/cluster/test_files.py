@@ -186,7 +186,7 @@ def test_the_job_server_takes_the_runtime_environment():
 def lines_that_search() -> list[str]:
     """Every ``rcn_search.cli.tune`` of the files."""
     texts = [load("kuberay-job.yaml")["spec"]["entrypoint"], load("compose.yaml")["services"]["search"]["command"][-1]]
-    texts += [(CLUSTER / "README.md").read_text(), (REPOSITORY / "docs/cluster.md").read_text()]
+    texts += [(CLUSTER / "README.md").read_text(), (REPOSITORY / "docs/how-to/run-on-a-cluster.md").read_text()]
     joined = (re.sub(r"\\\n\s*", " ", text) for text in texts)
     return [line for text in joined for line in re.findall(r"rcn_search\.tune (\S[^\n`]*)", text)]
 

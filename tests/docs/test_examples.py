@@ -1,4 +1,4 @@
-"""Every example of docs/search.md is a study file that is accepted."""
+"""Every example of docs/explanation/searching.md is a study file that is accepted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 from rcn_search.study.loading import load_space
 from rcn_search.study.space.options import Sampler, Scheduler
 
-PAGE = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "searching.md").read_text()
 EXAMPLES = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
 
 
@@ -25,10 +25,10 @@ def test_an_example_is_a_study(example, tmp_path):
     path = tmp_path / "study.yaml"
     document = {**EXAMPLES[0], **example}
     if "search" in example and "study" not in example:
-        del document["points"]  # they belong to the first example's space
+        del document["initial_trials"]  # they belong to the first example's space
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     space = load_space(str(path))
-    assert space.points or "search" in example
+    assert space.initial_trials or "search" in example
 
 
 @pytest.mark.parametrize(("section", "options"), [("sampler", Sampler), ("scheduler", Scheduler)])
