@@ -29,8 +29,8 @@ setup: $(VENV)/.installed-dev
 quickstart: $(VENV)/.installed
 	$(BIN)/rcn-search data synth $(QUICK)/data --train 1500 --val 200 --test 300
 	$(BIN)/rcn-search tune search_spaces/quickstart.yaml --data $(QUICK)/data --study $(QUICK)/study \
-		--board $(QUICK)/board --go-on
-	$(BIN)/rcn-search leaderboard --board $(QUICK)/board --dataset synthetic
+		--leaderboard $(QUICK)/board --go-on
+	$(BIN)/rcn-search leaderboard --leaderboard $(QUICK)/board --dataset synthetic
 	$(BIN)/rcn-search figures faces $(QUICK)/study/final/predictions.parquet --data $(QUICK)/data --out $(QUICK)/faces.png
 
 lint: setup

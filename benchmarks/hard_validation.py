@@ -32,7 +32,7 @@ from rcn_search.data.lcn import contrast_normalize
 from rcn_search.evaluation.test_time_augmentation import mean_of_views, views_of
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models.blocks import Network
-from rcn_search.models.decode import Decode, point_cells, predicted_cells
+from rcn_search.models.decode import Decoder, point_cells, predicted_cells
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
 from rcn_search.training.validation import BATCH_SIZE
 
@@ -77,7 +77,7 @@ def copies(split: Split) -> dict[str, tuple[AugmentConfig, Split]]:
 
 @torch.inference_mode()
 def error_pct(
-    network: Network, info: CheckpointInfo, split: Split, augment: AugmentConfig, decode: Decode, multi_view: bool
+    network: Network, info: CheckpointInfo, split: Split, augment: AugmentConfig, decode: Decoder, multi_view: bool
 ) -> float:
     """Mean error under `rcn2016` of the faces of a copy; with ``multi_view`` NaN where faces are occluded: the black
     rectangle lies in a window, not in the face."""

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.tune.search.optuna import OptunaSearch
 
-from rcn_search.simulation.replay import Draws, Method, interval, replay, simulate
+from rcn_search.simulation.replay import TrialSource, Method, mean_interval, replay, simulate
 from rcn_search.simulation.surrogate import RecordedCurves
 from rcn_search.study.pruning import build_rule
 from rcn_search.study.space.options import Asha, Random, Tpe
@@ -88,7 +88,7 @@ def reached(name: str, uri: str, workers: int, cost: float, seed: int) -> list[f
     """Errors of one search at each share of its cost."""
     space, curves = recorded(uri)
     if name == STOCK:
-        draws: Draws = StockDraws(space, seed)
+        draws: TrialSource = StockDraws(space, seed)
         run = replay(draws, build_rule(PLAIN, space.budget.epochs), curves, workers=workers, cost=cost)
     else:
         run = simulate(space, curves, METHODS[name], workers=workers, cost=cost, seed=seed)
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=40)
     arguments = parser.parse_args()
     _, curves = recorded(arguments.study)
-    print(f"surrogate: explains {100 * curves.explained:.0f} % of a curve left out")
+    print(f"surrogate: explains {100 * curves.explained_variance:.0f} % of a curve left out")
     results: dict[str, NDArray[np.float64]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for name in (*METHODS, STOCK):
@@ -117,7 +117,7 @@ def main() -> None:
     for name in rivals:
         for place, share in enumerate(SHARES):
             gain = results[ours][:, place] - results[name][:, place]
-            low, high = interval(gain)
+            low, high = mean_interval(gain)
             print(f"ours less {name} at {share * arguments.cost:g}: {gain.mean():+.2f} ({low:+.2f} to {high:+.2f})")
             found[f"{name} at {share * arguments.cost:g}"] = [round(each, 3) for each in (gain.mean(), low, high)]
     print(json.dumps(found))

@@ -116,7 +116,7 @@ class CommandLine:
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     """The command line, in an empty working directory with a board of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RCN_SEARCH_BOARD", str(tmp_path / "board"))
+    monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", str(tmp_path / "board"))
     return CommandLine()
 
 

@@ -1,4 +1,4 @@
-"""What commands share: the console, the option --board, progress bars, errors a tired person can act on, and Ctrl-C."""
+"""What commands share: the console, progress bars, errors a tired person can act on, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -28,11 +27,6 @@ EXIT_INTERRUPTED = 130
 
 console = Console()
 errors = Console(stderr=True)
-
-Board = Annotated[
-    str,
-    typer.Option(help="Folder or URI of the board; by default $RCN_SEARCH_BOARD, ./leaderboard, or the source tree's."),
-]
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

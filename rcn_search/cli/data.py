@@ -110,11 +110,11 @@ def info(uri: Uri) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     rows = {
         "name": manifest.name,
-        "keypoints": f"{manifest.keypoints} ({manifest.point_schema.num_points})",
+        "keypoints": f"{manifest.keypoints} ({manifest.keypoint_schema.num_points})",
         "attributes": ", ".join(manifest.attributes) or "none",
         "images": "colour" if manifest.channels == 3 else "grey",
         "source": manifest.source,
-        "licence": manifest.licence,
+        "licence": manifest.license,
         "citation": manifest.citation,
         "fingerprint": manifest.fingerprint,
         "refused rows": f"{len(manifest.refused):,}",
@@ -189,7 +189,7 @@ def show(
         rows_of_split.points_nk2[picked].numpy(),
         None,
         out,
-        dataset.manifest.point_schema,
+        dataset.manifest.keypoint_schema,
         captions=[str(row) for row in rows],
     )
     console.print(f"{count} faces of {name} in {out}", soft_wrap=True)

@@ -58,7 +58,7 @@ def faces(
         read.true_crop_nk2[shown],
         read.pred_crop_nk2[shown],
         out,
-        dataset.manifest.point_schema,
+        dataset.manifest.keypoint_schema,
         captions=[f"{errors.error_pct_n[index]:.1f} %" for index in shown],
         num_columns=8 if len(shown) > 8 else None,
     )

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from rcn_search.cli.console import Board, command, console, errors, progress, score_table
+from rcn_search.cli.console import command, console, errors, progress, score_table
+from rcn_search.cli.options import Leaderboard
 from rcn_search.cli.site import html_command, serve_command
 
 leaderboard_app = typer.Typer(invoke_without_command=True)
@@ -26,7 +27,7 @@ def show(
     format: Annotated[
         Literal["table", "markdown", "latex", "csv", "json"], typer.Option(help="How to print it.")
     ] = "table",
-    board: Board = "",
+    leaderboard: Leaderboard = "",
     dataset: Annotated[str, typer.Option(help="Only this data set, as in aflw.")] = "",
     top: Annotated[int, typer.Option(min=0, help="Rows of a table in the terminal; 0: all.")] = 25,
     published: Annotated[
@@ -49,7 +50,7 @@ def show(
     if by and format in ("csv", "json"):
         raise ValueError(f"--by is for tables to read; leave it out with --format {format}")
     with without_collector():
-        shown = build_board(_board(board))
+        shown = build_board(_board(leaderboard))
         if dataset:
             known = sorted({table.dataset for table in shown.tables})
             if dataset not in known:
@@ -71,7 +72,7 @@ def show(
 
 @leaderboard_app.command()
 @command
-def compare(first: Named, second: Named, board: Board = "") -> None:
+def compare(first: Named, second: Named, leaderboard: Leaderboard = "") -> None:
     """The difference of two rows, image by image, with its 95 % interval and p; refused across protocols.
 
     Example: rcn-search leaderboard compare "RCN 6 branches" "SumNet 6 branches"
@@ -79,7 +80,7 @@ def compare(first: Named, second: Named, board: Board = "") -> None:
     from rcn_search.leaderboard.compare import compare
     from rcn_search.leaderboard.lookup import shown_entries
 
-    uri = _board(board)
+    uri = _board(leaderboard)
     for verdict in compare(uri, shown_entries(uri), first, second):
         protocol = verdict.protocol
         _say(f"{protocol.dataset} {protocol.subset}, {verdict.num_images:,} images · {protocol}", style="bold")
@@ -111,7 +112,7 @@ def add(
     multiply_adds: Annotated[int | None, typer.Option(min=1, help="Of the model, for one face.")] = None,
     latency_ms: Annotated[float | None, typer.Option(help="Of one face.")] = None,
     source: Annotated[str, typer.Option(help="Where the predictions come from: a paper, a repository.")] = "",
-    board: Board = "",
+    leaderboard: Leaderboard = "",
 ) -> None:
     """Score predictions of any system with our truth and our code, and enter them. Looks at a test split are counted.
 
@@ -124,7 +125,7 @@ def add(
         predictions,
         data,
         split,
-        board=lambda: _board(board),
+        board=lambda: _board(leaderboard),
         method=method,
         kind=format,
         normalisers=[normaliser_named(each) for each in normaliser or ()],
@@ -156,7 +157,7 @@ def rescore(
     predictions: Annotated[
         list[str] | None, typer.Option(help="Prediction files, or folders of them, that entries were scored from.")
     ] = None,
-    board: Board = "",
+    leaderboard: Leaderboard = "",
 ) -> None:
     """Score stored predictions again: under another protocol, or with all that older entries did not keep.
 
@@ -166,7 +167,7 @@ def rescore(
     from rcn_search.leaderboard.lookup import find_entries, hashed, shown_entries
     from rcn_search.leaderboard.rescore import rescore
 
-    uri = _board(board)
+    uri = _board(leaderboard)
     there = shown_entries(uri)
     if all_entries == bool(entries):
         raise ValueError("name the entries to score again, or say --all")
@@ -210,7 +211,7 @@ def verify(
     mirror: Annotated[bool | None, typer.Option(help="As --decode.")] = None,
     multi_view: Annotated[bool | None, typer.Option(help="As --decode.")] = None,
     denoiser: Annotated[str, typer.Option(help="best.safetensors of the denoiser, if there was one.")] = "",
-    board: Board = "",
+    leaderboard: Leaderboard = "",
     device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
 ) -> None:
     """Evaluate a checkpoint once more and fail if it is not what its entry says. Looks at a test split are counted.
@@ -220,7 +221,7 @@ def verify(
     from rcn_search.leaderboard.lookup import find_entries, shown_entries
     from rcn_search.leaderboard.verify import verify
 
-    uri = _board(board)
+    uri = _board(leaderboard)
     found = find_entries(shown_entries(uri), entry)
     if len(found) > 1:
         raise ValueError(f"{entry!r} has {len(found)} entries; name one of them: {', '.join(found)}")
@@ -261,7 +262,7 @@ def figure(
     protocol: Annotated[str, typer.Option(help="Which entries of the named methods.")] = "rcn2016",
     dataset: Annotated[str, typer.Option(help="The same, as in aflw; needed where a method is on several.")] = "",
     subset: Annotated[str, typer.Option(help="The same, as in test.")] = "",
-    board: Board = "",
+    leaderboard: Leaderboard = "",
 ) -> None:
     """A picture for a paper, from entries of one protocol.
 
@@ -272,7 +273,7 @@ def figure(
     from rcn_search.leaderboard.lookup import find_under, shown_entries
 
     check_kind(out)
-    uri = _board(board)
+    uri = _board(leaderboard)
     there = shown_entries(uri)
     chosen = [
         entry

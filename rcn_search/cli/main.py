@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rcn_search import __version__, storage
-from rcn_search.cli.console import Board, command, console, progress, score_table, stop_on_signal
+from rcn_search.cli.console import command, console, progress, score_table, stop_on_signal
 from rcn_search.cli.data import data_app
 from rcn_search.cli.doctor import doctor_command
 from rcn_search.cli.figures import figures_app
 from rcn_search.cli.leaderboard import leaderboard_app
+from rcn_search.cli.options import Leaderboard
 from rcn_search.cli.reproduce import reproduce_command
 from rcn_search.cli.simulate import simulate_command
 from rcn_search.cli.space import space_app
@@ -167,7 +168,7 @@ def evaluate(
         typer.Option("--multi-view", help="Look through nine windows, turned by 10° and scaled by 8 %, and average."),
     ] = False,
     denoiser: Annotated[str, typer.Option(help="best.safetensors of a denoiser, for the joint model.")] = "",
-    board: Board = "",
+    leaderboard: Leaderboard = "",
     device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
 ) -> None:
     """Predict a split and print its errors. Looks at a test split are counted on the board.
@@ -185,7 +186,7 @@ def evaluate(
             checkpoint,
             data,
             split,
-            board=lambda: lasting_board(board),
+            board=lambda: lasting_board(leaderboard),
             predictions_uri=predictions,
             enter=enter,
             method=method or None,

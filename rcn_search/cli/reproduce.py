@@ -6,7 +6,8 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from rcn_search.cli.console import Board, command, console, errors, progress
+from rcn_search.cli.console import command, console, errors, progress
+from rcn_search.cli.options import Leaderboard
 
 # As in reproduce/paper.py and reproduce/sheet.py, whose imports would slow down every --help.
 TableName = Literal["table1", "table2", "table3", "table4", "convergence"]
@@ -26,10 +27,10 @@ def reproduce_command(
     format: Annotated[Format, typer.Option(help="How to print the results.")] = "table",
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.concurrency=1."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.max_concurrent=1."),
     ] = None,
     space: Annotated[str, typer.Option(metavar="FILE.yaml", help="Another study file of these rows.")] = "",
-    board: Board = "",
+    leaderboard: Leaderboard = "",
 ) -> None:
     """Train the rows of a table of the paper, score each once on each test split, and print paper against ours.
 
@@ -40,7 +41,7 @@ def reproduce_command(
     from rcn_search.leaderboard.location import lasting_board
     from rcn_search.reproduce.run import compare, train_rows
 
-    place = lambda: lasting_board(board)  # noqa: E731
+    place = lambda: lasting_board(leaderboard)  # noqa: E731
     rerun = train_rows(
         table,
         space_uri=space,

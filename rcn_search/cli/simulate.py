@@ -11,7 +11,7 @@ from rich.table import Table
 from rcn_search.cli.console import command, console, progress
 
 if TYPE_CHECKING:
-    from rcn_search.simulation.replay import Contender
+    from rcn_search.simulation.replay import MethodResult
 
 DEFAULT_COST = 50.0
 SHARES = (0.25, 0.5, 1.0)
@@ -37,30 +37,30 @@ def simulate_command(
 
     Example: rcn-search simulate studies/recorded --workers 256 --sampler random --sampler tpe --scheduler asha
     """
-    from rcn_search.simulation.replay import Method, contend
+    from rcn_search.simulation.replay import Method, compare_methods
     from rcn_search.simulation.surrogate import RecordedCurves
     from rcn_search.study.study import Study
 
-    methods = [Method.named(*names) for names in product(sampler or ["random", "tpe"], scheduler or ["asha"])]
+    methods = [Method.from_names(*names) for names in product(sampler or ["random", "tpe"], scheduler or ["asha"])]
     recorded = Study.open(study)
     curves = RecordedCurves(recorded)
     with progress("simulating", "searches") as on_run:
-        contenders = contend(recorded.space, curves, methods, workers=workers, cost=cost, seeds=seeds, on_run=on_run)
+        contenders = compare_methods(recorded.space, curves, methods, workers=workers, cost=cost, seeds=seeds, on_run=on_run)
     console.print(_table(contenders, cost))
     console.print(
-        f"The curves explain {100 * max(0.0, curves.explained):.0f} % of what a trial left out of them reached",
-        style="dim" if curves.explained > TRUSTED else "yellow",
+        f"The curves explain {100 * max(0.0, curves.explained_variance):.0f} % of what a trial left out of them reached",
+        style="dim" if curves.explained_variance > TRUSTED else "yellow",
         highlight=False,
     )
 
 
-def _table(contenders: list[Contender], cost: float) -> Table:
+def _table(contenders: list[MethodResult], cost: float) -> Table:
     """Mean error of the seeds when a part of the cost was spent, best last column; and against the first method."""
-    from rcn_search.simulation.replay import interval
+    from rcn_search.simulation.replay import mean_interval
 
     first = contenders[0]
     table = Table(
-        title=f"lowest validation error, %, after so many full trainings; {len(first.runs)} seeds",
+        title=f"lowest validation error, %, after so many full trainings; {len(first.searches)} seeds",
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -73,16 +73,16 @@ def _table(contenders: list[Contender], cost: float) -> Table:
     for contender in contenders:
         reached = contender.errors_at(cost)
         gain = reached - first.errors_at(cost)
-        trials = sum(run.num_trials for run in contender.runs) / len(contender.runs)
-        minutes = sum(run.wall_s for run in contender.runs) / len(contender.runs) / 60
+        trials = sum(run.num_trials for run in contender.searches) / len(contender.searches)
+        minutes = sum(run.wall_s for run in contender.searches) / len(contender.searches) / 60
         table.add_row(
             contender.name,
             *(f"{contender.errors_at(share * cost).mean():.2f}" for share in SHARES),
-            "{:.2f} to {:.2f}".format(*interval(reached)),
+            "{:.2f} to {:.2f}".format(*mean_interval(reached)),
             *(
                 ("", "")
                 if contender is first
-                else (f"{gain.mean():+.2f}", "{:+.2f} to {:+.2f}".format(*interval(gain)))
+                else (f"{gain.mean():+.2f}", "{:+.2f} to {:+.2f}".format(*mean_interval(gain)))
             ),
             f"{trials:.0f}",
             f"{minutes:.0f} min",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from rcn_search.cli.console import Board, command, console, errors
+from rcn_search.cli.console import command, console, errors
+from rcn_search.cli.options import Leaderboard
 
 if TYPE_CHECKING:
     from rcn_search.leaderboard.site.faces import Faces
@@ -32,7 +33,7 @@ def html_command(
     runs: Runs = None,
     faces: DataUri = "",
     predictions: Predictions = None,
-    board: Board = "",
+    leaderboard: Leaderboard = "",
 ) -> None:
     """Write the board as a static site that asks no other host.
 
@@ -45,7 +46,7 @@ def html_command(
     from rcn_search.leaderboard.site.entries import read_histories
     from rcn_search.leaderboard.table import build_board
 
-    shown = build_board(board or default_board())
+    shown = build_board(leaderboard or default_board())
     site = Site(Path(out), histories=read_histories(runs or []), faces=_faces(faces, predictions or []))
     num_pages = site.write(shown)
     for problem in shown.problems:
@@ -59,11 +60,11 @@ def serve_command(
     runs: Runs = None,
     faces: DataUri = "",
     predictions: Predictions = None,
-    board: Board = "",
+    leaderboard: Leaderboard = "",
 ) -> None:
     """Show the board in a browser; pages load themselves again as a search adds to it. Ctrl-C ends it.
 
-    Example: rcn-search leaderboard serve --board s3://bucket/board
+    Example: rcn-search leaderboard serve --leaderboard s3://bucket/board
     """
     import threading
     from pathlib import Path
@@ -75,7 +76,7 @@ def serve_command(
     from rcn_search.leaderboard.site.serve import follow, served, version
     from rcn_search.leaderboard.table import build_board
 
-    uri = board or default_board()
+    uri = leaderboard or default_board()
     with TemporaryDirectory(prefix="rcn-search-board-") as folder:
         pictures = _faces(faces, predictions or [])
         site = Site(Path(folder), histories=read_histories(runs or []), faces=pictures, live=True)

@@ -38,10 +38,10 @@ def check(
     """
     from rcn_search.study.loading import load_space
     from rcn_search.study.objectives import num_points
-    from rcn_search.study_report.space_preview import check_space, print_report
+    from rcn_search.study_report.space_preview import preview_space, print_preview
 
     space = load_space(space_uri, overrides=overrides or (), data_uri=data)
-    if space.rows:
+    if space.runs:
         raise ValueError(f"{space_uri} is a study of rows: nothing is drawn in it")
     uri = space.config({}).data.uri
     try:
@@ -50,10 +50,10 @@ def check(
         points = 5
         console.print(f"there is no data set at {uri}: counted for {points} points", style="yellow", soft_wrap=True)
     with ExitStack() as stack:
-        report = check_space(
+        report = preview_space(
             space, num_points=points, num_settings=settings, seed=seed, on_setting=_late_progress(stack)
         )
-    print_report(console, space, report)
+    print_preview(console, space, report)
 
 
 def _late_progress(stack: ExitStack) -> Callable[[int, int], None]:

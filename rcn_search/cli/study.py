@@ -32,17 +32,17 @@ def show(
 
     from rcn_search.study.lease import read
     from rcn_search.study.snapshot import open_view
-    from rcn_search.study_report.trial_page import overview
+    from rcn_search.study_report.trial_page import study_status
 
     study = open_view(uri)
     if not follow:
-        console.print(overview(study, read(study.uri)), soft_wrap=True)
+        console.print(study_status(study, read(study.uri)), soft_wrap=True)
         return
-    with Live(overview(study, read(study.uri)), console=console, auto_refresh=False) as live:
+    with Live(study_status(study, read(study.uri)), console=console, auto_refresh=False) as live:
         while study.num_left:
             started = time.monotonic()
             study = open_view(uri)
-            live.update(overview(study, read(study.uri)), refresh=True)
+            live.update(study_status(study, read(study.uri)), refresh=True)
             # A large study takes longer to read; reading it is never more than a fifth of what goes on.
             time.sleep(max(FOLLOW_S, 4 * (time.monotonic() - started)))
 
@@ -62,11 +62,11 @@ def trials(
     """
     from rcn_search.study.selection import choose_trials
     from rcn_search.study.snapshot import open_view
-    from rcn_search.study_report.trial_page import trials_table, trials_text
+    from rcn_search.study_report.trial_page import list_trials_table, trials_text
 
     chosen = choose_trials(open_view(uri), state=state, sort=sort, limit=limit)
     if format == "table":
-        console.print(trials_table(chosen))
+        console.print(list_trials_table(chosen))
         return
     typer.echo(trials_text(chosen, format), nl=False)
 
@@ -84,7 +84,7 @@ def best(
     """
     from rcn_search.study.selection import choose_best
     from rcn_search.study.snapshot import open_view
-    from rcn_search.study_report.trial_page import config_yaml, replication_page, trial_page
+    from rcn_search.study_report.trial_page import config_yaml, replication_status, trial_page
 
     study = open_view(uri)
     chosen = choose_best(study, trial)
@@ -92,7 +92,7 @@ def best(
         typer.echo(config_yaml(study, chosen), nl=False)
         return
     console.print(trial_page(study, chosen), soft_wrap=True)
-    for part in replication_page(study):
+    for part in replication_status(study):
         console.print(part, soft_wrap=True)
 
 

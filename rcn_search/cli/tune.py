@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rcn_search.cli.console import Board, command, console
+from rcn_search.cli.console import command, console
+from rcn_search.cli.options import Leaderboard
 
 
 @command
@@ -30,14 +31,14 @@ def tune_command(
         bool,
         typer.Option(
             "--deterministic",
-            help="In rounds of budget.concurrency trials: the same seed gives the same trials, whatever dies.",
+            help="In rounds of budget.max_concurrent trials: the same seed gives the same trials, whatever dies.",
         ),
     ] = False,
     data: Annotated[str, typer.Option(help="Data set, instead of base.data.uri.")] = "",
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.trials=3.")
     ] = None,
-    board: Board = "",
+    leaderboard: Leaderboard = "",
 ) -> None:
     """Search on the Ray cluster of RAY_ADDRESS, or on this machine; then score the best trial once.
 
@@ -57,14 +58,14 @@ def tune_command(
         branch=branch,
         deterministic=deterministic,
         data_uri=data,
-        board=lambda: lasting_board(board),
+        board=lambda: lasting_board(leaderboard),
         console=console,
     )
     if not any(trial.state == "complete" for trial in result.study.trials):
         raise ValueError("no trial came to its end, so there is no result; the reasons stand above")
-    if result.final:
-        errors = ", ".join(f"{protocol} {error:.2f} %" for protocol, error in result.final.errors_pct.items())
-        seeds = f", mean of {len(result.final.seeds)} seeds" if result.final.seeds else ""
-        console.print(f"trial {result.final.trial} on the test split: {errors}{seeds}", style="bold", highlight=False)
-        for uri in (result.final.checkpoint, *result.final.entries):
+    if result.test_result:
+        errors = ", ".join(f"{protocol} {error:.2f} %" for protocol, error in result.test_result.errors_pct.items())
+        seeds = f", mean of {len(result.test_result.seeds)} seeds" if result.test_result.seeds else ""
+        console.print(f"trial {result.test_result.trial} on the test split: {errors}{seeds}", style="bold", highlight=False)
+        for uri in (result.test_result.checkpoint, *result.test_result.entries):
             console.print(f"→ {uri}", soft_wrap=True, highlight=False)

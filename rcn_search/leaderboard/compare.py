@@ -132,6 +132,6 @@ def _refusal(board: str, first: Entries, second: Entries) -> str:
         if find_predictions(board, entry, {}) is not None:
             return (
                 f"{refusal}. Predictions of {entry_id} are stored; score them as the other was and compare again: "
-                f"rcn-search leaderboard rescore {entry_id} --protocol {other.protocol.name} --board {board}"
+                f"rcn-search leaderboard rescore {entry_id} --protocol {other.protocol.name} --leaderboard {board}"
             )
     return refusal

@@ -78,7 +78,7 @@ def add_predictions(
         ValueError: It cannot be read, or is of other images or points.
     """
     manifest = read_manifest(data_uri)
-    place = (*manifest.subset_of(split_name), manifest.keypoints)
+    place = (*manifest.dataset_and_subset(split_name), manifest.keypoints)
     gaps: list[str] = []
     if uri.endswith(".parquet"):
         predictions, origin = _own(uri, data_uri, split_name), "ours"

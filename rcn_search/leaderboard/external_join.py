@@ -72,7 +72,7 @@ def join_truth(
             f"none of the {len(answers):,} answers is for an image of {split_name!r}; they are called "
             f"{_some(list(answers))}, those {_some(split.image_id_n.tolist())}"
         )
-    num_points = manifest.point_schema.num_points
+    num_points = manifest.keypoint_schema.num_points
     image_nk2 = np.full((split.num_rows, num_points, 2), np.nan)
     for row, name in found.items():
         if len(answers[name]) != num_points:
@@ -81,7 +81,7 @@ def join_truth(
             )
         image_nk2[row] = answers[name] + shift_px
     used = set(found.values())
-    dataset, subset = manifest.subset_of(split_name)
+    dataset, subset = manifest.dataset_and_subset(split_name)
     meta = {
         "dataset": dataset,
         "subset": subset,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rcn_search.cluster.ray_job import check_outlives_job
 
-BOARD_VARIABLE = "RCN_SEARCH_BOARD"
+BOARD_VARIABLE = "RCN_SEARCH_LEADERBOARD"
 
 REPOSITORY_BOARD = Path(__file__).parents[2] / "leaderboard"
 
 
 def default_board() -> str:
-    """Where the board is when nobody says: $RCN_SEARCH_BOARD, ./leaderboard, or that of the source tree we run from.
+    """Where the board is when nobody says: $RCN_SEARCH_LEADERBOARD, ./leaderboard, or that of the source tree we run from.
 
     Raises:
         ValueError: None of them is there.
@@ -23,7 +23,7 @@ def default_board() -> str:
     for folder in (Path("leaderboard"), REPOSITORY_BOARD):
         if folder.is_dir():
             return str(folder)
-    raise ValueError(f"no leaderboard: there is no folder ./leaderboard; name one with --board or ${BOARD_VARIABLE}")
+    raise ValueError(f"no leaderboard: there is no folder ./leaderboard; name one with --leaderboard or ${BOARD_VARIABLE}")
 
 
 def lasting_board(named: str) -> str:
@@ -34,5 +34,5 @@ def lasting_board(named: str) -> str:
         ValueError: There is none.
     """
     uri = named or default_board()
-    check_outlives_job(uri, "--board")
+    check_outlives_job(uri, "--leaderboard")
     return uri

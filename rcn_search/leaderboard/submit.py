@@ -15,7 +15,7 @@ from rcn_search.evaluation.evaluate import Evaluation, describe, evaluate
 from rcn_search.evaluation.predict import check_keypoints
 from rcn_search.leaderboard.entry_fields import measured_fields, place_to_keep
 from rcn_search.leaderboard.records import Entry, add_entry, record_test_look
-from rcn_search.models.decode import Decode
+from rcn_search.models.decode import Decoder
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.compute_probe import usable_device
 
@@ -44,7 +44,7 @@ def evaluate_and_record(
     predictions_uri: str,
     enter: bool,
     method: str | None = None,
-    decode: Decode | None = None,
+    decode: Decoder | None = None,
     mirror: bool = False,
     multi_view: bool = False,
     denoiser_uri: str | None = None,
@@ -77,7 +77,7 @@ def evaluate_and_record(
     if split_name in manifest.test_splits:
         info = read_checkpoint(checkpoint_uri).info
         check_keypoints(info, manifest, data_uri)
-        dataset, subset = manifest.subset_of(split_name)
+        dataset, subset = manifest.dataset_and_subset(split_name)
         test_looks = record_test_look(
             board(),
             dataset=dataset,

@@ -12,7 +12,7 @@ from rcn_search.evaluation.score import Score, score
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.submit import evaluate_and_record
 from rcn_search.leaderboard.table import errors_of
-from rcn_search.models.decode import Decode
+from rcn_search.models.decode import Decoder
 
 TOLERANCE_PCT = 0.005
 """Differences below what tables print: another machine adds in another order."""
@@ -43,7 +43,7 @@ def verify(
     *,
     predictions_uri: str,
     tolerance_pct: float = TOLERANCE_PCT,
-    decode: Decode | None = None,
+    decode: Decoder | None = None,
     mirror: bool | None = None,
     multi_view: bool | None = None,
     denoiser_uri: str | None = None,
@@ -105,9 +105,9 @@ def _split_of(entry: Entry, data_uri: str) -> str:
     manifest = read_manifest(data_uri)
     place = (entry.protocol.dataset, entry.protocol.subset)
     for split in manifest.split_names:
-        if manifest.subset_of(split) == place:
+        if manifest.dataset_and_subset(split) == place:
             return split
-    there = ", ".join("/".join(manifest.subset_of(split)) for split in manifest.split_names)
+    there = ", ".join("/".join(manifest.dataset_and_subset(split)) for split in manifest.split_names)
     raise ValueError(f"{data_uri} has no images of {'/'.join(place)}; it has {there}")
 
 

@@ -83,14 +83,14 @@ def test_trained_evaluated_entered_ranked(cli, config: Path, synthetic_uri: str,
     assert not Path("board").exists()
 
     test = ["evaluate", "run/best.safetensors", "--data", synthetic_uri, "--split", "test"]
-    assert "look number 1 at this test split" in cli.run(*test, "--board", "elsewhere")
-    entered = cli.run(*test, "--board", "elsewhere", "--enter", "--method", "Tiny, first")
+    assert "look number 1 at this test split" in cli.run(*test, "--leaderboard", "elsewhere")
+    entered = cli.run(*test, "--leaderboard", "elsewhere", "--enter", "--method", "Tiny, first")
     assert "Tiny, first on synthetic" in entered
     assert "look number 2 at this test split" in entered
     assert len(re.findall(r"→ elsewhere/entries/\S+\.json", entered)) == 2
     error_pct = float(re.search(r"rcn2016 ([\d.]+)", entered)[1])  # type: ignore[index]
 
-    board = ["leaderboard", "--board", "elsewhere", "--dataset", "synthetic"]
+    board = ["leaderboard", "--leaderboard", "elsewhere", "--dataset", "synthetic"]
     as_json = json.loads(CliRunner().invoke(app, [*board, "--format", "json"]).stdout)
     by_protocol = {row["protocol"]: row for row in as_json}
     assert by_protocol.keys() == {"rcn2016", "subpixel"}
@@ -211,7 +211,10 @@ def test_a_study_that_exists_is_refused(cli, study_file: Path, tmp_path: Path) -
         ("tune {study} --set base.model.branchs=3", "unknown key 'model.branchs'; did you mean 'branches'?"),
         ("tune {study} --data nowhere", "no data set at {here}/nowhere"),
         ("tune {study} --set base.data.val_split=test", "data.val_split: 'test' of {synthetic} is a test split"),
-        ("tune {study} --set final.split=test --set final.method=A --board /proc/nothing", "/proc/nothing cannot"),
+        (
+            "tune {study} --set test.split=test --set test.method=A --leaderboard /proc/nothing",
+            "/proc/nothing cannot",
+        ),
         ("tune {study} --resume", "there is no study at {here}/studies/tiny; tune without --resume starts one"),
         ("evaluate gone.safetensors --data {synthetic}", "no checkpoint at gone.safetensors"),
         ("evaluate {checkpoint} --data nowhere", "no data set at nowhere"),
@@ -219,7 +222,7 @@ def test_a_study_that_exists_is_refused(cli, study_file: Path, tmp_path: Path) -
         ("evaluate {config} --data {synthetic}", "config.yaml is not a readable safetensors file"),
         ("evaluate {pickle} --data {synthetic}", "weights.pt is not a readable safetensors file"),
         ("evaluate {checkpoint} --data {synthetic} --device quantum", "device 'quantum' cannot be used here"),
-        ("evaluate {checkpoint} --data {synthetic} --enter --split test --board {config}", "Not a directory"),
+        ("evaluate {checkpoint} --data {synthetic} --enter --split test --leaderboard {config}", "Not a directory"),
         ("figures faces {config} --data {synthetic}", "config.yaml is not a readable Parquet file"),
     ],
 )
@@ -261,10 +264,10 @@ def test_an_impossible_space_is_refused_with_its_line(
 def test_without_a_board_a_test_is_not_looked_at(
     cli, checkpoint: Path, synthetic_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("RCN_SEARCH_BOARD")
+    monkeypatch.delenv("RCN_SEARCH_LEADERBOARD")
     monkeypatch.setattr("rcn_search.leaderboard.location.REPOSITORY_BOARD", Path("nowhere"))
     line = ("evaluate", checkpoint, "--data", synthetic_uri, "--predictions", "p.parquet")
-    assert "no leaderboard: there is no folder ./leaderboard; name one with --board" in cli.fail(
+    assert "no leaderboard: there is no folder ./leaderboard; name one with --leaderboard" in cli.fail(
         *line, "--split", "test"
     )
     assert not Path("p.parquet").exists()

@@ -24,7 +24,7 @@ BASE = np.random.default_rng(0).gamma(4, 1.4, 300)
 @pytest.fixture
 def board(cli: Any, store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """That of the command line."""
-    monkeypatch.setenv("RCN_SEARCH_BOARD", store)
+    monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", store)
     return store
 
 

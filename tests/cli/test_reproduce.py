@@ -27,7 +27,7 @@ def rows(mtfl_uri, tmp_path, monkeypatch) -> str:
     document = {
         "study": {"name": "tiny"},
         "base": {"data": {"uri": mtfl_uri}},
-        "rows": {"RCN 4 branches": {"model.branches": 4}},
+        "runs": {"RCN 4 branches": {"model.branches": 4}},
         "budget": {"epochs": 10},
     }
     path = tmp_path / "rows.yaml"
@@ -72,7 +72,7 @@ def test_epochs_have_a_study_of_their_own(rows):
         (("table3", "--data", "nowhere"), "no data set at"),
         (("table2", "--afw", "nowhere"), "no data set at"),
         (("table2", "--space", "nowhere.yaml"), "no such file"),
-        (("table2", "--set", "rows.RCN 4 branches=1"), "rows"),
+        (("table2", "--set", "runs.RCN 4 branches=1"), "runs"),
     ],
 )
 def test_what_is_missing_is_said_before_anything_runs(rows, line, message):

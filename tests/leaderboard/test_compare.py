@@ -169,7 +169,7 @@ def test_across_protocols_the_command_that_helps_is_named(
 ) -> None:
     stored = entry_id(add_entry(board, predicted(predictions, error_pct=10.0)))
     add_measured(board, BASE[:3], method="boxed", protocol=subpixel("aflw", "test", "five", "box"))
-    with pytest.raises(ValueError, match=f"rescore {stored} --protocol subpixel-box --board {board}"):
+    with pytest.raises(ValueError, match=f"rescore {stored} --protocol subpixel-box --leaderboard {board}"):
         compare(board, shown_entries(board), "RCN 6 branches", "boxed")
 
 

@@ -310,7 +310,7 @@ def test_a_served_page_shows_what_is_added_and_keeps_what_its_reader_does(
     (tmp_path / "board" / "published").mkdir(parents=True)
     for place, name in enumerate(("Trial 1", "Trial 2", "Else")):
         add_measured(board, [3.0 + place, 5.0, 6.0], method=name, num_params=1_000 * (3 - place))
-    line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--board", board]
+    line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--leaderboard", board]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         try:
             address = next(word for word in process.stdout.readline().split() if word.startswith("http://"))

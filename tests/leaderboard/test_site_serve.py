@@ -93,7 +93,7 @@ def test_only_files_of_the_site_and_only_for_this_machine(board: str, tmp_path: 
 
 
 def test_ctrl_c_ends_it(board: str, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--board", board]
+    line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--leaderboard", board]
     with subprocess.Popen(
         line,
         stdout=subprocess.PIPE,
@@ -116,15 +116,15 @@ def test_ctrl_c_ends_it(board: str, tmp_path: Path) -> None:
 def test_a_taken_port_is_named(board: str, tmp_path: Path, cli: object) -> None:
     with served(tmp_path) as address:
         port = urlsplit(address).port
-        problem = cli.fail("leaderboard", "serve", "--port", port, "--board", board)  # type: ignore[attr-defined]
+        problem = cli.fail("leaderboard", "serve", "--port", port, "--leaderboard", board)  # type: ignore[attr-defined]
     assert str(port) in problem
 
 
 def test_html_command(board: str, tmp_path: Path, cli: object) -> None:
     (Path(board) / "entries" / "torn.json").write_text("{")
-    said = cli.run("leaderboard", "html", "--out", "pages", "--board", board)  # type: ignore[attr-defined]
+    said = cli.run("leaderboard", "html", "--out", "pages", "--leaderboard", board)  # type: ignore[attr-defined]
     assert said == "3 pages → pages/index.html"
     assert (tmp_path / "pages" / "index.html").exists()
-    problem = cli.fail("leaderboard", "html", "--out", board, "--board", board)  # type: ignore[attr-defined]
+    problem = cli.fail("leaderboard", "html", "--out", board, "--leaderboard", board)  # type: ignore[attr-defined]
     assert "holds files that are not a site" in problem
     assert "--out" in problem

@@ -236,19 +236,19 @@ def test_published_rows_of_a_board_stand_in_the_place_of_ours(store: str) -> Non
 
 def test_where_the_board_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RCN_SEARCH_BOARD", raising=False)
+    monkeypatch.delenv("RCN_SEARCH_LEADERBOARD", raising=False)
     assert default_board() == str(location.REPOSITORY_BOARD)
     (tmp_path / "leaderboard").mkdir()
     assert default_board() == "leaderboard"
-    monkeypatch.setenv("RCN_SEARCH_BOARD", "s3://bucket/board")
+    monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", "s3://bucket/board")
     assert default_board() == "s3://bucket/board"
 
 
 def test_no_board_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RCN_SEARCH_BOARD", raising=False)
+    monkeypatch.delenv("RCN_SEARCH_LEADERBOARD", raising=False)
     monkeypatch.setattr(location, "REPOSITORY_BOARD", tmp_path / "none")
-    with pytest.raises(ValueError, match=r"--board or \$RCN_SEARCH_BOARD"):
+    with pytest.raises(ValueError, match=r"--leaderboard or \$RCN_SEARCH_LEADERBOARD"):
         default_board()
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rcn_search import storage
 from rcn_search.cluster.ray_job import check_outlives_job, in_job
 from rcn_search.config.loading import ConfigError
-from rcn_search.search.open_or_resume import TakeUp
+from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.study import lease as claims
 from rcn_search.study.records import StudyError
@@ -62,9 +62,9 @@ def test_results_in_the_copy_of_the_working_directory_are_refused(job, tmp_path)
         ("data synth data/synthetic", "DESTINATION"),
         ("train {config} --set data.uri={data}", "--out"),
         ("evaluate runs/a/best.safetensors --data {data} --split test", "--predictions"),
-        ("evaluate {shared}/best.safetensors --data {data} --split test --board board", "--board"),
-        ("tune {study} --board board --study {shared}/study", "--board"),
-        ("reproduce table2 --data {data} --study {shared}/study --board board", "--board"),
+        ("evaluate {shared}/best.safetensors --data {data} --split test --leaderboard board", "--leaderboard"),
+        ("tune {study} --leaderboard board --study {shared}/study", "--leaderboard"),
+        ("reproduce table2 --data {data} --study {shared}/study --leaderboard board", "--leaderboard"),
     ],
 )
 def test_no_command_leaves_its_results_there(
@@ -73,7 +73,7 @@ def test_no_command_leaves_its_results_there(
     config, shared = tmp_path / "config.yaml", tmp_path_factory.mktemp("shared") / "run"
     config.write_text(yaml.safe_dump(tiny_config.model_dump(mode="json")))
     train(TrainRun(tiny_config, str(shared)))
-    study = study_file(tmp_path, synthetic_uri, final={"split": "test", "method": "RCN"})
+    study = study_file(tmp_path, synthetic_uri, test={"split": "test", "method": "RCN"})
     said = cli.fail(*line.format(config=config, data=synthetic_uri, shared=shared, study=study).split())
     assert "lies in the copy of the working directory that Ray made for this job and will delete" in said
     assert option in said
@@ -83,7 +83,7 @@ def test_go_on_starts_and_goes_on_and_refuses_another_study(synthetic_uri, tmp_p
     path, study = study_file(tmp_path, synthetic_uri), str(tmp_path / "study")
 
     def take_up(**changes):
-        return TakeUp(space_uri=path, study_uri=study, go_on=True, **changes).prepare(Console(quiet=True), no_board)
+        return StudyRequest(space_uri=path, study_uri=study, go_on=True, **changes).prepare(Console(quiet=True), no_board)
 
     uri, space, manifest = take_up()
     assert Study.open(uri).num_left == 4
@@ -104,7 +104,7 @@ class Terminal(io.StringIO):
 def test_it_waits_for_a_driver_that_may_be_dead_and_can_be_interrupted(synthetic_uri, tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "LOOK_S", 60)
     path, study, terminal = study_file(tmp_path, synthetic_uri), str(tmp_path / "study"), Terminal()
-    TakeUp(space_uri=path, study_uri=study).prepare(Console(quiet=True), no_board)
+    StudyRequest(space_uri=path, study_uri=study).prepare(Console(quiet=True), no_board)
     as_of(study, 0, somebody(), seen_s=5)
 
     def drive(**options: bool) -> None:
