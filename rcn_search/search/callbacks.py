@@ -18,7 +18,7 @@ from rcn_search.study.space.callback_options import CallbackOptions
 from rcn_search.study.study import Study
 
 
-def callbacks_of(options: CallbackOptions, study: Study) -> list[Callback]:
+def build_callbacks(options: CallbackOptions, study: Study) -> list[Callback]:
     """The callbacks that a study's search is run with, after those that keep its ledger.
 
     Raises:
@@ -31,7 +31,7 @@ def callbacks_of(options: CallbackOptions, study: Study) -> list[Callback]:
 
         experiment = options.mlflow.experiment or study.space.study.name
         tags = {**options.mlflow.tags, "study": study.uri}
-        callbacks.append(ShownTrials(MLflowLoggerCallback(experiment_name=experiment, tags=tags), study))
+        callbacks.append(TrialCallbackAdapter(MLflowLoggerCallback(experiment_name=experiment, tags=tags), study))
     if options.wandb:
         _require("wandb", "Weights & Biases")
         from ray.air.integrations.wandb import WandbLoggerCallback
@@ -39,7 +39,7 @@ def callbacks_of(options: CallbackOptions, study: Study) -> list[Callback]:
         chosen = options.wandb.model_dump(exclude={"project", "group"}, exclude_none=True)
         group = options.wandb.group or study.space.study.name
         wandb = WandbLoggerCallback(project=options.wandb.project, group=group, **chosen)
-        callbacks.append(ShownTrials(wandb, study))
+        callbacks.append(TrialCallbackAdapter(wandb, study))
     return callbacks
 
 
@@ -48,7 +48,7 @@ def _require(package: str, name: str) -> None:
         raise ValueError(f"callbacks.{package}: {name} is not installed: pip install 'rcn-search[{package}]'")
 
 
-class ShownTrials(Callback):  # type: ignore[misc]
+class TrialCallbackAdapter(Callback):  # type: ignore[misc]
     """Shows a callback what was drawn and the numbers of the last epoch, instead of what Ray's trials carry.
 
     Those carry whole training configurations as JSON. A tool that cannot be reached ends no search: it is warned of
@@ -57,7 +57,7 @@ class ShownTrials(Callback):  # type: ignore[misc]
 
     def __init__(self, callback: Callback, study: Study) -> None:
         self._callback, self._study = callback, study
-        self._shown: dict[str, _ShownTrial] = {}
+        self._shown: dict[str, _TrialView] = {}
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Connect; what is wrong with that ends the search before it starts."""
@@ -90,7 +90,7 @@ class ShownTrials(Callback):  # type: ignore[misc]
 
     def _tell(self, event: Callable[..., None], trial: Any, **info: Any) -> None:
         number = trial.config["number"]
-        shown = self._shown.setdefault(trial.trial_id, _ShownTrial(trial, self._study.trials[number].suggestion.params))
+        shown = self._shown.setdefault(trial.trial_id, _TrialView(trial, self._study.trials[number].suggestion.params))
         try:
             event(iteration=0, trials=[], trial=shown, **info)
         except Exception as error:
@@ -99,7 +99,7 @@ class ShownTrials(Callback):  # type: ignore[misc]
             self._callback = Callback()
 
 
-class _ShownTrial:
+class _TrialView:
     """One of Ray's trials, with the parameters as its configuration."""
 
     def __init__(self, trial: Any, params: dict[str, Any]) -> None:

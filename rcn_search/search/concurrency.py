@@ -2,47 +2,88 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
+from ray.tune import Callback
 from rich.console import Console
 from rich.filesize import decimal
 
-from rcn_search.cluster.runtime import Nodes, room_at_most
+from rcn_search.cluster.runtime import CapacityError, ClusterResources, current_resources
 from rcn_search.study.space.study_config import Budget
 from rcn_search.study.study import Study
 
+SCALE_UP_TIMEOUT_S = 900.0
+"""Longest wait for the first node that a trial fits on: a cloud may take minutes to start one."""
+_CHECK_INTERVAL_S = 2.0
 
-def plan_slots(nodes: Nodes, budget: Budget, num_trials: int) -> int:
-    """How many trials run at once, when the cluster has grown as far as it may: the trials that wait make it grow.
+
+def plan_slots(cluster: ClusterResources, budget: Budget, num_trials: int) -> int:
+    """Choose the number of trials that run at once.
+
+    With ``budget.max_concurrent: auto`` it is the number that fits on the nodes now. A number may be larger, except on
+    a cluster that cannot grow: trials that do not fit wait, and their placement groups make an autoscaler start nodes.
 
     Args:
-        nodes: Where; a worker of a trial lives on one of them.
-        budget: What a trial needs, and how many are wanted at once.
-        num_trials: How many there are to run.
+        cluster: Nodes of the cluster; each worker of a trial needs its resources on one node.
+        budget: Resources of a trial, and the number of trials asked for.
+        num_trials: Number of trials to run.
 
     Raises:
-        ValueError: The cluster has not what a trial needs, and never will.
+        CapacityError: No trial fits, and the cluster cannot grow or was not asked to.
     """
-    workers = budget.workers_per_trial
-    num_fitting = room_at_most(nodes, cpus=budget.cpus_per_trial, gpus=budget.gpus_per_trial)
-    if num_fitting < workers:
-        have = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
-        have += f"; it may grow to {nodes.growth}" if nodes.growth else ""
-        size = f"{budget.cpus_per_trial:g} CPU and {budget.gpus_per_trial:g} GPU"
-        if workers == 1:
-            raise ValueError(
-                f"a trial needs {size}, and no node has that many ({have}); "
-                "lower budget.cpus_per_trial or budget.gpus_per_trial"
-            )
-        raise ValueError(
-            f"a trial has {workers} workers of {size} each, and the cluster has room for {num_fitting} ({have}); "
-            "lower budget.workers_per_trial, budget.cpus_per_trial or budget.gpus_per_trial"
+    if budget.max_concurrent != "auto" and not cluster.is_fixed:
+        return min(budget.max_concurrent, num_trials)
+    num_fitting = num_fitting_trials(cluster, budget)
+    if not num_fitting:
+        raise _does_not_fit(cluster, budget)
+    return min(num_fitting, num_trials, *([] if budget.max_concurrent == "auto" else [budget.max_concurrent]))
+
+
+def num_fitting_trials(cluster: ClusterResources, budget: Budget) -> int:
+    """Number of trials that fit on the nodes at once."""
+    num_workers = cluster.capacity(cpus=budget.cpus_per_trial, gpus=budget.gpus_per_trial)
+    return num_workers // budget.workers_per_trial
+
+
+def _does_not_fit(cluster: ClusterResources, budget: Budget) -> CapacityError:
+    size = f"{budget.cpus_per_trial:g} CPU and {budget.gpus_per_trial:g} GPU"
+    if budget.workers_per_trial == 1:
+        message = f"a trial needs {size}, but no node has that many ({cluster}); "
+        message += "lower budget.cpus_per_trial or budget.gpus_per_trial"
+    else:
+        num_workers = cluster.capacity(cpus=budget.cpus_per_trial, gpus=budget.gpus_per_trial)
+        message = (
+            f"a trial has {budget.workers_per_trial} workers of {size} each, but the cluster has room for "
+            f"{num_workers} ({cluster}); lower budget.workers_per_trial, budget.cpus_per_trial or "
+            "budget.gpus_per_trial"
         )
-    fits = num_fitting // workers
-    wanted = fits if budget.concurrency == "auto" else budget.concurrency
-    return min(fits, wanted, num_trials)
+    if budget.max_concurrent == "auto" and not cluster.is_fixed:
+        message += "; on a cluster that starts nodes on demand, set budget.max_concurrent to a number"
+    return CapacityError(message)
+
+
+class ScaleUpTimeout(Callback):  # type: ignore[misc]
+    """Ends a search whose trials fit on no node, `SCALE_UP_TIMEOUT_S` after it started."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget, self._has_fitted, self._next_check = budget, False, 0.0
+        self._deadline = time.monotonic() + SCALE_UP_TIMEOUT_S
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Check the nodes, every other second, until a trial has fitted once."""
+        now = time.monotonic()
+        if self._has_fitted or now < self._next_check:
+            return
+        self._next_check = now + _CHECK_INTERVAL_S
+        cluster = current_resources()
+        self._has_fitted = num_fitting_trials(cluster, self._budget) > 0
+        if not self._has_fitted and now >= self._deadline:
+            raise _does_not_fit(cluster, self._budget)
 
 
 def print_plan(
-    console: Console, study: Study, slots: int, nodes: Nodes, room_bytes: int, free_bytes: int | None
+    console: Console, study: Study, slots: int, cluster: ClusterResources, room_bytes: int, free_bytes: int | None
 ) -> None:
     """What is about to be run, where, and what it will take there.
 
@@ -50,18 +91,18 @@ def print_plan(
         console: Where to print.
         study: With its trials.
         slots: Trials at once.
-        nodes: Of the cluster.
+        cluster: Nodes of the cluster.
         room_bytes: That the checkpoints are likely to take.
         free_bytes: Where they go; None where nobody can tell.
     """
     space = study.space
-    source = f"{len(space.rows)} rows" if space.rows else f"{space.sampler.name} sampler"
-    if space.study.synchronous:
-        source += f", repeatable in rounds of {space.study.synchronous}"
+    source = f"{len(space.runs)} rows" if space.runs else f"{space.sampler.name} sampler"
+    if space.study.trial_batch_size:
+        source += f", repeatable in rounds of {space.study.trial_batch_size}"
     console.print(
         f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, "
         f"{space.scheduler}, {source}\n"
-        f"{slots} at once, {_size(space.budget)} each; on {nodes}\n"
+        f"{_at_once(slots, cluster, space.budget)}\n"
         f"[dim]{study.uri}[/]\n"
         f"{decimal(room_bytes)} of checkpoints, about: the best and the last of each trial",
         highlight=False,
@@ -72,6 +113,12 @@ def print_plan(
             style="yellow",
             highlight=False,
         )
+
+
+def _at_once(slots: int, cluster: ClusterResources, budget: Budget) -> str:
+    fitting = num_fitting_trials(cluster, budget)
+    text = f"{slots} at once, {_size(budget)} each; on {cluster}"
+    return text if fitting >= slots else f"{text}: {fitting} fit now, the others wait until the cluster scales up"
 
 
 def _size(budget: Budget) -> str:

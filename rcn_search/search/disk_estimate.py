@@ -21,7 +21,7 @@ OPTIMIZER_VALUES = {"adadelta": 2, "adamw": 2, "muon": 1}
 """Kept for each weight beside it; by Muon two for the few that AdamW moves."""
 
 
-def checkpoint_room(study: Study, num_points: int) -> int:
+def estimate_checkpoint_bytes(study: Study, num_points: int) -> int:
     """Bytes that the trials still to be run are likely to take: so many times the mean over settings of the space.
 
     Args:
@@ -31,11 +31,11 @@ def checkpoint_room(study: Study, num_points: int) -> int:
     sizes = []
     for values in _settings(study.space):
         with suppress(ValueError):  # a network that cannot be built is said when its trial is run
-            sizes.append(trial_bytes(study.space.config(values), num_points))
+            sizes.append(estimate_trial_bytes(study.space.config(values), num_points))
     return round(study.num_left * sum(sizes) / max(1, len(sizes)))
 
 
-def trial_bytes(config: TrainConfig, num_points: int) -> int:
+def estimate_trial_bytes(config: TrainConfig, num_points: int) -> int:
     """Of best.safetensors, the weights, and last.safetensors, all that a run goes on from; but for their headers."""
     num_weights = _num_weights(config.model, num_points, config.input.size_px, config.input.channels)
     average = 1 if config.schedule.ema_decay else 0
@@ -45,14 +45,14 @@ def trial_bytes(config: TrainConfig, num_points: int) -> int:
     return VALUE_BYTES * num_weights * copies
 
 
-def free_bytes(uri: str) -> int | None:
+def free_disk_bytes(uri: str) -> int | None:
     """Of the disk that a folder is on; none of an object store's."""
     return shutil.disk_usage(storage.local_path(uri)).free if storage.is_local(uri) else None
 
 
 def _settings(space: SearchSpace) -> Iterator[Values]:
-    if space.rows:
-        yield from map(space.row_values, space.rows)
+    if space.runs:
+        yield from map(space.run_values, space.runs)
         return
     draw = random.Random(0)
     for _ in range(NUM_SETTINGS):

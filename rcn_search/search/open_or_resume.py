@@ -13,7 +13,7 @@ from rcn_search import storage
 from rcn_search.cluster.ray_job import check_outlives_job
 from rcn_search.config.loading import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
-from rcn_search.search.test_evaluation import FINAL
+from rcn_search.search.test_evaluation import TEST_RESULT_NAME
 from rcn_search.study.loading import load_space
 from rcn_search.study.records import StudyError
 from rcn_search.study.space.study_config import SearchSpace
@@ -24,7 +24,7 @@ from rcn_search.training.preconditions import check_splits
 STUDIES = "studies"
 
 
-class TakenUp(NamedTuple):
+class OpenedStudy(NamedTuple):
     """A study that can be driven."""
 
     uri: str
@@ -34,7 +34,7 @@ class TakenUp(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TakeUp:
+class StudyRequest:
     """Which study is to be driven, as the command line has it.
 
     Attributes:
@@ -45,7 +45,7 @@ class TakeUp:
         go_on: The same, where there is one; else start it. The line of a Ray job is the same each time.
         trials: ``80``: its budget from now on; ``+50``: so many more than it had, once they are all run.
         branch: Name of a child of the study, beside it, that takes over the trials that fit.
-        deterministic: In rounds, repeatable: ``study.synchronous`` is ``budget.concurrency`` where it is not said.
+        deterministic: In rounds, repeatable: ``study.trial_batch_size`` is ``budget.max_concurrent`` where it is not said.
         data_uri: Data set, instead of ``base.data.uri``.
     """
 
@@ -59,7 +59,7 @@ class TakeUp:
     deterministic: bool = False
     data_uri: str = ""
 
-    def prepare(self, console: Console, board: Callable[[], str]) -> TakenUp:
+    def prepare(self, console: Console, board: Callable[[], str]) -> OpenedStudy:
         """Check all there is to check; publish the study if it is new.
 
         Args:
@@ -73,22 +73,22 @@ class TakeUp:
             StorageError: The study's or the board's place cannot be used.
         """
         space = self._load()
-        manifest = checked_data(space)
+        manifest = checked_manifest(space)
         fingerprint = manifest.fingerprint
         uri = parent = storage.absolute(self.study_uri or storage.join(STUDIES, space.study.name))
         if self.branch:
-            if space.rows:
+            if space.runs:
                 raise ConfigError("--branch: rows are no search; what has changed is another study, at another place")
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.branch):
                 raise ConfigError(f"--branch {self.branch}: a name of letters, digits, '-', '_' and '.'")
             uri = storage.join(parent.rstrip("/").rpartition("/")[0], self.branch)
         check_outlives_job(uri, "--study")
         storage.preflight(uri)
-        if space.final and not storage.exists(storage.join(uri, FINAL)):
+        if space.test and not storage.exists(storage.join(uri, TEST_RESULT_NAME)):
             storage.preflight(board())
         if self.resume or (self.go_on and storage.exists(storage.join(uri, "space.json"))):
             Study.check(uri, space, fingerprint)
-            return TakenUp(uri, self._extended(Study.open(uri), space), manifest)
+            return OpenedStudy(uri, self._extended(Study.open(uri), space), manifest)
         if self.trials:
             if self.trials.startswith("+"):
                 raise ConfigError(f"--trials {self.trials}: add --resume to extend the study that is there")
@@ -98,20 +98,20 @@ class TakeUp:
             console.print(f"{self.branch}: {taken} trials of {parent} taken over, {left} left: they do not fit")
         else:
             Study.start(uri, space, fingerprint)
-        return TakenUp(uri, space, manifest)
+        return OpenedStudy(uri, space, manifest)
 
     def _load(self, trials: int | None = None) -> SearchSpace:
         overrides = [*self.overrides, *([] if trials is None else [f"budget.trials={trials}"])]
         space = load_space(self.space_uri, overrides=overrides, data_uri=self.data_uri)
-        if not self.deterministic or space.study.synchronous is not None:
+        if not self.deterministic or space.study.trial_batch_size is not None:
             return space
-        size = space.budget.concurrency
+        size = space.budget.max_concurrent
         if size == "auto":
             raise ConfigError(
-                "--deterministic: give budget.concurrency a number, as in --set budget.concurrency=4: so many trials "
+                "--deterministic: give budget.max_concurrent a number, as in --set budget.max_concurrent=4: so many trials "
                 "are drawn at once, whatever the cluster has"
             )
-        return load_space(self.space_uri, overrides=[*overrides, f"study.synchronous={size}"], data_uri=self.data_uri)
+        return load_space(self.space_uri, overrides=[*overrides, f"study.trial_batch_size={size}"], data_uri=self.data_uri)
 
     def _extended(self, there: Study, space: SearchSpace) -> SearchSpace:
         """The space with the budget that is asked for; a study that was extended stays so."""
@@ -136,7 +136,7 @@ class TakeUp:
         return int(text)
 
 
-def checked_data(space: SearchSpace) -> Manifest:
+def checked_manifest(space: SearchSpace) -> Manifest:
     """The study's data set, which has all that the study will ask of it."""
     data = space.config({}).data
     manifest = read_manifest(data.uri)
@@ -144,8 +144,8 @@ def checked_data(space: SearchSpace) -> Manifest:
         "base.data.train_split": (data.train_split, data.num_train),
         "base.data.val_split": (data.val_split, data.num_val),
     }
-    if space.final:
-        wanted["final.split"] = (space.final.split, None)
+    if space.test:
+        wanted["test.split"] = (space.test.split, None)
     for key, (split, num_rows) in wanted.items():
         if split not in manifest.split_names:
             raise ConfigError(f"{key}: {data.uri} has no split {split!r}; it has: {', '.join(manifest.split_names)}")

@@ -15,7 +15,7 @@ from rich.text import Text
 from rcn_search.study.statistics import Standing
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
-from rcn_search.study_report.summary import best_line, counts_line, duration, parameters, rung_table
+from rcn_search.study_report.summary import best_line, counts_line, format_duration, format_parameters, rung_table
 
 REFRESH_S = 0.5
 CLUSTER_S = 2.0
@@ -85,7 +85,7 @@ class SearchProgress(Callback):  # type: ignore[misc]
         standing = self._standing
         epochs = standing.num_epochs - self._epochs_before
         left_s = standing.epochs_left * elapsed_s / epochs if epochs else None
-        times = f"{duration(elapsed_s)} gone" + ("" if left_s is None else f", about {duration(left_s)} left")
+        times = f"{format_duration(elapsed_s)} gone" + ("" if left_s is None else f", about {format_duration(left_s)} left")
         state = Text("  ·  ".join(part for part in (self._in_use, times) if part), style="dim")
         return Group(Text(), counts_line(standing), best_line(standing), rung_table(standing), state)
 
@@ -106,4 +106,4 @@ def _line(trial: Trial) -> str:
     if trial.outcome.state == "failed":
         return f"trial {trial.number:>3} failed: {trial.outcome.reason}"
     end = f"{trial.error_pct:6.2f} % after {len(trial.epochs)} epochs"
-    return f"trial {trial.number:>3} {trial.state:8} {end}  {parameters(trial)}"
+    return f"trial {trial.number:>3} {trial.state:8} {end}  {format_parameters(trial)}"

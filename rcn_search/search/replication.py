@@ -19,16 +19,16 @@ from rcn_search.evaluation.bootstrap import Array
 from rcn_search.evaluation.paired import Names, seeded_difference
 from rcn_search.study.records import Ledger, StudyError
 from rcn_search.study.space.parameter import Values
-from rcn_search.study.space.study_config import ROW, Replicate, SearchSpace, overlay
+from rcn_search.study.space.study_config import RUN, Replicate, SearchSpace, overlay
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
-from rcn_search.study.winner import REPLICATION, WINNER, Contestant, Repeat, Winner, read_winner, winner_page
+from rcn_search.study.winner import REPLICATION, WINNER, Candidate, ReplicationRun, Winner, read_winner, winner_table
 from rcn_search.training.exit_status import BEST_NAME
 
 _MAX_NAME = 63 - len(REPLICATION) - 1
 
 
-def replicate(
+def run_replication(
     study: Study, *, check: Callable[[], None], run: Callable[[Study], object], console: Console
 ) -> Winner | None:
     """Train the best trials of a search again and name the winner, once in the life of the study.
@@ -45,24 +45,24 @@ def replicate(
     Raises:
         StudyError: No trial got through all its seeds; or see `Study.check`.
     """
-    if study.space.replicate is None:
+    if study.space.replication is None:
         return None
     winner = read_winner(study.uri)
     if winner is None:
-        replication = _taken_up(study, study.space.replicate, check)
+        replication = _open_replication(study, study.space.replication, check)
         if replication is None:
             console.print("no trial is complete: there is nothing to replicate")
             return None
         if replication.num_left:
             run(replication)
-        winner = _judged(study, replication)
+        winner = _choose_winner(study, replication)
         check()
         storage.write_json(storage.join(study.uri, WINNER), winner.model_dump(mode="json"), if_absent=True)
-    console.print(winner_page(winner))
+    console.print(winner_table(winner))
     return winner
 
 
-def contestants(study: Study, top: int) -> list[Trial]:
+def choose_candidates(study: Study, top: int) -> list[Trial]:
     """The best trials within the limits, the best first; a configuration that was drawn twice is one."""
     ranked = sorted(
         (trial.error_pct, trial.number)
@@ -75,15 +75,15 @@ def contestants(study: Study, top: int) -> list[Trial]:
     return list(different.values())[:top]
 
 
-def _taken_up(study: Study, options: Replicate, check: Callable[[], None]) -> Study | None:
+def _open_replication(study: Study, options: Replicate, check: Callable[[], None]) -> Study | None:
     """The replicates' study: as it was started, or started now with the trials that are best now."""
     uri = storage.join(study.uri, REPLICATION)
     fingerprint = Ledger(study.uri).space()["data_fingerprint"]
     if storage.exists(storage.join(uri, "space.json")):
-        space = _space(study, options, Study.open(uri).space.rows)
+        space = _space(study, options, Study.open(uri).space.runs)
         Study.check(uri, space, fingerprint)
     else:
-        rows = {_row_of(trial): _drawn(study.space, trial) for trial in contestants(study, options.top)}
+        rows = {_row_of(trial): _drawn(study.space, trial) for trial in choose_candidates(study, options.top)}
         if not rows:
             return None
         space = _space(study, options, rows)
@@ -98,8 +98,8 @@ def _space(study: Study, options: Replicate, rows: dict[str, Values]) -> SearchS
         {
             "study": {"name": f"{space.study.name[:_MAX_NAME]}-{REPLICATION}"},
             "base": overlay(space.base, {"seed": space.config({}).seed + 1}),
-            "rows": rows,
-            "seeds": dict.fromkeys(rows, options.seeds),
+            "runs": rows,
+            "seeds_per_run": dict.fromkeys(rows, options.seeds),
             "budget": space.budget.model_dump(exclude={"trials"}),
         }
     )
@@ -124,18 +124,18 @@ def _drawn(space: SearchSpace, trial: Trial) -> Values:
     return values
 
 
-def _judged(study: Study, replication: Study) -> Winner:
+def _choose_winner(study: Study, replication: Study) -> Winner:
     """Who wins, by the mean over seeds of the errors of the validation images.
 
     Raises:
         StudyError: No trial got through all its seeds.
     """
     chosen = {_row_of(trial): trial for trial in study.trials}
-    whole: list[tuple[Contestant, Array]] = []
-    failed: list[Contestant] = []
-    for row in replication.space.rows:
-        repeats = [each for each in replication.trials if each.suggestion.params[ROW] == row]
-        contestant = _contestant(chosen[row], repeats)
+    whole: list[tuple[Candidate, Array]] = []
+    failed: list[Candidate] = []
+    for row in replication.space.runs:
+        repeats = [each for each in replication.trials if each.suggestion.params[RUN] == row]
+        contestant = _candidate(chosen[row], repeats)
         if any(each.state == "failed" for each in repeats):
             failed.append(contestant)
             continue
@@ -149,22 +149,22 @@ def _judged(study: Study, replication: Study) -> Winner:
         )
     (winner, winner_sn), *others = sorted(whole, key=lambda each: (each[0].error_pct, each[0].trial))
     group_n = _validation_groups(replication.space)
-    compared = [_compared(each, error_pct_sn, winner_sn, group_n) for each, error_pct_sn in others]
+    compared = [_compare_with_winner(each, error_pct_sn, winner_sn, group_n) for each, error_pct_sn in others]
     return Winner(
         trial=winner.trial,
         is_tied=any(each.is_tied for each in compared[:1]),
-        contestants=(winner, *compared, *failed),
+        candidates=(winner, *compared, *failed),
         num_images=int(np.isfinite(winner_sn).all(axis=0).sum()),
     )
 
 
-def _contestant(trial: Trial, repeats: Sequence[Trial]) -> Contestant:
+def _candidate(trial: Trial, repeats: Sequence[Trial]) -> Candidate:
     assert trial.error_pct is not None
-    return Contestant(
+    return Candidate(
         trial=trial.number,
-        chosen_by_pct=trial.error_pct,
-        repeats=tuple(
-            Repeat(
+        search_error_pct=trial.error_pct,
+        runs=tuple(
+            ReplicationRun(
                 number=each.number,
                 seed=each.suggestion.config.seed,
                 error_pct=each.error_pct if each.state == "complete" else None,
@@ -176,7 +176,7 @@ def _contestant(trial: Trial, repeats: Sequence[Trial]) -> Contestant:
     )
 
 
-def _compared(contestant: Contestant, error_pct_sn: Array, winner_sn: Array, group_n: Names) -> Contestant:
+def _compare_with_winner(contestant: Candidate, error_pct_sn: Array, winner_sn: Array, group_n: Names) -> Candidate:
     difference = seeded_difference(error_pct_sn, winner_sn, group_n)
     found = {
         "minus_winner_pct": difference.mean,
@@ -192,14 +192,14 @@ def validation_errors(space: SearchSpace, trial: Trial) -> Array:
 
     They are what the trial's own validation error is the mean of: jittered, if the study validates so.
     """
-    from rcn_search.data.dataset import open_dataset, rows_of  # torch is not needed before
+    from rcn_search.data.dataset import num_rows_used, open_dataset  # torch is not needed before
     from rcn_search.training.checkpoint import load_network
     from rcn_search.training.validation import Validator
 
     data, config = space.config({}).data, trial.suggestion.config
     dataset = open_dataset(data.uri)
-    num_rows = rows_of(dataset.manifest, data.val_split, data.num_val)
-    validator = Validator(config, dataset.split(data.val_split), num_rows, dataset.manifest.point_schema)
+    num_rows = num_rows_used(dataset.manifest, data.val_split, data.num_val)
+    validator = Validator(config, dataset.split(data.val_split), num_rows, dataset.manifest.keypoint_schema)
     network, _ = load_network(storage.join(trial.folder, BEST_NAME))
     error_n, counts_n = validator.image_errors(network)
     error_pct_n: Array = 100 * error_n.where(counts_n, float("nan")).double().numpy()
@@ -207,8 +207,8 @@ def validation_errors(space: SearchSpace, trial: Trial) -> Array:
 
 
 def _validation_groups(space: SearchSpace) -> Names:
-    from rcn_search.data.dataset import open_dataset, rows_of
+    from rcn_search.data.dataset import num_rows_used, open_dataset
 
     data = space.config({}).data
     dataset = open_dataset(data.uri)
-    return dataset.split(data.val_split).group_n[: rows_of(dataset.manifest, data.val_split, data.num_val)]
+    return dataset.split(data.val_split).group_n[: num_rows_used(dataset.manifest, data.val_split, data.num_val)]

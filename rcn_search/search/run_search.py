@@ -14,16 +14,16 @@ from ray.tune import Callback, PlacementGroupFactory
 from rich.console import Console
 
 from rcn_search.cluster.credentials import StoreAccess, keep_from_tune
-from rcn_search.cluster.runtime import cluster
+from rcn_search.cluster.runtime import connect_cluster
 from rcn_search.cluster.signals import StopSignal, sigterm_as_ctrl_c
-from rcn_search.search.callbacks import callbacks_of
-from rcn_search.search.concurrency import plan_slots, print_plan
-from rcn_search.search.disk_estimate import checkpoint_room, free_bytes
+from rcn_search.search.callbacks import build_callbacks
+from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
+from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, free_disk_bytes
 from rcn_search.search.open_or_resume import STUDIES as STUDIES
-from rcn_search.search.open_or_resume import TakeUp
+from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.progress import SearchProgress
-from rcn_search.search.replication import replicate
-from rcn_search.search.test_evaluation import FinalScore, score_best
+from rcn_search.search.replication import run_replication
+from rcn_search.search.test_evaluation import TestResult, evaluate_best_trial
 from rcn_search.search.trial_actor import TrialActor
 from rcn_search.search.tune_scheduler import build_scheduler
 from rcn_search.search.tune_searcher import MAX_PROCESS_DEATHS, StudyRecorder, StudySearcher
@@ -33,7 +33,7 @@ from rcn_search.study.records import Ledger
 from rcn_search.study.study import Study
 from rcn_search.study.synchronous import Rounds
 from rcn_search.study.winner import Winner
-from rcn_search.study_report.summary import Summary, idle_s, print_summary
+from rcn_search.study_report.summary import SearchSummary, idle_s, print_summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +48,9 @@ class SearchResult:
     """
 
     study: Study
-    summary: Summary
+    summary: SearchSummary
     winner: Winner | None
-    final: FinalScore | None
+    test_result: TestResult | None
 
 
 def run_search(
@@ -77,7 +77,7 @@ def run_search(
         go_on: The same, where there is one, and with patience for one whose driver may be gone; see `TakeUp`.
         trials: How many, or how many more; see `TakeUp`.
         branch: Name of a child study to start; see `TakeUp`.
-        deterministic: Run it in rounds of ``budget.concurrency``, repeatable (see `search.rounds`).
+        deterministic: Run it in rounds of ``budget.max_concurrent``, repeatable (see `search.rounds`).
         data_uri: Data set, instead of ``base.data.uri``.
         board: Gives the board's URI; called only if the best trial is to be scored, first before the search.
         console: Where to print.
@@ -88,11 +88,11 @@ def run_search(
         StudyError: There is a study already, or another one, or none to resume; another driver is at work on it; or
             the search cannot go on.
         StorageError: The study's place cannot be used.
-        ValueError: The cluster has not what a trial needs.
+        CapacityError: No trial fits on the cluster.
         KeyboardInterrupt: Ctrl-C or SIGTERM; as after every error, the study can be resumed.
     """
     started = time.perf_counter()
-    take_up = TakeUp(
+    take_up = StudyRequest(
         space_uri=space_uri,
         overrides=overrides,
         study_uri=study_uri,
@@ -109,24 +109,25 @@ def run_search(
         hold(uri, settings(space), on_takeover=console.print, patient=go_on) as claim,
     ):
         study = Study(uri, space, Ledger(uri, claim.check))
-        driven = Rounds(study) if space.study.synchronous else study
+        driven = Rounds(study) if space.study.trial_batch_size else study
         recorder, slots = StudyRecorder(driven), 0
-        told = callbacks_of(space.callbacks, study)  # before Ray: a missing package is said at once
+        told = build_callbacks(space.callbacks, study)  # before Ray: a missing package is said at once
 
         def run(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback]) -> int:
             with ThreadPoolExecutor(1) as beside:  # networks are counted, with torch, while Ray starts
-                room = beside.submit(checkpoint_room, study, manifest.point_schema.num_points)
-                with cluster() as nodes:
-                    slots = plan_slots(nodes, space.budget, study.num_left)
-                    print_plan(console, study, slots, nodes, room.result(), free_bytes(study.uri))
+                room = beside.submit(estimate_checkpoint_bytes, study, manifest.keypoint_schema.num_points)
+                with connect_cluster() as cluster:
+                    slots = plan_slots(cluster, space.budget, study.num_left)
+                    print_plan(console, study, slots, cluster, room.result(), free_disk_bytes(study.uri))
                     while driven.num_left:  # again for a trial that was given back when all others had been asked for
-                        _loop(study, driven, [*callbacks, _Guard(claim, stop)], slots, console)
+                        guards = [_StopCheck(claim, stop), ScaleUpTimeout(space.budget)]
+                        _loop(study, driven, [*callbacks, *guards], slots, console)
             return slots
 
         try:
             if study.num_left:
                 slots = run(study, driven, [recorder, *told])
-            summary = Summary(
+            summary = SearchSummary(
                 slots=slots,
                 wall_s=time.perf_counter() - started,
                 busy_s=recorder.busy_s,
@@ -134,17 +135,17 @@ def run_search(
                 idle_s=idle_s(recorder.ended_s, slots),
             )
             print_summary(console, study, summary)
-            winner = replicate(
+            winner = run_replication(
                 study, check=claim.check, run=lambda rows: run(rows, rows, [StudyRecorder(rows)]), console=console
             )
-            final = score_best(study, winner, board=board, console=console)
+            final = evaluate_best_trial(study, winner, board=board, console=console)
         except KeyboardInterrupt:
             again = "the same line" if go_on else "the same line with --resume"
             raise KeyboardInterrupt(f"stopped; {again} goes on with {uri}") from None
-    return SearchResult(study=study, summary=summary, winner=winner, final=final)
+    return SearchResult(study=study, summary=summary, winner=winner, test_result=final)
 
 
-class _Guard(Callback):  # type: ignore[misc]
+class _StopCheck(Callback):  # type: ignore[misc]
     """Ends the loop when the study is another driver's by now, or a signal came and was swallowed."""
 
     def __init__(self, claim: HeldClaim, stop: StopSignal) -> None:

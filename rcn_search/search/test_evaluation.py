@@ -20,12 +20,12 @@ from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study.winner import Winner
 
-FINAL = "final.json"
-FOLDER = "final"
+TEST_RESULT_NAME = "final.json"
+TEST_FOLDER = "final"
 _PREDICTIONS, _SCORE = "predictions.parquet", "score.json"
 
 
-class WeightsScore(FrozenModel):
+class CheckpointScore(FrozenModel):
     """The score of one set of weights.
 
     Attributes:
@@ -39,7 +39,7 @@ class WeightsScore(FrozenModel):
     entries: tuple[str, ...]
 
 
-class FinalScore(WeightsScore):
+class TestResult(CheckpointScore):
     """The score of a study's best trial, or of its winner; ``final.json`` of the study.
 
     Attributes:
@@ -51,10 +51,10 @@ class FinalScore(WeightsScore):
     """
 
     trial: int
-    seeds: dict[int, WeightsScore] = Field({})
+    seeds: dict[int, CheckpointScore] = Field({})
 
 
-def score_best(study: Study, winner: Winner | None, *, board: Callable[[], str], console: Console) -> FinalScore | None:
+def evaluate_best_trial(study: Study, winner: Winner | None, *, board: Callable[[], str], console: Console) -> TestResult | None:
     """Score the best trial, once in the life of a study; None if the study wants no score or no trial is complete.
 
     Args:
@@ -68,26 +68,26 @@ def score_best(study: Study, winner: Winner | None, *, board: Callable[[], str],
         ValueError: See `evaluate_and_record`.
         TrainingFailed: The retraining.
     """
-    final, best = study.space.final, study.best
+    final, best = study.space.test, study.best
     if final is None:
         return None
-    place = storage.join(study.uri, FINAL)
+    place = storage.join(study.uri, TEST_RESULT_NAME)
     if storage.exists(place):
-        return FinalScore.model_validate(storage.read_json(place))
+        return TestResult.model_validate(storage.read_json(place))
     if best is None:
         console.print("no trial is complete: there is nothing to score")
         return None
     # Torch is not needed before this point.
     from rcn_search.training.exit_status import BEST_NAME
 
-    folder = storage.join(study.uri, FOLDER)
+    folder = storage.join(study.uri, TEST_FOLDER)
     if winner:
         seeds = {
             each.seed: _scored(study, each.checkpoint, storage.join(folder, f"seed-{each.seed}"), board)
-            for each in winner.repeats
+            for each in winner.runs
         }
         first = next(iter(seeds.values()))
-        score = FinalScore(
+        score = TestResult(
             trial=winner.trial,
             checkpoint=first.checkpoint,
             errors_pct={name: fmean(each.errors_pct[name] for each in seeds.values()) for name in first.errors_pct},
@@ -97,12 +97,12 @@ def score_best(study: Study, winner: Winner | None, *, board: Callable[[], str],
     else:
         trained = _retrained(study, best, console) if final.retrain else best.folder
         only = _scored(study, storage.join(trained, BEST_NAME), folder, board)
-        score = FinalScore(trial=best.number, **dict(only))
+        score = TestResult(trial=best.number, **dict(only))
     storage.write_json(place, score.model_dump(mode="json"), if_absent=True)
     return score
 
 
-def _scored(study: Study, checkpoint: str, folder: str, board: Callable[[], str]) -> WeightsScore:
+def _scored(study: Study, checkpoint: str, folder: str, board: Callable[[], str]) -> CheckpointScore:
     """Look at the test split and enter what is seen, once: what was done already is read.
 
     A look that died before there were predictions was seen by nobody: it is taken again, and counted again.
@@ -112,10 +112,10 @@ def _scored(study: Study, checkpoint: str, folder: str, board: Callable[[], str]
     """
     from rcn_search.leaderboard.submit import evaluate_and_record
 
-    final, place = study.space.final, storage.join(folder, _SCORE)
+    final, place = study.space.test, storage.join(folder, _SCORE)
     assert final is not None
     if storage.exists(place):
-        return WeightsScore.model_validate(storage.read_json(place))
+        return CheckpointScore.model_validate(storage.read_json(place))
     predictions_uri = storage.join(folder, _PREDICTIONS)
     if storage.exists(predictions_uri):
         raise StudyError(
@@ -131,7 +131,7 @@ def _scored(study: Study, checkpoint: str, folder: str, board: Callable[[], str]
         enter=True,
         method=final.method,
     )
-    score = WeightsScore(
+    score = CheckpointScore(
         checkpoint=checkpoint,
         errors_pct={protocol.name: result.error_pct for protocol, result in submission.evaluation.scores},
         entries=tuple(submission.entry_uris),
@@ -145,17 +145,17 @@ def _retrained(study: Study, best: Trial, console: Console) -> str:
     from rcn_search.training.epoch_report import EpochReport
     from rcn_search.training.trainer import TrainRun, train
 
-    assert study.space.final is not None
-    folder = storage.join(study.uri, FOLDER)
+    assert study.space.test is not None
+    folder = storage.join(study.uri, TEST_FOLDER)
     document = best.suggestion.config.model_dump(mode="json", exclude={"compute"})
     document["data"]["uri"] = study.space.config({}).data.uri
-    config: TrainConfig = resolve_train_config(overlay(document, study.space.final.retrain), source="final.retrain")
+    config: TrainConfig = resolve_train_config(overlay(document, study.space.test.retrain), source="test.retrain")
     run = TrainRun(config, folder, resume=True)
 
     def on_epoch(report: EpochReport) -> None:
         error = "" if report.val_error_pct is None else f", validation error {report.val_error_pct:.2f} %"
         console.print(f"final: epoch {report.epoch} of {config.schedule.epochs}{error}", highlight=False)
 
-    console.print(f"training the configuration of trial {best.number} again, with {study.space.final.retrain}")
+    console.print(f"training the configuration of trial {best.number} again, with {study.space.test.retrain}")
     train(run, on_epoch)
     return folder

@@ -176,7 +176,7 @@ def _settled_compute(base: str) -> ComputeConfig:
     from rcn_search.training.compute_probe import choose_settings
 
     config = TrainConfig.model_validate_json(base)
-    num_points = open_dataset(config.data.uri).manifest.point_schema.num_points
+    num_points = open_dataset(config.data.uri).manifest.keypoint_schema.num_points
     return ComputeConfig.model_validate(choose_settings(config, num_points).model_dump())
 
 

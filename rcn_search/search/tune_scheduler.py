@@ -15,15 +15,15 @@ from rcn_search.study.synchronous import Rounds
 def build_scheduler(study: Study | Rounds) -> TrialScheduler:
     """The scheduler of a study, with all that the study's ended trials reported."""
     if isinstance(study, Rounds):
-        return RoundsScheduler(study)
+        return SynchronousScheduler(study)
     rule = build_rule(study.space.scheduler, study.space.budget.epochs)
     for trial in study.trials:
         if trial.outcome:
             _report(rule, trial.number, (epoch.model_dump() for epoch in trial.outcome.epochs))
-    return RuleScheduler(rule)
+    return PrunerScheduler(rule)
 
 
-class RuleScheduler(FIFOScheduler):  # type: ignore[misc]
+class PrunerScheduler(FIFOScheduler):  # type: ignore[misc]
     """Trials start in the order in which they are asked for, and are stopped by a rule."""
 
     def __init__(self, rule: StoppingRule) -> None:
@@ -40,7 +40,7 @@ class RuleScheduler(FIFOScheduler):  # type: ignore[misc]
         _report(self._rule, trial.config["number"], result.get("epochs", ()))
 
 
-class RoundsScheduler(RuleScheduler):
+class SynchronousScheduler(PrunerScheduler):
     """For a synchronous study, whose processes wait for the next round; Tune would end all but one of them."""
 
     def __init__(self, rounds: Rounds) -> None:

@@ -53,7 +53,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             "folder": trial.folder,
             "train": train.model_dump_json(),
             "base": base.model_dump_json(),
-            "compute": storage.join(self._study.uri, COMPUTE) if space.study.synchronous else "",
+            "compute": storage.join(self._study.uri, COMPUTE) if space.study.trial_batch_size else "",
             "workers": space.budget.workers_per_trial,
             "gpus": space.budget.gpus_per_trial,
             "latency": LATENCY in space.objectives or space.constraints.latency_ms is not None,

@@ -28,7 +28,7 @@ _MANY = 10**6
 _NUM_RESAMPLES = 2_000
 
 
-class _NoLedger(Ledger):
+class _NullStore(Ledger):
     """Of a search that has nothing to lose."""
 
     def space(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class _NoLedger(Ledger):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Simulated:
+class SimulatedSearch:
     """One simulated search.
 
     Attributes:
@@ -57,14 +57,14 @@ class Simulated:
         num_trials: Trials started.
     """
 
-    cost: NDArray[np.float64]
+    cost_e: NDArray[np.float64]
     best_error_pct: NDArray[np.float64]
     wall_s: float
     num_trials: int
 
     def at(self, cost: float) -> float:
         """The lowest error seen when so many full trainings had been spent; NaN before the first epoch ended."""
-        index = int(np.searchsorted(self.cost, cost, side="right")) - 1
+        index = int(np.searchsorted(self.cost_e, cost, side="right")) - 1
         return float(self.best_error_pct[index]) if index >= 0 else float("nan")
 
 
@@ -75,7 +75,7 @@ class Method(FrozenModel):
     scheduler: Scheduler
 
     @classmethod
-    def named(cls, sampler: str, scheduler: str) -> Method:
+    def from_names(cls, sampler: str, scheduler: str) -> Method:
         """Both with the defaults of a study file.
 
         Raises:
@@ -91,7 +91,7 @@ class Method(FrozenModel):
 
 def simulate(
     space: SearchSpace, curves: RecordedCurves, method: Method, *, workers: int, cost: float, seed: int
-) -> Simulated:
+) -> SimulatedSearch:
     """One search until its workers have spent ``cost``.
 
     Args:
@@ -110,15 +110,15 @@ def simulate(
         "budget": space.budget.model_copy(update={"trials": None}),
         "sampler": method.sampler,
         "scheduler": method.scheduler,
-        "points": (),
+        "initial_trials": (),
     }
     space = space.model_copy(update=changed)
     check_sampler(space)
-    drawn = StudyDraws(space.model_copy(update={"budget": space.budget.model_copy(update={"trials": _MANY})}))
+    drawn = StudyTrialSource(space.model_copy(update={"budget": space.budget.model_copy(update={"trials": _MANY})}))
     return replay(drawn, build_rule(space.scheduler, space.budget.epochs), curves, workers=workers, cost=cost)
 
 
-class Draws(Protocol):
+class TrialSource(Protocol):
     """What asks for trials and is told of them: a study, or another tool, which a benchmark puts in its place."""
 
     def ask(self) -> tuple[int, Mapping[str, Scalar]] | None:
@@ -131,11 +131,11 @@ class Draws(Protocol):
         """A trial has ended, by itself or stopped."""
 
 
-class StudyDraws:
+class StudyTrialSource:
     """A study without a ledger."""
 
     def __init__(self, space: SearchSpace) -> None:
-        self._study = Study("simulated", space, _NoLedger("simulated"))
+        self._study = Study("simulated", space, _NullStore("simulated"))
 
     def ask(self) -> tuple[int, Mapping[str, Scalar]] | None:
         """See `Draws`."""
@@ -153,7 +153,7 @@ class StudyDraws:
         self._study.finish(number, "complete" if complete else "pruned")
 
 
-def replay(draws: Draws, rule: StoppingRule, curves: RecordedCurves, *, workers: int, cost: float) -> Simulated:
+def replay(draws: TrialSource, rule: StoppingRule, curves: RecordedCurves, *, workers: int, cost: float) -> SimulatedSearch:
     """A search by whatever ``draws`` and whatever ``rule`` stops; see `simulate`."""
     search = _Search(draws, rule, curves)
     for _ in range(workers):
@@ -166,7 +166,7 @@ def replay(draws: Draws, rule: StoppingRule, curves: RecordedCurves, *, workers:
 class _Search:
     """Where a simulated search stands."""
 
-    def __init__(self, draws: Draws, rule: StoppingRule, curves: RecordedCurves) -> None:
+    def __init__(self, draws: TrialSource, rule: StoppingRule, curves: RecordedCurves) -> None:
         self.draws, self.rule, self.curves = draws, rule, curves
         self.drawn: dict[int, Curve] = {}
         self.ends: list[tuple[float, int, int]] = []  # of epochs to come: when, whose, which
@@ -198,10 +198,10 @@ class _Search:
         self.draws.finish(number, complete=is_last)
         self.start()
 
-    def result(self) -> Simulated:
+    def result(self) -> SimulatedSearch:
         """As far as it came."""
-        return Simulated(
-            cost=np.array(self.costs),
+        return SimulatedSearch(
+            cost_e=np.array(self.costs),
             best_error_pct=np.array(self.errors),
             wall_s=self.now,
             num_trials=len(self.drawn),
@@ -209,7 +209,7 @@ class _Search:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class MethodResult:
     """A method over several seeds.
 
     Attributes:
@@ -218,7 +218,7 @@ class Contender:
     """
 
     method: Method
-    runs: tuple[Simulated, ...]
+    searches: tuple[SimulatedSearch, ...]
 
     @property
     def name(self) -> str:
@@ -227,10 +227,10 @@ class Contender:
 
     def errors_at(self, cost: float) -> NDArray[np.float64]:
         """Of each seed, NaN for one that had seen no epoch by then."""
-        return np.array([run.at(cost) for run in self.runs])
+        return np.array([run.at(cost) for run in self.searches])
 
 
-def contend(
+def compare_methods(
     space: SearchSpace,
     curves: RecordedCurves,
     methods: Sequence[Method],
@@ -239,7 +239,7 @@ def contend(
     cost: float,
     seeds: int,
     on_run: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Contender]:
+) -> list[MethodResult]:
     """Each method over the same seeds.
 
     Args:
@@ -260,11 +260,11 @@ def contend(
         for seed in range(seeds):
             runs.append(simulate(space, curves, method, workers=workers, cost=cost, seed=seed))
             on_run(index * seeds + seed + 1, len(methods) * seeds)
-        contenders.append(Contender(method=method, runs=tuple(runs)))
+        contenders.append(MethodResult(method=method, searches=tuple(runs)))
     return contenders
 
 
-def interval(values: NDArray[np.float64], share: float = 0.95) -> tuple[float, float]:
+def mean_interval(values: NDArray[np.float64], share: float = 0.95) -> tuple[float, float]:
     """Of the mean, by drawing the seeds anew with replacement."""
     means = np.random.default_rng(0).choice(values, (_NUM_RESAMPLES, len(values))).mean(1)
     low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])

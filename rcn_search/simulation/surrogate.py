@@ -87,7 +87,7 @@ class RecordedCurves:
         )
         self.full_training_s = log_error_te.shape[1] * float(epoch_s_t.mean())
         self._error, self._time = _fitted(features_tf, log_error_te), _fitted(features_tf, np.log(epoch_s_t)[:, None])
-        self.explained = _explained(self._error, log_error_te[:, -1])
+        self.explained_variance = _explained(self._error, log_error_te[:, -1])
 
     def of(self, params: Mapping[str, Scalar]) -> Curve:
         """The curve of a setting, by the parameters' own names."""

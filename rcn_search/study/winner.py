@@ -20,7 +20,7 @@ REPLICATION = "replication"
 """Folder of the study of rows that the replicates are."""
 
 
-class Repeat(FrozenModel):
+class ReplicationRun(FrozenModel):
     """A trial trained again with one other seed.
 
     Attributes:
@@ -36,7 +36,7 @@ class Repeat(FrozenModel):
     checkpoint: str
 
 
-class Contestant(FrozenModel):
+class Candidate(FrozenModel):
     """A trial that was trained again.
 
     Attributes:
@@ -51,8 +51,8 @@ class Contestant(FrozenModel):
     """
 
     trial: int
-    chosen_by_pct: float
-    repeats: tuple[Repeat, ...]
+    search_error_pct: float
+    runs: tuple[ReplicationRun, ...]
     error_pct: float | None
     minus_winner_pct: float | None = None
     interval_pct: tuple[float, float] | None = None
@@ -73,13 +73,13 @@ class Winner(FrozenModel):
     schema_version: int = 1
     trial: int
     is_tied: bool
-    contestants: tuple[Contestant, ...]
+    candidates: tuple[Candidate, ...]
     num_images: int
 
     @property
-    def repeats(self) -> tuple[Repeat, ...]:
+    def runs(self) -> tuple[ReplicationRun, ...]:
         """Of the winner."""
-        return self.contestants[0].repeats
+        return self.candidates[0].runs
 
 
 def read_winner(study_uri: str) -> Winner | None:
@@ -97,19 +97,19 @@ def read_winner(study_uri: str) -> Winner | None:
         raise StudyError(f"{place} is damaged, or of a newer version of rcn-search: {error}") from error
 
 
-def winner_page(winner: Winner) -> RenderableType:
+def winner_table(winner: Winner) -> RenderableType:
     """The contestants as a table, and what it comes to in one line."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("trial", "search %", "seeds", "mean %", "± seeds", "− winner", "95 % interval", "p"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
-    for each in winner.contestants:
-        errors = [one.error_pct for one in each.repeats if one.error_pct is not None]
+    for each in winner.candidates:
+        errors = [one.error_pct for one in each.runs if one.error_pct is not None]
         low, high = each.interval_pct or (None, None)
         table.add_row(
             str(each.trial),
-            f"{each.chosen_by_pct:.2f}",
-            f"{len(errors)} of {len(each.repeats)}" if each.error_pct is None else str(len(errors)),
+            f"{each.search_error_pct:.2f}",
+            f"{len(errors)} of {len(each.runs)}" if each.error_pct is None else str(len(errors)),
             "" if each.error_pct is None else f"{each.error_pct:.2f}",
             f"{stdev(errors):.2f}" if len(errors) > 1 else "",
             "" if each.minus_winner_pct is None else f"{each.minus_winner_pct:+.2f}",
@@ -121,17 +121,17 @@ def winner_page(winner: Winner) -> RenderableType:
     return Group(Text(_in_words(winner), style="bold green"), table)
 
 
-def _verdict(winner: Winner, each: Contestant) -> str:
+def _verdict(winner: Winner, each: Candidate) -> str:
     if each.trial == winner.trial:
         return "winner"
     return "a seed failed" if each.error_pct is None else "tied" if each.is_tied else ""
 
 
 def _in_words(winner: Winner) -> str:
-    first = winner.contestants[0]
-    errors = [each.error_pct for each in first.repeats if each.error_pct is not None]
+    first = winner.candidates[0]
+    errors = [each.error_pct for each in first.runs if each.error_pct is not None]
     said = f"trial {winner.trial} wins: {fmean(errors):.2f} % over {len(errors)} other seeds"
-    tied = [str(each.trial) for each in winner.contestants if each.is_tied]
+    tied = [str(each.trial) for each in winner.candidates if each.is_tied]
     if tied:
         return f"{said}, tied with {'trials' if len(tied) > 1 else 'trial'} {', '.join(tied)}"
     return said

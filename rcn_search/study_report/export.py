@@ -30,9 +30,9 @@ def export(study: Study, target: str) -> list[str]:
     """
     suffix = PurePosixPath(target).suffix
     if suffix == ".html":
-        from rcn_search.study_report.html import render  # Optuna's figures take a second to import
+        from rcn_search.study_report.html import render_html  # Optuna's figures take a second to import
 
-        storage.write_bytes(target, render(study).encode())
+        storage.write_bytes(target, render_html(study).encode())
         return [target]
     if suffix == ".db":
         storage.write_bytes(target, database(study))

@@ -17,13 +17,13 @@ from rcn_search.study.statistics import Standing
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study_report.optuna_export import in_memory
-from rcn_search.study_report.summary import best_line, counts_line, duration, parameters
+from rcn_search.study_report.summary import best_line, counts_line, format_duration, format_parameters
 
 MAX_ROWS = 1000
 """Of the table, best first."""
 
 
-def render(study: Study) -> str:
+def render_html(study: Study) -> str:
     """The page.
 
     Args:
@@ -52,7 +52,7 @@ def render(study: Study) -> str:
         made=made,
         counts=html.escape(counts_line(standing).plain),
         best=html.escape(best_line(standing).plain),
-        spent=html.escape(f"{duration(standing.busy_s)} of training in {standing.num_epochs} epochs"),
+        spent=html.escape(f"{format_duration(standing.busy_s)} of training in {standing.num_epochs} epochs"),
         plotly=offline.get_plotlyjs(),
         figures="".join(sections),
         table=_table(study),
@@ -119,8 +119,8 @@ def _table(study: Study) -> str:
     rows = []
     for trial in ranked[:MAX_ROWS]:
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
-        said = trial.outcome.reason if trial.outcome and trial.outcome.reason else parameters(trial)
-        cells = (str(trial.number), error, str(len(trial.epochs)), duration(trial.busy_s), trial.state, said)
+        said = trial.outcome.reason if trial.outcome and trial.outcome.reason else format_parameters(trial)
+        cells = (str(trial.number), error, str(len(trial.epochs)), format_duration(trial.busy_s), trial.state, said)
         rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
     more = f"<p>and {len(ranked) - MAX_ROWS:,} more</p>" if len(ranked) > MAX_ROWS else ""
     head = "".join(f"<th>{name}</th>" for name in ("trial", "error %", "epochs", "time", "state", "parameters"))

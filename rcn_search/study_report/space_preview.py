@@ -25,7 +25,7 @@ _LOG_RATIO = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpaceReport:
+class SpacePreview:
     """What was drawn.
 
     Attributes:
@@ -43,14 +43,14 @@ class SpaceReport:
     num_drawn: Counter[str | tuple[str, Scalar]]
 
 
-def check_space(
+def preview_space(
     space: SearchSpace,
     *,
     num_points: int,
     num_settings: int = 1_000,
     seed: int = 0,
     on_setting: Callable[[int, int], None] = lambda done, total: None,
-) -> SpaceReport:
+) -> SpacePreview:
     """Draw settings at random, each range evenly, and build the network of each.
 
     Args:
@@ -84,7 +84,7 @@ def check_space(
         networks.add(config.model)
         on_setting(done + 1, num_settings)
     num_parameters, multiply_adds = zip(*costs, strict=True)
-    return SpaceReport(
+    return SpacePreview(
         num_points=num_points,
         num_parameters=list(num_parameters),
         multiply_adds=list(multiply_adds),
@@ -103,7 +103,7 @@ def _cost(model: ModelConfig, num_points: int, input_px: int, in_channels: int) 
     return count_parameters(network), multiply_adds(network, input_px)
 
 
-def print_report(console: Console, space: SearchSpace, report: SpaceReport) -> None:
+def print_preview(console: Console, space: SearchSpace, report: SpacePreview) -> None:
     """Percentiles and histograms of the cost, and how often each branch of the space is taken."""
     num_settings = len(report.num_parameters)
     console.print(
@@ -114,7 +114,7 @@ def print_report(console: Console, space: SearchSpace, report: SpaceReport) -> N
     )
     table = Table("percentile", *(f"{percentile}" for percentile in PERCENTILES), box=None, pad_edge=False)
     for title, values in (("parameters", report.num_parameters), ("multiply-adds", report.multiply_adds)):
-        cells = (short(float(value)) for value in np.percentile(values, PERCENTILES))
+        cells = (format_count(float(value)) for value in np.percentile(values, PERCENTILES))
         table.add_row(title, *cells)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -134,11 +134,11 @@ def histogram(values: list[int]) -> list[str]:
     """One line for each of ten equal steps from the lowest value to the highest: ``200 k – 300 k ▇▇▇▇ 12.0 %``."""
     low, high = min(values), max(values)
     if low == high:
-        return [f"{short(low)} always"]
+        return [f"{format_count(low)} always"]
     edges = np.geomspace(low, high, _BINS + 1) if high > _LOG_RATIO * low else np.linspace(low, high, _BINS + 1)
     edges[0], edges[-1] = low, high  # a geometric step may miss them by a rounding
     counts, _ = np.histogram(values, bins=edges)
-    labels = [f"{short(edges[index])} – {short(edges[index + 1])}" for index in range(_BINS)]
+    labels = [f"{format_count(edges[index])} – {format_count(edges[index + 1])}" for index in range(_BINS)]
     width = max(map(len, labels))
     return [
         f"{label:>{width}} {'▇' * round(_BAR * count / max(counts))} {count / len(values):.1%}"
@@ -146,7 +146,7 @@ def histogram(values: list[int]) -> list[str]:
     ]
 
 
-def short(value: float) -> str:
+def format_count(value: float) -> str:
     """Three digits: ``310 k``, ``93.3 M``, ``1.33 G``."""
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
@@ -155,7 +155,7 @@ def short(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _branches(space: SearchSpace, report: SpaceReport, num_settings: int) -> Table:
+def _branches(space: SearchSpace, report: SpacePreview, num_settings: int) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("drawn", "of settings", "when", "values"):
         table.add_column(title, overflow="fold", justify="right" if title == "of settings" else "left")
@@ -169,7 +169,7 @@ def _branches(space: SearchSpace, report: SpaceReport, num_settings: int) -> Tab
     return table
 
 
-def _values(name: str, parameter: Parameter, report: SpaceReport) -> str:
+def _values(name: str, parameter: Parameter, report: SpacePreview) -> str:
     if parameter.choice is None:
         return str(parameter)
     count = max(1, report.num_drawn[name])

@@ -23,7 +23,7 @@ STATES: tuple[State, ...] = ("running", "open", "complete", "pruned", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class SearchSummary:
     """Where the time of a search went.
 
     Attributes:
@@ -59,9 +59,9 @@ def idle_s(ended_s: Sequence[float], slots: int) -> float:
     return sum(last_s[-1] - each for each in last_s)
 
 
-def print_summary(console: Console, study: Study, summary: Summary) -> None:
+def print_summary(console: Console, study: Study, summary: SearchSummary) -> None:
     """The table of trials, best first, and the time."""
-    console.print(trial_table(study))
+    console.print(best_trials_table(study))
     failed = [trial for trial in study.trials if trial.state == "failed"]
     for trial in failed[:NUM_SHOWN]:
         assert trial.outcome is not None
@@ -80,7 +80,7 @@ def print_summary(console: Console, study: Study, summary: Summary) -> None:
 
 def best_line(standing: Standing) -> Text:
     """The best trial and what was drawn for it; of several objectives, how large the front is."""
-    if standing.space.rows:
+    if standing.space.runs:
         return Text("a study of rows: each is there to be compared, none to be chosen", style="dim")
     if not standing.front:
         return Text("no trial is complete yet", style="dim")
@@ -89,7 +89,7 @@ def best_line(standing: Standing) -> Text:
         more = ", …" if len(standing.front) > NUM_SHOWN else ""
         return Text(f"{len(standing.front)} trials that no other is better than: {numbers}{more}")
     (best,) = standing.front
-    return Text.assemble((f"best {best.error_pct:.2f} %", "bold green"), f"  trial {best.number}: {parameters(best)}")
+    return Text.assemble((f"best {best.error_pct:.2f} %", "bold green"), f"  trial {best.number}: {format_parameters(best)}")
 
 
 def counts_line(standing: Standing, *, open_is: str = "open") -> Text:
@@ -120,7 +120,7 @@ def rung_table(standing: Standing) -> Table:
     return table
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``41 s``, ``3 min 5 s``, ``2 h 14 min``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, left = divmod(minutes, 60)
@@ -129,7 +129,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def trial_table(study: Study) -> Table:
+def best_trials_table(study: Study) -> Table:
     """The best trials of a study, with what was drawn for them; of a study of rows all, in order."""
     table = Table(
         title=f"{study.space.study.name}: {count_states(study)}", title_justify="left", box=None, pad_edge=False
@@ -139,17 +139,17 @@ def trial_table(study: Study) -> Table:
     table.add_column("epochs", justify="right")
     table.add_column("state")
     table.add_column("parameters", overflow="fold")
-    ranked = study.trials if study.space.rows else sorted(study.trials, key=_rank)
-    for trial in ranked if study.space.rows else ranked[:NUM_SHOWN]:
+    ranked = study.trials if study.space.runs else sorted(study.trials, key=_rank)
+    for trial in ranked if study.space.runs else ranked[:NUM_SHOWN]:
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
         style = "bold" if trial is study.best else "" if trial.state == "complete" else "dim"
-        table.add_row(str(trial.number), error, str(len(trial.epochs)), trial.state, parameters(trial), style=style)
+        table.add_row(str(trial.number), error, str(len(trial.epochs)), trial.state, format_parameters(trial), style=style)
     if len(ranked) > table.row_count:
         table.caption = f"and {len(ranked) - table.row_count} more"
     return table
 
 
-def parameters(trial: Trial) -> str:
+def format_parameters(trial: Trial) -> str:
     """What was drawn, for people: ``branches 6, skip False, lr 0.004``."""
     drawn = ((name.partition("[")[0].rpartition(".")[2], value) for name, value in trial.suggestion.params.items())
     return ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in drawn)

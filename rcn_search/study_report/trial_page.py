@@ -16,14 +16,14 @@ from rcn_search.study.lease import Claim
 from rcn_search.study.statistics import Standing
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
-from rcn_search.study.winner import REPLICATION, read_winner, winner_page
+from rcn_search.study.winner import REPLICATION, read_winner, winner_table
 from rcn_search.study_report.sparkline import plot
-from rcn_search.study_report.summary import best_line, counts_line, duration, parameters, rung_table
+from rcn_search.study_report.summary import best_line, counts_line, format_duration, format_parameters, rung_table
 from rcn_search.study_report.tables import csv_bytes, trial_table
 from rcn_search.training.exit_status import BEST_NAME
 
 
-def overview(study: Study, claim: Claim | None) -> RenderableType:
+def study_status(study: Study, claim: Claim | None) -> RenderableType:
     """Trials by state, the best so far, the rungs, time spent, and whether a driver is at work.
 
     Args:
@@ -32,21 +32,21 @@ def overview(study: Study, claim: Claim | None) -> RenderableType:
     """
     standing, now = Standing(study), time.time()
     title = Text.assemble((study.space.study.name, "bold"), ("  " + study.uri, "dim"))
-    spent = f"{duration(standing.busy_s)} of training in {standing.num_epochs} epochs"
+    spent = f"{format_duration(standing.busy_s)} of training in {standing.num_epochs} epochs"
     return Group(
         title,
         counts_line(standing, open_is="running" if claim and claim.alive else "open"),
         best_line(standing),
         rung_table(standing),
         _time_line(spent, study, standing, claim, now),
-        *replication_page(study),
+        *replication_status(study),
     )
 
 
-def replication_page(study: Study) -> list[RenderableType]:
+def replication_status(study: Study) -> list[RenderableType]:
     """Who won by the replicates of the best trials, or how many of these have ended; nothing without replication."""
     if winner := read_winner(study.uri):
-        return [winner_page(winner)]
+        return [winner_table(winner)]
     uri = storage.join(study.uri, REPLICATION)
     if not storage.exists(storage.join(uri, "space.json")):
         return []
@@ -60,14 +60,14 @@ def _time_line(spent: str, study: Study, standing: Standing, claim: Claim | None
     # Epochs of this driver: of the trials that run, and of those that ended since it came.
     since = claim.taken.at
     epochs = sum(len(trial.epochs) for trial in study.trials if not trial.outcome or (trial.outcome.at or 0) > since)
-    left = f", about {duration(standing.epochs_left * (now - since) / epochs)} left" if epochs else ""
+    left = f", about {format_duration(standing.epochs_left * (now - since) / epochs)} left" if epochs else ""
     return Text(
-        f"{spent}  ·  {claim.taken.owner} is at work, for {duration(now - since)} now{left} "
-        f"(last seen {duration(max(0, now - claim.seen_at))} ago)"
+        f"{spent}  ·  {claim.taken.owner} is at work, for {format_duration(now - since)} now{left} "
+        f"(last seen {format_duration(max(0, now - claim.seen_at))} ago)"
     )
 
 
-def trials_table(trials: list[Trial]) -> Table:
+def list_trials_table(trials: list[Trial]) -> Table:
     """For people."""
     table = Table(box=None, pad_edge=False)
     for name in ("trial", "error %", "epochs", "time"):
@@ -76,10 +76,10 @@ def trials_table(trials: list[Trial]) -> Table:
     table.add_column("parameters", overflow="fold")
     for trial in trials:
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
-        said = Text(parameters(trial))
+        said = Text(format_parameters(trial))
         if trial.outcome and trial.outcome.reason:
             said.append(f"  {trial.outcome.reason}", style="red")
-        table.add_row(str(trial.number), error, str(len(trial.epochs)), duration(trial.busy_s), trial.state, said)
+        table.add_row(str(trial.number), error, str(len(trial.epochs)), format_duration(trial.busy_s), trial.state, said)
     return table
 
 
@@ -101,7 +101,7 @@ def config_yaml(study: Study, trial: Trial) -> str:
 def trial_page(study: Study, trial: Trial) -> RenderableType:
     """All about one trial: how it ended, its parameters, its curve, its configuration, its checkpoint."""
     error = "no epoch yet" if trial.error_pct is None else f"{trial.error_pct:.2f} %"
-    title = f"trial {trial.number}, {trial.state}: {error} after {len(trial.epochs)} epochs, {duration(trial.busy_s)}"
+    title = f"trial {trial.number}, {trial.state}: {error} after {len(trial.epochs)} epochs, {format_duration(trial.busy_s)}"
     drawn = Table(show_header=False, box=None, pad_edge=False)
     for name, value in trial.suggestion.params.items():
         drawn.add_row(Text(name), Text(f"{value:.6g}" if isinstance(value, float) else str(value)))

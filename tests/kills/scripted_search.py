@@ -78,13 +78,13 @@ def main() -> None:
         "study": {"name": "scripted"},
         "base": {"data": {"uri": place}, "model": {"kind": "rcn"}},
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
-        "budget": {"trials": int(trials), "epochs": int(epochs), "concurrency": 2},
-        "scheduler": {"name": "asha", "reduction": 2},
-        "sampler": {"name": "tpe", "startup_trials": 4},
+        "budget": {"trials": int(trials), "epochs": int(epochs), "max_concurrent": 2},
+        "scheduler": {"name": "asha", "reduction_factor": 2},
+        "sampler": {"name": "tpe", "num_startup_trials": 4},
     }
     file.write_text(yaml.safe_dump(document))
     driver.TrialActor = ScriptedActor  # type: ignore[misc]
-    takeup.checked_data = lambda space: _Manifest()  # type: ignore[assignment,return-value]
+    takeup.checked_manifest = lambda space: _Manifest()  # type: ignore[assignment,return-value]
     driver.run_search(
         str(file),
         study_uri=place,

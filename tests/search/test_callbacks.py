@@ -10,7 +10,7 @@ from ray.tune import Callback
 from tensorboardX.proto.event_pb2 import Event
 
 from rcn_search import storage
-from rcn_search.search.callbacks import ShownTrials, callbacks_of
+from rcn_search.search.callbacks import TrialCallbackAdapter, build_callbacks
 from rcn_search.search.tensorboard import TensorBoard
 from rcn_search.study.loading import load_space
 from rcn_search.study.records import Epoch
@@ -137,7 +137,7 @@ class Listener(Callback):
 
 def test_other_tools_see_what_was_drawn_and_numbers_of_the_last_epoch(study):
     listener, trial = Listener(), study.ask()
-    shown, ray_trial = ShownTrials(listener, study), as_ray_has_it(trial)
+    shown, ray_trial = TrialCallbackAdapter(listener, study), as_ray_has_it(trial)
     shown.on_trial_start(0, [], ray_trial)
     epochs = [{"epoch": 3, "val_error_pct": 7.0, "loss": 1.0}, {"epoch": 4, "val_error_pct": 6.0, "loss": float("nan")}]
     shown.on_trial_result(0, [], ray_trial, {"epochs": epochs, "val_error_pct": 6.0, "complete": False})
@@ -152,7 +152,7 @@ def test_other_tools_see_what_was_drawn_and_numbers_of_the_last_epoch(study):
 
 def test_a_tool_that_breaks_is_left_alone(study):
     listener, trial = Listener(), study.ask()
-    shown, ray_trial = ShownTrials(listener, study), as_ray_has_it(trial)
+    shown, ray_trial = TrialCallbackAdapter(listener, study), as_ray_has_it(trial)
     listener.broken = True
     with pytest.warns(UserWarning, match="Listener is left alone from now on: ConnectionError: no route to host"):
         shown.on_trial_result(0, [], ray_trial, {"epochs": [{"epoch": 1, "loss": 1.0}]})
@@ -161,12 +161,12 @@ def test_a_tool_that_breaks_is_left_alone(study):
 
 
 def test_tensorboard_is_on_and_others_are_asked_for(study, monkeypatch):
-    assert [type(each) for each in callbacks_of(CallbackOptions(), study)] == [TensorBoard]
-    assert callbacks_of(CallbackOptions(tensorboard=False), study) == []
+    assert [type(each) for each in build_callbacks(CallbackOptions(), study)] == [TensorBoard]
+    assert build_callbacks(CallbackOptions(tensorboard=False), study) == []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for name, options in (("mlflow", {}), ("wandb", {"project": "rcn"})):
         with pytest.raises(ValueError, match=rf"callbacks.{name}: .* pip install 'rcn-search\[{name}\]'"):
-            callbacks_of(CallbackOptions.model_validate({name: options}), study)
+            build_callbacks(CallbackOptions.model_validate({name: options}), study)
 
 
 @pytest.mark.parametrize("section", ["mlflow", "wandb"])

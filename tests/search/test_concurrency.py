@@ -26,8 +26,8 @@ FILES = Path(__file__).parents[2] / "cluster"
     [
         ([{"CPU": 2}], {}, 30, 2),
         ([{"CPU": 2}], {"cpus_per_trial": 0.5}, 30, 4),
-        ([{"CPU": 2}], {"concurrency": 1}, 30, 1),
-        ([{"CPU": 2}], {"concurrency": 8}, 30, 2),
+        ([{"CPU": 2}], {"max_concurrent": 1}, 30, 1),
+        ([{"CPU": 2}], {"max_concurrent": 8}, 30, 2),
         ([{"CPU": 8}], {}, 3, 3),
         ([{"CPU": 3}, {"CPU": 3}], {"cpus_per_trial": 2}, 30, 2),  # a trial lives on one node
         ([{"CPU": 16, "GPU": 2}, {"CPU": 8}], {"cpus_per_trial": 2, "gpus_per_trial": 0.25}, 30, 8),
@@ -70,7 +70,7 @@ def test_workers_do_not_share_a_gpu():
         ([HEAD, GPU], 9, {"gpus_per_trial": 0.25, "cpus_per_trial": 2}, 32),
         ([HEAD, GPU], 4, {"gpus_per_trial": 1}, 3),  # as the cluster may have no more nodes
         ([HEAD, GPU], 9, {"gpus_per_trial": 1, "workers_per_trial": 3}, 2),
-        ([HEAD, GPU], 9, {"gpus_per_trial": 1, "concurrency": 5}, 5),
+        ([HEAD, GPU], 9, {"gpus_per_trial": 1, "max_concurrent": 5}, 5),
         ([HEAD, GPU], 9, {"gpus_per_trial": 0.01, "cpus_per_trial": 0.01}, 99),
         ([HEAD, GPU, NodeType({"CPU": 16}, 2, 4)], 8, {}, 4 * 16 + 3 * 8),
         ([HEAD, NodeType({"CPU": 16}, 2, 4), GPU], 8, {"gpus_per_trial": 1}, 5),  # beside the two that always are

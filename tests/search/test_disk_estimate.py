@@ -11,7 +11,7 @@ from rich.console import Console
 from rcn_search.cluster.runtime import Nodes
 from rcn_search.config.schema import TrainConfig
 from rcn_search.search.concurrency import print_plan
-from rcn_search.search.disk_estimate import checkpoint_room, free_bytes, trial_bytes
+from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, free_disk_bytes, estimate_trial_bytes
 from rcn_search.study.loading import load_space
 from rcn_search.study.study import Study
 from rcn_search.training.trainer import TrainRun, train
@@ -32,7 +32,7 @@ def test_it_is_what_a_run_leaves(tiny_config, tmp_path, changes):
     config = TrainConfig.model_validate(document)
     train(TrainRun(config, str(tmp_path)))
     left = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))
-    assert trial_bytes(config, 5) == pytest.approx(left, rel=0.1)
+    assert estimate_trial_bytes(config, 5) == pytest.approx(left, rel=0.1)
 
 
 def study_of(path: str, folder: object) -> Study:
@@ -42,11 +42,11 @@ def study_of(path: str, folder: object) -> Study:
 def test_it_grows_with_the_trials_left_and_with_the_networks(write_study, tmp_path):
     few = study_of(write_study(budget={"trials": 12}), tmp_path / "few")
     many = study_of(write_study(budget={"trials": 120}), tmp_path / "many")
-    wide = study_of(write_study(search={"model.channels": [{"choice": [64]}]}, points=[]), tmp_path / "wide")
-    assert checkpoint_room(many, 5) == pytest.approx(10 * checkpoint_room(few, 5), abs=10)
+    wide = study_of(write_study(search={"model.channels": [{"choice": [64]}]}, initial_trials=[]), tmp_path / "wide")
+    assert estimate_checkpoint_bytes(many, 5) == pytest.approx(10 * estimate_checkpoint_bytes(few, 5), abs=10)
     few.ask()
-    assert checkpoint_room(few, 5) == pytest.approx(checkpoint_room(many, 5) * 11 / 120, abs=10)
-    assert checkpoint_room(wide, 5) > 2 * checkpoint_room(few, 5)
+    assert estimate_checkpoint_bytes(few, 5) == pytest.approx(estimate_checkpoint_bytes(many, 5) * 11 / 120, abs=10)
+    assert estimate_checkpoint_bytes(wide, 5) > 2 * estimate_checkpoint_bytes(few, 5)
 
 
 def test_rows_are_counted_as_they_are(tmp_path):
@@ -62,7 +62,7 @@ budget: {epochs: 1}
     study = study_of(str(path), tmp_path / "study")
     base = study.space.config({})
     models = [base.model.model_copy(update={"channels": channels}) for channels in (8, 32)]
-    assert checkpoint_room(study, 5) == sum(trial_bytes(base.model_copy(update={"model": each}), 5) for each in models)
+    assert estimate_checkpoint_bytes(study, 5) == sum(estimate_trial_bytes(base.model_copy(update={"model": each}), 5) for each in models)
 
 
 def test_the_plan_says_it_and_warns_of_a_disk_that_is_too_small(write_study, tmp_path, monkeypatch):
@@ -72,7 +72,7 @@ def test_the_plan_says_it_and_warns_of_a_disk_that_is_too_small(write_study, tmp
 
     def plan(room_bytes: int, uri: str) -> str:
         text = io.StringIO()
-        print_plan(Console(file=text, width=200), study, 2, Nodes([{"CPU": 2}]), room_bytes, free_bytes(uri))
+        print_plan(Console(file=text, width=200), study, 2, Nodes([{"CPU": 2}]), room_bytes, free_disk_bytes(uri))
         return text.getvalue()
 
     assert re.search(r"^79\.0 MB of checkpoints, about: .* of each trial$", plan(79_000_000, study.uri), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Studies of rows: one trial for each row and seed, nothing drawn, nothing stopped early."""
+"""Fixed-run studies: one trial for each run and seed, nothing drawn, nothing stopped early."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from rcn_search.study.study import Study
 
 
 @pytest.fixture
-def write_rows(tmp_path):
-    """Write a study of three rows, one of them trained twice, with changes laid over it; its path."""
+def write_runs(tmp_path):
+    """Write a fixed-run study of three runs, one of them trained twice, with changes laid over it; its path."""
 
     def write(**changes) -> str:
         document = {
             "study": {"name": "tiny"},
             "base": {"data": {"uri": str(tmp_path / "data")}, "seed": 5, "optimizer": {"lr": 5e-3}},
-            "rows": {
+            "runs": {
                 "RCN 4 branches": {"model.branches": 4},
                 "SumNet, mask": {"model.kind": "sumnet", "model.branches": 4, "model.mask": "0011"},
                 "TCDCN": {"model.kind": "tcdcn", "optimizer.lr": 1e-3},
             },
-            "seeds": {"SumNet, mask": 2},
+            "seeds_per_run": {"SumNet, mask": 2},
             "budget": {"epochs": 3},
         }
-        path = tmp_path / "rows.yaml"
+        path = tmp_path / "runs.yaml"
         path.write_text(yaml.safe_dump(merge(document, changes), sort_keys=False))
         return str(path)
 
@@ -38,7 +38,7 @@ def write_rows(tmp_path):
 
 
 def run_all(study: Study) -> list[tuple]:
-    """Complete all that is left; row, seed and configuration in the order they were asked for."""
+    """Complete all that is left; run, seed and configuration in the order they were asked for."""
     asked = []
     while (trial := study.ask()) is not None:
         asked.append((*trial.suggestion.params.values(), trial.suggestion.config))
@@ -48,13 +48,13 @@ def run_all(study: Study) -> list[tuple]:
     return asked
 
 
-def test_each_row_and_seed_is_a_trial_in_the_order_of_the_file(write_rows, tmp_path):
-    space = load_space(write_rows())
+def test_each_row_and_seed_is_a_trial_in_the_order_of_the_file(write_runs, tmp_path):
+    space = load_space(write_runs())
     study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
     assert study.num_left == 4
     asked = run_all(study)
     names = ["RCN 4 branches", "SumNet, mask", "SumNet, mask", "TCDCN"]
-    assert [(row, seed) for row, seed, _ in asked] == list(zip(names, [0, 0, 1, 0], strict=True))
+    assert [(run, seed) for run, seed, _ in asked] == list(zip(names, [0, 0, 1, 0], strict=True))
     configs = [config for *_, config in asked]
     assert [config.seed for config in configs] == [5, 5, 6, 5]
     assert [config.model.kind for config in configs] == ["rcn", "sumnet", "sumnet", "tcdcn"]
@@ -64,8 +64,8 @@ def test_each_row_and_seed_is_a_trial_in_the_order_of_the_file(write_rows, tmp_p
     assert study.best is None
 
 
-def test_a_study_of_rows_is_gone_on_with(write_rows, tmp_path):
-    uri, space = str(tmp_path / "study"), load_space(write_rows())
+def test_a_study_of_rows_is_gone_on_with(write_runs, tmp_path):
+    uri, space = str(tmp_path / "study"), load_space(write_runs())
     straight = run_all(Study.create(str(tmp_path / "straight"), space, data_fingerprint="f"))
     Study.create(uri, space, data_fingerprint="f").ask()  # suggested, then the driver dies
     study = Study.resume(uri, space, data_fingerprint="f")
@@ -74,55 +74,55 @@ def test_a_study_of_rows_is_gone_on_with(write_rows, tmp_path):
     assert Study.resume(uri, space, data_fingerprint="f").num_left == 0
 
 
-def test_seeds_can_be_added_later_and_rows_cannot_be_changed(write_rows, tmp_path):
+def test_seeds_can_be_added_later_and_rows_cannot_be_changed(write_runs, tmp_path):
     uri = str(tmp_path / "study")
-    run_all(Study.create(uri, load_space(write_rows()), data_fingerprint="f"))
-    more = Study.resume(uri, load_space(write_rows(seeds={"RCN 4 branches": 3})), data_fingerprint="f")
-    assert [(row, seed) for row, seed, _ in run_all(more)] == [("RCN 4 branches", 1), ("RCN 4 branches", 2)]
-    with pytest.raises(StudyError, match=r"rows\.TCDCN\.optimizer\.lr: 0\.001 → 0\.002"):
-        Study.resume(uri, load_space(write_rows(rows={"TCDCN": {"optimizer.lr": 2e-3}})), data_fingerprint="f")
+    run_all(Study.create(uri, load_space(write_runs()), data_fingerprint="f"))
+    more = Study.resume(uri, load_space(write_runs(seeds_per_run={"RCN 4 branches": 3})), data_fingerprint="f")
+    assert [(run, seed) for run, seed, _ in run_all(more)] == [("RCN 4 branches", 1), ("RCN 4 branches", 2)]
+    with pytest.raises(StudyError, match=r"runs\.TCDCN\.optimizer\.lr: 0\.001 → 0\.002"):
+        Study.resume(uri, load_space(write_runs(runs={"TCDCN": {"optimizer.lr": 2e-3}})), data_fingerprint="f")
 
 
-def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_its_default(write_rows, tmp_path):
+def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_its_default(write_runs, tmp_path):
     uri = str(tmp_path / "study")
-    Study.create(uri, load_space(write_rows()), data_fingerprint="f")
+    Study.create(uri, load_space(write_runs()), data_fingerprint="f")
     place = Path(uri, "space.json")
     stored = json.loads(place.read_text())
     del stored["base"]["loss"]["head"]
     place.write_text(json.dumps(stored))
-    assert Study.resume(uri, load_space(write_rows()), data_fingerprint="f").num_left == 4
+    assert Study.resume(uri, load_space(write_runs()), data_fingerprint="f").num_left == 4
     with pytest.raises(StudyError, match=r"base\.loss\.head: softmax → l2"):
-        Study.resume(uri, load_space(write_rows(base={"loss": {"head": "l2"}})), data_fingerprint="f")
+        Study.resume(uri, load_space(write_runs(base={"loss": {"head": "l2"}})), data_fingerprint="f")
 
 
 @pytest.mark.parametrize(
     ("changes", "key", "message"),
     [
-        ({"rows": {"TCDCN": {"model.depth": 3}}}, "model.depth", "row 'TCDCN', line 19: unknown key 'model.depth'"),
-        ({"rows": {"TCDCN": {"model.branches": 4}}}, "model.branches", "unknown key 'model.branches'"),
-        ({"rows": {"RCN 4 branches": {"model.branches": 9}}}, "model.branches", "should be less than or equal to 7"),
-        ({"rows": {"SumNet, mask": {"model.mask": "000"}}}, "model.kind", "one digit for each of the 4 branches"),
-        ({"rows": {"SumNet, mask": {"model.mask": 11}}}, "model.mask", "a mask needs quotes"),
-        ({"rows": {"TCDCN": {"schedule.epochs": 9}}}, "schedule.epochs", "set by budget"),
-        ({"rows": {"TCDCN": {"seed": 1}}}, "seed", "set by budget or seeds"),
-        ({"rows": {"TCDCN": {"compute.device": "cpu"}}}, "compute.device", "the same for all rows"),
-        ({"rows": {"TCDCN": {"data.uri": "x"}}}, "data.uri", "the same for all rows"),
-        ({"seeds": {"RCN": 2}}, "RCN", "there is no row 'RCN'"),
-        ({"seeds": {"TCDCN": 0}}, "TCDCN", "greater than or equal to 1"),
-        ({"joint": {"both": ["TCDCN", "Denoiser"]}}, "both", "there is no row 'Denoiser'"),
-        ({"joint": {"TCDCN": ["TCDCN", "TCDCN"]}}, "TCDCN", "is a row already"),
-        ({"search": {"optimizer.lr": {"choice": [1e-3]}}}, "rows", "give one of the two"),
-        ({"points": []}, "points", "points belongs to a search"),
+        ({"runs": {"TCDCN": {"model.depth": 3}}}, "model.depth", "run 'TCDCN', line 19: unknown key 'model.depth'"),
+        ({"runs": {"TCDCN": {"model.branches": 4}}}, "model.branches", "unknown key 'model.branches'"),
+        ({"runs": {"RCN 4 branches": {"model.branches": 9}}}, "model.branches", "should be less than or equal to 7"),
+        ({"runs": {"SumNet, mask": {"model.mask": "000"}}}, "model.kind", "one digit for each of the 4 branches"),
+        ({"runs": {"SumNet, mask": {"model.mask": 11}}}, "model.mask", "a mask needs quotes"),
+        ({"runs": {"TCDCN": {"schedule.epochs": 9}}}, "schedule.epochs", "set by budget"),
+        ({"runs": {"TCDCN": {"seed": 1}}}, "seed", "set by budget or seeds_per_run"),
+        ({"runs": {"TCDCN": {"compute.device": "cpu"}}}, "compute.device", "the same for all runs"),
+        ({"runs": {"TCDCN": {"data.uri": "x"}}}, "data.uri", "the same for all runs"),
+        ({"seeds_per_run": {"RCN": 2}}, "RCN", "there is no run 'RCN'"),
+        ({"seeds_per_run": {"TCDCN": 0}}, "TCDCN", "greater than or equal to 1"),
+        ({"joint_models": {"both": ["TCDCN", "Denoiser"]}}, "both", "there is no run 'Denoiser'"),
+        ({"joint_models": {"TCDCN": ["TCDCN", "TCDCN"]}}, "TCDCN", "is a run already"),
+        ({"search": {"optimizer.lr": {"choice": [1e-3]}}}, "runs", "give one of the two"),
+        ({"initial_trials": []}, "initial_trials", "initial_trials belongs to a search"),
         ({"sampler": {"name": "random"}}, "sampler", "sampler belongs to a search"),
-        ({"final": {"split": "test", "method": "x"}}, "final", "final belongs to a search"),
-        ({"scheduler": {"name": "asha"}}, "scheduler", "rows run to their end"),
-        ({"budget": {"trials": 4}}, "trials", "rows and seeds say how many"),
+        ({"test": {"split": "test", "method": "x"}}, "test", "test belongs to a search"),
+        ({"scheduler": {"name": "asha"}}, "scheduler", "runs are never stopped early"),
+        ({"budget": {"trials": 4}}, "trials", "runs and seeds_per_run say how many"),
         ({"base": {"validation": {"every": 2}}}, "every", "must be 1"),
         ({"base": {"schedule": {"epochs": 2}}}, "epochs", "is set by budget.epochs"),
     ],
 )
-def test_what_is_wrong_is_named_with_key_and_line(write_rows, changes, key, message):
-    path = write_rows(**changes)
+def test_what_is_wrong_is_named_with_key_and_line(write_runs, changes, key, message):
+    path = write_runs(**changes)
     with pytest.raises(ConfigError) as raised:
         load_space(path)
     assert message in str(raised.value)
@@ -130,12 +130,12 @@ def test_what_is_wrong_is_named_with_key_and_line(write_rows, changes, key, mess
     assert key in Path(path).read_text().splitlines()[line - 1]
 
 
-def test_a_study_without_search_and_rows_is_none(write_rows, tmp_path):
-    document = yaml.safe_load(Path(write_rows()).read_text())
-    del document["rows"], document["seeds"]
+def test_a_study_without_search_and_rows_is_none(write_runs, tmp_path):
+    document = yaml.safe_load(Path(write_runs()).read_text())
+    del document["runs"], document["seeds_per_run"]
     path = tmp_path / "none.yaml"
     path.write_text(yaml.safe_dump(document))
-    with pytest.raises(ConfigError, match="something to search or rows"):
+    with pytest.raises(ConfigError, match="something to search or runs"):
         load_space(str(path))
 
 

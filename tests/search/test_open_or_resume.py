@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.config.loading import ConfigError
-from rcn_search.search.open_or_resume import TakeUp
+from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.study.identity import settings
 from rcn_search.study.lease import hold
 from rcn_search.study.records import Epoch, StudyError
@@ -29,7 +29,7 @@ def take_up(write_study, synthetic_uri, tmp_path):
 
     def take(changes: dict | None = None, **options: object) -> Study:
         text = io.StringIO()
-        line = TakeUp(
+        line = StudyRequest(
             space_uri=write_study(**(changes or {})),
             study_uri=str(tmp_path / "parent"),
             data_uri=synthetic_uri,
@@ -124,10 +124,10 @@ def test_a_branch_takes_over_what_fits_and_counts_none_of_it(take_up):
 def test_a_key_that_is_fixed_or_freed_fits_where_it_says_the_same(take_up):
     parent = take_up()
     play(parent, 11)
-    freed = take_up({"search": {"seed": {"choice": [0, 1]}}, "points": []}, branch="freed")
+    freed = take_up({"search": {"seed": {"choice": [0, 1]}}, "initial_trials": []}, branch="freed")
     assert len(freed.inherited) == 11
     assert {trial.suggestion.params["seed"] for trial in freed.inherited} == {0}
-    grandchild = take_up({"search": {"seed": {"choice": [0, 1, 2]}}, "points": []}, branch="again")
+    grandchild = take_up({"search": {"seed": {"choice": [0, 1, 2]}}, "initial_trials": []}, branch="again")
     assert len(grandchild.inherited) == 11
 
 
@@ -153,6 +153,6 @@ def test_a_branch_is_named(take_up, name):
 
 
 def test_a_place_that_cannot_be_used_is_refused_before_anything_is_written(write_study, synthetic_uri):
-    line = TakeUp(space_uri=write_study(), study_uri="/proc/nowhere", data_uri=synthetic_uri)
+    line = StudyRequest(space_uri=write_study(), study_uri="/proc/nowhere", data_uri=synthetic_uri)
     with pytest.raises(storage.StorageError, match=r"^/proc/nowhere cannot be used"):
         line.prepare(Console(file=io.StringIO()), no_board)

@@ -15,7 +15,7 @@ from rcn_search.config.loading import ConfigError
 from rcn_search.leaderboard.table import build_board
 from rcn_search.search import replication as module
 from rcn_search.search import run_search as driver
-from rcn_search.search.replication import contestants, replicate, validation_errors
+from rcn_search.search.replication import choose_candidates, run_replication, validation_errors
 from rcn_search.search.run_search import SearchResult, run_search
 from rcn_search.study.loading import load_space
 from rcn_search.study.records import Epoch, StudyError
@@ -39,12 +39,12 @@ def study_file(folder: Path, data_uri: str, **changes) -> str:
             "seed": 7,
         },
         "search": {"optimizer.lr": {"float": [1e-7, 1e-1], "log": True}},
-        "points": [{"optimizer.lr": lr} for lr in (1e-2, 1e-7, 2e-2)],
-        "budget": {"trials": 3, "epochs": 2, "concurrency": 1},
+        "initial_trials": [{"optimizer.lr": lr} for lr in (1e-2, 1e-7, 2e-2)],
+        "budget": {"trials": 3, "epochs": 2, "max_concurrent": 1},
         "scheduler": {"name": "none"},
         "sampler": {"name": "random"},
-        "replicate": {"top": 2, "seeds": NUM_SEEDS},
-        "final": {"split": "test", "method": "the winner of three"},
+        "replication": {"top": 2, "seeds": NUM_SEEDS},
+        "test": {"split": "test", "method": "the winner of three"},
         **changes,
     }
     path = folder / "study.yaml"
@@ -79,7 +79,7 @@ def run_all(study: Study, errors_pct: list[float | None]) -> None:
 
 
 def points(*rates: float) -> dict:
-    return {"points": [{"optimizer.lr": lr} for lr in rates], "budget": {"trials": len(rates), "epochs": 1}}
+    return {"initial_trials": [{"optimizer.lr": lr} for lr in rates], "budget": {"trials": len(rates), "epochs": 1}}
 
 
 class Killed(BaseException):
@@ -135,19 +135,19 @@ def test_a_search_whose_winner_is_named_by_other_seeds_through_every_kill(
     assert not Path(replication_uri).exists()
     searched = Study.open(study_uri)
     assert [trial.state for trial in searched.trials] == ["complete"] * 3
-    first, second = contestants(searched, 2)
+    first, second = choose_candidates(searched, 2)
     assert {first.number, second.number} == {0, 2}
 
     # Killed at the second of the two looks.
     with pytest.raises(Killed):
         search(path, tmp_path, Board(tmp_path, dies=True), resume=True)
     replication = Study.open(replication_uri)
-    trained = [(trial.suggestion.params["row"], trial.suggestion.config.seed) for trial in replication.trials]
+    trained = [(trial.suggestion.params["run"], trial.suggestion.config.seed) for trial in replication.trials]
     assert trained == [
         (f"trial-{trial.number:06d}", seed) for trial in (first, second) for seed in range(8, 8 + NUM_SEEDS)
     ]
     for trial in replication.trials:
-        chosen = searched.trials[int(trial.suggestion.params["row"].removeprefix("trial-"))].suggestion.config
+        chosen = searched.trials[int(trial.suggestion.params["run"].removeprefix("trial-"))].suggestion.config
         assert trial.suggestion.config == chosen.model_copy(update={"seed": trial.suggestion.config.seed})
         assert trial.state == "complete"
         errors_n = validation_errors(replication.space, trial)
@@ -156,13 +156,13 @@ def test_a_search_whose_winner_is_named_by_other_seeds_through_every_kill(
     winner = read_winner(study_uri)
     assert winner is not None
     by_trial = {
-        number: [each.error_pct for each in replication.trials if int(each.suggestion.params["row"][-6:]) == number]
+        number: [each.error_pct for each in replication.trials if int(each.suggestion.params["run"][-6:]) == number]
         for number in (first.number, second.number)
     }
     means = {number: sum(errors) / NUM_SEEDS for number, errors in by_trial.items()}
     assert winner.trial == min(means, key=means.__getitem__)
-    best, other = winner.contestants
-    assert [each.error_pct for each in best.repeats] == by_trial[winner.trial]
+    best, other = winner.candidates
+    assert [each.error_pct for each in best.runs] == by_trial[winner.trial]
     assert other.minus_winner_pct == pytest.approx(means[other.trial] - means[winner.trial], rel=1e-4)
     assert winner.num_images == 24
     before = Path(study_uri, "winner.json").read_bytes()
@@ -179,25 +179,25 @@ def test_a_search_whose_winner_is_named_by_other_seeds_through_every_kill(
     rows = [row for each in build_board(board.uri).tables for row in each.rows if row.method == "the winner of three"]
     errors = sorted(round(row.error_pct, 6) for row in rows)
     assert errors == sorted(
-        round(error, 6) for each in result.final.seeds.values() for error in each.errors_pct.values()
+        round(error, 6) for each in result.test_result.seeds.values() for error in each.errors_pct.values()
     )
-    assert list(result.final.seeds) == [8, 9]
-    assert result.final.trial == winner.trial
-    assert result.final.errors_pct["rcn2016"] == pytest.approx(
-        sum(each.errors_pct["rcn2016"] for each in result.final.seeds.values()) / NUM_SEEDS
+    assert list(result.test_result.seeds) == [8, 9]
+    assert result.test_result.trial == winner.trial
+    assert result.test_result.errors_pct["rcn2016"] == pytest.approx(
+        sum(each.errors_pct["rcn2016"] for each in result.test_result.seeds.values()) / NUM_SEEDS
     )
 
     # At its end nothing happens again.
     again, _ = search(path, tmp_path, board, resume=True)
-    assert again.final == result.final
+    assert again.test_result == result.test_result
     assert board.num_looks == NUM_SEEDS
     assert len(board.entries) == 2 * NUM_SEEDS
 
 
 def test_the_best_complete_and_different_trials_are_replicated(finished):
     study = finished([5.0, None, 4.0, 4.5, 4.0], **points(1e-2, 2e-2, 3e-2, 4e-2, 3e-2))
-    assert [trial.number for trial in contestants(study, 3)] == [2, 3, 0], "the fifth is the third again"
-    assert [trial.number for trial in contestants(study, 2)] == [2, 3]
+    assert [trial.number for trial in choose_candidates(study, 3)] == [2, 3, 0], "the fifth is the third again"
+    assert [trial.number for trial in choose_candidates(study, 2)] == [2, 3]
 
 
 def named(study: Study, replicates_pct: list[float | None], monkeypatch) -> tuple[str, Study]:
@@ -214,7 +214,7 @@ def named(study: Study, replicates_pct: list[float | None], monkeypatch) -> tupl
         ran.append(replication)
 
     text = io.StringIO()
-    replicate(study, check=lambda: None, run=run, console=Console(file=text, width=160))
+    run_replication(study, check=lambda: None, run=run, console=Console(file=text, width=160))
     return text.getvalue(), ran[0]
 
 
@@ -224,9 +224,9 @@ def test_the_winner_is_the_best_by_fresh_seeds_not_by_the_one_it_was_chosen_by(f
     winner = read_winner(study.uri)
     assert winner is not None
     assert (winner.trial, winner.is_tied) == (1, False)
-    assert [each.trial for each in winner.contestants] == [1, 0]
-    assert winner.contestants[1].minus_winner_pct == pytest.approx(1.0)
-    assert [each.seed for each in winner.repeats] == [8, 9]
+    assert [each.trial for each in winner.candidates] == [1, 0]
+    assert winner.candidates[1].minus_winner_pct == pytest.approx(1.0)
+    assert [each.seed for each in winner.runs] == [8, 9]
     assert text.startswith("trial 1 wins: 5.05 % over 2 other seeds\n")
     assert "tied" not in text
 
@@ -237,7 +237,7 @@ def test_a_tie_is_called_one(finished, monkeypatch, cli):
     winner = read_winner(study.uri)
     assert winner is not None
     assert (winner.trial, winner.is_tied) == (1, True)
-    low, high = winner.contestants[1].interval_pct
+    low, high = winner.candidates[1].interval_pct
     assert low < 0 < high
     assert "trial 1 wins: 5.05 % over 2 other seeds, tied with trial 0" in text
     for command in ("show", "best"):
@@ -251,7 +251,7 @@ def test_a_trial_of_which_a_seed_failed_does_not_win(finished, monkeypatch):
     winner = read_winner(study.uri)
     assert winner is not None
     assert (winner.trial, winner.is_tied) == (1, False)
-    assert winner.contestants[1].error_pct is None
+    assert winner.candidates[1].error_pct is None
     assert "a seed failed" in text
 
 
@@ -270,13 +270,13 @@ def test_the_rows_are_chosen_once_and_more_seeds_can_be_asked_for_until_the_winn
         raise Killed
 
     with pytest.raises(Killed):
-        replicate(study, check=lambda: None, run=killed, console=Console(file=io.StringIO()))
-    more = study.space.model_copy(update={"replicate": Replicate(top=1, seeds=3)})
+        run_replication(study, check=lambda: None, run=killed, console=Console(file=io.StringIO()))
+    more = study.space.model_copy(update={"replication": Replicate(top=1, seeds=3)})
     _, replication = named(Study(study.uri, more), [5.1, 5.2, 5.0, 5.1, 5.4], monkeypatch)
     assert len(replication.trials) == 6
     winner = read_winner(study.uri)
     assert winner is not None
-    assert [len(each.repeats) for each in winner.contestants] == [3, 3]
+    assert [len(each.runs) for each in winner.candidates] == [3, 3]
 
 
 def test_show_says_how_far_the_replicates_are(finished, cli):
@@ -288,12 +288,12 @@ def test_show_says_how_far_the_replicates_are(finished, cli):
         raise Killed
 
     with pytest.raises(Killed):
-        replicate(study, check=lambda: None, run=killed, console=Console(file=io.StringIO()))
+        run_replication(study, check=lambda: None, run=killed, console=Console(file=io.StringIO()))
     assert "replication 1 of 4 trials ended" in cli.run("study", "show", study.uri)
 
 
 def test_a_study_may_ask_for_replication_when_it_is_gone_on_with(synthetic_uri, tmp_path):
-    without = load_space(study_file(tmp_path, synthetic_uri), overrides=["replicate=null"])
+    without = load_space(study_file(tmp_path, synthetic_uri), overrides=["replication=null"])
     Study.create(str(tmp_path / "study"), without, data_fingerprint="drawn")
     assert "replicate" not in json.dumps(json.loads((tmp_path / "study" / "space.json").read_text()))
     Study.check(str(tmp_path / "study"), load_space(study_file(tmp_path, synthetic_uri)), "drawn")
@@ -302,9 +302,9 @@ def test_a_study_may_ask_for_replication_when_it_is_gone_on_with(synthetic_uri, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"replicate": {"seeds": 1}}, "seeds"),
-        ({"scheduler": {"name": "pbt", "interval_epochs": 1}}, "a trial of scheduler pbt is a chapter"),
-        ({"final": {"split": "test", "method": "x", "retrain": {"schedule.epochs": 3}}}, "it is the replicates that"),
+        ({"replication": {"seeds": 1}}, "seeds"),
+        ({"scheduler": {"name": "pbt", "perturbation_interval_epochs": 1}}, "a trial of scheduler pbt is a chapter"),
+        ({"test": {"split": "test", "method": "x", "retrain": {"schedule.epochs": 3}}}, "it is the replicates that"),
     ],
 )
 def test_what_cannot_be_replicated_is_said_before_anything_starts(synthetic_uri, tmp_path, changes, message):
@@ -314,9 +314,9 @@ def test_what_cannot_be_replicated_is_said_before_anything_starts(synthetic_uri,
 
 def test_rows_are_not_replicated(synthetic_uri, tmp_path):
     document = yaml.safe_load(Path(study_file(tmp_path, synthetic_uri)).read_text())
-    for section in ("search", "points", "sampler", "final"):
+    for section in ("search", "initial_trials", "sampler", "test"):
         del document[section]
     path = tmp_path / "rows.yaml"
-    path.write_text(yaml.safe_dump({**document, "rows": {"one": {}}, "budget": {"epochs": 1}}))
-    with pytest.raises(ConfigError, match="replicate belongs to a search"):
+    path.write_text(yaml.safe_dump({**document, "runs": {"one": {}}, "budget": {"epochs": 1}}))
+    with pytest.raises(ConfigError, match="replication belongs to a search"):
         load_space(str(path))

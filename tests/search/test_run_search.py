@@ -50,9 +50,9 @@ def study_file(folder: Path, data_uri: str, **changes) -> str:
             "optimizer.lr": {"float": [1e-7, 1e-1], "log": True},
             "data.train_split": {"choice": ["train", "nowhere"]},
         },
-        "points": [{"optimizer.lr": lr, "data.train_split": split} for lr, split in points],
-        "budget": {"trials": 4, "epochs": 3, "concurrency": 1},
-        "scheduler": {"name": "asha", "grace_epochs": 1, "reduction": 2},
+        "initial_trials": [{"optimizer.lr": lr, "data.train_split": split} for lr, split in points],
+        "budget": {"trials": 4, "epochs": 3, "max_concurrent": 1},
+        "scheduler": {"name": "asha", "grace_epochs": 1, "reduction_factor": 2},
         "sampler": {"name": "random"},
         **changes,
     }
@@ -87,7 +87,7 @@ def table(study: Study) -> list[tuple]:
 
 
 def test_a_search_from_file_to_board(ray_cluster, synthetic_uri, tmp_path):
-    path = study_file(tmp_path, synthetic_uri, final={"split": "test", "method": "the best of four"})
+    path = study_file(tmp_path, synthetic_uri, test={"split": "test", "method": "the best of four"})
     result, text = search(path, tmp_path)
     study = result.study
 
@@ -100,11 +100,11 @@ def test_a_search_from_file_to_board(ray_cluster, synthetic_uri, tmp_path):
 
     best = min(trial.error_pct for trial in study.trials if trial.state == "complete")
     assert study.best.error_pct == best
-    assert result.final.trial == study.best.number
-    assert Path(result.final.checkpoint).parent == Path(study.best.folder)
+    assert result.test_result.trial == study.best.number
+    assert Path(result.test_result.checkpoint).parent == Path(study.best.folder)
     rows = [row for each in build_board(str(tmp_path / "board")).tables for row in each.rows if row.origin == "ours"]
     assert {row.method for row in rows} == {"the best of four"}
-    assert {round(row.error_pct, 6) for row in rows} == {round(each, 6) for each in result.final.errors_pct.values()}
+    assert {round(row.error_pct, 6) for row in rows} == {round(each, 6) for each in result.test_result.errors_pct.values()}
 
     summary = result.summary
     assert summary.slots == 1
@@ -117,12 +117,12 @@ def test_a_search_from_file_to_board(ray_cluster, synthetic_uri, tmp_path):
         search(path, tmp_path)
     before = files(study)
     again, _ = search(path, tmp_path, resume=True)
-    assert again.final == result.final
+    assert again.test_result == result.test_result
     assert files(study) == before
 
     more, _ = search(path, tmp_path, resume=True, overrides=("budget.trials=5",))
     assert len(more.study.trials) == 5
-    assert more.final == result.final
+    assert more.test_result == result.test_result
 
 
 def fingerprint(study: Study) -> str:
@@ -137,10 +137,10 @@ def files(study: Study) -> dict[Path, bytes]:
 
 @pytest.mark.timeout(480)
 def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cluster, synthetic_uri, tmp_path):
-    budget = {"trials": 2, "epochs": NUM_EPOCHS, "concurrency": 1}
+    budget = {"trials": 2, "epochs": NUM_EPOCHS, "max_concurrent": 1}
     changes = {
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
-        "points": [],
+        "initial_trials": [],
         "budget": budget,
         "scheduler": {"name": "none"},
     }
@@ -182,9 +182,9 @@ def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cl
 def test_a_synchronous_search_is_the_same_on_one_slot_and_on_two(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
     changes = {
         "search": {"optimizer.lr": {"float": [1e-7, 1e-1], "log": True}},
-        "points": [],
-        "budget": {"trials": 5, "epochs": 3, "concurrency": "auto"},
-        "sampler": {"name": "tpe", "startup_trials": 2},
+        "initial_trials": [],
+        "budget": {"trials": 5, "epochs": 3, "max_concurrent": "auto"},
+        "sampler": {"name": "tpe", "num_startup_trials": 2},
     }
     tables: list[list[tuple]] = []
     processes: set[int] = set()
@@ -196,7 +196,7 @@ def test_a_synchronous_search_is_the_same_on_one_slot_and_on_two(ray_cluster, sy
         path = study_file(folder, synthetic_uri, **changes)
         with pytest.raises(ConfigError, match=r"--deterministic: give budget\.concurrency a number"):
             search(path, folder, deterministic=True)
-        overrides = (f"budget.concurrency={slots}", *(("study.synchronous=2",) if slots == 1 else ()))
+        overrides = (f"budget.max_concurrent={slots}", *(("study.trial_batch_size=2",) if slots == 1 else ()))
         result, text = search(path, folder, overrides=overrides, deterministic=True)
         assert (result.summary.slots, len(re.findall(r"^trial +\d", text, re.MULTILINE))) == (slots, 5), text
         assert len(processes) <= slots, "a process served one round only"  # one may do all before another is there
@@ -249,10 +249,10 @@ def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_a
         tmp_path,
         synthetic_uri,
         search={"optimizer.lr": {"float": [1e-2, 2e-2]}},
-        points=[],
+        initial_trials=[],
         budget={"trials": 1, "epochs": 4},
         scheduler={"name": "none"},
-        final={"split": "test", "method": "again", "retrain": {"schedule.epochs": 2, "data.num_train": 32}},
+        test={"split": "test", "method": "again", "retrain": {"schedule.epochs": 2, "data.num_train": 32}},
     )
     epochs, processes = [], []
 
@@ -269,7 +269,7 @@ def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_a
     assert sorted(trial.epochs) == epochs == [1, 2, 3, 4]
     assert processes[0] == processes[1] != processes[2] == processes[3]
 
-    assert result.final.checkpoint == str(tmp_path / "study/final/best.safetensors")
+    assert result.test_result.checkpoint == str(tmp_path / "study/final/best.safetensors")
     again = json.loads((tmp_path / "study/final/config.json").read_text())["config"]
     assert (again["schedule"]["epochs"], again["data"]["num_train"]) == (2, 32)
     assert again["optimizer"] == trial.suggestion.config.optimizer.model_dump()
@@ -281,7 +281,7 @@ def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_a
         ("base.data.uri=/nowhere", "no data set at /nowhere"),
         ("base.data.val_split=valid", "base.data.val_split: .* has no split 'valid'; it has: train, val, test"),
         ("base.data.num_train=97", "base.data.train_split: 97 rows of 'train' wanted; it has 96"),
-        ("final={split: aflw, method: x}", "final.split: .* has no split 'aflw'"),
+        ("test={split: aflw, method: x}", "test.split: .* has no split 'aflw'"),
     ],
 )
 def test_what_the_data_set_lacks_is_noticed_before_anything_starts(synthetic_uri, tmp_path, override, message):

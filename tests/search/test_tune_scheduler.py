@@ -19,11 +19,11 @@ from rcn_search.study.study import Study
 
 GRACE, EPOCHS, NUM_TRIALS = 2, 18, 60
 RULES = {
-    "asha": Asha(grace_epochs=GRACE, reduction=3),
-    "asha by 1.5": Asha(grace_epochs=GRACE, reduction=1.5),
-    "hyperband": Hyperband(grace_epochs=GRACE, reduction=3, brackets=2),
+    "asha": Asha(grace_epochs=GRACE, reduction_factor=3),
+    "asha by 1.5": Asha(grace_epochs=GRACE, reduction_factor=1.5),
+    "hyperband": Hyperband(grace_epochs=GRACE, reduction_factor=3, brackets=2),
     "median": Median(grace_epochs=GRACE, min_trials=3),
-    "pbt": Pbt(interval_epochs=GRACE),
+    "pbt": Pbt(perturbation_interval_epochs=GRACE),
     "none": NoScheduler(),
 }
 
@@ -100,7 +100,7 @@ def test_what_is_no_number_is_no_rank(options, value):
 def test_halving_decides_as_ray_does(grace, reduction):
     errors, order = curves(1), random.Random(2)
     errors = [[round(error, 1) for error in curve] for curve in errors]  # ties
-    rule = build_rule(Asha(grace_epochs=grace, reduction=reduction, window=None), EPOCHS)
+    rule = build_rule(Asha(grace_epochs=grace, reduction_factor=reduction, comparison_window=None), EPOCHS)
     ray = ASHAScheduler("epoch", "e", "min", max_t=EPOCHS, grace_period=grace, reduction_factor=reduction)
     trials = [SimpleNamespace(trial_id=str(number)) for number in range(NUM_TRIALS)]
     for trial in trials:
@@ -116,8 +116,8 @@ def test_halving_decides_as_ray_does(grace, reduction):
 
 
 def test_a_trial_is_compared_with_the_last_ones_by_number():
-    rule = build_rule(Asha(reduction=2, window=4), EPOCHS)
-    everyone = build_rule(Asha(reduction=2, window=None), EPOCHS)
+    rule = build_rule(Asha(reduction_factor=2, comparison_window=4), EPOCHS)
+    everyone = build_rule(Asha(reduction_factor=2, comparison_window=None), EPOCHS)
     for number in reversed(range(20)):  # told in whatever order; each better than the one before it
         assert rule.report(number, 1, 50.0 - number) == everyone.report(number, 1, 50.0 - number) == (number < 19)
     assert not everyone.report(20, 1, 35.0)
@@ -127,7 +127,7 @@ def test_a_trial_is_compared_with_the_last_ones_by_number():
 
 
 def test_hyperband_deals_most_trials_to_the_bracket_that_stops_first():
-    rule = Brackets(Hyperband(grace_epochs=1, reduction=3, brackets=3), EPOCHS)
+    rule = Brackets(Hyperband(grace_epochs=1, reduction_factor=3, brackets=3), EPOCHS)
     assert [rule._deal.count(bracket) for bracket in range(3)] == [9, 5, 3]
     assert len(set(rule._deal[:6])) == 3
     # The last bracket stops nobody before epoch 9, however bad.

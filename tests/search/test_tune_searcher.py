@@ -13,7 +13,7 @@ from rcn_search.study.loading import load_space
 from rcn_search.study.records import StudyError
 from rcn_search.study.study import Study
 from rcn_search.study.synchronous import Rounds
-from rcn_search.study_report.summary import Summary, idle_s
+from rcn_search.study_report.summary import SearchSummary, idle_s
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_busy_time_is_that_of_this_driver(study):
     tune.report(tune.start(), result(entry(1, 9.0), entry(2, 8.0), {**entry(3, 7.0), "other_s": 0.5}))
     assert (tune.recorder.busy_s, tune.recorder.other_s) == (3.0, 0.5)
     assert len(study.trials[0].epochs) == 3
-    assert Summary(slots=2, wall_s=2.0, busy_s=3.0, other_s=0.5, idle_s=0.0).overhead_pct == 25.0
+    assert SearchSummary(slots=2, wall_s=2.0, busy_s=3.0, other_s=0.5, idle_s=0.0).overhead_pct == 25.0
 
 
 def test_slots_are_idle_from_the_end_of_their_last_trial_to_the_end_of_all():
@@ -180,7 +180,7 @@ def test_latency_is_measured_where_the_study_asks_and_kept(write_study, tmp_path
 
 @pytest.mark.parametrize("synchronous", [None, 2])
 def test_a_trial_whose_process_died_while_it_took_it_up_is_asked_for_again(write_study, tmp_path, synchronous):
-    options = {"name": "tiny", "synchronous": synchronous} if synchronous else {"name": "tiny"}
+    options = {"name": "tiny", "trial_batch_size": synchronous} if synchronous else {"name": "tiny"}
     space = load_space(write_study(study=options, budget={"trials": 3, "epochs": 2}, scheduler={"name": "none"}))
     study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
     driven = Rounds(study) if synchronous else study

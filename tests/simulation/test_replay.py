@@ -8,7 +8,7 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from rcn_search.config.loading import ConfigError
-from rcn_search.simulation.replay import START_S, Method, contend, interval, simulate
+from rcn_search.simulation.replay import START_S, Method, compare_methods, mean_interval, simulate
 from rcn_search.simulation.surrogate import MIN_CURVES, RecordedCurves
 from rcn_search.study.loading import load_space
 from rcn_search.study.records import Epoch, StudyError
@@ -30,7 +30,7 @@ def space(write_study):
                 "model.branches": {"int": [2, 6]},
                 "optimizer.lr": {"float": [1e-4, 1e-1], "log": True},
             },
-            points=[],
+            initial_trials=[],
             sampler={"name": "random"},
             scheduler={"name": "none"},
             budget={"trials": 200, "epochs": EPOCHS},
@@ -67,7 +67,7 @@ def test_the_surrogate_knows_curves_that_it_has_not_seen(recorded) -> None:
         np.testing.assert_allclose(curve.error_pct_e, expected, rtol=0.05)
         assert curve.epoch_s == pytest.approx(EPOCH_S)
     assert curves.full_training_s == pytest.approx(EPOCHS * EPOCH_S)
-    assert curves.explained > 0.95
+    assert curves.explained_variance > 0.95
 
 
 def test_what_it_explains_is_what_it_foretells_of_a_trial_left_out(space) -> None:
@@ -83,8 +83,8 @@ def test_what_it_explains_is_what_it_foretells_of_a_trial_left_out(space) -> Non
         process.fit(features[kept], (last[kept] - last.mean()) / last.std())
         foretold.append(process.predict(features[[index]]).item() * last.std() + last.mean())
     residual = last - np.array(foretold)
-    assert curves.explained == pytest.approx(1 - (residual**2).mean() / last.var(), abs=1e-6)
-    assert 0 < curves.explained < 0.95
+    assert curves.explained_variance == pytest.approx(1 - (residual**2).mean() / last.var(), abs=1e-6)
+    assert 0 < curves.explained_variance < 0.95
 
 
 def test_parameters_that_are_not_always_drawn_and_lists_are_features(play_study) -> None:
@@ -107,7 +107,7 @@ def test_too_few_whole_curves_are_refused(space) -> None:
 
 
 def test_without_stopping_every_trial_costs_a_full_training(recorded) -> None:
-    run = simulate(recorded.space, RecordedCurves(recorded), Method.named("random", "none"), workers=4, cost=12, seed=0)
+    run = simulate(recorded.space, RecordedCurves(recorded), Method.from_names("random", "none"), workers=4, cost=12, seed=0)
     assert run.num_trials == pytest.approx(12 + 4, abs=1)  # 12 ended, and each worker is in the middle of the next
     assert run.wall_s == pytest.approx(12 / 4 * (EPOCHS * EPOCH_S + START_S), rel=0.1)
     assert run.at(12) == run.best_error_pct.min()
@@ -117,7 +117,7 @@ def test_without_stopping_every_trial_costs_a_full_training(recorded) -> None:
 
 def test_the_same_seed_gives_the_same_search(recorded) -> None:
     first, again, other = (
-        simulate(recorded.space, RecordedCurves(recorded), Method.named("tpe", "asha"), workers=8, cost=10, seed=seed)
+        simulate(recorded.space, RecordedCurves(recorded), Method.from_names("tpe", "asha"), workers=8, cost=10, seed=seed)
         for seed in (1, 1, 2)
     )
     assert np.array_equal(first.best_error_pct, again.best_error_pct)
@@ -125,9 +125,9 @@ def test_the_same_seed_gives_the_same_search(recorded) -> None:
 
 
 def test_stopping_early_and_learning_pay(recorded) -> None:
-    methods = [Method.named(*names) for names in (("random", "none"), ("random", "asha"), ("tpe", "asha"))]
+    methods = [Method.from_names(*names) for names in (("random", "none"), ("random", "asha"), ("tpe", "asha"))]
     done: list[tuple[int, int]] = []
-    plain, stopped, learning = contend(
+    plain, stopped, learning = compare_methods(
         recorded.space,
         RecordedCurves(recorded),
         methods,
@@ -137,20 +137,20 @@ def test_stopping_early_and_learning_pay(recorded) -> None:
         on_run=lambda *each: done.append(each),
     )
     assert [each.name for each in (plain, stopped, learning)] == ["random + none", "random + asha", "tpe + asha"]
-    assert stopped.runs[0].num_trials > 1.5 * plain.runs[0].num_trials
+    assert stopped.searches[0].num_trials > 1.5 * plain.searches[0].num_trials
     assert stopped.errors_at(24).mean() < plain.errors_at(24).mean()
     assert learning.errors_at(24).mean() <= stopped.errors_at(24).mean()
     assert done[-1] == (18, 18)
 
 
 def test_the_interval_is_around_the_mean() -> None:
-    low, high = interval(np.array([1.0, 2.0, 3.0, 4.0]))
+    low, high = mean_interval(np.array([1.0, 2.0, 3.0, 4.0]))
     assert 1 < low < 2.5 < high < 4
 
 
 def test_an_unknown_method_is_named() -> None:
     with pytest.raises(ConfigError, match="sampler"):
-        Method.named("magic", "asha")
+        Method.from_names("magic", "asha")
 
 
 def test_command(cli, recorded) -> None:

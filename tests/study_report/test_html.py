@@ -8,7 +8,7 @@ import pytest
 
 from rcn_search.study.snapshot import open_view
 from rcn_search.study_report.export import export
-from rcn_search.study_report.html import render
+from rcn_search.study_report.html import render_html
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)> {0} & \"quoted\""
 
@@ -70,14 +70,14 @@ def test_all_figures_and_trials_in_one_page_that_fetches_nothing(play_study, tmp
 
 
 def test_several_objectives_have_a_front(play_study):
-    page = Page(render(open_view(play_study(num_trials=12, objectives=["error", "train_time"]).uri)))
+    page = Page(render_html(open_view(play_study(num_trials=12, objectives=["error", "train_time"]).uri)))
     assert page.titles.count("Pareto front") == 1
     assert "History of train_time" in page.titles
     assert num_figures(page) == 2 * 4 + 2, page.text
 
 
 def test_a_study_of_too_few_trials_says_so(play_study):
-    page = Page(render(open_view(play_study(num_trials=0).uri)))
+    page = Page(render_html(open_view(play_study(num_trials=0).uri)))
     assert page.text.count("Two complete trials are needed.") == 4
     assert "No trial has ended an epoch." in page.text
     assert num_figures(page) == 0
@@ -85,12 +85,12 @@ def test_a_study_of_too_few_trials_says_so(play_study):
 
 def test_names_and_reasons_are_text_whatever_is_in_them(play_study):
     study = open_view(
-        play_study(num_trials=12, search={"data.train_split": {"choice": ["train", HOSTILE]}}, points=[]).uri
+        play_study(num_trials=12, search={"data.train_split": {"choice": ["train", HOSTILE]}}, initial_trials=[]).uri
     )
     failed = study.trials[2]
     failed.outcome = failed.outcome.model_copy(update={"reason": HOSTILE})
     study.uri = HOSTILE
-    text = render(study)
+    text = render_html(study)
     page = Page(text)
     assert any(trial.suggestion.params["data.train_split"] == HOSTILE for trial in study.trials)
     assert {tag for tag, _ in page.elements} <= {
@@ -106,4 +106,4 @@ def test_names_and_reasons_are_text_whatever_is_in_them(play_study):
 def test_without_plotly_it_says_how_to_get_it(play_study, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(ValueError, match=r"pip install 'rcn-search\[report\]'"):
-        render(open_view(play_study(num_trials=2).uri))
+        render_html(open_view(play_study(num_trials=2).uri))

@@ -9,17 +9,17 @@ from rcn_search.models import build_model
 from rcn_search.models.complexity import count_parameters, multiply_adds
 from rcn_search.study.loading import load_space
 from rcn_search.study.space.study_config import SearchSpace
-from rcn_search.study_report.space_preview import check_space, histogram, short
+from rcn_search.study_report.space_preview import preview_space, histogram, format_count
 
 NUM_SETTINGS = 400
 
 
 def test_costs_are_those_of_the_networks_and_branches_are_counted(write_study):
     space = load_space(
-        write_study(search={"model.branches": {"int": [2, 4]}, "model.kind": {"choice": ["rcn"]}}, points=[])
+        write_study(search={"model.branches": {"int": [2, 4]}, "model.kind": {"choice": ["rcn"]}}, initial_trials=[])
     )
     calls = []
-    report = check_space(
+    report = preview_space(
         space, num_points=5, num_settings=NUM_SETTINGS, on_setting=lambda done, total: calls.append((done, total))
     )
     assert calls == [(done, NUM_SETTINGS) for done in range(1, NUM_SETTINGS + 1)]
@@ -45,17 +45,17 @@ def test_costs_are_those_of_the_networks_and_branches_are_counted(write_study):
     assert drawn["model.channels[0]"] == drawn["model.skip"] == NUM_SETTINGS - drawn["model.channels[1]"]
     assert 100 < drawn["model.skip"] < 170
     assert drawn["model.skip", True] + drawn["model.skip", False] == drawn["model.skip"]
-    again = check_space(space, num_points=5, num_settings=NUM_SETTINGS)
+    again = preview_space(space, num_points=5, num_settings=NUM_SETTINGS)
     assert again == report
-    assert check_space(space, num_points=5, num_settings=NUM_SETTINGS, seed=1) != report
+    assert preview_space(space, num_points=5, num_settings=NUM_SETTINGS, seed=1) != report
 
 
 def test_a_setting_that_is_not_legal_is_named(document):
     document["search"] = {"augment.occluder.max_px": {"int": [25, 60]}, "augment.occluder.min_px": {"int": [0, 40]}}
-    document["points"] = []
+    document["initial_trials"] = []
     space = SearchSpace.model_validate(document)  # `load_space` would not let it pass
     with pytest.raises(ConfigError, match=r"setting \d+ of 400 is not legal: .*min_px (\d+) is larger than") as raised:
-        check_space(space, num_points=5, num_settings=NUM_SETTINGS)
+        preview_space(space, num_points=5, num_settings=NUM_SETTINGS)
     assert "Drawn: augment.occluder.max_px=" in str(raised.value)
 
 
@@ -74,11 +74,11 @@ def test_histogram():
     [(7, "7"), (999, "999"), (1_000, "1 k"), (310_229, "310 k"), (93_304_832, "93.3 M"), (1.33e9, "1.33 G")],
 )
 def test_three_digits(value, text):
-    assert short(value) == text
+    assert format_count(value) == text
 
 
 def test_on_the_command_line(cli, write_study, synthetic_uri):
-    path = write_study(search={"model.branches": {"int": [2, 4]}}, points=[], constraints={"parameters": 5_000})
+    path = write_study(search={"model.branches": {"int": [2, 4]}}, initial_trials=[], constraints={"parameters": 5_000})
     printed = cli.run("space", "check", path, "--data", synthetic_uri, "--settings", "50")
     assert "50 settings of 9 parameters, all legal" in printed
     assert "within constraints.parameters = 5,000" in printed
@@ -89,5 +89,5 @@ def test_on_the_command_line(cli, write_study, synthetic_uri):
 
 
 def test_an_illegal_space_ends_with_an_error(cli, write_study):
-    path = write_study(search={"model.branches": {"int": [2, 9]}}, points=[])
+    path = write_study(search={"model.branches": {"int": [2, 9]}}, initial_trials=[])
     assert "search.model.branches = 9" in cli.fail("space", "check", path)
