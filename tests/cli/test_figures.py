@@ -73,7 +73,7 @@ def test_torch_and_matplotlib_are_imported_when_they_are_needed() -> None:
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed == "set()\n"
     code = (
-        "import sys; from rcn_search.evaluation import figures_convergence, figures_difficulty, plots;"
+        "import sys; from rcn_search.evaluation.figures import convergence, curves, difficulty;"
         "print({'torch'} & sys.modules.keys())"
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
