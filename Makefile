@@ -1,11 +1,11 @@
 # make quickstart: from nothing to a searched, ranked and pictured model on drawn faces.
-# make test: lint, types and every test. make test-all: the slow ones too.
+# make test: lint, types and every test. make test-all: the slow ones too. make docs: the documentation in site/.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QUICK := quickstart
 
-.PHONY: quickstart setup test test-all lint format clean
+.PHONY: quickstart setup test test-all lint format docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,5 +48,9 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest --numprocesses 2
 
+docs: setup
+	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet
+	@echo site/index.html
+
 clean:
-	rm -rf $(QUICK) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(QUICK) site .mypy_cache .ruff_cache .pytest_cache
