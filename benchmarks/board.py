@@ -25,7 +25,7 @@ import numpy as np
 from rcn_search.evaluation.bootstrap import bootstrap_intervals
 from rcn_search.evaluation.metrics import bootstrap_interval
 from rcn_search.evaluation.protocol import rcn2016, subpixel
-from rcn_search.leaderboard.per_image import Images, put_errors
+from rcn_search.leaderboard.per_image import ImageSet, store_errors
 from rcn_search.leaderboard.records import Entry, add_entry
 
 PLACES = [make("aflw", subset, "five") for subset in ("test", "hard") for make in (rcn2016, subpixel)]
@@ -79,11 +79,11 @@ def draw_board(board: str, num_entries: int, num_images: int) -> None:
     os.fsync = lambda descriptor: None  # type: ignore[assignment]  # it is not the writing that is measured
     rng = np.random.default_rng(0)
     names = np.array([f"AFLW/{n:04d}-image.jpg" for n in range(num_images)])
-    images = Images(image_id_n=names, group_n=names)
+    images = ImageSet(image_id_n=names, group_n=names)
     base = rng.gamma(4, 1.4, num_images)
     for number in range(num_entries):
         errors = np.abs(base + rng.normal(0.001 * number, 1, num_images))
-        per_image = put_errors(board, images, errors)
+        per_image = store_errors(board, images, errors)
         mean = float(errors.mean())
         entry = Entry(
             method=f"RCN {number % 7} branches, occlusion, fast recipe, {number} epochs",

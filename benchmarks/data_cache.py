@@ -28,7 +28,7 @@ from pathlib import Path
 import boto3
 
 from rcn_search import storage
-from rcn_search.data.cache import cache_folder
+from rcn_search.data.cache import shard_cache_folder
 from rcn_search.data.dataset import Dataset
 
 SERVER = Path(__file__).parent.parent / "tests" / "s3" / "swift_server.py"
@@ -92,12 +92,12 @@ def measure(options: argparse.Namespace, folder: Path, log: Path, port: int) -> 
     plain_s, cold_s, warm_s = [], [], []
     for _ in range(options.rounds):
         plain_s.append(plain(keys))
-        shutil.rmtree(cache_folder(), ignore_errors=True)
+        shutil.rmtree(shard_cache_folder(), ignore_errors=True)
         cold_s.append(start())
         warm_s.append(start())
         print(f"plain {plain_s[-1]:.2f} s, cold {cold_s[-1]:.2f} s, warm {warm_s[-1]:.2f} s", flush=True)
 
-    shutil.rmtree(cache_folder(), ignore_errors=True)
+    shutil.rmtree(shard_cache_folder(), ignore_errors=True)
     before = len(log.read_text().splitlines())
     line = [sys.executable, __file__, "--start"]
     readers = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(NUM_PROCESSES)]

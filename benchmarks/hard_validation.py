@@ -91,9 +91,9 @@ def error_pct(
         frames = views_of(window) if multi_view else [window]
         outputs = []
         for frame in frames:
-            warped = warp_images(to_channels(split.images_at(rows), info.config.input.colour), frame, size_px)
+            warped = warp_images(to_channels(split.images_at(rows), info.config.input.color), frame, size_px)
             warped = draw_black_rectangles(warped, draws[rows], augment.occluder)
-            outputs.append(network(contrast_normalize(warped, info.config.input.lcn)))
+            outputs.append(network(contrast_normalize(warped, info.config.input.contrast_normalization)))
         predicted_bk2 = predicted_cells(mean_of_views(outputs, frames), size_px, decode)
         points_bk2 = warp_points(split.points_nk2[rows], window)
         distance_bk = (predicted_bk2 - point_cells(points_bk2, size_px)).float().norm(dim=2)

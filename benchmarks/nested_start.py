@@ -35,7 +35,7 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.search.trial_actor import TrialActor
 from rcn_search.study.records import SUGGESTED_NAME
 
-NETWORK = {"kind": "rcn", "branches": 2, "channels": 8}
+NETWORK = {"name": "rcn", "branches": 2, "channels": 8}
 
 
 def note_first_step(path: str) -> None:

@@ -31,7 +31,7 @@ import numpy as np
 from rcn_search import __version__
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import Estimate, Part
-from rcn_search.leaderboard.per_image import Images, put_errors
+from rcn_search.leaderboard.per_image import ImageSet, store_errors
 from rcn_search.leaderboard.records import Entry, add_entry
 
 
@@ -79,7 +79,7 @@ def make_board(board: str, num_entries: int, num_images: int) -> None:
     os.fsync = lambda descriptor: None  # made to be measured and thrown away
     rng = np.random.default_rng(0)
     names = np.array([f"AFLW/{image:06d}.jpg" for image in range(num_images)])
-    images = Images(image_id_n=names, group_n=names, attributes={"pose": (np.arange(num_images) % 5).astype("i1")})
+    images = ImageSet(image_id_n=names, group_n=names, attributes={"pose": (np.arange(num_images) % 5).astype("i1")})
     difficulty_n = rng.gamma(9.0, 0.6, num_images)
     (Path(board) / "published").mkdir(parents=True)
     for place in range(num_entries):
@@ -87,7 +87,7 @@ def make_board(board: str, num_entries: int, num_images: int) -> None:
         error_n = difficulty_n * rng.uniform(0.9, 2.0) * rng.uniform(0.8, 1.2, num_images)
         mean = float(error_n.mean())
         estimate = Estimate(mean, 0.97 * mean, 1.03 * mean)
-        per_image = put_errors(board, images, error_n)
+        per_image = store_errors(board, images, error_n)
         entry = Entry(
             method=f"RCN {run % 7 + 1} branches, occlusion, trial {run}",
             protocol=protocol,
@@ -125,12 +125,12 @@ def make_board(board: str, num_entries: int, num_images: int) -> None:
 CONFIG = {
     "recipe": "fast",
     "data": {"uri": "data/mtfl", "train_split": "train", "val_split": "val", "num_train": None, "num_val": None},
-    "input": {"size_px": 80, "colour": False, "lcn": "image"},
-    "model": {"kind": "rcn", "branches": 6, "layers": "mtfl", "channels": "paper", "skip": False},
+    "input": {"size_px": 80, "color": False, "contrast_normalization": "image"},
+    "model": {"name": "rcn", "branches": 6, "layer_preset": "mtfl", "channels": "paper", "skip": False},
     "augment": {"translate": 0.1, "scale": 0.1, "rotate_deg": 20.0, "occluder": {"min_px": 20, "max_px": 50}},
-    "optimizer": {"name": "muon", "lr": 0.005, "weight_decay": 0.0001, "l2_trunk": 0.0, "l2_branch": 0.0},
-    "schedule": {"epochs": 150, "batch_size": 64, "shape": "one_cycle", "warmup": 0.1, "reshuffle": True},
-    "validation": {"jitter": True, "every": 1, "keep": "best"},
+    "optimizer": {"name": "muon", "lr": 0.005, "weight_decay": 0.0001, "l2_encoder": 0.0, "l2_branches": 0.0},
+    "schedule": {"epochs": 150, "batch_size": 64, "lr_schedule": "one_cycle", "warmup_fraction": 0.1, "reshuffle": True},
+    "validation": {"augment": True, "every_epochs": 1, "save": "best"},
 }
 
 

@@ -48,7 +48,7 @@ def tiny_config(synthetic_uri: str) -> TrainConfig:
     return TrainConfig.model_validate(
         {
             "data": {"uri": synthetic_uri},
-            "model": {"kind": "rcn", "branches": 3, "channels": 8},
+            "model": {"name": "rcn", "branches": 3, "channels": 8},
             "schedule": {"epochs": 2, "batch_size": 32, "ema_decay": 0.9},
             "compute": {"precision": "fp32", "channels_last": False, "threads": 1},
         }

@@ -1,4 +1,4 @@
-"""``rcn-search leaderboard …``: show the board, add to it, compare, score again, verify, draw."""
+"""``rcn-search leaderboard …``: show the leaderboard, add to it, compare, score again, verify, draw."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from rcn_search.cli.console import command, console, errors, progress, score_table
-from rcn_search.cli.options import Leaderboard
+from rcn_search.cli.options import DecoderOption, Denoiser, Device, Leaderboard, TtaOption
 from rcn_search.cli.site import html_command, serve_command
 
 leaderboard_app = typer.Typer(invoke_without_command=True)
@@ -37,35 +37,35 @@ def show(
         str, typer.Option(help="Errors by class of an attribute, as in pose or glasses; not as csv, json.")
     ] = "",
 ) -> None:
-    """The board: our entries beside the published rows, ranked within one protocol. Commands add, compare, draw.
+    """The leaderboard: our entries beside the published rows, ranked within one protocol. Commands add, compare, draw.
 
     Example: rcn-search leaderboard --dataset aflw
     """
     if context.invoked_subcommand:
         return
-    from rcn_search.leaderboard.render import print_board, render, with_classes
-    from rcn_search.leaderboard.table import build_board
+    from rcn_search.leaderboard.render import print_leaderboard, render, select_attribute
+    from rcn_search.leaderboard.table import build_leaderboard
     from rcn_search.storage.gc_pause import without_collector
 
     if by and format in ("csv", "json"):
         raise ValueError(f"--by is for tables to read; leave it out with --format {format}")
     with without_collector():
-        shown = build_board(_board(leaderboard))
+        shown = build_leaderboard(_board(leaderboard))
         if dataset:
             known = sorted({table.dataset for table in shown.tables})
             if dataset not in known:
-                raise ValueError(f"the board has no data set {dataset!r}; it has {', '.join(known) or 'none'}")
-            shown = shown.only(dataset)
+                raise ValueError(f"the leaderboard has no data set {dataset!r}; it has {', '.join(known) or 'none'}")
+            shown = shown.select(dataset)
         if by:
-            shown = with_classes(shown, by)
+            shown = select_attribute(shown, by)
         if format == "table":
-            measured = shown.measured()
+            measured = shown.only_measured()
             whole = shown if published or dataset or not measured.tables else measured
-            print_board(whole, console, top=top or None, by=by)
+            print_leaderboard(whole, console, limit=top or None, by_attribute=by)
             if num_hidden := len(shown.tables) - len(whole.tables):
                 _say(f"… and {num_hidden} tables of published rows only (--published, or --dataset)", "dim")
             return
-        typer.echo(render(shown, format, by=by), nl=False)
+        typer.echo(render(shown, format, by_attribute=by), nl=False)
     for problem in shown.problems:
         errors.print(f"warning: {problem}", style="yellow", markup=False, soft_wrap=True)
 
@@ -78,10 +78,10 @@ def compare(first: Named, second: Named, leaderboard: Leaderboard = "") -> None:
     Example: rcn-search leaderboard compare "RCN 6 branches" "SumNet 6 branches"
     """
     from rcn_search.leaderboard.compare import compare
-    from rcn_search.leaderboard.lookup import shown_entries
+    from rcn_search.leaderboard.lookup import load_current_entries
 
     uri = _board(leaderboard)
-    for verdict in compare(uri, shown_entries(uri), first, second):
+    for verdict in compare(uri, load_current_entries(uri), first, second):
         protocol = verdict.protocol
         _say(f"{protocol.dataset} {protocol.subset}, {verdict.num_images:,} images · {protocol}", style="bold")
         for method, error_pct, num in zip(verdict.methods, verdict.errors_pct, verdict.num_seeds, strict=True):
@@ -93,7 +93,7 @@ def compare(first: Named, second: Named, leaderboard: Leaderboard = "") -> None:
 @command
 def add(
     predictions: Annotated[str, typer.Argument(help="Our Parquet, CSV, SPIGA-style JSON or COCO keypoints.")],
-    method: Annotated[str, typer.Option(help="Name on the board.")],
+    method: Annotated[str, typer.Option(help="Name on the leaderboard.")],
     data: Annotated[str, typer.Option(help="Data set whose truth counts.")],
     split: Annotated[str, typer.Option(help="Which images.")],
     format: Annotated[
@@ -125,22 +125,22 @@ def add(
         predictions,
         data,
         split,
-        board=lambda: _board(leaderboard),
+        leaderboard=lambda: _board(leaderboard),
         method=method,
-        kind=format,
-        normalisers=[normaliser_named(each) for each in normaliser or ()],
-        shift_px=shift,
+        file_format=format,
+        normalizers=[normaliser_named(each) for each in normaliser or ()],
+        pixel_offset=shift,
         hardware=hardware,
         num_params=params,
         multiply_adds=multiply_adds,
         latency_ms=latency_ms,
         source=source or None,
     )
-    for gap in added.gaps:
+    for gap in added.warnings:
         errors.print(Text(f"warning: {gap}", style="yellow"), soft_wrap=True)
     console.print(score_table(added.scores))
-    if added.test_looks is not None:
-        _say(f"look number {added.test_looks} at this test split")
+    if added.num_test_evaluations is not None:
+        _say(f"look number {added.num_test_evaluations} at this test split")
     for uri in added.entry_uris:
         _say(f"→ {uri}")
 
@@ -149,7 +149,7 @@ def add(
 @command
 def rescore(
     entries: Annotated[list[str] | None, typer.Argument(help="Ids of entries, or names of methods.")] = None,
-    all_entries: Annotated[bool, typer.Option("--all", help="All entries of the board.")] = False,
+    all_entries: Annotated[bool, typer.Option("--all", help="All entries of the leaderboard.")] = False,
     normaliser: Annotated[
         str, typer.Option(help="eye-centres, outer-eye, pupils, box or diagonal: what distances are divided by.")
     ] = "",
@@ -164,11 +164,11 @@ def rescore(
     Example: rcn-search leaderboard rescore --all --normaliser outer-eye
     """
     from rcn_search.evaluation.protocol import normaliser_named
-    from rcn_search.leaderboard.lookup import find_entries, hashed, shown_entries
+    from rcn_search.leaderboard.lookup import find_entries, hash_prediction_files, load_current_entries
     from rcn_search.leaderboard.rescore import rescore
 
     uri = _board(leaderboard)
-    there = shown_entries(uri)
+    there = load_current_entries(uri)
     if all_entries == bool(entries):
         raise ValueError("name the entries to score again, or say --all")
     if normaliser and protocol:
@@ -184,7 +184,7 @@ def rescore(
         chosen,
         protocol=protocol or None,
         normaliser=normaliser_named(normaliser) if normaliser else None,
-        predictions=hashed(predictions or ()),
+        predictions=hash_prediction_files(predictions or ()),
     )
     for result in results:
         _say(f"→ {result.uri}" if result.uri else f"{result.entry_id} {result.reason}")
@@ -204,25 +204,22 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="Largest difference of the mean error that is none, %.")
     ] = 0.005,
-    decode: Annotated[
-        Literal["peak", "median", "mean"] | None,
-        typer.Option(help="For entries of schema version 1, which do not say how maps were read."),
-    ] = None,
-    mirror: Annotated[bool | None, typer.Option(help="As --decode.")] = None,
-    multi_view: Annotated[bool | None, typer.Option(help="As --decode.")] = None,
-    denoiser: Annotated[str, typer.Option(help="best.safetensors of the denoiser, if there was one.")] = "",
+    decoder: DecoderOption = None,
+    tta: TtaOption = None,
+    denoiser: Denoiser = "",
     leaderboard: Leaderboard = "",
-    device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Evaluate a checkpoint once more and fail if it is not what its entry says. Looks at a test split are counted.
 
     Example: rcn-search leaderboard verify ENTRY --checkpoint runs/rcn6/best.safetensors --data data/mtfl
     """
-    from rcn_search.leaderboard.lookup import find_entries, shown_entries
+    from rcn_search.inference.config import InferenceConfig
+    from rcn_search.leaderboard.lookup import find_entries, load_current_entries
     from rcn_search.leaderboard.verify import verify
 
     uri = _board(leaderboard)
-    found = find_entries(shown_entries(uri), entry)
+    found = find_entries(load_current_entries(uri), entry)
     if len(found) > 1:
         raise ValueError(f"{entry!r} has {len(found)} entries; name one of them: {', '.join(found)}")
     (named,) = found.values()
@@ -234,11 +231,9 @@ def verify(
             data,
             predictions_uri=predictions,
             tolerance_pct=tolerance,
-            decode=decode,
-            mirror=mirror,
-            multi_view=multi_view,
-            denoiser_uri=denoiser or None,
-            device=device,
+            inference=InferenceConfig.from_record(
+                named.made_with, decoder=decoder, tta=tta, denoiser_uri=denoiser or None, device=device
+            ),
             on_images=on_images,
         )
     if result.test_looks is not None:
@@ -247,7 +242,7 @@ def verify(
         _say(f"largest change of one image: {result.worst_image[1]:.4f} points, {result.worst_image[0]}")
     if result.problems:
         raise ValueError("; ".join(["not verified", *result.problems]))
-    _say(f"verified: {result.error_pct:.4f} % now, {named.error_pct:.4f} % on the board")
+    _say(f"verified: {result.error_pct:.4f} % now, {named.error_pct:.4f} % on the leaderboard")
 
 
 @leaderboard_app.command()
@@ -270,15 +265,15 @@ def figure(
     """
     from rcn_search.evaluation.figures.style import check_kind
     from rcn_search.leaderboard.figures import draw_bars, draw_ced, draw_keypoints
-    from rcn_search.leaderboard.lookup import find_under, shown_entries
+    from rcn_search.leaderboard.lookup import find_entries_under, load_current_entries
 
     check_kind(out)
     uri = _board(leaderboard)
-    there = shown_entries(uri)
+    there = load_current_entries(uri)
     chosen = [
         entry
         for name in entries
-        for entry in find_under(there, name, protocol=protocol, dataset=dataset, subset=subset)
+        for entry in find_entries_under(there, name, protocol=protocol, dataset=dataset, subset=subset)
     ]
     if kind == "ced":
         draw_ced(uri, chosen, out)
@@ -290,9 +285,9 @@ def figure(
 
 
 def _board(named: str) -> str:
-    from rcn_search.leaderboard.location import default_board
+    from rcn_search.leaderboard.location import default_leaderboard
 
-    return named or default_board()
+    return named or default_leaderboard()
 
 
 def _say(text: str, style: str = "") -> None:

@@ -14,9 +14,10 @@ from rcn_search import __version__, storage
 from rcn_search.cli.console import command, console, progress, score_table, stop_on_signal
 from rcn_search.cli.data import data_app
 from rcn_search.cli.doctor import doctor_command
+from rcn_search.cli.evaluate import evaluate_command
 from rcn_search.cli.figures import figures_app
 from rcn_search.cli.leaderboard import leaderboard_app
-from rcn_search.cli.options import Leaderboard
+from rcn_search.cli.options import Overrides
 from rcn_search.cli.reproduce import reproduce_command
 from rcn_search.cli.simulate import simulate_command
 from rcn_search.cli.space import space_app
@@ -28,7 +29,6 @@ from rcn_search.training.exit_status import BEST_NAME
 
 if TYPE_CHECKING:
     from rcn_search.config.schema import TrainConfig
-    from rcn_search.leaderboard.submit import Submission
     from rcn_search.training.compute_probe import ComputeSettings
     from rcn_search.training.epoch_report import EpochReport
 
@@ -46,11 +46,10 @@ app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(space_app, name="space")
 app.add_typer(study_app, name="study")
 app.command("tune")(tune_command)
+app.command("evaluate")(evaluate_command)
 app.command("doctor")(doctor_command)
 app.command("reproduce")(reproduce_command)
 app.command("simulate")(simulate_command)
-
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one option.")]
 
 
 def _version(wanted: bool) -> None:
@@ -85,7 +84,7 @@ def train_command(
     from rcn_search.evaluation.figures.curves import plot_error_curve
 
     config = load_train_config(config_uri, overrides or ())
-    out = out or f"runs/{config.model.kind}-{config.run_id}"
+    out = out or f"runs/{config.model.name}-{config.run_id}"
     check_outlives_job(out, "--out")
     storage.preflight(out)
     trained = _with_workers(config, out, workers, resume) if workers > 1 else _alone(config, out, resume)
@@ -128,7 +127,7 @@ def _with_workers(config: TrainConfig, out: str, num_workers: int, resume: bool)
 
 def _print_start(config: TrainConfig, out: str, settings: ComputeSettings, num_params: int, epochs_done: int) -> None:
     console.print(
-        f"{config.model.kind} with {num_params:,} parameters on {settings.device}, {settings.precision}, "
+        f"{config.model.name} with {num_params:,} parameters on {settings.device}, {settings.precision}, "
         f"{'channels last, ' if settings.channels_last else ''}{settings.threads} threads → {out}",
         soft_wrap=True,
     )
@@ -144,71 +143,6 @@ def _print_epoch(report: EpochReport, num_epochs: int) -> None:
         f"{left_s / 60:.0f} min left",
         highlight=False,
     )
-
-
-@app.command()
-@command
-def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="best.safetensors of a run.")],
-    data: Annotated[str, typer.Option(help="Data set.")],
-    split: Annotated[str, typer.Option(help="Which images.")] = "val",
-    predictions: Annotated[str, typer.Option(help="Per-image file to write; beside the checkpoint by default.")] = "",
-    enter: Annotated[bool, typer.Option("--enter", help="Add the scores to the board.")] = False,
-    method: Annotated[str, typer.Option(help="Name on the board; made from the configuration by default.")] = "",
-    decode: Annotated[
-        Literal["peak", "median", "mean"] | None,
-        typer.Option(
-            help="From map to cell: the largest value, as in the paper, the least expected distance, or the mean "
-            "position. By default peak; mean for the l2 head."
-        ),
-    ] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Also look at the mirror image and average.")] = False,
-    multi_view: Annotated[
-        bool,
-        typer.Option("--multi-view", help="Look through nine windows, turned by 10° and scaled by 8 %, and average."),
-    ] = False,
-    denoiser: Annotated[str, typer.Option(help="best.safetensors of a denoiser, for the joint model.")] = "",
-    leaderboard: Leaderboard = "",
-    device: Annotated[str, typer.Option(help="Where to run.")] = "cpu",
-) -> None:
-    """Predict a split and print its errors. Looks at a test split are counted on the board.
-
-    Example: rcn-search evaluate runs/first/best.safetensors --data data/mtfl --split aflw --enter
-    """
-    from rcn_search.leaderboard.location import lasting_board
-    from rcn_search.leaderboard.submit import evaluate_and_record
-
-    folder = checkpoint.rpartition("/")[0] or "."
-    predictions = predictions or storage.join(folder, f"predictions-{split}.parquet")
-    check_outlives_job(predictions, "--predictions")
-    with progress("evaluating", "faces") as on_images:
-        submission = evaluate_and_record(
-            checkpoint,
-            data,
-            split,
-            board=lambda: lasting_board(leaderboard),
-            predictions_uri=predictions,
-            enter=enter,
-            method=method or None,
-            decode=decode,
-            mirror=mirror,
-            multi_view=multi_view,
-            denoiser_uri=denoiser or None,
-            device=device,
-            on_images=on_images,
-        )
-    print_submission(submission)
-
-
-def print_submission(submission: Submission) -> None:
-    """Scores, the number of looks, and where things were written."""
-    evaluation = submission.evaluation
-    console.print(f"{evaluation.predictions.meta['method']} on {evaluation.scores[0][0].dataset}", highlight=False)
-    console.print(score_table(evaluation.scores))
-    if submission.test_looks is not None:
-        console.print(f"look number {submission.test_looks} at this test split")
-    for uri in (evaluation.predictions_uri, *submission.entry_uris):
-        console.print(f"→ {uri}", soft_wrap=True, highlight=False)
 
 
 def main() -> None:

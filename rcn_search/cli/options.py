@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
+
+from rcn_search.config.schema import Decoder
 
 Leaderboard = Annotated[
     str,
@@ -15,3 +18,38 @@ Leaderboard = Annotated[
         "that comes with rcn-search.",
     ),
 ]
+DataUri = Annotated[str, typer.Option("--data", metavar="URI", help="Folder or URI of an imported data set.")]
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the file, as in schedule.epochs=3."),
+]
+
+
+class Tta(StrEnum):
+    """Names of `rcn_search.inference.config.Augmentation`; Typer takes a list of an Enum, but none of a Literal."""
+
+    flip = "flip"
+    multiview = "multiview"
+
+
+TtaOption = Annotated[
+    list[Tta] | None,
+    typer.Option(
+        "--tta",
+        help="Test-time augmentation, averaged over: flip, the face and its mirror image; multiview, nine windows "
+        "turned by 10° and scaled by 8 %. Repeat the option for both.",
+    ),
+]
+DecoderOption = Annotated[
+    Decoder | None,
+    typer.Option(
+        "--decoder",
+        help="From a probability map to a point: the largest value (argmax, as in the paper), the least expected "
+        "distance (median), or the mean position (soft-argmax, the default for the l2 loss).",
+    ),
+]
+Denoiser = Annotated[
+    str, typer.Option("--denoiser", metavar="URI", help="best.safetensors of a denoiser, for the joint model.")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1; auto is a GPU if there is one.")]

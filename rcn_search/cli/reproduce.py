@@ -38,10 +38,10 @@ def reproduce_command(
 
     Example: rcn-search reproduce table2 --data data/mtfl --epochs 10
     """
-    from rcn_search.leaderboard.location import lasting_board
+    from rcn_search.leaderboard.location import resolve_leaderboard
     from rcn_search.reproduce.run import compare, train_rows
 
-    place = lambda: lasting_board(leaderboard)  # noqa: E731
+    place = lambda: resolve_leaderboard(leaderboard)  # noqa: E731
     rerun = train_rows(
         table,
         space_uri=space,

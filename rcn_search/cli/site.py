@@ -1,4 +1,4 @@
-"""``rcn-search leaderboard html`` and ``serve``: the board as pages, in a folder or on this machine's own port."""
+"""``rcn-search leaderboard html`` and ``serve``: the leaderboard as pages, in a folder or on this machine's own port."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rcn_search.cli.console import command, console, errors
 from rcn_search.cli.options import Leaderboard
 
 if TYPE_CHECKING:
-    from rcn_search.leaderboard.site.faces import Faces
+    from rcn_search.leaderboard.site.faces import FaceSource
 
 Runs = Annotated[
     list[str] | None, typer.Option(help="A run, or a folder of runs, whose learning curves are shown; may stand often.")
@@ -35,18 +35,18 @@ def html_command(
     predictions: Predictions = None,
     leaderboard: Leaderboard = "",
 ) -> None:
-    """Write the board as a static site that asks no other host.
+    """Write the leaderboard as a static site that asks no other host.
 
     Example: rcn-search leaderboard html --out site
     """
     from pathlib import Path
 
-    from rcn_search.leaderboard.location import default_board
+    from rcn_search.leaderboard.location import default_leaderboard
     from rcn_search.leaderboard.site.build import Site
     from rcn_search.leaderboard.site.entries import read_histories
-    from rcn_search.leaderboard.table import build_board
+    from rcn_search.leaderboard.table import build_leaderboard
 
-    shown = build_board(leaderboard or default_board())
+    shown = build_leaderboard(leaderboard or default_leaderboard())
     site = Site(Path(out), histories=read_histories(runs or []), faces=_faces(faces, predictions or []))
     num_pages = site.write(shown)
     for problem in shown.problems:
@@ -62,42 +62,42 @@ def serve_command(
     predictions: Predictions = None,
     leaderboard: Leaderboard = "",
 ) -> None:
-    """Show the board in a browser; pages load themselves again as a search adds to it. Ctrl-C ends it.
+    """Show the leaderboard in a browser; pages load themselves again as a search adds to it. Ctrl-C ends it.
 
-    Example: rcn-search leaderboard serve --leaderboard s3://bucket/board
+    Example: rcn-search leaderboard serve --leaderboard s3://bucket/leaderboard
     """
     import threading
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from rcn_search.leaderboard.location import default_board
+    from rcn_search.leaderboard.location import default_leaderboard
     from rcn_search.leaderboard.site.build import Site
     from rcn_search.leaderboard.site.entries import read_histories
-    from rcn_search.leaderboard.site.serve import follow, served, version
-    from rcn_search.leaderboard.table import build_board
+    from rcn_search.leaderboard.site.serve import leaderboard_version, rebuild_on_change, serve_folder
+    from rcn_search.leaderboard.table import build_leaderboard
 
-    uri = leaderboard or default_board()
-    with TemporaryDirectory(prefix="rcn-search-board-") as folder:
+    uri = leaderboard or default_leaderboard()
+    with TemporaryDirectory(prefix="rcn-search-leaderboard-") as folder:
         pictures = _faces(faces, predictions or [])
         site = Site(Path(folder), histories=read_histories(runs or []), faces=pictures, live=True)
-        before = version(uri)
-        site.write(build_board(uri))
-        with served(site.folder, port) as address:
+        before = leaderboard_version(uri)
+        site.write(build_leaderboard(uri))
+        with serve_folder(site.folder, port) as address:
             console.print(Text(f"{uri} at {address} until Ctrl-C"), soft_wrap=True, highlight=False)
             try:
-                follow(site, uri, shown=before, stop=threading.Event(), on_problem=_warn)
+                rebuild_on_change(site, uri, shown=before, stop=threading.Event(), on_problem=_warn)
             except KeyboardInterrupt:
                 console.print("ended")
 
 
-def _faces(data_uri: str, predictions: list[str]) -> Faces | None:
+def _faces(data_uri: str, predictions: list[str]) -> FaceSource | None:
     if not data_uri:
         if predictions:
             raise ValueError("--predictions are those of --faces DATA; name the data set too")
         return None
-    from rcn_search.leaderboard.site.faces import Faces
+    from rcn_search.leaderboard.site.faces import FaceSource
 
-    return Faces.named(data_uri, predictions)
+    return FaceSource.from_uris(data_uri, predictions)
 
 
 def _warn(line: str) -> None:

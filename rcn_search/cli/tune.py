@@ -1,71 +1,119 @@
-"""``rcn-search tune``, and ``python -m rcn_search.cli.tune``, the line that ``ray job submit --`` is given."""
+"""``rcn-search tune``, and ``python -m rcn_search.tune``, the command that ``ray job submit --`` is given."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rcn_search.cli.console import command, console
 from rcn_search.cli.options import Leaderboard
 
+if TYPE_CHECKING:
+    from rcn_search.search.run_search import SearchResult
+
 
 @command
 def tune_command(
-    space: Annotated[str, typer.Argument(metavar="SPACE.yaml", help="What to search and how; see search_spaces/.")],
-    study: Annotated[str, typer.Option(help="Folder or URI of the study; studies/NAME by default.")] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study that is there.")] = False,
-    go_on: Annotated[
-        bool, typer.Option("--go-on", help="Start the study, or go on with it if it is there; a Ray job always does.")
+    study_file: Annotated[
+        str, typer.Argument(metavar="STUDY.yaml", help="Study file: what to search and how; see search_spaces/.")
+    ],
+    study: Annotated[
+        str, typer.Option(metavar="URI", help="Folder or URI of the study. Default: studies/NAME, by study.name.")
+    ] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the existing study.")] = False,
+    auto_resume: Annotated[
+        bool,
+        typer.Option("--auto-resume", help="Resume the study if it exists, else start it. Implied in a Ray job."),
     ] = False,
     trials: Annotated[
-        str, typer.Option(help="How many: 80, or with --resume +50, so many more than the study had.")
-    ] = "",
-    branch: Annotated[
+        int | None, typer.Option(min=1, help="Number of trials in all, in place of budget.trials.")
+    ] = None,
+    add_trials: Annotated[
+        int | None, typer.Option(min=1, help="With --resume: run this many more trials than the study had.")
+    ] = None,
+    warm_start_from: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Start a child beside the study, with its trials that fit the changed space."
+            metavar="STUDY",
+            help="Start a new study (--study NEW) with the finished trials of this one that fit its space.",
         ),
     ] = "",
     deterministic: Annotated[
         bool,
         typer.Option(
             "--deterministic",
-            help="In rounds of budget.max_concurrent trials: the same seed gives the same trials, whatever dies.",
+            help="Draw trials in batches of budget.max_concurrent: the same seed gives the same trials, even after "
+            "crashes.",
         ),
     ] = False,
-    data: Annotated[str, typer.Option(help="Data set, instead of base.data.uri.")] = "",
+    data: Annotated[str, typer.Option(metavar="URI", help="Data set, in place of base.data.uri.")] = "",
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.trials=3.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study file: --set budget.epochs=3."),
     ] = None,
     leaderboard: Leaderboard = "",
 ) -> None:
-    """Search on the Ray cluster of RAY_ADDRESS, or on this machine; then score the best trial once.
+    """Run a search on the Ray cluster of RAY_ADDRESS, or on this machine, then evaluate the best trial once.
 
-    Example: rcn-search tune search_spaces/rcn.yaml --data data/mtfl --set budget.trials=10
+    Example: rcn-search tune search_spaces/rcn.yaml --data data/mtfl --trials 10
     """
     from rcn_search.cluster.ray_job import in_job
-    from rcn_search.leaderboard.location import lasting_board
+    from rcn_search.search.open_or_resume import StudyRequest
     from rcn_search.search.run_search import run_search
+    from rcn_search.study.records import StudyError
 
-    result = run_search(
-        space,
+    request = StudyRequest(
+        study_file=study_file,
         overrides=overrides or (),
         study_uri=study,
         resume=resume,
-        go_on=go_on or in_job(),
+        auto_resume=auto_resume or in_job(),
         trials=trials,
-        branch=branch,
+        add_trials=add_trials,
+        warm_start_from=warm_start_from,
         deterministic=deterministic,
         data_uri=data,
-        board=lambda: lasting_board(leaderboard),
-        console=console,
     )
+    leaderboard_uri = _find_leaderboard(leaderboard)
+    result = run_search(request, leaderboard=leaderboard_uri, console=console)
     if not any(trial.state == "complete" for trial in result.study.trials):
-        raise ValueError("no trial came to its end, so there is no result; the reasons stand above")
-    if result.test_result:
-        errors = ", ".join(f"{protocol} {error:.2f} %" for protocol, error in result.test_result.errors_pct.items())
-        seeds = f", mean of {len(result.test_result.seeds)} seeds" if result.test_result.seeds else ""
-        console.print(f"trial {result.test_result.trial} on the test split: {errors}{seeds}", style="bold", highlight=False)
-        for uri in (result.test_result.checkpoint, *result.test_result.entries):
-            console.print(f"→ {uri}", soft_wrap=True, highlight=False)
+        raise StudyError("no trial completed; see the errors above")
+    _print_test_result(result)
+    _print_next_steps(result, leaderboard_uri)
+
+
+def _find_leaderboard(named: str) -> str | None:
+    """URI of the leaderboard; None if there is none, which is an error only for a study with a test evaluation."""
+    from rcn_search.leaderboard.location import default_leaderboard
+
+    try:
+        return named or default_leaderboard()
+    except ValueError:
+        return None
+
+
+def _print_test_result(result: SearchResult) -> None:
+    if test := result.test_result:
+        errors = ", ".join(f"{protocol} {error:.2f} %" for protocol, error in test.errors_pct.items())
+        seeds = f", mean of {len(test.seeds)} seeds" if test.seeds else ""
+        console.print(f"trial {test.trial} on the test split: {errors}{seeds}", style="bold", highlight=False)
+        console.print(f"→ {_shorten(test.checkpoint)}", soft_wrap=True, highlight=False)
+        console.print(f"→ {len(test.entries)} leaderboard entries", highlight=False)
+
+
+def _print_next_steps(result: SearchResult, leaderboard_uri: str | None) -> None:
+    """Print the commands that one would want to run now."""
+    study = _shorten(result.study.uri)
+    commands = [f"rcn-search study status {study}", f"rcn-search study export {study} --to study.html"]
+    if result.test_result and leaderboard_uri:
+        commands.append(f"rcn-search leaderboard --leaderboard {_shorten(leaderboard_uri)}")
+    console.print("next:", style="dim")
+    for line in commands:
+        console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _shorten(uri: str) -> str:
+    """The path from the working directory to a local file below it; any other URI as it is."""
+    return str(Path(uri).relative_to(Path.cwd())) if Path(uri).is_relative_to(Path.cwd()) else uri

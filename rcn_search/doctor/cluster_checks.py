@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import rcn_search
-from rcn_search.cluster.credentials import StoreAccess
+from rcn_search.cluster.credentials import Credentials
 from rcn_search.doctor.check_result import Finding, ok, problem
 from rcn_search.doctor.gpu_checks import examine_gpus
 from rcn_search.doctor.machine_checks import examine_machine
@@ -153,7 +153,7 @@ def _examine_node(node: Mapping[str, Any], own: Mapping[str, str], data: str, st
         asked = time.time()
         theirs = ray.get(examiner.now.remote(), timeout=ANSWERS_WITHIN_S)
         answered = time.time()
-        access = StoreAccess.of_driver(data, study)
+        access = Credentials.from_environment(data, study)
         try:
             reached = ray.get(examiner.places.remote(access, data, study), timeout=REACHES_WITHIN_S)
         except ray.exceptions.GetTimeoutError:
@@ -179,8 +179,8 @@ class _Examiner:
     def report(self) -> NodeReport:
         return report()
 
-    def places(self, access: StoreAccess, data: str, study: str) -> list[Finding]:
-        access.take_on()
+    def places(self, access: Credentials, data: str, study: str) -> list[Finding]:
+        access.apply_to_environment()
         return list(examine_places(data, study))
 
     def now(self) -> float:

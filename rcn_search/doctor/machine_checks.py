@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rcn_search.data.shards import cache_folder
+from rcn_search.data.cache import shard_cache_folder
 from rcn_search.doctor.check_result import Finding, ok, problem, warning
 
 GIB = 2**30
@@ -38,7 +38,7 @@ def examine_machine() -> list[Finding]:
         *_memory(num_cores),
         *_shared_memory(),
         check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
-        check_disk("disk of the data cache", cache_folder(), "RCN_SEARCH_CACHE"),
+        check_disk("disk of the data cache", shard_cache_folder(), "RCN_SEARCH_CACHE"),
         check_disk("disk of Ray's sessions", sessions, "ray start --temp-dir"),
     ]
 
@@ -98,7 +98,7 @@ def check_memory(total: int, available: int, num_cores: int) -> Finding:
         return warning(
             "memory",
             f"{found}, for a trial on each of {num_cores} cores",
-            f"run fewer at once: --set budget.concurrency={available // TRIAL_BYTES}",
+            f"run fewer at once: --set budget.max_concurrent={available // TRIAL_BYTES}",
         )
     return ok("memory", found)
 

@@ -23,7 +23,7 @@ def convergence_sheet(rerun: Rerun, look: Look) -> Sheet:
     Raises:
         ValueError: See `Scores.take`.
     """
-    lines = [_line(rerun, look, row, target) for target in rerun.targets for row in rerun.study.space.rows]
+    lines = [_line(rerun, look, row, target) for target in rerun.targets for row in rerun.study.space.runs]
     num_epochs = rerun.study.space.budget.epochs
     return Sheet(
         title=f"Convergence: epochs to an error below {GOAL_PCT:g} %, of {num_epochs} in one cycle",
@@ -49,7 +49,7 @@ def _line(rerun: Rerun, look: Look, row: str, target: Target) -> tuple[str, ...]
         ours, time = f"{first} epochs", f"{train_s:.0f} s"
     elif trials:
         ours = "not reached"
-    wanted = rerun.study.space.seeds.get(row, 1)
+    wanted = rerun.study.space.seeds_per_run.get(row, 1)
     known = " ".join(f"{error:.2f}" for error in errors_pct if error is not None)
     return (
         row,

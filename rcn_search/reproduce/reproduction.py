@@ -9,7 +9,7 @@ from rcn_search.data.shards import Manifest
 from rcn_search.leaderboard.published import PublishedRow
 from rcn_search.reproduce.paper_tables import PAPER_TRAINING_IMAGES, PaperTable
 from rcn_search.reproduce.test_scores import Candidate, Target
-from rcn_search.study.space.study_config import ROW, SEED
+from rcn_search.study.space.study_config import RUN, SEED
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.training.exit_status import BEST_NAME
@@ -35,7 +35,7 @@ class Rerun:
 
     def trials_of(self, row: str) -> list[Trial]:
         """All trials of a row that there are, by seed."""
-        found = [trial for trial in self.study.trials if trial.suggestion.params[ROW] == row]
+        found = [trial for trial in self.study.trials if trial.suggestion.params[RUN] == row]
         return sorted(found, key=lambda trial: int(trial.suggestion.params[SEED] or 0))
 
     def complete(self, row: str) -> list[Trial]:
@@ -45,12 +45,12 @@ class Rerun:
     def num_seeds(self, row: str) -> int:
         """How many seeds a row, or the network of a joint row, is to have."""
         space = self.study.space
-        return space.seeds.get(space.joint[row][0] if row in space.joint else row, 1)
+        return space.seeds_per_run.get(space.joint_models[row][0] if row in space.joint_models else row, 1)
 
     def is_denoiser(self, row: str) -> bool:
         """Whether a row sees no image, so that it has no score of its own."""
         space = self.study.space
-        return space.config(space.row_values(row)).model.kind == "denoiser"
+        return space.config(space.run_values(row)).model.name == "denoiser"
 
     def candidates(self, row: str) -> list[Candidate]:
         """The weights that a row, or a joint row, is scored by; one for each of its seeds that is complete."""
@@ -65,8 +65,8 @@ class Rerun:
                 denoiser=storage.join(second.folder, BEST_NAME) if second else "",
             )
 
-        if row in space.joint:
-            networks, denoisers = map(self.complete, space.joint[row])
+        if row in space.joint_models:
+            networks, denoisers = map(self.complete, space.joint_models[row])
             return [
                 weights(each, denoisers[index % len(denoisers)]) for index, each in enumerate(networks) if denoisers
             ]

@@ -35,7 +35,7 @@ def table_sheet(rerun: Rerun, look: Look) -> Sheet:
         ValueError: See `Scores.take`.
     """
     space = rerun.study.space
-    rows = [row for row in (*space.rows, *space.joint) if row in space.joint or not rerun.is_denoiser(row)]
+    rows = [row for row in (*space.runs, *space.joint_models) if row in space.joint_models or not rerun.is_denoiser(row)]
     rules = dict.fromkeys((each.protocol, each.keypoints) for each in rerun.published if each.protocol)
     by_measure: dict[Measure, dict[str, Measured]] = {
         Measure(target.place, protocol, keypoints): {}
@@ -104,7 +104,7 @@ def _training_notes(rerun: Rerun, row: str, num_scored: int) -> Iterator[str]:
     space = rerun.study.space
     if num_scored < len(rerun.candidates(row)):
         yield "trained, not scored yet"
-    for part in space.joint.get(row, (row,)):
+    for part in space.joint_models.get(row, (row,)):
         of = "" if part == row else f"{part}: "
         trials = rerun.trials_of(part)
         for trial in trials:

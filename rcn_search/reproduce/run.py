@@ -60,7 +60,7 @@ def train_rows(
     overrides = [*overrides, *([f"budget.epochs={epochs}"] if epochs else [])]
     uri = storage.absolute(study_uri or storage.join(STUDIES, f"{name}-{epochs}-epochs" if epochs else name))
     space = load_space(space_uri, overrides=overrides, data_uri=data_uri)
-    if not space.rows:
+    if not space.runs:
         raise ConfigError(f"{space_uri} has no rows: it is a search, for rcn-search tune")
     data = space.config({}).data
     data_uris = [data.uri, *([storage.absolute(afw_uri)] if afw_uri else [])]
@@ -68,7 +68,7 @@ def train_rows(
     for manifest in manifests[1:]:
         if manifest.keypoints != manifests[0].keypoints:
             raise ValueError(f"{afw_uri} has {manifest.keypoints!r} points, {data.uri} {manifests[0].keypoints!r}")
-    published = table.published([*space.rows, *space.joint])
+    published = table.published([*space.runs, *space.joint_models])
     targets = find_targets(data_uris, {(row.dataset, row.subset) for row in published}, data.val_split)
     started = storage.exists(storage.join(uri, "space.json"))
     if not run and not started:

@@ -72,14 +72,14 @@ def find_targets(data_uris: Sequence[str], wanted: Iterable[Place], val_split: s
     for uri in data_uris:
         manifest = read_manifest(uri)
         tests = [
-            Target(uri, split, manifest.subset_of(split), True, manifest.fingerprint) for split in manifest.test_splits
+            Target(uri, split, manifest.dataset_and_subset(split), True, manifest.fingerprint) for split in manifest.test_splits
         ]
         targets += [each for each in tests if each.place in wanted] or tests
     if len({each.place for each in targets}) < len(targets):
         raise ValueError(f"{' and '.join(data_uris)} both have {'/'.join(targets[0].place)}: which is meant?")
     if not targets:
         manifest = read_manifest(data_uris[0])
-        targets = [Target(data_uris[0], val_split, manifest.subset_of(val_split), False, manifest.fingerprint)]
+        targets = [Target(data_uris[0], val_split, manifest.dataset_and_subset(val_split), False, manifest.fingerprint)]
     return targets
 
 
@@ -150,7 +150,7 @@ class Scores:
                 target.split,
                 board=board,
                 predictions_uri=predictions_uri,
-                enter=enter,
+                submit=enter,
                 method=candidate.method,
                 on_images=on_images,
                 denoiser_uri=candidate.denoiser or None,

@@ -40,7 +40,7 @@ def estimate_trial_bytes(config: TrainConfig, num_points: int) -> int:
     num_weights = _num_weights(config.model, num_points, config.input.size_px, config.input.channels)
     average = 1 if config.schedule.ema_decay else 0
     copies = 1 + 1 + OPTIMIZER_VALUES[config.optimizer.name] + average
-    if config.validation.keep == "every":
+    if config.validation.save == "every":
         copies += config.schedule.epochs
     return VALUE_BYTES * num_weights * copies
 

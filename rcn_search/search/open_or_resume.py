@@ -1,9 +1,8 @@
-"""How a study is taken up: started, gone on with, extended, branched."""
+"""Opening of the study that a search runs: start it, resume it, extend it, or warm-start it from another study."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,128 +15,98 @@ from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.search.test_evaluation import TEST_RESULT_NAME
 from rcn_search.study.loading import load_space
 from rcn_search.study.records import StudyError
+from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.study_config import SearchSpace
 from rcn_search.study.study import Study
 from rcn_search.study.warm_start import start_branch
 from rcn_search.training.preconditions import check_splits
 
 STUDIES = "studies"
+"""Folder of studies whose location is not given."""
 
 
 class OpenedStudy(NamedTuple):
-    """A study that can be driven."""
+    """A study that is ready to run."""
 
     uri: str
     space: SearchSpace
     manifest: Manifest
-    """Of its data set."""
+    """Manifest of the study's data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRequest:
-    """Which study is to be driven, as the command line has it.
+    """The study to run, as the command line names it.
 
     Attributes:
-        space_uri: The study file (see `rcn_search.study.space.study_config`).
-        overrides: ``key.path=value`` laid over it.
-        study_uri: Folder of the study; by default ``studies/NAME``.
-        resume: Go on with the study that is there.
-        go_on: The same, where there is one; else start it. The line of a Ray job is the same each time.
-        trials: ``80``: its budget from now on; ``+50``: so many more than it had, once they are all run.
-        branch: Name of a child of the study, beside it, that takes over the trials that fit.
-        deterministic: In rounds, repeatable: ``study.trial_batch_size`` is ``budget.max_concurrent`` where it is not said.
-        data_uri: Data set, instead of ``base.data.uri``.
+        study_file: Path or URI of the study file (see `rcn_search.study.space.study_config`).
+        overrides: ``key.path=value`` settings laid over the study file.
+        study_uri: Folder or URI of the study; ``studies/NAME`` by default.
+        resume: Resume the existing study.
+        auto_resume: Resume the study if it exists, else start it; if the process that ran it may be dead, wait until
+            its lease has expired. A Ray job does so, because it is submitted again with the same command.
+        trials: New number of trials in all, in place of ``budget.trials``.
+        add_trials: Number of trials to add to a study whose trials have all ended.
+        warm_start_from: Folder or URI of another study. The new study takes over those of its ended trials that fit.
+        deterministic: Run repeatably, in batches of ``study.trial_batch_size`` trials, by default of
+            ``budget.max_concurrent``.
+        data_uri: Data set, in place of ``base.data.uri``.
     """
 
-    space_uri: str
+    study_file: str
     overrides: Sequence[str] = ()
     study_uri: str = ""
     resume: bool = False
-    go_on: bool = False
-    trials: str = ""
-    branch: str = ""
+    auto_resume: bool = False
+    trials: int | None = None
+    add_trials: int | None = None
+    warm_start_from: str = ""
     deterministic: bool = False
     data_uri: str = ""
 
-    def prepare(self, console: Console, board: Callable[[], str]) -> OpenedStudy:
-        """Check all there is to check; publish the study if it is new.
 
-        Args:
-            console: Where to say what a branch takes over.
-            board: Gives the board's URI; asked if the best trial is still to be scored.
+def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: Console) -> OpenedStudy:
+    """Check everything that can be checked before a search, and publish the study if it is new.
 
-        Raises:
-            ConfigError: The study file is wrong.
-            DatasetError: The data set is missing or damaged.
-            StudyError: There is a study already, or another one, or none to resume.
-            StorageError: The study's or the board's place cannot be used.
-        """
-        space = self._load()
-        manifest = checked_manifest(space)
-        fingerprint = manifest.fingerprint
-        uri = parent = storage.absolute(self.study_uri or storage.join(STUDIES, space.study.name))
-        if self.branch:
-            if space.runs:
-                raise ConfigError("--branch: rows are no search; what has changed is another study, at another place")
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.branch):
-                raise ConfigError(f"--branch {self.branch}: a name of letters, digits, '-', '_' and '.'")
-            uri = storage.join(parent.rstrip("/").rpartition("/")[0], self.branch)
-        check_outlives_job(uri, "--study")
-        storage.preflight(uri)
-        if space.test and not storage.exists(storage.join(uri, TEST_RESULT_NAME)):
-            storage.preflight(board())
-        if self.resume or (self.go_on and storage.exists(storage.join(uri, "space.json"))):
-            Study.check(uri, space, fingerprint)
-            return OpenedStudy(uri, self._extended(Study.open(uri), space), manifest)
-        if self.trials:
-            if self.trials.startswith("+"):
-                raise ConfigError(f"--trials {self.trials}: add --resume to extend the study that is there")
-            space = self._load(self._number(self.trials))
-        if self.branch:
-            taken, left = start_branch(parent, uri, space, fingerprint)
-            console.print(f"{self.branch}: {taken} trials of {parent} taken over, {left} left: they do not fit")
-        else:
-            Study.start(uri, space, fingerprint)
-        return OpenedStudy(uri, space, manifest)
+    Args:
+        request: The study to run.
+        leaderboard: URI of the leaderboard; needed if the study has a test evaluation that is still to be made.
+        console: Where to print how many trials a warm start takes over.
 
-    def _load(self, trials: int | None = None) -> SearchSpace:
-        overrides = [*self.overrides, *([] if trials is None else [f"budget.trials={trials}"])]
-        space = load_space(self.space_uri, overrides=overrides, data_uri=self.data_uri)
-        if not self.deterministic or space.study.trial_batch_size is not None:
-            return space
-        size = space.budget.max_concurrent
-        if size == "auto":
-            raise ConfigError(
-                "--deterministic: give budget.max_concurrent a number, as in --set budget.max_concurrent=4: so many trials "
-                "are drawn at once, whatever the cluster has"
-            )
-        return load_space(self.space_uri, overrides=[*overrides, f"study.trial_batch_size={size}"], data_uri=self.data_uri)
-
-    def _extended(self, there: Study, space: SearchSpace) -> SearchSpace:
-        """The space with the budget that is asked for; a study that was extended stays so."""
-        before = there.space.budget.trials
-        if self.trials.startswith("+"):
-            if there.num_left or before is None:
-                raise StudyError(
-                    f"--trials {self.trials}: {there.num_left} of the study's {before} trials are still to be run; "
-                    "leave --trials out to run them, or give the new number of all trials"
-                )
-            return self._load(before + self._number(self.trials[1:]))
-        if self.trials:
-            return self._load(self._number(self.trials))
-        is_said = any(override.startswith("budget.trials=") for override in self.overrides)
-        if is_said or before is None or space.budget.trials is None or before <= space.budget.trials:
-            return space
-        return self._load(before)
-
-    def _number(self, text: str) -> int:
-        if not text.isdecimal() or not int(text):
-            raise ConfigError(f"--trials {self.trials}: a number as in 80, or +50 for so many more")
-        return int(text)
+    Raises:
+        ConfigError: The study file or an option is wrong, or the study needs a leaderboard and there is none.
+        DatasetError: The data set is missing or damaged.
+        StudyError: A study that is to be started exists, one that is to be resumed does not, or differs in its space.
+        StorageError: The location of the study or the leaderboard cannot be used.
+    """
+    space = _load(request)
+    manifest = check_dataset(space)
+    uri = storage.absolute(request.study_uri or storage.join(STUDIES, space.study.name))
+    check_outlives_job(uri, "--study")
+    storage.preflight(uri)
+    if space.test and not storage.exists(storage.join(uri, TEST_RESULT_NAME)):
+        _check_leaderboard(leaderboard)
+    if request.resume or (request.auto_resume and storage.exists(storage.join(uri, "space.json"))):
+        Study.check(uri, space, manifest.fingerprint)
+        return OpenedStudy(uri, _extend(Study.open(uri), space, request), manifest)
+    if request.add_trials:
+        raise ConfigError(f"--add-trials {request.add_trials} extends an existing study: add --resume")
+    if request.trials:
+        space = _with_trials(space, request.trials)
+    if request.warm_start_from:
+        _warm_start(uri, space, manifest, request, console)
+    else:
+        Study.start(uri, space, manifest.fingerprint)
+    return OpenedStudy(uri, space, manifest)
 
 
-def checked_manifest(space: SearchSpace) -> Manifest:
-    """The study's data set, which has all that the study will ask of it."""
+def check_dataset(space: SearchSpace) -> Manifest:
+    """Check that the study's data set has every split and row that the study uses; its manifest.
+
+    Raises:
+        ConfigError: A split or rows are missing.
+        DatasetError: The data set is missing or damaged.
+    """
     data = space.config({}).data
     manifest = read_manifest(data.uri)
     wanted = {
@@ -153,3 +122,69 @@ def checked_manifest(space: SearchSpace) -> Manifest:
             raise ConfigError(f"{key}: {num_rows:,} rows of {split!r} wanted; it has {manifest.num_rows(split):,}")
     check_splits(data, manifest)
     return manifest
+
+
+def _load(request: StudyRequest) -> SearchSpace:
+    space = load_space(request.study_file, overrides=request.overrides, data_uri=request.data_uri)
+    if request.trials and request.add_trials:
+        raise ConfigError("--trials is the new number of all trials, --add-trials a number to add: give one of them")
+    if space.runs and (request.trials or request.add_trials):
+        raise ConfigError("--trials and --add-trials extend a search; fixed runs are added in the study file, under runs")
+    if not request.deterministic or space.study.trial_batch_size is not None:
+        return space
+    size = space.budget.max_concurrent
+    if size == "auto":
+        raise ConfigError(
+            "--deterministic needs a fixed batch size: set budget.max_concurrent to a number, as in "
+            "--set budget.max_concurrent=4; that many trials are drawn at once on every cluster"
+        )
+    overrides = [*request.overrides, f"study.trial_batch_size={size}"]
+    return load_space(request.study_file, overrides=overrides, data_uri=request.data_uri)
+
+
+def _check_leaderboard(uri: str | None) -> None:
+    """Check now, and not after hours of training, that the test evaluation can be submitted."""
+    if uri is None:
+        raise ConfigError(
+            "the study has a test evaluation, which needs a leaderboard, and there is none: name a folder or URI with "
+            "--leaderboard or $RCN_SEARCH_LEADERBOARD, or create the folder ./leaderboard"
+        )
+    check_outlives_job(uri, "--leaderboard")
+    storage.preflight(uri)
+
+
+def _warm_start(uri: str, space: SearchSpace, manifest: Manifest, request: StudyRequest, console: Console) -> None:
+    parent = storage.absolute(request.warm_start_from)
+    if space.runs:
+        raise ConfigError("--warm-start-from: a fixed-run study has no search to warm-start; start a new study")
+    if parent.rstrip("/") == uri.rstrip("/"):
+        raise ConfigError(f"--warm-start-from {parent}: the new study needs another location; name it with --study NEW")
+    num_taken, num_left_out = start_branch(parent, uri, space, manifest.fingerprint)
+    console.print(f"warm start: {num_taken} trials of {parent} taken over, {num_left_out} do not fit", soft_wrap=True)
+
+
+def _extend(existing: Study, space: SearchSpace, request: StudyRequest) -> SearchSpace:
+    """Apply the number of trials that is asked for; a study that was extended before stays extended."""
+    before = existing.space.budget.trials
+    if request.add_trials:
+        if existing.num_left or before is None:
+            raise StudyError(
+                f"--add-trials {request.add_trials}: {existing.num_left} of the study's {before} trials have not "
+                "ended; leave out --add-trials to run them, or give the new number of all trials with --trials"
+            )
+        return _with_trials(space, before + request.add_trials)
+    if request.trials:
+        return _with_trials(space, request.trials)
+    is_overridden = any(override.startswith("budget.trials=") for override in request.overrides)
+    if is_overridden or before is None or space.budget.trials is None or before <= space.budget.trials:
+        return space
+    return _with_trials(space, before)
+
+
+def _with_trials(space: SearchSpace, num_trials: int) -> SearchSpace:
+    changed = space.model_copy(update={"budget": space.budget.model_copy(update={"trials": num_trials})})
+    try:
+        check_sampler(changed)
+    except ValueError as error:
+        raise ConfigError(f"{num_trials} trials: sampler {space.sampler.name}: {error}") from None
+    return changed

@@ -1,26 +1,27 @@
-"""One search from a study file to a ranked entry: the plan, Ray, the loop, the summary, the winner, the final score."""
+"""A search from a study file to a leaderboard entry: plan, Ray, trials, summary, winner, test evaluation."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ray import tune
 from ray.tune import Callback, PlacementGroupFactory
 from rich.console import Console
 
-from rcn_search.cluster.credentials import StoreAccess, keep_from_tune
+from rcn_search.cluster.credentials import Credentials, disable_tune_env_propagation
 from rcn_search.cluster.runtime import connect_cluster
 from rcn_search.cluster.signals import StopSignal, sigterm_as_ctrl_c
 from rcn_search.search.callbacks import build_callbacks
 from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
 from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, free_disk_bytes
 from rcn_search.search.open_or_resume import STUDIES as STUDIES
-from rcn_search.search.open_or_resume import StudyRequest
+from rcn_search.search.open_or_resume import StudyRequest, open_or_resume
 from rcn_search.search.progress import SearchProgress
 from rcn_search.search.replication import run_replication
 from rcn_search.search.test_evaluation import TestResult, evaluate_best_trial
@@ -38,13 +39,14 @@ from rcn_search.study_report.summary import SearchSummary, idle_s, print_summary
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What came of a search.
+    """Result of a search.
 
     Attributes:
-        study: With all its trials.
+        study: The study, with all its trials.
         summary: Where the time went.
-        winner: By its replicates, where the study asks for them.
-        final: Score of the best trial, or of all seeds of the winner, on the test split, where the study asks for one.
+        winner: The winner by replication; None if the study asks for none.
+        test_result: Scores of the best trial, or of all seeds of the winner, on the test split; None if the study asks
+            for no test evaluation.
     """
 
     study: Study
@@ -53,80 +55,42 @@ class SearchResult:
     test_result: TestResult | None
 
 
-def run_search(
-    space_uri: str,
-    *,
-    overrides: Sequence[str] = (),
-    study_uri: str = "",
-    resume: bool = False,
-    go_on: bool = False,
-    trials: str = "",
-    branch: str = "",
-    deterministic: bool = False,
-    data_uri: str = "",
-    board: Callable[[], str],
-    console: Console,
-) -> SearchResult:
-    """Run the study of a YAML file, or go on with it.
+def run_search(request: StudyRequest, *, leaderboard: str | None = None, console: Console | None = None) -> SearchResult:
+    """Start or resume a study, run its trials on Ray, and evaluate the best one.
 
     Args:
-        space_uri: The study file (see `rcn_search.study.space.study_config`).
-        overrides: ``key.path=value`` laid over it.
-        study_uri: Folder of the study; by default ``studies/NAME``.
-        resume: Go on with the study that is there.
-        go_on: The same, where there is one, and with patience for one whose driver may be gone; see `TakeUp`.
-        trials: How many, or how many more; see `TakeUp`.
-        branch: Name of a child study to start; see `TakeUp`.
-        deterministic: Run it in rounds of ``budget.max_concurrent``, repeatable (see `search.rounds`).
-        data_uri: Data set, instead of ``base.data.uri``.
-        board: Gives the board's URI; called only if the best trial is to be scored, first before the search.
+        request: The study to run.
+        leaderboard: URI of the leaderboard; needed if the study file has a ``test`` section.
         console: Where to print.
 
     Raises:
-        ConfigError: The study file is wrong.
+        ConfigError: The study file or an option is wrong, or a leaderboard is needed and missing.
         DatasetError: The data set is missing or damaged.
-        StudyError: There is a study already, or another one, or none to resume; another driver is at work on it; or
-            the search cannot go on.
-        StorageError: The study's place cannot be used.
+        StudyError: A study that is to be started exists, one that is to be resumed does not, or differs in its space;
+            another process runs it; or the search cannot continue.
+        StorageError: The location of the study or the leaderboard cannot be used.
         CapacityError: No trial fits on the cluster.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; as after every error, the study can be resumed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM. The study can be resumed, as after every error.
     """
     started = time.perf_counter()
-    take_up = StudyRequest(
-        space_uri=space_uri,
-        overrides=overrides,
-        study_uri=study_uri,
-        resume=resume,
-        go_on=go_on,
-        trials=trials,
-        branch=branch,
-        deterministic=deterministic,
-        data_uri=data_uri,
-    )
-    uri, space, manifest = take_up.prepare(console, board)
+    console = console or Console()
+    uri, space, manifest = open_or_resume(request, leaderboard=leaderboard, console=console)
     with (
         sigterm_as_ctrl_c() as stop,
-        hold(uri, settings(space), on_takeover=console.print, patient=go_on) as claim,
+        hold(uri, settings(space), on_takeover=console.print, patient=request.auto_resume) as claim,
     ):
         study = Study(uri, space, Ledger(uri, claim.check))
-        driven = Rounds(study) if space.study.trial_batch_size else study
-        recorder, slots = StudyRecorder(driven), 0
-        told = build_callbacks(space.callbacks, study)  # before Ray: a missing package is said at once
-
-        def run(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback]) -> int:
-            with ThreadPoolExecutor(1) as beside:  # networks are counted, with torch, while Ray starts
-                room = beside.submit(estimate_checkpoint_bytes, study, manifest.keypoint_schema.num_points)
-                with connect_cluster() as cluster:
-                    slots = plan_slots(cluster, space.budget, study.num_left)
-                    print_plan(console, study, slots, cluster, room.result(), free_disk_bytes(study.uri))
-                    while driven.num_left:  # again for a trial that was given back when all others had been asked for
-                        guards = [_StopCheck(claim, stop), ScaleUpTimeout(space.budget)]
-                        _loop(study, driven, [*callbacks, *guards], slots, console)
-            return slots
-
+        source = Rounds(study) if space.study.trial_batch_size else study
+        recorder = StudyRecorder(source)
+        callbacks = build_callbacks(space.callbacks, study)  # before Ray starts, which takes seconds: one may be missing
+        run_trials = partial(
+            _run_trials,
+            stop_check=_StopCheck(claim, stop),
+            num_points=manifest.keypoint_schema.num_points,
+            console=console,
+        )
         try:
-            if study.num_left:
-                slots = run(study, driven, [recorder, *told])
+            slots = run_trials(study, source, [recorder, *callbacks]) if study.num_left else 0
             summary = SearchSummary(
                 slots=slots,
                 wall_s=time.perf_counter() - started,
@@ -136,49 +100,64 @@ def run_search(
             )
             print_summary(console, study, summary)
             winner = run_replication(
-                study, check=claim.check, run=lambda rows: run(rows, rows, [StudyRecorder(rows)]), console=console
+                study,
+                check=claim.check,
+                run=lambda runs: run_trials(runs, runs, [StudyRecorder(runs)]),
+                console=console,
             )
-            final = evaluate_best_trial(study, winner, board=board, console=console)
+            test_result = evaluate_best_trial(study, winner, leaderboard=leaderboard, console=console)
         except KeyboardInterrupt:
-            again = "the same line" if go_on else "the same line with --resume"
-            raise KeyboardInterrupt(f"stopped; {again} goes on with {uri}") from None
-    return SearchResult(study=study, summary=summary, winner=winner, test_result=final)
+            command = "the same command" if request.auto_resume else "the same command with --resume"
+            raise KeyboardInterrupt(f"stopped; {command} resumes {uri}") from None
+    return SearchResult(study=study, summary=summary, winner=winner, test_result=test_result)
 
 
-class _StopCheck(Callback):  # type: ignore[misc]
-    """Ends the loop when the study is another driver's by now, or a signal came and was swallowed."""
-
-    def __init__(self, claim: HeldClaim, stop: StopSignal) -> None:
-        self._claim, self._stop = claim, stop
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if self._stop.came:
-            raise KeyboardInterrupt
-        self._claim.check()
-
-
-def _loop(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback], slots: int, console: Console) -> None:
-    """Run all trials that are left. Ends with an error, or with none left.
+def _run_trials(
+    study: Study,
+    source: Study | Rounds,
+    callbacks: Sequence[Callback],
+    *,
+    stop_check: _StopCheck,
+    num_points: int,
+    console: Console,
+) -> int:
+    """Start Ray, print the plan, and run trials until none is left.
 
     Args:
-        study: With its trials.
-        driven: The study, or the rounds in which it is driven: what trials are asked of.
-        callbacks: Told what happens; one of them tells ``driven``.
-        slots: Trials at once.
+        study: The study.
+        source: What hands out the trials: the study itself or its synchronous view.
+        callbacks: Callbacks of Tune; one of them records results in ``source``.
+        stop_check: Ends the loop on a signal or when the lease is lost.
+        num_points: Number of keypoints of the data set.
         console: Where to print.
+
+    Returns:
+        Number of trials that ran at once.
     """
-    budget, access = study.space.budget, StoreAccess.of_driver(study.uri, study.space.config({}).data.uri)
-    keep_from_tune()
+    with ThreadPoolExecutor(1) as executor:  # counts the networks' parameters, which imports torch, while Ray starts
+        estimate = executor.submit(estimate_checkpoint_bytes, study, num_points)
+        with connect_cluster() as cluster:
+            slots = plan_slots(cluster, study.space.budget, study.num_left)
+            print_plan(console, study, slots, cluster, estimate.result(), free_disk_bytes(study.uri))
+            while source.num_left:  # a trial may be requeued after Tune has asked for the last one
+                _run_tune(study, source, [*callbacks, stop_check, ScaleUpTimeout(study.space.budget)], slots, console)
+    return slots
+
+
+def _run_tune(study: Study, source: Study | Rounds, callbacks: Sequence[Callback], slots: int, console: Console) -> None:
+    """Run Ray Tune once over all trials that are left; the arguments are those of `_run_trials`."""
+    budget, access = study.space.budget, Credentials.from_environment(study.uri, study.space.config({}).data.uri)
+    disable_tune_env_propagation()
     actor = tune.with_parameters(TrialActor, access=access)
-    actor.__qualname__ = TrialActor.__qualname__  # by which ps and the dashboard name its processes
+    actor.__qualname__ = TrialActor.__qualname__  # shown by ps and the dashboard as the name of its processes
     resources = {"CPU": budget.cpus_per_trial, **({"GPU": budget.gpus_per_trial} if budget.gpus_per_trial else {})}
     with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:
         tune.run(
             actor,
             name="search",
             storage_path=scratch,
-            search_alg=StudySearcher(driven),
-            scheduler=build_scheduler(driven),
+            search_alg=StudySearcher(source),
+            scheduler=build_scheduler(source),
             num_samples=study.num_left,
             max_concurrent_trials=slots,
             resources_per_trial=PlacementGroupFactory([resources] * budget.workers_per_trial),
@@ -189,3 +168,16 @@ def _loop(study: Study, driven: Study | Rounds, callbacks: Sequence[Callback], s
             callbacks=[*callbacks, progress],
             verbose=0,
         )
+
+
+class _StopCheck(Callback):  # type: ignore[misc]
+    """Ends Tune's loop if another process has taken over the study, or if a library swallowed a signal's exception."""
+
+    def __init__(self, claim: HeldClaim, stop: StopSignal) -> None:
+        self._claim, self._stop = claim, stop
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Check the signal and the lease."""
+        if self._stop.came:
+            raise KeyboardInterrupt
+        self._claim.check()

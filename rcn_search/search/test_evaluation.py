@@ -1,11 +1,11 @@
-"""What becomes of the best trial: retrained if the study says so, scored once on the test split, put on the board.
+"""Test evaluation of the best trial: retrained if the study says so, scored once on the test split, and submitted.
 
-Of a study with replication it is the winner with all its seeds, each of them a look and an entry of its own.
+In a study with replication the winner is scored with all its seeds; each of them is a test evaluation and an entry of
+its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import fmean
 
 from pydantic import Field
@@ -20,18 +20,18 @@ from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study.winner import Winner
 
-TEST_RESULT_NAME = "final.json"
-TEST_FOLDER = "final"
+TEST_RESULT_NAME = "test_result.json"
+TEST_FOLDER = "test"
 _PREDICTIONS, _SCORE = "predictions.parquet", "score.json"
 
 
 class CheckpointScore(FrozenModel):
-    """The score of one set of weights.
+    """Scores of one checkpoint.
 
     Attributes:
-        checkpoint: The weights.
-        errors_pct: On the test split, by protocol.
-        entries: URIs on the board.
+        checkpoint: URI of the checkpoint.
+        errors_pct: Errors on the test split, by protocol.
+        entries: URIs of its leaderboard entries.
     """
 
     checkpoint: str
@@ -40,13 +40,13 @@ class CheckpointScore(FrozenModel):
 
 
 class TestResult(CheckpointScore):
-    """The score of a study's best trial, or of its winner; ``final.json`` of the study.
+    """Scores of a study's best trial, or of its winner; ``test_result.json`` of the study.
 
     Attributes:
-        trial: Its number.
-        checkpoint: The weights that were scored; of several seeds those of the first.
-        errors_pct: On the test split, by protocol; of several seeds their mean.
-        entries: URIs on the board, of all seeds.
+        trial: Number of the trial.
+        checkpoint: URI of the checkpoint that was scored; with replication that of the first seed.
+        errors_pct: Errors on the test split, by protocol; with replication the means over seeds.
+        entries: URIs of the leaderboard entries of all seeds.
         seeds: Scores by seed, with replication.
     """
 
@@ -54,108 +54,119 @@ class TestResult(CheckpointScore):
     seeds: dict[int, CheckpointScore] = Field({})
 
 
-def evaluate_best_trial(study: Study, winner: Winner | None, *, board: Callable[[], str], console: Console) -> TestResult | None:
-    """Score the best trial, once in the life of a study; None if the study wants no score or no trial is complete.
+def evaluate_best_trial(
+    study: Study, winner: Winner | None, *, leaderboard: str | None, console: Console
+) -> TestResult | None:
+    """Score the best trial on the test split, once in the life of a study.
 
     Args:
-        study: All of whose trials have ended.
-        winner: By its replicates, whose weights are scored instead; None without replication.
-        board: Gives the board's URI.
+        study: The study, all of whose trials have ended.
+        winner: The winner by replication, whose checkpoints are scored instead; None without replication.
+        leaderboard: URI of the leaderboard; needed if the result does not exist yet.
         console: Where to print.
 
+    Returns:
+        The result; None if the study asks for no test evaluation or no trial is complete.
+
     Raises:
-        StudyError: A look at the test split was taken, and what came of it is not known.
-        ValueError: See `evaluate_and_record`.
-        TrainingFailed: The retraining.
+        StudyError: The test split was evaluated, but a crash left it open whether the score was submitted.
+        TrainingFailed: The retraining failed.
     """
-    final, best = study.space.test, study.best
-    if final is None:
+    if study.space.test is None:
         return None
-    place = storage.join(study.uri, TEST_RESULT_NAME)
-    if storage.exists(place):
-        return TestResult.model_validate(storage.read_json(place))
-    if best is None:
-        console.print("no trial is complete: there is nothing to score")
+    result_uri = storage.join(study.uri, TEST_RESULT_NAME)
+    if storage.exists(result_uri):
+        return TestResult.model_validate(storage.read_json(result_uri))
+    if study.best is None:
+        console.print("no trial is complete: there is nothing to evaluate")
         return None
-    # Torch is not needed before this point.
-    from rcn_search.training.exit_status import BEST_NAME
-
-    folder = storage.join(study.uri, TEST_FOLDER)
+    assert leaderboard is not None, "open_or_resume requires one"
     if winner:
-        seeds = {
-            each.seed: _scored(study, each.checkpoint, storage.join(folder, f"seed-{each.seed}"), board)
-            for each in winner.runs
-        }
-        first = next(iter(seeds.values()))
-        score = TestResult(
-            trial=winner.trial,
-            checkpoint=first.checkpoint,
-            errors_pct={name: fmean(each.errors_pct[name] for each in seeds.values()) for name in first.errors_pct},
-            entries=tuple(uri for each in seeds.values() for uri in each.entries),
-            seeds=seeds,
-        )
+        result = _evaluate_seeds(study, winner, leaderboard)
     else:
-        trained = _retrained(study, best, console) if final.retrain else best.folder
-        only = _scored(study, storage.join(trained, BEST_NAME), folder, board)
-        score = TestResult(trial=best.number, **dict(only))
-    storage.write_json(place, score.model_dump(mode="json"), if_absent=True)
-    return score
+        # Torch is not needed before this point.
+        from rcn_search.training.exit_status import BEST_NAME
+
+        folder = _retrain(study, study.best, console) if study.space.test.retrain else study.best.folder
+        test_folder = storage.join(study.uri, TEST_FOLDER)
+        score = _evaluate_checkpoint(study, storage.join(folder, BEST_NAME), test_folder, leaderboard)
+        result = TestResult(trial=study.best.number, **dict(score))
+    storage.write_json(result_uri, result.model_dump(mode="json"), if_absent=True)
+    return result
 
 
-def _scored(study: Study, checkpoint: str, folder: str, board: Callable[[], str]) -> CheckpointScore:
-    """Look at the test split and enter what is seen, once: what was done already is read.
+def _evaluate_seeds(study: Study, winner: Winner, leaderboard: str) -> TestResult:
+    folder = storage.join(study.uri, TEST_FOLDER)
+    seeds = {
+        run.seed: _evaluate_checkpoint(study, run.checkpoint, storage.join(folder, f"seed-{run.seed}"), leaderboard)
+        for run in winner.runs
+    }
+    scores = list(seeds.values())
+    return TestResult(
+        trial=winner.trial,
+        checkpoint=scores[0].checkpoint,
+        errors_pct={name: fmean(score.errors_pct[name] for score in scores) for name in scores[0].errors_pct},
+        entries=tuple(uri for score in scores for uri in score.entries),
+        seeds=seeds,
+    )
 
-    A look that died before there were predictions was seen by nobody: it is taken again, and counted again.
+
+def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard: str) -> CheckpointScore:
+    """Evaluate a checkpoint on the test split and submit the scores, once; scores that exist are read.
+
+    An evaluation that died before its predictions were written was seen by nobody: it is repeated and counted again.
 
     Raises:
-        StudyError: There are predictions, but nobody knows whether they were entered.
+        StudyError: Predictions exist, but it is not known whether they were submitted.
     """
     from rcn_search.leaderboard.submit import evaluate_and_record
 
-    final, place = study.space.test, storage.join(folder, _SCORE)
-    assert final is not None
-    if storage.exists(place):
-        return CheckpointScore.model_validate(storage.read_json(place))
+    test, score_uri = study.space.test, storage.join(folder, _SCORE)
+    assert test is not None
+    if storage.exists(score_uri):
+        return CheckpointScore.model_validate(storage.read_json(score_uri))
     predictions_uri = storage.join(folder, _PREDICTIONS)
     if storage.exists(predictions_uri):
         raise StudyError(
-            f"{predictions_uri}: a look at {final.split!r} was taken, but its score not written down: the driver was "
-            f"killed while it was entered. See whether {final.method!r} is on the board; delete this file to look again"
+            f"{predictions_uri}: split {test.split!r} was evaluated, but the process died while it submitted the score. "
+            f"Check whether {test.method!r} is on the leaderboard; to repeat the evaluation, which counts it again, "
+            "delete this file and resume the study"
         )
     submission = evaluate_and_record(
         checkpoint,
         study.space.config({}).data.uri,
-        final.split,
-        board=board,
+        test.split,
+        board=lambda: leaderboard,
         predictions_uri=predictions_uri,
-        enter=True,
-        method=final.method,
+        submit=True,
+        method=test.method,
     )
     score = CheckpointScore(
         checkpoint=checkpoint,
         errors_pct={protocol.name: result.error_pct for protocol, result in submission.evaluation.scores},
         entries=tuple(submission.entry_uris),
     )
-    storage.write_json(place, score.model_dump(mode="json"), if_absent=True)
+    storage.write_json(score_uri, score.model_dump(mode="json"), if_absent=True)
     return score
 
 
-def _retrained(study: Study, best: Trial, console: Console) -> str:
-    """Folder of the best configuration trained again, with what the study changes; taken up if it was interrupted."""
+def _retrain(study: Study, best: Trial, console: Console) -> str:
+    """Train the best configuration again with the study's changes, or resume that training; the folder of the run."""
     from rcn_search.training.epoch_report import EpochReport
     from rcn_search.training.trainer import TrainRun, train
 
     assert study.space.test is not None
-    folder = storage.join(study.uri, TEST_FOLDER)
+    changes, folder = study.space.test.retrain, storage.join(study.uri, TEST_FOLDER)
     document = best.suggestion.config.model_dump(mode="json", exclude={"compute"})
     document["data"]["uri"] = study.space.config({}).data.uri
-    config: TrainConfig = resolve_train_config(overlay(document, study.space.test.retrain), source="test.retrain")
+    config: TrainConfig = resolve_train_config(overlay(document, changes), source="test.retrain")
     run = TrainRun(config, folder, resume=True)
 
     def on_epoch(report: EpochReport) -> None:
         error = "" if report.val_error_pct is None else f", validation error {report.val_error_pct:.2f} %"
-        console.print(f"final: epoch {report.epoch} of {config.schedule.epochs}{error}", highlight=False)
+        console.print(f"retraining: epoch {report.epoch} of {config.schedule.epochs}{error}", highlight=False)
 
-    console.print(f"training the configuration of trial {best.number} again, with {study.space.test.retrain}")
+    changed = ", ".join(f"{key}={value}" for key, value in changes.items())
+    console.print(f"retraining the configuration of trial {best.number} with {changed}", highlight=False)
     train(run, on_epoch)
     return folder

@@ -16,8 +16,8 @@ from ray import tune
 from ray.util import get_node_ip_address
 
 from rcn_search import storage
-from rcn_search.cluster.credentials import StoreAccess
-from rcn_search.cluster.worker_group import Crew, WorkerDied
+from rcn_search.cluster.credentials import Credentials
+from rcn_search.cluster.worker_group import WorkerGroup, WorkerDied
 from rcn_search.config.schema import ComputeConfig, TrainConfig
 from rcn_search.study.records import SUGGESTED_NAME
 from rcn_search.training.exit_status import TrainingFailed
@@ -52,22 +52,22 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     start it again.
     """
 
-    _access: StoreAccess
+    _access: Credentials
     _trial: dict[str, Any]
     _run: TrainRun | None
     _earlier: list[EpochReport]
-    _crew: Crew | None
+    _crew: WorkerGroup | None
     _unsaved: OSError | None
 
-    def setup(self, config: dict[str, Any], access: StoreAccess | None = None) -> None:
+    def setup(self, config: dict[str, Any], access: Credentials | None = None) -> None:
         """Called by Tune for the first trial of the process.
 
         Args:
             config: As above.
             access: To the object store of the study; what this process has already, by default.
         """
-        self._access = access or StoreAccess({})
-        self._access.take_on()
+        self._access = access or Credentials({})
+        self._access.apply_to_environment()
         self._run = self._crew = self._unsaved = None
         self.reset_config(config)
 
@@ -79,8 +79,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             except OSError as error:
                 self._unsaved = error
         self._trial, self._run, self._earlier = new_config, None, []
-        if new_config.get("workers", 1) > 1 and (self._crew is None or self._crew.gone):
-            self._crew = Crew(self._access)  # they start while this process imports torch
+        if new_config.get("workers", 1) > 1 and (self._crew is None or self._crew.is_shut_down):
+            self._crew = WorkerGroup(self._access)  # they start while this process imports torch
         if new_config.get("gpus"):
             release_memory()
         return True
@@ -122,7 +122,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             report = self._earlier.pop()
         else:
             own = self._run.run_epoch
-            report = self._crew.together("epoch", own=own) if self._crew else own()
+            report = self._crew.run_on_all("epoch", local=own) if self._crew else own()
             self._run.save()
         other_s = time.perf_counter() - started - report.train_s - report.val_s
         earlier, self._earlier = self._earlier, []
@@ -136,7 +136,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         }
 
 
-def _open(trial: dict[str, Any], crew: Crew | None) -> TrainRun:
+def _open(trial: dict[str, Any], crew: WorkerGroup | None) -> TrainRun:
     from rcn_search.training.distributed import Workers
     from rcn_search.training.trainer import TrainRun
 
@@ -154,11 +154,11 @@ def _open(trial: dict[str, Any], crew: Crew | None) -> TrainRun:
     if crew is None:
         return TrainRun(config, folder, resume=True)
     workers = Workers(0, crew.size)
-    return crew.together(
+    return crew.run_on_all(
         "open",
         config.model_dump_json(),
         folder,
-        own=lambda: TrainRun(config, folder, resume=True, workers=workers),
+        local=lambda: TrainRun(config, folder, resume=True, workers=workers),
     )
 
 

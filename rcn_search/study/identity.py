@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from rcn_search.config.schema import TrainConfig
 from rcn_search.study.records import PARENT, StudyError, Suggestion
-from rcn_search.study.space.study_config import ROW, SEED, SearchSpace
+from rcn_search.study.space.study_config import RUN, SEED, SearchSpace
 
-_SETTINGS = {"base", "budget", "seeds", "joint", "replicate", "final", "callbacks"}
-_OF_A_SEARCH, _OF_ROWS = {"search", "points", "sampler"}, {"rows"}
+_SETTINGS = {"base", "budget", "seeds_per_run", "joint_models", "replication", "test", "callbacks"}
+_OF_A_SEARCH, _OF_ROWS = {"search", "initial_trials", "sampler"}, {"runs"}
 SETTINGS = "settings"
 _NOT_OF_THE_SPACE = {"schema_version", "data_fingerprint", PARENT, SETTINGS}
 _ABSENT = "—"
@@ -24,7 +24,7 @@ _ABSENT = "—"
 
 def identity(space: SearchSpace, data_fingerprint: str) -> dict[str, Any]:
     """All that makes a study the same study; not how many trials or seeds, where they run, or what becomes of them."""
-    unused = _OF_A_SEARCH if space.rows else _OF_ROWS
+    unused = _OF_A_SEARCH if space.runs else _OF_ROWS
     document = space.model_dump(mode="json", by_alias=True, exclude=unused | _SETTINGS)
     return {"data_fingerprint": data_fingerprint, "base": _base(space.config({})), **document}
 
@@ -54,13 +54,13 @@ def rebuild(document: dict[str, Any], current: dict[str, Any] | None, trials: Se
 
 def _shown_by(document: dict[str, Any], trials: Sequence[Suggestion]) -> dict[str, Any]:
     seeds: dict[str, int] = {}
-    for trial in trials if "rows" in document else ():
-        row, seed = str(trial.params[ROW]), trial.params[SEED]
+    for trial in trials if "runs" in document else ():
+        row, seed = str(trial.params[RUN]), trial.params[SEED]
         seeds[row] = max(seeds.get(row, 1), int(seed or 0) + 1)
     budget = {"epochs": document["base"]["schedule"]["epochs"]}
     return {
-        "budget": budget if "rows" in document else {**budget, "trials": max(1, len(trials))},
-        "seeds": {row: count for row, count in seeds.items() if count > 1},
+        "budget": budget if "runs" in document else {**budget, "trials": max(1, len(trials))},
+        "seeds_per_run": {row: count for row, count in seeds.items() if count > 1},
         "base": {
             **document["base"],
             "data": {**document["base"]["data"], "uri": trials[0].config.data.uri if trials else "unknown"},

@@ -29,8 +29,8 @@ broken at a corner; one between two of them is missed with probability 0.75 to t
 FROM_BUDGET = {"schedule.epochs": "budget.epochs", "compute.threads": "budget.cpus_per_trial"}
 YARDSTICK = ("validation.", "input.size_px", "data.uri", "data.val_split", "data.num_val")
 """What the error of a trial is measured by, hence the same for all."""
-SAME_FOR_ALL_ROWS = ("data.uri", "validation.every", "compute.", "seed", *FROM_BUDGET)
-OF_A_SEARCH = ("points", "sampler", "replicate", "final", "objectives", "constraints")
+SAME_FOR_ALL_ROWS = ("data.uri", "validation.every_epochs", "compute.", "seed", *FROM_BUDGET)
+OF_A_SEARCH = ("initial_trials", "sampler", "replication", "test", "objectives", "constraints")
 
 
 def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -> SearchSpace:
@@ -67,21 +67,21 @@ def _check(space: SearchSpace, source: str, lines: Lines) -> None:
         if key in space.search or leaf in space.base.get(section, {}):
             where = ("search", key) if key in space.search else ("base", section, leaf)
             raise ConfigError(f"{at(*where)}: {key} is set by {setting}")
-    if bool(space.search) == bool(space.rows):
-        raise ConfigError(f"{at('rows')}: a study has either something to search or rows: give one of the two")
+    if bool(space.search) == bool(space.runs):
+        raise ConfigError(f"{at('runs')}: a study has either something to search or runs: give one of the two")
     for key in space.search:
         if key.startswith(YARDSTICK):
             raise ConfigError(f"{at('search', key)}: {key} cannot be searched: trials are compared by it")
-        if key.startswith("augment.") and base.validation.jitter:
+        if key.startswith("augment.") and base.validation.augment:
             raise ConfigError(
-                f"{at('search', key)}: while {key} is searched, base.validation.jitter must be false: each trial would "
+                f"{at('search', key)}: while {key} is searched, base.validation.augment must be false: each trial would "
                 "be validated on images jittered by ranges of its own, and the smallest ranges would win"
             )
-    if base.validation.every != 1:
-        raise ConfigError(f"{at('base', 'validation', 'every')}: validation.every must be 1 in a search")
+    if base.validation.every_epochs != 1:
+        raise ConfigError(f"{at('base', 'validation', 'every_epochs')}: validation.every_epochs must be 1 in a search")
     _check_objectives(space, at)
     _check_synchronous(space, at)
-    if space.rows:
+    if space.runs:
         _check_rows(space, source, lines, at)
         return
     if space.budget.trials is None:
@@ -107,24 +107,24 @@ def _check(space: SearchSpace, source: str, lines: Lines) -> None:
         check_sampler(space)
     except ValueError as error:
         raise ConfigError(f"{at('sampler')}: sampler {space.sampler.name}: {error}") from None
-    for index, point in enumerate(space.points):
+    for index, point in enumerate(space.initial_trials):
         try:
             space.fixed(point)
         except ConfigError as error:
-            raise ConfigError(f"{at('points', index)}: points[{index}]: {error}") from None
-    if space.replicate and isinstance(space.scheduler, Pbt):
+            raise ConfigError(f"{at('initial_trials', index)}: initial_trials[{index}]: {error}") from None
+    if space.replication and isinstance(space.scheduler, Pbt):
         raise ConfigError(
-            f"{at('replicate')}: replicate: a trial of scheduler pbt is a chapter of a longer training, whose settings "
+            f"{at('replication')}: replication: a trial of scheduler pbt is a chapter of a longer training, whose settings "
             "changed on the way: trained alone it is another"
         )
-    if space.replicate and space.final and space.final.retrain:
+    if space.replication and space.test and space.test.retrain:
         raise ConfigError(
-            f"{at('final', 'retrain')}: final.retrain: with replicate it is the replicates that are scored, as the "
+            f"{at('test', 'retrain')}: test.retrain: with replication it is the replicates that are scored, as the "
             "winner was named by them; train it further with rcn-search study best --config and rcn-search train"
         )
-    if space.final is not None:
+    if space.test is not None:
         resolve_train_config(
-            overlay(base.model_dump(), space.final.retrain), source=f"{at('final', 'retrain')}: final.retrain"
+            overlay(base.model_dump(), space.test.retrain), source=f"{at('test', 'retrain')}: test.retrain"
         )
 
 
@@ -141,48 +141,59 @@ def _check_objectives(space: SearchSpace, at: Callable[..., str]) -> None:
 
 def _check_synchronous(space: SearchSpace, at: Callable[..., str]) -> None:
     """Nothing in a repeatable study depends on a clock."""
-    if space.study.synchronous is None:
+    if space.study.trial_batch_size is None:
         return
     timed = [name for name in (LATENCY, TRAIN_TIME) if name in space.objectives]
     if space.constraints.latency_ms is not None:
         timed.append(LATENCY)
-    if space.rows:
-        reason = "rows are the same whenever they are run"
+    if space.runs:
+        reason = "fixed runs are the same whenever they are run"
     elif timed:
         reason = f"{timed[0]} is another in each run"
     elif isinstance(space.scheduler, Pbt):
         reason = "scheduler pbt copies whatever checkpoint the parent has at that moment"
     else:
         return
-    raise ConfigError(f"{at('study', 'synchronous')}: a synchronous study (--deterministic) is not for this: {reason}")
+    raise ConfigError(
+        f"{at('study', 'trial_batch_size')}: a synchronous study (--deterministic) is not for this: {reason}"
+    )
 
 
 def _check_rows(space: SearchSpace, source: str, lines: Lines, at: Callable[..., str]) -> None:
     """Every row is a legal configuration, and nothing stands there that only a search has a use for."""
     for section in OF_A_SEARCH:
         if section in space.model_fields_set:
-            raise ConfigError(f"{at(section)}: {section} belongs to a search; a study of rows runs its rows")
+            raise ConfigError(f"{at(section)}: {section} belongs to a search; a fixed-run study trains its runs")
     if space.budget.trials is not None:
-        raise ConfigError(f"{at('budget', 'trials')}: budget.trials: rows and seeds say how many trials there are")
+        raise ConfigError(
+            f"{at('budget', 'trials')}: budget.trials: runs and seeds_per_run say how many trials there are"
+        )
     if not isinstance(space.scheduler, NoScheduler):
-        raise ConfigError(f"{at('scheduler')}: rows run to their end: scheduler: {{name: none}}, or leave it out")
-    for name, values in space.rows.items():
+        raise ConfigError(
+            f"{at('scheduler')}: runs are never stopped early: scheduler: {{name: none}}, or leave it out"
+        )
+    for name, values in space.runs.items():
         row_lines: Lines = {}
         for key in values:
             if key.startswith(SAME_FOR_ALL_ROWS):
-                raise ConfigError(f"{at('rows', name, key)}: {key} is the same for all rows, or set by budget or seeds")
+                raise ConfigError(
+                    f"{at('runs', name, key)}: {key} is the same for all runs, or set by budget or seeds_per_run"
+                )
             path = tuple(key.split("."))
             for end in range(1, len(path) + 1):
-                row_lines.setdefault(path[:end], nearest_line(lines, ("rows", name, key)))
-        document = space.document(space.row_values(name))
-        resolve_train_config(document, source=f"{source}: row {name!r}", lines=row_lines)
-    named = [("seeds", name, (name,)) for name in space.seeds]
-    for section, name, parts in [*named, *(("joint", name, parts) for name, parts in space.joint.items())]:
+                row_lines.setdefault(path[:end], nearest_line(lines, ("runs", name, key)))
+        document = space.document(space.run_values(name))
+        resolve_train_config(document, source=f"{source}: run {name!r}", lines=row_lines)
+    named = [("seeds_per_run", name, (name,)) for name in space.seeds_per_run]
+    for section, name, parts in [
+        *named,
+        *(("joint_models", name, parts) for name, parts in space.joint_models.items()),
+    ]:
         for part in parts:
-            if part not in space.rows:
-                raise ConfigError(f"{at(section, name)}: {section}: there is no row {part!r}")
-        if section == "joint" and name in space.rows:
-            raise ConfigError(f"{at(section, name)}: {section}: {name!r} is a row already")
+            if part not in space.runs:
+                raise ConfigError(f"{at(section, name)}: {section}: there is no run {part!r}")
+        if section == "joint_models" and name in space.runs:
+            raise ConfigError(f"{at(section, name)}: {section}: {name!r} is a run already")
 
 
 def _check_depending(space: SearchSpace, at: Callable[..., str]) -> None:

@@ -77,7 +77,7 @@ def num_points(data_uri: str) -> int:
     """Keypoints of a data set."""
     from rcn_search.data.shards import read_manifest
 
-    return read_manifest(data_uri).point_schema.num_points
+    return read_manifest(data_uri).keypoint_schema.num_points
 
 
 @lru_cache(maxsize=4_096)

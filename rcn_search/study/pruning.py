@@ -26,7 +26,7 @@ class StoppingRule(Protocol):
 def build_rule(options: Scheduler, max_epochs: int) -> StoppingRule:
     """The rule of a study whose trials have ``max_epochs`` epochs."""
     match options:
-        case Asha(grace_epochs=grace, reduction=reduction, window=window):
+        case Asha(grace_epochs=grace, reduction_factor=reduction, comparison_window=window):
             return Halving(grace, reduction, max_epochs, window=window)
         case Hyperband():
             return Brackets(options, max_epochs)
@@ -86,12 +86,12 @@ class Brackets:
 
     def __init__(self, options: Hyperband, max_epochs: int) -> None:
         self._brackets = [
-            Halving(options.grace_epochs, options.reduction, max_epochs, bracket=bracket)
+            Halving(options.grace_epochs, options.reduction_factor, max_epochs, bracket=bracket)
             for bracket in range(options.brackets)
         ]
         last = options.brackets - 1
         sizes = [
-            math.ceil((last + 1) / (last - bracket + 1) * options.reduction ** (last - bracket))
+            math.ceil((last + 1) / (last - bracket + 1) * options.reduction_factor ** (last - bracket))
             for bracket in range(options.brackets)
         ]
         places = [((index + 0.5) / size, bracket) for bracket, size in enumerate(sizes) for index in range(size)]
@@ -143,9 +143,13 @@ class WorstOfPopulation:
 
     def report(self, trial: int, epoch: int, error_pct: float) -> bool:
         """Stop at the end of an interval where most others were better."""
-        if epoch % self._options.interval_epochs or trial in self._came_by[epoch] or not math.isfinite(error_pct):
+        if (
+            epoch % self._options.perturbation_interval_epochs
+            or trial in self._came_by[epoch]
+            or not math.isfinite(error_pct)
+        ):
             return False
-        errors, quantile = self._errors[epoch], self._options.quantile
+        errors, quantile = self._errors[epoch], self._options.quantile_fraction
         worst = len(errors) >= 1 / quantile - 1 and error_pct > _quantile(errors, 1 - quantile)
         self._came_by[epoch].add(trial)
         insort(errors, error_pct)

@@ -4,7 +4,7 @@
     STUDY/trials/000012/suggested.json   parameters and the whole training configuration; before the trial starts
     STUDY/trials/000012/finished.json    how it ended and all its epochs
     STUDY/trials/000012/…                the files of its training run
-    STUDY/final.json, STUDY/final/…      the score of the best trial on the test split
+    STUDY/test_result.json, STUDY/test/…  the score of the best trial on the test split
     STUDY/winner.json, STUDY/replication/…   who won by its replicates, and these, a study of rows
     STUDY/inherited-….json               trials taken over from the study that this one was branched from
     STUDY/claims/000003/…                who drives, one after another (see `rcn_search.study.lease`)

@@ -99,7 +99,7 @@ class Standing:
             reached = [rung for rung in self.rungs if rung.epoch <= len(trial.epochs)]
             for rung in reached[-1:]:
                 rung.stopped += 1
-        if trial.state == "complete" and not self.space.rows:
+        if trial.state == "complete" and not self.space.runs:
             self._enter(trial)
 
     def _enter(self, trial: Trial) -> None:
@@ -126,7 +126,7 @@ def _at_least_as_good(one: Sequence[float], other: Sequence[float]) -> bool:
 def _rung_epochs(space: SearchSpace) -> list[int]:
     """Where the scheduler compares trials; every doubling where it does so after each epoch, or never."""
     first = getattr(space.scheduler, "grace_epochs", 1)
-    factor = getattr(space.scheduler, "reduction", 2)
+    factor = getattr(space.scheduler, "reduction_factor", 2)
     epochs = {space.budget.epochs}
     epoch = float(first)
     while epoch < space.budget.epochs:

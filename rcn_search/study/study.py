@@ -141,7 +141,7 @@ class Study:
     @property
     def best(self) -> Trial | None:
         """Of the complete trials within the limits that with the lowest validation error; of rows none is chosen."""
-        return None if self.space.rows else min(self._results(), key=by_error, default=None)
+        return None if self.space.runs else min(self._results(), key=by_error, default=None)
 
     @property
     def pareto(self) -> list[Trial]:
@@ -168,10 +168,10 @@ class Study:
 
     def _planned(self) -> list[Values]:
         """What is drawn before the sampler has a say, and is not drawn yet."""
-        if self.space.rows:
+        if self.space.runs:
             drawn = [trial.suggestion.params for trial in self.trials]
             return [setting for setting in self.space.plan if setting not in drawn]
-        return [self.space.fixed(point) for point in self.space.points[len(self.trials) :]]
+        return [self.space.fixed(point) for point in self.space.initial_trials[len(self.trials) :]]
 
     def ask(self) -> Trial | None:
         """The next trial to run: open ones, then points or rows, then what the sampler draws; None if there is none.

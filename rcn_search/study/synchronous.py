@@ -98,8 +98,8 @@ class Rounds:
 
     def __init__(self, study: Study) -> None:
         space = study.space
-        assert space.study.synchronous is not None
-        self._study, self.size = study, space.study.synchronous
+        assert space.study.trial_batch_size is not None
+        self._study, self.size = study, space.study.trial_batch_size
         self.turns = Turns(build_rule(space.scheduler, space.budget.epochs), space.budget.epochs)
         self._running: dict[int, _Running] = {}
         self._drawn: deque[Trial] = deque()

@@ -55,7 +55,7 @@ def study_file(config: Path, tmp_path: Path) -> Path:
     del base["schedule"]["epochs"], base["compute"]["threads"]
     document = {
         "study": {"name": "tiny"},
-        "base": {**base, "validation": {"jitter": False}},
+        "base": {**base, "validation": {"augment": False}},
         "search": {"model.branches": {"int": [2, 3]}},
         "budget": {"trials": 2, "epochs": 1},
     }
@@ -195,7 +195,7 @@ def test_a_study_that_exists_is_refused(cli, study_file: Path, tmp_path: Path) -
         ("train {config} --set model.branches=9", "model.branches = 9: input should be less than or equal to 7"),
         ("train {config} --set epochs", "--set 'epochs': expected key=value"),
         ("train {config} --set data.uri=nowhere", "no data set at nowhere: manifest.json is missing"),
-        ("train {config} --set data.num_train=97", "97 rows asked of split 'train' of 'synthetic', which has 96"),
+        ("train {config} --set data.num_train=97", "97 rows of the split 'train' of 'synthetic', which has 96"),
         ("train {config} --set data.val_split=aflw", "has no split 'aflw'; it has: train, val, test"),
         ("train {config} --set data.val_split=test", "data.val_split: 'test' of {synthetic} is a test split"),
         ("train {config} --set data.train_split=test", "data.train_split: 'test' of {synthetic} is a test split"),

@@ -22,26 +22,26 @@ BASE = np.random.default_rng(0).gamma(4, 1.4, 300)
 
 
 @pytest.fixture
-def board(cli: Any, store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def leaderboard(cli: Any, store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """That of the command line."""
     monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", store)
     return store
 
 
-def test_two_methods_are_compared(cli: Any, add_measured: Add, board: str) -> None:
-    add_measured(board, BASE, method="[b]A[/b]")
-    add_measured(board, BASE + 1 + np.random.default_rng(1).normal(0, 1, 300), method="B")
+def test_two_methods_are_compared(cli: Any, add_measured: Add, leaderboard: str) -> None:
+    add_measured(leaderboard, BASE, method="[b]A[/b]")
+    add_measured(leaderboard, BASE + 1 + np.random.default_rng(1).normal(0, 1, 300), method="B")
     said = cli.run("leaderboard", "compare", "[b]A[/b]", "B")
     assert said.startswith("aflw test, 300 images · rcn2016: five points")
     assert "[b]A[/b] is better than B by 0.90 points" in said
-    add_measured(board, BASE, method="C", protocol=subpixel("aflw", "test", "five"))
+    add_measured(leaderboard, BASE, method="C", protocol=subpixel("aflw", "test", "five"))
     assert cli.fail("leaderboard", "compare", "B", "C").startswith(
         "not comparable: they were measured differently (grid"
     )
 
 
-def test_scoring_again_needs_to_know_what(cli: Any, add_measured: Add, board: str) -> None:
-    add_measured(board, BASE, method="A")
+def test_scoring_again_needs_to_know_what(cli: Any, add_measured: Add, leaderboard: str) -> None:
+    add_measured(leaderboard, BASE, method="A")
     assert "name the entries to score again, or say --all" in cli.fail("leaderboard", "rescore")
     assert "no normaliser is called 'nose'; known: eye-centres" in cli.fail(
         "leaderboard", "rescore", "--all", "--normaliser", "nose"
@@ -56,7 +56,7 @@ def test_scoring_again_needs_to_know_what(cli: Any, add_measured: Add, board: st
     assert "0 of 1 entries scored again" in result.stdout
 
 
-def test_a_rivals_file_is_entered(cli: Any, synthetic_uri: str, board: str, tmp_path: Path) -> None:
+def test_a_rivals_file_is_entered(cli: Any, synthetic_uri: str, leaderboard: str, tmp_path: Path) -> None:
     split = open_dataset(synthetic_uri).split("test")
     points = split.points_nk2.numpy() * (split.box_n4[:, None, 2:] / 160) + split.box_n4[:, None, :2]
     lines = [
@@ -69,7 +69,7 @@ def test_a_rivals_file_is_entered(cli: Any, synthetic_uri: str, board: str, tmp_
     )
     assert "look number 1 at this test split" in said
     assert said.count("→") == 3
-    entries, _ = load_entries(board)
+    entries, _ = load_entries(leaderboard)
     assert {entry.made_with["shift_px"] for entry in entries.values()} == {1}
     shown = cli.run("leaderboard", "--dataset", "synthetic")
     assert "1 images without a finite prediction" in shown
@@ -80,7 +80,7 @@ def test_a_rivals_file_is_entered(cli: Any, synthetic_uri: str, board: str, tmp_
 
 
 @pytest.fixture
-def entered(cli: Any, tiny_config: TrainConfig, synthetic_uri: str, board: str, tmp_path: Path) -> tuple[str, Entry]:
+def entered(cli: Any, tiny_config: TrainConfig, synthetic_uri: str, leaderboard: str, tmp_path: Path) -> tuple[str, Entry]:
     """A checkpoint that was never trained, and its entry."""
     checkpoint = str(tmp_path / "best.safetensors")
     info = CheckpointInfo(
@@ -98,16 +98,16 @@ def entered(cli: Any, tiny_config: TrainConfig, synthetic_uri: str, board: str, 
         *("--method", "Mine", "--predictions", str(tmp_path / "p.parquet")),
     )
     return checkpoint, next(
-        e for e in load_entries(board)[0].values() if e.protocol == rcn2016("synthetic", "test", "five")
+        e for e in load_entries(leaderboard)[0].values() if e.protocol == rcn2016("synthetic", "test", "five")
     )
 
 
 def test_an_entry_is_verified_by_its_checkpoint(
-    cli: Any, entered: tuple[str, Entry], synthetic_uri: str, tiny_config: TrainConfig, board: str
+    cli: Any, entered: tuple[str, Entry], synthetic_uri: str, tiny_config: TrainConfig, leaderboard: str
 ) -> None:
     checkpoint, entry = entered
     assert entry.made_with == {"decode": "median", "views": 1, "mirror": False}
-    (entry_id,) = (key for key, each in load_entries(board)[0].items() if each == entry)
+    (entry_id,) = (key for key, each in load_entries(leaderboard)[0].items() if each == entry)
     line = ("leaderboard", "verify", entry_id, "--checkpoint", checkpoint, "--data", synthetic_uri)
     said = cli.run(*line)
     assert "look number 2 at this test split largest change of one image: 0.0000 points" in said
@@ -119,13 +119,13 @@ def test_an_entry_is_verified_by_its_checkpoint(
         kind="weights", config=other, keypoints="five", data_fingerprint="f", epoch=2, val_error_pct=1.0, train_s=9
     )
     write_checkpoint(checkpoint, info, network_tensors(build_model(other.model, num_points=5)))
-    assert f"not verified; run id: {entry.run_id} on the board, {other.run_id} now" in cli.fail(*line)
+    assert f"not verified; run id: {entry.run_id} on the leaderboard, {other.run_id} now" in cli.fail(*line)
 
 
-def test_tables_without_a_measured_row_are_left_out_of_the_terminal(cli: Any, add_measured: Add, board: str) -> None:
+def test_tables_without_a_measured_row_are_left_out_of_the_terminal(cli: Any, add_measured: Add, leaderboard: str) -> None:
     everything = cli.run("leaderboard")
     assert "WFLW pose" in everything, "with nothing measured there is nothing else to show"
-    add_measured(board, BASE, method="A")
+    add_measured(leaderboard, BASE, method="A")
     said = cli.run("leaderboard")
     assert "AFLW test · rcn2016" in said
     assert "WFLW" not in said
@@ -137,7 +137,7 @@ def test_tables_without_a_measured_row_are_left_out_of_the_terminal(cli: Any, ad
 @pytest.mark.parametrize("output", ["table", "markdown", "latex", "csv", "json"])
 def test_a_data_set_that_is_not_on_the_board_is_refused(cli: Any, output: str) -> None:
     said = cli.fail("leaderboard", "--dataset", "alfw", "--format", output)
-    assert said.startswith("the board has no data set 'alfw'; it has 300w, aflw, afw, ")
+    assert said.startswith("the leaderboard has no data set 'alfw'; it has 300w, aflw, afw, ")
 
 
 def test_every_help_has_an_example(cli: Any) -> None:
@@ -146,11 +146,11 @@ def test_every_help_has_an_example(cli: Any) -> None:
         assert f"Example: rcn-search leaderboard {name}".rstrip() in said
 
 
-def test_errors_by_class_under_their_names(cli: Any, board: str, add_measured: Add) -> None:
+def test_errors_by_class_under_their_names(cli: Any, leaderboard: str, add_measured: Add) -> None:
     parts = {f"pose {number}": Part(40, Estimate(4.0 + number)) for number in (4, 0)}
-    add_measured(board, BASE, method="A", parts=parts)
-    add_measured(board, BASE + 1, method="B")
-    add_measured(board, BASE + 1, method="C", protocol=rcn2016("afw", "test", "five"))
+    add_measured(leaderboard, BASE, method="A", parts=parts)
+    add_measured(leaderboard, BASE + 1, method="B")
+    add_measured(leaderboard, BASE + 1, method="C", protocol=rcn2016("afw", "test", "five"))
     said = cli.run("leaderboard", "--format", "markdown", "--by", "pose")
     assert "| left profile | right profile |" in said
     assert "| 4.00 | 8.00 |" in said

@@ -85,7 +85,7 @@ def test_trials(cli, study):
 
 def test_best(cli, study, tmp_path):
     printed = cli.run("study", "best", study.uri)
-    assert printed.startswith("trial 0, complete: 16.00 % after 4 epochs, 14 s model.kind rcn ")
+    assert printed.startswith("trial 0, complete: 16.00 % after 4 epochs, 14 s model.name rcn ")
     assert "19.00 ┤████" in printed
     assert f"→ {study.trials[0].folder}/best.safetensors" in printed
     config = subprocess.run(

@@ -18,6 +18,7 @@ import pytest
 import ray
 import yaml
 
+from rcn_search.config.schema import TrainConfig
 from rcn_search.study.study import Study
 from tests.cluster.conftest import activated, started_head
 
@@ -94,12 +95,14 @@ def command(growing: tuple[str, dict[str, str]], *line: str) -> subprocess.Compl
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_search_makes_the_autoscaler_start_nodes(growing, synthetic_uri, tmp_path):
+def test_search_with_max_concurrent_on_empty_cluster_starts_nodes(
+    growing: tuple[str, dict[str, str]], synthetic_uri: str, tmp_path: Path
+) -> None:
     document = {
         "study": {"name": "growing"},
         "base": {
             "data": {"uri": synthetic_uri},
-            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "model": {"name": "rcn", "branches": 2, "channels": 8},
             "schedule": {"batch_size": 16},
             "compute": {"precision": "fp32", "channels_last": False},
         },
@@ -110,34 +113,35 @@ def test_a_search_makes_the_autoscaler_start_nodes(growing, synthetic_uri, tmp_p
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(document))
     line = ["-m", "rcn_search.tune", str(tmp_path / "space.yaml"), "--study", str(tmp_path / "study")]
 
-    def search(*options: str) -> subprocess.CompletedProcess[str]:
-        return command(growing, *line, *options)
-
-    refused = search("--set", "budget.cpus_per_trial=2")
+    refused = command(growing, *line)
     assert refused.returncode == 1
-    assert "a trial needs 2 CPU and 0 GPU, and no node has that many (0 CPU and 0 GPU; it may grow to 2 × 1 CPU" in (
-        " ".join(refused.stderr.split())
-    )
+    assert (
+        "a trial needs 1 CPU and 0 GPU, but no node has that many (0 CPU, 0 GPU); lower budget.cpus_per_trial or "
+        "budget.gpus_per_trial; on a cluster that starts nodes on demand, set budget.max_concurrent to a number"
+    ) in " ".join(refused.stderr.split())
 
-    ran = search("--go-on", "--set", "budget.cpus_per_trial=1")
+    ran = command(growing, *line, "--go-on", "--set", f"budget.max_concurrent={NUM_NODES}")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert f"{NUM_NODES} at once, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU now, up to 2 × 1 CPU, 0 GPU" in ran.stdout
+    assert f"{NUM_NODES} at once, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU: 0 fit now" in ran.stdout
     done = Study.open(str(tmp_path / "study"))
     assert [(trial.state, list(trial.epochs)) for trial in done.trials] == [("complete", [1, 2])] * 4
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_training_makes_it_start_a_node_for_each_worker(growing, tiny_config, tmp_path):
+def test_training_on_empty_cluster_starts_a_node_for_each_worker(
+    growing: tuple[str, dict[str, str]], tiny_config: TrainConfig, tmp_path: Path
+) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(tiny_config.model_dump(mode="json")))
     line = ["-m", "rcn_search", "train", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "run")]
+    line += ["--workers", str(NUM_NODES)]
 
-    refused = command(growing, *line, "--workers", str(NUM_NODES + 1))
+    refused = command(growing, *line, "--set", "compute.threads=auto")
     assert refused.returncode == 1
-    assert "room for 2 (0 CPU and 0 GPU; it may grow to 2 × 1 CPU, 0 GPU" in " ".join(refused.stderr.split())
+    assert "only 0 fit on the cluster (0 CPU, 0 GPU)" in " ".join(refused.stderr.split())
 
-    ran = command(growing, *line, "--workers", str(NUM_NODES))
+    ran = command(growing, *line, "--set", "compute.threads=1")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "2 workers, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU now, up to 2 × 1 CPU, 0 GPU" in ran.stdout
+    assert "2 workers, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU: 0 fit now, waiting for the cluster" in ran.stdout
     history = json.loads((tmp_path / "run/history.json").read_text())
     assert [epoch["epoch"] for epoch in history] == list(range(1, tiny_config.schedule.epochs + 1))

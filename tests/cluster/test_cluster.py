@@ -49,7 +49,7 @@ def test_a_search_outlives_one_of_its_nodes(cluster, synthetic_uri, tmp_path):
         "study": {"name": "nodes"},
         "base": {
             "data": {"uri": synthetic_uri},
-            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "model": {"name": "rcn", "branches": 2, "channels": 8},
             "schedule": {"batch_size": 16},
             "compute": {"precision": "fp32", "channels_last": False},
         },

@@ -16,7 +16,7 @@ from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_list
 from rich.console import Console
 
 from rcn_search import storage
-from rcn_search.cluster.credentials import StoreAccess
+from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.train_distributed import train_with_workers
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
@@ -88,8 +88,8 @@ def search(tmp_path: Path, place: str, **budget: int) -> str:
         tmp_path,
         f"{place}/data",
         search={"optimizer.lr": {"float": [1e-3, 1e-2]}},
-        points=[],
-        budget={"trials": 1, "epochs": 2, "concurrency": 1, **budget},
+        initial_trials=[],
+        budget={"trials": 1, "epochs": 2, "max_concurrent": 1, **budget},
         scheduler={"name": "none"},
     )
     text = io.StringIO()
@@ -150,7 +150,7 @@ def test_what_belongs_together_comes_from_one_place(monkeypatch):
     rest = {"AWS_REGION": "node", "AWS_MAX_ATTEMPTS": "3", "PATH": "/bin"}
     monkeypatch.setattr(os, "environ", {**keys, "AWS_ENDPOINT_URL_S3": "http://node", **rest})
     told = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://driver"}
-    StoreAccess(told).take_on()
+    Credentials(told).apply_to_environment()
     assert os.environ == {**told, **rest}
 
 
@@ -171,7 +171,7 @@ def profiles(tmp_path, monkeypatch) -> None:
 
 def test_of_a_profile_travels_what_it_says_and_not_its_name(profiles, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "lab")
-    access = StoreAccess.of_driver("/data", "s3://bucket/study")
+    access = Credentials.from_environment("/data", "s3://bucket/study")
     assert access.variables == {
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "s3cret",
@@ -181,20 +181,20 @@ def test_of_a_profile_travels_what_it_says_and_not_its_name(profiles, monkeypatc
     }
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine")
-    assert StoreAccess.of_driver("s3://bucket/study").variables["AWS_SECRET_ACCESS_KEY"] == "mine"
+    assert Credentials.from_environment("s3://bucket/study").variables["AWS_SECRET_ACCESS_KEY"] == "mine"
 
 
 def test_credentials_that_must_be_renewed_are_those_of_the_nodes(profiles, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "robot")
-    assert {"AWS_REQUEST_CHECKSUM_CALCULATION"} == StoreAccess.of_driver("s3://bucket/study").variables.keys()
+    assert {"AWS_REQUEST_CHECKSUM_CALCULATION"} == Credentials.from_environment("s3://bucket/study").variables.keys()
 
 
 def test_a_search_in_folders_hands_out_nothing(profiles, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
     monkeypatch.setenv("AWS_PROFILE", "that is not there")
-    assert not StoreAccess.of_driver("/data", "memory://study").variables
+    assert not Credentials.from_environment("/data", "memory://study").variables
 
 
 def test_secrets_are_not_in_what_is_printed():
-    access = StoreAccess({"AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_REGION": "here"})
+    access = Credentials({"AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_REGION": "here"})
     assert repr(access) == str(access) == "StoreAccess(AWS_REGION, AWS_SECRET_ACCESS_KEY)"

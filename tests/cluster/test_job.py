@@ -27,12 +27,12 @@ def space_file(folder: Path, data_uri: str, *, trials: int, epochs: int) -> Path
         "study": {"name": "job"},
         "base": {
             "data": {"uri": data_uri},
-            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "model": {"name": "rcn", "branches": 2, "channels": 8},
             "schedule": {"batch_size": 16},
             "compute": {"precision": "fp32", "channels_last": False},
         },
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
-        "budget": {"trials": trials, "epochs": epochs, "concurrency": 1},
+        "budget": {"trials": trials, "epochs": epochs, "max_concurrent": 1},
         "scheduler": {"name": "none"},
     }
     path = folder / "space.yaml"

@@ -9,7 +9,7 @@ import ray
 import torch
 from ray.cluster_utils import Cluster
 
-from rcn_search.cluster.status_channel import Desk, End
+from rcn_search.cluster.status_channel import StatusChannel, TrainingEnd
 from rcn_search.cluster.train_distributed import end_by, new_desk
 from rcn_search.training.exit_status import Interrupted, TrainingFailed
 
@@ -37,12 +37,12 @@ def test_the_death_of_another_worker_ends_nothing() -> None:
 
 
 def test_a_desk_knows_whether_a_worker_has_come() -> None:
-    desk = Desk()
+    desk = StatusChannel()
     assert not desk.has_arrived()
     desk.access()
     assert desk.has_arrived()
     assert not desk.give_up()
-    assert desk.end() == End(how="done")
+    assert desk.end() == TrainingEnd(how="done")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -16,10 +17,9 @@ import ray
 import yaml
 from rich.console import Console
 
-from rcn_search.cluster.autoscaler import Growth, NodeType
-from rcn_search.cluster.runtime import Nodes
-from rcn_search.cluster.status_channel import Desk, End, Started
-from rcn_search.cluster.train_distributed import Plan, plan_workers, train_with_workers
+from rcn_search.cluster.runtime import CapacityError, ClusterResources
+from rcn_search.cluster.status_channel import StatusChannel, TrainingEnd, RunStarted
+from rcn_search.cluster.train_distributed import WorkerPlan, plan_workers, train_with_workers
 from rcn_search.config.schema import TrainConfig
 from rcn_search.search.run_search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder
@@ -35,53 +35,49 @@ def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
     return TrainConfig.model_validate(document)
 
 
+@pytest.mark.parametrize("is_fixed", [True, False])
 @pytest.mark.parametrize(
-    ("nodes", "threads", "device", "num_workers", "plan"),
+    ("nodes", "threads", "device", "num_workers", "cpus", "gpus"),
     [
-        ([{"CPU": 2}], "auto", "auto", 2, (1, 0)),
-        ([{"CPU": 8}], "auto", "auto", 2, (4, 0)),
-        ([{"CPU": 3}, {"CPU": 3}], "auto", "auto", 3, (1, 0)),  # two of two CPUs, and no place for the third
-        ([{"CPU": 8}], 2, "auto", 3, (2, 0)),
-        ([{"CPU": 16, "GPU": 2}], "auto", "auto", 2, (8, 1)),
-        ([{"CPU": 16, "GPU": 1}], "auto", "cpu", 4, (4, 0)),
+        ([{"CPU": 2}], "auto", "auto", 2, 1, 0),
+        ([{"CPU": 8}], "auto", "auto", 2, 4, 0),
+        ([{"CPU": 3}, {"CPU": 3}], "auto", "auto", 3, 1, 0),  # two of two CPUs fit, but not a third
+        ([{"CPU": 8}], 2, "auto", 3, 2, 0),
+        ([{"CPU": 16, "GPU": 2}], "auto", "auto", 2, 8, 1),
+        ([{"CPU": 16, "GPU": 1}], "auto", "cpu", 4, 4, 0),
     ],
 )
-def test_plan(tiny_config, nodes, threads, device, num_workers, plan):
+def test_plan_workers_shares_the_nodes(tiny_config, nodes, threads, device, num_workers, cpus, gpus, is_fixed):
     config = changed(tiny_config, compute={"threads": threads, "device": device})
-    cpus, gpus = plan
-    assert plan_workers(Nodes(nodes), config, num_workers) == Plan(num_workers=num_workers, cpus=cpus, gpus=gpus)
+    plan = plan_workers(ClusterResources(tuple(nodes), is_fixed), config, num_workers)
+    assert plan == WorkerPlan(num_workers=num_workers, cpus=cpus, gpus=gpus)
 
 
-GROWTH = Growth((NodeType({"CPU": 4}, 1, 1), NodeType({"CPU": 8, "GPU": 1}, 0, 4)), 5, {})
-
-
-@pytest.mark.parametrize(
-    ("device", "num_workers", "plan"),
-    [
-        ("auto", 4, (8, 1)),  # there is no GPU yet
-        ("cpu", 4, (1, 0)),  # as they fit already
-        ("cpu", 6, (4, 0)),
-        ("cpu", 36, (1, 0)),
-    ],
-)
-def test_plan_on_a_cluster_that_grows(tiny_config, device, num_workers, plan):
-    config = changed(tiny_config, compute={"device": device, "threads": "auto"})
-    planned = plan_workers(Nodes([{"CPU": 4}], GROWTH), config, num_workers)
-    assert (planned.cpus, planned.gpus) == plan
-    with pytest.raises(ValueError, match="it may grow to 1 × 4 CPU, 0 GPU \\+ 4 × 8 CPU, 1 GPU"):
-        plan_workers(Nodes([{"CPU": 4}], GROWTH), config, 37)
+@pytest.mark.parametrize(("device", "gpus"), [("auto", 0), ("cpu", 0), ("cuda", 1)])
+def test_plan_workers_growing_cluster_waits_for_workers_of_a_given_size(tiny_config, device, gpus):
+    growing = ClusterResources(({"CPU": 4},))
+    config = changed(tiny_config, compute={"threads": 4, "device": device})
+    plan = plan_workers(growing, config, 3)
+    assert plan == WorkerPlan(num_workers=3, cpus=4, gpus=gpus, num_fitting=0 if gpus else 1)
+    with pytest.raises(
+        CapacityError, match="on a cluster that starts nodes on demand, set compute.threads to a number"
+    ):
+        plan_workers(growing, changed(config, compute={"threads": "auto"}), 5)
+    with pytest.raises(CapacityError, match="fit on the cluster"):
+        plan_workers(dataclasses.replace(growing, is_fixed=True), config, 3)
 
 
 @pytest.mark.parametrize(
     ("nodes", "words"),
     [
-        ([{"CPU": 2}], r"4 workers, 1 CPU, 0 GPU each were asked for, and there is room for 2 \(2 CPU and 0 GPU\)"),
-        ([{"CPU": 16, "GPU": 1}], r"room for 1 \(16 CPU and 1 GPU\); lower --workers, or set compute.device to cpu"),
+        ([{"CPU": 2}], r"4 workers, 1 CPU, 0 GPU each: only 2 fit on the cluster \(2 CPU, 0 GPU\); lower --workers"),
+        ([{"CPU": 16, "GPU": 1}], r"only 1 fit .*\(16 CPU, 1 GPU\); lower --workers, or set compute.device to cpu"),
+        ([{"CPU": 0}], "only 0 fit"),
     ],
 )
-def test_workers_that_never_fit_are_refused_with_the_numbers(tiny_config, nodes, words):
-    with pytest.raises(ValueError, match=words):
-        plan_workers(Nodes(nodes), tiny_config, 4)
+def test_plan_workers_that_never_fit_are_refused_with_the_numbers(tiny_config, nodes, words):
+    with pytest.raises(CapacityError, match=words):
+        plan_workers(ClusterResources(tuple(nodes), is_fixed=True), tiny_config, 4)
 
 
 def run(config: TrainConfig, out: Path, on_epoch: Any = lambda report: None, **options: Any) -> tuple[list, list]:
@@ -139,7 +135,7 @@ def test_a_worker_that_is_killed_costs_an_epoch_at_most(ray_cluster, tiny_config
     history, told = run(config, tmp_path / "two", kill)
     assert killed
     assert [report.epoch for report in history] == list(range(1, 9))
-    first, second = (news for news in told if isinstance(news, Started))
+    first, second = (news for news in told if isinstance(news, RunStarted))
     assert not first.history
     assert 2 <= len(second.history) < 8  # it went on from the last checkpoint
     assert [json.loads((tmp_path / "two/history.json").read_text())[-1]["epoch"]] == [8]
@@ -160,12 +156,12 @@ def test_it_is_stopped_resumed_and_what_is_wrong_is_said_at_once(ray_cluster, ti
         run(config, out)
     history, told = run(config, out, resume=True)
     assert [report.epoch for report in history] == list(range(1, 7))
-    (started,) = (news for news in told if isinstance(news, Started))
+    (started,) = (news for news in told if isinstance(news, RunStarted))
     assert 2 <= len(started.history) < 6
 
 
 def test_workers_that_wait_for_a_place_are_stopped_at_once(ray_cluster, tiny_config, tmp_path):
-    taken = ray.remote(num_cpus=1)(Plan).remote(num_workers=1, cpus=1, gpus=0)
+    taken = ray.remote(num_cpus=1)(WorkerPlan).remote(num_workers=1, cpus=1, gpus=0)
     ray.get(taken.__ray_ready__.remote())
     started = time.monotonic()
     with pytest.raises(Interrupted, match="before the workers had started"):
@@ -184,18 +180,18 @@ def test_a_search_with_two_workers_for_each_trial(ray_cluster, synthetic_uri, tm
         "base": {
             "data": {"uri": synthetic_uri},
             "input": {"size_px": 40},
-            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "model": {"name": "rcn", "branches": 2, "channels": 8},
             "schedule": {"batch_size": 16},
-            "validation": {"jitter": False},
+            "validation": {"augment": False},
             "compute": {"precision": "fp32", "channels_last": False},
         },
         "search": {
             "optimizer.lr": {"float": [1e-7, 1e-1], "log": True},
             "data.train_split": {"choice": ["train", "nowhere"]},
         },
-        "points": [{"optimizer.lr": lr, "data.train_split": split} for lr, split in points],
-        "budget": {"trials": 4, "epochs": 4, "concurrency": 1, "workers_per_trial": 2},
-        "scheduler": {"name": "asha", "grace_epochs": 1, "reduction": 2},
+        "initial_trials": [{"optimizer.lr": lr, "data.train_split": split} for lr, split in points],
+        "budget": {"trials": 4, "epochs": 4, "max_concurrent": 1, "workers_per_trial": 2},
+        "scheduler": {"name": "asha", "grace_epochs": 1, "reduction_factor": 2},
         "sampler": {"name": "random"},
     }
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
@@ -231,7 +227,7 @@ def test_a_search_with_two_workers_for_each_trial(ray_cluster, synthetic_uri, tm
 
 
 def test_the_first_reason_is_the_one_that_counts():
-    desk = Desk()
-    desk.finish(End(how="wrong", reason="no such split"))
-    desk.finish(End(how="failed", reason="the loss became nan"))
+    desk = StatusChannel()
+    desk.finish(TrainingEnd(how="wrong", reason="no such split"))
+    desk.finish(TrainingEnd(how="failed", reason="the loss became nan"))
     assert desk.end().reason == "no such split"

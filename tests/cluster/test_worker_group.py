@@ -12,8 +12,8 @@ import ray
 from ray.util import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from rcn_search.cluster.credentials import StoreAccess
-from rcn_search.cluster.worker_group import Crew
+from rcn_search.cluster.credentials import Credentials
+from rcn_search.cluster.worker_group import WorkerGroup
 from rcn_search.config.schema import TrainConfig
 
 MUCH_LESS_THAN_PATIENCE_S = 120
@@ -24,7 +24,7 @@ class First:
     """The first worker of a trial."""
 
     def __init__(self) -> None:
-        self.crew = Crew(StoreAccess({}))
+        self.crew = WorkerGroup(Credentials({}))
 
     def kill(self) -> None:
         """The other worker, as soon as it was started."""
@@ -38,10 +38,10 @@ class First:
         """What an error was, how long it took, and whether the crew is gone."""
         started = time.monotonic()
         try:
-            self.crew.together("epoch", own=self.run.run_epoch)
+            self.crew.run_on_all("epoch", local=self.run.run_epoch)
         except Exception as error:
-            return type(error).__name__, time.monotonic() - started, self.crew.gone
-        return "", 0.0, self.crew.gone
+            return type(error).__name__, time.monotonic() - started, self.crew.is_shut_down
+        return "", 0.0, self.crew.is_shut_down
 
     def open(self, own: str, mates: str, folder: str) -> tuple[str, str, float, bool]:
         """What an error was, what it said, how long it took, and whether the crew is gone."""
@@ -50,12 +50,12 @@ class First:
 
         config, started = TrainConfig.model_validate_json(own), time.monotonic()
         try:
-            self.run = self.crew.together(
-                "open", mates, folder, own=lambda: TrainRun(config, folder, resume=True, workers=Workers(0, 2))
+            self.run = self.crew.run_on_all(
+                "open", mates, folder, local=lambda: TrainRun(config, folder, resume=True, workers=Workers(0, 2))
             )
         except Exception as error:
-            return type(error).__name__, str(error), time.monotonic() - started, self.crew.gone
-        return "", "", 0.0, self.crew.gone
+            return type(error).__name__, str(error), time.monotonic() - started, self.crew.is_shut_down
+        return "", "", 0.0, self.crew.is_shut_down
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ DOCUMENT = """\
 data:
   uri: data/mtfl
 model:
-  kind: rcn
+  name: rcn
   branches: 5
 schedule: {epochs: 3, batch_size: 32}
 """
@@ -38,7 +38,7 @@ def message(folder: Path, text: str, *overrides: str) -> str:
 
 def test_keys_of_the_file_are_laid_over_the_defaults(tmp_path: Path) -> None:
     config = load_train_config(written(tmp_path, DOCUMENT))
-    expected = {"data": {"uri": "data/mtfl"}, "model": {"kind": "rcn", "branches": 5}}
+    expected = {"data": {"uri": "data/mtfl"}, "model": {"name": "rcn", "branches": 5}}
     assert config == TrainConfig.model_validate({**expected, "schedule": {"epochs": 3, "batch_size": 32}})
 
 
@@ -54,7 +54,7 @@ def test_keys_of_the_file_are_laid_over_the_defaults(tmp_path: Path) -> None:
         ("data: {uri: x}\nzebra: 1\n", 2, "unknown key 'zebra'. Allowed here: augment, compute, data, input, "),
         # Only the keys of the chosen kind are offered: `auxiliary` is one of tcdcn's.
         (
-            "data: {uri: x}\nmodel:\n  kind: rcn\n  auxiliary: true\n",
+            "data: {uri: x}\nmodel:\n  name: rcn\n  auxiliary: true\n",
             4,
             f"unknown key 'model.auxiliary'. Allowed here: {RCN_KEYS}",
         ),
@@ -115,7 +115,7 @@ class Space(FrozenModel):
 
 
 def test_every_problem_is_named_once(tmp_path: Path) -> None:
-    problems = message(tmp_path, "data: {uri: x}\nmodel: {kind: rcn, channels: 3}\nseed: -1\n").splitlines()
+    problems = message(tmp_path, "data: {uri: x}\nmodel: {name: rcn, channels: 3}\nseed: -1\n").splitlines()
     assert [problem.split(": ", 1)[1] for problem in problems] == [
         "seed = -1: input should be greater than or equal to 0",
         "model.channels = 3: input should be 'paper'",
@@ -163,7 +163,7 @@ def test_overrides_win_and_make_the_sections_they_need(tmp_path: Path) -> None:
     )
     assert (config.schedule.epochs, config.schedule.batch_size) == (7, 32)
     assert config.augment.occluder.max_px == 0
-    assert load_train_config(written(tmp_path, DOCUMENT), ["model={kind: tcdcn}"]).model.kind == "tcdcn"
+    assert load_train_config(written(tmp_path, DOCUMENT), ["model={name: tcdcn}"]).model.name == "tcdcn"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_bad_overrides_are_explained(tmp_path: Path, override: str, problem: str
     ("overrides", "place", "problem"),
     [
         (["model.branches=9"], ", --set 'model.branches=9'", "model.branches = 9"),
-        (["model={kind: rcn, branches: 9}"], ", --set 'model={kind: rcn, branches: 9}'", "model.branches = 9"),
+        (["model={name: rcn, branches: 9}"], ", --set 'model={name: rcn, branches: 9}'", "model.branches = 9"),
         (["model.branches=9", "model.branches=8"], ", --set 'model.branches=8'", "model.branches = 8"),
         (["seed=1", "data={}"], ", --set 'data={}'", "data.uri is required"),
         # Where several keys are wrong together: the section, and what was laid over it.
@@ -197,7 +197,7 @@ def test_bad_overrides_are_explained(tmp_path: Path, override: str, problem: str
         (
             ["seed=1", "model.mask='01'"],
             ", line 3, --set \"model.mask='01'\"",
-            "model = {'kind': 'rcn', 'branches': 5, 'mask': '01'}: mask '01'",
+            "model = {'name': 'rcn', 'branches': 5, 'mask': '01'}: mask '01'",
         ),
     ],
 )
@@ -218,12 +218,12 @@ def test_recipe_paper_is_the_papers(tmp_path: Path) -> None:
     config = load_train_config(written(tmp_path, "recipe: paper\ndata: {uri: x}\n"))
     optimizer, schedule, augment = config.optimizer, config.schedule, config.augment
     assert (optimizer.name, optimizer.lr, optimizer.weight_decay) == ("adadelta", 1.0, 0.0)
-    assert (optimizer.l2_trunk, optimizer.l2_branch) == (1e-6, 1e-12)
-    assert (schedule.batch_size, schedule.shape, schedule.reshuffle, schedule.ema_decay) == (64, "constant", False, 0.0)
+    assert (optimizer.l2_encoder, optimizer.l2_branches) == (1e-6, 1e-12)
+    assert (schedule.batch_size, schedule.lr_schedule, schedule.reshuffle, schedule.ema_decay) == (64, "constant", False, 0.0)
     assert (augment.translate, augment.scale, augment.rotate_deg, augment.flip) == (0.1, 0.1, 20.0, 0.0)
     assert (augment.occluder.min_px, augment.occluder.max_px) == (20, 50)
-    assert (config.input.size_px, config.input.lcn, config.loss.target_sigma_px) == (80, "batch", 0.0)
-    assert config.validation.jitter
+    assert (config.input.size_px, config.input.contrast_normalization, config.loss.target_sigma_px) == (80, "batch", 0.0)
+    assert config.validation.augment
     assert config.compute.precision == "fp32"
 
 
@@ -237,8 +237,8 @@ def test_keys_of_the_file_win_over_the_recipe(tmp_path: Path) -> None:
     ("optimizer", "problem"),
     [
         ({"name": "adadelta", "weight_decay": 1e-4}, "weight_decay belongs to muon and adamw"),
-        ({"name": "adamw", "l2_trunk": 1e-6}, "l2_trunk and l2_branch belong to adadelta"),
-        ({"name": "muon", "l2_branch": 1e-6}, "with muon set weight_decay"),
+        ({"name": "adamw", "l2_encoder": 1e-6}, "l2_encoder and l2_branches belong to adadelta"),
+        ({"name": "muon", "l2_branches": 1e-6}, "with muon set weight_decay"),
     ],
 )
 def test_weights_decay_in_one_way(tmp_path: Path, optimizer: dict[str, Any], problem: str) -> None:
@@ -254,15 +254,15 @@ OTHER_VALUES: dict[str, Any] = {
     "data.val_split": "train",
     "data.num_train": 10,
     "data.num_val": 10,
-    "data.balance": "pose",
+    "data.balance_by": "pose",
     "input.size_px": 40,
-    "input.lcn": "none",
-    "input.colour": True,
-    "model.kind": "sumnet",
+    "input.contrast_normalization": "none",
+    "input.color": True,
+    "model.name": "sumnet",
     "model.branches": 3,
     "model.channels": 8,
     "model.skip": True,
-    "model.layers": "300w",
+    "model.layer_preset": "300w",
     "model.mask": "011111",
     "model.upsampling": "learned",
     "model.zero_non_pooled": True,
@@ -273,22 +273,22 @@ OTHER_VALUES: dict[str, Any] = {
     "augment.occluder.max_px": 40,
     "augment.flip": 0.5,
     "loss.target_sigma_px": 1.0,
-    "loss.head": "l2",
-    "loss.outside": "ignore",
+    "loss.name": "l2",
+    "loss.points_outside": "ignore",
     "optimizer.name": "adamw",
     "optimizer.lr": 1e-3,
     "optimizer.weight_decay": 0.0,
-    "optimizer.l2_trunk": 1e-6,
-    "optimizer.l2_branch": 1e-6,
+    "optimizer.l2_encoder": 1e-6,
+    "optimizer.l2_branches": 1e-6,
     "schedule.epochs": 2,
     "schedule.batch_size": 32,
-    "schedule.shape": "constant",
-    "schedule.warmup": 0.0,
+    "schedule.lr_schedule": "constant",
+    "schedule.warmup_fraction": 0.0,
     "schedule.ema_decay": 0.9,
     "schedule.reshuffle": False,
-    "validation.jitter": False,
-    "validation.every": 2,
-    "validation.keep": "every",
+    "validation.augment": False,
+    "validation.every_epochs": 2,
+    "validation.save": "every",
     "compute.device": "cuda",
     "compute.precision": "bf16",
     "compute.channels_last": True,
@@ -296,7 +296,7 @@ OTHER_VALUES: dict[str, Any] = {
 }
 NO_PART_OF_A_RUN = {
     "data.uri",
-    "validation.keep",
+    "validation.save",
     "compute.device",
     "compute.precision",
     "compute.channels_last",
@@ -313,7 +313,7 @@ def leaves(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def test_run_id_is_that_of_all_that_can_change_a_result() -> None:
     def config(path: str = "", value: object = None) -> TrainConfig:
-        document: dict[str, Any] = {"data": {"uri": "x"}, "model": {"kind": "rcn"}}
+        document: dict[str, Any] = {"data": {"uri": "x"}, "model": {"name": "rcn"}}
         if path.startswith("optimizer.l2_"):
             document["optimizer"] = {"name": "adadelta", "weight_decay": 0.0}
         for key in reversed(path.split(".") if path else []):
@@ -324,7 +324,7 @@ def test_run_id_is_that_of_all_that_can_change_a_result() -> None:
     assert leaves(plain.model_dump()).keys() == OTHER_VALUES.keys(), "a new option needs another value here"
     same = {path for path, value in OTHER_VALUES.items() if config(path, value).run_id == plain.run_id}
     assert same == NO_PART_OF_A_RUN
-    adadelta = config("optimizer.l2_trunk", 0.0)
+    adadelta = config("optimizer.l2_encoder", 0.0)
     assert len({adadelta.run_id, *(config(f"optimizer.l2_{part}", 1e-6).run_id for part in ("trunk", "branch"))}) == 3
 
 

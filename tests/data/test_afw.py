@@ -10,7 +10,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from rcn_search.data.dataset import ShardedDataset
+from rcn_search.data.dataset import Dataset
 from rcn_search.data.importers import afw
 from rcn_search.data.importers.afw import Afw68Importer, AfwImporter, five_of_68
 from rcn_search.data.importers.base import import_dataset
@@ -112,7 +112,7 @@ def test_faces_of_the_rule_without_the_mouth_centre(folder: Path, tmp_path: Path
     assert {name: manifest.num_rows(name) for name in manifest.split_names} == {"afw": 3}
     assert manifest.test_splits == {"afw": "afw/test"}
     assert manifest.notes == ["3 faces have all six landmarks, 2 have not and are left out; the paper has 377"]
-    split = ShardedDataset(str(tmp_path / "out")).split("afw")
+    split = Dataset(str(tmp_path / "out")).split("afw")
     assert split.image_id_n.tolist() == list(CHOSEN)
     assert split.group_n.tolist() == ["1004467229.jpg", "134212.jpg", "134212.jpg"]
     for row, points_62 in enumerate(CHOSEN.values()):
@@ -201,7 +201,7 @@ def test_afw_68_is_a_set_of_its_own(afw68: Path, tmp_path: Path, monkeypatch: py
     assert (whole.name, whole.keypoints, whole.notes) == ("afw-68", "five", [])
     assert whole.test_splits == {"afw-68": "afw-68/test"}
     assert "mean of its six points" in whole.source
-    split = ShardedDataset(str(tmp_path / "whole")).split("afw-68")
+    split = Dataset(str(tmp_path / "whole")).split("afw-68")
     assert split.image_id_n.tolist() == ["134212_1", "134212_2"]
     assert split.group_n.tolist() == ["134212", "134212"]
     back = split.points_nk2[0].numpy() * (split.box_n4[0, 2] / 160) + split.box_n4[0, :2]

@@ -9,18 +9,18 @@ from PIL import Image
 
 from rcn_search.config.schema import AugmentConfig, InputConfig, OccluderConfig
 from rcn_search.data.augment import (
-    NO_JITTER,
+    NO_AUGMENTATION,
     InputPipeline,
-    black_rectangles,
-    channels_of,
-    draw_table,
-    jitter,
-    mirrored_attributes,
+    augment_face_boxes,
+    draw_black_rectangles,
+    flip_attributes,
+    random_draws,
+    to_channels,
     unwarp_points,
     warp_images,
     warp_points,
 )
-from rcn_search.data.lcn import contrast_normalise
+from rcn_search.data.lcn import contrast_normalize
 from rcn_search.data.shards import DatasetError
 from rcn_search.keypoints import FIVE
 
@@ -46,34 +46,34 @@ def test_points_move_with_the_picture(seed: int, flip: float) -> None:
     options = AugmentConfig(
         translate=0.1, scale=0.2, rotate_deg=60, flip=flip, occluder=OccluderConfig(min_px=0, max_px=0)
     )
-    frame = jitter(BOX, draw_table(1, seed=seed, epoch=0), options)
+    frame = augment_face_boxes(BOX, random_draws(1, seed=seed, epoch=0), options)
     point = torch.tensor([[[82.0, 65.0]]])
     warped = warp_images(blob_image(82, 65)[:, None], frame, 80)[0, 0]
     torch.testing.assert_close(warp_points(point, frame)[0, 0], centre_of_mass(warped), atol=3e-3, rtol=0)
 
 
 def test_no_jitter_maps_the_face_box_to_the_window() -> None:
-    frame = jitter(BOX, draw_table(1, seed=0, epoch=0), NO_JITTER)
+    frame = augment_face_boxes(BOX, random_draws(1, seed=0, epoch=0), NO_AUGMENTATION)
     corners = torch.tensor([[[10.0, 20.0], [130.0, 20.0], [130.0, 140.0]]])
     torch.testing.assert_close(warp_points(corners, frame), torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]]))
     torch.testing.assert_close(unwarp_points(warp_points(corners, frame), frame), corners)
 
 
 def test_a_mirrored_face_is_renumbered() -> None:
-    draws = draw_table(1, seed=0, epoch=0)
-    options = NO_JITTER.model_copy(update={"flip": 1.0})
+    draws = random_draws(1, seed=0, epoch=0)
+    options = NO_AUGMENTATION.model_copy(update={"flip": 1.0})
     points = torch.tensor([[[50.0, 60.0], [90.0, 60.0], [70.0, 80.0], [55.0, 100.0], [85.0, 100.0]]])
-    flipped = warp_points(points, jitter(BOX, draws, options), torch.tensor(FIVE.flip))
-    plain = warp_points(points, jitter(BOX, draws, NO_JITTER))
+    flipped = warp_points(points, augment_face_boxes(BOX, draws, options), torch.tensor(FIVE.flip))
+    plain = warp_points(points, augment_face_boxes(BOX, draws, NO_AUGMENTATION))
     torch.testing.assert_close(flipped, plain)  # this face is symmetric about the middle of its box
     assert flipped[0, 0, 0] < flipped[0, 1, 0]
 
 
 def test_ranges_are_met_and_not_left() -> None:
-    draws = draw_table(4000, seed=3, epoch=0)
+    draws = random_draws(4000, seed=3, epoch=0)
     options = AugmentConfig(translate=0.1, scale=0.15, rotate_deg=30, flip=0.25)
-    frame = jitter(BOX.expand(4000, 4), draws, options)
-    shift = (frame.centre_b2 - CENTRE) / 120
+    frame = augment_face_boxes(BOX.expand(4000, 4), draws, options)
+    shift = (frame.center_b2 - CENTRE) / 120
     half = torch.linalg.det(frame.axes_b22).abs().sqrt() / 60
     mirrored = torch.linalg.det(frame.axes_b22) < 0
     angle = torch.rad2deg(torch.atan2(-frame.axes_b22[:, 0, 1], frame.axes_b22[:, 1, 1]))
@@ -85,16 +85,16 @@ def test_ranges_are_met_and_not_left() -> None:
 
 
 def test_draws_depend_on_seed_epoch_and_row_alone() -> None:
-    table = draw_table(100, seed=5, epoch=2)
-    torch.testing.assert_close(draw_table(60, seed=5, epoch=2), table[:60])
-    for other in (draw_table(100, seed=6, epoch=2), draw_table(100, seed=5, epoch=3)):
+    table = random_draws(100, seed=5, epoch=2)
+    torch.testing.assert_close(random_draws(60, seed=5, epoch=2), table[:60])
+    for other in (random_draws(100, seed=6, epoch=2), random_draws(100, seed=5, epoch=3)):
         assert (other != table).float().mean() > 0.99
 
 
 @pytest.mark.parametrize(("size_px", "sides"), [(80, (20, 50)), (40, (10, 25))])
 def test_rectangles_are_inside_with_sides_of_the_range(size_px: int, sides: tuple[int, int]) -> None:
-    draws = draw_table(3000, seed=0, epoch=0)
-    black = black_rectangles(torch.ones(3000, 2, size_px, size_px), draws, OccluderConfig(min_px=20, max_px=50)) == 0
+    draws = random_draws(3000, seed=0, epoch=0)
+    black = draw_black_rectangles(torch.ones(3000, 2, size_px, size_px), draws, OccluderConfig(min_px=20, max_px=50)) == 0
     assert torch.equal(black[:, 0], black[:, 1])
     black = black[:, 0]
     heights, widths = black.any(2).sum(1), black.any(1).sum(1)
@@ -108,26 +108,26 @@ def test_rectangles_are_inside_with_sides_of_the_range(size_px: int, sides: tupl
 
 def test_poses_are_mirrored_with_the_face() -> None:
     classes = {"pose": torch.tensor([0, 1, 2, 3, 4]), "smile": torch.tensor([0, 1, 0, 1, 0])}
-    mirrored = mirrored_attributes(classes, torch.tensor([True, True, True, False, False]))
+    mirrored = flip_attributes(classes, torch.tensor([True, True, True, False, False]))
     assert mirrored["pose"].tolist() == [4, 3, 2, 3, 4]
     assert mirrored["smile"].tolist() == [0, 1, 0, 1, 0]
-    assert mirrored_attributes({}, torch.tensor([True])) == {}
+    assert flip_attributes({}, torch.tensor([True])) == {}
 
 
 def test_the_rectangle_is_there_before_the_contrast_is_measured() -> None:
     """As in the paper's code: around it the normalisation sees its edge, and within it nothing is left of the face."""
-    augment = NO_JITTER.model_copy(update={"occluder": OccluderConfig(min_px=40, max_px=40)})
+    augment = NO_AUGMENTATION.model_copy(update={"occluder": OccluderConfig(min_px=40, max_px=40)})
     pipeline = InputPipeline(input=InputConfig(), augment=augment)
     image = torch.randint(0, 256, (1, 160, 160), generator=torch.Generator().manual_seed(3)).byte()
-    draws, points = draw_table(1, seed=0, epoch=0), torch.zeros(1, 5, 2)
-    frame = jitter(BOX, draws, augment)
-    black = black_rectangles(warp_images(image[:, None], frame, 80), draws, augment.occluder)
+    draws, points = random_draws(1, seed=0, epoch=0), torch.zeros(1, 5, 2)
+    frame = augment_face_boxes(BOX, draws, augment)
+    black = draw_black_rectangles(warp_images(image[:, None], frame, 80), draws, augment.occluder)
     inputs, _ = pipeline(image, points, BOX, draws)
-    torch.testing.assert_close(inputs, contrast_normalise(black, "image"))
+    torch.testing.assert_close(inputs, contrast_normalize(black, "image"))
 
 
 def test_outside_of_the_crop_is_black() -> None:
-    frame = jitter(torch.tensor([[100.0, 100.0, 120.0, 120.0]]), draw_table(1, seed=0, epoch=0), NO_JITTER)
+    frame = augment_face_boxes(torch.tensor([[100.0, 100.0, 120.0, 120.0]]), random_draws(1, seed=0, epoch=0), NO_AUGMENTATION)
     warped = warp_images(torch.full((1, 1, 160, 160), 200, dtype=torch.uint8), frame, 80)[0, 0]
     assert warped[:39, :39].min() == 200
     assert warped[42:, :].max() == 0
@@ -136,7 +136,7 @@ def test_outside_of_the_crop_is_black() -> None:
 def test_result_of_an_image_does_not_depend_on_its_batch() -> None:
     pipeline = InputPipeline(input=InputConfig(), augment=AugmentConfig(), flip_k=torch.tensor(FIVE.flip))
     image = torch.cat([blob_image(60, 60), blob_image(90, 70), blob_image(20, 110)])
-    points, box, draws = torch.rand(3, 5, 2) * 160, BOX.expand(3, 4), draw_table(3, seed=0, epoch=0)
+    points, box, draws = torch.rand(3, 5, 2) * 160, BOX.expand(3, 4), random_draws(3, seed=0, epoch=0)
     together = pipeline(image, points, box, draws)
     alone = pipeline(image[1:2], points[1:2], box[1:2], draws[1:2])
     torch.testing.assert_close(together[0][1:2], alone[0], atol=1e-5, rtol=0)
@@ -152,16 +152,16 @@ def test_grey_of_colour_is_that_of_the_import() -> None:
     colour = coloured(0)
     colour[0].view(-1, 3)[:4096] = torch.cartesian_prod(*3 * [torch.arange(0, 256, 17).byte()])  # corners too
     expected = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in colour.numpy()])
-    assert torch.equal(channels_of(colour, False), torch.from_numpy(expected)[:, None])
+    assert torch.equal(to_channels(colour, False), torch.from_numpy(expected)[:, None])
 
 
 @pytest.mark.parametrize("lcn", ["image", "batch", "none"])
 def test_colour_pipeline_treats_each_channel_as_the_grey_one_does(lcn) -> None:
     colour = coloured(1)
-    points, box, draws = torch.rand(3, 5, 2) * 160, BOX.expand(3, 4), draw_table(3, seed=0, epoch=0)
+    points, box, draws = torch.rand(3, 5, 2) * 160, BOX.expand(3, 4), random_draws(3, seed=0, epoch=0)
     augment = AugmentConfig(flip=0.5)
-    in_colour = InputPipeline(input=InputConfig(lcn=lcn, colour=True), augment=augment)
-    in_grey = InputPipeline(input=InputConfig(lcn=lcn), augment=augment)
+    in_colour = InputPipeline(input=InputConfig(contrast_normalization=lcn, color=True), augment=augment)
+    in_grey = InputPipeline(input=InputConfig(contrast_normalization=lcn), augment=augment)
     image_b3hw, colour_points = in_colour(colour, points, box, draws)
     assert image_b3hw.shape == (3, 3, 80, 80)
     for channel in range(3):
@@ -169,11 +169,11 @@ def test_colour_pipeline_treats_each_channel_as_the_grey_one_does(lcn) -> None:
         torch.testing.assert_close(image_b3hw[:, channel : channel + 1], image_b1hw, atol=1e-5, rtol=0)
         assert torch.equal(colour_points, grey_points)
     of_colour, _ = in_grey(colour, points, box, draws)
-    of_grey, _ = in_grey(channels_of(colour, False)[:, 0], points, box, draws)
+    of_grey, _ = in_grey(to_channels(colour, False)[:, 0], points, box, draws)
     assert torch.equal(of_colour, of_grey)
 
 
 def test_colour_of_a_grey_data_set_is_refused_with_the_remedy() -> None:
-    pipeline = InputPipeline(input=InputConfig(colour=True), augment=NO_JITTER)
+    pipeline = InputPipeline(input=InputConfig(color=True), augment=NO_AUGMENTATION)
     with pytest.raises(DatasetError, match="import it again with --colour"):
-        pipeline(blob_image(60, 60), torch.rand(1, 5, 2), BOX, draw_table(1, seed=0, epoch=0))
+        pipeline(blob_image(60, 60), torch.rand(1, 5, 2), BOX, random_draws(1, seed=0, epoch=0))

@@ -46,7 +46,7 @@ def ranges(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def fetched(uri: str) -> tuple[Path, str | None]:
-    return cache.cached(uri, num_bytes=len(CONTENT), sha256=SHA256)
+    return cache.fetch_to_cache(uri, num_bytes=len(CONTENT), sha256=SHA256)
 
 
 def test_many_at_once_fetch_it_once_in_ranges(uri: str, ranges: list[int]) -> None:
@@ -86,7 +86,7 @@ def test_ranges_of_a_server(store: str, size: int) -> None:
 
 
 def test_a_dead_fetcher_is_taken_over(uri: str, tmp_path: Path) -> None:
-    folder = cache.cache_folder()
+    folder = cache.shard_cache_folder()
     folder.mkdir()
     (folder / f".{SHA256}.tmp").write_bytes(b"half a")
     lock = folder / f".{SHA256}.lock"

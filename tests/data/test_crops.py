@@ -64,5 +64,5 @@ def test_outside_of_the_photograph_is_black_before_it_is_resized(box: Box) -> No
     canvas[100:220, 100:250] = photo
     inside = canvas[100 + box.y : 100 + box.y + box.height, 100 + box.x : 100 + box.x + box.width]
     expected = Image.fromarray(inside).resize((160, 160), Image.Resampling.LANCZOS)
-    np.testing.assert_array_equal(crop_photo(Image.fromarray(photo), box, colour=True), np.asarray(expected))
+    np.testing.assert_array_equal(crop_photo(Image.fromarray(photo), box, color=True), np.asarray(expected))
     np.testing.assert_array_equal(crop_photo(Image.fromarray(photo), box), np.asarray(expected.convert("L")))

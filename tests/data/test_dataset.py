@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from rcn_search.data.dataset import ShardedDataset, epoch_batches, epoch_rows, open_dataset
+from rcn_search.data.dataset import Dataset, epoch_batches, epoch_rows, open_dataset
 from rcn_search.data.importers import base
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.sample import Sample
-from rcn_search.data.shards import DatasetError, Manifest, cache_folder, read_manifest
+from rcn_search.data.cache import shard_cache_folder
+from rcn_search.data.shards import DatasetError, Manifest, read_manifest
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ def test_same_seed_same_data_set(synthetic_uri: str, tmp_path: Path) -> None:
 def test_several_shards_read_as_one(synthetic_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "ROWS_PER_SHARD", 40)
     importer = SyntheticImporter(num_train=96, num_val=24, num_test=24)
-    many = ShardedDataset(import_dataset(importer, str(tmp_path / "many")) and str(tmp_path / "many")).split("train")
-    one = ShardedDataset(synthetic_uri).split("train")
+    many = Dataset(import_dataset(importer, str(tmp_path / "many")) and str(tmp_path / "many")).split("train")
+    one = Dataset(synthetic_uri).split("train")
     rows = torch.tensor([95, 0, 39, 40, 41, 79, 80, 0])
     assert len(many.images) == 3
     assert torch.equal(many.images_at(rows), one.images_at(rows))
@@ -48,7 +49,7 @@ def test_images_are_views_of_the_file(synthetic_uri: str) -> None:
     import pyarrow as pa
 
     before = pa.total_allocated_bytes()
-    split = ShardedDataset(synthetic_uri).split("train")
+    split = Dataset(synthetic_uri).split("train")
     assert split.images[0].shape == (96, 160, 160)
     assert pa.total_allocated_bytes() - before < split.images[0].numel() // 10
 
@@ -62,7 +63,7 @@ def flip_byte(path: Path) -> None:
 @pytest.mark.parametrize("damage", [flip_byte, lambda path: path.write_bytes(path.read_bytes()[:-10]), Path.unlink])
 def test_damaged_shard_is_named(copy_uri: Path, damage) -> None:
     damage(copy_uri / "shards/val-00000.arrow")
-    dataset = ShardedDataset(str(copy_uri))
+    dataset = Dataset(str(copy_uri))
     assert dataset.split("train").num_rows == 96
     with pytest.raises(DatasetError, match=r"damaged shard .*val-00000.arrow"):
         dataset.split("val")
@@ -98,15 +99,15 @@ def test_remote_shards_are_cached_verified_and_fetched_again(
     uri = "memory://bucket/synthetic"
     try:
         rows = torch.arange(24)
-        expected = ShardedDataset(synthetic_uri).split("val").images_at(rows)
-        assert torch.equal(ShardedDataset(uri).split("val").images_at(rows), expected)
-        (cached,) = cache_folder().glob("*.arrow")
+        expected = Dataset(synthetic_uri).split("val").images_at(rows)
+        assert torch.equal(Dataset(uri).split("val").images_at(rows), expected)
+        (cached,) = shard_cache_folder().glob("*.arrow")
         flip_byte(cached)  # the node's disk is damaged: fetched again
-        assert torch.equal(ShardedDataset(uri).split("val").images_at(rows), expected)
+        assert torch.equal(Dataset(uri).split("val").images_at(rows), expected)
         flip_byte(cached)  # and the remote object too: refused by name
         memory.pipe_file("/bucket/synthetic/shards/val-00000.arrow", b"x" * 100)
         with pytest.raises(DatasetError, match=r"val-00000\.arrow"):
-            ShardedDataset(uri).split("val")
+            Dataset(uri).split("val")
     finally:
         memory.rm("/bucket", recursive=True)
 
@@ -118,7 +119,7 @@ def test_data_sets_of_before_stay_as_they_were(synthetic_uri: str) -> None:
     assert not later & stored.keys()
     assert later < Manifest.model_fields.keys()
     assert {key: stored["splits"][key][0]["rows"] for key in stored["splits"]} == {"train": 96, "val": 24, "test": 24}
-    dataset = ShardedDataset(synthetic_uri)
+    dataset = Dataset(synthetic_uri)
     assert dataset.manifest.channels == 1
     split = dataset.split("val")
     assert torch.equal(split.edge_nk, torch.zeros(24, 5, dtype=torch.uint8))

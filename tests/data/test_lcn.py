@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rcn_search.data.lcn import contrast_normalise, gaussian_kernel
+from rcn_search.data.lcn import contrast_normalize, gaussian_kernel
 
 
 def test_kernel_is_the_papers() -> None:
@@ -29,7 +29,7 @@ def test_equals_the_written_rule(threshold, dims: tuple[int, ...]) -> None:
     image_bhw = torch.rand(3, 80, 80, generator=torch.Generator().manual_seed(0)) * torch.tensor(
         [[[255.0]], [[40]], [[5]]]
     )
-    normalised = contrast_normalise(image_bhw[:, None], threshold)[:, 0]
+    normalised = contrast_normalize(image_bhw[:, None], threshold)[:, 0]
     torch.testing.assert_close(normalised, by_convolution(image_bhw, dims).float(), atol=2e-5, rtol=0)
 
 
@@ -37,10 +37,10 @@ def test_image_threshold_does_not_depend_on_the_batch_and_the_papers_does() -> N
     bright, dim = torch.rand(2, 1, 80, 80, generator=torch.Generator().manual_seed(1))
     both = torch.cat([bright * 255, dim * 10])[:, None]
     torch.testing.assert_close(
-        contrast_normalise(both, "image")[1:], contrast_normalise(both[1:], "image"), rtol=0, atol=1e-6
+        contrast_normalize(both, "image")[1:], contrast_normalize(both[1:], "image"), rtol=0, atol=1e-6
     )
-    assert (contrast_normalise(both, "batch")[1:] - contrast_normalise(both[1:], "batch")).abs().max() > 0.1
+    assert (contrast_normalize(both, "batch")[1:] - contrast_normalize(both[1:], "batch")).abs().max() > 0.1
 
 
 def test_no_contrast_is_one_half() -> None:
-    torch.testing.assert_close(contrast_normalise(torch.zeros(1, 1, 80, 80), "image"), torch.full((1, 1, 80, 80), 0.5))
+    torch.testing.assert_close(contrast_normalize(torch.zeros(1, 1, 80, 80), "image"), torch.full((1, 1, 80, 80), 0.5))

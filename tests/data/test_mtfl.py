@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rcn_search.data.dataset import ShardedDataset
+from rcn_search.data.dataset import Dataset
 from rcn_search.data.importers import base
 from rcn_search.data.importers.base import ImportSummary, Row, RowError, import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
@@ -60,12 +60,12 @@ def test_import_accounts_for_every_row(mtfl_uri: str) -> None:
     manifest = read_manifest(mtfl_uri)
     assert {split: manifest.num_rows(split) for split in manifest.splits} == {"train": 18, "val": 2, "aflw": 5}
     assert manifest.refused == []
-    assert manifest.subset_of("aflw") == ("aflw", "test")
+    assert manifest.dataset_and_subset("aflw") == ("aflw", "test")
 
 
 def test_points_land_on_the_same_part_of_the_picture(mtfl_folder: Path, mtfl_uri: str) -> None:
     """A point, followed through the crop and back, is where the annotation put it."""
-    split = ShardedDataset(mtfl_uri).split("aflw")
+    split = Dataset(mtfl_uri).split("aflw")
     row = MtflImporter(mtfl_folder).read_rows()["aflw"][0]
     fields = row.text.split()
     annotated = np.array([fields[1:6], fields[6:11]], float).T
@@ -194,7 +194,7 @@ def test_boxes_and_attributes_by_hand(tmp_path: Path) -> None:
 def test_attributes_are_stored_under_their_names(folder: Path, tmp_path: Path) -> None:
     change_line(folder, "testing.txt", 0, lambda line: " ".join([*line.split()[:11], "2", "1", "1", "4"]))
     import_to(folder, tmp_path / "out")
-    stored = ShardedDataset(str(tmp_path / "out")).split("aflw").attributes
+    stored = Dataset(str(tmp_path / "out")).split("aflw").attributes
     assert {name: int(values[0]) for name, values in stored.items()} == {
         "gender": 1,
         "smile": 0,

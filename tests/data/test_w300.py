@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rcn_search.data.dataset import ShardedDataset, rows_of
+from rcn_search.data.dataset import Dataset, num_rows_used
 from rcn_search.data.importers import pts, w300
 from rcn_search.data.importers.base import Row, RowError, import_dataset
 from rcn_search.data.importers.w300 import W300Importer, split_by_photo
@@ -83,13 +83,13 @@ def test_whole_tests_and_their_unions(folder: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     tests = ["helen-test", "lfpw-test", "ibug", "common", "challenging", "full"]
     assert manifest.test_splits == {name: f"300w/{name}" for name in tests}
-    assert manifest.subset_of("common") == ("300w", "common")
+    assert manifest.dataset_and_subset("common") == ("300w", "common")
     assert manifest.notes == [
         "afw is incomplete: 3 of 337 faces",
         "helen/trainset is incomplete: 5 of 2,000 faces",
         "lfpw/trainset is incomplete: 2 of 811 faces",
     ]
-    dataset = ShardedDataset(str(tmp_path / "out"))
+    dataset = Dataset(str(tmp_path / "out"))
     full, parts = dataset.split("full"), [dataset.split(name) for name in ("helen-test", "lfpw-test", "ibug")]
     assert full.image_id_n.tolist() == [
         "helen/testset/30_1",
@@ -106,9 +106,9 @@ def test_whole_tests_and_their_unions(folder: Path, tmp_path: Path) -> None:
     rows = torch.tensor([4, 0, 2])
     expected = [parts[2].images_at(torch.tensor([0])), parts[0].images_at(torch.tensor([0]))]
     assert torch.equal(full.images_at(rows), torch.cat([*expected, parts[1].images_at(torch.tensor([0]))]))
-    assert rows_of(manifest, "common", 3) == 3
+    assert num_rows_used(manifest, "common", 3) == 3
     with pytest.raises(DatasetError, match="which has 4"):
-        rows_of(manifest, "common", 5)
+        num_rows_used(manifest, "common", 5)
 
 
 def test_no_subset_with_a_hole_has_its_full_name(folder: Path, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_no_subset_with_a_hole_has_its_full_name(folder: Path, tmp_path: Path) -
     ]
     assert [refusal.row for refusal in manifest.refused] == ["lfpw/testset/image_0001.pts"]
     with pytest.raises(DatasetError, match="no split 'common'; it has: train, val, helen-test, lfpw-test-part, ibug"):
-        ShardedDataset(str(tmp_path / "out")).split("common")
+        Dataset(str(tmp_path / "out")).split("common")
 
 
 def test_what_is_there_is_imported_whatever_is_missing(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_faces_of_one_photograph_may_share_its_file(folder: Path, tmp_path: Path
 
 def test_points_are_one_based_in_the_file_and_land_where_they_were(folder: Path, tmp_path: Path) -> None:
     imported(folder, tmp_path / "out")
-    split = ShardedDataset(str(tmp_path / "out")).split("train")
+    split = Dataset(str(tmp_path / "out")).split("train")
     for row in (0, 8):
         back = split.points_nk2[row].numpy() * (split.box_n4[row, 2] / 160) + split.box_n4[row, :2]
         np.testing.assert_allclose(back, FACE.points, atol=1e-4)
@@ -212,7 +212,7 @@ def test_padding_edges_and_boxes_by_hand(tmp_path: Path) -> None:
     """
     write_face(tmp_path / "300W/ibug/image_003_1", square_face(4, 20, 40), suffix=".png")
     imported(tmp_path / "300W", tmp_path / "out")
-    split = ShardedDataset(str(tmp_path / "out")).split("ibug-part")
+    split = Dataset(str(tmp_path / "out")).split("ibug-part")
     assert split.box_n4[0].tolist() == [-10, 6, 68, 68]
     assert split.face_box_n4[0].tolist() == [17, 17, 126, 126]
     np.testing.assert_allclose(split.photo_n4[0], [1600 / 68, 0, 160 - 1600 / 68, 160], rtol=1e-6)
@@ -227,7 +227,7 @@ def test_padding_edges_and_boxes_by_hand(tmp_path: Path) -> None:
 def test_face_that_needs_no_padding_has_no_edges(tmp_path: Path) -> None:
     write_face(tmp_path / "300W/ibug/image_003_1", square_face(60, 60, 30))
     imported(tmp_path / "300W", tmp_path / "out")
-    split = ShardedDataset(str(tmp_path / "out")).split("ibug-part")
+    split = Dataset(str(tmp_path / "out")).split("ibug-part")
     assert split.photo_n4[0].tolist() == [0, 0, 160, 160]
     assert split.edge_nk.shape == (1, 68)
     assert not split.edge_nk.any()
@@ -247,7 +247,7 @@ def text_of(count: int, *, header: str = "") -> str:
     ],
 )
 def test_pts_with_and_without_header(text: str) -> None:
-    np.testing.assert_array_equal(pts.parse(text), np.tile([1.5, 2.5], (68, 1)))
+    np.testing.assert_array_equal(pts.parse_points(text), np.tile([1.5, 2.5], (68, 1)))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_pts_with_and_without_header(text: str) -> None:
 )
 def test_bad_pts_are_explained(text: str, reason: str) -> None:
     with pytest.raises(RowError, match=reason):
-        pts.parse(text)
+        pts.parse_points(text)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_colour_is_another_data_set_of_the_same_faces(folder: Path, tmp_path: Pa
     assert (grey.channels, colour.channels) == (1, 3)
     with pytest.raises(DatasetError, match="already holds"):
         imported(folder, tmp_path / "grey", colour=True)
-    grey_split, split = (ShardedDataset(str(tmp_path / name)).split("full") for name in ("grey", "colour"))
+    grey_split, split = (Dataset(str(tmp_path / name)).split("full") for name in ("grey", "colour"))
     images = split.images_at(torch.arange(5))
     assert images.shape == (5, 160, 160, 3)
     red, green, blue = images[0].float().mean((0, 1))

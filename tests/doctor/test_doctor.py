@@ -62,7 +62,7 @@ def test_a_problem_is_exit_code_1(tmp_path):
         (machine.check_cores(8, 0.5, ""), "warning", "--num-cpus=1"),
         (machine.check_cores(2, None, "16"), "warning", "lower it to 2"),
         (machine.check_memory(32 * GIB, 16 * GIB, 8), "ok", "16.0 GiB of it free"),
-        (machine.check_memory(32 * GIB, 4 * GIB, 8), "warning", "budget.concurrency=4"),
+        (machine.check_memory(32 * GIB, 4 * GIB, 8), "warning", "budget.max_concurrent=4"),
         (machine.check_memory(32 * GIB, GIB // 2, 8), "problem", "end other programs"),
         (machine.check_shared_memory(64 * 2**20), "warning", "--shm-size"),
         (machine.check_shared_memory(2 * GIB), "ok", "2.00 GiB"),

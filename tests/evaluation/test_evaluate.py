@@ -61,7 +61,7 @@ def test_other_grids_have_no_score_on_the_papers(tiny_config: TrainConfig, synth
 
 
 def test_regressors_are_scored_too(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path) -> None:
-    config = changed(tiny_config, model={"kind": "tcdcn", "auxiliary": True})
+    config = changed(tiny_config, model={"name": "tcdcn", "auxiliary": True})
     found = evaluate(written(config, tmp_path), synthetic_uri, "val", predictions_uri=str(tmp_path / "p.parquet"))
     assert len(found.scores) == 2
     assert (found.predictions.confidence_nk == 1).all()
@@ -74,7 +74,7 @@ def test_regressors_are_scored_too(tiny_config: TrainConfig, synthetic_uri: str,
 def test_several_views_make_other_predictions_and_say_so(
     tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path, kind: str
 ) -> None:
-    model = tiny_config.model.model_dump() if kind == "rcn" else {"kind": kind}
+    model = tiny_config.model.model_dump() if kind == "rcn" else {"name": kind}
     checkpoint = written(changed(tiny_config, model=model), tmp_path)
     one, nine = (
         evaluate(checkpoint, synthetic_uri, "val", predictions_uri=str(tmp_path / f"{many}.parquet"), multi_view=many)
@@ -104,7 +104,7 @@ def test_a_mirrored_look_is_that_of_both(tiny_config: TrainConfig, synthetic_uri
 def test_a_denoiser_makes_a_joint_model(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path) -> None:
     plain = written(tiny_config, tmp_path)
     (tmp_path / "denoiser").mkdir()
-    config = changed(tiny_config, model={"kind": "denoiser", "kernel_px": 5, "channels": 4, "corrupted": 2})
+    config = changed(tiny_config, model={"name": "denoiser", "kernel_px": 5, "channels": 4, "num_corrupted_points": 2})
     denoiser = written(config, tmp_path / "denoiser")
     out = str(tmp_path / "p.parquet")
     found = evaluate(plain, synthetic_uri, "val", predictions_uri=out, denoiser_uri=denoiser, mirror=True)
@@ -116,7 +116,7 @@ def test_a_denoiser_makes_a_joint_model(tiny_config: TrainConfig, synthetic_uri:
         evaluate(denoiser, synthetic_uri, "val", predictions_uri=out)
     with pytest.raises(ValueError, match="is no denoiser but a rcn"):
         evaluate(plain, synthetic_uri, "val", predictions_uri=out, denoiser_uri=plain)
-    regressor = written(changed(tiny_config, model={"kind": "tcdcn"}), tmp_path)
+    regressor = written(changed(tiny_config, model={"name": "tcdcn"}), tmp_path)
     with pytest.raises(ValueError, match="predicts no maps"):
         evaluate(regressor, synthetic_uri, "val", predictions_uri=out, denoiser_uri=denoiser)
 
@@ -145,24 +145,24 @@ def test_what_does_not_fit_leaves_no_file(tiny_config: TrainConfig, synthetic_ur
 @pytest.mark.parametrize(
     ("sections", "name"),
     [
-        ({"model": {"kind": "rcn"}}, "RCN 6 branches, occlusion, fast recipe, 2 epochs"),
+        ({"model": {"name": "rcn"}}, "RCN 6 branches, occlusion, fast recipe, 2 epochs"),
         ({"model": {"branches": 5, "skip": True, "channels": 24}}, "RCN 5 branches × 24 channels, skip, occlusion, "),
         (
             {
-                "model": {"kind": "sumnet"},
+                "model": {"name": "sumnet"},
                 "augment": {"occluder": {"min_px": 0, "max_px": 0}},
                 "schedule": {"epochs": 300},
             },
             "SumNet 6 branches, fast recipe, 300 epochs",
         ),
-        ({"model": {"kind": "tcdcn"}, "recipe": "paper"}, "TCDCN, occlusion, paper recipe, 2 epochs"),
-        ({"model": {"kind": "tcdcn", "auxiliary": True}}, "TCDCN with attributes, occlusion, fast recipe"),
-        ({"model": {"branches": 4, "mask": "1001", "layers": "300w"}}, "RCN 4 branches, 300w layers, mask 1001, occ"),
-        ({"model": {"kind": "denoiser"}}, "denoiser 45×45, occlusion"),
+        ({"model": {"name": "tcdcn"}, "recipe": "paper"}, "TCDCN, occlusion, paper recipe, 2 epochs"),
+        ({"model": {"name": "tcdcn", "auxiliary": True}}, "TCDCN with attributes, occlusion, fast recipe"),
+        ({"model": {"branches": 4, "mask": "1001", "layer_preset": "300w"}}, "RCN 4 branches, 300w layers, mask 1001, occ"),
+        ({"model": {"name": "denoiser"}}, "denoiser 45×45, occlusion"),
     ],
 )
 def test_a_name_says_what_sets_a_method_apart(tiny_config: TrainConfig, sections: dict[str, Any], name: str) -> None:
     info = info_of(changed(tiny_config, **sections))
     assert describe(info).startswith(name)
-    has_maps = info.config.model.kind != "tcdcn"
+    has_maps = info.config.model.name != "tcdcn"
     assert describe(info, "median").endswith(", median decoding") == has_maps

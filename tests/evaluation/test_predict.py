@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.data.dataset import ShardedDataset, Split, open_dataset
+from rcn_search.data.dataset import Dataset, Split, open_dataset
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.shards import DatasetError
@@ -23,7 +23,7 @@ from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import score
 from rcn_search.keypoints import FIVE
 from rcn_search.models.blocks import Network
-from rcn_search.models.decode import Decode
+from rcn_search.models.decode import Decoder
 from rcn_search.training.checkpoint import CheckpointInfo
 
 
@@ -70,15 +70,15 @@ def predicted(
     *,
     sigma_px: float = 0.0,
     shift_px: int = 0,
-    decode: Decode = "peak",
+    decode: Decoder = "peak",
 ) -> Predictions:
     dataset = open_dataset(uri)
     oracle = Oracle(in_face_box(dataset.split(split)), sigma_px, shift_px)
     return predict(oracle, info_of(config), dataset, split, method="oracle", decode=decode)
 
 
-@pytest.mark.parametrize("decode", get_args(Decode))
-def test_true_cells_are_no_error(tiny_config: TrainConfig, synthetic_uri: str, decode: Decode) -> None:
+@pytest.mark.parametrize("decode", get_args(Decoder))
+def test_true_cells_are_no_error(tiny_config: TrainConfig, synthetic_uri: str, decode: Decoder) -> None:
     """rcn.md 8: a perfect classifier scores 0; against the points themselves it pays for the grid."""
     predictions = predicted(tiny_config, synthetic_uri, decode=decode)
     assert predictions.meta["decode"] == decode
@@ -160,7 +160,7 @@ def test_original_pixels_of_a_crop_moved_and_scaled(tiny_config: TrainConfig, tm
     uri = str(tmp_path / "data")
     import_dataset(MtflImporter(folder), uri)
 
-    split = ShardedDataset(uri).split("aflw")
+    split = Dataset(uri).split("aflw")
     assert (split.box_n4[:, :2] > 0).any()
     assert len(np.unique(split.box_n4[:, 2])) == 4
     predictions = predicted(tiny_config, uri, "aflw", sigma_px=0.6)

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import torch
 
-from rcn_search.data.augment import NO_JITTER, Frame, draw_table, jitter, unwarp_points, warp_points
+from rcn_search.data.augment import (
+    NO_AUGMENTATION,
+    InputWindow,
+    augment_face_boxes,
+    random_draws,
+    unwarp_points,
+    warp_points,
+)
 from rcn_search.evaluation.test_time_augmentation import NUM_VIEWS, mean_of_views, views_of
 from rcn_search.models.decode import peak_cells
 from rcn_search.models.tcdcn import TcdcnOutput
@@ -18,15 +25,15 @@ def spots(points_bk2: torch.Tensor) -> torch.Tensor:
     return -((centre[None, :] - x) ** 2 + (centre[:, None] - y) ** 2) * SIZE_PX**2 / 2
 
 
-def face_boxes() -> Frame:
-    return jitter(BOX, draw_table(2, seed=0, epoch=0), NO_JITTER)
+def face_boxes() -> InputWindow:
+    return augment_face_boxes(BOX, random_draws(2, seed=0, epoch=0), NO_AUGMENTATION)
 
 
 def test_windows_lie_evenly_around_the_first() -> None:
     first, *others = views_of(face_boxes())
     assert all(torch.equal(a, b) for a, b in zip(first, face_boxes(), strict=True))
     assert len({tuple(frame.axes_b22.flatten().tolist()) for frame in (first, *others)}) == NUM_VIEWS
-    assert all(torch.equal(frame.centre_b2, first.centre_b2) for frame in others)
+    assert all(torch.equal(frame.center_b2, first.center_b2) for frame in others)
     mean_b22 = torch.stack([frame.axes_b22 for frame in (first, *others)]).mean(0)
     torch.testing.assert_close(mean_b22 / mean_b22[:, :1, :1], first.axes_b22 / first.axes_b22[:, :1, :1])
 

@@ -76,7 +76,7 @@ def main() -> None:
     file = Path(place).parent / "space.yaml"
     document = {
         "study": {"name": "scripted"},
-        "base": {"data": {"uri": place}, "model": {"kind": "rcn"}},
+        "base": {"data": {"uri": place}, "model": {"name": "rcn"}},
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
         "budget": {"trials": int(trials), "epochs": int(epochs), "max_concurrent": 2},
         "scheduler": {"name": "asha", "reduction_factor": 2},

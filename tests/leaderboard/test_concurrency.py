@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from rcn_search.leaderboard.records import load_entries
-from rcn_search.leaderboard.table import errors_of
+from rcn_search.leaderboard.table import load_errors
 
 NUM_IMAGES = 50
 
 
-def add_many(add: Callable[..., str], board: str, worker: int, count: int, acknowledged: str) -> None:
+def add_many(add: Callable[..., str], leaderboard: str, worker: int, count: int, acknowledged: str) -> None:
     """Add entries one by one and write down the name of each after it was acknowledged."""
     descriptor = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in range(count):
         errors = np.random.default_rng([worker, number]).gamma(4, 1.4, NUM_IMAGES)
-        uri = add(board, errors, method=f"worker {worker}, entry {number}")
+        uri = add(leaderboard, errors, method=f"worker {worker}, entry {number}")
         os.write(descriptor, f"{Path(uri).stem}\n".encode())
 
 
@@ -34,13 +34,13 @@ def add_many(add: Callable[..., str], board: str, worker: int, count: int, ackno
 def test_every_acknowledged_entry_is_there(
     add_measured: Callable[..., str], tmp_path: Path, num_workers: int, num_entries: int
 ) -> None:
-    board = str(tmp_path / "board")
+    leaderboard = str(tmp_path / "leaderboard")
     context = multiprocessing.get_context("fork")
     notes = [tmp_path / f"acknowledged-{worker}" for worker in range(num_workers)]
     doomed = range(num_workers // 2)
     counts = [sys.maxsize if worker in doomed else num_entries for worker in range(num_workers)]  # none is done before
     workers = [
-        context.Process(target=add_many, args=(add_measured, board, worker, counts[worker], str(note)))
+        context.Process(target=add_many, args=(add_measured, leaderboard, worker, counts[worker], str(note)))
         for worker, note in enumerate(notes)
     ]
     for worker in workers:
@@ -59,12 +59,12 @@ def test_every_acknowledged_entry_is_there(
     killed = [worker.exitcode for worker in workers].count(-signal.SIGKILL)
     assert killed == len(doomed), [worker.exitcode for worker in workers]
 
-    entries, problems = load_entries(board)
+    entries, problems = load_entries(leaderboard)
     assert problems == []
     for index in range(num_workers):
         names = acknowledged(index)
         assert set(names) <= entries.keys()
         assert len(names) == num_entries or index in doomed
     assert sum(len(acknowledged(index)) for index in range(num_workers)) <= len(entries)
-    for entry in entries.values():  # also of those that were on the board before they could be acknowledged
-        assert len(errors_of(board, entry)) == NUM_IMAGES
+    for entry in entries.values():  # also of those that were on the leaderboard before they could be acknowledged
+        assert len(load_errors(leaderboard, entry)) == NUM_IMAGES

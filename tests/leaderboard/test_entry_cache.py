@@ -17,8 +17,8 @@ Make = Callable[..., Entry]
 
 
 @pytest.fixture
-def board(make_entry: Make, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Thirty entries and an object that is none; boards of any size have an index."""
+def leaderboard(make_entry: Make, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Thirty entries and an object that is none; leaderboards of any size have an index."""
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(index, "SMALLEST", 1)
     with ThreadPoolExecutor(8) as pool:
@@ -33,38 +33,38 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the objects that were read."""
     names: list[str] = []
 
-    def noted(board: str, wanted: list[str]) -> tuple[dict[str, Entry], list[str]]:
+    def noted(leaderboard: str, wanted: list[str]) -> tuple[dict[str, Entry], list[str]]:
         names.extend(wanted)
-        return read_entries(board, wanted)
+        return read_entries(leaderboard, wanted)
 
     monkeypatch.setattr(index, "read_entries", noted)
     return names
 
 
-def test_the_second_time_only_what_is_no_entry_is_read_again(board: str, reads: list[str]) -> None:
-    first = load_indexed(board)
-    assert first == load_entries(board)
+def test_the_second_time_only_what_is_no_entry_is_read_again(leaderboard: str, reads: list[str]) -> None:
+    first = load_indexed(leaderboard)
+    assert first == load_entries(leaderboard)
     assert len(reads) == 31
     reads.clear()
-    assert load_indexed(board) == first
+    assert load_indexed(leaderboard) == first
     assert reads == ["alien.json"]
 
 
-def test_what_comes_and_goes_is_seen_at_once(board: str, make_entry: Make, reads: list[str]) -> None:
-    load_indexed(board)
+def test_what_comes_and_goes_is_seen_at_once(leaderboard: str, make_entry: Make, reads: list[str]) -> None:
+    load_indexed(leaderboard)
     reads.clear()
-    gone, *_ = storage.list_names(storage.join(board, "entries"))
-    storage.delete(storage.join(board, "entries", gone))
-    added = Path(add_entry(board, make_entry(method="new"))).name
-    assert load_indexed(board) == load_entries(board)
+    gone, *_ = storage.list_names(storage.join(leaderboard, "entries"))
+    storage.delete(storage.join(leaderboard, "entries", gone))
+    added = Path(add_entry(leaderboard, make_entry(method="new"))).name
+    assert load_indexed(leaderboard) == load_entries(leaderboard)
     assert reads == [added, "alien.json"]
 
 
 @pytest.mark.parametrize("store", ["file"], indirect=True)  # what an object store holds is not edited in place
 @pytest.mark.parametrize("damage", ["edited", "torn", "same size"])
-def test_an_object_that_changed_is_read_again(board: str, damage: str) -> None:
-    load_indexed(board)
-    path = next((Path(board) / "entries").glob("*-0123456789ab-*.json"))
+def test_an_object_that_changed_is_read_again(leaderboard: str, damage: str) -> None:
+    load_indexed(leaderboard)
+    path = next((Path(leaderboard) / "entries").glob("*-0123456789ab-*.json"))
     text = path.read_text()
     if damage == "edited":
         path.write_text(json.dumps(json.loads(text) | {"error_pct": 0.001}))
@@ -72,14 +72,14 @@ def test_an_object_that_changed_is_read_again(board: str, damage: str) -> None:
         path.write_text(text[:100])
     else:
         path.write_text(text.replace("RCN", "NCR"))
-    assert load_indexed(board) == load_entries(board)
-    assert len(load_indexed(board)[1]) == 2
+    assert load_indexed(leaderboard) == load_entries(leaderboard)
+    assert len(load_indexed(leaderboard)[1]) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\n{}", "flip", "version"])
-def test_a_damaged_index_is_made_anew(board: str, damage: bytes | str, reads: list[str]) -> None:
-    load_indexed(board)
-    (path,) = (Path(os.environ["RCN_SEARCH_CACHE"]) / "boards").iterdir()
+def test_a_damaged_index_is_made_anew(leaderboard: str, damage: bytes | str, reads: list[str]) -> None:
+    load_indexed(leaderboard)
+    (path,) = (Path(os.environ["RCN_SEARCH_CACHE"]) / "leaderboards").iterdir()
     whole = path.read_bytes()
     if damage == "flip":
         path.write_bytes(whole.replace(b'"error_pct":3.0', b'"error_pct":0.1'))
@@ -89,18 +89,18 @@ def test_a_damaged_index_is_made_anew(board: str, damage: bytes | str, reads: li
         assert isinstance(damage, bytes)
         path.write_bytes(damage)
     reads.clear()
-    assert load_indexed(board) == load_entries(board)
+    assert load_indexed(leaderboard) == load_entries(leaderboard)
     assert len(reads) == 31
     assert path.read_bytes() == whole
 
 
 def test_small_boards_and_homes_without_room_need_none(
-    board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    leaderboard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "file"))
-    assert load_indexed(board) == load_entries(board)
+    assert load_indexed(leaderboard) == load_entries(leaderboard)
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "other"))
     monkeypatch.setattr(index, "SMALLEST", 256)
-    assert load_indexed(board) == load_entries(board)
+    assert load_indexed(leaderboard) == load_entries(leaderboard)
     assert not (tmp_path / "other").exists()

@@ -12,14 +12,14 @@ import pytest
 from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.leaderboard import external_join as answered
-from rcn_search.leaderboard.external import Added, add_predictions
-from rcn_search.leaderboard.external_join import join_truth
-from rcn_search.leaderboard.formats.base import Answers
-from rcn_search.leaderboard.table import build_board
+from rcn_search.leaderboard.external import AddedPredictions, add_predictions
+from rcn_search.leaderboard.external_join import join_ground_truth
+from rcn_search.leaderboard.formats.base import ExternalPredictions
+from rcn_search.leaderboard.table import build_leaderboard
 
 
 @pytest.fixture
-def answers(synthetic_uri: str) -> Answers:
+def answers(synthetic_uri: str) -> ExternalPredictions:
     """The truth of the test split, 2 pixels of the original image too far right."""
     split = open_dataset(synthetic_uri).split("test")
     scale = split.box_n4[:, None, 2:] / 160
@@ -27,7 +27,7 @@ def answers(synthetic_uri: str) -> Answers:
     return dict(zip(split.image_id_n.tolist(), points.astype(np.float64), strict=True))
 
 
-def as_csv(answers: Answers, path: Path, prefix: str = "") -> str:
+def as_csv(answers: ExternalPredictions, path: Path, prefix: str = "") -> str:
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["image", *(f"{axis}{k}" for k in range(5) for axis in "xy")])
@@ -35,13 +35,15 @@ def as_csv(answers: Answers, path: Path, prefix: str = "") -> str:
     return str(path)
 
 
-def add(uri: str, data_uri: str, board: str, method: str = "Rival", **options: object) -> Added:
-    return add_predictions(uri, data_uri, "test", board=lambda: board, method=method, **options)  # type: ignore[arg-type]
+def add(uri: str, data_uri: str, leaderboard: str, method: str = "Rival", **options: object) -> AddedPredictions:
+    return add_predictions(uri, data_uri, "test", leaderboard=lambda: leaderboard, method=method, **options)  # type: ignore[arg-type]
 
 
-def test_a_rival_is_scored_by_our_code(answers: Answers, synthetic_uri: str, board: str, tmp_path: Path) -> None:
-    added = add(as_csv(answers, tmp_path / "a.csv"), synthetic_uri, board, normalisers=["box"], source="a paper")
-    assert (added.gaps, added.test_looks) == ([], 1)
+def test_a_rival_is_scored_by_our_code(
+    answers: ExternalPredictions, synthetic_uri: str, leaderboard: str, tmp_path: Path
+) -> None:
+    added = add(as_csv(answers, tmp_path / "a.csv"), synthetic_uri, leaderboard, normalisers=["box"], source="a paper")
+    assert (added.warnings, added.num_test_evaluations) == ([], 1)
     assert [protocol.name for protocol, _ in added.scores] == ["rcn2016", "subpixel", "subpixel-box"]
     by_hand = []
     split = open_dataset(synthetic_uri).split("test")
@@ -49,7 +51,7 @@ def test_a_rival_is_scored_by_our_code(answers: Answers, synthetic_uri: str, boa
         eyes_px = np.linalg.norm((points[0] - points[1]) * box[2:] / 160)
         by_hand.append(100 * 2.0 / eyes_px)
     assert added.scores[1][1].error.pct == pytest.approx(np.mean(by_hand), rel=1e-4)
-    tables = build_board(board).tables
+    tables = build_leaderboard(leaderboard).tables
     assert {table.protocol_name: str(table.rows[0].rank) for table in tables} == {
         **{"rcn2016": "1", "subpixel": "1", "subpixel-box": "1"}
     }
@@ -59,26 +61,28 @@ def test_a_rival_is_scored_by_our_code(answers: Answers, synthetic_uri: str, boa
     assert row.entry.source == "a paper"
 
 
-def test_shift_moves_them_to_our_pixels(answers: Answers, synthetic_uri: str, board: str, tmp_path: Path) -> None:
-    added = add(as_csv({k: v - 2 for k, v in answers.items()}, tmp_path / "a.csv"), synthetic_uri, board, shift_px=2.0)
-    unshifted = add(as_csv(answers, tmp_path / "b.csv"), synthetic_uri, board)
+def test_shift_moves_them_to_our_pixels(
+    answers: ExternalPredictions, synthetic_uri: str, leaderboard: str, tmp_path: Path
+) -> None:
+    added = add(as_csv({k: v - 2 for k, v in answers.items()}, tmp_path / "a.csv"), synthetic_uri, leaderboard, shift_px=2.0)
+    unshifted = add(as_csv(answers, tmp_path / "b.csv"), synthetic_uri, leaderboard)
     assert added.scores[1][1].error.pct == pytest.approx(unshifted.scores[1][1].error.pct, rel=1e-4)
 
 
 def test_a_file_of_ours_gets_the_truth_of_the_data(
-    answers: Answers, synthetic_uri: str, board: str, tmp_path: Path
+    answers: ExternalPredictions, synthetic_uri: str, leaderboard: str, tmp_path: Path
 ) -> None:
     """Whatever truth it holds: a file that calls its own answers true scores no better."""
-    joined = join_truth(answers, synthetic_uri, "test", method="m", run_id="r", shift_px=0)
+    joined = join_ground_truth(answers, synthetic_uri, "test", method="m", run_id="r", pixel_offset=0)
     honest = joined.predictions
     cheat = replace(honest, true_crop_nk2=honest.pred_crop_nk2, true_image_nk2=honest.pred_image_nk2)
     uri = str(tmp_path / "p.parquet")
     write_predictions(cheat, uri)
-    expected = add(as_csv(answers, tmp_path / "a.csv"), synthetic_uri, board).scores
-    assert [score for _, score in add(uri, synthetic_uri, board).scores] == [score for _, score in expected]
+    expected = add(as_csv(answers, tmp_path / "a.csv"), synthetic_uri, leaderboard).scores
+    assert [score for _, score in add(uri, synthetic_uri, leaderboard).scores] == [score for _, score in expected]
     write_predictions(_first(honest, 3), uri)
     with pytest.raises(ValueError, match="is of other images than 'test'"):
-        add(uri, synthetic_uri, board)
+        add(uri, synthetic_uri, leaderboard)
 
 
 def _first(found: Predictions, count: int) -> Predictions:
@@ -87,42 +91,44 @@ def _first(found: Predictions, count: int) -> Predictions:
 
 
 def test_every_gap_is_named_and_costs_the_rank(
-    answers: Answers, synthetic_uri: str, board: str, tmp_path: Path
+    answers: ExternalPredictions, synthetic_uri: str, leaderboard: str, tmp_path: Path
 ) -> None:
     first, second = list(answers)[:2]
     given = {name: points for name, points in answers.items() if name != first} | {"stranger.png": answers[first]}
     given[second] = np.full((5, 2), np.nan)
-    added = add(as_csv(given, tmp_path / "a.csv"), synthetic_uri, board)
-    assert added.gaps == [
+    added = add(as_csv(given, tmp_path / "a.csv"), synthetic_uri, leaderboard)
+    assert added.warnings == [
         f"1 images have no answer, so the method has no rank: {first}",
         "1 answers are for other images: stranger.png",
     ]
-    for table in build_board(board).tables:
+    for table in build_leaderboard(leaderboard).tables:
         assert table.rows[0].rank is None
-        assert table.rows[0].unranked == "no rank: 2 images without a finite prediction"
+        assert table.rows[0].no_rank_reason == "no rank: 2 images without a finite prediction"
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "/home/me/data/", "C:\\data\\"])
-def test_images_are_known_by_the_end_of_their_path(answers: Answers, synthetic_uri: str, prefix: str) -> None:
-    joined = join_truth(
+def test_images_are_known_by_the_end_of_their_path(
+    answers: ExternalPredictions, synthetic_uri: str, prefix: str
+) -> None:
+    joined = join_ground_truth(
         {prefix + name: points for name, points in answers.items()},
         *(synthetic_uri, "test"),
         method="m",
         run_id="r",
-        shift_px=0,
+        pixel_offset=0,
     )
-    assert joined.gaps() == []
+    assert joined.coverage_warnings() == []
 
 
-def test_names_that_fit_twice_are_no_answer(answers: Answers, synthetic_uri: str) -> None:
+def test_names_that_fit_twice_are_no_answer(answers: ExternalPredictions, synthetic_uri: str) -> None:
     name, *_ = answers
     given = {each: points for each, points in answers.items() if each != name}
-    joined = join_truth(
+    joined = join_ground_truth(
         given | {f"a/{name}": answers[name], f"b/{name}": answers[name]},
         *(synthetic_uri, "test"),
         method="m",
         run_id="r",
-        shift_px=0,
+        pixel_offset=0,
     )
     assert joined.missing == [name]
     assert sorted(joined.extra) == [f"a/{name}", f"b/{name}"]
@@ -135,9 +141,9 @@ def test_a_name_that_fits_two_images_is_no_answer() -> None:
     assert answered._by_image(given, ids) == {0: "x/indoor/1.png", 2: "2.png"}
 
 
-def test_what_cannot_be_joined_is_refused(answers: Answers, synthetic_uri: str) -> None:
+def test_what_cannot_be_joined_is_refused(answers: ExternalPredictions, synthetic_uri: str) -> None:
     options = {"method": "m", "run_id": "r", "shift_px": 0.0}
     with pytest.raises(ValueError, match="none of the 1 answers is for an image of 'test'; they are called x"):
-        join_truth({"x": np.zeros((5, 2))}, synthetic_uri, "test", **options)  # type: ignore[arg-type]
+        join_ground_truth({"x": np.zeros((5, 2))}, synthetic_uri, "test", **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="has 4 points; 'five' has 5"):
-        join_truth({name: points[:4] for name, points in answers.items()}, synthetic_uri, "test", **options)  # type: ignore[arg-type]
+        join_ground_truth({name: points[:4] for name, points in answers.items()}, synthetic_uri, "test", **options)  # type: ignore[arg-type]

@@ -14,19 +14,19 @@ STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 @pytest.fixture
-def board(tmp_path: Path, add_measured: Add) -> str:
-    board = str(tmp_path / "board")
+def leaderboard(tmp_path: Path, add_measured: Add) -> str:
+    leaderboard = str(tmp_path / "leaderboard")
     points = [(5.0 + k, 4.9, 6.1) for k in range(4)] + [None]
     for number, method in enumerate(("$A_1$ <b>", "B")):
         errors = np.random.default_rng(number).gamma(4, 1.4, 200) + number
-        add_measured(board, errors, method=method, points=points)
-        add_measured(board, errors, method=method, points=points, protocol=rcn2016("afw", "test", "five"))
-    add_measured(board, np.ones(200), method="no points")
-    return board
+        add_measured(leaderboard, errors, method=method, points=points)
+        add_measured(leaderboard, errors, method=method, points=points, protocol=rcn2016("afw", "test", "five"))
+    add_measured(leaderboard, np.ones(200), method="no points")
+    return leaderboard
 
 
 @pytest.mark.parametrize("kind", ["ced", "bars", "keypoints"])
-def test_the_end_of_the_name_says_what_it_becomes(cli: Any, board: str, kind: str) -> None:
+def test_the_end_of_the_name_says_what_it_becomes(cli: Any, leaderboard: str, kind: str) -> None:
     for end, start in STARTS.items():
         said = cli.run("leaderboard", "figure", kind, "$A_1$ <b>", "B", "--dataset", "aflw", "--out", f"f.{end}")
         assert said == f"2 entries in f.{end}"
@@ -36,7 +36,7 @@ def test_the_end_of_the_name_says_what_it_becomes(cli: Any, board: str, kind: st
     assert "rcn2016: five points" in drawn
 
 
-def test_a_picture_is_of_one_protocol(cli: Any, board: str) -> None:
+def test_a_picture_is_of_one_protocol(cli: Any, leaderboard: str) -> None:
     line = ("leaderboard", "figure", "ced", "B", "--out", "f.png")
     assert "one picture is of one protocol; these differ in dataset: a" in cli.fail(*line)
     assert "'B' has no entry under subpixel of any data" in cli.fail(*line, "--protocol", "subpixel")

@@ -9,7 +9,7 @@ import pytest
 
 from rcn_search.leaderboard import formats as foreign
 from rcn_search.leaderboard.formats import base as answers
-from rcn_search.leaderboard.formats import read_foreign
+from rcn_search.leaderboard.formats import read_external
 
 POINTS = [[1.5, 2.0], [3.0, 4.25]]
 COCO = [1.5, 2.0, 2, 3.0, 4.25, 0]
@@ -44,7 +44,7 @@ def write(folder: Path, name: str, content: Any) -> str:
     ],
 )
 def test_every_format_says_the_same(tmp_path: Path, name: str, content: Any) -> None:
-    found = read_foreign(write(tmp_path, name, content))
+    found = read_external(write(tmp_path, name, content))
     assert list(found) == ["a/1.png", "b.png"]
     np.testing.assert_array_equal(found["a/1.png"], POINTS)
     assert np.isnan(found["b.png"]).all()
@@ -75,14 +75,14 @@ def test_every_format_says_the_same(tmp_path: Path, name: str, content: Any) -> 
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, name: str, content: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"a.*: .*{message}"):
-        read_foreign(write(tmp_path, name, content))
+        read_external(write(tmp_path, name, content))
 
 
 def test_input_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = write(tmp_path, "a.csv", "image,x,y\na,1,2\nb,1,2\n")
     monkeypatch.setattr(answers, "MAX_FACES", 1)
     with pytest.raises(ValueError, match="more than 1 faces"):
-        read_foreign(uri)
+        read_external(uri)
     monkeypatch.setattr(foreign, "MAX_BYTES", 10)
     with pytest.raises(ValueError, match="at most 10 are read"):
-        read_foreign(uri)
+        read_external(uri)

@@ -1,4 +1,4 @@
-"""Boards as every version of this package wrote them, kept in ``fixtures/``: they load for ever. Never renew them."""
+"""Leaderboards as every version of this package wrote them, kept in ``fixtures/``: they load for ever. Never renew them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rcn_search.leaderboard.records import load_entries
-from rcn_search.leaderboard.table import build_board, errors_of
+from rcn_search.leaderboard.table import build_leaderboard, load_errors
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VERSIONS = sorted(path.name for path in FIXTURES.iterdir())
@@ -31,8 +31,8 @@ def test_version_1_says_what_it_said() -> None:
 
 
 def test_version_2_says_what_it_said() -> None:
-    board = build_board(str(FIXTURES / "v2"))
-    tables = {table.protocol_name: table for table in board.tables if table.dataset == "synthetic"}
+    leaderboard = build_leaderboard(str(FIXTURES / "v2"))
+    tables = {table.protocol_name: table for table in leaderboard.tables if table.dataset == "synthetic"}
     assert [(str(row.rank), row.method) for row in tables["subpixel"].rows] == [("1", "exact"), ("2", "rough")]
     entry = tables["rcn2016"].rows[0].entry
     assert entry is not None
@@ -41,6 +41,6 @@ def test_version_2_says_what_it_said() -> None:
     assert entry.auc is not None
     assert entry.auc.low_pct is not None
     assert entry.auc.low_pct < entry.auc.pct == pytest.approx(53.10191788513133)
-    errors = errors_of(board.uri, entry)
+    errors = load_errors(leaderboard.uri, entry)
     assert errors.mean() == pytest.approx(entry.error_pct)
     assert np.maximum(0, 10 - errors).mean() * 10 == pytest.approx(53.10191788513133)

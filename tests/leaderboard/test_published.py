@@ -8,10 +8,16 @@ from typing import get_args
 import pytest
 
 from rcn_search.evaluation.protocol import Normaliser
-from rcn_search.leaderboard.location import REPOSITORY_BOARD
-from rcn_search.leaderboard.published import PUBLISHED, PublishedCurve, PublishedRow, load_figures, load_published
+from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
+from rcn_search.leaderboard.published import (
+    PUBLISHED,
+    PublishedCurve,
+    PublishedRow,
+    load_published,
+    load_published_results,
+)
 
-FILES = sorted((REPOSITORY_BOARD / PUBLISHED).glob("*.csv"))
+FILES = sorted((REPOSITORY_LEADERBOARD / PUBLISHED).glob("*.csv"))
 HEADER = "method,year,dataset,subset,keypoints,protocol,normaliser,error_pct,source,note\n"
 PAPER = "Honari et al., CVPR 2016 (arXiv 1511.07356), Table "
 
@@ -20,7 +26,7 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 @pytest.fixture(scope="module")
 def figures() -> list[PublishedRow | PublishedCurve]:
-    figures, problems = load_figures(str(REPOSITORY_BOARD))
+    figures, problems = load_published_results(str(REPOSITORY_LEADERBOARD))
     assert problems == []
     return figures
 
@@ -51,7 +57,7 @@ def test_every_line_is_a_row_that_says_where_it_is_from(path: Path) -> None:
         assert {*line} == {*type(row).model_fields}, "all columns, also those that may be left out"
         assert row.source == row.source.strip()
         assert line["box_source"], "written down, also where it is not stated"
-        assert (row.full_protocol() is None) == bool(row.no_rank)
+        assert (row.full_protocol() is None) == bool(row.no_rank_reason)
         if protocol := row.full_protocol():
             assert (protocol.name, protocol.box_source) == (row.protocol, row.box_source)
 
@@ -190,7 +196,7 @@ def test_what_is_doubtful_is_said(rows: list[PublishedRow], method: str, dataset
 
 
 def test_without_a_known_length_there_is_no_rank_and_it_says_so(rows: list[PublishedRow]) -> None:
-    reasons = Counter(row.no_rank for row in rows if not row.protocol)
+    reasons = Counter(row.no_rank_reason for row in rows if not row.protocol)
     assert reasons == {
         "no rank: size of the face box not stated": 39 + 2,  # AFLW-19; 300-W private and COFW-68 of SPIGA
         "no rank: normaliser not stated": 3 + 1,  # DSRN; Wing on COFW
@@ -295,7 +301,7 @@ def test_areas_without_an_error_are_no_rows_of_a_table_of_errors(tmp_path: Path)
     line = "M,,300w,full,ibug68,subpixel,eye_centres,none,truth,,50,1,8,reported,S,,\n"
     rows, problems = load(tmp_path, FULL_HEADER + line)
     assert (rows, problems) == ([], [])
-    (curve,), _ = load_figures(str(tmp_path))
+    (curve,), _ = load_published_results(str(tmp_path))
     assert (curve.error_pct, curve.auc_pct, curve.fr_pct, curve.threshold_pct) == (None, 50, 1, 8)
 
 

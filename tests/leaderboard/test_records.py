@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from rcn_search import storage
 from rcn_search.leaderboard import records as entry_module
-from rcn_search.leaderboard.records import Entry, add_entry, load_entries, record_test_look
+from rcn_search.leaderboard.records import Entry, add_entry, load_entries
+from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 
 Make = Callable[..., Entry]
 
@@ -75,10 +76,10 @@ def test_what_is_no_entry_is_named_and_left_out(
     assert any(name in problem and reason in problem for problem in problems)
 
 
-def change_object(board: str, change: dict[str, Any]) -> None:
+def change_object(leaderboard: str, change: dict[str, Any]) -> None:
     """Change the only entry, which gets another layout in any case."""
-    (name,) = storage.list_names(storage.join(board, "entries"))
-    uri = storage.join(board, "entries", name)
+    (name,) = storage.list_names(storage.join(leaderboard, "entries"))
+    uri = storage.join(leaderboard, "entries", name)
     storage.write_bytes(uri, json.dumps(storage.read_json(uri) | change).encode())
 
 
@@ -128,7 +129,7 @@ def test_times_of_any_zone_are_named_in_utc(make_entry: Make, store: str) -> Non
 
 def test_looks_are_counted_per_subset(store: str) -> None:
     def look(subset: str, **who: str) -> int:
-        return record_test_look(store, dataset="aflw", subset=subset, method="RCN", run_id="ab12", **who)
+        return record_test_evaluation(store, dataset="aflw", subset=subset, method="RCN", run_id="ab12", **who)
 
     before = datetime.now(UTC)
     assert [look("test"), look("test"), look("other"), look("test", who="me")] == [1, 2, 1, 3]
@@ -150,11 +151,13 @@ def test_no_look_is_lost_within_one_tick_of_the_clock(store: str, monkeypatch: p
     monkeypatch.setattr(entry_module, "datetime", StoppedClock)
     with ThreadPoolExecutor(8) as pool:
         counts = list(
-            pool.map(lambda _: record_test_look(store, dataset="a", subset="b", method="m", run_id="r"), range(16))
+            pool.map(
+                lambda _: record_test_evaluation(store, dataset="a", subset="b", method="m", run_id="r"), range(16)
+            )
         )
     assert max(counts) == len(storage.list_names(storage.join(store, "test_looks", "a-b"))) == 16
 
 
 def test_a_look_cannot_climb_out_of_the_board(store: str) -> None:
     with pytest.raises(ValidationError):
-        record_test_look(store, dataset="../x", subset="b", method="m", run_id="r")
+        record_test_evaluation(store, dataset="../x", subset="b", method="m", run_id="r")

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rcn_search.leaderboard.location import REPOSITORY_BOARD
+from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
 from rcn_search.leaderboard.published import load_published
-from rcn_search.leaderboard.render import print_board, render
-from rcn_search.leaderboard.table import Board, build_board
+from rcn_search.leaderboard.render import print_leaderboard, render
+from rcn_search.leaderboard.table import Leaderboard, build_leaderboard
 
 HOSTILE = "[red]RCN[/red] | `x` <script> *y* \\"
 
 
 @pytest.fixture
-def board(add_measured: Callable[..., str], tmp_path: Path) -> Board:
+def leaderboard(add_measured: Callable[..., str], tmp_path: Path) -> Leaderboard:
     more = {"auc": (46.1, 45, 47), "failure_rate": (7.2, 6, 8), "p95": (11.94, 11, 12), "latency_ms": 21.04}
     for seed, error_pct in ((0, 5.433), (1, 5.933)):
         add_measured(
@@ -33,18 +33,18 @@ def board(add_measured: Callable[..., str], tmp_path: Path) -> Board:
             **more,
         )
     (tmp_path / "entries" / "x.json").write_text("[bold]{")
-    return build_board(str(tmp_path))
+    return build_leaderboard(str(tmp_path))
 
 
-def terminal(board: Board, *, width: int = 180, colour: bool = False) -> str:
+def terminal(leaderboard: Leaderboard, *, width: int = 180, colour: bool = False) -> str:
     stream = io.StringIO()
     console = Console(file=stream, width=width, force_terminal=colour, color_system="standard" if colour else None)
-    print_board(board, console)
+    print_leaderboard(leaderboard, console)
     return stream.getvalue()
 
 
-def test_the_terminal_shows_a_row_whole(board: Board) -> None:
-    text = terminal(board)
+def test_the_terminal_shows_a_row_whole(leaderboard: Leaderboard) -> None:
+    text = terminal(leaderboard)
     line, _ = (line for line in text.splitlines() if "5.31–5.56" in line)
     assert f"{HOSTILE} [1]" in line
     cells = line.replace(f"{HOSTILE} [1]", "").split()
@@ -58,39 +58,39 @@ def test_the_terminal_shows_a_row_whole(board: Board) -> None:
     assert re.search(r"warning: .*x\.json is left out", text)
 
 
-def test_ours_is_highlighted(board: Board) -> None:
-    text = terminal(board, colour=True)
+def test_ours_is_highlighted(leaderboard: Leaderboard) -> None:
+    text = terminal(leaderboard, colour=True)
     assert re.search(r"\x1b\[1;32m[^\n]*5\.43", text)
     assert not re.search(r"\x1b\[1;32m[^\n]*5\.60", text)
 
 
-def test_a_narrow_terminal_keeps_the_method_readable(board: Board) -> None:
-    text = terminal(board, width=80)
+def test_a_narrow_terminal_keeps_the_method_readable(leaderboard: Leaderboard) -> None:
+    text = terminal(leaderboard, width=80)
     assert max(map(len, text.splitlines()[:40])) <= 80
     assert re.search(r"# +method +error % +95 % CI +seeds +epochs +looks", text)
 
 
-def test_only_the_best_rows_if_so_asked(board: Board) -> None:
+def test_only_the_best_rows_if_so_asked(leaderboard: Leaderboard) -> None:
     stream = io.StringIO()
-    print_board(board.only("aflw", "test"), Console(file=stream, width=250), top=1)
+    print_leaderboard(leaderboard.select("aflw", "test"), Console(file=stream, width=250), limit=1)
     assert stream.getvalue().count(HOSTILE) + stream.getvalue().count("RCN 6 branches, occlusion") == 1
     assert re.search(r"… and \d\d more rows", stream.getvalue())
 
 
-def test_doubts_are_footnotes(board: Board) -> None:
-    text = terminal(board)
+def test_doubts_are_footnotes(leaderboard: Leaderboard) -> None:
+    text = terminal(leaderboard)
     (mark,) = set(re.findall(r"RCN 4 branches, mask 1111 (\[\d+\])", text.split("AFW test")[0]))
     assert f"{mark} All four branches: the same figures as RCN 4 branches in Table 2" in text
 
 
 def test_an_empty_board_says_so() -> None:
-    empty = Board(tables=())
-    assert "The board is empty" in terminal(empty)
+    empty = Leaderboard(tables=())
+    assert "The leaderboard is empty" in terminal(empty)
     assert json.loads(render(empty, "json")) == []
 
 
-def test_json_rows_have_what_readers_need(board: Board) -> None:
-    rows = json.loads(render(board, "json"))
+def test_json_rows_have_what_readers_need(leaderboard: Leaderboard) -> None:
+    rows = json.loads(render(leaderboard, "json"))
     mine = rows[0]
     assert {key: mine[key] for key in ("rank", "method", "dataset", "subset", "protocol", "error_pct", "origin")} == {
         **{"rank": 1, "method": HOSTILE, "dataset": "aflw", "subset": "test"},
@@ -98,19 +98,19 @@ def test_json_rows_have_what_readers_need(board: Board) -> None:
     }
     assert (mine["num_excluded"], mine["test_looks"], mine["ci_low_pct"]) == (3, 7, 5.31)
     assert (mine["rank_high"], mine["auc_pct"], mine["num_seeds"], mine["threshold_pct"]) == (1, 46.1, 2, 10)
-    assert len(rows) == 2 + len(load_published(str(REPOSITORY_BOARD))[0])
+    assert len(rows) == 2 + len(load_published(str(REPOSITORY_LEADERBOARD))[0])
     assert {row["origin"] for row in rows if row["entry_id"] is None} == {"reported", "reproduced"}
     assert all(isinstance(row["protocol"], str) for row in rows)
 
 
-def test_csv_holds_the_same_rows(board: Board) -> None:
-    rows = list(csv.DictReader(io.StringIO(render(board, "csv"))))
-    expected = json.loads(render(board, "json"))
+def test_csv_holds_the_same_rows(leaderboard: Leaderboard) -> None:
+    rows = list(csv.DictReader(io.StringIO(render(leaderboard, "csv"))))
+    expected = json.loads(render(leaderboard, "json"))
     assert rows == [{key: "" if value is None else str(value) for key, value in row.items()} for row in expected]
 
 
-def test_markdown_cannot_be_broken_out_of(board: Board) -> None:
-    lines = render(board, "markdown").splitlines()
+def test_markdown_cannot_be_broken_out_of(leaderboard: Leaderboard) -> None:
+    lines = render(leaderboard, "markdown").splitlines()
     assert lines[0].startswith("### AFLW test · rcn2016")
     table = lines[2 : lines.index("", 2)]
     assert {len(re.findall(r"(?<!\\)\|", line.replace("\\\\", ""))) for line in table} == {15}
@@ -118,8 +118,8 @@ def test_markdown_cannot_be_broken_out_of(board: Board) -> None:
     assert r"**\[red\]RCN\[/red\] \| \`x\` \<script\> \*y\* \\" in mine
 
 
-def test_latex_cannot_be_broken_out_of(board: Board) -> None:
-    text = render(board, "latex")
+def test_latex_cannot_be_broken_out_of(leaderboard: Leaderboard) -> None:
+    text = render(leaderboard, "latex")
     assert r"\textbf{{[}red{]}RCN{[}/red{]} | `x` \textless{}script\textgreater{} *y* \textbackslash{}" in text
     for begin, end in ((r"\begin{table}", r"\end{table}"), (r"\begin{tabular}", r"\end{tabular}"), ("{", "}")):
         escaped = text.replace(r"\{", "").replace(r"\}", "")

@@ -16,14 +16,15 @@ from PIL import Image
 from rcn_search.config.schema import TrainConfig
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import Estimate, Part
-from rcn_search.leaderboard.records import add_entry, record_test_look
+from rcn_search.leaderboard.records import add_entry
 from rcn_search.leaderboard.site.build import Site
 from rcn_search.leaderboard.site.charts import pareto_front, share_up_to
 from rcn_search.leaderboard.site.entries import read_histories
-from rcn_search.leaderboard.site.faces import Faces
+from rcn_search.leaderboard.site.faces import FaceSource
 from rcn_search.leaderboard.site.keypoint_map import keypoint_map
 from rcn_search.leaderboard.submit import evaluate_and_record
-from rcn_search.leaderboard.table import build_board
+from rcn_search.leaderboard.table import build_leaderboard
+from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import CheckpointInfo, network_tensors, write_checkpoint
 from rcn_search.training.trainer import TrainRun, train
@@ -59,23 +60,23 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def board(tmp_path: Path, add_measured: Callable[..., str]) -> str:
-    uri = str(tmp_path / "board")
-    (tmp_path / "board" / "published").mkdir(parents=True)
-    (tmp_path / "board" / "published" / "a.csv").write_text(PUBLISHED_HEAD)
+def leaderboard(tmp_path: Path, add_measured: Callable[..., str]) -> str:
+    uri = str(tmp_path / "leaderboard")
+    (tmp_path / "leaderboard" / "published").mkdir(parents=True)
+    (tmp_path / "leaderboard" / "published" / "a.csv").write_text(PUBLISHED_HEAD)
     errors = np.random.default_rng(0).gamma(9.0, 0.6, 60)
     for place, name in enumerate(["RCN", *HOSTILE]):
         add_measured(uri, errors * (1 + 0.2 * place), method=name, num_params=1000 * (place + 1))
     return uri
 
 
-def written(board: str, out: Path) -> Path:
-    Site(out).write(build_board(board))
+def written(leaderboard: str, out: Path) -> Path:
+    Site(out).write(build_leaderboard(leaderboard))
     return out
 
 
-def test_measured_and_published_rows_stand_apart_and_only_the_measured_have_ranks(board: str, tmp_path: Path) -> None:
-    html = (written(board, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
+def test_measured_and_published_rows_stand_apart_and_only_the_measured_have_ranks(leaderboard: str, tmp_path: Path) -> None:
+    html = (written(leaderboard, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
     measured, published = html.split('data-kind="published"')
     assert "RCN" in measured
     assert "Paper" not in measured
@@ -85,17 +86,17 @@ def test_measured_and_published_rows_stand_apart_and_only_the_measured_have_rank
     assert measured.count('class="rank"') == 1 + 1 + len(HOSTILE)
 
 
-def test_tables_of_two_protocols_are_two_pages(board: str, tmp_path: Path, add_measured: Callable[..., str]) -> None:
-    add_measured(board, [3.0, 4.0], method="Only sub-pixel", protocol=subpixel("aflw", "test", "five"))
-    site = written(board, tmp_path / "site")
+def test_tables_of_two_protocols_are_two_pages(leaderboard: str, tmp_path: Path, add_measured: Callable[..., str]) -> None:
+    add_measured(leaderboard, [3.0, 4.0], method="Only sub-pixel", protocol=subpixel("aflw", "test", "five"))
+    site = written(leaderboard, tmp_path / "site")
     first, second = ((site / f"aflw-test-{name}-five.html").read_text() for name in ("rcn2016", "subpixel"))
     assert "Only sub-pixel" in second
     assert "Only sub-pixel" not in first
     assert 'href="aflw-test-subpixel-five.html"' in first
 
 
-def test_no_name_becomes_markup(board: str, tmp_path: Path) -> None:
-    site = written(board, tmp_path / "site")
+def test_no_name_becomes_markup(leaderboard: str, tmp_path: Path) -> None:
+    site = written(leaderboard, tmp_path / "site")
     pages = [*site.glob("*.html"), *site.glob("entry/*.html")]
     assert len(pages) == 2 + 1 + len(HOSTILE)
     for path in pages:
@@ -113,8 +114,8 @@ def test_no_name_becomes_markup(board: str, tmp_path: Path) -> None:
         assert name in text
 
 
-def test_no_page_asks_another_host(board: str, tmp_path: Path) -> None:
-    site = written(board, tmp_path / "site")
+def test_no_page_asks_another_host(leaderboard: str, tmp_path: Path) -> None:
+    site = written(leaderboard, tmp_path / "site")
     for path in [*site.glob("*.html"), *site.glob("entry/*.html")]:
         for tag, attributes in Page(path).elements:
             for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
@@ -124,8 +125,8 @@ def test_no_page_asks_another_host(board: str, tmp_path: Path) -> None:
         assert not re.findall(r"https?://(?!www\.w3\.org/)", asset.read_text()), asset
 
 
-def test_data_of_scripts_survive_hostile_names(board: str, tmp_path: Path) -> None:
-    html = (written(board, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
+def test_data_of_scripts_survive_hostile_names(leaderboard: str, tmp_path: Path) -> None:
+    html = (written(leaderboard, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
     blocks = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html, re.S)
     ced, cost, measured, _ = map(json.loads, blocks)
     assert {each["name"] for each in ced["series"]} == {"RCN", *HOSTILE}
@@ -133,24 +134,24 @@ def test_data_of_scripts_survive_hostile_names(board: str, tmp_path: Path) -> No
     assert set(measured["methods"]) == {"RCN", *HOSTILE}
 
 
-def test_an_entry_opens_to_a_configuration_that_trains(board: str, tmp_path: Path) -> None:
-    site = written(board, tmp_path / "site")
+def test_an_entry_opens_to_a_configuration_that_trains(leaderboard: str, tmp_path: Path) -> None:
+    site = written(leaderboard, tmp_path / "site")
     (config,) = (site / "config").iterdir()
-    assert yaml.safe_load(config.read_text()) == {"seed": 0, "model": {"kind": "rcn"}}
+    assert yaml.safe_load(config.read_text()) == {"seed": 0, "model": {"name": "rcn"}}
     page = next(path for path in site.glob("entry/*.html") if "<bdi>RCN</bdi>" in path.read_text())
     html = page.read_text()
     assert f"rcn-search train config/{config.name} --set data.uri=DATA --out runs/0123456789ab" in html
-    assert "kind: rcn" in html
+    assert "name: rcn" in html
 
 
 def test_no_path_of_a_machine_stands_on_a_page(tmp_path: Path, add_measured: Callable[..., str]) -> None:
-    uri = str(tmp_path / "board")
-    (tmp_path / "board" / "published").mkdir(parents=True)
+    uri = str(tmp_path / "leaderboard")
+    (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     for place, data in enumerate(("/home/jane/secret", "~/secret", "file:///secret", "C:\\secret", "s3://bucket/mtfl")):
         config = {"data": {"uri": data}, "teachers": [data]}
         made_with = {"denoiser": "abcdef"} if place == 0 else {}
         add_measured(uri, [4.0 + place, 5.0], method=f"Model {place}", config=config, made_with=made_with)
-    (tmp_path / "board" / "entries" / "torn.json").write_text("{")
+    (tmp_path / "leaderboard" / "entries" / "torn.json").write_text("{")
     site = written(uri, tmp_path / "site")
     for path in (each for each in site.rglob("*") if each.is_file() and each.parent.name != "assets"):
         assert not re.search(rf"secret|{tmp_path}", path.read_text()), path
@@ -172,10 +173,10 @@ def test_no_path_of_a_machine_stands_on_a_page(tmp_path: Path, add_measured: Cal
 
 
 def test_classes_have_names(tmp_path: Path, add_measured: Callable[..., str]) -> None:
-    (tmp_path / "board" / "published").mkdir(parents=True)
+    (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     parts = {"pose 0": Part(40, Estimate(5.0, 4.0, 6.0)), "light 3": Part(40, Estimate(5.0, 4.0, 6.0))}
-    add_measured(str(tmp_path / "board"), [4.0, 5.0], parts=parts)
-    (page,) = (written(str(tmp_path / "board"), tmp_path / "site") / "entry").iterdir()
+    add_measured(str(tmp_path / "leaderboard"), [4.0, 5.0], parts=parts)
+    (page,) = (written(str(tmp_path / "leaderboard"), tmp_path / "site") / "entry").iterdir()
     assert "<bdi>pose: left profile</bdi>" in page.read_text()
     assert "<bdi>light 3</bdi>" in page.read_text()
 
@@ -184,12 +185,12 @@ def test_learning_curves_come_from_the_runs_that_are_named(
     tmp_path: Path, tiny_config: TrainConfig, add_measured: Callable[..., str]
 ) -> None:
     train(TrainRun(tiny_config, str(tmp_path / "runs" / "one")), lambda report: None)
-    (tmp_path / "board" / "published").mkdir(parents=True)
-    add_measured(str(tmp_path / "board"), [4.0, 5.0], method="Known", run_id=tiny_config.run_id)
-    add_measured(str(tmp_path / "board"), [5.0, 6.0], method="Unknown")
+    (tmp_path / "leaderboard" / "published").mkdir(parents=True)
+    add_measured(str(tmp_path / "leaderboard"), [4.0, 5.0], method="Known", run_id=tiny_config.run_id)
+    add_measured(str(tmp_path / "leaderboard"), [5.0, 6.0], method="Unknown")
     for folder in (tmp_path / "runs", tmp_path / "runs" / "one"):
         histories = read_histories([str(folder)])
-        Site(tmp_path / "site", histories=histories).write(build_board(str(tmp_path / "board")))
+        Site(tmp_path / "site", histories=histories).write(build_leaderboard(str(tmp_path / "leaderboard")))
         pages = [path.read_text() for path in (tmp_path / "site").glob("entry/*.html")]
         (known,) = [html for html in pages if "Learning curve" in html]
         assert "<bdi>Known</bdi>" in known
@@ -197,7 +198,7 @@ def test_learning_curves_come_from_the_runs_that_are_named(
         assert chart["x"] == [1, 2]
         assert len(chart["series"][0]["y"]) == 2
     with pytest.raises(ValueError, match="neither is a run nor holds one"):
-        read_histories([str(tmp_path / "board")])
+        read_histories([str(tmp_path / "leaderboard")])
     (tmp_path / "runs" / "one" / "history.json").write_text('[{"epoch": "x"}]')
     with pytest.raises(ValueError, match="is no run that can be read"):
         read_histories([str(tmp_path / "runs")])
@@ -206,8 +207,8 @@ def test_learning_curves_come_from_the_runs_that_are_named(
 def test_faces_are_shown_only_where_their_images_are_named(
     tmp_path: Path, tiny_config: TrainConfig, synthetic_uri: str
 ) -> None:
-    board, checkpoint = str(tmp_path / "board"), str(tmp_path / "best.safetensors")
-    (tmp_path / "board" / "published").mkdir(parents=True)
+    leaderboard, checkpoint = str(tmp_path / "leaderboard"), str(tmp_path / "best.safetensors")
+    (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     info = CheckpointInfo(
         kind="weights", config=tiny_config, keypoints="five", data_fingerprint="f", epoch=2, val_error_pct=1, train_s=9
     )
@@ -216,21 +217,21 @@ def test_faces_are_shown_only_where_their_images_are_named(
         checkpoint,
         synthetic_uri,
         "test",
-        board=lambda: board,
+        leaderboard=lambda: leaderboard,
         predictions_uri=str(tmp_path / "predictions.parquet"),
-        enter=True,
+        submit=True,
     ).evaluation
-    without = written(board, tmp_path / "without")
+    without = written(leaderboard, tmp_path / "without")
     assert not [*without.rglob("*.png")]
     assert all("Not shown: no images were named" in path.read_text() for path in without.glob("entry/*.html"))
     (tmp_path / "predictions.parquet").rename(tmp_path / "moved.parquet")
-    Site(tmp_path / "moved", faces=Faces.named(synthetic_uri, [])).write(build_board(board))
+    Site(tmp_path / "moved", faces=FaceSource.from_uris(synthetic_uri, [])).write(build_leaderboard(leaderboard))
     assert all(
-        "its predictions are not on the board" in path.read_text() for path in (tmp_path / "moved").glob("entry/*")
+        "its predictions are not on the leaderboard" in path.read_text() for path in (tmp_path / "moved").glob("entry/*")
     )
     (tmp_path / "moved.parquet").rename(tmp_path / "predictions.parquet")
-    faces = Faces.named(synthetic_uri, [str(tmp_path / "predictions.parquet")])
-    Site(tmp_path / "site", faces=faces).write(build_board(board))
+    faces = FaceSource.from_uris(synthetic_uri, [str(tmp_path / "predictions.parquet")])
+    Site(tmp_path / "site", faces=faces).write(build_leaderboard(leaderboard))
     html = next(
         path.read_text() for path in (tmp_path / "site").glob("entry/*.html") if "subpixel:" in path.read_text()
     )
@@ -245,19 +246,21 @@ def test_faces_are_shown_only_where_their_images_are_named(
     assert html.count('class="truth"') == 16 * 5
 
 
-def test_looks_and_problems_are_shown(board: str, tmp_path: Path) -> None:
+def test_looks_and_problems_are_shown(leaderboard: str, tmp_path: Path) -> None:
     for _ in range(3):
-        record_test_look(board, dataset="aflw", subset="test", method="<b>RCN</b>", run_id="0123456789ab", who="me")
-    (Path(board) / "entries" / "torn.json").write_text("{")
-    html = (written(board, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
+        record_test_evaluation(
+            leaderboard, dataset="aflw", subset="test", method="<b>RCN</b>", run_id="0123456789ab", who="me"
+        )
+    (Path(leaderboard) / "entries" / "torn.json").write_text("{")
+    html = (written(leaderboard, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
     assert '<a href="#looks">3</a>' in html
     assert html.count("&lt;b&gt;RCN&lt;/b&gt;") == 3
-    assert "1 object of this board is not shown" in html
+    assert "1 object of this leaderboard is not shown" in html
     assert "torn.json" in html
 
 
 def test_an_id_that_is_no_file_name_leads_nowhere_else(tmp_path: Path, make_entry: Callable[..., object]) -> None:
-    uri = str(tmp_path / "board")
+    uri = str(tmp_path / "leaderboard")
     path = Path(add_entry(uri, make_entry()))  # type: ignore[arg-type]
     path.rename(path.with_name(f'"><script>x..-{path.name[-17:]}'))
     site = written(uri, tmp_path / "site")
@@ -266,20 +269,20 @@ def test_an_id_that_is_no_file_name_leads_nowhere_else(tmp_path: Path, make_entr
     assert "<script>x" not in (site / "aflw-test-rcn2016-five.html").read_text()
 
 
-def test_a_folder_with_other_files_is_refused(board: str, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(leaderboard: str, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("x")
     with pytest.raises(ValueError, match="holds files that are not a site"):
-        written(board, tmp_path / "home")
-    site = written(board, tmp_path / "site")
+        written(leaderboard, tmp_path / "home")
+    site = written(leaderboard, tmp_path / "site")
     before = (site / "stamp.txt").read_text()
-    assert (written(board, site) / "stamp.txt").read_text() != before
+    assert (written(leaderboard, site) / "stamp.txt").read_text() != before
 
 
 def test_an_empty_board_has_a_page(tmp_path: Path) -> None:
-    (tmp_path / "board" / "published").mkdir(parents=True)
-    site = written(str(tmp_path / "board"), tmp_path / "site")
-    assert "The board is empty" in (site / "index.html").read_text()
+    (tmp_path / "leaderboard" / "published").mkdir(parents=True)
+    site = written(str(tmp_path / "leaderboard"), tmp_path / "site")
+    assert "The leaderboard is empty" in (site / "index.html").read_text()
 
 
 def test_curves_are_exact_where_they_are_read() -> None:

@@ -18,10 +18,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from rcn_search import storage
 from rcn_search.evaluation.protocol import subpixel
 from rcn_search.evaluation.score import Estimate, Part
-from rcn_search.leaderboard.records import record_test_look
 from rcn_search.leaderboard.site.build import Site
-from rcn_search.leaderboard.site.serve import served
-from rcn_search.leaderboard.table import build_board
+from rcn_search.leaderboard.site.serve import serve_folder
+from rcn_search.leaderboard.table import build_leaderboard
+from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:
@@ -51,15 +51,15 @@ class Opened(NamedTuple):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, add_measured: Callable[..., str]) -> Iterator[str]:
-    """The address of a board of 130 measured rows, some of them hostile, and three published ones."""
+    """The address of a leaderboard of 130 measured rows, some of them hostile, and three published ones."""
     folder = tmp_path_factory.mktemp("site")
-    board = f"memory://{folder.name}"  # no disk has to sync hundreds of objects
-    storage.write_bytes(f"{board}/published/a.csv", PUBLISHED.encode())
+    leaderboard = f"memory://{folder.name}"  # no disk has to sync hundreds of objects
+    storage.write_bytes(f"{leaderboard}/published/a.csv", PUBLISHED.encode())
     errors = np.random.default_rng(0).gamma(9.0, 0.6, 200)
     estimate = Estimate(50.0, 49.0, 51.0)
     for place in range(126):
         add_measured(
-            board,
+            leaderboard,
             errors * (1 + 0.01 * place),
             method=f"Model {place}",
             num_params=200_000 - 1_000 * place if place else None,
@@ -71,12 +71,12 @@ def site(tmp_path_factory: pytest.TempPathFactory, add_measured: Callable[..., s
             failure_rate=estimate,
             p95=estimate,
         )
-    add_measured(board, errors * 0.99, method=HOSTILE, num_params=300_000, config={"seed": HOSTILE})
-    add_measured(board, errors, method="Other rule", protocol=subpixel("aflw", "test", "five"))
-    storage.write_bytes(f"{board}/entries/torn.json", b"{")
-    record_test_look(board, dataset="aflw", subset="test", method="Model 0", run_id="0123456789ab")
-    Site(folder).write(build_board(board))
-    with served(folder) as address:
+    add_measured(leaderboard, errors * 0.99, method=HOSTILE, num_params=300_000, config={"seed": HOSTILE})
+    add_measured(leaderboard, errors, method="Other rule", protocol=subpixel("aflw", "test", "five"))
+    storage.write_bytes(f"{leaderboard}/entries/torn.json", b"{")
+    record_test_evaluation(leaderboard, dataset="aflw", subset="test", method="Model 0", run_id="0123456789ab")
+    Site(folder).write(build_leaderboard(leaderboard))
+    with serve_folder(folder) as address:
         yield address
 
 
@@ -176,7 +176,7 @@ def test_a_row_opens_and_the_keyboard_is_enough(visit: Callable[..., Opened]) ->
     page.keyboard.press("Enter")
     panel = page.locator("tr.panel")
     panel.wait_for()
-    assert "kind: rcn" in panel.locator(".config pre").inner_text()
+    assert "name: rcn" in panel.locator(".config pre").inner_text()
     assert "rcn-search train config/" in panel.locator(".again").inner_text()
     assert panel.locator(".keypoints circle").count() == 5
     assert panel.locator(".config a").get_attribute("href").startswith("config/")
@@ -225,11 +225,11 @@ def test_a_chart_is_read_by_pointer_and_by_key(visit: Callable[..., Opened]) -> 
 def test_names_that_differ_at_their_ends_are_told_apart_in_a_legend(
     visit: Callable[..., Opened], tmp_path: Path, add_measured: Callable[..., str]
 ) -> None:
-    (tmp_path / "board" / "published").mkdir(parents=True)
+    (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     name = "RCN 6 branches, occlusion, balanced by pose, fast recipe, 150 epochs, median decoding"
-    add_measured(str(tmp_path / "board"), [4.0, 5.0, 6.0], method=name)
-    add_measured(str(tmp_path / "board"), [3.0, 4.0, 5.0], method=f"{name}, 9 views")
-    Site(tmp_path / "site").write(build_board(str(tmp_path / "board")))
+    add_measured(str(tmp_path / "leaderboard"), [4.0, 5.0, 6.0], method=name)
+    add_measured(str(tmp_path / "leaderboard"), [3.0, 4.0, 5.0], method=f"{name}, 9 views")
+    Site(tmp_path / "site").write(build_leaderboard(str(tmp_path / "leaderboard")))
     page = visit(TABLE, base=f"file://{tmp_path}/site/", size="phone").page
     cut = page.locator(".key bdi").evaluate_all(
         "all => all.filter(e => e.scrollHeight > e.clientHeight + 1 || e.scrollWidth > e.clientWidth + 1).length"
@@ -285,16 +285,16 @@ def test_without_javascript_everything_is_there_to_read(visit: Callable[..., Ope
     assert page.locator("[data-kind=measured]").get_by_text("The first 100 of 127 rows").is_visible()
     assert not page.locator("[data-kind=measured] .tools").is_visible()
     page.locator("a.open", has_text="Model 0").first.click()
-    assert "kind: rcn" in page.locator(".config pre").inner_text()
+    assert "name: rcn" in page.locator(".config pre").inner_text()
 
 
 def test_it_opens_from_a_folder_too(
     visit: Callable[..., Opened], tmp_path: Path, add_measured: Callable[..., str]
 ) -> None:
-    (tmp_path / "board" / "published").mkdir(parents=True)
-    add_measured(str(tmp_path / "board"), [4.0, 5.0, 6.0], method="A")
-    add_measured(str(tmp_path / "board"), [3.0, 4.0, 5.0], method="B")
-    Site(tmp_path / "site").write(build_board(str(tmp_path / "board")))
+    (tmp_path / "leaderboard" / "published").mkdir(parents=True)
+    add_measured(str(tmp_path / "leaderboard"), [4.0, 5.0, 6.0], method="A")
+    add_measured(str(tmp_path / "leaderboard"), [3.0, 4.0, 5.0], method="B")
+    Site(tmp_path / "site").write(build_leaderboard(str(tmp_path / "leaderboard")))
     page = visit(TABLE, base=f"file://{tmp_path}/site/").page
     sort_by(page, "Method")
     assert methods(page) == ["A", "B"]
@@ -306,11 +306,11 @@ def test_it_opens_from_a_folder_too(
 def test_a_served_page_shows_what_is_added_and_keeps_what_its_reader_does(
     visit: Callable[..., Opened], tmp_path: Path, add_measured: Callable[..., str]
 ) -> None:
-    board = str(tmp_path / "board")
-    (tmp_path / "board" / "published").mkdir(parents=True)
+    leaderboard = str(tmp_path / "leaderboard")
+    (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     for place, name in enumerate(("Trial 1", "Trial 2", "Else")):
-        add_measured(board, [3.0 + place, 5.0, 6.0], method=name, num_params=1_000 * (3 - place))
-    line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--leaderboard", board]
+        add_measured(leaderboard, [3.0 + place, 5.0, 6.0], method=name, num_params=1_000 * (3 - place))
+    line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--leaderboard", leaderboard]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         try:
             address = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
@@ -324,7 +324,7 @@ def test_a_served_page_shows_what_is_added_and_keeps_what_its_reader_does(
             page.get_by_role("button", name="Details of Trial 1").click()
             page.locator("tr.panel").wait_for()
             field.focus()
-            add_measured(board, [2.0, 5.0, 6.0], method="Trial 3", num_params=4_000)
+            add_measured(leaderboard, [2.0, 5.0, 6.0], method="Trial 3", num_params=4_000)
             page.get_by_text("Trial 3").first.wait_for(timeout=30_000)
             page.locator("tr.panel").wait_for()
             expect(field).to_be_focused()

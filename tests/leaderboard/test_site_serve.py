@@ -1,4 +1,4 @@
-"""The server: only files of the site, only for this machine, written anew when the board grows, gone with Ctrl-C."""
+"""The server: only files of the site, only for this machine, written anew when the leaderboard grows, gone with Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from rcn_search.leaderboard.site.build import Site
-from rcn_search.leaderboard.site.serve import follow, served, version
-from rcn_search.leaderboard.table import build_board
+from rcn_search.leaderboard.site.serve import leaderboard_version, rebuild_on_change, serve_folder
+from rcn_search.leaderboard.table import build_leaderboard
 
 
 def get(address: str) -> str:
@@ -26,34 +26,34 @@ def get(address: str) -> str:
 
 
 @pytest.fixture
-def board(tmp_path: Path, add_measured: Callable[..., str]) -> str:
-    uri = str(tmp_path / "board")
-    (tmp_path / "board" / "published").mkdir(parents=True)
+def leaderboard(tmp_path: Path, add_measured: Callable[..., str]) -> str:
+    uri = str(tmp_path / "leaderboard")
+    (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     add_measured(uri, [4.0, 5.0, 6.0], method="First")
     return uri
 
 
 def test_the_site_grows_with_the_board_and_stays_while_it_cannot_be_read(
-    board: str, tmp_path: Path, add_measured: Callable[..., str]
+    leaderboard: str, tmp_path: Path, add_measured: Callable[..., str]
 ) -> None:
     site, stop, problems = Site(tmp_path / "site", live=True), threading.Event(), list[str]()
-    shown = version(board)
-    site.write(build_board(board))
-    with served(site.folder) as address:
+    shown = leaderboard_version(leaderboard)
+    site.write(build_leaderboard(leaderboard))
+    with serve_folder(site.folder) as address:
         thread = threading.Thread(
             daemon=True,  # so that a failure below ends
-            target=follow,
-            args=(site, board),
+            target=rebuild_on_change,
+            args=(site, leaderboard),
             kwargs={"shown": shown, "stop": stop, "every_s": 0.02, "on_problem": problems.append},
         )
         thread.start()
         first = get(f"{address}stamp.txt")
         assert "assets/live.js" in get(f"{address}index.html")
-        (tmp_path / "board" / "published" / "bad.csv").mkdir()  # reading it fails as a lost store does
+        (tmp_path / "leaderboard" / "published" / "bad.csv").mkdir()  # reading it fails as a lost store does
         until(lambda: problems)
         assert get(f"{address}stamp.txt") == first
-        (tmp_path / "board" / "published" / "bad.csv").rmdir()
-        add_measured(board, [3.0, 4.0, 5.0], method="Second")
+        (tmp_path / "leaderboard" / "published" / "bad.csv").rmdir()
+        add_measured(leaderboard, [3.0, 4.0, 5.0], method="Second")
         until(lambda: get(f"{address}stamp.txt") != first)
         assert "Second" in get(f"{address}aflw-test-rcn2016-five.html")
         assert len(problems) == 1
@@ -69,10 +69,10 @@ def until(happened: Callable[[], object]) -> None:
     raise AssertionError("it did not happen")
 
 
-def test_only_files_of_the_site_and_only_for_this_machine(board: str, tmp_path: Path) -> None:
-    Site(tmp_path / "site").write(build_board(board))
+def test_only_files_of_the_site_and_only_for_this_machine(leaderboard: str, tmp_path: Path) -> None:
+    Site(tmp_path / "site").write(build_leaderboard(leaderboard))
     (tmp_path / "secret.txt").write_text("secret")
-    with served(tmp_path / "site") as address:
+    with serve_folder(tmp_path / "site") as address:
         for path in ("../secret.txt", "..%2fsecret.txt", "%2e%2e/secret.txt", "entry/", "config/"):
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 get(address + path)
@@ -92,8 +92,8 @@ def test_only_files_of_the_site_and_only_for_this_machine(board: str, tmp_path: 
             connection.close()
 
 
-def test_ctrl_c_ends_it(board: str, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--leaderboard", board]
+def test_ctrl_c_ends_it(leaderboard: str, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--leaderboard", leaderboard]
     with subprocess.Popen(
         line,
         stdout=subprocess.PIPE,
@@ -113,18 +113,18 @@ def test_ctrl_c_ends_it(board: str, tmp_path: Path) -> None:
     assert (process.returncode, rest.strip(), errors) == (0, "ended", "")
 
 
-def test_a_taken_port_is_named(board: str, tmp_path: Path, cli: object) -> None:
-    with served(tmp_path) as address:
+def test_a_taken_port_is_named(leaderboard: str, tmp_path: Path, cli: object) -> None:
+    with serve_folder(tmp_path) as address:
         port = urlsplit(address).port
-        problem = cli.fail("leaderboard", "serve", "--port", port, "--leaderboard", board)  # type: ignore[attr-defined]
+        problem = cli.fail("leaderboard", "serve", "--port", port, "--leaderboard", leaderboard)  # type: ignore[attr-defined]
     assert str(port) in problem
 
 
-def test_html_command(board: str, tmp_path: Path, cli: object) -> None:
-    (Path(board) / "entries" / "torn.json").write_text("{")
-    said = cli.run("leaderboard", "html", "--out", "pages", "--leaderboard", board)  # type: ignore[attr-defined]
+def test_html_command(leaderboard: str, tmp_path: Path, cli: object) -> None:
+    (Path(leaderboard) / "entries" / "torn.json").write_text("{")
+    said = cli.run("leaderboard", "html", "--out", "pages", "--leaderboard", leaderboard)  # type: ignore[attr-defined]
     assert said == "3 pages → pages/index.html"
     assert (tmp_path / "pages" / "index.html").exists()
-    problem = cli.fail("leaderboard", "html", "--out", board, "--leaderboard", board)  # type: ignore[attr-defined]
+    problem = cli.fail("leaderboard", "html", "--out", leaderboard, "--leaderboard", leaderboard)  # type: ignore[attr-defined]
     assert "holds files that are not a site" in problem
     assert "--out" in problem

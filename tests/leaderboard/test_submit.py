@@ -12,10 +12,11 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.leaderboard import submit
-from rcn_search.leaderboard.entry_fields import place_to_keep
-from rcn_search.leaderboard.records import ENTRIES, TEST_LOOKS
+from rcn_search.leaderboard.entry_fields import shareable_uri
+from rcn_search.leaderboard.records import ENTRIES
 from rcn_search.leaderboard.submit import Submission, describe_hardware, evaluate_and_record
-from rcn_search.leaderboard.table import build_board, errors_of
+from rcn_search.leaderboard.table import build_leaderboard, load_errors
+from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import CheckpointError, CheckpointInfo, network_tensors, write_checkpoint
 
@@ -33,12 +34,12 @@ def written(config: TrainConfig, folder: Path) -> str:
 
 
 @pytest.fixture
-def submit_checkpoint(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path, board: str) -> Submit:
+def submit_checkpoint(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path, leaderboard: str) -> Submit:
     """Evaluate a checkpoint of ``tiny_config`` on the test split."""
 
     def run(split: str = "test", *, config: TrainConfig = tiny_config, **options: Any) -> Submission:
         arguments = {
-            "board": lambda: board,
+            "leaderboard": lambda: leaderboard,
             "predictions_uri": str(tmp_path / "predictions.parquet"),
             "enter": False,
             **options,
@@ -48,32 +49,32 @@ def submit_checkpoint(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Pa
     return run
 
 
-def looks(board: str) -> list[Any]:
-    folder = storage.join(board, TEST_LOOKS, "synthetic-test")
+def looks(leaderboard: str) -> list[Any]:
+    folder = storage.join(leaderboard, TEST_EVALUATIONS, "synthetic-test")
     return [storage.read_json(storage.join(folder, name)) for name in storage.list_names(folder)]
 
 
-def test_every_look_at_a_test_is_counted(submit_checkpoint: Submit, board: str, tiny_config: TrainConfig) -> None:
-    assert [submit_checkpoint(method=f"try {number}").test_looks for number in (1, 2, 3)] == [1, 2, 3]
-    assert [look["method"] for look in looks(board)] == ["try 1", "try 2", "try 3"]
-    assert {look["run_id"] for look in looks(board)} == {tiny_config.run_id}
-    assert storage.list_names(storage.join(board, ENTRIES)) == []
+def test_every_look_at_a_test_is_counted(submit_checkpoint: Submit, leaderboard: str, tiny_config: TrainConfig) -> None:
+    assert [submit_checkpoint(method=f"try {number}").num_test_evaluations for number in (1, 2, 3)] == [1, 2, 3]
+    assert [look["method"] for look in looks(leaderboard)] == ["try 1", "try 2", "try 3"]
+    assert {look["run_id"] for look in looks(leaderboard)} == {tiny_config.run_id}
+    assert storage.list_names(storage.join(leaderboard, ENTRIES)) == []
 
 
 def test_a_look_is_counted_before_it_is_taken(
-    submit_checkpoint: Submit, board: str, monkeypatch: pytest.MonkeyPatch
+    submit_checkpoint: Submit, leaderboard: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever happens in between, no score is known that is not counted."""
 
     def interrupted(*_: object, **__: object) -> None:
-        assert len(looks(board)) == 1
+        assert len(looks(leaderboard)) == 1
         raise KeyboardInterrupt
 
     monkeypatch.setattr(submit, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         submit_checkpoint(enter=True)
-    assert len(looks(board)) == 1
-    assert storage.list_names(storage.join(board, ENTRIES)) == []
+    assert len(looks(leaderboard)) == 1
+    assert storage.list_names(storage.join(leaderboard, ENTRIES)) == []
 
 
 @pytest.mark.parametrize("store", ["file"], indirect=True)  # a local file in its place
@@ -81,49 +82,49 @@ def test_no_score_without_a_ledger(submit_checkpoint: Submit, tmp_path: Path) ->
     """Where the look cannot be written down it is not taken."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
-        submit_checkpoint(board=lambda: str(tmp_path / "file"))
+        submit_checkpoint(leaderboard=lambda: str(tmp_path / "file"))
     assert not (tmp_path / "predictions.parquet").exists()
 
 
 def test_a_checkpoint_that_cannot_be_read_is_no_look(
-    submit_checkpoint: Submit, synthetic_uri: str, board: str, tmp_path: Path
+    submit_checkpoint: Submit, synthetic_uri: str, leaderboard: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         evaluate_and_record(
-            str(tmp_path / "gone"), synthetic_uri, "test", board=lambda: board, predictions_uri="p", enter=False
+            str(tmp_path / "gone"), synthetic_uri, "test", leaderboard=lambda: leaderboard, predictions_uri="p", submit=False
         )
-    assert looks(board) == []
+    assert looks(leaderboard) == []
 
 
-def test_a_checkpoint_of_other_points_is_no_look(tiny_config: TrainConfig, board: str, tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_points_is_no_look(tiny_config: TrainConfig, leaderboard: str, tmp_path: Path) -> None:
     data = str(tmp_path / "68-points")
     import_dataset(SyntheticImporter(num_train=4, num_val=2, num_test=2, schema="ibug68"), data)
     with pytest.raises(ValueError, match="predicts 'five' points"):
         evaluate_and_record(
-            written(tiny_config, tmp_path), data, "test", board=lambda: board, predictions_uri="p", enter=False
+            written(tiny_config, tmp_path), data, "test", leaderboard=lambda: leaderboard, predictions_uri="p", submit=False
         )
-    assert looks(board) == []
+    assert looks(leaderboard) == []
 
 
 @pytest.mark.parametrize("store", ["file"], indirect=True)  # it is not used
 def test_other_splits_are_free(submit_checkpoint: Submit) -> None:
-    """They need no board at all."""
+    """They need no leaderboard at all."""
 
     def no_board() -> str:
-        raise AssertionError("the board was asked for")
+        raise AssertionError("the leaderboard was asked for")
 
     for split in ("val", "train"):
-        submission = submit_checkpoint(split, board=no_board)
-        assert (submission.test_looks, submission.entry_uris) == (None, [])
+        submission = submit_checkpoint(split, leaderboard=no_board)
+        assert (submission.num_test_evaluations, submission.entry_uris) == (None, [])
 
 
 def test_entries_are_on_the_board(
-    submit_checkpoint: Submit, board: str, tiny_config: TrainConfig, tmp_path: Path
+    submit_checkpoint: Submit, leaderboard: str, tiny_config: TrainConfig, tmp_path: Path
 ) -> None:
     submit_checkpoint()
     submission = submit_checkpoint(enter=True, method="Mine")
     evaluation = submission.evaluation
-    tables = {table.protocol: table for table in build_board(board).tables}
+    tables = {table.protocol: table for table in build_leaderboard(leaderboard).tables}
     assert tables.keys() == {protocol for protocol, _ in evaluation.scores}
     for protocol, score in evaluation.scores:
         (row,) = tables[protocol].rows
@@ -133,7 +134,7 @@ def test_entries_are_on_the_board(
         assert (entry.test_looks, entry.num_images, entry.epochs, entry.train_s) == (2, 24, 2, 9.5)
         assert (entry.ci_low_pct, entry.ci_high_pct) == (score.ci_low_pct, score.ci_high_pct)
         assert (entry.auc, entry.p95, entry.points, entry.parts) == (score.auc, score.p95, score.points, score.parts)
-        np.testing.assert_array_equal(errors_of(board, entry), score.errors.error_pct_n)
+        np.testing.assert_array_equal(load_errors(leaderboard, entry), score.errors.error_pct_n)
         assert entry.latency_ms == evaluation.latency_ms > 0
         assert entry.predictions_uri == str(tmp_path / "predictions.parquet")
         assert entry.predictions_sha256 == evaluation.predictions_sha256
@@ -145,19 +146,19 @@ def test_entries_are_on_the_board(
 
 
 def test_an_entry_of_another_grid_has_only_subpixel(
-    submit_checkpoint: Submit, board: str, tiny_config: TrainConfig
+    submit_checkpoint: Submit, leaderboard: str, tiny_config: TrainConfig
 ) -> None:
     config = TrainConfig.model_validate(tiny_config.model_dump() | {"input": {"size_px": 40}})
     submit_checkpoint(config=config, enter=True)
-    (table,) = build_board(board).tables
+    (table,) = build_leaderboard(leaderboard).tables
     assert table.protocol_name == "subpixel"
 
 
-def test_validation_scores_can_be_entered_without_a_look(submit_checkpoint: Submit, board: str) -> None:
+def test_validation_scores_can_be_entered_without_a_look(submit_checkpoint: Submit, leaderboard: str) -> None:
     submit_checkpoint("val", enter=True)
-    entries = [table.rows[0].entry for table in build_board(board).tables]
+    entries = [table.rows[0].entry for table in build_leaderboard(leaderboard).tables]
     assert {(entry.protocol.subset, entry.test_looks) for entry in entries if entry} == {("val", 0)}
-    assert looks(board) == []
+    assert looks(leaderboard) == []
 
 
 def test_hardware_is_named() -> None:
@@ -166,6 +167,6 @@ def test_hardware_is_named() -> None:
 
 
 def test_a_key_in_a_uri_stays_out_of_the_record() -> None:
-    assert place_to_keep("ftp://me:secret@host/p.parquet") is None
-    assert place_to_keep("s3://bucket/a@b.parquet") == "s3://bucket/a@b.parquet"
-    assert place_to_keep("/tmp/a@b.parquet") == "/tmp/a@b.parquet"
+    assert shareable_uri("ftp://me:secret@host/p.parquet") is None
+    assert shareable_uri("s3://bucket/a@b.parquet") == "s3://bucket/a@b.parquet"
+    assert shareable_uri("/tmp/a@b.parquet") == "/tmp/a@b.parquet"

@@ -12,23 +12,25 @@ from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
 from rcn_search.evaluation.protocol import Protocol, rcn2016, subpixel
 from rcn_search.leaderboard import location, per_image
 from rcn_search.leaderboard import table as board_module
-from rcn_search.leaderboard.location import default_board
+from rcn_search.leaderboard.location import default_leaderboard
 from rcn_search.leaderboard.records import Entry, add_entry, load_entries
-from rcn_search.leaderboard.table import Board, Table, build_board
+from rcn_search.leaderboard.table import Leaderboard, LeaderboardTable, build_leaderboard
 
 Make = Callable[..., Entry]
 Add = Callable[..., str]
 AFLW = rcn2016("aflw", "test", "five")
 
 
-def table_of(board: Board, protocol: Protocol | None, dataset: str = "aflw", subset: str = "test") -> Table:
+def table_of(
+    leaderboard: Leaderboard, protocol: Protocol | None, dataset: str = "aflw", subset: str = "test"
+) -> LeaderboardTable:
     (table,) = (
-        each for each in board.tables if (each.dataset, each.subset, each.protocol) == (dataset, subset, protocol)
+        each for each in leaderboard.tables if (each.dataset, each.subset, each.protocol) == (dataset, subset, protocol)
     )
     return table
 
 
-def ranks(table: Table) -> list[tuple[str, str]]:
+def ranks(table: LeaderboardTable) -> list[tuple[str, str]]:
     return [(str(row.rank or ""), row.method) for row in table.rows]
 
 
@@ -39,7 +41,7 @@ def base_errors(num_images: int = 400, seed: int = 0) -> Any:
 def test_ours_stands_among_the_published(add_measured: Add, store: str) -> None:
     """By its error; but only what was measured on the same images has a rank."""
     add_measured(store, np.full(4, 5.62), method="Mine")
-    table = table_of(build_board(store), AFLW)
+    table = table_of(build_leaderboard(store), AFLW)
     assert ranks(table)[:3] == [
         ("", "RCN 6 branches, occlusion"),
         ("1", "Mine"),
@@ -48,110 +50,110 @@ def test_ours_stands_among_the_published(add_measured: Add, store: str) -> None:
     assert [row.origin for row in table.rows[:3]] == ["reported", "ours", "reported"]
 
 
-def test_rows_that_chance_may_have_ordered_share_a_rank(add_measured: Add, board: str) -> None:
+def test_rows_that_chance_may_have_ordered_share_a_rank(add_measured: Add, leaderboard: str) -> None:
     base, noise = base_errors(), np.random.default_rng(1)
     for method, shift in (("a", 1.0), ("b", 1.01), ("c", 0.0), ("d", 3.0)):
-        add_measured(board, base + noise.normal(shift, 0.3, 400), method=method)
-    (table,) = build_board(board).tables
+        add_measured(leaderboard, base + noise.normal(shift, 0.3, 400), method=method)
+    (table,) = build_leaderboard(leaderboard).tables
     assert ranks(table) == [("1", "c"), ("2–3", "a"), ("2–3", "b"), ("4", "d")]
     assert table.images_sha256 == (table.rows[0].entry and table.rows[0].entry.images_sha256)
 
 
-def test_other_images_are_not_ranked_with_these(add_measured: Add, board: str) -> None:
+def test_other_images_are_not_ranked_with_these(add_measured: Add, leaderboard: str) -> None:
     """Whoever left out half of the images has a row, and no rank."""
-    add_measured(board, base_errors(), method="a")
-    add_measured(board, base_errors() + 1, method="b")
-    add_measured(board, base_errors()[:200] / 2, method="half")
-    (table,) = build_board(board).tables
+    add_measured(leaderboard, base_errors(), method="a")
+    add_measured(leaderboard, base_errors() + 1, method="b")
+    add_measured(leaderboard, base_errors()[:200] / 2, method="half")
+    (table,) = build_leaderboard(leaderboard).tables
     assert ranks(table) == [("", "half"), ("1", "a"), ("2", "b")]
-    assert table.rows[0].unranked == "no rank: its 200 images are not those of the rows with ranks"
+    assert table.rows[0].no_rank_reason == "no rank: its 200 images are not those of the rows with ranks"
 
 
-def test_images_that_no_method_can_be_measured_on_do_no_harm(add_measured: Add, board: str) -> None:
+def test_images_that_no_method_can_be_measured_on_do_no_harm(add_measured: Add, leaderboard: str) -> None:
     errors = base_errors()
     errors[3] = np.nan
     for method, shift in (("a", 0.0), ("b", 1.0)):
-        add_measured(board, errors + shift, method=method, excluded={"normaliser under 1 px": 1})
-    assert ranks(build_board(board).tables[0]) == [("1", "a"), ("2", "b")]
+        add_measured(leaderboard, errors + shift, method=method, excluded={"normaliser under 1 px": 1})
+    assert ranks(build_leaderboard(leaderboard).tables[0]) == [("1", "a"), ("2", "b")]
 
 
-def test_entries_without_errors_by_image_have_no_rank(make_entry: Make, add_measured: Add, board: str) -> None:
-    add_entry(board, make_entry(method="old", error_pct=1.0))
-    add_measured(board, base_errors(), method="new")
-    (table,) = build_board(board).tables
+def test_entries_without_errors_by_image_have_no_rank(make_entry: Make, add_measured: Add, leaderboard: str) -> None:
+    add_entry(leaderboard, make_entry(method="old", error_pct=1.0))
+    add_measured(leaderboard, base_errors(), method="new")
+    (table,) = build_leaderboard(leaderboard).tables
     assert ranks(table) == [("", "old"), ("1", "new")]
-    assert "leaderboard rescore" in table.rows[0].unranked
+    assert "leaderboard rescore" in table.rows[0].no_rank_reason
 
 
-def test_only_the_best_rows_are_tested(add_measured: Add, board: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_best_rows_are_tested(add_measured: Add, leaderboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board_module, "MAX_RANKED", 2)
     for number in range(3):
-        add_measured(board, base_errors() + number, method=str(number))
-    (table,) = build_board(board).tables
+        add_measured(leaderboard, base_errors() + number, method=str(number))
+    (table,) = build_leaderboard(leaderboard).tables
     assert ranks(table) == [("1", "0"), ("2", "1"), ("", "2")]
 
 
 @pytest.mark.parametrize("kind", ["errors", "images"])
 @pytest.mark.parametrize("damage", ["missing", "torn", "changed"])
-def test_damaged_errors_cost_the_rank_and_are_told(add_measured: Add, board: str, kind: str, damage: str) -> None:
-    add_measured(board, base_errors(), method="a")
-    add_measured(board, base_errors(seed=7) + 1, method="b", first_image=0 if kind == "errors" else 50)
-    entry = next(each for each in load_entries(board)[0].values() if each.method == "b")
+def test_damaged_errors_cost_the_rank_and_are_told(add_measured: Add, leaderboard: str, kind: str, damage: str) -> None:
+    add_measured(leaderboard, base_errors(), method="a")
+    add_measured(leaderboard, base_errors(seed=7) + 1, method="b", first_image=0 if kind == "errors" else 50)
+    entry = next(each for each in load_entries(leaderboard)[0].values() if each.method == "b")
     if kind == "errors":
-        uri = storage.join(board, "errors", f"{entry.errors_sha256}.npy")
+        uri = storage.join(leaderboard, "errors", f"{entry.errors_sha256}.npy")
     else:
-        uri = storage.join(board, "images", f"{entry.images_sha256}.json")
-        add_measured(board, base_errors(seed=8) + 1, method="c", first_image=50)  # now most rows are of these images
+        uri = storage.join(leaderboard, "images", f"{entry.images_sha256}.json")
+        add_measured(leaderboard, base_errors(seed=8) + 1, method="c", first_image=50)  # now most rows are of these images
     content = storage.read_bytes(uri)
-    per_image.read_images.cache_clear()
+    per_image.read_image_set.cache_clear()
     storage.delete(uri)
     if damage == "torn":
         storage.write_bytes(uri, content[:200])
     if damage == "changed":
         changed = content.replace(b"image7", b"image8") if kind == "images" else content[:-1] + b"\x00"
         storage.write_bytes(uri, changed)
-    shown = build_board(board)
+    shown = build_leaderboard(leaderboard)
     rows = {row.method: row for row in shown.tables[0].rows}
     assert rows["b"].rank is None
-    assert "cannot be read" in rows["b"].unranked
+    assert "cannot be read" in rows["b"].no_rank_reason
     assert uri in shown.problems[0] or "missing" in shown.problems[0]
     assert (rows["a"].rank is not None) == (kind == "errors")
 
 
-def test_errors_of_another_entry_are_refused(add_measured: Add, make_entry: Make, board: str) -> None:
+def test_errors_of_another_entry_are_refused(add_measured: Add, make_entry: Make, leaderboard: str) -> None:
     """Who names the errors of a better method has no rank."""
-    add_measured(board, base_errors(), method="good")
-    add_measured(board, base_errors(), method="thief", error_pct=9.0)
-    shown = build_board(board)
+    add_measured(leaderboard, base_errors(), method="good")
+    add_measured(leaderboard, base_errors(), method="thief", error_pct=9.0)
+    shown = build_leaderboard(leaderboard)
     assert ranks(shown.tables[0]) == [("1", "good"), ("", "thief")]
     assert "not those of its entry" in shown.problems[0]
 
 
-def test_seeds_of_one_method_are_a_second_opinion(add_measured: Add, board: str) -> None:
+def test_seeds_of_one_method_are_a_second_opinion(add_measured: Add, leaderboard: str) -> None:
     for seed, shift in ((0, 0.0), (1, 1.0), (2, 2.0)):
-        config = {"seed": seed, "model": {"kind": "rcn"}, "compute": {"threads": seed + 1}}
-        add_measured(board, np.full(400, 5.0) + shift, config=config)
-    add_measured(board, np.full(400, 5.0), config={"seed": 2, "model": {"kind": "rcn"}}, epochs=16)  # a second look
-    add_measured(board, np.full(400, 5.0), config={"seed": 0, "model": {"kind": "sumnet"}})
-    add_measured(board, np.full(400, 5.0), config={"seed": 3, "model": {"kind": "rcn"}}, method="Other")
-    rows = build_board(board).tables[0].rows
+        config = {"seed": seed, "model": {"name": "rcn"}, "compute": {"threads": seed + 1}}
+        add_measured(leaderboard, np.full(400, 5.0) + shift, config=config)
+    add_measured(leaderboard, np.full(400, 5.0), config={"seed": 2, "model": {"name": "rcn"}}, epochs=16)  # a second look
+    add_measured(leaderboard, np.full(400, 5.0), config={"seed": 0, "model": {"name": "sumnet"}})
+    add_measured(leaderboard, np.full(400, 5.0), config={"seed": 3, "model": {"name": "rcn"}}, method="Other")
+    rows = build_leaderboard(leaderboard).tables[0].rows
     seeds = {
-        row.seeds for row in rows if row.method != "Other" and row.entry and row.entry.config["model"]["kind"] == "rcn"
+        row.seeds for row in rows if row.method != "Other" and row.entry and row.entry.config["model"]["name"] == "rcn"
     }
     (found,) = seeds
     assert found is not None
     assert found.num == 3
     assert found.sd_pct == pytest.approx(np.std([5, 6, 5], ddof=1))
     assert {
-        row.seeds for row in rows if row.method == "Other" or (row.entry and row.entry.config["model"]["kind"] != "rcn")
+        row.seeds for row in rows if row.method == "Other" or (row.entry and row.entry.config["model"]["name"] != "rcn")
     } == {None}
 
 
-def test_an_entry_that_says_more_stands_in_anothers_place(make_entry: Make, add_measured: Add, board: str) -> None:
+def test_an_entry_that_says_more_stands_in_anothers_place(make_entry: Make, add_measured: Add, leaderboard: str) -> None:
     errors = base_errors()
-    old = add_entry(board, make_entry(error_pct=float(errors.mean()), num_images=400)).rpartition("/")[2][:-5]
-    add_measured(board, errors, replaces=old)
-    (row,) = build_board(board).tables[0].rows
+    old = add_entry(leaderboard, make_entry(error_pct=float(errors.mean()), num_images=400)).rpartition("/")[2][:-5]
+    add_measured(leaderboard, errors, replaces=old)
+    (row,) = build_leaderboard(leaderboard).tables[0].rows
     assert row.rank == (1, 1)
     assert row.entry is not None
     assert row.entry.replaces == old
@@ -162,15 +164,15 @@ def test_an_entry_that_says_more_stands_in_anothers_place(make_entry: Make, add_
     [{"method": "Better"}, {"run_id": "ffff"}, {"predictions_sha256": "1" * 64}, {"error_pct": 4.0}, {"test_looks": 0}],
 )
 def test_nobody_can_put_another_result_in_its_place(
-    make_entry: Make, add_measured: Add, board: str, changes: dict[str, Any]
+    make_entry: Make, add_measured: Add, leaderboard: str, changes: dict[str, Any]
 ) -> None:
     errors = base_errors()
-    old = add_entry(board, make_entry(error_pct=float(errors.mean()), num_images=400)).rpartition("/")[2][:-5]
-    add_measured(board, errors, replaces=old, **changes)
-    assert len(build_board(board).tables[0].rows) == 2
+    old = add_entry(leaderboard, make_entry(error_pct=float(errors.mean()), num_images=400)).rpartition("/")[2][:-5]
+    add_measured(leaderboard, errors, replaces=old, **changes)
+    assert len(build_leaderboard(leaderboard).tables[0].rows) == 2
 
 
-def test_only_one_protocol_is_ranked_together(make_entry: Make, board: str) -> None:
+def test_only_one_protocol_is_ranked_together(make_entry: Make, leaderboard: str) -> None:
     protocols = [
         AFLW,
         rcn2016("afw", "test", "five"),
@@ -179,48 +181,48 @@ def test_only_one_protocol_is_ranked_together(make_entry: Make, board: str) -> N
         AFLW.model_copy(update={"box_source": "detector"}),
     ]
     for protocol in protocols:
-        add_entry(board, make_entry(protocol=protocol))
-    shown = build_board(board)
+        add_entry(leaderboard, make_entry(protocol=protocol))
+    shown = build_leaderboard(leaderboard)
     assert {table.protocol for table in shown.tables} == set(protocols)
     assert all(len(table.rows) == 1 for table in shown.tables)
 
 
 def test_a_reported_row_without_a_protocol_is_never_ranked(store: str) -> None:
-    table = table_of(build_board(store), None)
+    table = table_of(build_leaderboard(store), None)
     assert {row.method for row in table.rows} == {"TSPM", "CDM", "ESR", "RCPR", "SDM", "TCDCN"}
     assert {row.rank for row in table.rows} == {None}
     assert table.protocol_name == "not stated"
 
 
-def test_a_method_that_left_images_out_is_not_ranked(add_measured: Add, board: str) -> None:
+def test_a_method_that_left_images_out_is_not_ranked(add_measured: Add, leaderboard: str) -> None:
     errors = base_errors()
-    add_measured(board, errors, method="fair")
+    add_measured(leaderboard, errors, method="fair")
     errors[0] = np.nan
-    add_measured(board, errors / 2, method="cheat", excluded={NON_FINITE_PREDICTION: 1})
-    table = build_board(board).tables[0]
+    add_measured(leaderboard, errors / 2, method="cheat", excluded={NON_FINITE_PREDICTION: 1})
+    table = build_leaderboard(leaderboard).tables[0]
     assert ranks(table) == [("", "cheat"), ("1", "fair")]
-    assert table.rows[0].unranked == "no rank: 1 images without a finite prediction"
+    assert table.rows[0].no_rank_reason == "no rank: 1 images without a finite prediction"
 
 
 def test_tables_with_our_rows_come_first(make_entry: Make, store: str) -> None:
     add_entry(store, make_entry(protocol=rcn2016("zoo", "test", "five")))
-    board = build_board(store)
-    assert board.tables[0].dataset == "zoo"
-    assert board.tables[1].dataset == "300w"
+    leaderboard = build_leaderboard(store)
+    assert leaderboard.tables[0].dataset == "zoo"
+    assert leaderboard.tables[1].dataset == "300w"
 
 
 def test_one_data_set_can_be_picked(store: str) -> None:
-    board = build_board(store)
-    assert {table.subset for table in board.only("300w").tables} >= {"common", "challenging", "full"}
-    assert {table.subset for table in board.only("300w", "full").tables} == {"full"}
-    assert board.only("nowhere").tables == ()
+    leaderboard = build_leaderboard(store)
+    assert {table.subset for table in leaderboard.select("300w").tables} >= {"common", "challenging", "full"}
+    assert {table.subset for table in leaderboard.select("300w", "full").tables} == {"full"}
+    assert leaderboard.select("nowhere").tables == ()
 
 
-def test_what_cannot_be_shown_is_told(make_entry: Make, board: str) -> None:
-    add_entry(board, make_entry())
-    storage.write_bytes(storage.join(board, "entries", "x.json"), b"{")
-    storage.write_bytes(storage.join(board, "published", "x.csv"), b"method\nM\n")
-    shown = build_board(board)
+def test_what_cannot_be_shown_is_told(make_entry: Make, leaderboard: str) -> None:
+    add_entry(leaderboard, make_entry())
+    storage.write_bytes(storage.join(leaderboard, "entries", "x.json"), b"{")
+    storage.write_bytes(storage.join(leaderboard, "published", "x.csv"), b"method\nM\n")
+    shown = build_leaderboard(leaderboard)
     assert [len(table.rows) for table in shown.tables] == [1]
     assert [name in problem for name, problem in zip(("x.json", "x.csv"), shown.problems, strict=True)] == [True, True]
 
@@ -230,18 +232,18 @@ def test_published_rows_of_a_board_stand_in_the_place_of_ours(store: str) -> Non
     header = "method,year,dataset,subset,keypoints,protocol,normaliser,error_pct,source,note\n"
     row = "M,2016,aflw,test,five,rcn2016,eye_centres,5.5,S,\n"
     storage.write_bytes(storage.join(store, "published", "table.csv"), (header + row).encode())
-    (table,) = build_board(store).tables
+    (table,) = build_leaderboard(store).tables
     assert [(each.method, each.error_pct) for each in table.rows] == [("M", 5.5)]
 
 
 def test_where_the_board_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RCN_SEARCH_LEADERBOARD", raising=False)
-    assert default_board() == str(location.REPOSITORY_BOARD)
+    assert default_leaderboard() == str(location.REPOSITORY_LEADERBOARD)
     (tmp_path / "leaderboard").mkdir()
-    assert default_board() == "leaderboard"
-    monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", "s3://bucket/board")
-    assert default_board() == "s3://bucket/board"
+    assert default_leaderboard() == "leaderboard"
+    monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", "s3://bucket/leaderboard")
+    assert default_leaderboard() == "s3://bucket/leaderboard"
 
 
 def test_no_board_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,9 +251,9 @@ def test_no_board_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delenv("RCN_SEARCH_LEADERBOARD", raising=False)
     monkeypatch.setattr(location, "REPOSITORY_BOARD", tmp_path / "none")
     with pytest.raises(ValueError, match=r"--leaderboard or \$RCN_SEARCH_LEADERBOARD"):
-        default_board()
+        default_leaderboard()
 
 
 def test_a_board_that_is_not_there_is_said(store: str) -> None:
-    """A name that was mistyped would look like a board without entries."""
-    assert build_board(store).problems == (f"there is no board at {store}: these are published rows only",)
+    """A name that was mistyped would look like a leaderboard without entries."""
+    assert build_leaderboard(store).problems == (f"there is no leaderboard at {store}: these are published rows only",)

@@ -22,7 +22,7 @@ def test_everything_that_can_be_built_can_be_counted() -> None:
 
 def test_multiply_adds_where_nothing_is_rewritten() -> None:
     # rcn.md 4.3: about 1.9 thousand million; speed.md: 1.92 as the paper's form.
-    plain = build_model(RcnConfig(layers="300w", branches=5, upsampling="bilinear"), num_points=68)
+    plain = build_model(RcnConfig(layer_preset="300w", branches=5, upsampling="bilinear"), num_points=68)
     per_pixel = [640 - 64, 36_864, 36_864, 36_864, 36_864]
     per_pixel[4] += 25 * 64 * 64 + 4_096
     per_pixel[3] += 25 * 128 * 64
@@ -32,7 +32,7 @@ def test_multiply_adds_where_nothing_is_rewritten() -> None:
     expected = sum(products * (80 >> level) ** 2 for level, products in enumerate(per_pixel))
     assert multiply_adds(plain, 80) == expected
     assert 1.91e9 < expected < 1.92e9
-    tiled = build_model(RcnConfig(layers="300w", branches=5), num_points=68)
+    tiled = build_model(RcnConfig(layer_preset="300w", branches=5), num_points=68)
     assert 0.70 < multiply_adds(tiled, 80) / expected < 0.72
 
 
@@ -54,7 +54,7 @@ def test_colour_costs_three_times_the_first_convolution() -> None:
 
 
 def test_a_denoiser_is_counted_in_the_dense_form() -> None:
-    config = DenoiserConfig(kernel_px=3, channels=4, corrupted=2)
+    config = DenoiserConfig(kernel_px=3, channels=4, num_corrupted_points=2)
     denoiser = build_model(config, num_points=5, input_px=40)
     per_pixel = 9 * 5 * 4 + 2 * 9 * 4 * 4 + 4 * 5
     assert multiply_adds(denoiser, 40) == per_pixel * 1_600

@@ -72,6 +72,6 @@ def test_regressors_are_their_own_points() -> None:
 def test_mean_position_lies_between_the_cells() -> None:
     logits = maps({(3, 7): 0.75, (11, 7): 0.25}, {(0, 19): 1.0})
     torch.testing.assert_close(mean_points(logits)[0] * 20, torch.tensor([[5.5, 7.5], [0.5, 19.5]]), atol=1e-4, rtol=0)
-    assert predicted_cells(logits, 20, "mean")[0, 0].tolist() == [5, 7]
-    points, _ = predicted_points(logits, predicted_cells(logits, 20, "mean"), "mean")
+    assert predicted_cells(logits, 20, "soft-argmax")[0, 0].tolist() == [5, 7]
+    points, _ = predicted_points(logits, predicted_cells(logits, 20, "soft-argmax"), "soft-argmax")
     torch.testing.assert_close(points, mean_points(logits))

@@ -22,7 +22,7 @@ SIZES = ((24, 13, 6, 4), (24, 11, 4, 3), (21, 13, 5, 3), (20, 45, 4, 3))
 
 def tiny(input_px: int, kernel_px: int, channels: int, num_points: int) -> Denoiser:
     """With biases, as after some training. Without, what nothing reaches is 0 sharp, on the edge of the ReLU."""
-    config = DenoiserConfig(kernel_px=kernel_px, channels=channels, corrupted=1)
+    config = DenoiserConfig(kernel_px=kernel_px, channels=channels, num_corrupted_points=1)
     model = build_model(config, num_points=num_points, input_px=input_px)
     assert isinstance(model, Denoiser)
     generator = torch.Generator().manual_seed(2)
@@ -184,7 +184,7 @@ def test_trains_after_it_was_looked_at() -> None:
     with torch.inference_mode():
         before = model(cells)
     for options in (
-        OptimizerConfig(name="adadelta", lr=1.0, weight_decay=0, l2_trunk=1e-6),
+        OptimizerConfig(name="adadelta", lr=1.0, weight_decay=0, l2_encoder=1e-6),
         OptimizerConfig(name="muon"),
     ):
         optimizers = build_optimizers(model, options)

@@ -11,7 +11,7 @@ from rcn_search.models.joint import Joint
 
 
 def denoiser(input_px: int = 40, num_points: int = 5) -> Denoiser:
-    config = DenoiserConfig(kernel_px=21, channels=4, corrupted=2)
+    config = DenoiserConfig(kernel_px=21, channels=4, num_corrupted_points=2)
     model = build_model(config, num_points=num_points, input_px=input_px, seed=1)
     assert isinstance(model, Denoiser)
     return model

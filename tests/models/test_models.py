@@ -20,13 +20,13 @@ MODELS: dict[str, ModelConfig] = {
     "rcn-7-skip-wide": RcnConfig(branches=7, skip=True, channels=12),
     "sumnet": SumNetConfig(),
     "sumnet-1": SumNetConfig(branches=1),
-    "sumnet-pixel": SumNetConfig(branches=4, weights="pixel", channels=8),
-    "rcn-300w": RcnConfig(branches=5, layers="300w", channels=8),
-    "rcn-300w-skip": RcnConfig(branches=5, layers="300w", channels=8, skip=True),
-    "rcn-released": RcnConfig(branches=5, layers="300w", channels=8, upsampling="learned", zero_non_pooled=True),
+    "sumnet-pixel": SumNetConfig(branches=4, fusion_weights="pixel", channels=8),
+    "rcn-300w": RcnConfig(branches=5, layer_preset="300w", channels=8),
+    "rcn-300w-skip": RcnConfig(branches=5, layer_preset="300w", channels=8, skip=True),
+    "rcn-released": RcnConfig(branches=5, layer_preset="300w", channels=8, upsampling="learned", zero_non_pooled=True),
     "rcn-bilinear": RcnConfig(branches=6, channels=8, upsampling="bilinear"),
     "rcn-1010-learned": RcnConfig(branches=4, mask="1010", channels=8, upsampling="learned"),
-    "sumnet-300w": SumNetConfig(branches=6, layers="300w", channels=8),
+    "sumnet-300w": SumNetConfig(branches=6, layer_preset="300w", channels=8),
     "sumnet-0110": SumNetConfig(branches=4, mask="0110", upsampling="bilinear"),
     "tcdcn": TcdcnConfig(),
     "tcdcn-auxiliary": TcdcnConfig(auxiliary=True),
@@ -54,7 +54,7 @@ def loss_of(output: Tensor | TcdcnOutput) -> Tensor:
 @pytest.mark.parametrize("num_points", [5, 68])
 @pytest.mark.parametrize("input_px", [80, 40])
 def test_shapes(config: ModelConfig, num_points: int, input_px: int) -> None:
-    if config.kind == "rcn" and input_px == 40:
+    if config.name == "rcn" and input_px == 40:
         config = config.model_copy(update={"branches": min(config.branches, 6)})
     model = build_model(config, num_points=num_points, input_px=input_px)
     with torch.no_grad():
@@ -132,7 +132,7 @@ def test_l2_groups_hold_every_layer_weight_once_and_no_bias(config: ModelConfig)
         (RcnConfig(), "4d8be232293b"),
         (RcnConfig(branches=7, skip=True), "02666f0c799e"),
         (RcnConfig(branches=4, channels=12), "fe2e31e4014c"),
-        (SumNetConfig(weights="pixel"), "d7a2525ac5b8"),
+        (SumNetConfig(fusion_weights="pixel"), "d7a2525ac5b8"),
         (TcdcnConfig(auxiliary=True), "dcc037f514a9"),
     ],
 )

@@ -48,19 +48,19 @@ def test_parameter_counts(branches: int, skip: bool, channels: str | int, expect
     ],
 )
 def test_parameter_counts_for_300w(options: dict[str, Any], expected: int) -> None:
-    model = build_model(RcnConfig(layers="300w", **options), num_points=68)
+    model = build_model(RcnConfig(layer_preset="300w", **options), num_points=68)
     assert count_parameters(model) == expected
 
 
 def test_kernels_for_300w() -> None:
-    model = build_model(RcnConfig(layers="300w", branches=7, channels=4), num_points=68)
+    model = build_model(RcnConfig(layer_preset="300w", branches=7, channels=4), num_points=68)
     kernels = [layer.kernel_size[0] for layer in model.modules() if isinstance(layer, nn.Conv2d)]
     trunk, coarsest, further, finest = [3] * 6 + [1], [1, 1], [5, 1, 5, 1, 5, 5, 1, 5, 1], [5, 1, 1, 1]
     assert kernels == trunk + coarsest + further + finest
 
 
 def test_learned_upsampling_starts_in_bounds_and_is_in_no_l2_group() -> None:
-    model = build_model(RcnConfig(layers="300w", branches=6, upsampling="learned", channels=4), num_points=5)
+    model = build_model(RcnConfig(layer_preset="300w", branches=6, upsampling="learned", channels=4), num_points=5)
     kernels = {name: kernel for name, kernel in model.named_parameters() if name.endswith("upsampling.kernel")}
     assert [len(kernel) for kernel in kernels.values()] == [5, 3, 3, 3, 3]  # 2 to 5 is by three
     for kernel in kernels.values():

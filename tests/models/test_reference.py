@@ -114,7 +114,7 @@ def numpy_rcn(image: Array, weights: Weights, kernels: Iterator[Array], config: 
     mask = config.mask or "1" * config.branches
     levels = [level for level in range(config.branches) if mask[::-1][level] == "1"][::-1]
     encoded = encoder(image, weights, levels[0] + 1)
-    first_kernel, further_kernel = {"mtfl": (3, 3), "300w": (5, 1)}[config.layers]
+    first_kernel, further_kernel = {"mtfl": (3, 3), "300w": (5, 1)}[config.layer_preset]
 
     def up(maps: Array, side: int, kernel: Array | None) -> Array:
         if config.upsampling == "learned":
@@ -130,7 +130,7 @@ def numpy_rcn(image: Array, weights: Weights, kernels: Iterator[Array], config: 
         if stack is not None:
             upsampled = up(stack, side, next(kernels, None))
             maps = np.concatenate([only_maxima(maps) if config.zero_non_pooled else maps, upsampled], axis=1)
-        num_convs = CONVS[config.layers][level]
+        num_convs = CONVS[config.layer_preset][level]
         if config.branches == 4 and level == 3:
             num_convs = 2
         for index in range(num_convs):
@@ -151,7 +151,7 @@ def numpy_sumnet(image: Array, weights: Weights, sum_weights: Array, config: Sum
     for level, weight in zip(levels, sum_weights, strict=True):
         kernel = 1 if SIDES_PX[level] == 1 else 3
         maps = relu(conv(encoded[level], weights, kernel))
-        if config.layers == "300w" and level == 0:
+        if config.layer_preset == "300w" and level == 0:
             maps = conv(maps, weights, kernel)
             maps = relu(conv(maps, weights, kernel))
         maps = conv(maps, weights, kernel)
@@ -187,16 +187,16 @@ RCNS: dict[str, tuple[RcnConfig, int]] = {
     "mtfl-6-skip": (RcnConfig(branches=6, skip=True), 1),
     "mtfl-6-bilinear": (RcnConfig(branches=6, channels=4, upsampling="bilinear"), 1),
     "mtfl-6-learned-zeroed": (RcnConfig(branches=6, channels=4, upsampling="learned", zero_non_pooled=True), 1),
-    "300w-5": (RcnConfig(branches=5, layers="300w", channels=4), 1),
-    "300w-6-colour": (RcnConfig(branches=6, layers="300w", channels=4), 3),
-    "300w-5-skip": (RcnConfig(branches=5, layers="300w", channels=4, skip=True), 1),
-    "300w-5-skip-learned": (RcnConfig(branches=5, layers="300w", channels=4, skip=True, upsampling="learned"), 1),
+    "300w-5": (RcnConfig(branches=5, layer_preset="300w", channels=4), 1),
+    "300w-6-colour": (RcnConfig(branches=6, layer_preset="300w", channels=4), 3),
+    "300w-5-skip": (RcnConfig(branches=5, layer_preset="300w", channels=4, skip=True), 1),
+    "300w-5-skip-learned": (RcnConfig(branches=5, layer_preset="300w", channels=4, skip=True, upsampling="learned"), 1),
     "300w-5-released": (
-        RcnConfig(branches=5, layers="300w", channels=4, upsampling="learned", zero_non_pooled=True),
+        RcnConfig(branches=5, layer_preset="300w", channels=4, upsampling="learned", zero_non_pooled=True),
         1,
     ),
-    "300w-6-zeroed": (RcnConfig(branches=6, layers="300w", channels=4, zero_non_pooled=True), 1),
-    "300w-0110-learned": (RcnConfig(branches=4, layers="300w", channels=4, mask="0110", upsampling="learned"), 1),
+    "300w-6-zeroed": (RcnConfig(branches=6, layer_preset="300w", channels=4, zero_non_pooled=True), 1),
+    "300w-0110-learned": (RcnConfig(branches=4, layer_preset="300w", channels=4, mask="0110", upsampling="learned"), 1),
     "mtfl-1001-learned": (RcnConfig(branches=4, channels=4, mask="1001", upsampling="learned"), 1),
     "mtfl-1001-bilinear": (RcnConfig(branches=4, channels=4, mask="1001", upsampling="bilinear"), 1),
     "mtfl-101101-zeroed": (RcnConfig(branches=6, channels=4, mask="101101", zero_non_pooled=True), 1),
@@ -207,16 +207,16 @@ RCNS: dict[str, tuple[RcnConfig, int]] = {
 }
 SUMNETS: dict[str, tuple[SumNetConfig, int]] = {
     "mtfl-6": (SumNetConfig(), 1),
-    "mtfl-4-pixel-colour": (SumNetConfig(branches=4, weights="pixel"), 3),
+    "mtfl-4-pixel-colour": (SumNetConfig(branches=4, fusion_weights="pixel"), 3),
     "mtfl-6-bilinear": (SumNetConfig(channels=4, upsampling="bilinear"), 1),
-    "300w-5": (SumNetConfig(branches=5, layers="300w", channels=4), 1),
-    "300w-5-pixel": (SumNetConfig(branches=5, layers="300w", channels=4, weights="pixel"), 3),
+    "300w-5": (SumNetConfig(branches=5, layer_preset="300w", channels=4), 1),
+    "300w-5-pixel": (SumNetConfig(branches=5, layer_preset="300w", channels=4, fusion_weights="pixel"), 3),
     "mtfl-011000": (SumNetConfig(channels=4, mask="011000"), 1),
     "mtfl-0110-pixel-bilinear": (
-        SumNetConfig(branches=4, channels=4, mask="0110", weights="pixel", upsampling="bilinear"),
+        SumNetConfig(branches=4, channels=4, mask="0110", fusion_weights="pixel", upsampling="bilinear"),
         1,
     ),
-    "300w-01001": (SumNetConfig(branches=5, layers="300w", channels=4, mask="01001"), 1),
+    "300w-01001": (SumNetConfig(branches=5, layer_preset="300w", channels=4, mask="01001"), 1),
     **{
         f"mtfl-{mask}": (SumNetConfig(branches=4, channels=4, mask=mask), 1)
         for mask in ("1000", "0100", "1100", "0010", "0001", "0011", "0111", "1001", "1111")

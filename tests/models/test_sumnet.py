@@ -22,7 +22,7 @@ from rcn_search.models.sumnet import SumNet, sum_upsampled
     ],
 )
 def test_parameter_counts(branches: int, weights: str, expected: int) -> None:
-    model = build_model(SumNetConfig(branches=branches, weights=weights), num_points=5)
+    model = build_model(SumNetConfig(branches=branches, fusion_weights=weights), num_points=5)
     assert count_parameters(model) == expected
 
 
@@ -31,7 +31,7 @@ def test_parameter_counts(branches: int, weights: str, expected: int) -> None:
     [(5, "map", 603_368), (5, "pixel", 2_779_028), (6, "map", 716_528), (6, "pixel", 3_327_320)],
 )
 def test_parameter_counts_for_300w(branches: int, weights: str, expected: int) -> None:
-    model = build_model(SumNetConfig(layers="300w", branches=branches, weights=weights), num_points=68)
+    model = build_model(SumNetConfig(layer_preset="300w", branches=branches, fusion_weights=weights), num_points=68)
     assert count_parameters(model) == expected
 
 
@@ -57,16 +57,16 @@ def test_sum_without_a_finest_map(sides_px: list[int]) -> None:
 
 @pytest.mark.parametrize("weights", ["map", "pixel"])
 def test_forward_is_the_weighted_sum_of_the_branches(weights: str) -> None:
-    model = build_model(SumNetConfig(weights=weights), num_points=5)
+    model = build_model(SumNetConfig(fusion_weights=weights), num_points=5)
     assert isinstance(model, SumNet)
     image = torch.randn(2, 1, 80, 80, generator=torch.Generator().manual_seed(0))
     encoded = model.trunk(image)
-    expected = sum(w * upsample(b(e), 80) for w, b, e in zip(model.weights, model.branches, encoded, strict=True))
+    expected = sum(w * upsample(b(e), 80) for w, b, e in zip(model.fusion_weights, model.branches, encoded, strict=True))
     torch.testing.assert_close(model(image), expected)
 
 
 def test_weights_of_the_sum_start_uniform_between_zero_and_one() -> None:
-    model = build_model(SumNetConfig(weights="pixel"), num_points=5)
+    model = build_model(SumNetConfig(fusion_weights="pixel"), num_points=5)
     weights = model.get_parameter("weights")
     assert 0 <= weights.min() < 0.01
     assert 0.99 < weights.max() < 1

@@ -24,20 +24,20 @@ def space_of(name):
 
 def errors(name, place, protocol="rcn2016"):
     space = space_of(name)
-    rows = TABLES[name].published([*space.rows, *space.joint])
+    rows = TABLES[name].published([*space.runs, *space.joint_models])
     return {row.method: row.error_pct for row in rows if (row.dataset, row.subset, row.protocol) == (*place, protocol)}
 
 
 def test_every_row_has_a_published_one(name):
     space, table = space_of(name), TABLES[name]
-    methods = {row.method for row in table.published([*space.rows, *space.joint])}
-    rows = {*space.rows, *space.joint} - {"Denoiser"}
+    methods = {row.method for row in table.published([*space.runs, *space.joint_models])}
+    rows = {*space.runs, *space.joint_models} - {"Denoiser"}
     assert {table.published_name(row) for row in rows} <= methods
 
 
 def test_a_row_that_is_named_is_there(name):
     space, table = space_of(name), TABLES[name]
-    rows = {*space.rows, *space.joint}
+    rows = {*space.runs, *space.joint_models}
     assert {*table.epochs, *table.compared_with} <= rows
     assert all({*claim.lower, *claim.higher} <= rows for claim in table.claims)
 
@@ -73,26 +73,26 @@ def test_no_published_mask_is_worse_than_one_whose_branches_it_has():
 
 def test_table_1_has_nine_masks_of_two_networks():
     space = space_of("table1")
-    assert list(space.rows) == [f"{model} 4 branches, mask {mask}" for model in ("SumNet", "RCN") for mask in MASKS]
-    for row in space.rows:
-        config = space.config(space.row_values(row))
-        assert row == f"{ {'rcn': 'RCN', 'sumnet': 'SumNet'}[config.model.kind] } 4 branches, mask {config.model.mask}"
+    assert list(space.runs) == [f"{model} 4 branches, mask {mask}" for model in ("SumNet", "RCN") for mask in MASKS]
+    for row in space.runs:
+        config = space.config(space.run_values(row))
+        assert row == f"{ {'rcn': 'RCN', 'sumnet': 'SumNet'}[config.model.name] } 4 branches, mask {config.model.mask}"
         assert config.model.branches == 4
         assert config.augment.occluder.max_px == 0
-        assert config.model.kind == "rcn" or config.model.weights == "pixel"
+        assert config.model.name == "rcn" or config.model.fusion_weights == "pixel"
 
 
 def test_table_2_has_thirteen_rows_and_three_seeds_of_its_headlines():
     space = space_of("table2")
-    assert len(space.rows) == 13
-    assert {row: number for row, number in space.seeds.items() if number > 1} == {
+    assert len(space.runs) == 13
+    assert {row: number for row, number in space.seeds_per_run.items() if number > 1} == {
         "RCN 6 branches, occlusion": 3,
         "SumNet 6 branches, occlusion": 3,
     }
-    for row, values in space.rows.items():
-        config = space.config(space.row_values(row))
+    for row, values in space.runs.items():
+        config = space.config(space.run_values(row))
         kind, branches = {"RCN": "rcn", "SumNet": "sumnet"}[row.split()[0]], int(row.split()[1])
-        assert (config.model.kind, config.model.branches) == (kind, branches)
+        assert (config.model.name, config.model.branches) == (kind, branches)
         assert ("occlusion" in row) == (OCCLUSION.items() <= values.items()) == (config.augment.occluder.max_px > 0)
         assert ("skip" in row) == getattr(config.model, "skip", False)
         assert config.model.mask is None
@@ -100,8 +100,8 @@ def test_table_2_has_thirteen_rows_and_three_seeds_of_its_headlines():
 
 def test_all_rows_of_a_table_share_the_recipe_of_the_example(name):
     space = space_of(name)
-    for row in space.rows:
-        config = space.config(space.row_values(row))
+    for row in space.runs:
+        config = space.config(space.run_values(row))
         assert (config.optimizer.name, config.optimizer.lr, config.optimizer.weight_decay) == ("muon", 5e-3, 1e-4)
         assert (config.schedule.batch_size, config.schedule.epochs) == (64, 10)
         assert config.augment.rotate_deg == (40 if name == "table4" else 20)
@@ -109,5 +109,5 @@ def test_all_rows_of_a_table_share_the_recipe_of_the_example(name):
 
 def test_convergence_keeps_every_epoch_of_rows_the_paper_timed():
     space = space_of("convergence")
-    assert space.rows.keys() == PAPER_CONVERGENCE.keys()
-    assert all(space.config(space.row_values(row)).validation.keep == "every" for row in space.rows)
+    assert space.runs.keys() == PAPER_CONVERGENCE.keys()
+    assert all(space.config(space.run_values(row)).validation.save == "every" for row in space.runs)

@@ -13,7 +13,7 @@ from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.shards import read_manifest
 from rcn_search.leaderboard.records import load_entries
-from rcn_search.leaderboard.table import build_board
+from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.reproduce.run import compare, train_rows
 from rcn_search.reproduce.text_table import Sheet
 from rcn_search.study.loading import load_space
@@ -49,8 +49,8 @@ def study_file(folder: Path, data_uri: str, rows: dict, **changes) -> str:
             "schedule": {"batch_size": 16},
             "compute": {"precision": "fp32", "channels_last": False},
         },
-        "rows": rows,
-        "budget": {"epochs": 1, "concurrency": 1},
+        "runs": rows,
+        "budget": {"epochs": 1, "max_concurrent": 1},
         **changes,
     }
     path = folder / "rows.yaml"
@@ -95,8 +95,8 @@ def num_files(folder: Path, pattern: str) -> int:
 
 
 def test_a_table_from_rows_to_paper_against_ours(ray_cluster, mtfl_uri, tmp_path):
-    rows = {"SumNet 4 branches": {"model.kind": "sumnet", **SMALL}, "RCN 4 branches": SMALL}
-    path = study_file(tmp_path, mtfl_uri, rows, seeds={"RCN 4 branches": 2})
+    rows = {"SumNet 4 branches": {"model.name": "sumnet", **SMALL}, "RCN 4 branches": SMALL}
+    path = study_file(tmp_path, mtfl_uri, rows, seeds_per_run={"RCN 4 branches": 2})
     with pytest.raises(ValueError, match="nothing is there to show"):
         run("table2", path, tmp_path, show=True)
 
@@ -129,7 +129,7 @@ def test_a_table_from_rows_to_paper_against_ours(ray_cluster, mtfl_uri, tmp_path
     assert "occlusion helps" not in remarks
 
     board = tmp_path / "board"
-    ours = [row for each in build_board(str(board)).tables for row in each.rows if row.origin == "ours"]
+    ours = [row for each in build_leaderboard(str(board)).tables for row in each.rows if row.origin == "ours"]
     assert {row.method for row in ours} == {
         "SumNet 4 branches, 1 epochs",
         "RCN 4 branches, 1 epochs, seed 0",
@@ -153,8 +153,8 @@ def test_a_table_from_rows_to_paper_against_ours(ray_cluster, mtfl_uri, tmp_path
 def test_a_joint_row_is_made_of_two_trained_ones(tmp_path):
     data = str(tmp_path / "300w")
     import_dataset(W300(schema="ibug68", num_train=8, num_val=4, num_test=1), data)
-    rows = {"RCN": SMALL, "Denoiser": {"model.kind": "denoiser", "model.kernel_px": 3, "model.channels": 4}}
-    path = study_file(tmp_path, data, rows, joint={"RCN + denoising": ["RCN", "Denoiser"]})
+    rows = {"RCN": SMALL, "Denoiser": {"model.name": "denoiser", "model.kernel_px": 3, "model.channels": 4}}
+    path = study_file(tmp_path, data, rows, joint_models={"RCN + denoising": ["RCN", "Denoiser"]})
     train_here(path, tmp_path)
     assert cells(run("table4", path, tmp_path, show=True))["RCN", "300w/val"]["notes"].startswith("trained, not scored")
     sheet = run("table4", path, tmp_path)
@@ -178,9 +178,9 @@ def test_convergence_scores_every_epoch(mtfl_uri, tmp_path, monkeypatch):
     path = study_file(
         tmp_path,
         mtfl_uri,
-        {"RCN 6 branches, occlusion": {**SMALL, "validation.keep": "every"}},
-        seeds={"RCN 6 branches, occlusion": 2},
-        budget={"epochs": 3, "concurrency": 1},
+        {"RCN 6 branches, occlusion": {**SMALL, "validation.save": "every"}},
+        seeds_per_run={"RCN 6 branches, occlusion": 2},
+        budget={"epochs": 3, "max_concurrent": 1},
     )
     train_here(path, tmp_path)
     sheet = run("convergence", path, tmp_path)

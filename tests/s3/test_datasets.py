@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rcn_search import storage
-from rcn_search.data.dataset import ShardedDataset
+from rcn_search.data.dataset import Dataset
 from rcn_search.data.shards import DatasetError, read_manifest
 
 
@@ -25,7 +25,7 @@ def test_mtfl_is_imported_shown_and_read(store: str, cli: Any, mtfl_folder: Any,
     assert "4 faces of train in" in cli.run("data", "show", uri, "--count", 4, "--out", grid)
     assert storage.read_bytes(grid).startswith(b"\x89PNG")
     assert "all whole" in cli.run("data", "verify", uri)
-    here, there = ShardedDataset(mtfl_uri), ShardedDataset(uri)
+    here, there = Dataset(mtfl_uri), Dataset(uri)
     for name in there.manifest.split_names:
         one, other = here.split(name), there.split(name)
         assert np.array_equal(one.points_nk2, other.points_nk2)
@@ -49,6 +49,6 @@ def test_an_import_that_was_interrupted_is_no_data_set(store: str, cli: Any) -> 
     cli.run("data", "synth", uri, "--train", 3, "--val", 2, "--test", 2)
     storage.delete(storage.join(uri, "manifest.json"))
     with pytest.raises(DatasetError, match="no data set at"):
-        ShardedDataset(uri)
+        Dataset(uri)
     cli.run("data", "synth", uri, "--train", 3, "--val", 2, "--test", 2)
-    assert ShardedDataset(uri).split("val").num_rows == 2
+    assert Dataset(uri).split("val").num_rows == 2

@@ -57,7 +57,7 @@ def space(tmp_path: Path) -> SearchSpace:
     return SearchSpace.model_validate(
         {
             "study": {"name": "faults", "seed": 1},
-            "base": {"data": {"uri": str(tmp_path)}, "model": {"kind": "rcn"}},
+            "base": {"data": {"uri": str(tmp_path)}, "model": {"name": "rcn"}},
             "search": {"optimizer.lr": {"float": [1e-3, 1e-2], "log": True}},
             "sampler": {"name": "random"},
             "scheduler": {"name": "none"},

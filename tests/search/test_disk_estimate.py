@@ -8,7 +8,7 @@ from collections import namedtuple
 import pytest
 from rich.console import Console
 
-from rcn_search.cluster.runtime import Nodes
+from rcn_search.cluster.runtime import ClusterResources
 from rcn_search.config.schema import TrainConfig
 from rcn_search.search.concurrency import print_plan
 from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, free_disk_bytes, estimate_trial_bytes
@@ -22,7 +22,7 @@ from rcn_search.training.trainer import TrainRun, train
     [
         {"optimizer": {"name": "muon"}},
         {"optimizer": {"name": "adamw"}, "schedule": {"ema_decay": 0.99}},
-        {"optimizer": {"name": "adadelta", "weight_decay": 0.0}, "validation": {"keep": "every"}},
+        {"optimizer": {"name": "adadelta", "weight_decay": 0.0}, "validation": {"save": "every"}},
     ],
 )
 def test_it_is_what_a_run_leaves(tiny_config, tmp_path, changes):
@@ -54,7 +54,7 @@ def test_rows_are_counted_as_they_are(tmp_path):
     path.write_text(
         """
 study: {name: rows}
-base: {data: {uri: nowhere}, model: {kind: rcn, branches: 4}, optimizer: {name: adamw}}
+base: {data: {uri: nowhere}, model: {name: rcn, branches: 4}, optimizer: {name: adamw}}
 rows: {narrow: {model.channels: 8}, wide: {model.channels: 32}}
 budget: {epochs: 1}
 """
@@ -72,7 +72,7 @@ def test_the_plan_says_it_and_warns_of_a_disk_that_is_too_small(write_study, tmp
 
     def plan(room_bytes: int, uri: str) -> str:
         text = io.StringIO()
-        print_plan(Console(file=text, width=200), study, 2, Nodes([{"CPU": 2}]), room_bytes, free_disk_bytes(uri))
+        print_plan(Console(file=text, width=200), study, 2, ClusterResources(({"CPU": 2},)), room_bytes, free_disk_bytes(uri))
         return text.getvalue()
 
     assert re.search(r"^79\.0 MB of checkpoints, about: .* of each trial$", plan(79_000_000, study.uri), re.MULTILINE)

@@ -24,8 +24,8 @@ def write_runs(tmp_path):
             "base": {"data": {"uri": str(tmp_path / "data")}, "seed": 5, "optimizer": {"lr": 5e-3}},
             "runs": {
                 "RCN 4 branches": {"model.branches": 4},
-                "SumNet, mask": {"model.kind": "sumnet", "model.branches": 4, "model.mask": "0011"},
-                "TCDCN": {"model.kind": "tcdcn", "optimizer.lr": 1e-3},
+                "SumNet, mask": {"model.name": "sumnet", "model.branches": 4, "model.mask": "0011"},
+                "TCDCN": {"model.name": "tcdcn", "optimizer.lr": 1e-3},
             },
             "seeds_per_run": {"SumNet, mask": 2},
             "budget": {"epochs": 3},
@@ -57,7 +57,7 @@ def test_each_row_and_seed_is_a_trial_in_the_order_of_the_file(write_runs, tmp_p
     assert [(run, seed) for run, seed, _ in asked] == list(zip(names, [0, 0, 1, 0], strict=True))
     configs = [config for *_, config in asked]
     assert [config.seed for config in configs] == [5, 5, 6, 5]
-    assert [config.model.kind for config in configs] == ["rcn", "sumnet", "sumnet", "tcdcn"]
+    assert [config.model.name for config in configs] == ["rcn", "sumnet", "sumnet", "tcdcn"]
     assert configs[1].model.mask == "0011"
     assert [config.optimizer.lr for config in configs] == [5e-3, 5e-3, 5e-3, 1e-3]
     assert {config.schedule.epochs for config in configs} == {3}
@@ -88,11 +88,11 @@ def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_
     Study.create(uri, load_space(write_runs()), data_fingerprint="f")
     place = Path(uri, "space.json")
     stored = json.loads(place.read_text())
-    del stored["base"]["loss"]["head"]
+    del stored["base"]["loss"]["name"]
     place.write_text(json.dumps(stored))
     assert Study.resume(uri, load_space(write_runs()), data_fingerprint="f").num_left == 4
     with pytest.raises(StudyError, match=r"base\.loss\.head: softmax → l2"):
-        Study.resume(uri, load_space(write_runs(base={"loss": {"head": "l2"}})), data_fingerprint="f")
+        Study.resume(uri, load_space(write_runs(base={"loss": {"name": "l2"}})), data_fingerprint="f")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_
         ({"runs": {"TCDCN": {"model.depth": 3}}}, "model.depth", "run 'TCDCN', line 19: unknown key 'model.depth'"),
         ({"runs": {"TCDCN": {"model.branches": 4}}}, "model.branches", "unknown key 'model.branches'"),
         ({"runs": {"RCN 4 branches": {"model.branches": 9}}}, "model.branches", "should be less than or equal to 7"),
-        ({"runs": {"SumNet, mask": {"model.mask": "000"}}}, "model.kind", "one digit for each of the 4 branches"),
+        ({"runs": {"SumNet, mask": {"model.mask": "000"}}}, "model.name", "one digit for each of the 4 branches"),
         ({"runs": {"SumNet, mask": {"model.mask": 11}}}, "model.mask", "a mask needs quotes"),
         ({"runs": {"TCDCN": {"schedule.epochs": 9}}}, "schedule.epochs", "set by budget"),
         ({"runs": {"TCDCN": {"seed": 1}}}, "seed", "set by budget or seeds_per_run"),
@@ -117,7 +117,7 @@ def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_
         ({"test": {"split": "test", "method": "x"}}, "test", "test belongs to a search"),
         ({"scheduler": {"name": "asha"}}, "scheduler", "runs are never stopped early"),
         ({"budget": {"trials": 4}}, "trials", "runs and seeds_per_run say how many"),
-        ({"base": {"validation": {"every": 2}}}, "every", "must be 1"),
+        ({"base": {"validation": {"every_epochs": 2}}}, "every_epochs", "must be 1"),
         ({"base": {"schedule": {"epochs": 2}}}, "epochs", "is set by budget.epochs"),
     ],
 )

@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 
 from rcn_search.config.loading import ConfigError
-from rcn_search.leaderboard.table import build_board
+from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.search import replication as module
 from rcn_search.search import run_search as driver
 from rcn_search.search.replication import choose_candidates, run_replication, validation_errors
@@ -32,7 +32,7 @@ def study_file(folder: Path, data_uri: str, **changes) -> str:
         "study": {"name": "tiny"},
         "base": {
             "data": {"uri": data_uri},
-            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "model": {"name": "rcn", "branches": 2, "channels": 8},
             "augment": {"translate": 0.0, "scale": 0.0, "rotate_deg": 0.0, "occluder": {"min_px": 0, "max_px": 0}},
             "schedule": {"batch_size": 16},
             "compute": {"precision": "fp32", "channels_last": False},
@@ -176,7 +176,7 @@ def test_a_search_whose_winner_is_named_by_other_seeds_through_every_kill(
     assert f"trial {winner.trial} wins" in text
     assert board.num_looks == NUM_SEEDS
     assert set(entered) < set(board.entries)
-    rows = [row for each in build_board(board.uri).tables for row in each.rows if row.method == "the winner of three"]
+    rows = [row for each in build_leaderboard(board.uri).tables for row in each.rows if row.method == "the winner of three"]
     errors = sorted(round(row.error_pct, 6) for row in rows)
     assert errors == sorted(
         round(error, 6) for each in result.test_result.seeds.values() for error in each.errors_pct.values()

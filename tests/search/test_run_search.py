@@ -21,7 +21,7 @@ import yaml
 from rich.console import Console
 
 from rcn_search.config.loading import ConfigError
-from rcn_search.leaderboard.table import build_board
+from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.search.run_search import SearchResult, run_search
 from rcn_search.search.tune_searcher import StudyRecorder
 from rcn_search.study.records import StudyError
@@ -40,10 +40,10 @@ def study_file(folder: Path, data_uri: str, **changes) -> str:
         "study": {"name": "tiny"},
         "base": {
             "data": {"uri": data_uri},
-            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "model": {"name": "rcn", "branches": 2, "channels": 8},
             "augment": {"translate": 0.0, "scale": 0.0, "rotate_deg": 0.0, "occluder": {"min_px": 0, "max_px": 0}},
             "schedule": {"batch_size": 16},
-            "validation": {"jitter": False},
+            "validation": {"augment": False},
             "compute": {"precision": "fp32", "channels_last": False},
         },
         "search": {
@@ -102,7 +102,7 @@ def test_a_search_from_file_to_board(ray_cluster, synthetic_uri, tmp_path):
     assert study.best.error_pct == best
     assert result.test_result.trial == study.best.number
     assert Path(result.test_result.checkpoint).parent == Path(study.best.folder)
-    rows = [row for each in build_board(str(tmp_path / "board")).tables for row in each.rows if row.origin == "ours"]
+    rows = [row for each in build_leaderboard(str(tmp_path / "board")).tables for row in each.rows if row.origin == "ours"]
     assert {row.method for row in rows} == {"the best of four"}
     assert {round(row.error_pct, 6) for row in rows} == {round(each, 6) for each in result.test_result.errors_pct.values()}
 

@@ -91,12 +91,12 @@ def test_parameters_that_are_not_always_drawn_and_lists_are_features(play_study)
     study = play_study(num_trials=90, budget={"trials": 90})
     for trial in study.trials:
         kinds = trial.suggestion.params
-        trial_error = 30 if kinds["model.kind"] == "rcn" else 10
+        trial_error = 30 if kinds["model.name"] == "rcn" else 10
         for epoch in list(trial.epochs):
             trial.epochs[epoch] = trial.epochs[epoch].model_copy(update={"val_error_pct": trial_error + epoch})
     curves = RecordedCurves(study)
     for trial in study.trials:
-        expected = 34 if trial.suggestion.params["model.kind"] == "rcn" else 14
+        expected = 34 if trial.suggestion.params["model.name"] == "rcn" else 14
         assert curves.of(trial.suggestion.params).error_pct_e[-1] == pytest.approx(expected, rel=0.1)
 
 

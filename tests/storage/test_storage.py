@@ -20,10 +20,11 @@ from typer.testing import CliRunner
 
 from rcn_search import storage
 from rcn_search.cli.main import app
-from rcn_search.data.dataset import ShardedDataset
+from rcn_search.data.dataset import Dataset
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
-from rcn_search.data.shards import DatasetError, cache_folder
+from rcn_search.data.cache import shard_cache_folder
+from rcn_search.data.shards import DatasetError
 from rcn_search.storage import object_store as storage_remote
 from rcn_search.storage import retry as storage_retry
 
@@ -348,7 +349,7 @@ def test_a_run_on_object_storage(store: str, tmp_path: Path) -> None:
     import_dataset(SyntheticImporter(num_train=8, num_val=4, num_test=4), data)
     config = tmp_path / "config.yaml"
     config.write_text(
-        f"data: {{uri: '{data}'}}\nmodel: {{kind: rcn, branches: 2, channels: 4}}\n"
+        f"data: {{uri: '{data}'}}\nmodel: {{name: rcn, branches: 2, channels: 4}}\n"
         "schedule: {epochs: 1, batch_size: 8}\n"
         "compute: {precision: fp32, channels_last: false, threads: 1}\n"
     )
@@ -368,12 +369,12 @@ def test_a_run_on_object_storage(store: str, tmp_path: Path) -> None:
 
 def damage_cache(data: str) -> None:
     """A local copy of a shard goes bad; the shard does not."""
-    shard = ShardedDataset(data).manifest.splits["train"][0]
-    (cache_folder() / f"{shard.sha256}.arrow").write_bytes(b"bad")
+    shard = Dataset(data).manifest.splits["train"][0]
+    (shard_cache_folder() / f"{shard.sha256}.arrow").write_bytes(b"bad")
 
 
 def damage_shard(data: str) -> None:
-    shard = ShardedDataset(data).manifest.splits["train"][0]
+    shard = Dataset(data).manifest.splits["train"][0]
     damage_cache(data)
     storage.write_bytes(storage.join(data, shard.file), b"bad")
 
@@ -383,10 +384,10 @@ def damage_shard(data: str) -> None:
 def test_a_fetched_shard_is_verified(store: str, damage: Callable[[str], None], mended: bool) -> None:
     data = f"{store}/verified"
     import_dataset(SyntheticImporter(num_train=2, num_val=1, num_test=1), data)
-    assert ShardedDataset(data).split("train").num_rows == 2
+    assert Dataset(data).split("train").num_rows == 2
     damage(data)
     if mended:
-        assert ShardedDataset(data).split("train").num_rows == 2
+        assert Dataset(data).split("train").num_rows == 2
     else:
         with pytest.raises(DatasetError, match=rf"damaged shard {data}/shards/train-00000.arrow: 3 bytes instead of"):
-            ShardedDataset(data).split("train")
+            Dataset(data).split("train")

@@ -17,7 +17,10 @@ def epoch(number: int, error_pct: float) -> Epoch:
 
 @pytest.fixture
 def study(write_study, tmp_path) -> Study:
-    changes = {"scheduler": {"name": "asha", "grace_epochs": 1, "reduction": 2}, "budget": {"trials": 6, "epochs": 5}}
+    changes = {
+        "scheduler": {"name": "asha", "grace_epochs": 1, "reduction_factor": 2},
+        "budget": {"trials": 6, "epochs": 5},
+    }
     return Study.create(str(tmp_path / "study"), load_space(write_study(**changes)), data_fingerprint="f")
 
 
@@ -86,9 +89,9 @@ def test_the_front_of_several_objectives(write_study, tmp_path):
 @pytest.mark.parametrize(
     ("scheduler", "epochs", "rungs"),
     [
-        ({"name": "asha", "grace_epochs": 2, "reduction": 3}, 20, [2, 6, 18, 20]),
-        ({"name": "asha", "grace_epochs": 1, "reduction": 2.5}, 10, [1, 3, 7, 10]),
-        ({"name": "asha", "grace_epochs": 5, "reduction": 2}, 5, [5]),
+        ({"name": "asha", "grace_epochs": 2, "reduction_factor": 3}, 20, [2, 6, 18, 20]),
+        ({"name": "asha", "grace_epochs": 1, "reduction_factor": 2.5}, 10, [1, 3, 7, 10]),
+        ({"name": "asha", "grace_epochs": 5, "reduction_factor": 2}, 5, [5]),
         ({"name": "none"}, 6, [1, 2, 4, 6]),
     ],
 )

@@ -182,7 +182,7 @@ def test_another_space_is_refused_with_what_differs(uri, space, write_study):
 
 def test_budget_place_and_machine_may_change(uri, space, write_study, tmp_path):
     play(Study.create(uri, space, data_fingerprint="f"), 12)
-    overrides = ["budget.trials=14", "budget.concurrency=1", "budget.cpus_per_trial=2"]
+    overrides = ["budget.trials=14", "budget.max_concurrent=1", "budget.cpus_per_trial=2"]
     more = load_space(write_study(), overrides=overrides, data_uri=str(tmp_path / "moved"))
     study = Study.resume(uri, more, data_fingerprint="f")
     assert study.num_left == 2
@@ -259,9 +259,9 @@ def rows_space(tmp_path: Path) -> SearchSpace:
     """Two rows, one of them three times."""
     document = {
         "study": {"name": "rows"},
-        "base": {"data": {"uri": str(tmp_path / "data")}, "model": {"kind": "rcn"}},
-        "rows": {"five": {"model.branches": 5}, "six": {"model.branches": 6}},
-        "seeds": {"six": 3},
+        "base": {"data": {"uri": str(tmp_path / "data")}, "model": {"name": "rcn"}},
+        "runs": {"five": {"model.branches": 5}, "six": {"model.branches": 6}},
+        "seeds_per_run": {"six": 3},
         "budget": {"epochs": 4},
     }
     return SearchSpace.model_validate(document)
@@ -277,7 +277,11 @@ def test_studies_from_before_settings_were_kept_open_and_resume(uri, space, tmp_
         )
         seen, resumed = Study.open(place), Study.resume(place, each, data_fingerprint="f")
         assert table(seen) == table(resumed)
-        assert (seen.space.rows, seen.space.seeds, seen.space.search) == (each.rows, each.seeds, each.search)
+        assert (seen.space.runs, seen.space.seeds_per_run, seen.space.search) == (
+            each.runs,
+            each.seeds_per_run,
+            each.search,
+        )
         assert seen.space.config({}) == each.config({})
         assert seen.num_left == 0
 

@@ -116,7 +116,7 @@ def table(study: Study) -> list[Any]:
 @pytest.fixture
 def space_of(write_study: Callable[..., str]) -> Callable[..., SearchSpace]:
     def space_of(**changes: Any) -> SearchSpace:
-        study = {"name": "tiny", "seed": 1, "synchronous": 3}
+        study = {"name": "tiny", "seed": 1, "trial_batch_size": 3}
         return load_space(write_study(**{"study": study, "budget": {"trials": 26, "epochs": NUM_EPOCHS}, **changes}))
 
     return space_of
@@ -191,7 +191,7 @@ def test_the_rule_is_told_in_one_order_only() -> None:
 
     class Spy:
         def __init__(self) -> None:
-            self.rule = build_rule(Asha(reduction=2), 3)
+            self.rule = build_rule(Asha(reduction_factor=2), 3)
             self.told: list[tuple[int, int]] = []
 
         def report(self, trial: int, epoch: int, error_pct: float) -> bool:
@@ -223,6 +223,6 @@ def test_the_rule_is_told_in_one_order_only() -> None:
 def test_what_depends_on_a_clock_is_refused(
     write_study: Callable[..., str], changes: dict[str, Any], reason: str
 ) -> None:
-    study = {"name": "tiny", "synchronous": 3}
+    study = {"name": "tiny", "trial_batch_size": 3}
     with pytest.raises(ConfigError, match=reason):
         load_space(write_study(**{"study": study, **changes}))

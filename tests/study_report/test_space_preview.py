@@ -16,7 +16,7 @@ NUM_SETTINGS = 400
 
 def test_costs_are_those_of_the_networks_and_branches_are_counted(write_study):
     space = load_space(
-        write_study(search={"model.branches": {"int": [2, 4]}, "model.kind": {"choice": ["rcn"]}}, initial_trials=[])
+        write_study(search={"model.branches": {"int": [2, 4]}, "model.name": {"choice": ["rcn"]}}, initial_trials=[])
     )
     calls = []
     report = preview_space(

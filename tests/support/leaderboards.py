@@ -10,7 +10,7 @@ import pytest
 from rcn_search import storage
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import rcn2016
-from rcn_search.leaderboard.per_image import Images, put_errors
+from rcn_search.leaderboard.per_image import ImageSet, store_errors
 from rcn_search.leaderboard.published import PUBLISHED
 from rcn_search.leaderboard.records import Entry, add_entry
 
@@ -26,7 +26,7 @@ def make_entry() -> Callable[..., Entry]:
             "ci_high_pct": 5.56,
             "num_images": 2995,
             "run_id": "0123456789ab",
-            "config": {"seed": 0, "model": {"kind": "rcn"}},
+            "config": {"seed": 0, "model": {"name": "rcn"}},
             "fingerprint": "f" * 64,
             "num_params": 310_229,
             "multiply_adds": 115_000_000,
@@ -44,24 +44,26 @@ def make_entry() -> Callable[..., Entry]:
 
 
 @pytest.fixture
-def board(store: str) -> str:
-    """A board at each kind of place there is, with a published folder of its own, in which no row is."""
+def leaderboard(store: str) -> str:
+    """A leaderboard at each kind of place there is, with a published folder of its own, in which no row is."""
     storage.write_bytes(storage.join(store, PUBLISHED, ".gitkeep"), b"")  # object stores have no empty folders
     return store
 
 
 @pytest.fixture(scope="session")
 def add_measured(make_entry: Callable[..., Entry]) -> Callable[..., str]:
-    """Put an entry with the errors of its images on a board; each image is a group of its own."""
+    """Put an entry with the errors of its images on a leaderboard; each image is a group of its own."""
 
-    def add(board: str, error_pct_n: Any, *, first_image: int = 0, **changes: Any) -> str:
+    def add(leaderboard: str, error_pct_n: Any, *, first_image: int = 0, **changes: Any) -> str:
         errors = np.asarray(error_pct_n, dtype=np.float64)
         names = np.array([f"image{first_image + n}" for n in range(len(errors))])
-        images = Images(image_id_n=names, group_n=names, attributes={"pose": (np.arange(len(errors)) % 3).astype("i1")})
-        per_image = put_errors(board, images, errors)
+        images = ImageSet(
+            image_id_n=names, group_n=names, attributes={"pose": (np.arange(len(errors)) % 3).astype("i1")}
+        )
+        per_image = store_errors(leaderboard, images, errors)
         kept = errors[np.isfinite(errors)]
         measured = {"error_pct": float(kept.mean()), "num_images": len(kept), **per_image._asdict()}
-        return add_entry(board, make_entry(**measured | changes))
+        return add_entry(leaderboard, make_entry(**measured | changes))
 
     return add
 

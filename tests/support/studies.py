@@ -28,13 +28,13 @@ def document(tmp_path: Path) -> Document:
         "study": {"name": "tiny", "seed": 1},
         "base": {
             "data": {"uri": str(tmp_path / "data")},
-            "model": {"kind": "rcn"},
-            "validation": {"jitter": False},
+            "model": {"name": "rcn"},
+            "validation": {"augment": False},
         },
         "search": {
-            "model.kind": {"choice": ["rcn", "sumnet"]},
+            "model.name": {"choice": ["rcn", "sumnet"]},
             "model.branches": {"int": [2, 6]},
-            "model.skip": {"choice": [True, False], "when": {"model.kind": "rcn", "model.branches": [4, 5]}},
+            "model.skip": {"choice": [True, False], "when": {"model.name": "rcn", "model.branches": [4, 5]}},
             "model.channels": [
                 {"choice": ["paper", 16], "when": {"model.branches": [4, 5, 6]}},
                 {"int": [8, 32], "step": 8},
@@ -46,9 +46,9 @@ def document(tmp_path: Path) -> Document:
                 {"int": [10, 40], "step": 10},
             ],
         },
-        "points": [
+        "initial_trials": [
             {
-                "model.kind": "rcn",
+                "model.name": "rcn",
                 "model.branches": 5,
                 "model.skip": False,
                 "model.channels": "paper",

@@ -107,10 +107,10 @@ def test_optimiser_state_comes_back_in_the_layout_of_its_weights(
         ({"branches": 2}, "branches.1.rest.0.bias has shape (8,); its configuration needs (5,)"),
         ({"channels": 4}, "branches.0.first.bias has shape (8,); its configuration needs (4,)"),
         (
-            {"kind": "sumnet", "branches": 3, "channels": 8},
+            {"name": "sumnet", "branches": 3, "channels": 8},
             "branches.0.0.bias has shape none; its configuration needs (8,)",
         ),
-        ({"kind": "tcdcn"}, "branches.0.first.bias has shape (8,); "),
+        ({"name": "tcdcn"}, "branches.0.first.bias has shape (8,); "),
     ],
     ids=["branches", "channels", "sumnet", "tcdcn"],
 )
@@ -118,7 +118,7 @@ def test_weights_of_another_model_are_refused(
     path: Path, info: CheckpointInfo, change: dict[str, object], problem: str
 ) -> None:
     config = info.model_dump(mode="json")["config"]
-    model = change if "kind" in change else config["model"] | change
+    model = change if "name" in change else config["model"] | change
     rewrite_header(path, config={**config, "model": model})
     with pytest.raises(CheckpointError, match=re.escape(f"{path} holds the weights of another model: {problem}")):
         load_network(str(path))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.data.augment import NO_JITTER, draw_table, jitter, warp_points
+from rcn_search.data.augment import NO_AUGMENTATION, augment_face_boxes, random_draws, warp_points
 from rcn_search.data.crops import enclosing_box
 from rcn_search.data.dataset import Split
 from rcn_search.data.synthetic.head import Head
@@ -52,7 +52,7 @@ def split() -> Split:
 
 
 def config_of(corrupted: int = 35, **sections: dict[str, object]) -> TrainConfig:
-    model = {"kind": "denoiser", "corrupted": corrupted}
+    model = {"name": "denoiser", "num_corrupted_points": corrupted}
     return TrainConfig.model_validate(
         {"data": {"uri": "nowhere"}, "model": model, "input": {"size_px": 40}, **sections}
     )
@@ -83,9 +83,9 @@ def test_so_many_distinct_points_are_elsewhere(split: Split, corrupted: int) -> 
 
 def test_points_move_as_those_of_images_do(split: Split) -> None:
     config = config_of(augment={"flip": 0.5})
-    draws = draw_table(NUM_FACES, seed=3, epoch=5)
+    draws = random_draws(NUM_FACES, seed=3, epoch=5)
     expected = warp_points(
-        split.points_nk2, jitter(split.face_box_n4, draws, config.augment), torch.tensor(IBUG68.flip)
+        split.points_nk2, augment_face_boxes(split.face_box_n4, draws, config.augment), torch.tensor(IBUG68.flip)
     )
     batch = every_row(task_of(config, split), seed=3, epoch=5)
     torch.testing.assert_close(batch.points_bk2, expected, rtol=0, atol=1e-6)
@@ -131,7 +131,7 @@ def test_a_row_is_the_same_in_any_batch(split: Split) -> None:
 
 def test_corruption_does_not_hang_on_the_jitter(split: Split) -> None:
     config = config_of()
-    still = DenoisingTask(config, split, IBUG68, NO_JITTER)
+    still = DenoisingTask(config, split, IBUG68, NO_AUGMENTATION)
     moving = every_row(task_of(config, split))
     assert torch.equal(every_row(still).weight_bk, moving.weight_bk)
     jitter_draws, corruption_draws = still.draws(NUM_FACES, seed=0, epoch=0).tensor_split([-3 * 68], dim=1)
@@ -143,7 +143,7 @@ def test_points_outside_or_at_an_edge_are_left_out_if_asked(split: Split, flip: 
     edge = split.edge_nk.clone()
     edge[:, 2] = 3  # a point of the left contour; of a mirrored face it is the one opposite
     cut = replace(split, edge_nk=edge)
-    config = config_of(68, augment={"flip": flip, "translate": 0.3}, loss={"outside": "ignore"})
+    config = config_of(68, augment={"flip": flip, "translate": 0.3}, loss={"points_outside": "ignore"})
     batch = every_row(task_of(config, cut))
     inside = ((batch.points_bk2 >= 0) & (batch.points_bk2 < 1)).all(2)
     at_edge = torch.zeros(68, dtype=torch.bool)
@@ -156,12 +156,12 @@ def test_points_outside_or_at_an_edge_are_left_out_if_asked(split: Split, flip: 
 
 def test_more_points_than_there_are_cannot_be_corrupted(split: Split) -> None:
     with pytest.raises(ValueError, match=r"set model\.corrupted to at most 5"):
-        DenoisingTask(config_of(35), split, FIVE, NO_JITTER)
+        DenoisingTask(config_of(35), split, FIVE, NO_AUGMENTATION)
 
 
 def test_a_small_one_restores_points_better_than_the_mean_face(split: Split) -> None:
     """On faces it was not trained on, in cells: 3.0 of the mean face's 5.5 after these few steps."""
-    model = {"kind": "denoiser", "kernel_px": 29, "channels": 16, "corrupted": 35}
+    model = {"name": "denoiser", "kernel_px": 29, "channels": 16, "num_corrupted_points": 35}
     config = config_of(model=model, augment={"rotate_deg": 15.0}, optimizer={"name": "muon", "lr": 8e-3})
     num_train, num_steps = NUM_FACES - 40, 45
     task = task_of(config, split)

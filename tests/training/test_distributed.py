@@ -116,15 +116,15 @@ def assert_same(found: Path, expected: Path) -> None:
 CASES: dict[str, dict[str, Any]] = {
     "even batches": {"data": {"num_train": 32}},
     "both validate": {"data": {"val_split": "train"}},
-    "points that do not count": {"loss": {"outside": "ignore"}, "augment": {"translate": 0.5}},
+    "points that do not count": {"loss": {"points_outside": "ignore"}, "augment": {"translate": 0.5}},
     "attributes": {
-        "model": {"kind": "tcdcn", "auxiliary": True, "stop_tasks_at": 0.5},
+        "model": {"name": "tcdcn", "auxiliary": True, "task_stop_threshold": 0.5},
         "schedule": {"epochs": 7},
-        "loss": {"outside": "ignore"},
+        "loss": {"points_outside": "ignore"},
     },
     # Of kernels that are convolved directly. Before the first step most maps are zero, a Fourier transform adds
     # rounding to that, and what of it passes a ReLU differs from batch to batch.
-    "denoiser": {"model": {"kind": "denoiser", "corrupted": 2, "channels": 4, "kernel_px": 5}},
+    "denoiser": {"model": {"name": "denoiser", "num_corrupted_points": 2, "channels": 4, "kernel_px": 5}},
 }
 
 
@@ -170,7 +170,7 @@ def test_a_run_goes_on_with_another_number_of_workers(crew: Crew, tiny_config: T
 
 
 def test_contrast_over_a_batch_is_not_for_several_workers(tiny_config: TrainConfig, tmp_path: Path) -> None:
-    config = changed(tiny_config, input={"lcn": "batch"})
+    config = changed(tiny_config, input={"contrast_normalization": "batch"})
     with pytest.raises(ValueError, match=r"set input\.lcn to image"):
         TrainRun(config, str(tmp_path), workers=Workers(0, 2))
 

@@ -120,7 +120,7 @@ def test_mean_position_by_hand() -> None:
 
 def test_the_l2_head_is_chosen_by_the_configuration(tiny_config: TrainConfig) -> None:
     points, logits = torch.tensor([[[0.7, 0.2]]]), LOGITS_HW[None, None]
-    l2 = tiny_config.model_copy(update={"loss": LossConfig(head="l2")})
+    l2 = tiny_config.model_copy(update={"loss": LossConfig(name="l2")})
     assert training_loss(l2, logits, points, {}) == mean_position_loss(logits, points)
 
 

@@ -15,7 +15,7 @@ from rcn_search.training.optim import MUON_SMALLEST_SIDE, MovingAverage, build_o
 
 MODELS = {
     "rcn": RcnConfig(branches=2, channels=16),
-    "sumnet": SumNetConfig(branches=2, channels=16, weights="pixel"),
+    "sumnet": SumNetConfig(branches=2, channels=16, fusion_weights="pixel"),
     "tcdcn": TcdcnConfig(auxiliary=True),
 }
 
@@ -28,7 +28,7 @@ def adadelta(**options: float) -> OptimizerConfig:
 
 
 def test_one_cycle_rises_to_the_peak_and_falls_to_zero() -> None:
-    options, schedule = OptimizerConfig(lr=0.5), ScheduleConfig(warmup=0.1)
+    options, schedule = OptimizerConfig(lr=0.5), ScheduleConfig(warmup_fraction=0.1)
     curve = [learning_rate(step, 1_000, options, schedule) for step in range(1_000)]
     assert curve[0] == 0.5 / 25
     assert curve[50] == pytest.approx(0.5 * (1 + 1 / 25) / 2)  # half way up, in a straight line
@@ -41,13 +41,13 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_zero() -> None:
 
 def test_curves_of_runs_too_short_for_a_warm_up() -> None:
     options = OptimizerConfig(lr=0.5)
-    assert learning_rate(0, 10, options, ScheduleConfig(warmup=0.0)) == 0.5
-    assert learning_rate(0, 1, options, ScheduleConfig(warmup=0.1)) == 0.5
-    assert learning_rate(0, 1, options, ScheduleConfig(warmup=0.9)) == 0.5 / 25
+    assert learning_rate(0, 10, options, ScheduleConfig(warmup_fraction=0.0)) == 0.5
+    assert learning_rate(0, 1, options, ScheduleConfig(warmup_fraction=0.1)) == 0.5
+    assert learning_rate(0, 1, options, ScheduleConfig(warmup_fraction=0.9)) == 0.5 / 25
 
 
 def test_constant_is_constant() -> None:
-    options, schedule = OptimizerConfig(lr=0.5), ScheduleConfig(shape="constant", warmup=0.5)
+    options, schedule = OptimizerConfig(lr=0.5), ScheduleConfig(lr_schedule="constant", warmup_fraction=0.5)
     assert {learning_rate(step, 100, options, schedule) for step in range(100)} == {0.5}
 
 
@@ -67,7 +67,7 @@ class Scalar(Network):
 def test_adadelta_is_the_papers_on_a_scalar() -> None:
     """rcn.md 5: a coefficient c of squared weights adds 2 c w to the gradient; rcn.md 6: the step."""
     network = Scalar()
-    (optimizer,) = build_optimizers(network, adadelta(l2_trunk=0.01, l2_branch=0.02))
+    (optimizer,) = build_optimizers(network, adadelta(l2_encoder=0.01, l2_branches=0.02))
     coefficients = {"trunk.weight": 0.01, "trunk.bias": 0.0, "head.weight": 0.02, "head.bias": 0.0}
     gradients = [0.5, -2.0, 1e-3, 0.0]
     expected = {}
@@ -94,7 +94,7 @@ def test_adadelta_is_the_papers_on_a_scalar() -> None:
     [
         OptimizerConfig(name="muon", lr=0.1, weight_decay=0.5),
         OptimizerConfig(name="adamw", lr=0.1, weight_decay=0.5),
-        adadelta(l2_trunk=0.5, l2_branch=0.5),
+        adadelta(l2_encoder=0.5, l2_branches=0.5),
     ],
     ids=lambda options: options.name,
 )

@@ -45,7 +45,7 @@ def test_only_the_last_epochs_and_the_lowest_of_all_count() -> None:
 
 
 def stopping_after(epochs: int, validation: Mapping[str, float]) -> TaskStopping:
-    stopping = TaskStopping(TcdcnConfig(auxiliary=True, auxiliary_weight=1.0, stop_tasks_at=0.5))
+    stopping = TaskStopping(TcdcnConfig(auxiliary=True, auxiliary_weight=1.0, task_stop_threshold=0.5))
     for epoch in range(1, epochs + 1):
         for _ in range(3):
             stopping.note_step(output_with(0.5), LABELS)
@@ -73,7 +73,7 @@ def test_nothing_is_dropped_unasked() -> None:
 def test_state_survives_a_checkpoint() -> None:
     one = stopping_after(4, {"smile": 0.8})
     one.note_step(output_with(0.25), LABELS)
-    other = TaskStopping(TcdcnConfig(auxiliary=True, auxiliary_weight=1.0, stop_tasks_at=0.5))
+    other = TaskStopping(TcdcnConfig(auxiliary=True, auxiliary_weight=1.0, task_stop_threshold=0.5))
     other.load(one.state(), "cpu")
     assert other.state() == one.state()
     assert one.state().sums["smile"] == pytest.approx(-math.log(0.25))
@@ -84,7 +84,7 @@ def test_state_survives_a_checkpoint() -> None:
 
 def test_a_run_drops_attributes_and_goes_on_bit_for_bit(tiny_config: TrainConfig, tmp_path: Path) -> None:
     document = tiny_config.model_dump()
-    document["model"] = {"kind": "tcdcn", "auxiliary": True, "stop_tasks_at": 1e-6}
+    document["model"] = {"name": "tcdcn", "auxiliary": True, "task_stop_threshold": 1e-6}
     document["schedule"] |= {"epochs": 7}
     config = TrainConfig.model_validate(document)
     straight = TrainRun(config, str(tmp_path / "straight"))

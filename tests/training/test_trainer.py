@@ -41,8 +41,8 @@ class StopAfter:
         {},
         {"optimizer": {"name": "adamw"}},
         {"optimizer": {"name": "adadelta", "lr": 1.0, "weight_decay": 0.0}, "schedule": {"ema_decay": 0.0}},
-        {"model": {"kind": "sumnet", "branches": 4, "channels": 8}},
-        {"model": {"kind": "tcdcn", "auxiliary": True}},
+        {"model": {"name": "sumnet", "branches": 4, "channels": 8}},
+        {"model": {"name": "tcdcn", "auxiliary": True}},
         {"compute": {"precision": "bf16", "channels_last": True}},
     ],
     ids=["muon", "adamw", "adadelta", "sumnet", "tcdcn", "bf16"],
@@ -115,7 +115,7 @@ def test_nan_loss_ends_the_run_with_a_reason(tiny_config: TrainConfig, tmp_path:
     config = changed(
         tiny_config,
         optimizer={"name": "adamw", "lr": 10.0},
-        schedule={"shape": "constant", "ema_decay": 0.0, "epochs": 50},
+        schedule={"lr_schedule": "constant", "ema_decay": 0.0, "epochs": 50},
     )
     run = TrainRun(config, str(tmp_path / "run"))
     with torch.no_grad():
@@ -214,7 +214,7 @@ def test_a_subset_is_the_first_rows(tiny_config: TrainConfig, tmp_path: Path) ->
     run = TrainRun(changed(tiny_config, data={"num_train": 40, "num_val": 10}), str(tmp_path / "run"))
     assert run.steps_per_epoch == 2
     assert sum(len(batch.inputs) for batch in run.validator.batches) == 10
-    with pytest.raises(ValueError, match="1,000 rows asked of split 'train'"):
+    with pytest.raises(ValueError, match="1,000 rows of the split 'train'"):
         TrainRun(changed(tiny_config, data={"num_train": 1000}), str(tmp_path / "too-many"))
 
 
@@ -240,7 +240,7 @@ def test_damaged_checkpoint_is_not_started_over(tiny_config: TrainConfig, tmp_pa
 def test_weights_of_every_epoch_are_kept_if_asked(tiny_config: TrainConfig, tmp_path: Path) -> None:
     train(TrainRun(tiny_config, str(tmp_path / "best")))
     assert not list((tmp_path / "best").glob("epoch-*"))
-    every = TrainRun(changed(tiny_config, validation={"keep": "every"}), str(tmp_path / "every"))
+    every = TrainRun(changed(tiny_config, validation={"save": "every"}), str(tmp_path / "every"))
     train(every)
     assert every.config.run_id == tiny_config.run_id
     names = [path.name for path in sorted((tmp_path / "every").glob("epoch-*"))]
@@ -255,7 +255,7 @@ def test_points_outside_are_not_learned_if_asked(tiny_config: TrainConfig, tmp_p
     """With jitter some points leave the window; the loss is then another one."""
     jitter = {"translate": 0.5}
     losses = [
-        TrainRun(changed(tiny_config, augment=jitter, loss={"outside": outside}), str(tmp_path / outside))
+        TrainRun(changed(tiny_config, augment=jitter, loss={"points_outside": outside}), str(tmp_path / outside))
         .run_epoch()
         .loss
         for outside in ("border", "ignore")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rcn_search.config.schema import IMAGE_SIZE_PX, TrainConfig
-from rcn_search.data.augment import NO_JITTER
+from rcn_search.data.augment import NO_AUGMENTATION
 from rcn_search.data.dataset import Split, open_dataset
 from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.protocol import rcn2016
@@ -36,10 +36,10 @@ def info_of(config: TrainConfig) -> CheckpointInfo:
 
 
 @pytest.mark.parametrize("lcn", ["image", "batch", "none"])
-@pytest.mark.parametrize("model", [{"branches": 3, "channels": 8}, {"kind": "tcdcn", "branches": None}])
+@pytest.mark.parametrize("model", [{"branches": 3, "channels": 8}, {"name": "tcdcn", "branches": None}])
 def test_error_is_that_of_the_paper(tiny_config: TrainConfig, synthetic_uri: str, val: Split, lcn: str, model) -> None:
     """Of plain images it is the `rcn2016` score of the prediction file, which is computed apart, in NumPy."""
-    document = config_with(tiny_config, input={"lcn": lcn}, validation={"jitter": False}).model_dump()
+    document = config_with(tiny_config, input={"contrast_normalization": lcn}, validation={"augment": False}).model_dump()
     document["model"] = {key: value for key, value in model.items() if value}
     config = TrainConfig.model_validate(document)
     network = build_model(config.model, num_points=5, seed=1)
@@ -62,7 +62,7 @@ def eye_distance_px(config: TrainConfig, split: Split) -> torch.Tensor:
 
 
 def test_jitter_is_fixed_and_never_mirrors(tiny_config: TrainConfig, val: Split) -> None:
-    jittered, plain = tiny_config, config_with(tiny_config, validation={"jitter": False})
+    jittered, plain = tiny_config, config_with(tiny_config, validation={"augment": False})
     fixed = stacked(jittered, val)
     assert not any(torch.equal(a, b) for a, b in zip(stacked(plain, val), fixed, strict=True))
     # A run's seed, and mirroring in training, change nothing of what runs are compared by.
@@ -72,7 +72,7 @@ def test_jitter_is_fixed_and_never_mirrors(tiny_config: TrainConfig, val: Split)
 
 def test_eye_distance_is_that_of_the_jittered_face(tiny_config: TrainConfig, val: Split) -> None:
     """rcn.md 3: of the warped points, unclamped; by cosine and scale it is at most a tenth off the plain one."""
-    plain_b = eye_distance_px(config_with(tiny_config, validation={"jitter": False}), val)
+    plain_b = eye_distance_px(config_with(tiny_config, validation={"augment": False}), val)
     eyes = val.points_nk2[:, :2] * (80 / val.face_box_n4[:, None, 2:])
     torch.testing.assert_close(plain_b, (eyes[:, 0] - eyes[:, 1]).norm(dim=1))
     jittered_b = eye_distance_px(tiny_config, val)
@@ -82,7 +82,7 @@ def test_eye_distance_is_that_of_the_jittered_face(tiny_config: TrainConfig, val
 
 
 def test_subset_is_the_first_rows_in_fixed_batches(tiny_config: TrainConfig, val: Split) -> None:
-    config = config_with(tiny_config, validation={"jitter": False})
+    config = config_with(tiny_config, validation={"augment": False})
     image, _ = stacked(config, val)
     (first,) = Validator(config, val, 7, FIVE).batches
     assert torch.equal(first.inputs, image[:7])
@@ -103,7 +103,7 @@ def test_subset_is_the_first_rows_in_fixed_batches(tiny_config: TrainConfig, val
 
 def test_points_left_out_are_not_in_the_error(tiny_config: TrainConfig, val: Split) -> None:
     """A point at the edge of its photograph, and an image without any other, change nothing."""
-    config = config_with(tiny_config, validation={"jitter": False}, loss={"outside": "ignore"})
+    config = config_with(tiny_config, validation={"augment": False}, loss={"points_outside": "ignore"})
     network = build_model(config.model, num_points=5, seed=1)
     plain = Validator(config, val, 2, FIVE)
     (batch,) = plain.batches
@@ -120,7 +120,7 @@ def test_points_left_out_are_not_in_the_error(tiny_config: TrainConfig, val: Spl
 
 
 def test_the_l2_head_is_read_by_its_mean_position(tiny_config: TrainConfig, val: Split) -> None:
-    config = config_with(tiny_config, loss={"head": "l2"})
+    config = config_with(tiny_config, loss={"name": "l2"})
     network = build_model(config.model, num_points=5, seed=1)
     by_mean, by_peak = (Validator(each, val, 9, FIVE).error_pct(network) for each in (config, tiny_config))
     assert by_mean < by_peak  # of a network that knows nothing the mean is the middle
@@ -132,8 +132,8 @@ def test_a_point_at_an_edge_is_left_out_of_the_mirror_image_too(
 ) -> None:
     edge_nk = val.edge_nk.clone()
     edge_nk[:, 3] = 1  # the left corner of the mouth, which is the right one of a mirrored face
-    config = config_with(tiny_config, loss={"outside": "ignore"})
-    task = LocalisingTask(config, replace(val, edge_nk=edge_nk), FIVE, NO_JITTER.model_copy(update={"flip": flip}))
+    config = config_with(tiny_config, loss={"points_outside": "ignore"})
+    task = LocalisingTask(config, replace(val, edge_nk=edge_nk), FIVE, NO_AUGMENTATION.model_copy(update={"flip": flip}))
     batch = task.batch(torch.arange(4), task.draws(4, seed=0, epoch=0))
     assert batch.weight_bk is not None
     assert batch.weight_bk.tolist() == [[1, 1, 1, 1, 0] if flip else [1, 1, 1, 0, 1]] * 4

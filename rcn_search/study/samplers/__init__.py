@@ -18,7 +18,7 @@ from rcn_search.study.space.study_config import SearchSpace
 def build_sampler(space: SearchSpace, number: int) -> optuna.samplers.BaseSampler:
     """The sampler that draws trial ``number``: what it draws depends on the history and on this number only."""
     seed = int(np.random.SeedSequence([space.study.seed, number]).generate_state(1)[0])
-    if space.rows:
+    if space.runs:
         return optuna.samplers.RandomSampler(seed)
     sampler = _build(space, number, seed)
     if isinstance(space.scheduler, Pbt):
@@ -35,16 +35,16 @@ def _build(space: SearchSpace, number: int, seed: int) -> optuna.samplers.BaseSa
                 # Groups make conditional parameters part of the joint estimate; Optuna calls them experimental.
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 return optuna.samplers.TPESampler(
-                    seed=seed, n_startup_trials=tpe.startup_trials, multivariate=True, group=True
+                    seed=seed, n_startup_trials=tpe.num_startup_trials, multivariate=True, group=True
                 )
         case Gp() as gp:
             return optuna.samplers.GPSampler(
-                seed=seed, n_startup_trials=gp.startup_trials, warn_independent_sampling=False
+                seed=seed, n_startup_trials=gp.num_startup_trials, warn_independent_sampling=False
             )
         case Cmaes() as cmaes:
             return CmaesSampler(cmaes, space.always_drawn(), study_seed=space.study.seed, seed=seed)
         case Nsga2() as nsga2:
-            return Nsga2Sampler(population_size=nsga2.population, seed=seed)
+            return Nsga2Sampler(population_size=nsga2.population_size, seed=seed)
         case Qmc():
             return QmcSampler(space, number)
         case Grid():
@@ -74,7 +74,7 @@ def check_sampler(space: SearchSpace) -> None:
         case Gp() if not always and not any(_is_always_a_list(alternatives) for alternatives in space.search.values()):
             raise ValueError("it learns from what is always drawn, and here is nothing; tpe learns from all parameters")
         case Grid():
-            num_settings = len(grid(space)) + len(space.points)
+            num_settings = len(grid(space)) + len(space.initial_trials)
             if space.budget.trials is not None and space.budget.trials > num_settings:
                 raise ValueError(f"there are {num_settings:,} settings; budget.trials can be no more")
 

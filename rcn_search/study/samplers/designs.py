@@ -46,7 +46,7 @@ class QmcSampler(_OneByOne):
     """
 
     def __init__(self, space: SearchSpace, number: int) -> None:
-        self._space, self._index = space, max(0, number - len(space.points))
+        self._space, self._index = space, max(0, number - len(space.initial_trials))
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -70,7 +70,7 @@ class GridSampler(_OneByOne):
 
     def __init__(self, space: SearchSpace, number: int) -> None:
         settings = grid(space)
-        self._setting = settings[max(0, number - len(space.points)) % len(settings)]
+        self._setting = settings[max(0, number - len(space.initial_trials)) % len(settings)]
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -94,7 +94,7 @@ def grid(space: SearchSpace) -> tuple[Values, ...]:
 @lru_cache(maxsize=4)
 def _grid(document: str) -> tuple[Values, ...]:
     space = SearchSpace.model_validate_json(document)
-    points = [space.fixed(point) for point in space.points]
+    points = [space.fixed(point) for point in space.initial_trials]
     settings: list[Values] = []
     for setting in _settings(space):
         if setting not in points:

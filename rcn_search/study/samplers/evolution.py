@@ -46,7 +46,7 @@ class CmaesSampler(BaseSampler):
             mean=np.full(len(search_space), 0.5),
             sigma=self._options.sigma,
             bounds=np.tile([0.0, 1.0], (len(search_space), 1)),
-            population_size=self._options.population,
+            population_size=self._options.population_size,
             seed=self._study_seed,
         )
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))

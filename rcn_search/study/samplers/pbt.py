@@ -39,7 +39,7 @@ class PopulationSampler(BaseSampler):
 
     def __init__(self, options: Pbt, first: BaseSampler, *, number: int, max_epochs: int, seed: int) -> None:
         self._options, self._first = options, first
-        self._is_first, self._max_epochs = number < options.population, max_epochs
+        self._is_first, self._max_epochs = number < options.population_size, max_epochs
         self._draw = random.Random(seed)
         self._parent: FrozenTrial | None = None
         self._chosen = False
@@ -76,7 +76,7 @@ class PopulationSampler(BaseSampler):
 
     def _best(self, study: optuna.Study) -> list[FrozenTrial]:
         """The best of those that have come to the end of an interval, and not to their own: each among its like."""
-        interval = self._options.interval_epochs
+        interval = self._options.perturbation_interval_epochs
         trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE))
         best = []
         for trial in trials:
@@ -86,7 +86,7 @@ class PopulationSampler(BaseSampler):
             if error_pct is None or last >= self._max_epochs:
                 continue
             others = [each.intermediate_values[milestone] for each in trials if milestone in each.intermediate_values]
-            if sum(other < error_pct for other in others) < self._options.quantile * len(others):
+            if sum(other < error_pct for other in others) < self._options.quantile_fraction * len(others):
                 best.append(trial)
         return best
 

@@ -13,7 +13,7 @@ class Tpe(FrozenModel):
     """Tree-structured Parzen estimator, multivariate, aware of running trials."""
 
     name: Literal["tpe"] = "tpe"
-    startup_trials: int = Field(10, ge=0, description="Random trials before the estimator is trusted.")
+    num_startup_trials: int = Field(10, ge=0, description="Random trials before the estimator is trusted.")
 
 
 class Random(FrozenModel):
@@ -32,7 +32,7 @@ class Cmaes(FrozenModel):
     """Covariance matrix adaptation over the ranges that are always drawn; all else is drawn at random."""
 
     name: Literal["cmaes"] = "cmaes"
-    population: int | None = Field(None, ge=4, description="Trials of a generation; none: 4 + 3 ln(ranges).")
+    population_size: int | None = Field(None, ge=4, description="Trials of a generation; none: 4 + 3 ln(ranges).")
     sigma: float = Field(0.25, gt=0, le=1, description="First spread, as a share of each range.")
 
 
@@ -40,14 +40,14 @@ class Gp(FrozenModel):
     """Gaussian process with expected improvement over what is always drawn; all else is drawn at random."""
 
     name: Literal["gp"] = "gp"
-    startup_trials: int = Field(10, ge=1, description="Random trials before the process is fitted.")
+    num_startup_trials: int = Field(10, ge=1, description="Random trials before the process is fitted.")
 
 
 class Nsga2(FrozenModel):
     """Genetic algorithm with non-dominated sorting, for several objectives."""
 
     name: Literal["nsga2"] = "nsga2"
-    population: int = Field(20, ge=2, description="Trials of a generation, and parents of the next.")
+    population_size: int = Field(20, ge=2, description="Trials of a generation, and parents of the next.")
 
 
 class Grid(FrozenModel):
@@ -61,11 +61,13 @@ class Asha(FrozenModel):
 
     name: Literal["asha"] = "asha"
     grace_epochs: int = Field(1, ge=1, description="The first rung: no trial is stopped before.")
-    reduction: float = Field(3, gt=1, description="The best 1 / reduction of a rung go on to the next.")
-    window: int | None = Field(18, ge=2, description="Of the last so many trials there; null: of all, as in Ray.")
+    reduction_factor: float = Field(3, gt=1, description="The best 1 / reduction of a rung go on to the next.")
+    comparison_window: int | None = Field(
+        18, ge=2, description="Of the last so many trials there; null: of all, as in Ray."
+    )
 
     def __str__(self) -> str:
-        return f"ASHA from epoch {self.grace_epochs}, 1 in {self.reduction:g} goes on"
+        return f"ASHA from epoch {self.grace_epochs}, 1 in {self.reduction_factor:g} goes on"
 
 
 class Hyperband(FrozenModel):
@@ -76,11 +78,11 @@ class Hyperband(FrozenModel):
 
     name: Literal["hyperband"] = "hyperband"
     grace_epochs: int = Field(1, ge=1, description="The first rung of the strictest bracket.")
-    reduction: float = Field(3, gt=1, description="The best 1 / reduction of a rung go on to the next.")
+    reduction_factor: float = Field(3, gt=1, description="The best 1 / reduction of a rung go on to the next.")
     brackets: int = Field(3, ge=1, le=8, description="Each starts a rung later than the one before.")
 
     def __str__(self) -> str:
-        return f"Hyperband of {self.brackets} brackets from epoch {self.grace_epochs}, 1 in {self.reduction:g} goes on"
+        return f"Hyperband of {self.brackets} brackets from epoch {self.grace_epochs}, 1 in {self.reduction_factor:g} goes on"
 
 
 class Median(FrozenModel):
@@ -102,17 +104,19 @@ class Pbt(FrozenModel):
     """
 
     name: Literal["pbt"] = "pbt"
-    population: int = Field(8, ge=2, description="Trials drawn by the sampler; all others follow one of the best.")
-    interval_epochs: int = Field(3, ge=1, description="Epochs between two comparisons.")
-    quantile: float = Field(0.25, gt=0, le=0.5, description="Share that is stopped, and share that is followed.")
+    population_size: int = Field(8, ge=2, description="Trials drawn by the sampler; all others follow one of the best.")
+    perturbation_interval_epochs: int = Field(3, ge=1, description="Epochs between two comparisons.")
+    quantile_fraction: float = Field(
+        0.25, gt=0, le=0.5, description="Share that is stopped, and share that is followed."
+    )
 
     @property
     def grace_epochs(self) -> int:
         """No trial is stopped before."""
-        return self.interval_epochs
+        return self.perturbation_interval_epochs
 
     def __str__(self) -> str:
-        return f"population of {self.population}, of which every {self.interval_epochs} epochs the worst start again"
+        return f"population of {self.population_size}, of which every {self.perturbation_interval_epochs} epochs the worst start again"
 
 
 class NoScheduler(FrozenModel):

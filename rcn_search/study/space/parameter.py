@@ -25,13 +25,15 @@ OneOf = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isi
 class Bound(FrozenModel):
     """An end of a range that depends on another key: ``times`` its value ``plus`` something."""
 
-    of: str = Field(min_length=1, description="A key searched further up, or of base.")
-    times: FiniteFloat = Field(1, description="Its factor.")
-    plus: FiniteFloat = Field(0, description="What is added.")
+    key: str = Field(min_length=1, description="A key searched further up, or of base.")
+    scale: FiniteFloat = Field(1, description="Its factor.")
+    offset: FiniteFloat = Field(0, description="What is added.")
 
     def __str__(self) -> str:
-        times = "" if self.times == 1 else f"{self.times:g} × "
-        return f"{times}{self.of}" + (f" {'+' if self.plus > 0 else '-'} {abs(self.plus):g}" if self.plus else "")
+        times = "" if self.scale == 1 else f"{self.scale:g} × "
+        return f"{times}{self.key}" + (
+            f" {'+' if self.offset > 0 else '-'} {abs(self.offset):g}" if self.offset else ""
+        )
 
 
 class Parameter(FrozenModel):
@@ -74,7 +76,7 @@ class Parameter(FrozenModel):
     @property
     def depends_on(self) -> tuple[str, ...]:
         """Keys that its ends depend on."""
-        return tuple(end.of for end in self.integer or self.real or () if isinstance(end, Bound))
+        return tuple(end.key for end in self.integer or self.real or () if isinstance(end, Bound))
 
     def resolved(self, number_at: Callable[[str], float]) -> Parameter:
         """Its range with the ends worked out: of an int inwards to whole numbers, of steps down to the last of them.
@@ -86,7 +88,9 @@ class Parameter(FrozenModel):
             return self
         ends = self.integer or self.real
         assert ends is not None
-        low, high = (end.times * number_at(end.of) + end.plus if isinstance(end, Bound) else float(end) for end in ends)
+        low, high = (
+            end.scale * number_at(end.key) + end.offset if isinstance(end, Bound) else float(end) for end in ends
+        )
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"its ends are {low:g} and {high:g}, no numbers to draw between")
         if self.integer:

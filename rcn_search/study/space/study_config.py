@@ -37,7 +37,7 @@ from rcn_search.study.space.parameter import Alternatives, Parameter, name_of
 from rcn_search.study.space.parameter import Scalar as Scalar
 from rcn_search.study.space.parameter import Values as Values
 
-ROW, SEED = "row", "seed"
+RUN, SEED = "run", "seed"
 """What is drawn in a study of rows: the name of a row, and which of its seeds, from 0."""
 PARENT, NO_PARENT = "parent", -1
 """What is also drawn in population-based training: the number of the trial whose checkpoint a trial starts from."""
@@ -56,7 +56,7 @@ class StudyConfig(FrozenModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     seed: int = Field(0, ge=0, lt=2**32, description="Of the sampler; training has its own, base.seed.")
-    synchronous: int | None = Field(
+    trial_batch_size: int | None = Field(
         None,
         ge=1,
         description="Trials of a round, of a study that is the same whenever it is run (see `search.rounds`).",
@@ -69,7 +69,7 @@ class Budget(FrozenModel):
 
     trials: int | None = Field(None, ge=1, description="Of a search; a study of rows has as many as rows and seeds.")
     epochs: int = Field(ge=1, description="Of each trial, unless it is stopped early.")
-    concurrency: int | Literal["auto"] = Field("auto", description="Trials at once; auto: as many as fit.")
+    max_concurrent: int | Literal["auto"] = Field("auto", description="Trials at once; auto: as many as fit.")
     workers_per_trial: int = Field(
         1, ge=1, description="Processes that train a trial together.", exclude_if=lambda num: num == 1
     )
@@ -116,24 +116,24 @@ class SearchSpace(FrozenModel):
     study: StudyConfig
     base: dict[str, Any]
     search: dict[str, Alternatives] = Field({})
-    points: tuple[Values, ...] = ()
-    rows: dict[str, Values] = Field({})
-    seeds: dict[str, Annotated[int, Field(ge=1)]] = Field({})
-    joint: dict[str, tuple[str, str]] = Field({})
+    initial_trials: tuple[Values, ...] = ()
+    runs: dict[str, Values] = Field({})
+    seeds_per_run: dict[str, Annotated[int, Field(ge=1)]] = Field({})
+    joint_models: dict[str, tuple[str, str]] = Field({})
     budget: Budget
     # A study from before these options has no trace of them, and is the same study while they are at their defaults.
     objectives: tuple[Objective, ...] = Field((ERROR,), min_length=1, exclude_if=lambda names: names == (ERROR,))
     constraints: Constraints = Field(Constraints(), exclude_if=lambda limits: limits == Constraints())
     scheduler: Scheduler = Asha()
     sampler: Sampler = Tpe()
-    replicate: Replicate | None = Field(None, exclude_if=lambda options: options is None)
-    final: Final | None = None
+    replication: Replicate | None = Field(None, exclude_if=lambda options: options is None)
+    test: Final | None = None
     callbacks: CallbackOptions = Field(CallbackOptions(), exclude_if=lambda options: options == CallbackOptions())
 
     @model_validator(mode="before")
     @classmethod
     def _rows_run_to_their_end(cls, document: Any) -> Any:
-        has_rows = isinstance(document, dict) and "rows" in document
+        has_rows = isinstance(document, dict) and "runs" in document
         return {"scheduler": {"name": "none"}, **document} if has_rows else document
 
     @property
@@ -148,11 +148,11 @@ class SearchSpace(FrozenModel):
     @property
     def plan(self) -> list[Values]:
         """Every trial of a study of rows, in order, by what is drawn."""
-        return [{ROW: row, SEED: seed} for row in self.rows for seed in range(self.seeds.get(row, 1))]
+        return [{RUN: row, SEED: seed} for row in self.runs for seed in range(self.seeds_per_run.get(row, 1))]
 
-    def row_values(self, row: str, seed: int = 0) -> Values:
+    def run_values(self, row: str, seed: int = 0) -> Values:
         """What a row sets, for one of its seeds."""
-        return {**self.rows[row], "seed": self.config({}).seed + seed}
+        return {**self.runs[row], "seed": self.config({}).seed + seed}
 
     def document(self, values: Values) -> dict[str, Any]:
         """The training configuration of ``values``: over ``base``, with what the budget says."""
@@ -191,9 +191,9 @@ class SearchSpace(FrozenModel):
 
     def sample(self, trial: optuna.Trial) -> Values:
         """One setting drawn by Optuna; of a study of rows, whose trials are all enqueued, the next row."""
-        if self.rows:
-            row = trial.suggest_categorical(ROW, tuple(self.rows))
-            return self.row_values(row, trial.suggest_int(SEED, 0, max(self.seeds.values(), default=1) - 1))
+        if self.runs:
+            row = trial.suggest_categorical(RUN, tuple(self.runs))
+            return self.run_values(row, trial.suggest_int(SEED, 0, max(self.seeds_per_run.values(), default=1) - 1))
 
         if isinstance(self.scheduler, Pbt):
             trial.suggest_int(PARENT, NO_PARENT, _MAX_PARENT)

@@ -36,7 +36,7 @@ def run_at(tmp_path: Path):
 
 def test_epochs_and_seconds_of_validated_epochs(run_at) -> None:
     curves = read_convergence(
-        [run_at("a", [20.0, None, 7.0, 6.5, 7.5]), run_at("b", [9.0], model={"kind": "sumnet"}) + "/"]
+        [run_at("a", [20.0, None, 7.0, 6.5, 7.5]), run_at("b", [9.0], model={"name": "sumnet"}) + "/"]
     )
     assert [curve.label for curve in curves] == ["RCN", "SumNet"]
     curve = curves[0]

@@ -18,7 +18,7 @@ def config(recipe: str = "fast", **sections: Any) -> TrainConfig:
     ("configs", "labels"),
     [
         ([config()], ["RCN"]),
-        ([config(), config(model={"kind": "sumnet"}), config(model={"kind": "tcdcn"})], ["RCN", "SumNet", "TCDCN"]),
+        ([config(), config(model={"name": "sumnet"}), config(model={"name": "tcdcn"})], ["RCN", "SumNet", "TCDCN"]),
         (
             [config(model={"branches": 5}), config(seed=1)],
             ["RCN seed=0 model.branches=5", "RCN seed=1 model.branches=6"],
@@ -29,7 +29,7 @@ def config(recipe: str = "fast", **sections: Any) -> TrainConfig:
             ["RCN recipe=fast", "RCN recipe=paper", "RCN recipe=paper optimizer.lr=0.5"],
         ),
         # Where and how fast, and how often it was looked at, is no difference between trained networks.
-        ([config(compute={"threads": 1}), config(validation={"every": 3})], ["RCN (a/x)", "RCN (b)"]),
+        ([config(compute={"threads": 1}), config(validation={"every_epochs": 3})], ["RCN (a/x)", "RCN (b)"]),
         ([config(data={"uri": "elsewhere"}), config()], ["RCN (a/x)", "RCN (b)"]),
         (
             [config(data={"uri": "u", "num_train": 9}), config()],
@@ -42,7 +42,7 @@ def test_labels_tell_what_differs(configs: list[TrainConfig], labels: list[str])
 
 
 def test_labels_of_one_section() -> None:
-    configs = [config(seed=1), config(model={"kind": "sumnet"})]
+    configs = [config(seed=1), config(model={"name": "sumnet"})]
     assert config_labels(configs, ["a", "b"], section="model") == ["RCN", "SumNet"]
 
 

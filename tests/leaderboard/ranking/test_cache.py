@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from rcn_search.leaderboard import table as board_module
-from rcn_search.leaderboard.table import Row, build_board, errors_of
+from rcn_search.leaderboard.table import LeaderboardRow, build_leaderboard, load_errors
 
 ERRORS = np.random.default_rng(0).gamma(9.0, 0.6, 40)
 
 
 @pytest.fixture
-def board(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, add_measured: Callable[..., str]) -> str:
+def leaderboard(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, add_measured: Callable[..., str]) -> str:
     """Three methods on the same images."""
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "cache"))
     for place in range(3):
@@ -28,60 +28,60 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Methods whose errors were read."""
     names: list[str] = []
 
-    def noted(board: str, entry: object) -> object:
+    def noted(leaderboard: str, entry: object) -> object:
         names.append(entry.method)
-        return errors_of(board, entry)
+        return load_errors(leaderboard, entry)
 
     monkeypatch.setattr(board_module, "errors_of", noted)
     return names
 
 
-def rows(board: str) -> list[Row]:
-    return [row for table in build_board(board).measured().tables for row in table.rows if row.listed]
+def rows(leaderboard: str) -> list[LeaderboardRow]:
+    return [row for table in build_leaderboard(leaderboard).only_measured().tables for row in table.rows if row.summary]
 
 
-def ranks(board: str) -> list[str]:
-    return [str(row.rank or row.unranked) for row in rows(board)]
+def ranks(leaderboard: str) -> list[str]:
+    return [str(row.rank or row.no_rank_reason) for row in rows(leaderboard)]
 
 
-def test_the_second_time_nothing_is_read(board: str, reads: list[str]) -> None:
-    first = ranks(board)
+def test_the_second_time_nothing_is_read(leaderboard: str, reads: list[str]) -> None:
+    first = ranks(leaderboard)
     assert first == ["1", "2", "3"]
     assert len(reads) == 3
-    assert ranks(board) == first
+    assert ranks(leaderboard) == first
     assert len(reads) == 3
 
 
-def test_a_new_row_is_tested_with_the_others(board: str, reads: list[str], add_measured: Callable[..., str]) -> None:
-    ranks(board)
+def test_a_new_row_is_tested_with_the_others(leaderboard: str, reads: list[str], add_measured: Callable[..., str]) -> None:
+    ranks(leaderboard)
     reads.clear()
-    add_measured(board, ERRORS * 1.001, method="as good as the first")
-    assert len(ranks(board)) == 4
+    add_measured(leaderboard, ERRORS * 1.001, method="as good as the first")
+    assert len(ranks(leaderboard)) == 4
     assert len(reads) == 4
 
 
 @pytest.mark.parametrize("store", ["file"], indirect=True)  # elsewhere no server is asked
 @pytest.mark.parametrize("damage", ["edited", "missing"])
-def test_errors_that_changed_are_read_again(board: str, reads: list[str], damage: str) -> None:
-    ranks(board)
-    damaged = rows(board)[1].entry
-    path = Path(board) / "errors" / f"{damaged.errors_sha256}.npy"
+def test_errors_that_changed_are_read_again(leaderboard: str, reads: list[str], damage: str) -> None:
+    ranks(leaderboard)
+    damaged = rows(leaderboard)[1].entry
+    path = Path(leaderboard) / "errors" / f"{damaged.errors_sha256}.npy"
     if damage == "edited":
         path.write_bytes(path.read_bytes()[:-1] + b"\0")
     else:
         path.unlink()
     for _ in range(2):
-        assert ranks(board) == ["1", "no rank: its errors by image cannot be read", "2"]
-        assert len(build_board(board).problems) == 1
+        assert ranks(leaderboard) == ["1", "no rank: its errors by image cannot be read", "2"]
+        assert len(build_leaderboard(leaderboard).problems) == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\n{}"])
-def test_a_damaged_cache_is_made_anew(board: str, reads: list[str], damage: bytes, tmp_path: Path) -> None:
-    first = ranks(board)
-    (path,) = (tmp_path / "cache" / "boards").glob("*.ranks.json")
+def test_a_damaged_cache_is_made_anew(leaderboard: str, reads: list[str], damage: bytes, tmp_path: Path) -> None:
+    first = ranks(leaderboard)
+    (path,) = (tmp_path / "cache" / "leaderboards").glob("*.ranks.json")
     whole = path.read_bytes()
     path.write_bytes(damage)
     reads.clear()
-    assert ranks(board) == first
+    assert ranks(leaderboard) == first
     assert len(reads) == 3
     assert path.read_bytes() == whole

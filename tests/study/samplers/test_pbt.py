@@ -32,7 +32,7 @@ from rcn_search.training.optim import learning_rate
 from rcn_search.training.trainer import TrainRun
 
 POPULATION = 8
-PBT = {"name": "pbt", "population": POPULATION, "interval_epochs": 2, "quantile": 0.25}
+PBT = {"name": "pbt", "population_size": POPULATION, "perturbation_interval_epochs": 2, "quantile_fraction": 0.25}
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_the_searcher_hands_the_checkpoint_on(space, tmp_path, tiny_config):
     ("changes", "message"),
     [
         ({"objectives": ["error", "parameters"]}, "scheduler pbt takes one objective"),
-        ({"scheduler": {**PBT, "interval_epochs": 9}}, "no more than budget.epochs = 4"),
+        ({"scheduler": {**PBT, "perturbation_interval_epochs": 9}}, "no more than budget.epochs = 4"),
     ],
 )
 def test_what_cannot_be_a_population_is_refused(write_study, changes, message):
@@ -167,7 +167,7 @@ def test_what_cannot_be_a_population_is_refused(write_study, changes, message):
 
 def test_a_population_needs_something_to_explore(document, write_study):
     document["search"] = {"model.branches": {"int": [2, 6]}}
-    document["points"] = []
+    document["initial_trials"] = []
     with pytest.raises(ConfigError, match=r"explores augment.… and optimizer.lr, and none of them is searched"):
         load_space(write_study(scheduler=PBT))
 
@@ -181,20 +181,20 @@ def test_a_population_whose_trials_have_two_workers_each(ray_cluster, synthetic_
         "base": {
             "data": {"uri": synthetic_uri},
             "input": {"size_px": 40},
-            "model": {"kind": "rcn", "branches": 2, "channels": 8},
+            "model": {"name": "rcn", "branches": 2, "channels": 8},
             "schedule": {"batch_size": 16},
-            "validation": {"jitter": False},
+            "validation": {"augment": False},
             "compute": {"precision": "fp32", "channels_last": False},
         },
         "search": {
             "model.channels": {"choice": [8, 32]},  # those that do not learn are slow, and come by last
             "optimizer.lr": {"float": [1e-7, 1e-1], "log": True},
         },
-        "points": [
+        "initial_trials": [
             {"model.channels": channels, "optimizer.lr": lr} for channels, lr in ((8, 1e-2), (32, 1e-6), (32, 1e-6))
         ],
-        "budget": {"trials": 5, "epochs": 16, "concurrency": 2, "workers_per_trial": 2, "cpus_per_trial": 0.5},
-        "scheduler": {"name": "pbt", "population": 3, "interval_epochs": 2, "quantile": 0.5},
+        "budget": {"trials": 5, "epochs": 16, "max_concurrent": 2, "workers_per_trial": 2, "cpus_per_trial": 0.5},
+        "scheduler": {"name": "pbt", "population_size": 3, "perturbation_interval_epochs": 2, "quantile_fraction": 0.5},
         "sampler": {"name": "random"},
     }
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
@@ -229,7 +229,7 @@ def test_a_population_whose_trials_have_two_workers_each(ray_cluster, synthetic_
         assert read_checkpoint(f"{trial.folder}/{LAST_NAME}").info.state["num_workers"] == 2
     for trial in followers:
         parent, own_first = study.trials[trial.suggestion.params["parent"]], reported[trial.number][0]
-        assert own_first > PBT["interval_epochs"]  # Tune hears of what the parent trained with it
+        assert own_first > PBT["perturbation_interval_epochs"]  # Tune hears of what the parent trained with it
         shared, own = list(range(1, own_first)), list(range(own_first, len(trial.epochs) + 1))
         assert [errors(trial)[epoch] for epoch in shared] == [errors(parent)[epoch] for epoch in shared]
         config, history = trial.suggestion.config, json.loads(Path(trial.folder, "history.json").read_text())

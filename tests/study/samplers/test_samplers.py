@@ -20,12 +20,12 @@ from rcn_search.study.space.unit_interval import from_unit, to_unit
 from rcn_search.study.study import Study
 
 SAMPLERS = {
-    "tpe": {"startup_trials": 5},
+    "tpe": {"num_startup_trials": 5},
     "random": {},
     "qmc": {},
-    "cmaes": {"population": 4},
-    "gp": {"startup_trials": 8},
-    "nsga2": {"population": 4},
+    "cmaes": {"population_size": 4},
+    "gp": {"num_startup_trials": 8},
+    "nsga2": {"population_size": 4},
     "grid": {},
 }
 NUM_TRIALS = 18
@@ -37,8 +37,8 @@ def load(write_study):
 
     def load_for(name: str, **changes):
         search = {
-            "schedule.warmup": {"float": [0.0, 0.4], "step": 0.1},
-            "augment.occluder.min_px": {"int": [0, {"of": "augment.occluder.max_px", "plus": -10}], "step": 10},
+            "schedule.warmup_fraction": {"float": [0.0, 0.4], "step": 0.1},
+            "augment.occluder.min_px": {"int": [0, {"key": "augment.occluder.max_px", "offset": -10}], "step": 10},
             "augment.occluder.max_px": {"choice": [10, 50]},
             **changes.pop("search", {}),
         }
@@ -52,12 +52,17 @@ def load(write_study):
 
 @pytest.fixture(autouse=True)
 def point(document):
-    document["points"][0] |= {"schedule.warmup": 0.1}
+    document["initial_trials"][0] |= {"schedule.warmup_fraction": 0.1}
 
 
 def error_pct(config) -> float:
     """Lowest for wide networks at a learning rate of 5e-3."""
-    return 5.0 + 2 * math.log10(config.optimizer.lr / 5e-3) ** 2 + (6 - config.model.branches) + config.schedule.warmup
+    return (
+        5.0
+        + 2 * math.log10(config.optimizer.lr / 5e-3) ** 2
+        + (6 - config.model.branches)
+        + config.schedule.warmup_fraction
+    )
 
 
 def run(study: Study, num_trials: int = NUM_TRIALS) -> None:
@@ -158,7 +163,7 @@ def test_a_sampler_that_learns_ends_nearer_to_the_optimum_than_it_began(load, na
 
 
 def test_the_grid_has_every_setting_once(load):
-    space = load("grid", search={"schedule.warmup": {"choice": [0.1]}})
+    space = load("grid", search={"schedule.warmup_fraction": {"choice": [0.1]}})
     settings = [*grid(space), *(space.fixed(point) for point in space.points)]
     assert len({str(sorted(setting.items())) for setting in settings}) == len(settings)
     # RCN with 2 and 3 branches has four widths, with 4 and 5 two times skip, with 6 two; SumNet all but skip.
@@ -171,7 +176,7 @@ def test_a_sobol_sequence_leaves_no_holes(load):
     assert sorted({each["model.branches"] for each in values}) == [2, 3, 4, 5, 6]
     rates = sorted(math.log10(each["optimizer.lr"]) for each in values)
     assert max(high - low for low, high in itertools.pairwise(rates)) < 2 / 64
-    assert sum(each["model.kind"] == "rcn" for each in values) in (31, 32, 33)
+    assert sum(each["model.name"] == "rcn" for each in values) in (31, 32, 33)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +225,11 @@ def test_cmaes_counts_a_trial_that_was_stopped_after_one_that_was_not():
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("grid", {"search": {"schedule.warmup": {"float": [0.0, 0.4]}}}, "schedule.warmup has no end of values"),
+        (
+            "grid",
+            {"search": {"schedule.warmup_fraction": {"float": [0.0, 0.4]}}},
+            "schedule.warmup_fraction has no end of values",
+        ),
         ("grid", {"budget": {"trials": 10_000}}, "settings; budget.trials can be no more"),
         ("cmaes", {"objectives": ["error", "parameters"]}, "tpe, gp and nsga2 take several"),
         (
@@ -228,7 +237,7 @@ def test_cmaes_counts_a_trial_that_was_stopped_after_one_that_was_not():
             {
                 "search": {
                     "optimizer.lr": {"choice": [4e-3]},
-                    "schedule.warmup": {"choice": [0.1]},
+                    "schedule.warmup_fraction": {"choice": [0.1]},
                 }
             },
             "at least two of them; here is 1",

@@ -24,7 +24,7 @@ def test_a_thousand_draws_of_each_published_space_are_legal(path):
     for values in draws(space, 1_000):
         config = space.config(values)
         assert config.schedule.epochs == space.budget.epochs
-    for point in space.points:
+    for point in space.initial_trials:
         assert space.config(point) != space.config({})
 
 
@@ -32,13 +32,13 @@ def test_conditional_parameters_are_drawn_where_their_condition_holds(write_stud
     space = load_space(write_study())
     drawn = draws(space, 1_000)
     for values in drawn:
-        has_skip = values["model.kind"] == "rcn" and values["model.branches"] in (4, 5)
+        has_skip = values["model.name"] == "rcn" and values["model.branches"] in (4, 5)
         assert ("model.skip" in values) == has_skip
         narrow = values["model.branches"] < 4
         assert values["model.channels"] in ((8, 16, 24, 32) if narrow else ("paper", 16))
         assert (values["augment.occluder.min_px"] == 0) == (values["augment.occluder.max_px"] == 0)
         config = space.config(values)
-        assert (config.model.kind, config.model.channels) == (values["model.kind"], values["model.channels"])
+        assert (config.model.name, config.model.channels) == (values["model.name"], values["model.channels"])
     assert {values["model.branches"] for values in drawn} == {2, 3, 4, 5, 6}
     assert {values.get("model.skip") for values in drawn} == {None, True, False}
 
@@ -46,7 +46,7 @@ def test_conditional_parameters_are_drawn_where_their_condition_holds(write_stud
 def test_a_searched_key_that_is_not_drawn_fulfils_no_condition(document, write_study):
     # RcnConfig.skip is False by default, but where SumNet is drawn there is no skip.
     document["search"]["augment.flip"] = {"float": [0.1, 0.5], "when": {"model.skip": False}}
-    document["points"] = []
+    document["initial_trials"] = []
     space = load_space(write_study())
     drawn = draws(space, 300)
     assert all(values.get("model.skip") is False for values in drawn if "augment.flip" in values)
@@ -99,20 +99,20 @@ def search(key, **parameter):
         (search("optimizer.lr", choice=[0.1], log=True), "optimizer.lr", "log and step are for int and float"),
         (search("optimizer.lr", float=[0.1, 1.0], lg=True), "optimizer.lr", "did you mean 'log'?"),
         (search("augment.flip", choice=[0.5], when={"seed": 1}), "augment.flip", "never holds: seed is never 1"),
-        (search("model.kind", choice=["rcn"], when={"model.branches": 4}), "model.kind", "only further down"),
+        (search("model.name", choice=["rcn"], when={"model.branches": 4}), "model.name", "only further down"),
         (search("schedule.epochs", int=[1, 2]), "schedule.epochs", "is set by budget.epochs"),
         (search("data.num_val", int=[1, 2]), "data.num_val", "trials are compared by it"),
         ({"base": {"schedule": {"epochs": 2}}}, "epochs", "is set by budget.epochs"),
         ({"base": {"model": {"depth": 2}}}, "depth", "unknown key 'model.depth'"),
-        ({"base": {"validation": {"jitter": True}}}, "augment.occluder.max_px", "the smallest ranges would win"),
-        ({"base": {"validation": {"every": 2}}}, "every", "must be 1"),
+        ({"base": {"validation": {"augment": True}}}, "augment.occluder.max_px", "the smallest ranges would win"),
+        ({"base": {"validation": {"every_epochs": 2}}}, "every_epochs", "must be 1"),
         ({"budget": {"trials": 0}}, "trials", "greater than or equal to 1"),
         ({"budget": {"epoch": 1}}, "epoch", "did you mean 'epochs'?"),
         ({"scheduler": {"name": "asha", "grace_epochs": 5}}, "grace_epochs", "no more than budget.epochs = 4"),
         ({"scheduler": {"name": "successive"}}, "scheduler", "'asha', 'hyperband', 'median', 'pbt', 'none'"),
-        ({"points": [{"model.kind": "rcn"}]}, "model.kind", "model.branches is missing"),
+        ({"initial_trials": [{"model.name": "rcn"}]}, "model.name", "model.branches is missing"),
         (
-            {"final": {"split": "test", "method": "x", "retrain": {"schedule.epoch": 3}}},
+            {"test": {"split": "test", "method": "x", "retrain": {"schedule.epoch": 3}}},
             "retrain",
             "did you mean 'epochs'",
         ),
@@ -136,7 +136,7 @@ def test_what_is_wrong_is_named_with_key_and_line(document, write_study, changes
         ("base={seed: 1}", ": base", "data is required"),
         ("search={model.branches: {int: [2, 9]}}", "", "search.model.branches = 9: trial"),
         ("scheduler={name: asha, grace_epochs: 5}", "", "scheduler.grace_epochs = 5: no more"),
-        ("points=[{model.kind: rcn}]", "", "points[0]: "),
+        ("initial_trials=[{model.name: rcn}]", "", "initial_trials[0]: "),
     ],
 )
 def test_a_bad_override_is_not_blamed_on_the_file(write_study, override, source, problem):
@@ -147,7 +147,7 @@ def test_a_bad_override_is_not_blamed_on_the_file(write_study, override, source,
 
 
 def test_a_bad_row_of_an_override_is_not_blamed_on_the_file(tmp_path):
-    path, override = tmp_path / "rows.yaml", "rows.wide={model.branches: 9}"
+    path, override = tmp_path / "rows.yaml", "runs.wide={model.branches: 9}"
     row = "rows:\n  wide: {model.branches: 5}\n"
     path.write_text("study: {name: x}\nbase: {data: {uri: x}}\n" + row + "budget: {epochs: 1}\n")
     with pytest.raises(ConfigError) as raised:
@@ -167,8 +167,8 @@ def test_a_bad_row_of_an_override_is_not_blamed_on_the_file(tmp_path):
     ],
 )
 def test_a_point_lies_within_the_space(document, write_study, change, message):
-    document["points"] = [{**document["points"][0], **change}]
-    with pytest.raises(ConfigError, match="points\\[0\\]") as raised:
+    document["initial_trials"] = [{**document["initial_trials"][0], **change}]
+    with pytest.raises(ConfigError, match="initial_trials\\[0\\]") as raised:
         load_space(write_study())
     assert message in str(raised.value)
 
@@ -177,7 +177,7 @@ def test_ranges_that_cannot_be_drawn_together_are_refused(document, write_study)
     # Each range is legal beside the defaults; together a rectangle could be longer at its shortest than at its longest.
     document["search"]["augment.occluder.max_px"] = {"int": [25, 60]}
     document["search"]["augment.occluder.min_px"] = {"int": [0, 40]}
-    document["points"] = []
+    document["initial_trials"] = []
     with pytest.raises(ConfigError, match=r"min_px 40 is larger than max_px 25"):
         load_space(write_study())
 
@@ -196,19 +196,22 @@ def test_not_a_study(tmp_path):
 def chain(document):
     """Ranges that depend on each other, and conditions on conditions."""
     document["search"] = {
-        "model.kind": {"choice": ["rcn", "sumnet"]},
-        "model.branches": {"int": [4, 6], "when": {"model.kind": "rcn"}},
+        "model.name": {"choice": ["rcn", "sumnet"]},
+        "model.branches": {"int": [4, 6], "when": {"model.name": "rcn"}},
         "model.skip": {"choice": [True, False], "when": {"model.branches": [5, 6]}},
         "augment.flip": {"float": [0.1, 0.4], "when": {"model.skip": True}},
-        "augment.translate": {"float": [0.0, {"of": "augment.flip"}], "step": 0.05, "when": {"model.skip": True}},
-        "augment.occluder.max_px": {"int": [20, {"of": "schedule.batch_size", "plus": -4}], "step": 10},
+        "augment.translate": {"float": [0.0, {"key": "augment.flip"}], "step": 0.05, "when": {"model.skip": True}},
+        "augment.occluder.max_px": {"int": [20, {"key": "schedule.batch_size", "offset": -4}], "step": 10},
         "augment.occluder.min_px": {
-            "int": [{"of": "augment.occluder.max_px", "times": 0.25}, {"of": "augment.occluder.max_px", "plus": -10}]
+            "int": [
+                {"key": "augment.occluder.max_px", "scale": 0.25},
+                {"key": "augment.occluder.max_px", "offset": -10},
+            ]
         },
         "optimizer.lr": {"float": [1e-3, 1e-2], "log": True},
-        "optimizer.weight_decay": {"float": [1e-6, {"of": "optimizer.lr", "times": 0.1}], "log": True},
+        "optimizer.weight_decay": {"float": [1e-6, {"key": "optimizer.lr", "scale": 0.1}], "log": True},
     }
-    document["points"] = []
+    document["initial_trials"] = []
     return document
 
 
@@ -216,7 +219,7 @@ def test_conditions_and_depending_ranges_go_to_any_depth(chain, write_study):
     space = load_space(write_study())
     drawn = draws(space, 1_000)
     for values in drawn:
-        assert ("model.branches" in values) == (values["model.kind"] == "rcn")
+        assert ("model.branches" in values) == (values["model.name"] == "rcn")
         assert ("model.skip" in values) == (values.get("model.branches") in (5, 6))
         assert ("augment.flip" in values) == ("augment.translate" in values) == (values.get("model.skip") is True)
         if "augment.flip" in values:
@@ -236,32 +239,32 @@ def test_conditions_and_depending_ranges_go_to_any_depth(chain, write_study):
     ("parameter", "key", "message"),
     [
         (
-            {"int": [30, {"of": "schedule.batch_sise"}]},
+            {"int": [30, {"key": "schedule.batch_sise"}]},
             "min_px",
             "its range depends on schedule.batch_sise, which is nowhere",
         ),
-        ({"int": [0, {"of": "model.name"}]}, "min_px", "which is nowhere"),
-        ({"int": [0, {"of": "model.kind"}]}, "search", "it depends on model.kind, which is 'sumnet' there, no number"),
-        ({"int": [0, {"of": "optimizer.lr"}]}, "min_px", "which is searched only further down"),
-        ({"int": [0, {"of": "augment.flip"}]}, "search", "is not drawn there: give it a 'when'"),
+        ({"int": [0, {"key": "model.name"}]}, "min_px", "which is nowhere"),
+        ({"int": [0, {"key": "model.name"}]}, "search", "it depends on model.name, which is 'sumnet' there, no number"),
+        ({"int": [0, {"key": "optimizer.lr"}]}, "min_px", "which is searched only further down"),
+        ({"int": [0, {"key": "augment.flip"}]}, "search", "is not drawn there: give it a 'when'"),
         (
-            {"int": [35, {"of": "augment.occluder.max_px"}]},
+            {"int": [35, {"key": "augment.occluder.max_px"}]},
             "search",
             "augment.occluder.min_px where augment.occluder.max_px=20: nothing lies between 35 and 20",
         ),
         (
-            {"int": [0, {"of": "augment.occluder.max_px", "times": 1e308}]},
+            {"int": [0, {"key": "augment.occluder.max_px", "scale": 1e308}]},
             "search",
             "augment.occluder.min_px where augment.occluder.max_px=60: its ends are 0 and inf",
         ),
         (
-            {"float": [0, {"of": "augment.occluder.max_px", "times": 1e30}], "step": 1e-290},
+            {"float": [0, {"key": "augment.occluder.max_px", "scale": 1e30}], "step": 1e-290},
             "search",
             "more than 10,000,000 steps of 1e-290 lie between 0 and 6e+31",
         ),
-        ({"int": [0, {"of": "seed", "plus": INF}]}, "min_px", "input should be a finite number"),
-        ({"int": [{"of": "seed"}, 20], "log": True}, "search", "log needs more than 0, not 0"),
-        ({"int": [0, {"of": "seed", "minus": 1}]}, "min_px", "minus"),
+        ({"int": [0, {"key": "seed", "offset": INF}]}, "min_px", "input should be a finite number"),
+        ({"int": [{"key": "seed"}, 20], "log": True}, "search", "log needs more than 0, not 0"),
+        ({"int": [0, {"key": "seed", "minus": 1}]}, "min_px", "minus"),
     ],
 )
 def test_a_range_that_depends_on_what_it_cannot_is_refused(chain, write_study, parameter, key, message):
@@ -276,16 +279,18 @@ def test_a_range_that_depends_on_what_it_cannot_is_refused(chain, write_study, p
 
 def test_a_point_lies_within_a_depending_range(chain, write_study):
     point = {
-        "model.kind": "sumnet",
+        "model.name": "sumnet",
         "augment.occluder.max_px": 40,
         "augment.occluder.min_px": 30,
         "optimizer.lr": 2e-3,
         "optimizer.weight_decay": 1e-4,
     }
-    chain["points"] = [point]
-    assert load_space(write_study()).points == (point,)
-    chain["points"] = [{**point, "augment.occluder.min_px": 31}]
-    with pytest.raises(ConfigError, match=r"points\[0\]: augment.occluder.min_px = 31 is out of its range: 10 to 30"):
+    chain["initial_trials"] = [point]
+    assert load_space(write_study()).initial_trials == (point,)
+    chain["initial_trials"] = [{**point, "augment.occluder.min_px": 31}]
+    with pytest.raises(
+        ConfigError, match=r"initial_trials\[0\]: augment.occluder.min_px = 31 is out of its range: 10 to 30"
+    ):
         load_space(write_study())
 
 
