@@ -30,9 +30,10 @@ from rcn_search.data.augment import (
 from rcn_search.data.dataset import Split, open_dataset
 from rcn_search.data.lcn import contrast_normalize
 from rcn_search.evaluation.test_time_augmentation import mean_of_views, views_of
+from rcn_search.inference.config import InferenceConfig
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models.blocks import Network
-from rcn_search.models.decode import Decoder, point_cells, predicted_cells
+from rcn_search.models.decode import point_cells, predicted_cells
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
 from rcn_search.training.validation import BATCH_SIZE
 
@@ -77,24 +78,24 @@ def copies(split: Split) -> dict[str, tuple[AugmentConfig, Split]]:
 
 @torch.inference_mode()
 def error_pct(
-    network: Network, info: CheckpointInfo, split: Split, augment: AugmentConfig, decode: Decoder, multi_view: bool
+    network: Network, info: CheckpointInfo, split: Split, augment: AugmentConfig, inference: InferenceConfig
 ) -> float:
-    """Mean error under `rcn2016` of the faces of a copy; with ``multi_view`` NaN where faces are occluded: the black
+    """Mean error under `rcn2016` of the faces of a copy; with multiview NaN where faces are occluded: the black
     rectangle lies in a window, not in the face."""
-    if multi_view and augment.occluder.max_px:
+    if inference.multiview and augment.occluder.max_px:
         return math.nan
     size_px, errors = info.config.input.size_px, []
     draws = random_draws(split.num_rows, seed=0, epoch=0)
     left, right = (list(group) for group in keypoint_schema(info.keypoints).normalisers["eye_centres"])
     for rows in torch.arange(split.num_rows).split(BATCH_SIZE):
         window = augment_face_boxes(split.face_box_n4[rows], draws[rows], augment)
-        frames = views_of(window) if multi_view else [window]
+        frames = views_of(window) if inference.multiview else [window]
         outputs = []
         for frame in frames:
             warped = warp_images(to_channels(split.images_at(rows), info.config.input.color), frame, size_px)
             warped = draw_black_rectangles(warped, draws[rows], augment.occluder)
             outputs.append(network(contrast_normalize(warped, info.config.input.contrast_normalization)))
-        predicted_bk2 = predicted_cells(mean_of_views(outputs, frames), size_px, decode)
+        predicted_bk2 = predicted_cells(mean_of_views(outputs, frames), size_px, inference.decoder or "argmax")
         points_bk2 = warp_points(split.points_nk2[rows], window)
         distance_bk = (predicted_bk2 - point_cells(points_bk2, size_px)).float().norm(dim=2)
         eyes_b2 = points_bk2[:, left].mean(1) - points_bk2[:, right].mean(1)
@@ -107,16 +108,17 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+")
     parser.add_argument("--data", required=True)
     parser.add_argument("--split", default="val")
-    parser.add_argument("--decode", choices=["peak", "median"], default="peak")
-    parser.add_argument("--multi-view", action="store_true", help="nine windows, as in evaluate")
+    parser.add_argument("--decoder", choices=["argmax", "median"], default="argmax")
+    parser.add_argument("--tta", choices=["multiview"], help="nine windows, as in rcn-search evaluate")
     options = parser.parse_args()
+    inference = InferenceConfig.from_record({}, decoder=options.decoder, tta=[options.tta] if options.tta else [])
     harder = copies(open_dataset(options.data).split(options.split))
     columns: list[list[float]] = []
     for uri in options.checkpoints:
         network, info = load_network(uri)
         network = network.place("cpu", torch.channels_last).eval()
         errors = [
-            error_pct(network, info, split, augment, options.decode, options.multi_view)
+            error_pct(network, info, split, augment, inference)
             for augment, split in harder.values()
         ]
         columns.append([*errors, sum(errors) / len(errors)])

@@ -117,7 +117,7 @@ def make_board(board: str, num_entries: int, num_images: int) -> None:
             images_sha256=per_image.images_sha256,
             errors_sha256=per_image.errors_sha256,
             latency_ms=float(rng.uniform(0.5, 20)),
-            made_with={"decode": "median", "views": 9},
+            made_with={"decoder": "median", "tta": "multiview"},
         )
         add_entry(board, entry)
 

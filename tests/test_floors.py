@@ -16,6 +16,7 @@ FLOORS = (
     ("config",),
     ("models", "data"),
     ("training",),
+    ("inference",),
     ("evaluation",),
     ("study", "cluster"),
     ("leaderboard", "study_report", "simulation", "doctor"),

@@ -38,7 +38,7 @@ def evaluate_command(
     Example: rcn-search evaluate runs/first/best.safetensors --data data/mtfl --split aflw --submit
     """
     from rcn_search.inference.config import InferenceConfig
-    from rcn_search.leaderboard.location import lasting_board
+    from rcn_search.leaderboard.location import resolve_leaderboard
     from rcn_search.leaderboard.submit import evaluate_and_record
 
     folder = checkpoint.rpartition("/")[0] or "."
@@ -49,9 +49,9 @@ def evaluate_command(
             checkpoint,
             data,
             split,
-            board=lambda: lasting_board(leaderboard),
+            leaderboard=lambda: resolve_leaderboard(leaderboard),
             predictions_uri=predictions,
-            enter=submit,
+            submit=submit,
             method=method or None,
             inference=InferenceConfig.from_record(
                 {}, decoder=decoder, tta=tta or (), denoiser_uri=denoiser or None, device=device
@@ -66,7 +66,7 @@ def print_submission(submission: Submission) -> None:
     evaluation = submission.evaluation
     console.print(f"{evaluation.predictions.meta['method']} on {evaluation.scores[0][0].dataset}", highlight=False)
     console.print(score_table(evaluation.scores))
-    if submission.test_looks is not None:
-        console.print(f"test evaluation no. {submission.test_looks} of this split")
+    if submission.num_test_evaluations is not None:
+        console.print(f"test evaluation no. {submission.num_test_evaluations} of this split")
     for uri in (evaluation.predictions_uri, *submission.entry_uris):
         console.print(f"→ {uri}", soft_wrap=True, highlight=False)

@@ -99,8 +99,8 @@ def _print_test_result(result: SearchResult) -> None:
         errors = ", ".join(f"{protocol} {error:.2f} %" for protocol, error in test.errors_pct.items())
         seeds = f", mean of {len(test.seeds)} seeds" if test.seeds else ""
         console.print(f"trial {test.trial} on the test split: {errors}{seeds}", style="bold", highlight=False)
-        console.print(f"→ {_shorten(test.checkpoint)}", soft_wrap=True, highlight=False)
-        console.print(f"→ {len(test.entries)} leaderboard entries", highlight=False)
+        for uri in (test.checkpoint, *test.entries):
+            console.print(f"→ {_shorten(uri)}", soft_wrap=True, highlight=False)
 
 
 def _print_next_steps(result: SearchResult, leaderboard_uri: str | None) -> None:

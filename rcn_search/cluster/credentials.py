@@ -51,7 +51,7 @@ _FIXED = {"env", "shared-credentials-file", "config-file"}
 
 
 @dataclass(frozen=True, repr=False)
-class StoreAccess:
+class Credentials:
     """Variables that are to be set in a process that works for the driver.
 
     Attributes:
@@ -64,14 +64,14 @@ class StoreAccess:
         return f"StoreAccess({', '.join(sorted(self.variables))})"
 
     @classmethod
-    def of_driver(cls, *uris: str) -> StoreAccess:
+    def from_environment(cls, *uris: str) -> Credentials:
         """That of this process, if one of those places is on S3; else nothing, for nobody needs it."""
         if not any(uri.startswith(("s3://", "s3a://")) for uri in uris):
             return cls({})
         told = {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}
         return cls(_of_profile() | {name: told[name] for name in told if not name.startswith(_OF_THE_MACHINE)})
 
-    def take_on(self) -> None:
+    def apply_to_environment(self) -> None:
         """Set them here. They come before what the node has: the driver has tried them, and all must use one store."""
         for names in _TOGETHER:
             if names & self.variables.keys():
@@ -100,7 +100,7 @@ def _of_profile() -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def keep_from_tune() -> None:
+def disable_tune_env_propagation() -> None:
     """Let Ray Tune give its actors no ``runtime_env``: neither the keys of this process, nor what else it puts there.
 
     An actor without one also starts in a process that Ray has ready, a second sooner.

@@ -1,4 +1,4 @@
-"""The Ray that a search or a training with several workers runs on, and what there is room for."""
+"""The Ray cluster that a search or a training with several workers runs on, and its CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -6,38 +6,51 @@ import logging
 import math
 import os
 import signal
-import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import ray
 
-from rcn_search.cluster.autoscaler import Growth, find_growth
+from rcn_search.errors import RcnSearchError
 
 
-class Nodes(list[dict[str, float]]):
-    """Resources of each node that is there, and what the cluster may grow to.
+class CapacityError(RcnSearchError):
+    """The cluster is too small for a trial or for the workers of a training."""
+
+
+@dataclass(frozen=True)
+class ClusterResources:
+    """CPUs and GPUs of a Ray cluster as it is now.
 
     Attributes:
-        growth: None where nothing says that it may.
+        nodes: Resources of each node by Ray's names: ``CPU``, ``GPU`` and others.
+        is_fixed: Whether the cluster cannot grow, as Ray was started by this process for one call. Whether any other
+            cluster has an autoscaler, no public part of Ray tells.
     """
 
-    def __init__(self, nodes: Iterable[dict[str, float]], growth: Growth | None = None) -> None:
-        super().__init__(nodes)
-        self.growth = growth
+    nodes: tuple[Mapping[str, float], ...]
+    is_fixed: bool = False
+
+    def capacity(self, *, cpus: float, gpus: float) -> int:
+        """Number of processes of that size that fit on the nodes; a process cannot span two nodes."""
+        needs = {"CPU": cpus, "GPU": gpus}
+        return sum(
+            min(math.floor(node.get(kind, 0) / need + 1e-9) for kind, need in needs.items() if need)
+            for node in self.nodes
+        )
 
     def __str__(self) -> str:
-        there = " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in self)
-        return f"{there} now, up to {self.growth}" if self.growth else there
+        """For example ``16 CPU, 2 GPU + 8 CPU, 0 GPU``."""
+        return " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in self.nodes)
 
 
-# The ledger is the state of a search, so Tune keeps none: no snapshots, no log files for each trial. And Ctrl-C ends
-# the loop at once, as each trial saved its last epoch; Tune's own handler would wait for the epochs that are running.
-# Ray Train notices the end or the death of a worker when it looks: by itself every two seconds. And it waits for places
-# for its workers for as long as a cloud may take to start a node: by itself one minute. A process that is there before
-# the store that it connects to, which is so at every other start, tries again after a tenth of a second, for as long as
-# by itself, where it would wait for a whole one.
+# The study store holds the state of a search, so Tune keeps none: no snapshots, no log files of trials. Ctrl-C ends the
+# loop at once, as each trial saved its last epoch; Tune's own handler would wait for the epochs in progress. Ray Train
+# checks its workers every 0.2 s (default 2 s), and waits 15 minutes for them to start (default 1 minute), as long as a
+# cloud may take to start a node. At every other start a process is faster than the raylet that it connects to: it tries
+# again after 0.1 s (default 1 s), for the default time in all.
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -53,51 +66,38 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def cluster() -> Iterator[Nodes]:
-    """The nodes of the cluster: of RAY_ADDRESS, else of this process, else a local one for this call."""
+def connect_cluster() -> Iterator[ClusterResources]:
+    """Connect to the cluster of RAY_ADDRESS, or of this process, or else to a local one that lives for this call."""
     os.environ.update(_ENVIRONMENT)
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    ours = not ray.is_initialized()
-    with _own_handlers():
-        if ours and os.environ.get("RAY_ADDRESS"):
-            ray.init(log_to_driver=False, logging_level="ERROR")
-        elif ours:
-            # A cluster for one process needs no token. The dashboard is left out for the 3 s it takes: what needs it
-            # are Ray Train's own workers within a trial of Tune, in whose place trials have a `Crew`.
+    connects = not ray.is_initialized()
+    is_local = connects and not os.environ.get("RAY_ADDRESS")
+    with _signal_handlers_restored():
+        if is_local:
+            # A cluster for one process needs no token. The dashboard is left out for the 3 s it takes: only Ray Train's
+            # workers nested in a trial of Tune need it, and trials have a `WorkerGroup` instead.
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        elif connects:
+            ray.init(log_to_driver=False, logging_level="ERROR")
     try:
-        alive = (dict(node["Resources"]) for node in ray.nodes() if node["Alive"])
-        yield Nodes(alive, find_growth())
+        yield current_resources(is_fixed=is_local)
     finally:
-        if ours:
+        if connects:
             ray.shutdown()
 
 
+def current_resources(*, is_fixed: bool = False) -> ClusterResources:
+    """Resources of the nodes that are alive in the cluster of this process."""
+    return ClusterResources(tuple(dict(node["Resources"]) for node in ray.nodes() if node["Alive"]), is_fixed)
+
+
 @contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Ray puts handlers of its own, of which that for SIGTERM aborts. Signals are the main thread's alone."""
+def _signal_handlers_restored() -> Iterator[None]:
+    """Undo what Ray's start does to signal handlers: its SIGTERM handler aborts. Only the main thread can set them."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     if threading.current_thread() is threading.main_thread():
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def room(nodes: Iterable[Mapping[str, float]], *, cpus: float, gpus: float) -> int:
-    """How many processes of that size there is room for; each lives on one node."""
-    needs = {"CPU": cpus, "GPU": gpus}
-    return sum(
-        min(math.floor(node.get(kind, 0) / need + 1e-9) for kind, need in needs.items() if need) for node in nodes
-    )
-
-
-def room_at_most(nodes: Nodes, *, cpus: float, gpus: float) -> int:
-    """The same, when the cluster has grown as far as it may."""
-    growth, now = nodes.growth, room(nodes, cpus=cpus, gpus=gpus)
-    if growth is None:
-        return now
-    grown = growth.largest(lambda node: room([node], cpus=cpus, gpus=gpus))
-    capped = room([{"CPU": sys.maxsize, "GPU": sys.maxsize, **growth.caps}], cpus=cpus, gpus=gpus)
-    return max(now, min(grown, capped))

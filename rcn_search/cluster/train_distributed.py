@@ -23,9 +23,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rcn_search import storage
-from rcn_search.cluster.credentials import StoreAccess
-from rcn_search.cluster.runtime import Nodes, cluster, room, room_at_most
-from rcn_search.cluster.status_channel import POLL_S, Desk, End, Line, News, Started
+from rcn_search.cluster.credentials import Credentials
+from rcn_search.cluster.runtime import CapacityError, ClusterResources, connect_cluster
+from rcn_search.cluster.status_channel import POLL_S, StatusChannel, TrainingEnd, StatusReporter, StatusMessage, RunStarted
 from rcn_search.config.schema import FrozenModel, TrainConfig
 from rcn_search.training.distributed import BACKENDS, PATIENCE, Workers
 from rcn_search.training.epoch_report import EpochReport
@@ -37,52 +37,59 @@ MAX_WORKER_DEATHS = 3
 _ENDS: dict[str, type[Exception]] = {"interrupted": Interrupted, "failed": TrainingFailed, "wrong": ValueError}
 
 
-class Plan(FrozenModel):
-    """Who trains where.
+class WorkerPlan(FrozenModel):
+    """Workers of a training and the resources of each.
 
     Attributes:
-        num_workers: Processes.
-        cpus: Of each, and its threads.
-        gpus: Of each: one or none.
+        num_workers: Number of processes.
+        cpus: CPUs of each worker, which are also its threads.
+        gpus: GPUs of each worker: one or none.
+        num_fitting: Number of workers that fit on the cluster now, where that is not all.
     """
 
     num_workers: int = Field(ge=1)
     cpus: int
     gpus: int
+    num_fitting: int | None = None
 
     def __str__(self) -> str:
         return f"{self.num_workers} workers, {self.cpus} CPU, {self.gpus} GPU each"
 
 
-def plan_workers(nodes: Nodes, config: TrainConfig, num_workers: int) -> Plan:
-    """A GPU for each worker if there are GPUs and the configuration does not say CPU; and its part of the CPUs.
+def plan_workers(cluster: ClusterResources, config: TrainConfig, num_workers: int) -> WorkerPlan:
+    """Choose the CPUs and GPUs of each worker: a GPU if there are any, unless the configuration says CPU.
 
-    Where what is there does not do, what the cluster may grow to counts.
+    With ``compute.threads: auto`` the workers share the CPUs of the nodes that are there, and must fit now. With a
+    number they may have to wait until the cluster has grown, except on one that cannot grow.
+
+    Args:
+        cluster: Nodes of the cluster; a worker cannot span two nodes.
+        config: Configuration of the training.
+        num_workers: Number of workers asked for.
 
     Raises:
-        ValueError: There is not so much, and never will be.
+        CapacityError: The workers do not fit.
     """
-    has_gpus = config.compute.device != "cpu" and room_at_most(nodes, cpus=0, gpus=1)
-    gpus, threads = int(bool(has_gpus)), config.compute.threads
-    fitting = 0
-    for count in (room, room_at_most):
-        for cpus in (threads,) if threads != "auto" else range(_most_cpus(nodes), 0, -1):
-            fitting = count(nodes, cpus=cpus, gpus=gpus)
-            if fitting >= num_workers:
-                return Plan(num_workers=num_workers, cpus=cpus, gpus=gpus)
-    plan = Plan(num_workers=num_workers, cpus=1 if threads == "auto" else threads, gpus=gpus)
-    have = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
-    have += f"; it may grow to {nodes.growth}" if nodes.growth else ""
-    raise ValueError(
-        f"{plan} were asked for, and there is room for {fitting} ({have}); lower --workers"
-        + (", or set compute.device to cpu" if plan.gpus else " or compute.threads")
-    )
+    device, threads = config.compute.device, config.compute.threads
+    has_gpus = device.startswith("cuda") or (device != "cpu" and cluster.capacity(cpus=0, gpus=1) > 0)
+    gpus, num_fitting = int(has_gpus), 0
+    for cpus in _cpus_to_try(cluster) if threads == "auto" else (threads,):
+        num_fitting = cluster.capacity(cpus=cpus, gpus=gpus)
+        if num_fitting >= num_workers:
+            return WorkerPlan(num_workers=num_workers, cpus=cpus, gpus=gpus)
+    if threads != "auto" and not cluster.is_fixed:
+        return WorkerPlan(num_workers=num_workers, cpus=threads, gpus=gpus, num_fitting=num_fitting)
+    plan = WorkerPlan(num_workers=num_workers, cpus=1 if threads == "auto" else threads, gpus=gpus)
+    message = f"{plan}: only {num_fitting} fit on the cluster ({cluster}); lower --workers"
+    message += ", or set compute.device to cpu" if gpus else " or compute.threads"
+    if not cluster.is_fixed:
+        message += "; on a cluster that starts nodes on demand, set compute.threads to a number"
+    raise CapacityError(message)
 
 
-def _most_cpus(nodes: Nodes) -> int:
-    """Of one node, there or to come."""
-    types = [each.resources for each in nodes.growth.types] if nodes.growth else []
-    return int(max(node.get("CPU", 0) for node in [*nodes, *types]))
+def _cpus_to_try(cluster: ClusterResources) -> range:
+    """CPUs per worker, from those of the largest node downwards."""
+    return range(int(max((node.get("CPU", 0) for node in cluster.nodes), default=0)), 0, -1)
 
 
 def train_with_workers(
@@ -93,7 +100,7 @@ def train_with_workers(
     resume: bool,
     should_stop: Callable[[], bool],
     on_plan: Callable[[str], None],
-    on_start: Callable[[Started], None],
+    on_start: Callable[[RunStarted], None],
     on_step: Callable[[int, int], None],
     on_epoch: Callable[[EpochReport], None],
 ) -> list[EpochReport]:
@@ -121,8 +128,8 @@ def train_with_workers(
     """
     history: list[EpochReport] = []
 
-    def heard(news: News) -> None:
-        if isinstance(news, Started):
+    def heard(news: StatusMessage) -> None:
+        if isinstance(news, RunStarted):
             history.extend(news.history[len(history) :])  # of an earlier call, or saved and not told before a death
             on_start(news)
         elif isinstance(news, EpochReport):
@@ -132,9 +139,9 @@ def train_with_workers(
         else:
             on_step(*news)
 
-    with cluster() as nodes, tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch:
-        plan = plan_workers(nodes, config, num_workers)
-        on_plan(f"{plan}; on {nodes}")
+    with connect_cluster() as cluster, tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch:
+        plan = plan_workers(cluster, config, num_workers)
+        on_plan(_describe(plan, cluster))
         compute = config.compute.model_copy(update={"threads": plan.cpus, "device": "cuda" if plan.gpus else "cpu"})
         data = config.data.model_copy(update={"uri": storage.absolute(config.data.uri)})  # workers are elsewhere
         desk = new_desk()
@@ -144,7 +151,7 @@ def train_with_workers(
             "resume": resume,
             "desk": desk,
         }
-        ray.get(desk.lend.remote(StoreAccess.of_driver(job["out"], data.uri)))
+        ray.get(desk.lend.remote(Credentials.from_environment(job["out"], data.uri)))
         trainer = TorchTrainer(
             _work,
             train_loop_config=job,
@@ -171,7 +178,7 @@ def train_with_workers(
                 break
         for news in ray.get(desk.take.remote(True)):
             heard(news)
-        end: End = ray.get(desk.end.remote())
+        end: TrainingEnd = ray.get(desk.end.remote())
         has_arrived: bool = ray.get(desk.has_arrived.remote())
     if end.how in _ENDS:
         raise _ENDS[end.how](end.reason)
@@ -183,10 +190,15 @@ def train_with_workers(
     return history
 
 
+def _describe(plan: WorkerPlan, cluster: ClusterResources) -> str:
+    waits = "" if plan.num_fitting is None else f": {plan.num_fitting} fit now, waiting for the cluster to scale up"
+    return f"{plan}; on {cluster}{waits}"
+
+
 def new_desk() -> Any:
     """On the node of this process, on which it depends anyway: another one may die or be given back to the cloud."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
+    return ray.remote(StatusChannel).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 class _Fitting:
@@ -220,7 +232,7 @@ def _work(job: dict[str, Any]) -> None:
     ray.get(desk.access.remote()).take_on()
     if ray.get(desk.end.remote()).how != "done":
         return  # what ended the others would end these again
-    line = Line(desk if workers.is_first else None)
+    line = StatusReporter(desk if workers.is_first else None)
     try:
         run = TrainRun(
             TrainConfig.model_validate_json(job["config"]),
@@ -230,7 +242,7 @@ def _work(job: dict[str, Any]) -> None:
             on_step=line.step,
             workers=workers,
         )
-        line.say(Started(out=run.out, settings=run.settings, num_params=run.num_params, history=tuple(run.history)))
+        line.say(RunStarted(out=run.out, settings=run.settings, num_params=run.num_params, history=tuple(run.history)))
         train(run, line.say)
     except Exception as error:
         if end := end_by(error):
@@ -239,17 +251,17 @@ def _work(job: dict[str, Any]) -> None:
             raise  # the others wait for this one
 
 
-def end_by(error: Exception) -> End | None:
+def end_by(error: Exception) -> TrainingEnd | None:
     """How an error of a worker ends the training; None of one after which all workers are started again."""
     match error:
         case Interrupted():
-            return End(how="interrupted", reason=str(error))
+            return TrainingEnd(how="interrupted", reason=str(error))
         case TrainingFailed():
-            return End(how="failed", reason=str(error))
+            return TrainingEnd(how="failed", reason=str(error))
         case torch.OutOfMemoryError():  # it would be so again
-            return End(how="failed", reason=f"{error}; try a smaller schedule.batch_size")
+            return TrainingEnd(how="failed", reason=f"{error}; try a smaller schedule.batch_size")
         case ValueError() | OSError():
-            return End(how="wrong", reason=str(error))
+            return TrainingEnd(how="wrong", reason=str(error))
         case RuntimeError():  # as a rule another worker has died, which this one could not reach
             return None
-    return End(how="fault", reason="".join(traceback.format_exception(error)))
+    return TrainingEnd(how="fault", reason="".join(traceback.format_exception(error)))

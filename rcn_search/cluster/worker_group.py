@@ -16,7 +16,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.util import get_current_placement_group, get_node_ip_address
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from rcn_search.cluster.credentials import StoreAccess
+from rcn_search.cluster.credentials import Credentials
 from rcn_search.config.schema import TrainConfig
 from rcn_search.training.exit_status import TrainingFailed
 
@@ -35,7 +35,7 @@ class WorkerDied(RuntimeError):  # noqa: N818
     """A worker of a trial is gone; the trial can be taken up again."""
 
 
-class Mate:
+class TrialWorker:
     """One of the other workers; an actor."""
 
     _run: TrainRun | None
@@ -44,11 +44,11 @@ class Mate:
     def __init__(self) -> None:
         """Import torch now, while the first worker does."""
 
-    def meet(self, host: str, port: int, rank: int, size: int, device: str, access: StoreAccess) -> None:
+    def init_process_group(self, host: str, port: int, rank: int, size: int, device: str, access: Credentials) -> None:
         """Join the others for as long as this process lives."""
         from rcn_search.training.distributed import join, store_at
 
-        access.take_on()
+        access.apply_to_environment()
         self._workers = join(store_at(host, port), rank, size, device)
 
     def open(self, train: str, folder: str) -> None:
@@ -64,7 +64,7 @@ class Mate:
         self._run.run_epoch()
 
 
-class Crew:
+class WorkerGroup:
     """All workers of a trial, as the first one has them.
 
     Attributes:
@@ -72,13 +72,13 @@ class Crew:
         gone: Whether they have been disbanded; then another crew is needed.
     """
 
-    def __init__(self, access: StoreAccess) -> None:
+    def __init__(self, access: Credentials) -> None:
         """Start the others, one in each further bundle of this actor's placement group."""
         group, self._access = get_current_placement_group(), access
         self.size = group.bundle_count
-        self._has_met = self.gone = False
+        self._has_met = self.is_shut_down = False
         self._mates = [
-            ray.remote(Mate)
+            ray.remote(TrialWorker)
             .options(
                 num_cpus=bundle.get("CPU", 0),
                 num_gpus=bundle.get("GPU", 0),
@@ -90,7 +90,7 @@ class Crew:
         ]
         self._device = "cuda" if group.bundle_specs[0].get("GPU") else "cpu"
 
-    def together(self, method: str, *arguments: Any, own: Callable[[], Result]) -> Result:
+    def run_on_all(self, method: str, *arguments: Any, local: Callable[[], Result]) -> Result:
         """Call a method of the others while this worker does its own part.
 
         After an error that is not that of all of them alike the crew is gone.
@@ -102,20 +102,20 @@ class Crew:
         try:
             self._meet()
         except (RayError, RuntimeError) as error:
-            self.disband()
+            self.shutdown()
             raise WorkerDied(f"the {self.size} workers of the trial did not meet: {error}") from error
         calls = [getattr(mate, method).remote(*arguments) for mate in self._mates]
         over = Event()
         Thread(target=self._end_failed, args=(calls, over), daemon=True).start()
         try:
-            result = own()
+            result = local()
             ray.get(calls)
         except Exception as error:
             ended, _ = ray.wait(calls, num_returns=len(calls), timeout=_GRACE_S)
             if isinstance(error, TrainingFailed) and len(ended) == len(calls):
                 raise  # all have seen it
             others = [_error_of(call) for call in ended]
-            self.disband()
+            self.shutdown()
             if any(isinstance(each, RayActorError) for each in (error, *others)):
                 raise WorkerDied(f"one of the {self.size} workers of the trial died") from error
             # A connection that was closed is a RuntimeError, and what another worker's error came to here.
@@ -145,18 +145,18 @@ class Crew:
         host = get_node_ip_address()
         store = new_store(host)
         meetings = [
-            mate.meet.remote(host, store.port, rank, self.size, self._device, self._access)
+            mate.init_process_group.remote(host, store.port, rank, self.size, self._device, self._access)
             for rank, mate in enumerate(self._mates, start=1)
         ]
         join(store, 0, self.size, self._device)
         ray.get(meetings)
         self._has_met = True
 
-    def disband(self) -> None:
+    def shutdown(self) -> None:
         """End the other workers."""
         from rcn_search.training.distributed import leave
 
-        self.gone = True
+        self.is_shut_down = True
         for mate in self._mates:
             ray.kill(mate)
         if self._has_met:

@@ -21,10 +21,10 @@ Model = TypeVar("Model", bound=BaseModel)
 RECIPES: dict[str, dict[str, Any]] = {
     "fast": {},
     "paper": {
-        "input": {"lcn": "batch"},
+        "input": {"contrast_normalization": "batch"},
         "augment": {"rotate_deg": 20.0},
-        "optimizer": {"name": "adadelta", "lr": 1.0, "weight_decay": 0.0, "l2_trunk": 1e-6, "l2_branch": 1e-12},
-        "schedule": {"epochs": 200, "shape": "constant", "reshuffle": False},
+        "optimizer": {"name": "adadelta", "lr": 1.0, "weight_decay": 0.0, "l2_encoder": 1e-6, "l2_branches": 1e-12},
+        "schedule": {"epochs": 200, "lr_schedule": "constant", "reshuffle": False},
         "compute": {"precision": "fp32"},
     },
 }

@@ -30,17 +30,21 @@ class DataConfig(FrozenModel):
     val_split: str = "val"
     num_train: int | None = Field(None, ge=1, description="Train on the first N images only (quick searches).")
     num_val: int | None = Field(None, ge=1, description="Validate on the first N images only.")
-    balance: str | None = Field(
+    balance_by: str | None = Field(
         None, description="Attribute, such as pose: of a class with a quarter of the faces, half as many are shown."
     )
+
+
+Decoder = Literal["argmax", "median", "soft-argmax"]
+"""From a map to a cell: the largest value, as in the paper; the least expected distance; the mean position."""
 
 
 class InputConfig(FrozenModel):
     """What the network sees."""
 
     size_px: Literal[40, 80] = Field(80, description="Side of the input and of the probability maps.")
-    colour: bool = Field(False, description="Red, green and blue instead of grey; the data set must hold colour.")
-    lcn: Literal["image", "batch", "none"] = Field(
+    color: bool = Field(False, description="Red, green and blue instead of grey; the data set must hold colour.")
+    contrast_normalization: Literal["image", "batch", "none"] = Field(
         "image",
         description="Local contrast normalisation: threshold per image, per batch (the paper), or standardised only.",
     )
@@ -48,7 +52,7 @@ class InputConfig(FrozenModel):
     @property
     def channels(self) -> int:
         """Of an input."""
-        return 3 if self.colour else 1
+        return 3 if self.color else 1
 
 
 Branches = Annotated[int, Field(ge=1, le=7, description="Resolutions, finest first: 80, 40, 20, 10, 5, 2, 1.")]
@@ -70,7 +74,7 @@ class BranchesConfig(FrozenModel):
     """What RCN and SumNet have in common."""
 
     branches: Branches = 6
-    layers: Layers = Field("mtfl", description="The paper's layers for MTFL, or its wider ones for 300-W.")
+    layer_preset: Layers = Field("mtfl", description="The paper's layers for MTFL, or its wider ones for 300-W.")
     channels: Literal["paper"] | Width = Field("paper", description="The paper's list, or one width for every layer.")
     mask: Mask | None = Field(None, description="Branches kept, coarsest first as in Table 1 ('0011'); none: all.")
 
@@ -89,7 +93,7 @@ class BranchesConfig(FrozenModel):
 class RcnConfig(BranchesConfig):
     """Recombinator Network (rcn.md 4.1 to 4.4)."""
 
-    kind: Literal["rcn"] = "rcn"
+    name: Literal["rcn"] = "rcn"
     skip: bool = Field(False, description="Each branch receives the maps of all coarser branches.")
     upsampling: Literal["tile", "bilinear", "learned"] = Field("tile", description="From a coarse map to a fine one.")
     zero_non_pooled: bool = Field(
@@ -106,38 +110,42 @@ class RcnConfig(BranchesConfig):
 class SumNetConfig(BranchesConfig):
     """SumNet (rcn.md 4.5, 4.6): per-branch maps, upsampled, weighted and summed."""
 
-    kind: Literal["sumnet"] = "sumnet"
+    name: Literal["sumnet"] = "sumnet"
     branches: Annotated[int, Field(ge=1, le=6)] = 6
     upsampling: Literal["tile", "bilinear"] = Field("tile", description="From a coarse map to a fine one.")
-    weights: Literal["map", "pixel"] = Field("map", description="One weight per branch and keypoint, or per pixel too.")
+    fusion_weights: Literal["map", "pixel"] = Field(
+        "map", description="One weight per branch and keypoint, or per pixel too."
+    )
 
 
 class TcdcnConfig(FrozenModel):
     """TCDCN (rcn.md 10.3): coordinate regression, with auxiliary attributes of the face or without."""
 
-    kind: Literal["tcdcn"] = "tcdcn"
+    name: Literal["tcdcn"] = "tcdcn"
     auxiliary: bool = Field(
         False, description="Also learn the attributes the data set has (gender, smile, glasses, pose)."
     )
     auxiliary_weight: float = Field(0.1, ge=0, le=100, description="Weight of each auxiliary cross-entropy.")
-    stop_tasks_at: float | None = Field(
+    task_stop_threshold: float | None = Field(
         None, gt=0, description="Task-wise early stopping: an attribute is dropped when its criterion exceeds this."
     )
 
     @model_validator(mode="after")
     def _tasks_to_stop(self) -> Self:
-        if self.stop_tasks_at is not None and not self.auxiliary:
-            raise ValueError("stop_tasks_at needs auxiliary: true; without attributes there is no task to stop")
+        if self.task_stop_threshold is not None and not self.auxiliary:
+            raise ValueError("task_stop_threshold needs auxiliary: true; without attributes there is no task to stop")
         return self
 
 
 class DenoiserConfig(FrozenModel):
     """Keypoint denoiser (rcn.md 4.7, 7): one-hot maps, some of them wrong, to logits of the true positions."""
 
-    kind: Literal["denoiser"] = "denoiser"
+    name: Literal["denoiser"] = "denoiser"
     kernel_px: int = Field(45, ge=3, le=79, description="Side of the three large kernels; odd.")
     channels: Annotated[int, Field(ge=4, le=256)] = 64
-    corrupted: int = Field(35, ge=1, le=1000, description="Points of each face that are put at a random place.")
+    num_corrupted_points: int = Field(
+        35, ge=1, le=1000, description="Points of each face that are put at a random place."
+    )
 
     @model_validator(mode="after")
     def _odd(self) -> Self:
@@ -146,7 +154,7 @@ class DenoiserConfig(FrozenModel):
         return self
 
 
-ModelConfig = Annotated[RcnConfig | SumNetConfig | TcdcnConfig | DenoiserConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[RcnConfig | SumNetConfig | TcdcnConfig | DenoiserConfig, Field(discriminator="name")]
 
 
 class OccluderConfig(FrozenModel):
@@ -175,10 +183,10 @@ class AugmentConfig(FrozenModel):
 class LossConfig(FrozenModel):
     """What is minimised: spatial softmax NLL for maps, squared distance for coordinates."""
 
-    head: Literal["softmax", "l2"] = Field(
-        "softmax", description="For maps: NLL of the true cell, or squared distance of the map's mean position."
+    name: Literal["nll", "l2"] = Field(
+        "nll", description="For maps: NLL of the true cell, or squared distance of the map's mean position."
     )
-    outside: Literal["border", "ignore"] = Field(
+    points_outside: Literal["border", "ignore"] = Field(
         "border", description="Points outside the window: trained at its border (MTFL), or left out (300-W)."
     )
     target_sigma_px: float = Field(
@@ -196,17 +204,17 @@ class OptimizerConfig(FrozenModel):
     weight_decay: float = Field(
         1e-4, ge=0, le=1, description="Decoupled decay of weights, never of biases (muon, adamw)."
     )
-    l2_trunk: float = Field(
+    l2_encoder: float = Field(
         0.0, ge=0, le=1, description="Coefficient of the summed squares of encoder weights (adadelta)."
     )
-    l2_branch: float = Field(0.0, ge=0, le=1, description="The same for all other weights.")
+    l2_branches: float = Field(0.0, ge=0, le=1, description="The same for all other weights.")
 
     @model_validator(mode="after")
     def _decay_in_one_way(self) -> Self:
         if self.name == "adadelta" and self.weight_decay:
-            raise ValueError("weight_decay belongs to muon and adamw; with adadelta set l2_trunk and l2_branch")
-        if self.name != "adadelta" and (self.l2_trunk or self.l2_branch):
-            raise ValueError(f"l2_trunk and l2_branch belong to adadelta; with {self.name} set weight_decay")
+            raise ValueError("weight_decay belongs to muon and adamw; with adadelta set l2_encoder and l2_branches")
+        if self.name != "adadelta" and (self.l2_encoder or self.l2_branches):
+            raise ValueError(f"l2_encoder and l2_branches belong to adadelta; with {self.name} set weight_decay")
         return self
 
 
@@ -215,8 +223,8 @@ class ScheduleConfig(FrozenModel):
 
     epochs: int = Field(15, ge=1, le=100_000)
     batch_size: int = Field(64, ge=1, le=65_536)
-    shape: Literal["one_cycle", "constant"] = "one_cycle"
-    warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps spent raising the learning rate.")
+    lr_schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Share of all steps spent raising the learning rate.")
     ema_decay: float = Field(
         0.0, ge=0, lt=1, description="Moving average of the weights that is validated and kept; 0: none."
     )
@@ -226,11 +234,11 @@ class ScheduleConfig(FrozenModel):
 class ValidationConfig(FrozenModel):
     """How the validation error that selects epochs and trials is measured."""
 
-    jitter: bool = Field(
+    augment: bool = Field(
         True, description="Jitter and occlude the validation images once, by a fixed seed, as the paper's code does."
     )
-    every: int = Field(1, ge=1, description="Epochs between validations; the last epoch is always validated.")
-    keep: Literal["best", "every"] = Field(
+    every_epochs: int = Field(1, ge=1, description="Epochs between validations; the last epoch is always validated.")
+    save: Literal["best", "every"] = Field(
         "best", description="Weights kept: of the best epoch, or of every validated one too (epoch-0001.safetensors)."
     )
 
@@ -266,7 +274,7 @@ class TrainConfig(FrozenModel):
     def _rcn_by_default(cls, document: Any) -> Any:
         """``model: {branches: 5}`` means an RCN, as no model at all does."""
         model = document.get("model") if isinstance(document, dict) else None
-        return {**document, "model": {"kind": "rcn", **model}} if isinstance(model, dict) else document
+        return {**document, "model": {"name": "rcn", **model}} if isinstance(model, dict) else document
 
     @property
     def run_id(self) -> str:
@@ -275,7 +283,7 @@ class TrainConfig(FrozenModel):
         The place of the data is left out: its content is named by the fingerprint that stands beside the run id. So are
         the options of `ADDED_LATER` at their defaults: a run from before them can still be gone on with.
         """
-        document = self.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}, "validation": {"keep"}})
+        document = self.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}, "validation": {"save"}})
         for section, options in ADDED_LATER.items():
             for name, default in options.items():
                 if document[section].get(name, default) == default:
@@ -283,13 +291,9 @@ class TrainConfig(FrozenModel):
         return canonical_hash(document)[:12]
 
 
-# FrozenModel, and their defaults, that came after run ids had been given; a default here may never change.
-ADDED_LATER: dict[str, dict[str, Any]] = {
-    "data": {"balance": None},
-    "input": {"colour": False},
-    "model": {"layers": "mtfl", "mask": None, "upsampling": "tile", "zero_non_pooled": False, "stop_tasks_at": None},
-    "loss": {"head": "softmax", "outside": "border"},
-}
+# Keys that came after run ids had been given, by section, with their defaults: at its default a key is left out of the
+# hash, so that older runs keep their ids. A default here may never change.
+ADDED_LATER: dict[str, dict[str, Any]] = {}
 
 
 def canonical_hash(document: Any) -> str:

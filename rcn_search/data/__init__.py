@@ -1,1 +1,1 @@
-"""Floor 1: data sets, from published folders to batches on the device."""
+"""Data sets: importers, Arrow shards, and batches on the device."""

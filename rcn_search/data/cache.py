@@ -1,8 +1,8 @@
-"""The node's cache: whole objects on the local disk, under the name of their content, fetched once by whoever is first.
+"""Cache of remote objects on the local disk of a node, each stored once under the hash of its content.
 
-Of several processes that need an object one fetches it, and the others wait for its lock. The kernel gives a lock back
-when its holder dies, whatever it died of; a fetch that hangs ends by the time limits of `storage`. A file gets its name
-when its content is verified, and is verified again when it is opened: disks forget.
+If several processes need an object, one fetches it and the others wait for a file lock. The kernel releases the lock
+when the process dies for any reason; the time limits of `storage` end a fetch that hangs. A file gets its final name
+after its content is verified, and is verified again whenever it is opened, because disks can corrupt data.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from pathlib import Path
 from filelock import FileLock
 
 from rcn_search import storage
+from rcn_search.machine import cache_folder
 
 _RANGE_BYTES = 8 * 2**20
 _NUM_CONNECTIONS = 4
-"""Of one object. One connection carries 50 to 100 MB/s from most stores."""
+"""Connections for one object; most stores deliver 50 to 100 MB/s on each."""
 
 
-def cache_folder() -> Path:
-    """Where fetched shards are kept on this node: RCN_SEARCH_CACHE, or the user's cache folder."""
-    root = os.environ.get("RCN_SEARCH_CACHE") or Path.home() / ".cache" / "rcn-search"
-    return Path(root) / "shards"
+def shard_cache_folder() -> Path:
+    """Path of the folder with the shards that this node has fetched."""
+    return cache_folder("shards")
 
 
 def file_damage(path: Path, *, num_bytes: int, sha256: str) -> str | None:
-    """What is wrong with a file, or None."""
+    """Describe what is wrong with a file; None if its size and hash are as expected."""
     if not path.is_file():
         return "missing"
     if path.stat().st_size != num_bytes:
@@ -40,23 +40,23 @@ def file_damage(path: Path, *, num_bytes: int, sha256: str) -> str | None:
     return None if digest == sha256 else "its content does not match its hash"
 
 
-def cached(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str | None]:
-    """The local copy of an object, fetched if need be, and once more if what came is not what it should be.
+def fetch_to_cache(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str | None]:
+    """Find the local copy of an object, fetching it if necessary, and a second time if the first copy is damaged.
 
     Returns:
-        Its path, and what is wrong with the object if both were damaged.
+        The path of the copy, and a description of the damage if both copies were damaged, else None.
 
     Raises:
-        FileNotFoundError: There is no such object.
-        OSError: It cannot be read, or the disk is full.
+        FileNotFoundError: The object does not exist.
+        OSError: The object cannot be read, or the disk is full.
     """
-    path = cache_folder() / f"{sha256}.arrow"
+    path = shard_cache_folder() / f"{sha256}.arrow"
     if file_damage(path, num_bytes=num_bytes, sha256=sha256) is None:
         return path, None
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{sha256}.tmp")  # one name: what a dead fetcher left is written over
+    temporary = path.with_name(f".{sha256}.tmp")  # a fixed name, so that an interrupted fetch is overwritten
     with FileLock(path.with_name(f".{sha256}.lock")):
-        damage = file_damage(path, num_bytes=num_bytes, sha256=sha256)  # it may have come while we waited
+        damage = file_damage(path, num_bytes=num_bytes, sha256=sha256)  # another process may have fetched it in the meantime
         for _ in range(2):
             if damage is None:
                 break
@@ -70,12 +70,12 @@ def cached(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str | None]:
 
 
 def _fetch(uri: str, path: Path, *, num_bytes: int, sha256: str) -> str | None:
-    """Read an object into a file, in ranges, several at a time; those that are here are hashed and written meanwhile.
+    """Read an object into a file in ranges, several at a time, hashing and writing the first while reading the next.
 
-    One byte more is asked for than there should be, by which an object that is longer shows.
+    The last range asks for one byte more than expected, which reveals an object that is too long.
 
     Returns:
-        What is wrong with what came, or None.
+        A description of the damage, or None.
     """
     digest, size = hashlib.sha256(), 0
 
@@ -84,7 +84,7 @@ def _fetch(uri: str, path: Path, *, num_bytes: int, sha256: str) -> str | None:
         return storage.read_range(uri, start, stop if stop < num_bytes else num_bytes + 1)
 
     with path.open("wb") as stream, ThreadPoolExecutor(_NUM_CONNECTIONS) as pool:
-        if hasattr(os, "posix_fallocate"):  # a full disk is said at once, and pages are not found one by one
+        if hasattr(os, "posix_fallocate"):  # fail at once on a full disk, allocate once
             os.posix_fallocate(stream.fileno(), 0, num_bytes)
         starts, ahead = iter(range(0, num_bytes, _RANGE_BYTES)), deque[Future[bytes]]()
         ahead.extend(pool.submit(read, start) for start in islice(starts, _NUM_CONNECTIONS))

@@ -1,4 +1,10 @@
-"""The boxes of the paper's two-stage cropping (rcn.md 1.4), from ground-truth points, and the crop itself."""
+"""Crop faces by their ground-truth points, and convert points between image pixels and crop pixels.
+
+Cropping has two stages: a stored crop of 160 pixels, and within it the face box, which is what the network sees
+(docs/explanation/model-specification.md, "Data and crops").
+
+Shape letters: n images, k points.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +18,13 @@ from PIL import Image
 from rcn_search.config.schema import IMAGE_SIZE_PX
 
 STAGE_A_RATIO = 1.25
-"""Margin of the stored crop around eyes and mouth corners, in eye or eye-mouth distances."""
+"""Margin of the stored crop around eyes and mouth corners, as a multiple of the eye or eye-mouth distance."""
 STAGE_B_RATIO = 0.95
-"""The same for the face box inside the crop, which is what the network sees."""
+"""Margin of the face box around eyes and mouth corners, as a multiple of the eye or eye-mouth distance."""
 STAGE_A_68_RATIO = 1.7
-"""Side of the stored crop around 68 points, in sides of the square that holds them; padded black."""
+"""Side of the stored crop around 68 points, as a multiple of the square that encloses them; padded black."""
 STAGE_B_68_RATIO = 1.3
-"""Side of the face box inside the crop around 68 points, in sides of the square that holds them."""
+"""Side of the face box around 68 points, as a multiple of the square that encloses them."""
 
 
 class Box(NamedTuple):
@@ -31,7 +37,7 @@ class Box(NamedTuple):
 
 
 def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int], ratio: float) -> Box:
-    """The square around eyes and mouth corners (rcn.md 1.4, "4-point rule"), shifted and shrunk to fit the image.
+    """Find the square around eyes and mouth corners, shifted and shrunk to fit the image.
 
     Args:
         points_k2: Five points in the order of the schema ``five``; the nose is not used.
@@ -39,14 +45,14 @@ def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int],
         ratio: Margin in units of the larger of eye distance and eye-mouth distance.
 
     Raises:
-        ValueError: No square of at least one pixel is left.
+        ValueError: No square of at least one pixel fits.
     """
     eyes, mouth = points_k2[[0, 1]].astype(np.float64), points_k2[[3, 4]].astype(np.float64)
     eye_distance = math.dist(*eyes)
     mouth_distance = math.dist(eyes.mean(0), mouth.mean(0))
-    four = np.concatenate([eyes, mouth])
-    start = [math.trunc(v) for v in four.min(0)]
-    end = [math.trunc(v) for v in four.max(0)]
+    corners = np.concatenate([eyes, mouth])
+    start = [math.trunc(v) for v in corners.min(0)]
+    end = [math.trunc(v) for v in corners.max(0)]
 
     _make_square(start, end)
 
@@ -70,7 +76,7 @@ def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int],
 
 
 def _make_square(start: list[int], end: list[int]) -> None:
-    """Grow the shorter side in place, an odd pixel at its start."""
+    """Grow the shorter side in place; an odd pixel goes to its start."""
     gap = (end[0] - start[0]) - (end[1] - start[1])
     short = 1 if gap > 0 else 0
     start[short] -= math.ceil(abs(gap) / 2)
@@ -78,7 +84,7 @@ def _make_square(start: list[int], end: list[int]) -> None:
 
 
 def _fit(start: int, end: int, size: int) -> tuple[int, int, int]:
-    """Shift [start, end) into [0, size); what cannot fit is cut and returned as excess."""
+    """Shift [start, end) into [0, size), and return it with the number of pixels that had to be cut."""
     if start < 0:
         start, end = 0, end - start
     over = end - size
@@ -90,7 +96,7 @@ def _fit(start: int, end: int, size: int) -> tuple[int, int, int]:
 
 
 def enclosing_box(points_k2: NDArray[np.floating], ratio: float) -> Box:
-    """The square around all points, enlarged (rcn.md 1.4, "68-point rule"); it may leave the image."""
+    """Find the square around all points, its side multiplied by ``ratio``; it may leave the image."""
     start = [math.floor(v) for v in points_k2.min(0)]
     end = [math.ceil(v) for v in points_k2.max(0)]
     _make_square(start, end)
@@ -100,22 +106,33 @@ def enclosing_box(points_k2: NDArray[np.floating], ratio: float) -> Box:
     return Box(start[0], start[1], end[0] - start[0], end[1] - start[1])
 
 
-def crop_photo(image: Image.Image, box: Box, *, colour: bool = False) -> NDArray[np.uint8]:
-    """The box at 160x160: Lanczos with antialiasing on the colour image, then rounded grey (rcn.md 2.1).
+def crop_photo(image: Image.Image, box: Box, *, color: bool = False) -> NDArray[np.uint8]:
+    """Cut out the box and resize it to 160x160 pixels, by Lanczos resampling with antialiasing.
 
     Args:
         image: RGB.
-        box: May leave the image; what is outside is black before anything is resized.
-        colour: Keep red, green and blue: (160, 160, 3).
+        box: May leave the image; the part outside is made black before resizing.
+        color: Return (160, 160, 3) red, green, blue; otherwise (160, 160) gray, converted after resizing.
     """
     size = (IMAGE_SIZE_PX, IMAGE_SIZE_PX)
     corners = (box.x, box.y, box.x + box.width, box.y + box.height)
     resized = image.crop(corners).resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(resized if colour else resized.convert("L"))
+    return np.asarray(resized if color else resized.convert("L"))
 
 
-def to_crop(points_k2: NDArray[np.floating], box: Box) -> NDArray[np.float32]:
-    """Image pixels to crop pixels."""
+def image_to_crop(points_k2: NDArray[np.floating], box: Box) -> NDArray[np.float32]:
+    """Convert the points (k, 2) of one face from image pixels to pixels of its crop."""
     offset, side = np.array([box.x, box.y]), np.array([box.width, box.height])
     scaled: NDArray[np.float64] = (points_k2 - offset) * (IMAGE_SIZE_PX / side)
     return scaled.astype(np.float32)
+
+
+def crop_to_image(points_nk2: NDArray[np.float32], box_n4: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convert the points of many faces from crop pixels to image pixels.
+
+    Args:
+        points_nk2: x, y in crop pixels.
+        box_n4: x, y, width, height of each crop in its image.
+    """
+    image_nk2 = points_nk2 * (box_n4[:, None, 2:] / IMAGE_SIZE_PX) + box_n4[:, None, :2]
+    return image_nk2.astype(np.float32)

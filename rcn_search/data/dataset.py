@@ -1,6 +1,7 @@
-"""Splits held in memory, and the order in which an epoch visits them.
+"""Load splits of a data set, and choose the order in which an epoch visits their rows.
 
-On CPU a split is a view of its shards' memory maps, which all processes of the node share; on a GPU it is one tensor.
+On the CPU a split is a view of its memory-mapped shards, which all processes of the node share. On a GPU its images are
+one tensor.
 
 Shape letters: n rows, b rows of a batch, k points.
 """
@@ -25,20 +26,21 @@ from rcn_search.data.shards import DatasetError, Manifest, column, open_shards, 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """One split, resident.
+    """A split in memory.
 
     Attributes:
-        images: uint8 tensors (n_i, 160, 160) or (n_i, 160, 160, 3), one for each shard (one in all on a GPU).
-        points_nk2: float32, crop pixels.
+        images: uint8 tensors (n_i, 160, 160) or (n_i, 160, 160, 3), one for each shard; a single one on a GPU.
+        points_nk2: float32 x, y in crop pixels.
         visible_nk: bool.
-        face_box_n4: float32 x, y, width, height, crop pixels.
-        box_n4: The same of the crop in the original image; NumPy.
-        image_id_n: NumPy strings.
-        group_n: NumPy strings.
+        face_box_n4: float32 x, y, width, height in crop pixels.
+        box_n4: float32 x, y, width, height of the crop in the original image (NumPy).
+        image_id_n: Name of each image (NumPy strings).
+        group_n: Identity or photograph of each image (NumPy strings).
         attributes: int64 classes (n,) by name.
-        edge_nk: uint8: 1 left, 2 top, 3 right, 4 bottom for a point at that edge of a photograph that ends inside the
-            crop, else 0 (rcn.md 1.5).
-        photo_n4: float32 x, y, width, height in crop pixels of what shows the photograph; the rest is black padding.
+        edge_nk: uint8 edge of the photograph at which a point lies, if the crop is padded beyond it: 1 left, 2 top,
+            3 right, 4 bottom; 0 for all other points. See `rcn_search.data.photo_borders`.
+        photo_n4: float32 x, y, width, height in crop pixels of the part that shows the photograph; the rest is black
+            padding.
     """
 
     images: tuple[Tensor, ...]
@@ -54,23 +56,23 @@ class Split:
 
     @property
     def num_rows(self) -> int:
-        """N."""
+        """Number of rows n."""
         return len(self.points_nk2)
 
     def images_at(self, rows: Tensor) -> Tensor:
-        """Crops (b, 160, 160) or (b, 160, 160, 3) uint8 of the given rows (b,), in their order."""
+        """Return the crops of the given rows (b,), in their order: (b, 160, 160) or (b, 160, 160, 3) uint8."""
         if len(self.images) == 1:
             return self.images[0][rows]
         out = torch.empty((len(rows), *self.images[0].shape[1:]), dtype=torch.uint8)
         start = 0
         for shard in self.images:
-            place = torch.nonzero((rows >= start) & (rows < start + len(shard))).squeeze(1)
-            out[place] = shard[rows[place] - start]
+            index = torch.nonzero((rows >= start) & (rows < start + len(shard))).squeeze(1)
+            out[index] = shard[rows[index] - start]
             start += len(shard)
         return out
 
     def to(self, device: torch.device) -> Split:
-        """The same split on a device; on CPU this very object."""
+        """Copy the split to a device; on the CPU return this object itself."""
         if device.type == "cpu":
             return self
         return Split(
@@ -87,8 +89,8 @@ class Split:
         )
 
 
-def joined_splits(parts: Sequence[Split]) -> Split:
-    """Splits on CPU, one after the other; their images stay views."""
+def concatenate_splits(parts: Sequence[Split]) -> Split:
+    """Concatenate splits on the CPU; their images remain views of the shards."""
     return Split(
         images=tuple(shard for part in parts for shard in part.images),
         points_nk2=torch.cat([part.points_nk2 for part in parts]),
@@ -103,8 +105,13 @@ def joined_splits(parts: Sequence[Split]) -> Split:
     )
 
 
-class ShardedDataset:
-    """A data set at a URI. Open one with `open_dataset`, which keeps it for the life of the process."""
+class Dataset:
+    """A data set at a URI. Open it with `open_dataset`, which caches it for the lifetime of the process.
+
+    Attributes:
+        uri: Folder or URI.
+        manifest: Splits, keypoint schema, source and license of the data set.
+    """
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -113,10 +120,14 @@ class ShardedDataset:
         self._lock = threading.Lock()
 
     def split(self, name: str, device: str | torch.device = "cpu") -> Split:
-        """A split or a union of some, resident on ``device``.
+        """Load a split, or a union of splits, into the memory of ``device``.
+
+        Args:
+            name: One of ``manifest.split_names``.
+            device: Where its tensors are to be; ``box_n4`` and the names always stay in main memory.
 
         Raises:
-            DatasetError: There is no such split, or one of its shards is damaged.
+            DatasetError: The data set has no such split, or one of its shards is missing or damaged.
         """
         if name not in self.manifest.split_names:
             raise DatasetError(f"{self.uri} has no split {name!r}; it has: {', '.join(self.manifest.split_names)}")
@@ -127,7 +138,7 @@ class ShardedDataset:
                 if (member, "cpu") not in self._splits:
                     self._splits[member, "cpu"] = self._load(member)
             if (name, "cpu") not in self._splits:
-                self._splits[name, "cpu"] = joined_splits([self._splits[member, "cpu"] for member in members])
+                self._splits[name, "cpu"] = concatenate_splits([self._splits[member, "cpu"] for member in members])
             if (name, str(device)) not in self._splits:
                 self._splits[name, str(device)] = self._splits[name, "cpu"].to(device)
             return self._splits[name, str(device)]
@@ -135,64 +146,83 @@ class ShardedDataset:
     def _load(self, name: str) -> Split:
         batches = open_shards(self.uri, self.manifest.splits[name])
 
-        def joined(name: str) -> NDArray[Any]:
+        def concatenated(name: str) -> NDArray[Any]:
             return np.concatenate([column(batch, name) for batch in batches])
 
         def strings(name: str) -> NDArray[np.str_]:
             return np.array([value for batch in batches for value in batch.column(name).to_pylist()], dtype=np.str_)
 
-        num_points = self.manifest.point_schema.num_points
+        num_points = self.manifest.keypoint_schema.num_points
         num_rows = sum(map(len, batches))
         bordered = self.manifest.bordered
         return Split(
             images=tuple(_shared_tensor(column(batch, "image")) for batch in batches),
-            points_nk2=torch.from_numpy(joined("points").reshape(-1, num_points, 2)),
-            visible_nk=torch.from_numpy(joined("visible").astype(bool)),
-            face_box_n4=torch.from_numpy(joined("face_box")),
-            box_n4=joined("box"),
+            points_nk2=torch.from_numpy(concatenated("points").reshape(-1, num_points, 2)),
+            visible_nk=torch.from_numpy(concatenated("visible").astype(bool)),
+            face_box_n4=torch.from_numpy(concatenated("face_box")),
+            box_n4=concatenated("box"),
             image_id_n=strings("image_id"),
             group_n=strings("group"),
             attributes={
-                key: torch.from_numpy(joined(f"attr_{key}").astype(np.int64)) for key in self.manifest.attributes
+                key: torch.from_numpy(concatenated(f"attr_{key}").astype(np.int64)) for key in self.manifest.attributes
             },
-            edge_nk=torch.from_numpy(joined("edge")) if bordered else torch.zeros(num_rows, num_points).byte(),
-            photo_n4=torch.from_numpy(joined("photo")) if bordered else torch.tensor(WHOLE_CROP).repeat(num_rows, 1),
+            edge_nk=torch.from_numpy(concatenated("edge")) if bordered else torch.zeros(num_rows, num_points).byte(),
+            photo_n4=torch.from_numpy(concatenated("photo")) if bordered else torch.tensor(WHOLE_CROP).repeat(num_rows, 1),
         )
 
 
 @lru_cache(maxsize=8)
-def open_dataset(uri: str) -> ShardedDataset:
-    """The data set at ``uri``, opened once in each process: a reused worker starts its next trial at once."""
-    return ShardedDataset(uri)
+def open_dataset(uri: str) -> Dataset:
+    """Open the data set at ``uri``. It is opened once in each process, so a reused worker starts its next trial at once.
+
+    Args:
+        uri: Folder or URI of an imported data set.
+
+    Raises:
+        DatasetError: There is no complete data set, or this version cannot read it.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from rcn_search.data.importers.base import import_dataset
+        >>> from rcn_search.data.importers.synthetic import SyntheticImporter
+        >>> uri = mkdtemp()
+        >>> _ = import_dataset(SyntheticImporter(num_train=3, num_val=1, num_test=1), uri)
+        >>> dataset = open_dataset(uri)
+        >>> dataset.manifest.split_names
+        ['train', 'val', 'test']
+        >>> dataset.split("train").points_nk2.shape
+        torch.Size([3, 5, 2])
+    """
+    return Dataset(uri)
 
 
 def _shared_tensor(array: NDArray[Any]) -> Tensor:
-    """A tensor over a read-only memory map; nothing here ever writes to it."""
+    """Wrap a read-only memory map in a tensor, to which nothing here ever writes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
 
-# Streams of random numbers of an epoch that do not depend on each other; 0 is that of `augment.draw_table`.
+# Independent streams of random numbers of an epoch; `augment.random_draws` uses stream 0.
 _ORDER_STREAM, _BALANCE_STREAM = 1, 2
 
 
 def epoch_batches(
     num_rows: int, batch_size: int, *, seed: int, epoch: int, reshuffle: bool = True, rank: int = 0, num_ranks: int = 1
 ) -> list[Tensor]:
-    """Places of each step in its epoch's `epoch_rows`.
+    """Split the rows of an epoch into batches; return the indices into `epoch_rows` for each step of one worker.
 
-    Rank r of N takes every N-th place of each global batch, so the union over ranks is the same for every N. The last
-    batch holds what is left.
+    Rank r of N takes every N-th index of each global batch, so the union over all ranks does not depend on N. The last
+    batch may be smaller.
 
     Args:
-        num_rows: Of an epoch.
-        batch_size: Of the global batch.
-        seed: Of the run.
-        epoch: From 0.
-        reshuffle: A new order each epoch; else the stored order always.
-        rank: This worker.
-        num_ranks: All workers.
+        num_rows: Rows of an epoch.
+        batch_size: Size of the global batch.
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 0.
+        reshuffle: Use a new order in each epoch; otherwise always the stored order.
+        rank: Rank of this worker.
+        num_ranks: Number of workers.
     """
     if reshuffle:
         order = np.random.default_rng([seed, epoch, _ORDER_STREAM]).permutation(num_rows)
@@ -202,16 +232,16 @@ def epoch_batches(
 
 
 def epoch_rows(num_rows: int, class_n: Tensor | None, *, seed: int, epoch: int) -> Tensor:
-    """Which row of the split each place (n,) of an epoch shows: every row once or, by classes, rare ones more often.
+    """Choose the rows (n,) of the split that an epoch shows: each row once, or rare classes more often.
 
-    The expected number of places of a row goes with one over the square root of the size of its class (Mahajan et al.,
-    ECCV 2018); how many it has is that number, rounded down or up.
+    With classes, the expected number of times that a row is shown is inversely proportional to the square root of the
+    size of its class (Mahajan et al., ECCV 2018); the actual number is this one, rounded down or up.
 
     Args:
-        num_rows: Of the split, and of the epoch.
-        class_n: Class of each row, from 0; none: no balancing.
-        seed: Of the run.
-        epoch: From 0.
+        num_rows: Rows of the split, and of the epoch.
+        class_n: Class of each row, from 0; None for no balancing.
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 0.
     """
     if class_n is None:
         return torch.arange(num_rows)
@@ -219,18 +249,21 @@ def epoch_rows(num_rows: int, class_n: Tensor | None, *, seed: int, epoch: int) 
     weight = np.bincount(classes)[classes] ** -0.5
     generator = np.random.default_rng([seed, epoch, _BALANCE_STREAM])
     order = generator.permutation(num_rows)
-    behind = np.cumsum(weight[order]) * (num_rows / weight.sum())
-    places = np.arange(num_rows) + generator.random()
-    return torch.from_numpy(order[np.searchsorted(behind, places).clip(max=num_rows - 1)])
+    cumulative = np.cumsum(weight[order]) * (num_rows / weight.sum())
+    positions = np.arange(num_rows) + generator.random()  # systematic sampling
+    return torch.from_numpy(order[np.searchsorted(cumulative, positions).clip(max=num_rows - 1)])
 
 
-def rows_of(manifest: Manifest, split: str, limit: int | None) -> int:
-    """How many rows a run uses of a split or union.
+def num_rows_used(manifest: Manifest, split: str, limit: int | None) -> int:
+    """Number of rows that a run uses of a split or union: ``limit``, or all of them.
 
     Raises:
-        DatasetError: There is no such split, or it has fewer rows than ``limit``.
+        DatasetError: The data set has no such split, or the split has fewer rows than ``limit``.
     """
     available = manifest.num_rows(split)
     if limit is not None and limit > available:
-        raise DatasetError(f"{limit:,} rows asked of split {split!r} of {manifest.name!r}, which has {available:,}")
+        raise DatasetError(
+            f"the configuration asks for {limit:,} rows of the split {split!r} of {manifest.name!r}, which has "
+            f"{available:,}; lower data.num_train or data.num_val"
+        )
     return available if limit is None else limit

@@ -1,8 +1,8 @@
-"""A data set on disk: Arrow IPC shards of fixed-size crops and one manifest, written last.
+"""Write and read a data set: Arrow IPC shards of fixed-size crops, and a manifest that is written last.
 
-    DEST/import.json              whose the folder is, before the first shard (`rcn_search.data.import_claim`)
-    DEST/manifest.json            put-if-absent, after every shard: a reader sees a whole data set or none
-    DEST/shards/train-00000.arrow uncompressed, so a local shard is memory-mapped and read without a copy
+    URI/import_claim.json         which import owns the folder, written first (`rcn_search.data.import_claim`)
+    URI/shards/train-00000.arrow  uncompressed, so a local shard is memory-mapped and read without a copy
+    URI/manifest.json             put-if-absent after all shards: a reader sees a complete data set or none
 
 Shape letters: n rows of a shard, k points.
 """
@@ -22,8 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rcn_search import storage
 from rcn_search.config.schema import canonical_hash
-from rcn_search.data.cache import cache_folder as cache_folder
-from rcn_search.data.cache import cached, file_damage
+from rcn_search.data.cache import fetch_to_cache, file_damage
 from rcn_search.data.sample import Sample
 from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
@@ -36,11 +35,11 @@ _NUM_OPENED_AT_ONCE = 4
 
 
 class DatasetError(RcnSearchError):
-    """A data set is missing, damaged or of another kind; the message names it and the remedy."""
+    """A data set is missing, damaged or unsuitable; the message names it and the remedy."""
 
 
 class ShardInfo(BaseModel):
-    """One shard in the manifest."""
+    """Manifest entry of one shard."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     file: str = Field(pattern=r"^shards/[A-Za-z0-9_-]+\.arrow$")
@@ -49,8 +48,8 @@ class ShardInfo(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class Refusal(BaseModel):
-    """A row of the source that is not in the data set, and why."""
+class RefusedRow(BaseModel):
+    """A row of the source that is not in the data set, and the reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     row: str
@@ -58,7 +57,7 @@ class Refusal(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a data set is made of and where it came from."""
+    """Contents, source and license of a data set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: int = SCHEMA_VERSION
@@ -66,17 +65,17 @@ class Manifest(BaseModel):
     keypoints: str
     attributes: list[str]
     splits: dict[str, list[ShardInfo]]
-    test_splits: dict[str, str] = Field({}, description="Splits whose every use is counted, with their DATASET/SUBSET.")
+    test_splits: dict[str, str] = Field({}, description="Test splits, whose every use is counted, with DATASET/SUBSET.")
     source: str
-    source_fingerprint: str = Field(description="Hash of what it was made from; equal means the same import.")
-    licence: str
+    source_fingerprint: str = Field(description="Hash of the source; the same import has the same hash.")
+    license: str
     citation: str
-    refused: list[Refusal] = []
-    channels: Literal[1, 3] = Field(1, description="1 grey; 3 red, green, blue.")
-    bordered: bool = Field(False, description="Whether shards say where the photograph ends (columns edge and photo).")
-    unions: dict[str, list[str]] = Field({}, description="Splits that are others put together, and which.")
-    notes: list[str] = Field([], description="What a user must know: missing folders, incomplete subsets.")
-    fingerprint: str = Field("", description="Hash of all the rest as published, hence of every byte of every shard.")
+    refused: list[RefusedRow] = []
+    channels: Literal[1, 3] = Field(1, description="1 gray; 3 red, green, blue.")
+    bordered: bool = Field(False, description="Whether crops may be padded: shards have the columns edge and photo.")
+    unions: dict[str, list[str]] = Field({}, description="Names of unions of splits, and their members.")
+    notes: list[str] = Field([], description="Warnings for users: missing folders, incomplete subsets.")
+    fingerprint: str = Field("", description="Hash of the rest of the manifest, hence of every byte of every shard.")
 
     @model_validator(mode="after")
     def _unions_have_members(self) -> Self:
@@ -84,24 +83,24 @@ class Manifest(BaseModel):
             if union in self.splits or not members or not set(members) <= set(self.splits):
                 raise ValueError(f"the split {union!r} cannot be the union of {members}")
             if union not in self.test_splits and not self.test_splits.keys().isdisjoint(members):
-                raise ValueError(f"the union {union!r} holds a test split but is none, so no look would be counted")
+                raise ValueError(f"the union {union!r} holds a test split but is not a test split itself")
         return self
 
     @property
-    def point_schema(self) -> KeypointSchema:
-        """The keypoint schema."""
+    def keypoint_schema(self) -> KeypointSchema:
+        """Keypoint schema."""
         return keypoint_schema(self.keypoints)
 
     @property
     def split_names(self) -> list[str]:
-        """All that can be asked for: splits, then unions of them."""
+        """Names of the splits, then of the unions of splits."""
         return [*self.splits, *self.unions]
 
     def members_of(self, split: str) -> list[str]:
-        """The stored splits that a split is made of: itself, or those of a union.
+        """Names of the stored splits that make up a split or union.
 
         Raises:
-            DatasetError: There is no such split.
+            DatasetError: The data set has no such split.
         """
         if split in self.splits:
             return [split]
@@ -111,42 +110,50 @@ class Manifest(BaseModel):
         return self.unions[split]
 
     def num_rows(self, split: str) -> int:
-        """Rows of a split or union."""
+        """Number of rows of a split or union.
+
+        Raises:
+            DatasetError: The data set has no such split.
+        """
         return sum(shard.rows for member in self.members_of(split) for shard in self.splits[member])
 
-    def subset_of(self, split: str) -> tuple[str, str]:
-        """Data set and subset of a split, as protocols and the board call them."""
+    def dataset_and_subset(self, split: str) -> tuple[str, str]:
+        """Names of the data set and subset that protocols and the leaderboard use for a split."""
         dataset, _, subset = self.test_splits.get(split, f"{self.name}/{split}").partition("/")
         return dataset, subset
 
 
 def read_manifest(uri: str) -> Manifest:
-    """The manifest of the data set at ``uri``.
+    """Read the manifest of the data set at ``uri``.
 
     Raises:
-        DatasetError: There is no whole data set, or one that this version cannot read.
+        DatasetError: There is no complete data set at ``uri``, it is damaged, or this version cannot read it.
     """
     try:
         document = storage.read_json(storage.join(uri, MANIFEST_NAME))
     except FileNotFoundError:
         raise DatasetError(
-            f"no data set at {uri}: {MANIFEST_NAME} is missing. Make one with 'rcn-search data import' or 'data synth'"
+            f"no data set at {uri}: {MANIFEST_NAME} is missing. Create one with 'rcn-search data import', or with "
+            "'rcn-search data generate'"
         ) from None
     except ValueError as error:
         raise DatasetError(str(error)) from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         raise DatasetError(f"{uri}: manifest of schema version {version!r}; this rcn-search reads {SCHEMA_VERSION}")
+    fingerprint = _fingerprint(document)
+    if "licence" in document and "license" not in document:  # how the key was spelled at first
+        document["license"] = document.pop("licence")
     try:
         manifest = Manifest.model_validate(document)
     except ValidationError as error:
         raise DatasetError(f"{uri}: damaged manifest: {error}") from error
-    if manifest.fingerprint != _fingerprint(document):
+    if manifest.fingerprint != fingerprint:
         raise DatasetError(f"{uri}: the manifest does not match its own fingerprint; it was edited or damaged")
     return manifest
 
 
-# Fields, and their defaults, that came after fingerprints had been given; a default here may never change.
+# Fields that are newer than the first fingerprints, with their defaults; a default here must never change.
 ADDED_LATER: dict[str, Any] = {"channels": 1, "bordered": False, "unions": {}, "notes": []}
 
 
@@ -157,7 +164,7 @@ def write_manifest(uri: str, manifest: Manifest) -> Manifest:
         The manifest with its fingerprint.
 
     Raises:
-        ObjectExistsError: There is one already.
+        ObjectExistsError: ``uri`` has a manifest already.
     """
     document = manifest.model_dump(mode="json")
     for name, default in ADDED_LATER.items():
@@ -169,14 +176,20 @@ def write_manifest(uri: str, manifest: Manifest) -> Manifest:
 
 
 def _fingerprint(document: dict[str, Any]) -> str:
-    """Sixteen hexadecimal digits over a manifest as it is stored, so that a later field does not change an old one."""
-    return canonical_hash({key: value for key, value in document.items() if key != "fingerprint"})[:16]
+    """Hash a manifest as it is stored, so that a new field does not change the fingerprints of old data sets.
+
+    The license counts under the key of the first manifests: a data set that is imported again keeps its fingerprint.
+    """
+    content = {key: value for key, value in document.items() if key not in ("fingerprint", "license")}
+    if "license" in document:
+        content["licence"] = document["license"]
+    return canonical_hash(content)[:16]
 
 
 def arrow_schema(
     num_points: int, attributes: list[str], *, image_shape: tuple[int, ...], bordered: bool = False
 ) -> pa.Schema:
-    """Columns of a shard."""
+    """Build the Arrow schema of a shard."""
     borders = [("edge", pa.list_(pa.uint8(), num_points)), ("photo", pa.list_(pa.float32(), 4))] if bordered else []
     return pa.schema(
         [
@@ -196,7 +209,7 @@ def arrow_schema(
 def write_shard(
     uri: str, split: str, index: int, samples: list[Sample], attributes: list[str], bordered: bool = False
 ) -> ShardInfo:
-    """Publish one shard; the same samples give the same bytes."""
+    """Write one shard; the same samples give the same bytes."""
     num_points, image_shape = len(samples[0].points), samples[0].image.shape
     schema = arrow_schema(num_points, attributes, image_shape=image_shape, bordered=bordered)
 
@@ -225,7 +238,7 @@ def write_shard(
 
 
 def shard_damage(uri: str, shard: ShardInfo) -> str | None:
-    """What is wrong with the bytes of a shard, or None."""
+    """Describe what is wrong with a shard; None if it is intact."""
     try:
         content = storage.read_bytes(storage.join(uri, shard.file))
     except FileNotFoundError:
@@ -238,10 +251,10 @@ def shard_damage(uri: str, shard: ShardInfo) -> str | None:
 
 
 def open_shard(uri: str, shard: ShardInfo) -> pa.RecordBatch:
-    """A shard, verified and memory-mapped; a remote one is first fetched into the node's cache.
+    """Verify a shard and map it into memory; a remote one is first fetched into the node's cache.
 
     Raises:
-        DatasetError: It is missing or damaged (after one more attempt where it is remote); the message names it.
+        DatasetError: The shard is missing or damaged, if it is remote after a second fetch.
     """
     name = storage.join(uri, shard.file)
     try:
@@ -249,7 +262,7 @@ def open_shard(uri: str, shard: ShardInfo) -> pa.RecordBatch:
             path = storage.local_path(name)
             damage = file_damage(path, num_bytes=shard.bytes, sha256=shard.sha256)
         else:
-            path, damage = cached(name, num_bytes=shard.bytes, sha256=shard.sha256)
+            path, damage = fetch_to_cache(name, num_bytes=shard.bytes, sha256=shard.sha256)
     except FileNotFoundError:
         damage = "missing"
     if damage:
@@ -259,13 +272,13 @@ def open_shard(uri: str, shard: ShardInfo) -> pa.RecordBatch:
 
 
 def open_shards(uri: str, shards: Sequence[ShardInfo]) -> list[pa.RecordBatch]:
-    """Several at a time, as `open_shard`: reading and hashing leave the interpreter to others."""
+    """Open several shards in parallel (`open_shard`); reading and hashing release the interpreter lock."""
     with ThreadPoolExecutor(_NUM_OPENED_AT_ONCE) as pool:
         return list(pool.map(lambda shard: open_shard(uri, shard), shards))
 
 
 def column(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
-    """A numeric column without a copy, read-only: (n,), (n, m) or, for images, (n, 160, 160) and (n, 160, 160, 3)."""
+    """Return a numeric column as a read-only view: (n,), (n, m) or, for images, (n, 160, 160) or (n, 160, 160, 3)."""
     array = batch.column(name)
     if isinstance(array, pa.FixedShapeTensorArray):
         return array.to_numpy_ndarray()  # type: ignore[no-any-return]

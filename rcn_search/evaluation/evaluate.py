@@ -13,14 +13,16 @@ from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
 from rcn_search.evaluation.score import Score, score
 from rcn_search.evaluation.test_time_augmentation import NUM_VIEWS
+from rcn_search.inference.config import InferenceConfig
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models.complexity import count_parameters, multiply_adds
-from rcn_search.models.decode import Decode, decode_of
+from rcn_search.models.decode import default_decoder
 from rcn_search.models.denoiser import Denoiser
 from rcn_search.models.flip_average import Mirrored
 from rcn_search.models.joint import Joint
 from rcn_search.models.tcdcn import TCDCN
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
+from rcn_search.training.compute_probe import usable_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +57,7 @@ def evaluate(
     *,
     predictions_uri: str,
     method: str | None = None,
-    decode: Decode | None = None,
-    mirror: bool = False,
-    multi_view: bool = False,
-    denoiser_uri: str | None = None,
-    device: str = "cpu",
+    inference: InferenceConfig = InferenceConfig(),
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Predict a split and score it.
@@ -70,11 +68,7 @@ def evaluate(
         split_name: Which images.
         predictions_uri: Where the prediction file goes.
         method: What tables call it; by default a name made from the configuration.
-        decode: How a map becomes a cell; by default as the loss meant it.
-        mirror: Also look at the mirror image and average.
-        multi_view: Also look through windows turned and scaled a little, and average.
-        denoiser_uri: Checkpoint of a denoiser to make a joint model with (rcn.md 7).
-        device: Where to run.
+        inference: Decoder, test-time augmentation, denoiser and device.
         on_images: Called with (images done, images in all).
 
     Raises:
@@ -86,31 +80,33 @@ def evaluate(
     if isinstance(network, Denoiser):
         raise ValueError(f"{checkpoint_uri} is a denoiser, which sees no image: give it beside a network (--denoiser)")
     dataset = open_dataset(data_uri)
-    made_of: dict[str, Any] = {"mirror": mirror}
-    if denoiser_uri:
+    decoder = inference.decoder or default_decoder(info.config.loss.name)
+    device = str(usable_device(inference.device))
+    made_of: dict[str, Any] = inference.model_copy(update={"decoder": decoder}).record()
+    if inference.denoiser_uri:
         if isinstance(network, TCDCN):
             raise ValueError(f"{checkpoint_uri} predicts no maps, so there is nothing to add a denoiser's to")
-        denoiser, its = _denoiser(denoiser_uri, info)
+        denoiser, its = _denoiser(inference.denoiser_uri, info)
         network = Joint(network, denoiser)
         made_of["denoiser"] = its.config.run_id
-    if mirror:
+    if inference.flip:
         network = Mirrored(network, keypoint_schema(info.keypoints).flip)
     predictions = predict(
         network,
         info,
         dataset,
         split_name,
-        method=method or describe(info, decode, mirror=mirror, multi_view=multi_view, joint=denoiser_uri is not None),
-        decode=decode or decode_of(info.config.loss.head),
-        multi_view=multi_view,
+        method=method or describe(info, inference),
+        decoder=decoder,
+        multiview=inference.multiview,
         made_of=made_of,
         device=device,
         on_images=on_images,
     )
     num_params = count_parameters(network)
-    cost = multiply_adds(network, info.config.input.size_px) * (NUM_VIEWS if multi_view else 1)
+    cost = multiply_adds(network, info.config.input.size_px) * (NUM_VIEWS if inference.multiview else 1)
     sha256 = write_predictions(predictions, predictions_uri)
-    names = (*dataset.manifest.subset_of(split_name), dataset.manifest.keypoints)
+    names = (*dataset.manifest.dataset_and_subset(split_name), dataset.manifest.keypoints)
     protocols = [subpixel(*names)]
     if rcn2016(*names).grid_px == info.config.input.size_px:
         protocols.insert(0, rcn2016(*names))
@@ -124,54 +120,47 @@ def evaluate(
         scores=[(protocol, score(predictions, protocol)) for protocol in protocols],
         num_params=num_params,
         multiply_adds=cost,
-        latency_ms=latency_ms(network, info.config.input, device) * (NUM_VIEWS if multi_view else 1),
+        latency_ms=latency_ms(network, info.config.input, device) * (NUM_VIEWS if inference.multiview else 1),
     )
 
 
 def _denoiser(uri: str, info: CheckpointInfo) -> tuple[Denoiser, CheckpointInfo]:
     denoiser, its = load_network(uri)
     if not isinstance(denoiser, Denoiser):
-        raise ValueError(f"{uri} is no denoiser but a {its.config.model.kind}")
+        raise ValueError(f"{uri} is no denoiser but a {its.config.model.name}")
     if its.keypoints != info.keypoints:
         raise ValueError(f"{uri} is a denoiser of {its.keypoints!r} points; the network predicts {info.keypoints!r}")
     return denoiser, its
 
 
-def describe(
-    info: CheckpointInfo,
-    decode: Decode | None = None,
-    *,
-    mirror: bool = False,
-    multi_view: bool = False,
-    joint: bool = False,
-) -> str:
-    """A method name for tables: model, size, augmentation, recipe, length, decoding and what is done at test time."""
+def describe(info: CheckpointInfo, inference: InferenceConfig = InferenceConfig()) -> str:
+    """Make a method name for tables: model, size, augmentation, recipe, epochs, decoder, test-time augmentation."""
     config, model = info.config, info.config.model
-    if model.kind == "denoiser":
+    if model.name == "denoiser":
         parts = [f"denoiser {model.kernel_px}×{model.kernel_px}"]
-    elif model.kind == "tcdcn":
+    elif model.name == "tcdcn":
         parts = ["TCDCN with attributes" if model.auxiliary else "TCDCN"]
     else:
-        parts = [f"{'RCN' if model.kind == 'rcn' else 'SumNet'} {model.branches} branches"]
+        parts = [f"{'RCN' if model.name == 'rcn' else 'SumNet'} {model.branches} branches"]
         if model.channels != "paper":
             parts[0] += f" × {model.channels} channels"
-        if model.layers != "mtfl":
-            parts.append(f"{model.layers} layers")
+        if model.layer_preset != "mtfl":
+            parts.append(f"{model.layer_preset} layers")
         if model.mask:
             parts.append(f"mask {model.mask}")
-        if model.kind == "rcn" and model.skip:
+        if model.name == "rcn" and model.skip:
             parts.append("skip")
     if config.augment.occluder.max_px:
         parts.append("occlusion")
-    if config.data.balance:
-        parts.append(f"balanced by {config.data.balance}")
+    if config.data.balance_by:
+        parts.append(f"balanced by {config.data.balance_by}")
     parts += [f"{config.recipe} recipe", f"{config.schedule.epochs} epochs"]
-    if decode not in (None, decode_of(config.loss.head)) and model.kind != "tcdcn":
-        parts.append(f"{decode} decoding")
-    if mirror:
-        parts.append("mirrored too")
-    if multi_view:
+    if inference.decoder not in (None, default_decoder(config.loss.name)) and model.name != "tcdcn":
+        parts.append(f"{inference.decoder} decoding")
+    if inference.flip:
+        parts.append("flip averaged")
+    if inference.multiview:
         parts.append(f"{NUM_VIEWS} views")
-    if joint:
+    if inference.denoiser_uri:
         parts.append("denoised")
     return ", ".join(parts)

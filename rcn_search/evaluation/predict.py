@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcn_search.config.schema import IMAGE_SIZE_PX
-from rcn_search.data.augment import NO_JITTER, draw_table, jitter, unwarp_points, window_images
-from rcn_search.data.dataset import ShardedDataset
+from rcn_search.data.augment import NO_AUGMENTATION, augment_face_boxes, network_inputs, random_draws, unwarp_points
+from rcn_search.data.crops import crop_to_image
+from rcn_search.data.dataset import Dataset
 from rcn_search.data.shards import Manifest
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.test_time_augmentation import NUM_VIEWS, mean_of_views, views_of
+from rcn_search.evaluation.test_time_augmentation import mean_of_views, views_of
 from rcn_search.models.blocks import Network
-from rcn_search.models.decode import Decode, predicted_cells, predicted_points
+from rcn_search.models.decode import predicted_cells, predicted_points
 from rcn_search.training.checkpoint import CheckpointInfo
 from rcn_search.training.validation import BATCH_SIZE
 
@@ -30,12 +30,12 @@ from rcn_search.training.validation import BATCH_SIZE
 def predict(
     network: Network,
     info: CheckpointInfo,
-    dataset: ShardedDataset,
+    dataset: Dataset,
     split_name: str,
     *,
     method: str,
-    decode: Decode = "peak",
-    multi_view: bool = False,
+    decoder: Decoder = "argmax",
+    multiview: bool = False,
     made_of: Mapping[str, Any] = MappingProxyType({}),
     device: str = "cpu",
     on_images: Callable[[int, int], None] = lambda done, total: None,
@@ -48,8 +48,8 @@ def predict(
         dataset: Must have the checkpoint's keypoints.
         split_name: Which images.
         method: What tables call the predictions.
-        decode: How a map becomes a cell.
-        multi_view: Look at each face through the windows of `views`, not only its own.
+        decoder: How a map becomes a cell.
+        multiview: Average over the windows of `views_of`.
         made_of: What else the network is made of, for the file.
         device: Where to run.
         on_images: Called with (images done, images in all).
@@ -62,26 +62,26 @@ def predict(
     check_keypoints(info, manifest, dataset.uri)
     split = dataset.split(split_name, device)
     size_px = info.config.input.size_px
-    draws = draw_table(split.num_rows, seed=0, epoch=0).to(device)
+    draws = random_draws(split.num_rows, seed=0, epoch=0).to(device)
     network, bordered = network.place(device, torch.channels_last).eval(), manifest.bordered
     cells, crop_points, confidence = [], [], []
     for rows in torch.arange(split.num_rows, device=device).split(BATCH_SIZE):
-        image, frame = split.images_at(rows), jitter(split.face_box_n4[rows], draws[rows], NO_JITTER)
-        frames = views_of(frame) if multi_view else [frame]
+        image, frame = split.images_at(rows), augment_face_boxes(split.face_box_n4[rows], draws[rows], NO_AUGMENTATION)
+        frames = views_of(frame) if multiview else [frame]
         outputs = [
-            network(window_images(image, each, info.config.input).contiguous(memory_format=torch.channels_last))
+            network(network_inputs(image, each, info.config.input).contiguous(memory_format=torch.channels_last))
             for each in frames
         ]
         output = mean_of_views(outputs, frames)
-        cells_bk2 = predicted_cells(output, size_px, decode)
-        points_bk2, confidence_bk = predicted_points(output, cells_bk2, decode)
+        cells_bk2 = predicted_cells(output, size_px, decoder)
+        points_bk2, confidence_bk = predicted_points(output, cells_bk2, decoder)
         cells.append(cells_bk2)
         crop_points.append(unwarp_points(points_bk2, frame))
         confidence.append(confidence_bk)
         on_images(int(rows[-1]) + 1, split.num_rows)
 
     true_crop_nk2, pred_crop_nk2 = _numpy([split.points_nk2]), _numpy(crop_points)
-    dataset_name, subset = manifest.subset_of(split_name)
+    dataset_name, subset = manifest.dataset_and_subset(split_name)
     return Predictions(
         image_id=split.image_id_n,
         group=split.group_n,
@@ -90,8 +90,8 @@ def predict(
         visible=_numpy([split.visible_nk]),
         true_crop_nk2=true_crop_nk2,
         pred_crop_nk2=pred_crop_nk2,
-        true_image_nk2=_to_image(true_crop_nk2, split.box_n4),
-        pred_image_nk2=_to_image(pred_crop_nk2, split.box_n4),
+        true_image_nk2=crop_to_image(true_crop_nk2, split.box_n4),
+        pred_image_nk2=crop_to_image(pred_crop_nk2, split.box_n4),
         pred_cell_nk2=_numpy(cells).astype(np.int16),
         confidence_nk=_numpy(confidence),
         edge_nk=_numpy([split.edge_nk]) if bordered else None,
@@ -106,8 +106,7 @@ def predict(
             "grid_px": size_px,
             "run_id": info.config.run_id,
             "method": method,
-            "decode": decode,
-            "views": NUM_VIEWS if multi_view else 1,
+            "decoder": decoder,
             "config": info.config.model_dump(mode="json"),
             "epoch": info.epoch,
             **made_of,
@@ -130,8 +129,3 @@ def check_keypoints(info: CheckpointInfo, manifest: Manifest, data_uri: str) -> 
 def _numpy(parts: list[Tensor]) -> NDArray[Any]:
     joined: NDArray[Any] = torch.cat(parts).cpu().numpy()
     return joined
-
-
-def _to_image(points_nk2: NDArray[np.float32], box_n4: NDArray[np.float32]) -> NDArray[np.float32]:
-    image_nk2 = points_nk2 * (box_n4[:, None, 2:] / IMAGE_SIZE_PX) + box_n4[:, None, :2]
-    return image_nk2.astype(np.float32)

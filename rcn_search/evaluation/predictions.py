@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search import storage
+from rcn_search.inference.config import upgrade_record
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _read_meta(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     missing = [key for key in REQUIRED_META if key not in meta]
     if missing:
         raise ValueError(f"metadata lacks {', '.join(missing)}")
-    return meta  # type: ignore[no-any-return]
+    return upgrade_record(meta)
 
 
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:

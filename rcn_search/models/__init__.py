@@ -42,7 +42,7 @@ def build_model(
         ValueError: The input is too small for the model.
     """
     with torch.device("meta"):  # torch's own initialisation would draw from the global state
-        network = _BUILDERS[model.kind](model, num_points, input_px, in_channels)
+        network = _BUILDERS[model.name](model, num_points, input_px, in_channels)
     # As `to_empty`, which takes a quarter of a second to import SymPy.
     network.load_state_dict(
         {name: torch.empty(weight.shape) for name, weight in network.state_dict().items()}, assign=True

@@ -6,12 +6,12 @@ Shape letters: b images, k points, h rows, w columns of the maps (square).
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rcn_search.config.schema import Decoder
 from rcn_search.models.tcdcn import TcdcnOutput
 
 REFINE_PX = 5
@@ -90,25 +90,21 @@ def refine_peaks(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor
     return points, (near_bkp.logsumexp(dim=2) - log_total_bk).exp()
 
 
-Decode = Literal["peak", "median", "mean"]
-"""How a map becomes a cell: its largest value, as in the paper; the least expected distance; its mean position."""
+def default_decoder(loss_head: str) -> Decoder:
+    """Return the decoder that fits how a loss trains the maps."""
+    return "soft-argmax" if loss_head == "l2" else "argmax"
 
 
-def decode_of(head: str) -> Decode:
-    """How the maps of a loss head are meant to be read."""
-    return "mean" if head == "l2" else "peak"
-
-
-def predicted_cells(output: Tensor | TcdcnOutput, size_px: int, decode: Decode = "peak") -> Tensor:
+def predicted_cells(output: Tensor | TcdcnOutput, size_px: int, decoder: Decoder = "argmax") -> Tensor:
     """Predicted cells (b, k, 2) of either kind of model."""
     if not isinstance(output, Tensor):
         return point_cells(output.points_bk2, size_px)
-    if decode == "mean":
+    if decoder == "soft-argmax":
         return point_cells(mean_points(output), size_px)
-    return peak_cells(output) if decode == "peak" else median_cells(output)
+    return peak_cells(output) if decoder == "argmax" else median_cells(output)
 
 
-def predicted_points(output: Tensor | TcdcnOutput, cells_bk2: Tensor, decode: Decode = "peak") -> tuple[Tensor, Tensor]:
+def predicted_points(output: Tensor | TcdcnOutput, cells_bk2: Tensor, decoder: Decoder = "argmax") -> tuple[Tensor, Tensor]:
     """Sub-pixel points (b, k, 2), 0..1 across the window, and confidence (b, k) of either kind of model.
 
     A regressor has no confidence of its own: it is 1.
@@ -116,4 +112,4 @@ def predicted_points(output: Tensor | TcdcnOutput, cells_bk2: Tensor, decode: De
     if not isinstance(output, Tensor):
         return output.points_bk2, torch.ones_like(output.points_bk2[..., 0])
     points_bk2, confidence_bk = refine_peaks(output, cells_bk2)
-    return (mean_points(output) if decode == "mean" else points_bk2), confidence_bk
+    return (mean_points(output) if decoder == "soft-argmax" else points_bk2), confidence_bk

@@ -99,7 +99,7 @@ class RCN(Network):
     def __init__(self, config: RcnConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
         sides_px = resolutions_px(input_px, config.branches)
-        layers = LAYERS[config.layers]
+        layers = LAYERS[config.layer_preset]
         self.skip, self.zero_non_pooled = config.skip, config.zero_non_pooled
 
         def width(paper: int) -> int:

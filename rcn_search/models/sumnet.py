@@ -36,7 +36,7 @@ class SumNet(Network):
         super().__init__()
         sides_px = resolutions_px(input_px, config.branches)
         self.levels = [level for level in range(config.branches) if config.kept[level]]
-        paper = CHANNELS[config.layers][: self.levels[-1] + 1]
+        paper = CHANNELS[config.layer_preset][: self.levels[-1] + 1]
         channels = [c if config.channels == "paper" else config.channels for c in paper]
         self.trunk = Encoder(in_channels, channels, sides_px)
         self.branches = nn.ModuleList(
@@ -44,12 +44,12 @@ class SumNet(Network):
                 channels[level],
                 num_points,
                 kernel_size(sides_px[level]),
-                long=config.layers == "300w" and level == 0,
+                long=config.layer_preset == "300w" and level == 0,
             )
             for level in self.levels
         )
         self.upsampling = upsample if config.upsampling == "tile" else upsample_bilinear
-        self.per_pixel = config.weights == "pixel"
+        self.per_pixel = config.fusion_weights == "pixel"
         side_px = input_px if self.per_pixel else 1
         self.weights = nn.Parameter(torch.empty(len(self.levels), num_points, side_px, side_px))
 

@@ -128,7 +128,7 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
     optimizers = build_optimizers(network, config.optimizer)
     batch, size_px = min(config.schedule.batch_size, _MAX_PROBE_BATCH), config.input.size_px
     inputs = torch.rand(batch, config.input.channels, size_px, size_px, device=device)
-    if config.model.kind == "denoiser":
+    if config.model.name == "denoiser":
         inputs = torch.randint(size_px, (batch, num_points, 2), device=device)
     points_bk2 = torch.rand(batch, num_points, 2, device=device)
     attributes: dict[str, Tensor] = {

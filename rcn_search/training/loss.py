@@ -121,7 +121,7 @@ def training_loss(
 ) -> Tensor:
     """The loss a configuration asks for, or a worker's share of it: over the workers the shares add up to it."""
     if isinstance(output, Tensor):
-        if config.loss.head == "l2":
+        if config.loss.name == "l2":
             return share.points * mean_position_loss(output, points_bk2, weight_bk)
         return share.points * spatial_nll(output, points_bk2, config.loss.target_sigma_px, weight_bk)
     assert isinstance(config.model, TcdcnConfig)

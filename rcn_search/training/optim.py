@@ -32,8 +32,8 @@ def build_optimizers(network: Network, options: OptimizerConfig) -> list[torch.o
     rest = _others(network, weights)
     if options.name == "adadelta":
         groups = [
-            {"params": trunk, "weight_decay": 2 * options.l2_trunk},
-            {"params": branch, "weight_decay": 2 * options.l2_branch},
+            {"params": trunk, "weight_decay": 2 * options.l2_encoder},
+            {"params": branch, "weight_decay": 2 * options.l2_branches},
             {"params": rest, "weight_decay": 0.0},
         ]
         return [torch.optim.Adadelta(groups, lr=options.lr, rho=ADADELTA_RHO, eps=ADADELTA_EPS)]
@@ -84,9 +84,9 @@ def learning_rate(step: int, num_steps: int, options: OptimizerConfig, schedule:
         options: The peak.
         schedule: Shape and warm-up share.
     """
-    if schedule.shape == "constant":
+    if schedule.lr_schedule == "constant":
         return options.lr
-    rising = round(schedule.warmup * num_steps)
+    rising = round(schedule.warmup_fraction * num_steps)
     if step < rising:
         return options.lr * (START_FACTOR + (1 - START_FACTOR) * step / rising)
     return options.lr * (1 + math.cos(math.pi * (step - rising) / max(1, num_steps - rising))) / 2

@@ -30,12 +30,12 @@ def check_requirements(config: TrainConfig, manifest: Manifest, num_workers: int
     data = config.data
     check_splits(data, manifest)
     if config.input.channels > manifest.channels:
-        raise DatasetError(f"{data.uri} is grey; for input.colour import it again with --colour")
-    if data.balance and data.balance not in manifest.attributes:
+        raise DatasetError(f"{data.uri} is grey; for input.color import it again with --colour")
+    if data.balance_by and data.balance_by not in manifest.attributes:
         has = ", ".join(manifest.attributes) or "none"
-        raise DatasetError(f"data.balance: {data.uri} has no attribute {data.balance!r}; it has: {has}")
-    if num_workers > 1 and config.input.lcn == "batch":
+        raise DatasetError(f"data.balance_by: {data.uri} has no attribute {data.balance_by!r}; it has: {has}")
+    if num_workers > 1 and config.input.contrast_normalization == "batch":
         raise ValueError(
-            "input.lcn: batch measures the contrast of a whole batch, of which several workers each see a part: "
-            "train with one worker, or set input.lcn to image"
+            "input.contrast_normalization: batch measures the contrast of a whole batch, but each of several workers sees "
+            "a part of it: train with one worker, or set input.contrast_normalization to image"
         )

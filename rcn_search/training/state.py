@@ -59,7 +59,7 @@ class Learner:
             seed=config.seed,
         )
         self.network = network.place(settings.device, settings.memory_format)
-        self._trained = workers.replicated(self.network, some_unused=config.model.kind == "tcdcn")
+        self._trained = workers.replicated(self.network, some_unused=config.model.name == "tcdcn")
         self.optimizers = build_optimizers(self.network, config.optimizer)
         decay = config.schedule.ema_decay
         self.average = MovingAverage(self.network, decay) if decay else None
@@ -136,7 +136,7 @@ def build_task(config: TrainConfig, split: Split, schema: KeypointSchema, augmen
     Raises:
         ValueError: The data set has not what it takes.
     """
-    kind = DenoisingTask if config.model.kind == "denoiser" else LocalisingTask
+    kind = DenoisingTask if config.model.name == "denoiser" else LocalisingTask
     return kind(config, split, schema, augment)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rcn_search.config.schema import AugmentConfig, TrainConfig
-from rcn_search.data.augment import Frame, InputPipeline, draw_table, jitter, mirrored_attributes
+from rcn_search.data.augment import InputPipeline, InputWindow, augment_face_boxes, flip_attributes, random_draws
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 
@@ -46,11 +46,11 @@ class LocalisingTask:
         self.split, self.device = split, split.points_nk2.device
         self.flip_k = torch.tensor(schema.flip, device=self.device)
         self.pipeline = InputPipeline(input=config.input, augment=augment, flip_k=self.flip_k)
-        self.ignore_outside = config.loss.outside == "ignore"
+        self.ignore_outside = config.loss.points_outside == "ignore"
 
     def draws(self, num_rows: int, *, seed: int, epoch: int) -> Tensor:
         """See `Task`."""
-        return draw_table(num_rows, seed=seed, epoch=epoch).to(self.device)
+        return random_draws(num_rows, seed=seed, epoch=epoch).to(self.device)
 
     def batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
         """See `Task`."""
@@ -59,14 +59,14 @@ class LocalisingTask:
         attributes = {name: value[rows_b] for name, value in split.attributes.items()}
         weight_bk = None
         if self.ignore_outside or self.pipeline.augment.flip:
-            frame = jitter(face_box_b4, draws_bd, self.pipeline.augment)
-            attributes = mirrored_attributes(attributes, frame.mirrored_b)
+            frame = augment_face_boxes(face_box_b4, draws_bd, self.pipeline.augment)
+            attributes = flip_attributes(attributes, frame.is_flipped_b)
             if self.ignore_outside:
                 weight_bk = inside_window(points_bk2, split.edge_nk[rows_b], frame, self.flip_k)
         return Batch(inputs, points_bk2, weight_bk, attributes)
 
 
-def inside_window(points_bk2: Tensor, edge_bk: Tensor, frame: Frame, flip_k: Tensor) -> Tensor:
+def inside_window(points_bk2: Tensor, edge_bk: Tensor, frame: InputWindow, flip_k: Tensor) -> Tensor:
     """1 for points within the window that were not annotated at the edge of their photograph, else 0 (rcn.md 5).
 
     Args:
@@ -75,6 +75,6 @@ def inside_window(points_bk2: Tensor, edge_bk: Tensor, frame: Frame, flip_k: Ten
         frame: The window.
         flip_k: How mirroring renumbers.
     """
-    edge_bk = torch.where(frame.mirrored_b[:, None], edge_bk[:, flip_k], edge_bk)
+    edge_bk = torch.where(frame.is_flipped_b[:, None], edge_bk[:, flip_k], edge_bk)
     inside = ((points_bk2 >= 0) & (points_bk2 < 1)).all(dim=2)
     return (inside & (edge_bk == 0)).float()

@@ -49,14 +49,14 @@ class TaskStopping:
     """Watches the attributes of a run; does nothing for a model that was not asked to stop them.
 
     Attributes:
-        threshold: See `TcdcnConfig.stop_tasks_at`; None: nothing is ever dropped.
+        threshold: See `TcdcnConfig.task_stop_threshold`; None: nothing is ever dropped.
         dropped: Attributes and the last epoch that learned them.
     """
 
     def __init__(self, model: ModelConfig, workers: Workers = ALONE) -> None:
         self._workers = workers
-        self.threshold = model.stop_tasks_at if model.kind == "tcdcn" else None
-        self.weight = model.auxiliary_weight if model.kind == "tcdcn" else 0.0
+        self.threshold = model.task_stop_threshold if model.name == "tcdcn" else None
+        self.weight = model.auxiliary_weight if model.name == "tcdcn" else 0.0
         self._sums: dict[str, Tensor] = {}
         self._num_steps = 0
         self._errors: dict[str, tuple[float, ...]] = {}

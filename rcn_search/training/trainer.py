@@ -11,7 +11,7 @@ import torch
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
-from rcn_search.data.dataset import epoch_batches, epoch_rows, open_dataset, rows_of
+from rcn_search.data.dataset import epoch_batches, epoch_rows, num_rows_used, open_dataset
 from rcn_search.training.async_uploads import Uploads
 from rcn_search.training.checkpoint import Checkpoint, CheckpointInfo, checkpoint_bytes, network_tensors
 from rcn_search.training.compute_probe import ComputeSettings, choose_settings, usable_device
@@ -65,10 +65,10 @@ class TrainRun:
         self._uploads = Uploads(self.out)
         dataset = open_dataset(config.data.uri)
         check_requirements(config, dataset.manifest, workers.size)
-        self.schema = dataset.manifest.point_schema
+        self.schema = dataset.manifest.keypoint_schema
         self.fingerprint = dataset.manifest.fingerprint
-        self.num_train = rows_of(dataset.manifest, config.data.train_split, config.data.num_train)
-        num_val = rows_of(dataset.manifest, config.data.val_split, config.data.num_val)
+        self.num_train = num_rows_used(dataset.manifest, config.data.train_split, config.data.num_train)
+        num_val = num_rows_used(dataset.manifest, config.data.val_split, config.data.num_val)
         self.steps_per_epoch = steps_per_epoch(config, self.num_train)
         saved = saved_run(self.out, config, self.fingerprint, workers, resume=resume)
 
@@ -77,7 +77,7 @@ class TrainRun:
         torch.set_num_threads(self.settings.threads)
         keep_freed_memory()
         train_split = dataset.split(config.data.train_split, self.settings.device)
-        self._class_n = train_split.attributes[config.data.balance] if config.data.balance else None
+        self._class_n = train_split.attributes[config.data.balance_by] if config.data.balance_by else None
         self.learner = Learner(
             config,
             train_split,
@@ -201,14 +201,14 @@ class TrainRun:
 
     def _validate(self, epoch: int) -> tuple[float | None, float | None, float]:
         best_pct = self.best_error_pct
-        if epoch % self.config.validation.every and epoch != self.config.schedule.epochs:
+        if epoch % self.config.validation.every_epochs and epoch != self.config.schedule.epochs:
             return None, best_pct, 0.0
         started = time.perf_counter()
         with self.learner.averaged():
             error_pct = self.validator.error_pct(self.learner.network)
             if not math.isfinite(error_pct):
                 raise TrainingFailed(f"the validation error became {error_pct} in epoch {epoch}")
-            kept = [epoch_name(epoch)] if self.config.validation.keep == "every" else []
+            kept = [epoch_name(epoch)] if self.config.validation.save == "every" else []
             if best_pct is None or error_pct < best_pct:
                 best_pct = error_pct
                 kept.append(BEST_NAME)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.data.augment import NO_JITTER
+from rcn_search.data.augment import NO_AUGMENTATION
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models.blocks import Network
-from rcn_search.models.decode import decode_of, point_cells, predicted_cells
+from rcn_search.models.decode import default_decoder, point_cells, predicted_cells
 from rcn_search.training.distributed import ALONE, Workers
 from rcn_search.training.loss import attribute_losses
 from rcn_search.training.state import build_task
@@ -31,11 +31,11 @@ class Validator:
         self, config: TrainConfig, split: Split, num_rows: int, schema: KeypointSchema, workers: Workers = ALONE
     ) -> None:
         self._workers, self._attributes = workers, sorted(split.attributes)
-        augment = config.augment.model_copy(update={"flip": 0.0}) if config.validation.jitter else NO_JITTER
+        augment = config.augment.model_copy(update={"flip": 0.0}) if config.validation.augment else NO_AUGMENTATION
         task = build_task(config, split, schema, augment)
         draws = task.draws(num_rows, seed=_JITTER_SEED, epoch=0)
         rows = torch.arange(num_rows, device=draws.device)
-        self.size_px, self.decode = config.input.size_px, decode_of(config.loss.head)
+        self.size_px, self.decoder = config.input.size_px, default_decoder(config.loss.name)
         self.left, self.right = (list(group) for group in schema.normalisers["eye_centres"])
         self._rows_n = rows
         self._parts = rows.split(BATCH_SIZE)[workers.rank :: workers.size]
@@ -60,7 +60,7 @@ class Validator:
         error_n = torch.zeros_like(self._rows_n, dtype=torch.float32)
         counts_n = torch.zeros_like(self._rows_n, dtype=torch.uint8)
         for part, batch in zip(self._parts, self.batches, strict=True):
-            cells_bk2 = predicted_cells(network(batch.inputs), self.size_px, self.decode)
+            cells_bk2 = predicted_cells(network(batch.inputs), self.size_px, self.decoder)
             distance_bk = (cells_bk2 - point_cells(batch.points_bk2, self.size_px)).float().norm(dim=2)
             weight_bk = torch.ones_like(distance_bk) if batch.weight_bk is None else batch.weight_bk
             counts_n[part] = weight_bk.any(1).byte()

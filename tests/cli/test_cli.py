@@ -84,7 +84,7 @@ def test_trained_evaluated_entered_ranked(cli, config: Path, synthetic_uri: str,
 
     test = ["evaluate", "run/best.safetensors", "--data", synthetic_uri, "--split", "test"]
     assert "look number 1 at this test split" in cli.run(*test, "--leaderboard", "elsewhere")
-    entered = cli.run(*test, "--leaderboard", "elsewhere", "--enter", "--method", "Tiny, first")
+    entered = cli.run(*test, "--leaderboard", "elsewhere", "--submit", "--method", "Tiny, first")
     assert "Tiny, first on synthetic" in entered
     assert "look number 2 at this test split" in entered
     assert len(re.findall(r"→ elsewhere/entries/\S+\.json", entered)) == 2
@@ -222,7 +222,7 @@ def test_a_study_that_exists_is_refused(cli, study_file: Path, tmp_path: Path) -
         ("evaluate {config} --data {synthetic}", "config.yaml is not a readable safetensors file"),
         ("evaluate {pickle} --data {synthetic}", "weights.pt is not a readable safetensors file"),
         ("evaluate {checkpoint} --data {synthetic} --device quantum", "device 'quantum' cannot be used here"),
-        ("evaluate {checkpoint} --data {synthetic} --enter --split test --leaderboard {config}", "Not a directory"),
+        ("evaluate {checkpoint} --data {synthetic} --submit --split test --leaderboard {config}", "Not a directory"),
         ("figures faces {config} --data {synthetic}", "config.yaml is not a readable Parquet file"),
     ],
 )

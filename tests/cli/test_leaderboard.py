@@ -94,7 +94,7 @@ def entered(cli: Any, tiny_config: TrainConfig, synthetic_uri: str, leaderboard:
     )
     write_checkpoint(checkpoint, info, network_tensors(build_model(tiny_config.model, num_points=5)))
     cli.run(
-        *("evaluate", checkpoint, "--data", synthetic_uri, "--split", "test", "--enter", "--decode", "median"),
+        *("evaluate", checkpoint, "--data", synthetic_uri, "--split", "test", "--submit", "--decoder", "median"),
         *("--method", "Mine", "--predictions", str(tmp_path / "p.parquet")),
     )
     return checkpoint, next(
@@ -106,13 +106,13 @@ def test_an_entry_is_verified_by_its_checkpoint(
     cli: Any, entered: tuple[str, Entry], synthetic_uri: str, tiny_config: TrainConfig, leaderboard: str
 ) -> None:
     checkpoint, entry = entered
-    assert entry.made_with == {"decode": "median", "views": 1, "mirror": False}
+    assert entry.made_with == {"decoder": "median", "tta": "none"}
     (entry_id,) = (key for key, each in load_entries(leaderboard)[0].items() if each == entry)
     line = ("leaderboard", "verify", entry_id, "--checkpoint", checkpoint, "--data", synthetic_uri)
     said = cli.run(*line)
     assert "look number 2 at this test split largest change of one image: 0.0000 points" in said
     assert f"verified: {entry.error_pct:.4f} % now" in said
-    assert "not verified; error: " in cli.fail(*line, "--decode", "peak")  # another reading of the same maps
+    assert "not verified; error: " in cli.fail(*line, "--decoder", "argmax")  # another reading of the same maps
     assert "has 2 entries; name one of them" in cli.fail("leaderboard", "verify", "Mine", *line[3:])
     other = TrainConfig.model_validate(tiny_config.model_dump() | {"seed": 7})
     info = CheckpointInfo(

@@ -219,10 +219,19 @@ def test_recipe_paper_is_the_papers(tmp_path: Path) -> None:
     optimizer, schedule, augment = config.optimizer, config.schedule, config.augment
     assert (optimizer.name, optimizer.lr, optimizer.weight_decay) == ("adadelta", 1.0, 0.0)
     assert (optimizer.l2_encoder, optimizer.l2_branches) == (1e-6, 1e-12)
-    assert (schedule.batch_size, schedule.lr_schedule, schedule.reshuffle, schedule.ema_decay) == (64, "constant", False, 0.0)
+    assert (schedule.batch_size, schedule.lr_schedule, schedule.reshuffle, schedule.ema_decay) == (
+        64,
+        "constant",
+        False,
+        0.0,
+    )
     assert (augment.translate, augment.scale, augment.rotate_deg, augment.flip) == (0.1, 0.1, 20.0, 0.0)
     assert (augment.occluder.min_px, augment.occluder.max_px) == (20, 50)
-    assert (config.input.size_px, config.input.contrast_normalization, config.loss.target_sigma_px) == (80, "batch", 0.0)
+    assert (config.input.size_px, config.input.contrast_normalization, config.loss.target_sigma_px) == (
+        80,
+        "batch",
+        0.0,
+    )
     assert config.validation.augment
     assert config.compute.precision == "fp32"
 

@@ -94,7 +94,9 @@ def test_draws_depend_on_seed_epoch_and_row_alone() -> None:
 @pytest.mark.parametrize(("size_px", "sides"), [(80, (20, 50)), (40, (10, 25))])
 def test_rectangles_are_inside_with_sides_of_the_range(size_px: int, sides: tuple[int, int]) -> None:
     draws = random_draws(3000, seed=0, epoch=0)
-    black = draw_black_rectangles(torch.ones(3000, 2, size_px, size_px), draws, OccluderConfig(min_px=20, max_px=50)) == 0
+    black = (
+        draw_black_rectangles(torch.ones(3000, 2, size_px, size_px), draws, OccluderConfig(min_px=20, max_px=50)) == 0
+    )
     assert torch.equal(black[:, 0], black[:, 1])
     black = black[:, 0]
     heights, widths = black.any(2).sum(1), black.any(1).sum(1)
@@ -127,7 +129,9 @@ def test_the_rectangle_is_there_before_the_contrast_is_measured() -> None:
 
 
 def test_outside_of_the_crop_is_black() -> None:
-    frame = augment_face_boxes(torch.tensor([[100.0, 100.0, 120.0, 120.0]]), random_draws(1, seed=0, epoch=0), NO_AUGMENTATION)
+    frame = augment_face_boxes(
+        torch.tensor([[100.0, 100.0, 120.0, 120.0]]), random_draws(1, seed=0, epoch=0), NO_AUGMENTATION
+    )
     warped = warp_images(torch.full((1, 1, 160, 160), 200, dtype=torch.uint8), frame, 80)[0, 0]
     assert warped[:39, :39].min() == 200
     assert warped[42:, :].max() == 0

@@ -17,6 +17,7 @@ from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import read_predictions
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import score
+from rcn_search.inference.config import InferenceConfig
 from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
 from rcn_search.models.flip_average import Mirrored
@@ -77,12 +78,18 @@ def test_several_views_make_other_predictions_and_say_so(
     model = tiny_config.model.model_dump() if kind == "rcn" else {"name": kind}
     checkpoint = written(changed(tiny_config, model=model), tmp_path)
     one, nine = (
-        evaluate(checkpoint, synthetic_uri, "val", predictions_uri=str(tmp_path / f"{many}.parquet"), multi_view=many)
-        for many in (False, True)
+        evaluate(
+            checkpoint,
+            synthetic_uri,
+            "val",
+            predictions_uri=str(tmp_path / "p.parquet"),
+            inference=InferenceConfig(tta=tta),
+        )
+        for tta in ((), ("multiview",))
     )
     assert not np.array_equal(one.predictions.pred_crop_nk2, nine.predictions.pred_crop_nk2)
     assert nine.multiply_adds == 9 * one.multiply_adds
-    assert nine.predictions.meta["views"] == 9
+    assert nine.predictions.meta["tta"] == "multiview"
     assert nine.predictions.meta["method"] == one.predictions.meta["method"] + ", 9 views"
 
 
@@ -90,11 +97,17 @@ def test_a_mirrored_look_is_that_of_both(tiny_config: TrainConfig, synthetic_uri
     """It makes other predictions, and says so."""
     checkpoint = written(tiny_config, tmp_path)
     one, both = (
-        evaluate(checkpoint, synthetic_uri, "val", predictions_uri=str(tmp_path / f"{mirror}.parquet"), mirror=mirror)
-        for mirror in (False, True)
+        evaluate(
+            checkpoint,
+            synthetic_uri,
+            "val",
+            predictions_uri=str(tmp_path / "p.parquet"),
+            inference=InferenceConfig(tta=tta),
+        )
+        for tta in ((), ("flip",))
     )
     assert not np.array_equal(one.predictions.confidence_nk, both.predictions.confidence_nk)
-    assert both.predictions.meta["method"] == one.predictions.meta["method"] + ", mirrored too"
+    assert both.predictions.meta["method"] == one.predictions.meta["method"] + ", flip averaged"
     assert (one.num_params, 2 * one.multiply_adds) == (both.num_params, both.multiply_adds)
     network = Mirrored(build_model(tiny_config.model, num_points=5), FIVE.flip)
     expected = predict(network, info_of(tiny_config), open_dataset(synthetic_uri), "val", method="m")
@@ -107,18 +120,19 @@ def test_a_denoiser_makes_a_joint_model(tiny_config: TrainConfig, synthetic_uri:
     config = changed(tiny_config, model={"name": "denoiser", "kernel_px": 5, "channels": 4, "num_corrupted_points": 2})
     denoiser = written(config, tmp_path / "denoiser")
     out = str(tmp_path / "p.parquet")
-    found = evaluate(plain, synthetic_uri, "val", predictions_uri=out, denoiser_uri=denoiser, mirror=True)
-    assert found.predictions.meta["method"].endswith(", mirrored too, denoised")
+    joint = InferenceConfig(denoiser_uri=denoiser, tta=("flip",))
+    found = evaluate(plain, synthetic_uri, "val", predictions_uri=out, inference=joint)
+    assert found.predictions.meta["method"].endswith(", flip averaged, denoised")
     assert found.predictions.meta["denoiser"] == config.run_id
     parts = [build_model(each.model, num_points=5) for each in (tiny_config, config)]
     assert found.num_params == sum(p.numel() for part in parts for p in part.parameters())
     with pytest.raises(ValueError, match="is a denoiser, which sees no image"):
         evaluate(denoiser, synthetic_uri, "val", predictions_uri=out)
     with pytest.raises(ValueError, match="is no denoiser but a rcn"):
-        evaluate(plain, synthetic_uri, "val", predictions_uri=out, denoiser_uri=plain)
+        evaluate(plain, synthetic_uri, "val", predictions_uri=out, inference=InferenceConfig(denoiser_uri=plain))
     regressor = written(changed(tiny_config, model={"name": "tcdcn"}), tmp_path)
     with pytest.raises(ValueError, match="predicts no maps"):
-        evaluate(regressor, synthetic_uri, "val", predictions_uri=out, denoiser_uri=denoiser)
+        evaluate(regressor, synthetic_uri, "val", predictions_uri=out, inference=joint)
 
 
 def test_68_points_are_scored_as_49_too(tiny_config: TrainConfig, tmp_path: Path) -> None:
@@ -165,4 +179,4 @@ def test_a_name_says_what_sets_a_method_apart(tiny_config: TrainConfig, sections
     info = info_of(changed(tiny_config, **sections))
     assert describe(info).startswith(name)
     has_maps = info.config.model.name != "tcdcn"
-    assert describe(info, "median").endswith(", median decoding") == has_maps
+    assert describe(info, InferenceConfig(decoder="median")).endswith(", median decoding") == has_maps

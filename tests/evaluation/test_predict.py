@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rcn_search.config.schema import TrainConfig
+from rcn_search.config.schema import Decoder, TrainConfig
 from rcn_search.data.dataset import Dataset, Split, open_dataset
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
@@ -23,7 +23,6 @@ from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import score
 from rcn_search.keypoints import FIVE
 from rcn_search.models.blocks import Network
-from rcn_search.models.decode import Decoder
 from rcn_search.training.checkpoint import CheckpointInfo
 
 
@@ -70,18 +69,18 @@ def predicted(
     *,
     sigma_px: float = 0.0,
     shift_px: int = 0,
-    decode: Decoder = "peak",
+    decoder: Decoder = "argmax",
 ) -> Predictions:
     dataset = open_dataset(uri)
     oracle = Oracle(in_face_box(dataset.split(split)), sigma_px, shift_px)
-    return predict(oracle, info_of(config), dataset, split, method="oracle", decode=decode)
+    return predict(oracle, info_of(config), dataset, split, method="oracle", decoder=decoder)
 
 
-@pytest.mark.parametrize("decode", get_args(Decoder))
-def test_true_cells_are_no_error(tiny_config: TrainConfig, synthetic_uri: str, decode: Decoder) -> None:
+@pytest.mark.parametrize("decoder", get_args(Decoder))
+def test_true_cells_are_no_error(tiny_config: TrainConfig, synthetic_uri: str, decoder: Decoder) -> None:
     """rcn.md 8: a perfect classifier scores 0; against the points themselves it pays for the grid."""
-    predictions = predicted(tiny_config, synthetic_uri, decode=decode)
-    assert predictions.meta["decode"] == decode
+    predictions = predicted(tiny_config, synthetic_uri, decoder=decoder)
+    assert predictions.meta["decoder"] == decoder
     on_grid = score(predictions, rcn2016("synthetic", "val", "five"))
     assert (on_grid.error_pct, on_grid.num_images, on_grid.excluded) == (0.0, 24, {})
     exact = score(predictions, subpixel("synthetic", "val", "five"))

@@ -61,7 +61,7 @@ def test_forward_is_the_weighted_sum_of_the_branches(weights: str) -> None:
     assert isinstance(model, SumNet)
     image = torch.randn(2, 1, 80, 80, generator=torch.Generator().manual_seed(0))
     encoded = model.trunk(image)
-    expected = sum(w * upsample(b(e), 80) for w, b, e in zip(model.fusion_weights, model.branches, encoded, strict=True))
+    expected = sum(w * upsample(b(e), 80) for w, b, e in zip(model.weights, model.branches, encoded, strict=True))
     torch.testing.assert_close(model(image), expected)
 
 

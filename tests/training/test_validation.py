@@ -39,7 +39,9 @@ def info_of(config: TrainConfig) -> CheckpointInfo:
 @pytest.mark.parametrize("model", [{"branches": 3, "channels": 8}, {"name": "tcdcn", "branches": None}])
 def test_error_is_that_of_the_paper(tiny_config: TrainConfig, synthetic_uri: str, val: Split, lcn: str, model) -> None:
     """Of plain images it is the `rcn2016` score of the prediction file, which is computed apart, in NumPy."""
-    document = config_with(tiny_config, input={"contrast_normalization": lcn}, validation={"augment": False}).model_dump()
+    document = config_with(
+        tiny_config, input={"contrast_normalization": lcn}, validation={"augment": False}
+    ).model_dump()
     document["model"] = {key: value for key, value in model.items() if value}
     config = TrainConfig.model_validate(document)
     network = build_model(config.model, num_points=5, seed=1)
@@ -133,7 +135,9 @@ def test_a_point_at_an_edge_is_left_out_of_the_mirror_image_too(
     edge_nk = val.edge_nk.clone()
     edge_nk[:, 3] = 1  # the left corner of the mouth, which is the right one of a mirrored face
     config = config_with(tiny_config, loss={"points_outside": "ignore"})
-    task = LocalisingTask(config, replace(val, edge_nk=edge_nk), FIVE, NO_AUGMENTATION.model_copy(update={"flip": flip}))
+    task = LocalisingTask(
+        config, replace(val, edge_nk=edge_nk), FIVE, NO_AUGMENTATION.model_copy(update={"flip": flip})
+    )
     batch = task.batch(torch.arange(4), task.draws(4, seed=0, epoch=0))
     assert batch.weight_bk is not None
     assert batch.weight_bk.tolist() == [[1, 1, 1, 1, 0] if flip else [1, 1, 1, 0, 1]] * 4

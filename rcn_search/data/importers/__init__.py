@@ -14,7 +14,7 @@ from rcn_search.data.importers.w300 import W300Importer
 class FolderImporter(Protocol):
     """How an importer is bound to the published folder."""
 
-    def __call__(self, folder: Path, *, colour: bool = False) -> Importer:
+    def __call__(self, folder: Path, *, color: bool = False) -> Importer:
         """The importer; ``colour`` keeps red, green and blue."""
         ...
 

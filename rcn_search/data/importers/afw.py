@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rcn_search.data.importers import pts
 from rcn_search.data.importers.anno_mat import read_anno
-from rcn_search.data.importers.base import Arrangement, Importer, Row
+from rcn_search.data.importers.base import Importer, NamedSplits, Row
 from rcn_search.data.importers.photo import five_point_sample, open_photo, require_inside
 from rcn_search.data.importers.w300 import PUBLISHED_TRAINING, from_one_based
 from rcn_search.data.sample import Sample
@@ -41,10 +41,10 @@ class AfwImporter(Importer):
     licence = "research only; images are not redistributable"
     citation = "X. Zhu, D. Ramanan, Face Detection, Pose Estimation and Landmark Localization in the Wild, CVPR 2012"
 
-    def __init__(self, folder: Path, *, colour: bool = False) -> None:
+    def __init__(self, folder: Path, *, color: bool = False) -> None:
         inner = folder / "testimages"  # as the published archive has it
         self.folder = inner if (inner / "anno.mat").is_file() else folder
-        self.colour = colour
+        self.color = color
         self._num_left_out = 0
 
     def read_rows(self) -> dict[str, list[Row]]:
@@ -67,7 +67,7 @@ class AfwImporter(Importer):
 
     def fingerprint(self, rows: dict[str, list[Row]]) -> str:
         """Hash of the annotations and of the rules of this importer."""
-        return _hash("afw importer 1", rows, self.colour)
+        return _hash("afw importer 1", rows, self.color)
 
     def read_sample(self, row: Row) -> Sample:
         """Crop one face.
@@ -80,9 +80,9 @@ class AfwImporter(Importer):
         points_k2 = np.array(numbers, float).reshape(6, 2)[_FIVE_OF_SIX]
         image = open_photo(self.folder, name)
         require_inside(points_k2, image)
-        return five_point_sample(image, points_k2, image_id=face, group=name, colour=self.colour)
+        return five_point_sample(image, points_k2, image_id=face, group=name, color=self.color)
 
-    def arrange(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> Arrangement:
+    def arrange(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> NamedSplits:
         """The full name only where every face of the rule is there; a count other than the paper's is noted."""
         chosen = len(rows["afw"])
         paper = "" if chosen == NUM_FACES_IN_PAPER else f"; the paper has {NUM_FACES_IN_PAPER}"
@@ -105,9 +105,9 @@ class Afw68Importer(Importer):
     licence = "non-commercial research only; images are not redistributable"
     citation = f"{AfwImporter.citation}; C. Sagonas et al., 300 Faces in-the-Wild Challenge, ICCV-W 2013"
 
-    def __init__(self, folder: Path, *, colour: bool = False) -> None:
+    def __init__(self, folder: Path, *, color: bool = False) -> None:
         self.folder = folder / "afw" if (folder / "afw").is_dir() else folder
-        self.colour = colour
+        self.color = color
 
     def read_rows(self) -> dict[str, list[Row]]:
         """One row for each .pts file, sorted by name.
@@ -125,7 +125,7 @@ class Afw68Importer(Importer):
 
     def fingerprint(self, rows: dict[str, list[Row]]) -> str:
         """Hash of the annotations and of the rules of this importer."""
-        return _hash("afw-68 importer 1", rows, self.colour)
+        return _hash("afw-68 importer 1", rows, self.color)
 
     def read_sample(self, row: Row) -> Sample:
         """Crop one face.
@@ -133,14 +133,14 @@ class Afw68Importer(Importer):
         Raises:
             RowError: The annotation or its image is not usable; the message is the reason.
         """
-        points_k2 = five_of_68(from_one_based(pts.parse(row.text)))
+        points_k2 = five_of_68(from_one_based(pts.parse_points(row.text)))
         image = open_photo(self.folder, pts.photo_name(self.folder, row))
         require_inside(points_k2, image)
         return five_point_sample(
-            image, points_k2, image_id=pts.face_id(row), group=pts.photo_id(row), colour=self.colour
+            image, points_k2, image_id=pts.face_id(row), group=pts.photo_id(row), color=self.color
         )
 
-    def arrange(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> Arrangement:
+    def arrange(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> NamedSplits:
         """The full name only where all 337 published faces are there."""
         count = len(imported["afw-68"])
         notes = [f"afw is incomplete: {count:,} of {NUM_FACES_68:,} faces"] if count != NUM_FACES_68 else []
@@ -153,9 +153,9 @@ def five_of_68(points_k2: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([left_eye, right_eye, *points_k2[[_NOSE_TIP, _LEFT_MOUTH, _RIGHT_MOUTH]]])
 
 
-def _one_test(split: str, count: int, whole: int, notes: list[str]) -> Arrangement:
+def _one_test(split: str, count: int, whole: int, notes: list[str]) -> NamedSplits:
     part = "" if count == whole else "-part"
-    return Arrangement({split: split + part}, {split + part: f"{split}/test{part}"}, {}, notes)
+    return NamedSplits({split: split + part}, {split + part: f"{split}/test{part}"}, {}, notes)
 
 
 def _hash(rules: str, rows: dict[str, list[Row]], colour: bool) -> str:

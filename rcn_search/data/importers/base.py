@@ -1,17 +1,16 @@
-"""What every importer shares: a published data set's rows, turned into shards on all cores, each row accounted for."""
+"""Import annotated faces: turn the rows of a source into shards on all cores, and account for each row."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import NamedTuple
+from types import MappingProxyType, TracebackType
+from typing import NamedTuple, Self
 
 from rcn_search.data.import_claim import claim_destination
 from rcn_search.data.sample import Sample
@@ -19,15 +18,17 @@ from rcn_search.data.shards import (
     ROWS_PER_SHARD,
     DatasetError,
     Manifest,
-    Refusal,
+    RefusedRow,
     ShardInfo,
     write_manifest,
     write_shard,
 )
+from rcn_search.errors import RcnSearchError
+from rcn_search.machine import num_cpus
 
 
 class Row(NamedTuple):
-    """A line of an annotation file, or (line 0) a whole one."""
+    """A line of an annotation file or, with line 0, a whole annotation file."""
 
     file: str
     line: int
@@ -35,24 +36,24 @@ class Row(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What a person looks for: file, line and the start of its text."""
+        """File, line and first word of the row, by which a user finds it."""
         if not self.line:
             return self.file
         return f"{self.file}:{self.line} {self.text.split(' ')[0][:80]}".rstrip()
 
 
-class RowError(ValueError):
-    """A row that cannot be imported, and why."""
+class RowError(RcnSearchError):
+    """A row cannot be imported; the message is the reason."""
 
 
-class Arrangement(NamedTuple):
-    """What the rows that could be imported amount to.
+class NamedSplits(NamedTuple):
+    """Names of the splits of a data set, which may depend on how many rows could be imported.
 
     Attributes:
-        names: Name in the data set of each split of `Importer.read_rows`.
-        test_splits: Splits and unions that are tests, by that name, with their DATASET/SUBSET.
-        unions: Splits that are others put together, by those names.
-        notes: What a user must know about completeness.
+        names: Name in the data set for each split of `Importer.read_rows`.
+        test_splits: DATASET/SUBSET of the splits and unions that are tests, by their name in the data set.
+        unions: Members of each union of splits, by their names in the data set.
+        notes: Warnings for users, such as missing faces.
     """
 
     names: dict[str, str]
@@ -62,48 +63,99 @@ class Arrangement(NamedTuple):
 
 
 class Importer(ABC):
-    """One source of faces, bound to where it is."""
+    """A source of annotated faces at a known location. Derive from it to import a format of your own.
+
+    `import_dataset` calls `read_rows` once, then `read_sample` for each row in threads (or in processes, see
+    ``in_processes``, for which the importer must be picklable).
+
+    Attributes:
+        name: Name of the data set.
+        keypoints: Name of its keypoint schema.
+        attributes: Names of the attributes in `Sample.attributes`.
+        test_splits: DATASET/SUBSET of each split that is a test split.
+        source: Where the faces come from, and what the importer did to them.
+        license: What the license of the faces permits.
+        citation: Publication to cite.
+        color: Whether crops have red, green and blue channels.
+        bordered: Whether crops may be padded, so that shards store where each photograph ends.
+        in_processes: Whether `read_sample` holds the interpreter lock, so that processes are faster than threads.
+
+    Example:
+        >>> class OneFace(Importer):
+        ...     name, keypoints, attributes = "one-face", "five", ()
+        ...     source, license, citation = "drawn by hand", "CC0-1.0", "none"
+        ...
+        ...     def read_rows(self):
+        ...         return {"train": [Row("faces.csv", 1, "a.png")], "val": [Row("faces.csv", 2, "b.png")]}
+        ...
+        ...     def fingerprint(self, rows):
+        ...         return "version 1"
+        ...
+        ...     def read_sample(self, row):
+        ...         return Sample(
+        ...             image=np.zeros((160, 160), np.uint8),
+        ...             points=np.full((5, 2), 80, np.float32),
+        ...             visible=np.ones(5, bool),
+        ...             box=np.array([0, 0, 160, 160], np.float32),
+        ...             face_box=np.array([20, 20, 120, 120], np.float32),
+        ...             image_id=row.text,
+        ...             group=row.text,
+        ...         )
+        >>> import numpy as np
+        >>> from tempfile import mkdtemp
+        >>> import_dataset(OneFace(), mkdtemp()).manifest.num_rows("train")
+        1
+    """
 
     name: str
     keypoints: str
     attributes: tuple[str, ...]
     test_splits: Mapping[str, str] = MappingProxyType({})
-    """Splits that are tests, with their DATASET/SUBSET."""
     source: str
-    licence: str
+    license: str
     citation: str
-    colour: bool = False
-    """Whether its crops have red, green and blue."""
+    color: bool = False
     bordered: bool = False
-    """Whether its crops may be padded, so that each says where its photograph ends."""
     in_processes: bool = False
-    """Whether its work holds the interpreter lock, so that threads would take turns."""
 
     @abstractmethod
     def read_rows(self) -> dict[str, list[Row]]:
-        """Rows of each split, in the order they are stored."""
+        """Read the rows of each split, in the order in which they are to be stored.
+
+        Raises:
+            DatasetError: The source is missing or unusable.
+        """
 
     @abstractmethod
     def read_sample(self, row: Row) -> Sample:
-        """One face, or `RowError`."""
+        """Read the face of one row.
+
+        Raises:
+            RowError: The row cannot be imported.
+        """
 
     @abstractmethod
     def fingerprint(self, rows: dict[str, list[Row]]) -> str:
-        """Hash of the annotations and of the rules of the importer."""
+        """Hash everything that the data set depends on: the annotations, and a version of the importer's rules."""
 
-    def arrange(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> Arrangement:
-        """Names of the splits, given the rows of each, all and those that could be imported."""
-        return Arrangement({split: split for split in rows}, dict(self.test_splits), {}, [])
+    def name_splits(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> NamedSplits:
+        """Choose the names of the splits.
+
+        Args:
+            rows: All rows of each split.
+            imported: Rows of each split that could be imported.
+        """
+        return NamedSplits({split: split for split in rows}, dict(self.test_splits), {}, [])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportSummary:
-    """What an import did.
+    """Result of an import.
 
     Attributes:
-        manifest: Of the data set, as published.
-        num_rows: Rows of the source: those imported and those refused.
-        elapsed_s: Wall time; None where the data set was already there.
+        manifest: Manifest of the data set.
+        num_rows: Number of rows of the source, imported and refused.
+        elapsed_s: Wall time; None if the data set existed already.
     """
 
     manifest: Manifest
@@ -113,101 +165,55 @@ class ImportSummary:
 
 def import_dataset(
     importer: Importer,
-    destination: str,
+    uri: str,
     *,
     strict: bool = False,
     on_rows: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportSummary:
-    """Turn a source into shards at the URI ``destination``, on all cores.
+    """Import a source into Arrow shards at ``uri``, on all cores.
+
+    If ``uri`` already holds this data set, nothing is done; if it holds a part of it, the import starts anew.
 
     Args:
-        importer: The source.
-        destination: Where the data set goes; must be empty, or hold this import, interrupted.
-        strict: Stop at the first row that has to be refused.
-        on_rows: Called with (rows done, rows in all).
+        importer: Source of the faces.
+        uri: Destination: an empty folder or URI, or that of an earlier call with the same source.
+        strict: Stop at the first row that cannot be imported; by default such rows are listed in the manifest.
+        on_rows: Called with (number of rows done, number of rows).
 
     Raises:
         DatasetError: The source or the destination is not usable; or, if ``strict``, a row is not.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from rcn_search.data.importers.synthetic import SyntheticImporter
+        >>> summary = import_dataset(SyntheticImporter(num_train=3, num_val=1, num_test=1), mkdtemp())
+        >>> summary.num_rows, summary.manifest.keypoints
+        (5, 'five')
     """
     started = time.monotonic()
     rows = importer.read_rows()
     num_rows = sum(map(len, rows.values()))
     fingerprint = importer.fingerprint(rows)
-    there = claim_destination(destination, name=importer.name, source_fingerprint=fingerprint)
-    if there is not None:
-        return ImportSummary(manifest=there, num_rows=num_rows, elapsed_s=None)
+    existing = claim_destination(uri, name=importer.name, source_fingerprint=fingerprint)
+    if existing is not None:
+        return ImportSummary(manifest=existing, num_rows=num_rows, elapsed_s=None)
 
-    shards: dict[str, list[Future[ShardInfo]]] = {split: [] for split in rows}
     imported: dict[str, list[Row]] = {split: [] for split in rows}
-    refused: list[Refusal] = []
-    first_with: dict[str, Row] = {}
-    done = 0
-    # A shard is written while the rows of the next are read; no more than two are ever in memory.
-    with _pool(importer) as pool, ThreadPoolExecutor(1) as writer:
-        for split, members in rows.items():
-            for part in _parts(members):
-                samples: list[Sample] = []
-                outcomes = pool.map(partial(_attempt, importer), part, chunksize=16)
-                for row, outcome in zip(part, outcomes, strict=True):
-                    if isinstance(outcome, Sample):
-                        first = first_with.setdefault(outcome.image_id, row)
-                        if first is not row:  # predictions are told apart by this name
-                            outcome = RowError(f"the face {outcome.image_id!r} is there already, from {first.label}")
-                    if isinstance(outcome, Sample):
-                        samples.append(outcome)
-                        imported[split].append(row)
-                    elif strict:
-                        pool.shutdown(cancel_futures=True)
-                        raise DatasetError(f"{row.label}: {outcome} (--strict)")
-                    else:
-                        refused.append(Refusal(row=row.label, reason=str(outcome)))
-                    done += 1
-                    on_rows(done, num_rows)
-                for future in (future for futures in shards.values() for future in futures):
-                    future.result()
-                if samples:
-                    place = destination, split, len(shards[split])
-                    content = samples, list(importer.attributes), importer.bordered
-                    shards[split].append(writer.submit(write_shard, *place, *content))
-        splits = {split: [future.result() for future in futures] for split, futures in shards.items()}
-    empty = [split for split, infos in splits.items() if not infos]
+    refused: list[RefusedRow] = []
+    with _ShardWriter(importer, uri, list(rows)) as writer:
+        for num_done, (split, row, outcome) in enumerate(_deduplicate(_read_samples(importer, rows)), start=1):
+            if isinstance(outcome, Sample):
+                imported[split].append(row)
+                writer.add(split, outcome)
+            elif strict:
+                raise DatasetError(f"{row.label}: {outcome} (--strict)")
+            else:
+                refused.append(RefusedRow(row=row.label, reason=str(outcome)))
+            on_rows(num_done, num_rows)
+    empty = [split for split, shards in writer.shards.items() if not shards]
     if empty:
         reason = f"; the first: {refused[0].row}: {refused[0].reason}" if refused else ""
         raise DatasetError(f"{importer.source}: no usable row for the split {empty[0]!r}{reason}")
-    arrangement = importer.arrange(rows, imported)
-    manifest = Manifest(
-        name=importer.name,
-        keypoints=importer.keypoints,
-        attributes=list(importer.attributes),
-        splits={arrangement.names[split]: infos for split, infos in splits.items()},
-        test_splits=arrangement.test_splits,
-        source=importer.source,
-        source_fingerprint=fingerprint,
-        licence=importer.licence,
-        citation=importer.citation,
-        refused=refused,
-        channels=3 if importer.colour else 1,
-        bordered=importer.bordered,
-        unions=arrangement.unions,
-        notes=arrangement.notes,
-    )
-    manifest = write_manifest(destination, manifest)
+    manifest = _manifest(importer, fingerprint, importer.name_splits(rows, imported), writer.shards, refused)
+    manifest = write_manifest(uri, manifest)
     return ImportSummary(manifest=manifest, num_rows=num_rows, elapsed_s=time.monotonic() - started)
-
-
-def _pool(importer: Importer) -> Executor:
-    num_workers = len(os.sched_getaffinity(0))
-    if importer.in_processes:
-        return ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn"))
-    return ThreadPoolExecutor(num_workers)
-
-
-def _parts(rows: Sequence[Row]) -> list[Sequence[Row]]:
-    return [rows[start : start + ROWS_PER_SHARD] for start in range(0, len(rows), ROWS_PER_SHARD)]
-
-
-def _attempt(importer: Importer, row: Row) -> Sample | RowError:
-    try:
-        return importer.read_sample(row)
-    except RowError as error:
-        return error

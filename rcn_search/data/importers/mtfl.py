@@ -33,9 +33,9 @@ class MtflImporter(Importer):
     licence = "non-commercial research only; images are not redistributable"
     citation = "Z. Zhang, P. Luo, C. C. Loy, X. Tang, Facial Landmark Detection by Deep Multi-task Learning, ECCV 2014"
 
-    def __init__(self, folder: Path, *, colour: bool = False) -> None:
+    def __init__(self, folder: Path, *, color: bool = False) -> None:
         self.folder = folder
-        self.colour = colour
+        self.color = color
 
     def read_rows(self) -> dict[str, list[Row]]:
         """Rows of the three splits, in the order they are stored.
@@ -73,7 +73,7 @@ class MtflImporter(Importer):
         digest = hashlib.sha256(b"mtfl importer 1")
         for split, members in rows.items():
             digest.update("\n".join([split, *(row.text for row in members)]).encode())
-        if self.colour:
+        if self.color:
             digest.update(b"colour")
         return digest.hexdigest()
 
@@ -89,7 +89,7 @@ class MtflImporter(Importer):
         outside = [(x, y) for x, y in points_k2.tolist() if not (0 <= x <= width and 0 <= y <= height)]
         if outside:
             raise RowError(f"point ({outside[0][0]:g}, {outside[0][1]:g}) lies outside its {width}x{height} image")
-        return five_point_sample(image, points_k2, image_id=name, group=name, attributes=attributes, colour=self.colour)
+        return five_point_sample(image, points_k2, image_id=name, group=name, attributes=attributes, color=self.color)
 
 
 def _parse(text: str) -> tuple[str, NDArray[np.float64], dict[str, int]]:

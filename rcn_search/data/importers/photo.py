@@ -55,7 +55,7 @@ def five_point_sample(
     image_id: str,
     group: str,
     attributes: dict[str, int] | None = None,
-    colour: bool = False,
+    color: bool = False,
 ) -> Sample:
     """A face with the points of the schema ``five``, cropped by the 4-point rule (rcn.md 1.4), never padded.
 
@@ -77,7 +77,7 @@ def five_point_sample(
     except ValueError as error:
         raise RowError(str(error)) from error
     return Sample(
-        image=crop_photo(image, box, colour=colour),
+        image=crop_photo(image, box, color=color),
         points=crop_points_k2,
         visible=np.ones(len(points_k2), bool),
         box=np.array(box, np.float32),

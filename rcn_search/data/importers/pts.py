@@ -70,7 +70,7 @@ def photo_name(root: Path, row: Row) -> str:
     raise RowError("image is missing")
 
 
-def parse(text: str) -> NDArray[np.float64]:
+def parse_points(text: str) -> NDArray[np.float64]:
     """The points as published, one-based: (68, 2).
 
     Raises:

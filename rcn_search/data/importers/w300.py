@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.crops import STAGE_A_68_RATIO, STAGE_B_68_RATIO, crop_photo, enclosing_box, to_crop
 from rcn_search.data.importers import pts
-from rcn_search.data.importers.base import Arrangement, Importer, Row, RowError
+from rcn_search.data.importers.base import Importer, NamedSplits, Row, RowError
 from rcn_search.data.importers.photo import MAX_IMAGE_PIXELS, open_photo, require_inside
 from rcn_search.data.photo_borders import edge_codes, photo_rectangle
 from rcn_search.data.sample import Sample
@@ -54,9 +54,9 @@ class W300Importer(Importer):
         "landmark localization challenge, ICCV-W 2013"
     )
 
-    def __init__(self, folder: Path, *, colour: bool = False) -> None:
+    def __init__(self, folder: Path, *, color: bool = False) -> None:
         self.folder = folder
-        self.colour = colour
+        self.color = color
 
     def read_rows(self) -> dict[str, list[Row]]:
         """Rows of the splits that are there, in the order they are stored.
@@ -79,7 +79,7 @@ class W300Importer(Importer):
 
     def fingerprint(self, rows: dict[str, list[Row]]) -> str:
         """Hash of the annotations and of the rules of this importer."""
-        digest = hashlib.sha256(b"300w importer 1, colour" if self.colour else b"300w importer 1")
+        digest = hashlib.sha256(b"300w importer 1, colour" if self.color else b"300w importer 1")
         for split, members in rows.items():
             digest.update("\n".join([split, *(f"{row.file}\n{row.text}" for row in members)]).encode())
         return digest.hexdigest()
@@ -90,7 +90,7 @@ class W300Importer(Importer):
         Raises:
             RowError: The annotation or its image is not usable; the message is the reason.
         """
-        published_k2 = pts.parse(row.text)
+        published_k2 = pts.parse_points(row.text)
         points_k2 = from_one_based(published_k2)
         image = open_photo(self.folder, pts.photo_name(self.folder, row))
         require_inside(points_k2, image)
@@ -103,7 +103,7 @@ class W300Importer(Importer):
         crop_points_k2 = to_crop(points_k2, box)
         face_box = enclosing_box(crop_points_k2, STAGE_B_68_RATIO)
         return Sample(
-            image=crop_photo(image, box, colour=self.colour),
+            image=crop_photo(image, box, color=self.color),
             points=crop_points_k2,
             visible=np.ones(len(points_k2), bool),
             box=np.array(box, np.float32),
@@ -114,7 +114,7 @@ class W300Importer(Importer):
             photo=photo,
         )
 
-    def arrange(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> Arrangement:
+    def arrange(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> NamedSplits:
         """Incomplete tests are renamed, unions of whole ones listed, and every gap is noted."""
         counts = Counter(row.file.rpartition("/")[0] for members in imported.values() for row in members)
         names = {split: split for split in rows}
@@ -131,7 +131,7 @@ class W300Importer(Importer):
         ]
         if len(unions) < len(UNIONS):
             notes.append(f"no subset {', '.join(sorted(UNIONS.keys() - unions.keys()))}: not all its faces are here")
-        return Arrangement(names, {name: f"300w/{name}" for name in [*tests, *unions]}, unions, notes)
+        return NamedSplits(names, {name: f"300w/{name}" for name in [*tests, *unions]}, unions, notes)
 
 
 def from_one_based(points_k2: NDArray[np.float64]) -> NDArray[np.float64]:

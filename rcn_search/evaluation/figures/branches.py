@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from rcn_search.config.schema import BranchesConfig
-from rcn_search.data.augment import NO_JITTER, InputPipeline, draw_table, jitter, warp_points
+from rcn_search.data.augment import NO_AUGMENTATION, InputPipeline, augment_face_boxes, random_draws, warp_points
 from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.figures.labels import config_labels
 from rcn_search.evaluation.figures.style import INK, plain, publish
@@ -97,7 +97,7 @@ def chosen_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> ChosenF
         points_fk2=split.points_nk2[index],
         face_box_f4=split.face_box_n4[index],
         rows=shown,
-        schema=dataset.manifest.point_schema,
+        schema=dataset.manifest.keypoint_schema,
         uri=data_uri,
     )
 
@@ -127,7 +127,7 @@ def branch_maps(checkpoint_uris: Sequence[str], faces: ChosenFaces) -> list[Bran
     loaded = [(uri, *load_network(uri)) for uri in checkpoint_uris]
     for uri, _, info in loaded:
         if not isinstance(info.config.model, BranchesConfig):
-            raise ValueError(f"{uri} is a {info.config.model.kind}, which has no branches; name an RCN or a SumNet")
+            raise ValueError(f"{uri} is a {info.config.model.name}, which has no branches; name an RCN or a SumNet")
         if info.keypoints != faces.schema.name:
             raise ValueError(f"{uri} predicts {info.keypoints!r} points, {faces.uri} has {faces.schema.name!r} points")
     labels = config_labels([info.config for _, _, info in loaded], checkpoint_uris, section="model")
@@ -138,8 +138,8 @@ def branch_maps(checkpoint_uris: Sequence[str], faces: ChosenFaces) -> list[Bran
 def _look_into(network: Network, info: CheckpointInfo, faces: ChosenFaces, label: str) -> BranchMaps:
     model, size_px = info.config.model, info.config.input.size_px
     assert isinstance(model, BranchesConfig)
-    draws = draw_table(len(faces.rows), seed=0, epoch=0)
-    pipeline = InputPipeline(input=info.config.input, augment=NO_JITTER)
+    draws = random_draws(len(faces.rows), seed=0, epoch=0)
+    pipeline = InputPipeline(input=info.config.input, augment=NO_AUGMENTATION)
     image, _ = pipeline(faces.image, faces.points_fk2, faces.face_box_f4, draws)
     sides = resolutions_px(size_px, model.branches)
     kept = [side for side, there in zip(sides, model.kept, strict=True) if there]
@@ -164,7 +164,7 @@ def draw_branches(faces: ChosenFaces, models: Sequence[BranchMaps], points: Sequ
         points: Indices of the keypoints that are shown, each in a colour of its own.
         uri: Where it goes: .png, .svg or .pdf.
     """
-    frame = jitter(faces.face_box_f4, draw_table(len(faces.rows), seed=0, epoch=0), NO_JITTER)
+    frame = augment_face_boxes(faces.face_box_f4, random_draws(len(faces.rows), seed=0, epoch=0), NO_AUGMENTATION)
     place_fk2 = warp_points(faces.points_fk2, frame).numpy()[:, list(points)]
     colour_kc = np.array([_rgb(_GLOW[index]) for index in range(len(points))])
     windows = [_window(faces, index) for index in range(len(faces.rows))]

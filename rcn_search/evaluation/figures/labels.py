@@ -29,18 +29,18 @@ def config_labels(configs: Sequence[TrainConfig], places: Sequence[str], *, sect
         for key, value in own.items():
             values.setdefault(key, set()).add(str(value))
     differing = [
-        key for key, seen in values.items() if len(seen) > 1 and key != "model.kind" and key.startswith(section)
+        key for key, seen in values.items() if len(seen) > 1 and key != "model.name" and key.startswith(section)
     ]
     names = []
     for config, own in zip(configs, leaves, strict=True):
         implied = _recipe_leaves(config) if "recipe" in differing else {}
         told = [f"{key}={_written(own[key])}" for key in differing if own.get(key) not in (None, implied.get(key))]
-        names.append(" ".join([_KINDS[config.model.kind], *told]))
+        names.append(" ".join([_KINDS[config.model.name], *told]))
     return distinct(names, places)
 
 
 # What changes no weight: where a run ran, and how often it was looked at.
-_NOT_COMPARED: Any = {"compute": True, "data": {"uri"}, "validation": {"every", "keep"}}
+_NOT_COMPARED: Any = {"compute": True, "data": {"uri"}, "validation": {"every_epochs", "save"}}
 
 
 def _written(value: Any) -> str:
@@ -57,7 +57,7 @@ def _leaves(document: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any
 
 def _recipe_leaves(config: TrainConfig) -> dict[str, Any]:
     """What a run of this recipe has if nothing else is said; the name of the recipe itself is not among it."""
-    document = {"data": {"uri": config.data.uri}, "model": {"kind": config.model.kind}}
+    document = {"data": {"uri": config.data.uri}, "model": {"name": config.model.name}}
     bare = TrainConfig.model_validate({**RECIPES[config.recipe], **document}).model_dump(mode="json")
     return {key: value for key, value in _leaves(bare) if key != "recipe"}
 

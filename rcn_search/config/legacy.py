@@ -1,0 +1,61 @@
+"""Bring documents of earlier schema versions up to today's keys: checkpoints, leaderboard entries, prediction files.
+
+Old documents must stay readable for ever, so nothing may be removed from the tables here. A document that is already
+in today's form passes through unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Document = dict[str, Any]
+
+# Section -> old key -> key today.
+_RENAMED_KEYS: dict[str, dict[str, str]] = {
+    "data": {"balance": "balance_by"},
+    "input": {"colour": "color", "lcn": "contrast_normalization"},
+    "model": {
+        "kind": "name",
+        "layers": "layer_preset",
+        "weights": "fusion_weights",
+        "corrupted": "num_corrupted_points",
+        "stop_tasks_at": "task_stop_threshold",
+    },
+    "loss": {"head": "name", "outside": "points_outside"},
+    "optimizer": {"l2_trunk": "l2_encoder", "l2_branch": "l2_branches"},
+    "schedule": {"shape": "lr_schedule", "warmup": "warmup_fraction"},
+    "validation": {"jitter": "augment", "every": "every_epochs", "keep": "save"},
+}
+_RENAMED_LOSSES = {"softmax": "nll"}
+_RENAMED_NORMALIZERS = {"eye_centres": "eye_centers"}
+
+
+def upgrade_config(document: Document) -> Document:
+    """Rename the keys and values of a training configuration of schema version 1 or 2; ``document`` is not changed.
+
+    Keys that are unknown in both forms stay, so that validation names them.
+    """
+    upgraded = {
+        section: _rename_keys(options, _RENAMED_KEYS.get(section, {})) if isinstance(options, dict) else options
+        for section, options in document.items()
+    }
+    loss = upgraded.get("loss")
+    if isinstance(loss, dict) and "name" in loss:
+        upgraded["loss"] = loss | {"name": _renamed(loss["name"], _RENAMED_LOSSES)}
+    return upgraded
+
+
+def upgrade_protocol(document: Document) -> Document:
+    """Rename the keys and values of an evaluation protocol of entry schema 1 or 2; ``document`` is not changed."""
+    upgraded = _rename_keys(document, {"normaliser": "normalizer"})
+    if "normalizer" in upgraded:
+        upgraded["normalizer"] = _renamed(upgraded["normalizer"], _RENAMED_NORMALIZERS)
+    return upgraded
+
+
+def _rename_keys(document: Document, names: dict[str, str]) -> Document:
+    return {names.get(key, key): value for key, value in document.items()}
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    return names.get(value, value) if isinstance(value, str) else value
