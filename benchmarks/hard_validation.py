@@ -70,7 +70,10 @@ def copies(split: Split) -> dict[str, tuple[AugmentConfig, Split]]:
         "half profile": (NO_AUGMENTATION, of_pose(split, HALF_PROFILE)),
         "paper's jitter, ±40°": (AugmentConfig(rotate_deg=40), split),
         "turned, ±60°": (jittered(rotate_deg=60), split),
-        "occluded, 30–50 px": (NO_AUGMENTATION.model_copy(update={"occluder": OccluderConfig(min_px=30, max_px=50)}), split),
+        "occluded, 30–50 px": (
+            NO_AUGMENTATION.model_copy(update={"occluder": OccluderConfig(min_px=30, max_px=50)}),
+            split,
+        ),
         "coarse, ¼": (NO_AUGMENTATION, coarse(split)),
         "badly framed, ±15 %, ±20 %": (jittered(translate=0.15, scale=0.2), split),
     }
@@ -86,7 +89,7 @@ def error_pct(
         return math.nan
     size_px, errors = info.config.input.size_px, []
     draws = random_draws(split.num_rows, seed=0, epoch=0)
-    left, right = (list(group) for group in keypoint_schema(info.keypoints).normalisers["eye_centres"])
+    left, right = (list(group) for group in keypoint_schema(info.keypoints).normalizers["eye_centers"])
     for rows in torch.arange(split.num_rows).split(BATCH_SIZE):
         window = augment_face_boxes(split.face_box_n4[rows], draws[rows], augment)
         frames = views_of(window) if inference.multiview else [window]
@@ -117,10 +120,7 @@ def main() -> None:
     for uri in options.checkpoints:
         network, info = load_network(uri)
         network = network.place("cpu", torch.channels_last).eval()
-        errors = [
-            error_pct(network, info, split, augment, inference)
-            for augment, split in harder.values()
-        ]
+        errors = [error_pct(network, info, split, augment, inference) for augment, split in harder.values()]
         columns.append([*errors, sum(errors) / len(errors)])
     table = Table("copy", "faces", box=None, pad_edge=False)
     for uri in options.checkpoints:

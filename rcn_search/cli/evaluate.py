@@ -49,7 +49,7 @@ def evaluate_command(
             checkpoint,
             data,
             split,
-            leaderboard=lambda: resolve_leaderboard(leaderboard),
+            leaderboard=resolve_leaderboard(leaderboard),
             predictions_uri=predictions,
             submit=submit,
             method=method or None,

@@ -99,7 +99,7 @@ def add(
     format: Annotated[
         Literal["csv", "spiga", "coco"] | None, typer.Option(help="Found out by default; .parquet is ours.")
     ] = None,
-    normaliser: Annotated[list[str] | None, typer.Option(help="Score by this too; may stand more than once.")] = None,
+    normalizer: Annotated[list[str] | None, typer.Option(help="Score by this too; may stand more than once.")] = None,
     shift: Annotated[
         float,
         typer.Option(
@@ -116,9 +116,9 @@ def add(
 ) -> None:
     """Score predictions of any system with our truth and our code, and enter them. Looks at a test split are counted.
 
-    Example: rcn-search leaderboard add spiga.json --method SPIGA --data data/300w --split full --normaliser outer-eye
+    Example: rcn-search leaderboard add spiga.json --method SPIGA --data data/300w --split full --normalizer outer-eye
     """
-    from rcn_search.evaluation.protocol import normaliser_named
+    from rcn_search.evaluation.protocol import normalizer_named
     from rcn_search.leaderboard.external import add_predictions
 
     added = add_predictions(
@@ -128,7 +128,7 @@ def add(
         leaderboard=lambda: _board(leaderboard),
         method=method,
         file_format=format,
-        normalizers=[normaliser_named(each) for each in normaliser or ()],
+        normalizers=[normalizer_named(each) for each in normalizer or ()],
         pixel_offset=shift,
         hardware=hardware,
         num_params=params,
@@ -150,8 +150,8 @@ def add(
 def rescore(
     entries: Annotated[list[str] | None, typer.Argument(help="Ids of entries, or names of methods.")] = None,
     all_entries: Annotated[bool, typer.Option("--all", help="All entries of the leaderboard.")] = False,
-    normaliser: Annotated[
-        str, typer.Option(help="eye-centres, outer-eye, pupils, box or diagonal: what distances are divided by.")
+    normalizer: Annotated[
+        str, typer.Option(help="eye-centers, outer-eye, pupils, box or diagonal: what distances are divided by.")
     ] = "",
     protocol: Annotated[str, typer.Option(help="rcn2016, subpixel, …; the entry's own by default.")] = "",
     predictions: Annotated[
@@ -161,9 +161,9 @@ def rescore(
 ) -> None:
     """Score stored predictions again: under another protocol, or with all that older entries did not keep.
 
-    Example: rcn-search leaderboard rescore --all --normaliser outer-eye
+    Example: rcn-search leaderboard rescore --all --normalizer outer-eye
     """
-    from rcn_search.evaluation.protocol import normaliser_named
+    from rcn_search.evaluation.protocol import normalizer_named
     from rcn_search.leaderboard.lookup import find_entries, hash_prediction_files, load_current_entries
     from rcn_search.leaderboard.rescore import rescore
 
@@ -171,8 +171,8 @@ def rescore(
     there = load_current_entries(uri)
     if all_entries == bool(entries):
         raise ValueError("name the entries to score again, or say --all")
-    if normaliser and protocol:
-        raise ValueError("--normaliser is that of subpixel; give it or --protocol")
+    if normalizer and protocol:
+        raise ValueError("--normalizer is that of subpixel; give it or --protocol")
     chosen = (
         there
         if all_entries
@@ -183,7 +183,7 @@ def rescore(
         there,
         chosen,
         protocol=protocol or None,
-        normaliser=normaliser_named(normaliser) if normaliser else None,
+        normalizer=normalizer_named(normalizer) if normalizer else None,
         predictions=hash_prediction_files(predictions or ()),
     )
     for result in results:

@@ -6,12 +6,12 @@ there at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rcn_search import __version__, storage
-from rcn_search.cli.console import command, console, progress, score_table, stop_on_signal
+from rcn_search.cli.console import command, console, progress, stop_on_signal
 from rcn_search.cli.data import data_app
 from rcn_search.cli.doctor import doctor_command
 from rcn_search.cli.evaluate import evaluate_command

@@ -46,7 +46,7 @@ class InputConfig(FrozenModel):
     color: bool = Field(False, description="Red, green and blue instead of grey; the data set must hold colour.")
     contrast_normalization: Literal["image", "batch", "none"] = Field(
         "image",
-        description="Local contrast normalisation: threshold per image, per batch (the paper), or standardised only.",
+        description="Local contrast normalization: threshold per image, per batch (the paper), or standardised only.",
     )
 
     @property

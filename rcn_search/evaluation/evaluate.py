@@ -13,7 +13,7 @@ from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
 from rcn_search.evaluation.score import Score, score
 from rcn_search.evaluation.test_time_augmentation import NUM_VIEWS
-from rcn_search.inference.config import InferenceConfig
+from rcn_search.inference.config import DEFAULT_INFERENCE, InferenceConfig
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models.complexity import count_parameters, multiply_adds
 from rcn_search.models.decode import default_decoder
@@ -57,7 +57,7 @@ def evaluate(
     *,
     predictions_uri: str,
     method: str | None = None,
-    inference: InferenceConfig = InferenceConfig(),
+    inference: InferenceConfig = DEFAULT_INFERENCE,
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Predict a split and score it.
@@ -133,7 +133,7 @@ def _denoiser(uri: str, info: CheckpointInfo) -> tuple[Denoiser, CheckpointInfo]
     return denoiser, its
 
 
-def describe(info: CheckpointInfo, inference: InferenceConfig = InferenceConfig()) -> str:
+def describe(info: CheckpointInfo, inference: InferenceConfig = DEFAULT_INFERENCE) -> str:
     """Make a method name for tables: model, size, augmentation, recipe, epochs, decoder, test-time augmentation."""
     config, model = info.config, info.config.model
     if model.name == "denoiser":

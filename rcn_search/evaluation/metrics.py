@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import Normaliser, Protocol
+from rcn_search.evaluation.protocol import Normalizer, Protocol
 from rcn_search.keypoints import KeypointSchema, points_that_count
 
 Array = NDArray[np.float64]
 
-MIN_NORMALISER_PX = 1.0
+MIN_NORMALIZER_PX = 1.0
 """A face with less than one pixel between its eyes (in the frame of the protocol) measures nothing."""
 
 NO_VISIBLE_POINT = "no visible point"
 NON_FINITE_TRUTH = "non-finite truth"
-NON_FINITE_NORMALISER = "non-finite normaliser"
-TINY_NORMALISER = "normaliser under 1 px"
+NON_FINITE_NORMALIZER = "non-finite normalizer"
+TINY_NORMALIZER = "normalizer under 1 px"
 NON_FINITE_PREDICTION = "non-finite prediction"
 
 
@@ -55,10 +55,10 @@ class ImageErrors:
 
 
 def image_errors(predictions: Predictions, protocol: Protocol) -> ImageErrors:
-    """Normalised distance of every point of every image, in percent.
+    """Normalized distance of every point of every image, in percent.
 
     On a grid (rcn.md 8) the truth is clamped to the face box and rounded down to a whole cell, the prediction is its
-    cell, moved to where its photograph ends if it is beyond, the normaliser comes from the truth before clamping, and
+    cell, moved to where its photograph ends if it is beyond, the normalizer comes from the truth before clamping, and
     every point counts. At full resolution all is in pixels of the original image and visible points count.
 
     Raises:
@@ -90,23 +90,23 @@ def image_errors(predictions: Predictions, protocol: Protocol) -> ImageErrors:
 
     in_protocol_k = np.isin(np.arange(schema.num_points), wanted)
     counts_nk = counts_nk & in_protocol_k
-    with np.errstate(invalid="ignore"):  # a normaliser that is not finite is excluded below
-        normaliser_n = _normaliser(frame_nk2, counts_nk, schema, protocol.normaliser)
+    with np.errstate(invalid="ignore"):  # a normalizer that is not finite is excluded below
+        normalizer_n = _normalizer(frame_nk2, counts_nk, schema, protocol.normalizer)
     excluded_n = np.select(
         [
             ~counts_nk.any(axis=1),
             (counts_nk & ~np.isfinite(frame_nk2).all(axis=2)).any(axis=1),
-            ~np.isfinite(normaliser_n),
-            normaliser_n < MIN_NORMALISER_PX,
+            ~np.isfinite(normalizer_n),
+            normalizer_n < MIN_NORMALIZER_PX,
             (counts_nk & ~np.isfinite(pred_source_nk2).all(axis=2)).any(axis=1),
         ],
-        [NO_VISIBLE_POINT, NON_FINITE_TRUTH, NON_FINITE_NORMALISER, TINY_NORMALISER, NON_FINITE_PREDICTION],
+        [NO_VISIBLE_POINT, NON_FINITE_TRUTH, NON_FINITE_NORMALIZER, TINY_NORMALIZER, NON_FINITE_PREDICTION],
         default="",
     )
     counts_nk = counts_nk & (excluded_n == "")[:, None]
     error_pct_nk = np.full(counts_nk.shape, np.nan)
     distance = np.linalg.norm(pred_nk2[counts_nk] - true_nk2[counts_nk], axis=1)
-    error_pct_nk[counts_nk] = 100.0 * distance / normaliser_n[np.nonzero(counts_nk)[0]]
+    error_pct_nk[counts_nk] = 100.0 * distance / normalizer_n[np.nonzero(counts_nk)[0]]
     num_points_n = counts_nk.sum(axis=1)
     error_pct_n = np.full(len(predictions), np.nan)
     np.divide(np.nansum(error_pct_nk, axis=1), num_points_n, out=error_pct_n, where=num_points_n > 0)
@@ -142,7 +142,7 @@ def _in_face_box(predictions: Predictions) -> Array:
     return shares
 
 
-def _normaliser(points_nk2: Array, counts_nk: NDArray[np.bool_], schema: KeypointSchema, name: Normaliser) -> Array:
+def _normalizer(points_nk2: Array, counts_nk: NDArray[np.bool_], schema: KeypointSchema, name: Normalizer) -> Array:
     """(N,) in the unit of the points."""
     if name in ("box", "diagonal"):
         low_n2 = np.where(counts_nk[:, :, None], points_nk2, np.inf).min(axis=1)
@@ -150,11 +150,11 @@ def _normaliser(points_nk2: Array, counts_nk: NDArray[np.bool_], schema: Keypoin
         side_n2 = high_n2 - low_n2
         length_n: Array = np.sqrt(side_n2.prod(axis=1)) if name == "box" else np.hypot(side_n2[:, 0], side_n2[:, 1])
         return length_n
-    if name not in schema.normalisers:
+    if name not in schema.normalizers:
         raise ValueError(
-            f"{schema.name!r} points have no normaliser {name!r}; they have {', '.join(schema.normalisers)}"
+            f"{schema.name!r} points have no normalizer {name!r}; they have {', '.join(schema.normalizers)}"
         )
-    first, second = schema.normalisers[name]
+    first, second = schema.normalizers[name]
     distance_n: Array = np.linalg.norm(points_nk2[:, first].mean(axis=1) - points_nk2[:, second].mean(axis=1), axis=1)
     return distance_n
 

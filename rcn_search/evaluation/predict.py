@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rcn_search.config.schema import Decoder
 from rcn_search.data.augment import NO_AUGMENTATION, augment_face_boxes, network_inputs, random_draws, unwarp_points
 from rcn_search.data.crops import crop_to_image
 from rcn_search.data.dataset import Dataset

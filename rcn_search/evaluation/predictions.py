@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rcn_search import storage
 from rcn_search.inference.config import upgrade_record
+from rcn_search.config.legacy import upgrade_config
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 # pyarrow takes a quarter of a second to import, which whoever only needs `Predictions` is spared.
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_KEY = b"rcn_search"
 REQUIRED_META = ("dataset", "subset", "split", "fingerprint", "keypoints", "grid_px", "run_id", "method")
 
@@ -212,8 +213,12 @@ def _read_meta(metadata: dict[bytes, bytes]) -> dict[str, Any]:
         raise ValueError("no rcn_search metadata; this Parquet file was not written by `rcn-search evaluate`")
     meta = json.loads(metadata[METADATA_KEY])
     version = meta.get("schema_version") if isinstance(meta, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"prediction file of schema version {version}; this rcn-search reads version {SCHEMA_VERSION}")
+    if version == 1 and isinstance(meta.get("config"), dict):
+        meta["config"] = upgrade_config(meta["config"])
+    elif version not in (1, SCHEMA_VERSION):
+        raise ValueError(
+            f"prediction file of schema version {version}; this rcn-search reads versions 1 and {SCHEMA_VERSION}"
+        )
     missing = [key for key in REQUIRED_META if key not in meta]
     if missing:
         raise ValueError(f"metadata lacks {', '.join(missing)}")

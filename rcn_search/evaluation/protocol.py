@@ -1,6 +1,6 @@
 """The type of a number: what was measured, on what, in which frame, divided by what.
 
-The same predictions score 2.99 % or 4.23 % on 300-W by the normaliser alone, so an error is kept, shown and ranked only
+The same predictions score 2.99 % or 4.23 % on 300-W by the normalizer alone, so an error is kept, shown and ranked only
 together with its `Protocol`. Two protocols are the same exactly when they are equal.
 """
 
@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Normaliser = Literal["eye_centres", "outer_eye_corners", "pupils", "box", "diagonal"]
+Normalizer = Literal["eye_centers", "outer_eye_corners", "pupils", "box", "diagonal"]
 
-# What the field reports with each normaliser: AUC8 on 300-W, AUC10 where eyes or pupils normalise, AUC7 by the box.
+# What the field reports with each normalizer: AUC8 on 300-W, AUC10 where eyes or pupils normalize, AUC7 by the box.
 # Entries from before protocols had a threshold have these, so none of them may ever change.
-THRESHOLDS_PCT: dict[Normaliser, float] = {
-    "eye_centres": 10.0,
+THRESHOLDS_PCT: dict[Normalizer, float] = {
+    "eye_centers": 10.0,
     "outer_eye_corners": 8.0,
     "pupils": 10.0,
     "box": 7.0,
@@ -26,40 +26,40 @@ Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]  # no co
 RCN2016_GRID_PX = 80
 
 
-def normaliser_named(name: str) -> Normaliser:
+def normalizer_named(name: str) -> Normalizer:
     """The one that a person means: ``outer-eye`` and ``outer_eye_corners`` are the same; so for all.
 
     Raises:
         ValueError: None is called so.
     """
     asked = name.replace("-", "_")
-    fits: list[Normaliser] = [each for each in get_args(Normaliser) if asked and each.startswith(asked)]
+    fits: list[Normalizer] = [each for each in get_args(Normalizer) if asked and each.startswith(asked)]
     if len(fits) != 1:
-        known = ", ".join(each.replace("_", "-") for each in get_args(Normaliser))
-        raise ValueError(f"no normaliser is called {name!r}; known: {known}")
+        known = ", ".join(each.replace("_", "-") for each in get_args(Normalizer))
+        raise ValueError(f"no normalizer is called {name!r}; known: {known}")
     return fits[0]
 
 
 def _usual_threshold(fields: dict[str, Any]) -> float:
-    return THRESHOLDS_PCT.get(fields.get("normaliser", "eye_centres"), 10.0)
+    return THRESHOLDS_PCT.get(fields.get("normalizer", "eye_centers"), 10.0)
 
 
 class Protocol(BaseModel):
     """How an error in percent came about.
 
     Attributes:
-        name: What tables call it: the rule, and the normaliser where it is not the rule's own.
+        name: What tables call it: the rule, and the normalizer where it is not the rule's own.
         dataset: Data set of the images, as in ``aflw`` or ``300w``.
         subset: Which of its images, as in ``test`` or ``challenging``.
         keypoints: Keypoint schema of the points that count.
-        normaliser: Length that a distance is divided by: between the points of that name in the schema, or sqrt(w h)
+        normalizer: Length that a distance is divided by: between the points of that name in the schema, or sqrt(w h)
             (``box``) or the diagonal (``diagonal``) of the tightest upright box around the true points.
         grid_px: Side of the grid of whole pixels to which truth and prediction are both rounded, within the face box;
             none for distances at full resolution in the original image.
         box_source: Where the face box comes from: the true points, a detector, or a publication that does not say.
         units: Of the error.
         threshold_pct: End of the area under the cumulative error curve, and the error above which an image is a
-            failure; by default what the field uses with the normaliser.
+            failure; by default what the field uses with the normalizer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,7 +68,7 @@ class Protocol(BaseModel):
     dataset: Name
     subset: Name
     keypoints: Name
-    normaliser: Normaliser
+    normalizer: Normalizer
     grid_px: int | None = Field(ge=1)
     box_source: Literal["truth", "detector", "unstated"] = "truth"
     units: Literal["percent"] = "percent"
@@ -79,7 +79,7 @@ class Protocol(BaseModel):
         grid = "sub-pixel" if self.grid_px is None else f"{self.grid_px}×{self.grid_px} whole pixels"
         box = "face box not stated" if self.box_source == "unstated" else f"box from {self.box_source}"
         return (
-            f"{self.name}: {self.keypoints} points, {grid}, by {self.normaliser.replace('_', ' ')}, {box}, {self.units}"
+            f"{self.name}: {self.keypoints} points, {grid}, by {self.normalizer.replace('_', ' ')}, {box}, {self.units}"
         )
 
     def differences(self, other: Protocol) -> list[str]:
@@ -96,32 +96,32 @@ class Protocol(BaseModel):
 def _spoken(field: str, value: Any) -> str:
     if field == "grid_px":
         return "sub-pixel" if value is None else f"{value}×{value}"
-    return str(value).replace("_", " ") if field == "normaliser" else str(value)
+    return str(value).replace("_", " ") if field == "normalizer" else str(value)
 
 
 def rcn2016(dataset: str, subset: str, keypoints: str) -> Protocol:
-    """The paper's: whole pixels of the 80×80 input, eye centres (rcn.md 8; Honari et al., CVPR 2016, eq. 4)."""
+    """The paper's: whole pixels of the 80×80 input, eye centers (rcn.md 8; Honari et al., CVPR 2016, eq. 4)."""
     return Protocol(
         name="rcn2016",
         dataset=dataset,
         subset=subset,
         keypoints=keypoints,
-        normaliser="eye_centres",
+        normalizer="eye_centers",
         grid_px=RCN2016_GRID_PX,
     )
 
 
-def subpixel(dataset: str, subset: str, keypoints: str, normaliser: Normaliser = "eye_centres") -> Protocol:
+def subpixel(dataset: str, subset: str, keypoints: str, normalizer: Normalizer = "eye_centers") -> Protocol:
     """Distances at full resolution in the original image, visible points only: nothing is hidden by rounding."""
-    name = "subpixel" if normaliser == "eye_centres" else f"subpixel-{normaliser}"
-    return Protocol(name=name, dataset=dataset, subset=subset, keypoints=keypoints, normaliser=normaliser, grid_px=None)
+    name = "subpixel" if normalizer == "eye_centers" else f"subpixel-{normalizer}"
+    return Protocol(name=name, dataset=dataset, subset=subset, keypoints=keypoints, normalizer=normalizer, grid_px=None)
 
 
 def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> Protocol:
     """The protocol that tables call ``name``.
 
     Args:
-        name: ``rcn2016``, ``subpixel``, ``subpixel-NORMALISER``, or ``rcn2016-49``, which is ``rcn2016`` over 49 of the
+        name: ``rcn2016``, ``subpixel``, ``subpixel-NORMALIZER``, or ``rcn2016-49``, which is ``rcn2016`` over 49 of the
             68 points of 300-W.
         dataset: Data set.
         subset: Subset of it.
@@ -134,10 +134,10 @@ def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> Prot
         return rcn2016(dataset, subset, keypoints)
     if name == "rcn2016-49":
         return rcn2016(dataset, subset, keypoints).model_copy(update={"name": name})
-    rule, _, normaliser = name.partition("-")
-    if rule == "subpixel" and (not normaliser or normaliser in get_args(Normaliser)):
-        return subpixel(dataset, subset, keypoints, cast(Normaliser, normaliser or "eye_centres"))
+    rule, _, normalizer = name.partition("-")
+    if rule == "subpixel" and (not normalizer or normalizer in get_args(Normalizer)):
+        return subpixel(dataset, subset, keypoints, cast(Normalizer, normalizer or "eye_centers"))
     raise ValueError(
-        f"unknown protocol {name!r}; known: rcn2016, rcn2016-49, subpixel, subpixel-NORMALISER with one of "
-        f"{', '.join(get_args(Normaliser))}"
+        f"unknown protocol {name!r}; known: rcn2016, rcn2016-49, subpixel, subpixel-NORMALIZER with one of "
+        f"{', '.join(get_args(Normalizer))}"
     )

@@ -1,1 +1,1 @@
-"""The board: our entries beside published rows, ranked only within one protocol."""
+"""The leaderboard: our entries beside published rows, ranked only within one protocol."""

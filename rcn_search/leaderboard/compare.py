@@ -1,4 +1,4 @@
-"""Any two rows of the board against each other: image by image under one protocol, or refused with the reason."""
+"""Any two rows of the leaderboard against each other: image by image under one protocol, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.paired import Difference, seeded_difference
 from rcn_search.evaluation.protocol import Protocol
 from rcn_search.leaderboard.lookup import Entries, find_entries, find_predictions
-from rcn_search.leaderboard.per_image import read_images
-from rcn_search.leaderboard.ranking.seeds import family, without_seed
+from rcn_search.leaderboard.per_image import read_image_set
+from rcn_search.leaderboard.ranking.seeds import method_family, without_seed
 from rcn_search.leaderboard.records import Entry
-from rcn_search.leaderboard.table import errors_of
+from rcn_search.leaderboard.table import load_errors
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Comparison:
     """Two methods under one protocol.
 
     Attributes:
@@ -46,11 +46,11 @@ class Verdict:
         return f"{better} is better than {worse} by {self.difference}{p}"
 
 
-def compare(board: str, entries: Entries, first: str, second: str) -> list[Verdict]:
+def compare(leaderboard: str, entries: Entries, first: str, second: str) -> list[Comparison]:
     """The difference of two rows under every protocol that both were measured by.
 
     Args:
-        board: URI of the board.
+        leaderboard: URI of the leaderboard.
         entries: What is on it.
         first: Id of an entry or name of a method; the entries of a method that differ in the seed only are one row.
         second: The same.
@@ -65,8 +65,8 @@ def compare(board: str, entries: Entries, first: str, second: str) -> list[Verdi
     rows = [_by_protocol(side) for side in sides]
     shared = [protocol for protocol in rows[0] if protocol in rows[1]]
     if not shared:
-        raise ValueError(_refusal(board, *sides))
-    return [_verdict(board, protocol, rows[0][protocol], rows[1][protocol]) for protocol in shared]
+        raise ValueError(_refusal(leaderboard, *sides))
+    return [_verdict(leaderboard, protocol, rows[0][protocol], rows[1][protocol]) for protocol in shared]
 
 
 def _by_protocol(side: Entries) -> dict[Protocol, dict[str, Entry]]:
@@ -76,10 +76,10 @@ def _by_protocol(side: Entries) -> dict[Protocol, dict[str, Entry]]:
     return rows
 
 
-def _verdict(board: str, protocol: Protocol, first: Mapping[str, Entry], second: Mapping[str, Entry]) -> Verdict:
+def _verdict(leaderboard: str, protocol: Protocol, first: Mapping[str, Entry], second: Mapping[str, Entry]) -> Comparison:
     sides = [_seeds(first), _seeds(second)]
     images = {entry.images_sha256 for side in sides for entry in side}
-    errors = [np.stack([errors_of(board, entry) for entry in side]) for side in sides]
+    errors = [np.stack([load_errors(leaderboard, entry) for entry in side]) for side in sides]
     if len(images) > 1:
         raise ValueError(
             f"under {protocol.name} of {protocol.dataset} {protocol.subset} the two were measured on different images, "
@@ -89,13 +89,13 @@ def _verdict(board: str, protocol: Protocol, first: Mapping[str, Entry], second:
     assert name is not None  # what has errors has images
     kept_n = np.isfinite(np.concatenate(errors)).all(axis=0)
     first_sn, second_tn = errors
-    return Verdict(
+    return Comparison(
         protocol=protocol,
         methods=(_name(sides[0]), _name(sides[1])),
         errors_pct=(_mean(first_sn[:, kept_n]), _mean(second_tn[:, kept_n])),
         num_seeds=(len(first_sn), len(second_tn)),
         num_images=int(kept_n.sum()),
-        difference=seeded_difference(first_sn, second_tn, read_images(board, name).group_n),
+        difference=seeded_difference(first_sn, second_tn, read_image_set(leaderboard, name).group_n),
     )
 
 
@@ -105,7 +105,7 @@ def _mean(error_pct_sn: Array) -> float:
 
 def _seeds(side: Mapping[str, Entry]) -> list[Entry]:
     """One entry for each seed of the one method that ``side`` must be."""
-    families = {family(entry) for entry in side.values()}
+    families = {method_family(entry) for entry in side.values()}
     if len(families) > 1:
         listed = "\n".join(f"  {entry_id}  {entry.error_pct:.2f} %" for entry_id, entry in side.items())
         method = next(iter(side.values())).method
@@ -120,7 +120,7 @@ def _name(side: Sequence[Entry]) -> str:
     return without_seed(side[0].method) if len(side) > 1 else side[0].method
 
 
-def _refusal(board: str, first: Entries, second: Entries) -> str:
+def _refusal(leaderboard: str, first: Entries, second: Entries) -> str:
     """In what the nearest two differ, and the command that scores one as the other was."""
     pairs = [(a, b) for a in first.items() for b in second.items()]
     (id_a, a), (id_b, b) = min(pairs, key=lambda pair: len(pair[0][1].protocol.differences(pair[1][1].protocol)))
@@ -129,9 +129,9 @@ def _refusal(board: str, first: Entries, second: Entries) -> str:
     if (a.protocol.dataset, a.protocol.subset) != (b.protocol.dataset, b.protocol.subset):
         return refusal
     for entry_id, entry, other in ((id_b, b, a), (id_a, a, b)):
-        if find_predictions(board, entry, {}) is not None:
+        if find_predictions(leaderboard, entry, {}) is not None:
             return (
                 f"{refusal}. Predictions of {entry_id} are stored; score them as the other was and compare again: "
-                f"rcn-search leaderboard rescore {entry_id} --protocol {other.protocol.name} --leaderboard {board}"
+                f"rcn-search leaderboard rescore {entry_id} --protocol {other.protocol.name} --leaderboard {leaderboard}"
             )
     return refusal

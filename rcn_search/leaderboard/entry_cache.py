@@ -1,9 +1,9 @@
-"""Entries of a large board without reading each object again: what was read once stays in this user's cache folder.
+"""Entries of a large leaderboard without reading each object again: what was read once stays in this user's cache folder.
 
 The folder of entries is listed every time, so what was deleted is gone and what was added is there. An entry is taken
 from the index only while its object has the size and the time of change that it had when it was read and its hash
 checked; on object storage, where objects are not edited in place, while its name is there. An index that is damaged or
-of another version is made anew: it holds nothing that the board does not.
+of another version is made anew: it holds nothing that the leaderboard does not.
 
 A table needs little of most of its entries. The rest stays text until somebody asks for it.
 """
@@ -27,8 +27,8 @@ from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
 from rcn_search.evaluation.protocol import Protocol
 from rcn_search.leaderboard.records import ENTRIES, Entry, load_entries, read_entries
 
-SMALLEST = 256
-"""Boards of fewer entries are read whole."""
+MIN_CACHED_ENTRIES = 256
+"""Leaderboards of fewer entries are read whole."""
 _ADDED_SHARE = 20
 _VERSION = 2
 
@@ -36,7 +36,7 @@ _Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class EntrySummary:
     """What a table needs of an entry, and the whole of it when it is asked for.
 
     Attributes:
@@ -67,10 +67,10 @@ class Listed:
 _PLAIN = ("method", "error_pct", "origin", "num_images", "images_sha256", "errors_sha256", "replaces")
 
 
-def listed(entry: Entry) -> Listed:
+def listed(entry: Entry) -> EntrySummary:
     """An entry that is there already."""
     seed = entry.config.get("seed")
-    found = Listed(
+    found = EntrySummary(
         protocol=entry.protocol,
         **{name: getattr(entry, name) for name in _PLAIN},
         num_unpredicted=entry.excluded.get(NON_FINITE_PREDICTION, 0),
@@ -81,16 +81,16 @@ def listed(entry: Entry) -> Listed:
     return found
 
 
-def list_entries(board: str) -> tuple[dict[str, Listed], list[str]]:
-    """As `load_entries`, which it equals on every board that is not being edited behind its back."""
-    stamps = _list(board)
-    if len(stamps) < SMALLEST:
-        entries, problems = load_entries(board)
+def list_summaries(leaderboard: str) -> tuple[dict[str, EntrySummary], list[str]]:
+    """As `load_entries`, which it equals on every leaderboard that is not being edited behind its back."""
+    stamps = _list(leaderboard)
+    if len(stamps) < MIN_CACHED_ENTRIES:
+        entries, problems = load_entries(leaderboard)
         return {entry_id: listed(entry) for entry_id, entry in entries.items()}, problems
-    uri = cache_path(board, "index")
+    uri = cache_path(leaderboard, "index")
     known = _read(uri)
     fresh = {name: each for name, (stamp, each) in known.items() if stamps.get(name) == stamp}
-    read, problems = read_entries(board, [name for name in stamps if name not in fresh])
+    read, problems = read_entries(leaderboard, [name for name in stamps if name not in fresh])
     all_by_name = fresh | {f"{entry_id}.json": listed(entry) for entry_id, entry in read.items()}
     num_changed = len(read) + len(known) - len(fresh)
     if num_changed * _ADDED_SHARE > len(all_by_name):
@@ -98,14 +98,14 @@ def list_entries(board: str) -> tuple[dict[str, Listed], list[str]]:
     return {name.removesuffix(".json"): all_by_name[name] for name in sorted(all_by_name)}, problems
 
 
-def load_indexed(board: str) -> tuple[dict[str, Entry], list[str]]:
+def load_indexed(leaderboard: str) -> tuple[dict[str, Entry], list[str]]:
     """`list_entries`, of each the whole."""
-    found, problems = list_entries(board)
+    found, problems = list_summaries(leaderboard)
     return {entry_id: each.entry for entry_id, each in found.items()}, problems
 
 
-def _list(board: str) -> dict[str, _Stamp]:
-    folder = storage.join(board, ENTRIES)
+def _list(leaderboard: str) -> dict[str, _Stamp]:
+    folder = storage.join(leaderboard, ENTRIES)
     if not storage.is_local(folder):
         return dict.fromkeys(storage.list_names(folder), (0, 0))
     path = storage.local_path(folder)
@@ -120,21 +120,21 @@ def _list(board: str) -> dict[str, _Stamp]:
     return dict(sorted(stamps.items()))
 
 
-def _read(path: Path) -> dict[str, tuple[_Stamp, Listed]]:
-    document = read_checked(path)
+def _read(path: Path) -> dict[str, tuple[_Stamp, EntrySummary]]:
+    document = read_cache(path)
     try:
         if document["index_version"] != _VERSION:
             return {}
         protocols = [Protocol.model_validate(each) for each in document["protocols"]]
         return {
-            name: ((size, changed), Listed(protocol=protocols[place], **fields))
+            name: ((size, changed), EntrySummary(protocol=protocols[place], **fields))
             for name, (size, changed, place, fields) in document["known"].items()
         }
     except (ValueError, LookupError, TypeError):
         return {}
 
 
-def _write(path: Path, known: Mapping[str, tuple[_Stamp, Listed]]) -> None:
+def _write(path: Path, known: Mapping[str, tuple[_Stamp, EntrySummary]]) -> None:
     protocols: dict[Protocol, int] = {}
     rows = {}
     for name, (stamp, each) in known.items():
@@ -146,17 +146,17 @@ def _write(path: Path, known: Mapping[str, tuple[_Stamp, Listed]]) -> None:
         "protocols": [each.model_dump(mode="json") for each in protocols],
         "known": rows,
     }
-    write_checked(path, document)
+    write_cache(path, document)
 
 
-def cache_path(board: str, kind: str) -> Path:
-    """Where what is known of a board is kept for this user."""
+def cache_path(leaderboard: str, kind: str) -> Path:
+    """Where what is known of a leaderboard is kept for this user."""
     root = os.environ.get("RCN_SEARCH_CACHE") or Path.home() / ".cache" / "rcn-search"
-    name = hashlib.sha256(storage.absolute(board).encode()).hexdigest()[:16]
-    return Path(root) / "boards" / f"{name}.{kind}.json"
+    name = hashlib.sha256(storage.absolute(leaderboard).encode()).hexdigest()[:16]
+    return Path(root) / "leaderboards" / f"{name}.{kind}.json"
 
 
-def read_checked(path: Path) -> Any:
+def read_cache(path: Path) -> Any:
     """What was written there whole; None otherwise."""
     try:
         digest, _, content = path.read_bytes().partition(b"\n")
@@ -165,8 +165,8 @@ def read_checked(path: Path) -> Any:
         return None
 
 
-def write_checked(path: Path, document: Any) -> None:
-    """Keep it for `read_checked`. A home that cannot be written to costs time, not the board."""
+def write_cache(path: Path, document: Any) -> None:
+    """Keep it for `read_checked`. A home that cannot be written to costs time, not the leaderboard."""
     content = json.dumps(document, separators=(",", ":")).encode()
     with contextlib.suppress(OSError):
         storage.write_bytes(str(path), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)

@@ -8,14 +8,14 @@ from rcn_search import storage
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import Protocol
 from rcn_search.evaluation.score import Score, score
-from rcn_search.leaderboard.per_image import images_of, put_errors
+from rcn_search.leaderboard.per_image import image_set_of, store_errors
 
-_MADE_WITH = ("decode", "views", "mirror", "denoiser", "shift_px")
+_MADE_WITH = ("decoder", "tta", "denoiser", "shift_px")
 
 
-def measured_fields(board: str, predictions: Predictions, protocol: Protocol, scored: Score) -> dict[str, Any]:
-    """Everything of an `Entry` that comes from the predictions. The errors of their images are on the board after."""
-    per_image = put_errors(board, images_of(predictions), scored.errors.error_pct_n)
+def entry_fields(leaderboard: str, predictions: Predictions, protocol: Protocol, scored: Score) -> dict[str, Any]:
+    """Everything of an `Entry` that comes from the predictions. The errors of their images are on the leaderboard after."""
+    per_image = store_errors(leaderboard, image_set_of(predictions), scored.errors.error_pct_n)
     return {
         "protocol": protocol,
         "error_pct": scored.error.pct,
@@ -37,16 +37,16 @@ def measured_fields(board: str, predictions: Predictions, protocol: Protocol, sc
     }
 
 
-def measure(board: str, predictions: Predictions, protocol: Protocol) -> dict[str, Any]:
+def score_entry_fields(leaderboard: str, predictions: Predictions, protocol: Protocol) -> dict[str, Any]:
     """`measured_fields` of predictions that are scored for it.
 
     Raises:
         ValueError: See `score`.
     """
-    return measured_fields(board, predictions, protocol, score(predictions, protocol))
+    return entry_fields(leaderboard, predictions, protocol, score(predictions, protocol))
 
 
-def place_to_keep(uri: str) -> str | None:
+def shareable_uri(uri: str) -> str | None:
     """Where something is, for a record that others read; None where the URI itself holds a user's name or a key."""
     scheme, _, rest = uri.rpartition("://")
     return None if scheme and "@" in rest.partition("/")[0] else storage.absolute(uri)

@@ -1,4 +1,4 @@
-"""A prediction file onto the board: ours as it is, anyone else's joined with our truth and scored by the same code."""
+"""A prediction file onto the leaderboard: ours as it is, anyone else's joined with our truth and scored by the same code."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from rcn_search import __version__, storage
 from rcn_search.data.dataset import open_dataset
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.predictions import Predictions, encode_predictions, read_predictions
-from rcn_search.evaluation.protocol import Normaliser, Protocol, named_protocol, rcn2016, subpixel
+from rcn_search.evaluation.protocol import Normalizer, Protocol, named_protocol, rcn2016, subpixel
 from rcn_search.evaluation.score import Score, score
-from rcn_search.leaderboard.entry_fields import measured_fields, place_to_keep
-from rcn_search.leaderboard.external_join import join_truth, truth_of
-from rcn_search.leaderboard.formats import ForeignFormat, read_foreign
+from rcn_search.leaderboard.entry_fields import entry_fields, shareable_uri
+from rcn_search.leaderboard.external_join import ground_truth_fields, join_ground_truth
+from rcn_search.leaderboard.formats import ExternalFormat, read_external
 from rcn_search.leaderboard.lookup import PREDICTIONS
-from rcn_search.leaderboard.records import Entry, add_entry, record_test_look
+from rcn_search.leaderboard.records import Entry, add_entry
+from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Added:
+class AddedPredictions:
     """What came of it.
 
     Attributes:
@@ -34,8 +35,8 @@ class Added:
     """
 
     scores: list[tuple[Protocol, Score]]
-    gaps: list[str]
-    test_looks: int | None
+    warnings: list[str]
+    num_test_evaluations: int | None
     entry_uris: list[str]
 
 
@@ -44,27 +45,27 @@ def add_predictions(
     data_uri: str,
     split_name: str,
     *,
-    board: Callable[[], str],
+    leaderboard: Callable[[], str],
     method: str,
-    kind: ForeignFormat | None = None,
-    normalisers: Sequence[Normaliser] = (),
-    shift_px: float = 0.0,
+    file_format: ExternalFormat | None = None,
+    normalizers: Sequence[Normalizer] = (),
+    pixel_offset: float = 0.0,
     hardware: str = "not stated",
     num_params: int | None = None,
     multiply_adds: int | None = None,
     latency_ms: float | None = None,
     source: str | None = None,
-) -> Added:
+) -> AddedPredictions:
     """Score a prediction file with the truth of a data set and enter it. A look at a test split is counted first.
 
     Args:
         uri: Our Parquet, or a file that `read_foreign` reads.
         data_uri: Whose truth counts, whatever truth the file holds.
         split_name: Which images.
-        board: Gives the URI of the board.
-        method: Name on the board.
+        leaderboard: Gives the URI of the leaderboard.
+        method: Name on the leaderboard.
         kind: Format of a file that is not ours; by default found out.
-        normalisers: To score under beside those of `rcn2016` and `subpixel`.
+        normalizers: To score under beside those of `rcn2016` and `subpixel`.
         shift_px: Added to each coordinate of a file that is not ours.
         hardware: What it was computed on.
         num_params: Of the model, if known.
@@ -81,28 +82,30 @@ def add_predictions(
     place = (*manifest.dataset_and_subset(split_name), manifest.keypoints)
     gaps: list[str] = []
     if uri.endswith(".parquet"):
-        predictions, origin = _own(uri, data_uri, split_name), "ours"
+        predictions, origin = _load_native(uri, data_uri, split_name), "ours"
     else:
-        answers = read_foreign(uri, kind)
+        answers = read_external(uri, file_format)
         digest = hashlib.sha256(storage.read_bytes(uri)).hexdigest()
-        joined = join_truth(answers, data_uri, split_name, method=method, run_id=digest[:12], shift_px=shift_px)
-        predictions, gaps, origin = joined.predictions, joined.gaps(), "reproduced"
+        joined = join_ground_truth(
+            answers, data_uri, split_name, method=method, run_id=digest[:12], pixel_offset=pixel_offset
+        )
+        predictions, gaps, origin = joined.predictions, joined.coverage_warnings(), "reproduced"
     run_id = predictions.meta["run_id"]
     test_looks = None
     if split_name in manifest.test_splits:
-        test_looks = record_test_look(board(), dataset=place[0], subset=place[1], method=method, run_id=run_id)
-    protocols = [subpixel(*place), *(subpixel(*place, each) for each in normalisers if each != "eye_centres")]
+        test_looks = record_test_evaluation(leaderboard(), dataset=place[0], subset=place[1], method=method, run_id=run_id)
+    protocols = [subpixel(*place), *(subpixel(*place, each) for each in normalizers if each != "eye_centers")]
     if predictions.meta["grid_px"] == rcn2016(*place).grid_px:
         protocols.insert(0, rcn2016(*place))
         if place[2] == "ibug68":
             protocols.insert(1, named_protocol("rcn2016-49", *place[:2], "ibug49"))
     scores = [(protocol, score(predictions, protocol)) for protocol in protocols]
-    kept_uri, sha256 = _keep(board(), predictions)
+    kept_uri, sha256 = _store_predictions(leaderboard(), predictions)
     entries = [
         Entry(
             method=method,
             origin=origin,
-            **measured_fields(board(), predictions, protocol, scored),
+            **entry_fields(leaderboard(), predictions, protocol, scored),
             run_id=run_id,
             config=predictions.meta.get("config", {}),
             num_params=num_params,
@@ -118,11 +121,11 @@ def add_predictions(
         )
         for protocol, scored in scores
     ]
-    entry_uris = [add_entry(board(), entry) for entry in entries]
-    return Added(scores=scores, gaps=gaps, test_looks=test_looks, entry_uris=entry_uris)
+    entry_uris = [add_entry(leaderboard(), entry) for entry in entries]
+    return AddedPredictions(scores=scores, warnings=gaps, num_test_evaluations=test_looks, entry_uris=entry_uris)
 
 
-def _own(uri: str, data_uri: str, split_name: str) -> Predictions:
+def _load_native(uri: str, data_uri: str, split_name: str) -> Predictions:
     """Our own prediction file with the truth of the data set in the place of its own."""
     predictions, dataset = read_predictions(uri), open_dataset(data_uri)
     split = dataset.split(split_name)
@@ -132,14 +135,14 @@ def _own(uri: str, data_uri: str, split_name: str) -> Predictions:
             f"{predictions.meta['split']!r} of data {predictions.meta['fingerprint']}, not {split.num_rows:,}"
         )
     meta = predictions.meta | {"fingerprint": dataset.manifest.fingerprint}
-    return replace(predictions, **truth_of(split, bordered=dataset.manifest.bordered), meta=meta)
+    return replace(predictions, **ground_truth_fields(split, bordered=dataset.manifest.bordered), meta=meta)
 
 
-def _keep(board: str, predictions: Predictions) -> tuple[str | None, str]:
-    """Put the predictions on the board, so that they can be scored again; their place and hash."""
+def _store_predictions(leaderboard: str, predictions: Predictions) -> tuple[str | None, str]:
+    """Put the predictions on the leaderboard, so that they can be scored again; their place and hash."""
     content = encode_predictions(predictions)
     sha256 = hashlib.sha256(content).hexdigest()
-    uri = storage.join(board, PREDICTIONS, f"{sha256}.parquet")
+    uri = storage.join(leaderboard, PREDICTIONS, f"{sha256}.parquet")
     with contextlib.suppress(storage.ObjectExistsError):
         storage.write_bytes(uri, content, if_absent=True)
-    return place_to_keep(uri), sha256
+    return shareable_uri(uri), sha256

@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search.config.schema import IMAGE_SIZE_PX
+from rcn_search.data.crops import crop_to_image
 from rcn_search.data.dataset import Split, open_dataset
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import RCN2016_GRID_PX
-from rcn_search.leaderboard.formats.base import Answers
+from rcn_search.leaderboard.formats.base import ExternalPredictions
 
 _NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Joined:
+class JoinedPredictions:
     """Answers beside the truth.
 
     Attributes:
@@ -35,7 +36,7 @@ class Joined:
     missing: list[str]
     extra: list[str]
 
-    def gaps(self) -> list[str]:
+    def coverage_warnings(self) -> list[str]:
         """A line for the missing and one for the extra images, if there are any."""
         lines = [
             (self.missing, "images have no answer, so the method has no rank"),
@@ -44,9 +45,9 @@ class Joined:
         return [f"{len(names):,} {what}: {_some(names)}" for names, what in lines if names]
 
 
-def join_truth(
-    answers: Answers, data_uri: str, split_name: str, *, method: str, run_id: str, shift_px: float
-) -> Joined:
+def join_ground_truth(
+    answers: ExternalPredictions, data_uri: str, split_name: str, *, method: str, run_id: str, pixel_offset: float
+) -> JoinedPredictions:
     """Predictions of a split from answers by image.
 
     An answer belongs to the image of its name; or to the one whose name ends its path, or is ended by it, whole folders
@@ -56,7 +57,7 @@ def join_truth(
         answers: Points in pixels of the original images.
         data_uri: Whose truth.
         split_name: Of which images.
-        method: Name on the board.
+        method: Name on the leaderboard.
         run_id: Stands for whatever made the answers.
         shift_px: Added to each coordinate. Here pixel i covers i to i + 1.
 
@@ -79,7 +80,7 @@ def join_truth(
             raise ValueError(
                 f"the answer for {name!r} has {len(answers[name])} points; {manifest.keypoints!r} has {num_points}"
             )
-        image_nk2[row] = answers[name] + shift_px
+        image_nk2[row] = answers[name] + pixel_offset
     used = set(found.values())
     dataset, subset = manifest.dataset_and_subset(split_name)
     meta = {
@@ -91,18 +92,17 @@ def join_truth(
         "grid_px": RCN2016_GRID_PX,
         "run_id": run_id,
         "method": method,
-        "shift_px": shift_px,
+        "shift_px": pixel_offset,
     }
-    return Joined(
+    return JoinedPredictions(
         predictions=_predictions(split, image_nk2, bordered=manifest.bordered, meta=meta),
         missing=[str(name) for row, name in enumerate(split.image_id_n) if row not in found],
         extra=[name for name in answers if name not in used],
     )
 
 
-def truth_of(split: Split, *, bordered: bool) -> dict[str, Any]:
+def ground_truth_fields(split: Split, *, bordered: bool) -> dict[str, Any]:
     """The fields of `Predictions` that a data set knows."""
-    scale_n12 = split.box_n4[:, None, 2:] / IMAGE_SIZE_PX
     true_crop_nk2 = split.points_nk2.numpy()
     return {
         "image_id": split.image_id_n,
@@ -111,7 +111,7 @@ def truth_of(split: Split, *, bordered: bool) -> dict[str, Any]:
         "face_box": split.face_box_n4.numpy(),
         "visible": split.visible_nk.numpy(),
         "true_crop_nk2": true_crop_nk2,
-        "true_image_nk2": (true_crop_nk2 * scale_n12 + split.box_n4[:, None, :2]).astype(np.float32),
+        "true_image_nk2": crop_to_image(true_crop_nk2, split.box_n4),
         "edge_nk": split.edge_nk.numpy() if bordered else None,
         "photo_n4": split.photo_n4.numpy() if bordered else None,
         "attributes": {name: value.numpy().astype(np.int8) for name, value in split.attributes.items()},
@@ -127,7 +127,7 @@ def _predictions(
     # A network's answer is a cell of its input; of an answer from outside the nearest cell is taken.
     cell_nk2 = np.clip(np.nan_to_num(cell_nk2, nan=0.0), 0, RCN2016_GRID_PX - 1)
     return Predictions(
-        **truth_of(split, bordered=bordered),
+        **ground_truth_fields(split, bordered=bordered),
         pred_crop_nk2=crop_nk2.astype(np.float32),
         pred_image_nk2=image_nk2.astype(np.float32),
         pred_cell_nk2=cell_nk2.astype(np.int16),
@@ -136,7 +136,7 @@ def _predictions(
     )
 
 
-def _by_image(answers: Answers, image_ids: list[str]) -> dict[int, str]:
+def _by_image(answers: ExternalPredictions, image_ids: list[str]) -> dict[int, str]:
     """Row of the split to the name of its answer."""
     row_of = {name: row for row, name in enumerate(image_ids)}
     found = {row_of[name]: name for name in answers if name in row_of}

@@ -1,4 +1,4 @@
-"""Pictures of the board for papers: cumulative errors, errors with intervals, errors by keypoint on a mean face.
+"""Pictures of the leaderboard for papers: cumulative errors, errors with intervals, errors by keypoint on a mean face.
 
 The end of the name says what it becomes: PNG, SVG or PDF.
 
@@ -34,19 +34,19 @@ from rcn_search.evaluation.score import Estimate
 from rcn_search.keypoints import FIVE, IBUG68, POINT_SUBSETS, KeypointSchema, keypoint_schema
 from rcn_search.leaderboard.mean_face import mean_face
 from rcn_search.leaderboard.records import Entry
-from rcn_search.leaderboard.table import errors_of
+from rcn_search.leaderboard.table import load_errors
 
 _PANELS_IN_A_ROW = 4
 
 
-def draw_ced(board: str, entries: Sequence[Entry], uri: str) -> None:
+def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
     """Share of images with at most a given error, by entry, up to twice the protocol's threshold.
 
     Raises:
         ValueError: The entries are of different protocols, or the errors of one are not kept.
     """
     protocol = _one_protocol(entries)
-    errors = [errors_of(board, entry) for entry in entries]
+    errors = [load_errors(leaderboard, entry) for entry in entries]
     figure, (axes,) = panels(1, height=4.2 + 0.2 * len(entries))
     name_axes(axes, "error of an image, %", "share of images, %")
     end = 2 * protocol.threshold_pct

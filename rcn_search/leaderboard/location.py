@@ -1,4 +1,4 @@
-"""Where the leaderboard is."""
+"""Location of the leaderboard: named by the user, by an environment variable, or one of two default folders."""
 
 from __future__ import annotations
 
@@ -6,33 +6,54 @@ import os
 from pathlib import Path
 
 from rcn_search.cluster.ray_job import check_outlives_job
+from rcn_search.errors import RcnSearchError
 
-BOARD_VARIABLE = "RCN_SEARCH_LEADERBOARD"
+LEADERBOARD_VARIABLE = "RCN_SEARCH_LEADERBOARD"
 
-REPOSITORY_BOARD = Path(__file__).parents[2] / "leaderboard"
+REPOSITORY_LEADERBOARD = Path(__file__).parents[2] / "leaderboard"
+
+_REMEDY = f"name a folder or URI with --leaderboard or ${LEADERBOARD_VARIABLE}, or create the folder ./leaderboard"
 
 
-def default_board() -> str:
-    """Where the board is when nobody says: $RCN_SEARCH_LEADERBOARD, ./leaderboard, or that of the source tree we run from.
+def default_leaderboard() -> str:
+    """Find the default leaderboard: $RCN_SEARCH_LEADERBOARD, ./leaderboard, or the one of the source tree.
 
     Raises:
-        ValueError: None of them is there.
+        RcnSearchError: None of them exists.
     """
-    if os.environ.get(BOARD_VARIABLE):
-        return os.environ[BOARD_VARIABLE]
-    for folder in (Path("leaderboard"), REPOSITORY_BOARD):
+    if os.environ.get(LEADERBOARD_VARIABLE):
+        return os.environ[LEADERBOARD_VARIABLE]
+    for folder in (Path("leaderboard"), REPOSITORY_LEADERBOARD):
         if folder.is_dir():
             return str(folder)
-    raise ValueError(f"no leaderboard: there is no folder ./leaderboard; name one with --leaderboard or ${BOARD_VARIABLE}")
+    raise RcnSearchError(f"there is no leaderboard: {_REMEDY}")
 
 
-def lasting_board(named: str) -> str:
-    """URI of the board: the one that is named, else the default one.
+def resolve_leaderboard(named: str) -> str | None:
+    """Find the leaderboard that a command may write to: the named one, else the default one.
+
+    Returns:
+        Its URI; None if none is named and there is no default one that outlives a Ray job.
 
     Raises:
-        ConfigError: It would be gone with the job.
-        ValueError: There is none.
+        ConfigError: The named leaderboard would be deleted with the Ray job.
     """
-    uri = named or default_board()
-    check_outlives_job(uri, "--leaderboard")
+    try:
+        uri = named or default_leaderboard()
+        check_outlives_job(uri, "--leaderboard")
+    except RcnSearchError:
+        if named:
+            raise
+        return None
+    return uri
+
+
+def require_leaderboard(uri: str | None) -> str:
+    """Return ``uri``, which must not be None because something is to be written there.
+
+    Raises:
+        RcnSearchError: It is None.
+    """
+    if uri is None:
+        raise RcnSearchError(f"the evaluation must be recorded on a leaderboard, and there is none: {_REMEDY}")
     return uri

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from rcn_search import storage
 from rcn_search.evaluation.predictions import Predictions, read_predictions
-from rcn_search.leaderboard.entry_cache import list_entries
+from rcn_search.leaderboard.entry_cache import list_summaries
 from rcn_search.leaderboard.ranking.seeds import without_seed
 from rcn_search.leaderboard.records import Entry
-from rcn_search.leaderboard.table import without_replaced
+from rcn_search.leaderboard.table import drop_superseded
 
 PREDICTIONS = "predictions"
 
@@ -18,9 +18,9 @@ Entries = dict[str, Entry]
 """By id."""
 
 
-def shown_entries(board: str) -> Entries:
-    """All entries of a board but those in whose place a later one stands."""
-    return {entry_id: each.entry for entry_id, each in without_replaced(list_entries(board)[0]).items()}
+def load_current_entries(leaderboard: str) -> Entries:
+    """All entries of a leaderboard but those in whose place a later one stands."""
+    return {entry_id: each.entry for entry_id, each in drop_superseded(list_summaries(leaderboard)[0]).items()}
 
 
 def find_entries(entries: Mapping[str, Entry], name: str) -> Entries:
@@ -43,7 +43,9 @@ def find_entries(entries: Mapping[str, Entry], name: str) -> Entries:
     return found
 
 
-def find_under(entries: Mapping[str, Entry], name: str, *, protocol: str, dataset: str, subset: str) -> list[Entry]:
+def find_entries_under(
+    entries: Mapping[str, Entry], name: str, *, protocol: str, dataset: str, subset: str
+) -> list[Entry]:
     """Of what `find_entries` finds, the entries of one protocol; an entry that is named by its id is of any.
 
     Args:
@@ -68,18 +70,18 @@ def find_under(entries: Mapping[str, Entry], name: str, *, protocol: str, datase
     return found
 
 
-def find_predictions(board: str, entry: Entry, also: Mapping[str, str]) -> Predictions | None:
+def find_predictions(leaderboard: str, entry: Entry, other_uris: Mapping[str, str]) -> Predictions | None:
     """The predictions that an entry was scored from, if they can still be read and are the same bytes.
 
     Args:
-        board: Its predictions folder may hold them.
-        entry: Of the board.
+        leaderboard: Its predictions folder may hold them.
+        entry: Of the leaderboard.
         also: URIs of other prediction files by their SHA-256 (`hashed`).
     """
     places = [
-        also.get(entry.predictions_sha256),
+        other_uris.get(entry.predictions_sha256),
         entry.predictions_uri,
-        storage.join(board, PREDICTIONS, f"{entry.predictions_sha256}.parquet"),
+        storage.join(leaderboard, PREDICTIONS, f"{entry.predictions_sha256}.parquet"),
     ]
     for uri in filter(None, places):
         try:
@@ -90,7 +92,7 @@ def find_predictions(board: str, entry: Entry, also: Mapping[str, str]) -> Predi
     return None
 
 
-def hashed(uris: Iterable[str]) -> dict[str, str]:
+def hash_prediction_files(uris: Iterable[str]) -> dict[str, str]:
     """URIs of prediction files by their SHA-256; a folder stands for all ``.parquet`` files right in it.
 
     Raises:

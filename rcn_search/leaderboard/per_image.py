@@ -1,7 +1,7 @@
 """The error of every image of an entry, kept beside it: what a paired test between any two rows needs.
 
-    <board>/images/<hash of the content>.json    names, groups and classes of the images, once for all entries on them
-    <board>/errors/<SHA-256 of the bytes>.npy    one float64 for each of those images, in percent; NaN: does not count
+    <leaderboard>/images/<hash of the content>.json    names, groups and classes of the images, once for all entries on them
+    <leaderboard>/errors/<SHA-256 of the bytes>.npy    one float64 for each of those images, in percent; NaN: does not count
 
 Both are put if absent before the entry that names them, so an entry that is there has its errors.
 
@@ -27,13 +27,13 @@ from rcn_search.config.schema import canonical_hash
 from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.predictions import Predictions
 
-IMAGES = "images"
+IMAGE_SETS = "images"
 ERRORS = "errors"
 MAX_IMAGES = 5_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Images:
+class ImageSet:
     """The images that a prediction file is of.
 
     Attributes:
@@ -47,7 +47,7 @@ class Images:
     attributes: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
 
 
-class PerImage(NamedTuple):
+class StoredErrors(NamedTuple):
     """Names of the two objects of an entry."""
 
     images_sha256: str
@@ -62,12 +62,12 @@ class _Document(BaseModel):
     attributes: dict[str, list[int]]
 
 
-def images_of(predictions: Predictions) -> Images:
+def image_set_of(predictions: Predictions) -> ImageSet:
     """The images of a prediction file."""
-    return Images(image_id_n=predictions.image_id, group_n=predictions.group, attributes=predictions.attributes)
+    return ImageSet(image_id_n=predictions.image_id, group_n=predictions.group, attributes=predictions.attributes)
 
 
-def put_errors(board: str, images: Images, error_pct_n: Array) -> PerImage:
+def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> StoredErrors:
     """Keep the errors of images, in their order."""
     document = _Document(
         image_id=images.image_id_n.tolist(),
@@ -80,21 +80,21 @@ def put_errors(board: str, images: Images, error_pct_n: Array) -> PerImage:
     content = stream.getvalue()
     errors_sha256 = hashlib.sha256(content).hexdigest()
     with contextlib.suppress(storage.ObjectExistsError):  # named by its content: it is this very object
-        storage.write_json(_images_uri(board, images_sha256), document, if_absent=True)
+        storage.write_json(_images_uri(leaderboard, images_sha256), document, if_absent=True)
     with contextlib.suppress(storage.ObjectExistsError):
-        storage.write_bytes(_errors_uri(board, errors_sha256), content, if_absent=True)
-    return PerImage(images_sha256, errors_sha256)
+        storage.write_bytes(_errors_uri(leaderboard, errors_sha256), content, if_absent=True)
+    return StoredErrors(images_sha256, errors_sha256)
 
 
 @lru_cache(maxsize=64)
-def read_images(board: str, images_sha256: str) -> Images:
+def read_image_set(leaderboard: str, images_sha256: str) -> ImageSet:
     """The images of that name.
 
     Raises:
         FileNotFoundError: They are not there.
         ValueError: They are damaged.
     """
-    uri = _images_uri(board, images_sha256)
+    uri = _images_uri(leaderboard, images_sha256)
     document = storage.read_json(uri)
     try:
         read = _Document.model_validate(document)
@@ -104,17 +104,17 @@ def read_images(board: str, images_sha256: str) -> Images:
         attributes = {name: np.array(values, dtype=np.int8) for name, values in read.attributes.items()}
     except (ValidationError, ValueError, OverflowError) as error:
         raise ValueError(f"{uri} is damaged: {str(error).splitlines()[0]}") from error
-    return Images(image_id_n=np.array(read.image_id), group_n=np.array(read.group), attributes=attributes)
+    return ImageSet(image_id_n=np.array(read.image_id), group_n=np.array(read.group), attributes=attributes)
 
 
-def read_errors(board: str, errors_sha256: str) -> Array:
+def read_errors(leaderboard: str, errors_sha256: str) -> Array:
     """The errors of that name, (n,) in percent; NaN for images that do not count.
 
     Raises:
         FileNotFoundError: They are not there.
         ValueError: They are damaged.
     """
-    uri = _errors_uri(board, errors_sha256)
+    uri = _errors_uri(leaderboard, errors_sha256)
     content = storage.read_bytes(uri)
     if hashlib.sha256(content).hexdigest() != errors_sha256:
         raise ValueError(f"{uri} is damaged: its content does not hash to its name")
@@ -128,22 +128,22 @@ def read_errors(board: str, errors_sha256: str) -> Array:
     return values
 
 
-def stamps(board: str, images_sha256: str, errors_sha256: Sequence[str]) -> list[tuple[int, int]]:
+def object_stamps(leaderboard: str, images_sha256: str, errors_sha256: Sequence[str]) -> list[tuple[int, int]]:
     """Size and time of change of these objects; zeros on object storage, where they are not edited in place.
 
     Raises:
         FileNotFoundError: One is not there, as far as that is known without asking a server.
     """
-    uris = [_images_uri(board, images_sha256), *(_errors_uri(board, each) for each in errors_sha256)]
-    if not storage.is_local(board):
+    uris = [_images_uri(leaderboard, images_sha256), *(_errors_uri(leaderboard, each) for each in errors_sha256)]
+    if not storage.is_local(leaderboard):
         return [(0, 0)] * len(uris)
     found = [storage.local_path(uri).stat() for uri in uris]
     return [(each.st_size, each.st_mtime_ns) for each in found]
 
 
-def _images_uri(board: str, name: str) -> str:
-    return storage.join(board, IMAGES, f"{name}.json")
+def _images_uri(leaderboard: str, name: str) -> str:
+    return storage.join(leaderboard, IMAGE_SETS, f"{name}.json")
 
 
-def _errors_uri(board: str, name: str) -> str:
-    return storage.join(board, ERRORS, f"{name}.npy")
+def _errors_uri(leaderboard: str, name: str) -> str:
+    return storage.join(leaderboard, ERRORS, f"{name}.npy")

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rcn_search import storage
-from rcn_search.evaluation.protocol import Normaliser, Protocol, named_protocol
+from rcn_search.evaluation.protocol import Normalizer, Protocol, named_protocol
 
 PUBLISHED = "published"
 
-OtherNormaliser = Literal["face_box", "face_diagonal"]
+UnspecificNormalizer = Literal["face_box", "face_diagonal"]
 """Size or diagonal of a face box, where the source does not say which box, or which size of it."""
 
 Text = Annotated[str, Field(min_length=1)]
@@ -31,14 +31,14 @@ class _Published(BaseModel):
     """What one line of a CSV says.
 
     Attributes:
-        method: Name on the board.
+        method: Name on the leaderboard.
         year: Of publication of the method; absent where our sources do not give it.
         dataset: Data set.
         subset: Subset of it.
         keypoints: Keypoint schema, or ``ibug49`` for 49 of the 68 points.
-        protocol: ``rcn2016``, ``rcn2016-49``, ``subpixel`` or ``subpixel-<normaliser>``; absent where the source does
+        protocol: ``rcn2016``, ``rcn2016-49``, ``subpixel`` or ``subpixel-<normalizer>``; absent where the source does
             not state enough to compare.
-        normaliser: As stated or as the source's code has it; absent where unknown.
+        normalizer: As stated or as the source's code has it; absent where unknown.
         grid: Side of the grid of whole pixels, ``none`` for distances at full resolution; absent where unknown.
         box_source: Where the face box comes from; absent: as the protocol of that name has it.
         auc_pct: The printed area under the CED up to ``threshold_pct``, in percent of that area.
@@ -58,7 +58,7 @@ class _Published(BaseModel):
     subset: Text
     keypoints: Text
     protocol: Annotated[str | None, _Empty]
-    normaliser: Annotated[Normaliser | OtherNormaliser | None, _Empty]
+    normalizer: Annotated[Normalizer | UnspecificNormalizer | None, _Empty]
     grid: Annotated[int | Literal["none"] | None, _Empty] = None
     box_source: Annotated[Literal["truth", "detector", "unstated"] | None, _Empty] = None
     auc_pct: Annotated[Percent | None, _Empty] = None
@@ -85,12 +85,12 @@ class _Published(BaseModel):
     @property
     def _unknown(self) -> list[str]:
         """What a protocol would need and the source does not state."""
-        normaliser_known = self.normaliser in get_args(Normaliser)
-        unknown = [] if normaliser_known else ["normaliser" if self.normaliser is None else "size of the face box"]
+        normalizer_known = self.normalizer in get_args(Normalizer)
+        unknown = [] if normalizer_known else ["normalizer" if self.normalizer is None else "size of the face box"]
         return unknown if self.grid else [*unknown, "grid"]
 
     @property
-    def no_rank(self) -> str:
+    def no_rank_reason(self) -> str:
         """What a row without a protocol does not state; empty where it has one."""
         return "" if self.protocol else f"no rank: {' and '.join(self._unknown)} not stated"
 
@@ -105,8 +105,8 @@ class _Published(BaseModel):
         if self.protocol is None:
             return None
         protocol = named_protocol(self.protocol, self.dataset, self.subset, self.keypoints)
-        if protocol.normaliser != self.normaliser:
-            raise ValueError(f"normaliser {self.normaliser!r} is not that of {self.protocol}, {protocol.normaliser!r}")
+        if protocol.normalizer != self.normalizer:
+            raise ValueError(f"normalizer {self.normalizer!r} is not that of {self.protocol}, {protocol.normalizer!r}")
         if self.grid not in (None, protocol.grid_px or "none"):
             raise ValueError(f"grid {self.grid} is not that of {self.protocol}, {protocol.grid_px or 'none'}")
         return protocol.model_copy(update={"box_source": self.box_source or protocol.box_source})
@@ -133,18 +133,18 @@ class PublishedCurve(_Published):
     threshold_pct: float = Field(gt=0)
 
 
-def load_published(board: str) -> tuple[list[PublishedRow], list[str]]:
-    """All errors of ``<board>/published/*.csv``, and a line for every row or file that cannot be read."""
-    figures, problems = load_figures(board)
+def load_published(leaderboard: str) -> tuple[list[PublishedRow], list[str]]:
+    """All errors of ``<leaderboard>/published/*.csv``, and a line for every row or file that cannot be read."""
+    figures, problems = load_published_results(leaderboard)
     return [row for row in figures if isinstance(row, PublishedRow)], problems
 
 
-def load_figures(board: str) -> tuple[list[PublishedRow | PublishedCurve], list[str]]:
+def load_published_results(leaderboard: str) -> tuple[list[PublishedRow | PublishedCurve], list[str]]:
     """As `load_published`, with the rows that have only an AUC or a failure rate."""
     rows: list[PublishedRow | PublishedCurve] = []
     problems: list[str] = []
-    for name in storage.list_names(storage.join(board, PUBLISHED)):
-        uri = storage.join(board, PUBLISHED, name)
+    for name in storage.list_names(storage.join(leaderboard, PUBLISHED)):
+        uri = storage.join(leaderboard, PUBLISHED, name)
         if not name.endswith(".csv"):
             continue
         try:

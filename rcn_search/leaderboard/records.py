@@ -1,38 +1,36 @@
-"""What a board is made of: immutable entries and the ledger of looks at test splits, one small JSON object each.
+"""What a leaderboard is made of: immutable entries and the ledger of looks at test splits, one small JSON object each.
 
-    <board>/entries/<created>-<run id>-<hash of the content>.json
-    <board>/test_looks/<dataset>-<subset>/<when>-<random>.json
+    <leaderboard>/entries/<created>-<run id>-<hash of the content>.json
+    <leaderboard>/test_looks/<dataset>-<subset>/<when>-<random>.json
 
 The errors of an entry's images lie beside it (`per_image`).
 
 Every object is put if absent and never changed, so any number of workers may add at once. An entry whose content does
 not hash to its name has been altered and is not shown.
 
-Schema version 2 added what has a default in `Entry` below; entries of version 1 load for ever.
+Entries of schema versions 1 and 2 load for ever: `rcn_search.config.legacy` brings them to version 3.
 """
 
 from __future__ import annotations
 
 import contextlib
-import getpass
 import math
-import socket
-import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rcn_search import storage
+from rcn_search.config.legacy import upgrade_entry
 from rcn_search.config.schema import canonical_hash
 from rcn_search.evaluation.protocol import Protocol
 from rcn_search.evaluation.score import Estimate, Part
+from rcn_search.inference.config import upgrade_record
 
 ENTRIES = "entries"
-TEST_LOOKS = "test_looks"
 _NUM_READERS = 32
 
 # One line of what Python calls printable: no control or format characters, no white space but the blank.
@@ -44,15 +42,15 @@ Percent = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Entry(_Record):
+class Entry(Record):
     """One measured result and all that is needed to believe it.
 
     Attributes:
-        method: Name on the board.
+        method: Name on the leaderboard.
         protocol: How the error was measured, data set and subset among it.
         error_pct: Mean error of the images that count.
         ci_low_pct: Lower end of its 95 % interval; absent where there was nothing to resample.
@@ -80,15 +78,15 @@ class Entry(_Record):
         p99: The same of 99 %.
         points: Mean error of each keypoint of the schema; None where no image counts it.
         parts: Mean error of the images of a class, as in ``pose 1``.
-        images_sha256: Name of the list of images on the board; absent with the next one.
-        errors_sha256: Name of the errors of those images on the board; absent where only the mean is known.
+        images_sha256: Name of the list of images on the leaderboard; absent with the next one.
+        errors_sha256: Name of the errors of those images on the leaderboard; absent where only the mean is known.
         latency_ms: Median time of one face's way through the model on ``hardware``.
-        made_with: How the predictions were made from the weights, as in ``decode`` and ``views``.
+        made_with: How the predictions were made from the weights, as in ``decoder`` and ``tta``.
         source: Where someone else's predictions come from.
         replaces: Id of an entry of the same predictions under the same protocol that says less than this one.
     """
 
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[3] = 3
     method: Line
     protocol: Protocol
     error_pct: Percent
@@ -124,7 +122,18 @@ class Entry(_Record):
     source: Line | None = None
     replaces: EntryId | None = None
 
-    def says_more_than(self, other: Entry) -> bool:
+    @field_validator("made_with", mode="before")
+    @classmethod
+    def _in_current_words(cls, made_with: Any) -> Any:
+        return upgrade_record(made_with) if isinstance(made_with, dict) else made_with
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upgrade(cls, document: Any) -> Any:
+        is_old = isinstance(document, dict) and document.get("schema_version") in (1, 2)
+        return upgrade_entry(document) if is_old else document
+
+    def supersedes(self, other: Entry) -> bool:
         """Whether this is the same measurement of the same predictions, so that it may stand in the other's place."""
         return (
             (self.method, self.protocol, self.run_id, self.predictions_sha256, self.num_images)
@@ -134,21 +143,7 @@ class Entry(_Record):
         )
 
 
-class TestLook(_Record):
-    """One look at a test split: who, at what, with what, when."""
-
-    __test__ = False  # not a test case, whatever pytest makes of the name
-
-    schema_version: Literal[1] = 1
-    dataset: FileName
-    subset: FileName
-    method: Line
-    run_id: FileName
-    who: Line
-    when: AwareDatetime
-
-
-def add_entry(board: str, entry: Entry) -> str:
+def add_entry(leaderboard: str, entry: Entry) -> str:
     """Publish ``entry``. Adding the same entry again changes nothing.
 
     Returns:
@@ -156,33 +151,33 @@ def add_entry(board: str, entry: Entry) -> str:
     """
     document = entry.model_dump(mode="json")
     name = f"{entry.created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{entry.run_id}-{_digest(document)}.json"
-    uri = storage.join(board, ENTRIES, name)
+    uri = storage.join(leaderboard, ENTRIES, name)
     with contextlib.suppress(storage.ObjectExistsError):  # the name holds the hash of the content: it is this entry
         storage.write_json(uri, document, if_absent=True)
     return uri
 
 
-def load_entries(board: str) -> tuple[dict[str, Entry], list[str]]:
-    """All entries of ``board`` by id, and a line for every object in their folder that is not one."""
-    return read_entries(board, storage.list_names(storage.join(board, ENTRIES)))
+def load_entries(leaderboard: str) -> tuple[dict[str, Entry], list[str]]:
+    """All entries of ``leaderboard`` by id, and a line for every object in their folder that is not one."""
+    return read_entries(leaderboard, storage.list_names(storage.join(leaderboard, ENTRIES)))
 
 
-def read_entries(board: str, names: Iterable[str]) -> tuple[dict[str, Entry], list[str]]:
+def read_entries(leaderboard: str, names: Iterable[str]) -> tuple[dict[str, Entry], list[str]]:
     """The entries among objects of the folder by id, and a line for every one that is none."""
     names = [name for name in names if not name.startswith(".")]
-    if storage.is_local(board):
-        read = [_read_entry(board, name) for name in names]
+    if storage.is_local(leaderboard):
+        read = [_read_entry(leaderboard, name) for name in names]
     else:
         with ThreadPoolExecutor(_NUM_READERS) as pool:  # an object store answers many as quickly as one
-            read = list(pool.map(partial(_read_entry, board), names))
+            read = list(pool.map(partial(_read_entry, leaderboard), names))
     found = zip(names, read, strict=True)
     entries = {name.removesuffix(".json"): entry for name, entry in found if isinstance(entry, Entry)}
     return entries, [problem for problem in read if isinstance(problem, str)]
 
 
-def _read_entry(board: str, name: str) -> Entry | str:
+def _read_entry(leaderboard: str, name: str) -> Entry | str:
     """The entry, or why it is none."""
-    uri = storage.join(board, ENTRIES, name)
+    uri = storage.join(leaderboard, ENTRIES, name)
     try:
         if not name.endswith(".json"):
             raise ValueError("not a .json object")
@@ -195,34 +190,6 @@ def _read_entry(board: str, name: str) -> Entry | str:
     return entry
 
 
-def record_test_look(board: str, *, dataset: str, subset: str, method: str, run_id: str, who: str | None = None) -> int:
-    """Write down that a test split is about to be looked at. Call it before the look.
-
-    Args:
-        board: URI of the board.
-        dataset: Data set of the protocol.
-        subset: Subset of the protocol.
-        method: What is evaluated.
-        run_id: Of the training run.
-        who: By default the user and the machine.
-
-    Returns:
-        Looks at this split so far, this one included.
-    """
-    look = TestLook(
-        dataset=dataset,
-        subset=subset,
-        method=method,
-        run_id=run_id,
-        who=who or f"{getpass.getuser()}@{socket.gethostname()}",
-        when=datetime.now(UTC),
-    )
-    folder = storage.join(board, TEST_LOOKS, f"{look.dataset}-{look.subset}")
-    name = f"{look.when:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.json"
-    storage.write_json(storage.join(folder, name), look.model_dump(mode="json"), if_absent=True)
-    return len([each for each in storage.list_names(folder) if each.endswith(".json")])
-
-
 def _digest(document: Any) -> str:
     return canonical_hash(document)[:12]
 
@@ -231,5 +198,5 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"])) or "it"
-        return f"not an entry of schema version 1 or 2: {place}: {problem['msg']}"
+        return f"not an entry of schema version 1, 2 or 3: {place}: {problem['msg']}"
     return str(error).splitlines()[0]

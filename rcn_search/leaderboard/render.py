@@ -1,4 +1,4 @@
-"""The board as rich tables for a terminal, or as Markdown, LaTeX, CSV or JSON text."""
+"""The leaderboard as rich tables for a terminal, or as Markdown, LaTeX, CSV or JSON text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from rcn_search.leaderboard.class_names import class_name
-from rcn_search.leaderboard.table import Board, Row, Table, printed_error
+from rcn_search.leaderboard.table import Leaderboard, LeaderboardRow, LeaderboardTable, format_error
 
 Format = Literal["markdown", "latex", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("markdown", "latex", "csv", "json")
@@ -27,59 +27,61 @@ WIDE_COLUMNS = 120
 _TEXTS = {"method", "95 % CI", "origin"}
 
 
-def render(board: Board, output: Format, *, by: str = "") -> str:
-    """The board as text that ends in a newline. Problems of the board are not part of it.
+def render(leaderboard: Leaderboard, output: Format, *, by_attribute: str = "") -> str:
+    """The leaderboard as text that ends in a newline. Problems of the leaderboard are not part of it.
 
     Args:
-        board: The board.
+        leaderboard: The leaderboard.
         output: What kind of text.
         by: In Markdown and LaTeX, errors by class of this attribute in place of the other figures.
     """
     if output in ("markdown", "latex"):
-        return {"markdown": _markdown, "latex": _latex}[output](board, by)
-    return {"csv": _csv, "json": _json}[output](board)
+        return {"markdown": _markdown, "latex": _latex}[output](leaderboard, by_attribute)
+    return {"csv": _csv, "json": _json}[output](leaderboard)
 
 
-def with_classes(board: Board, by: str) -> Board:
+def select_attribute(leaderboard: Leaderboard, by: str) -> Leaderboard:
     """The tables in which a row says its errors by class of the attribute ``by``.
 
     Raises:
         ValueError: There is none.
     """
-    tables = tuple(table for table in board.tables if _parts(table, by))
+    tables = tuple(table for table in leaderboard.tables if _parts(table, by))
     if not tables:
-        parts = {part for table in board.tables for row in table.rows if row.entry for part in row.entry.parts}
+        parts = {part for table in leaderboard.tables for row in table.rows if row.entry for part in row.entry.parts}
         known = ", ".join(sorted({part.rpartition(" ")[0] for part in parts})) or "none"
         raise ValueError(f"no row says its errors by {by!r}; attributes that are known: {known}")
-    return replace(board, tables=tables)
+    return replace(leaderboard, tables=tables)
 
 
-def print_board(board: Board, console: Console | None = None, *, top: int | None = None, by: str = "") -> None:
+def print_leaderboard(
+    leaderboard: Leaderboard, console: Console | None = None, *, limit: int | None = None, by_attribute: str = ""
+) -> None:
     """One table per data set, subset and protocol, our rows highlighted, and what could not be shown below.
 
     Args:
-        board: The board.
+        leaderboard: The leaderboard.
         console: Where to; by default standard output.
         top: At most so many rows of a table; by default all.
         by: Errors by class of this attribute in place of the other figures.
     """
     console = console or Console()
-    for table in board.tables:
+    for table in leaderboard.tables:
         console.print(Text(_title(table), style="bold"))
-        num_hidden = 0 if top is None else max(0, len(table.rows) - top)
-        table = replace(table, rows=table.rows[:top])
+        num_hidden = 0 if limit is None else max(0, len(table.rows) - limit)
+        table = replace(table, rows=table.rows[:limit])
         notes = _notes(table)
         # Text, not str: a method name is shown as it is, whatever markup it holds.
         rich_table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         hidden: Collection[str] = ()
         if console.width < WIDE_COLUMNS:
-            hidden = {"95 % CI"} if by else _WIDE
-        headings, rows = _filled(table, notes, by, hidden=hidden)
+            hidden = {"95 % CI"} if by_attribute else _WIDE
+        headings, rows = _filled(table, notes, by_attribute, hidden=hidden)
         for heading in headings:
             justify: Literal["left", "right"] = "left" if heading in _TEXTS else "right"
             title = _heading(table, heading)
             rich_table.add_column(
-                title.replace(" ", "\n") if by and "%" not in title else title,
+                title.replace(" ", "\n") if by_attribute and "%" not in title else title,
                 justify=justify,
                 no_wrap=heading != "method",
             )
@@ -92,77 +94,77 @@ def print_board(board: Board, console: Console | None = None, *, top: int | None
         for note, number in notes.items():
             console.print(Text(f"[{number}] {note}", style="dim"))
         console.print()
-    if not board.tables:
-        console.print("The board is empty.")
-    for problem in board.problems:
+    if not leaderboard.tables:
+        console.print("The leaderboard is empty.")
+    for problem in leaderboard.problems:
         console.print(Text(f"warning: {problem}", style="yellow"), soft_wrap=True)
 
 
-def _title(table: Table) -> str:
+def _title(table: LeaderboardTable) -> str:
     protocol = str(table.protocol) if table.protocol else "protocol not stated, so no ranks"
     return f"{table.dataset.upper()} {table.subset} · {protocol}"
 
 
-def _notes(table: Table) -> dict[str, int]:
+def _notes(table: LeaderboardTable) -> dict[str, int]:
     """Each distinct note of the table and its number, from 1."""
     notes = dict.fromkeys(note for row in table.rows for note in _row_notes(table, row))
     return {note: number for number, note in enumerate(notes, start=1)}
 
 
-def _row_notes(table: Table, row: Row) -> list[str]:
+def _row_notes(table: LeaderboardTable, row: LeaderboardRow) -> list[str]:
     excluded = row.entry.excluded if row.entry else {}
-    notes = [row.unranked]
+    notes = [row.no_rank_reason]
     notes += [f"{count:,} images excluded: {reason}" for reason, count in excluded.items()]
     return [note for note in (*notes, row.note) if note]
 
 
 def _filled(
-    table: Table, notes: dict[str, int], by: str, hidden: Collection[str] = ()
+    table: LeaderboardTable, notes: dict[str, int], by: str, hidden: Collection[str] = ()
 ) -> tuple[list[str], list[dict[str, str]]]:
     """The headings under which any row has something to say, and the cells of each row."""
     rows = [_cells(table, row, notes, by) for row in table.rows]
     return [name for name in rows[0] if name not in hidden and any(cells[name] for cells in rows)], rows
 
 
-def _heading(table: Table, name: str) -> str:
+def _heading(table: LeaderboardTable, name: str) -> str:
     """As the field writes AUC and failure rate up to 8 %: AUC8, FR8."""
     up_to = f"{table.protocol.threshold_pct:g}" if table.protocol else ""
     return {"AUC": f"AUC{up_to} %", "FR %": f"FR{up_to} %"}.get(name, name)
 
 
-def _parts(table: Table, by: str) -> list[str]:
+def _parts(table: LeaderboardTable, by: str) -> list[str]:
     """The classes of an attribute, as in ``pose 1``, of which any row of the table says its error."""
     parts = {part for row in table.rows if row.entry for part in row.entry.parts if part.rpartition(" ")[0] == by}
     return sorted(parts, key=lambda part: (len(part), part))
 
 
-def _cells(table: Table, row: Row, notes: dict[str, int], by: str) -> dict[str, str]:
+def _cells(table: LeaderboardTable, row: LeaderboardRow, notes: dict[str, int], by: str) -> dict[str, str]:
     """What stands under each heading."""
     entry = row.entry
     auc, failure_rate, p95 = (entry.auc, entry.failure_rate, entry.p95) if entry else (None, None, None)
     interval = ""
     if entry and entry.ci_low_pct is not None and entry.ci_high_pct is not None:
-        interval = f"{printed_error(entry.ci_low_pct)}–{printed_error(entry.ci_high_pct)}"
+        interval = f"{format_error(entry.ci_low_pct)}–{format_error(entry.ci_high_pct)}"
     marks = [f"[{notes[note]}]" for note in _row_notes(table, row)]
     cells = {
         "#": str(row.rank or ""),
         "method": " ".join([row.method, *marks]),
-        "error %": printed_error(row.error_pct),
+        "error %": format_error(row.error_pct),
         "95 % CI": interval,
     }
     if by:
         own = entry.parts if entry else {}
         return cells | {
-            class_name(table.dataset, part).removeprefix(f"{by}: "): printed_error(own[part].error.pct)
+            class_name(table.dataset, part).removeprefix(f"{by}: "): format_error(own[part].error.pct)
             if part in own
             else ""
             for part in _parts(table, by)
         }
     return cells | {
-        "seeds": f"{printed_error(row.seeds.mean_pct)} ± {row.seeds.sd_pct:.2f} ({row.seeds.num})" if row.seeds else "",
+        "seeds": f"{format_error(row.seeds.mean_pct)} ± {row.seeds.sd_pct:.2f} ({row.seeds.num})" if row.seeds else "",
         "AUC": f"{auc.pct:.2f}" if auc else "",
         "FR %": f"{failure_rate.pct:.2f}" if failure_rate else "",
-        "P95 %": printed_error(p95.pct) if p95 else "",
+        "P95 %": format_error(p95.pct) if p95 else "",
         "images": f"{entry.num_images:,}" if entry else "",
         "params": short_count(entry.num_params) if entry else "",
         "ms": f"{entry.latency_ms:.3g}" if entry and entry.latency_ms else "",
@@ -182,9 +184,9 @@ def short_count(count: int | None) -> str:
     return str(count)
 
 
-def _markdown(board: Board, by: str) -> str:
+def _markdown(leaderboard: Leaderboard, by: str) -> str:
     lines: list[str] = []
-    for table in board.tables:
+    for table in leaderboard.tables:
         notes = _notes(table)
         headings, rows = _filled(table, notes, by)
         lines += [f"### {_escape_markdown(_title(table))}", ""]
@@ -201,10 +203,10 @@ def _markdown(board: Board, by: str) -> str:
     return "\n".join(lines)
 
 
-def _latex(board: Board, by: str) -> str:
+def _latex(leaderboard: Leaderboard, by: str) -> str:
     """One ``table`` for each, with the rules of the package booktabs."""
     lines: list[str] = []
-    for table in board.tables:
+    for table in leaderboard.tables:
         notes = _notes(table)
         headings, rows = _filled(table, notes, by)
         lines += [r"\begin{table}", r"\centering", rf"\caption{{{_escape_latex(_title(table))}}}"]
@@ -237,12 +239,12 @@ def _escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", text)
 
 
-def _json(board: Board) -> str:
-    return json.dumps(_records(board), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+def _json(leaderboard: Leaderboard) -> str:
+    return json.dumps(_records(leaderboard), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _csv(board: Board) -> str:
-    records = _records(board)
+def _csv(leaderboard: Leaderboard) -> str:
+    records = _records(leaderboard)
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
     writer.writeheader()
@@ -250,11 +252,11 @@ def _csv(board: Board) -> str:
     return stream.getvalue()
 
 
-def _records(board: Board) -> list[dict[str, Any]]:
-    return [_record(table, row) for table in board.tables for row in table.rows]
+def _records(leaderboard: Leaderboard) -> list[dict[str, Any]]:
+    return [_record(table, row) for table in leaderboard.tables for row in table.rows]
 
 
-def _record(table: Table, row: Row) -> dict[str, Any]:
+def _record(table: LeaderboardTable, row: LeaderboardRow) -> dict[str, Any]:
     """One flat row for machines; None where a value does not apply."""
     entry, published, protocol = row.entry, row.published, table.protocol
     return {
@@ -265,7 +267,7 @@ def _record(table: Table, row: Row) -> dict[str, Any]:
         "subset": table.subset,
         "protocol": table.protocol_name,
         "keypoints": protocol.keypoints if protocol else published and published.keypoints,
-        "normaliser": protocol.normaliser if protocol else published and published.normaliser,
+        "normalizer": protocol.normalizer if protocol else published and published.normalizer,
         "grid_px": protocol and protocol.grid_px,
         "error_pct": row.error_pct,
         "ci_low_pct": entry and entry.ci_low_pct,
@@ -292,5 +294,5 @@ def _record(table: Table, row: Row) -> dict[str, Any]:
         "run_id": entry and entry.run_id,
         "entry_id": row.entry_id,
         "source": published and published.source,
-        "note": "; ".join(filter(None, (row.unranked, row.note))),
+        "note": "; ".join(filter(None, (row.no_rank_reason, row.note))),
     }

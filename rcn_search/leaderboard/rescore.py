@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from rcn_search import __version__
-from rcn_search.evaluation.protocol import Normaliser, Protocol, named_protocol, subpixel
+from rcn_search.evaluation.protocol import Normalizer, Protocol, named_protocol, subpixel
 from rcn_search.keypoints import POINT_SUBSETS
-from rcn_search.leaderboard.entry_fields import measure
+from rcn_search.leaderboard.entry_fields import score_entry_fields
 from rcn_search.leaderboard.lookup import Entries, find_predictions
 from rcn_search.leaderboard.records import Entry, add_entry
 
@@ -22,23 +22,23 @@ class Rescored(NamedTuple):
 
 
 def rescore(
-    board: str,
+    leaderboard: str,
     entries: Entries,
     chosen: Entries,
     *,
     protocol: str | None = None,
-    normaliser: Normaliser | None = None,
+    normalizer: Normalizer | None = None,
     predictions: Mapping[str, str],
 ) -> list[Rescored]:
     """Score prediction files of entries once more. Nothing is looked at anew, so no look is counted.
 
     Args:
-        board: URI of the board.
+        leaderboard: URI of the leaderboard.
         entries: All that are on it.
         chosen: Those to score.
         protocol: Name of the protocol; by default the entry's own.
-        normaliser: Of ``subpixel``, instead of a protocol.
-        predictions: Prediction files by SHA-256, beside those the board knows.
+        normalizer: Of ``subpixel``, instead of a protocol.
+        predictions: Prediction files by SHA-256, beside those the leaderboard knows.
 
     Raises:
         ValueError: There is no protocol of that name.
@@ -46,31 +46,31 @@ def rescore(
     there = {(each.predictions_sha256, each.protocol) for each in entries.values() if each.errors_sha256}
     results = []
     for entry_id, entry in chosen.items():
-        asked = _asked(entry, protocol, normaliser)
+        asked = _asked(entry, protocol, normalizer)
         if (entry.predictions_sha256, asked) in there:
-            results.append(Rescored(entry_id, "", f"is on the board under {asked.name} already"))
+            results.append(Rescored(entry_id, "", f"is on the leaderboard under {asked.name} already"))
             continue
         there.add((entry.predictions_sha256, asked))
-        found = find_predictions(board, entry, predictions)
+        found = find_predictions(leaderboard, entry, predictions)
         if found is None:
             reason = f"its prediction file {entry.predictions_sha256[:12]}… is not there; name it with --predictions"
             results.append(Rescored(entry_id, "", reason))
             continue
         try:
-            measured = measure(board, found, asked)
+            measured = score_entry_fields(leaderboard, found, asked)
         except ValueError as error:
             results.append(Rescored(entry_id, "", str(error)))
             continue
         replaces = entry_id if asked == entry.protocol else None
         kept = {name: getattr(entry, name) for name in _PROVENANCE}
         again = Entry(**kept, **measured, code_version=__version__, replaces=replaces)
-        if replaces and not again.says_more_than(entry):
+        if replaces and not again.supersedes(entry):
             reason = (
                 f"its predictions now score {again.error_pct:.4f} %, not {entry.error_pct:.4f} %: nothing was added"
             )
             results.append(Rescored(entry_id, "", reason))
             continue
-        results.append(Rescored(entry_id, add_entry(board, again), ""))
+        results.append(Rescored(entry_id, add_entry(leaderboard, again), ""))
     return results
 
 
@@ -80,12 +80,12 @@ _PROVENANCE = (
 )
 
 
-def _asked(entry: Entry, protocol: str | None, normaliser: Normaliser | None) -> Protocol:
+def _asked(entry: Entry, protocol: str | None, normalizer: Normalizer | None) -> Protocol:
     own = entry.protocol
     schema, _ = POINT_SUBSETS.get(own.keypoints, (own.keypoints, ()))
     place = own.dataset, own.subset
-    if normaliser is not None:
-        return subpixel(*place, schema, normaliser)
+    if normalizer is not None:
+        return subpixel(*place, schema, normalizer)
     if protocol is None:
         return own
     return named_protocol(protocol, *place, "ibug49" if protocol == "rcn2016-49" else schema)

@@ -1,4 +1,4 @@
-"""A checkpoint onto the board: the look at the test split is counted first, then taken, then its scores are entered."""
+"""Evaluate a checkpoint, count the evaluation if the split is a test split, and submit the scores."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from rcn_search import __version__
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.evaluate import Evaluation, describe, evaluate
 from rcn_search.evaluation.predict import check_keypoints
-from rcn_search.leaderboard.entry_fields import measured_fields, place_to_keep
-from rcn_search.leaderboard.records import Entry, add_entry, record_test_look
-from rcn_search.models.decode import Decoder
+from rcn_search.inference.config import DEFAULT_INFERENCE, InferenceConfig
+from rcn_search.leaderboard.entry_fields import entry_fields, shareable_uri
+from rcn_search.leaderboard.location import require_leaderboard
+from rcn_search.leaderboard.records import Entry, add_entry
+from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.compute_probe import usable_device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """What came of it.
+    """Result of `evaluate_and_record`.
 
     Attributes:
         evaluation: Scores and predictions.
-        test_looks: Looks at this test split so far, this one included; None for a split that is no test.
-        entry_uris: Entries added to the board, one for each protocol.
+        num_test_evaluations: Evaluations of this test split so far, this one included; None for other splits.
+        entry_uris: Entries added to the leaderboard, one for each protocol.
     """
 
     evaluation: Evaluation
-    test_looks: int | None
+    num_test_evaluations: int | None
     entry_uris: list[str]
 
 
@@ -40,50 +42,43 @@ def evaluate_and_record(
     data_uri: str,
     split_name: str,
     *,
-    board: Callable[[], str],
+    leaderboard: str | None,
     predictions_uri: str,
-    enter: bool,
+    submit: bool,
     method: str | None = None,
-    decode: Decoder | None = None,
-    mirror: bool = False,
-    multi_view: bool = False,
-    denoiser_uri: str | None = None,
-    device: str = "cpu",
+    inference: InferenceConfig = DEFAULT_INFERENCE,
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Submission:
-    """Evaluate; count the look where the split is a test; enter the scores where ``enter``.
+    """Evaluate a checkpoint on a split; an evaluation of a test split is counted first.
 
     Args:
-        checkpoint_uri: The weights.
-        data_uri: The data set.
-        split_name: Which images.
-        board: Gives the URI of the board; only called when something is to be written there.
-        predictions_uri: Where the prediction file goes.
-        enter: Add entries to the board.
-        method: Name on the board; by default made from the configuration.
-        decode: How a map becomes a cell; by default as the loss meant it.
-        mirror: Also look at the mirror image and average.
-        multi_view: Also look through windows turned and scaled a little, and average.
-        denoiser_uri: Checkpoint of a denoiser, for the joint model.
-        device: Where to run.
+        checkpoint_uri: Checkpoint to evaluate.
+        data_uri: Data set.
+        split_name: Split of the data set.
+        leaderboard: URI of the leaderboard; needed for a test split and with ``submit``.
+        predictions_uri: Prediction file to write.
+        submit: Add the scores to the leaderboard.
+        method: Name on the leaderboard; by default made from the configuration.
+        inference: Decoder, test-time augmentation, denoiser and device.
         on_images: Called with (images done, images in all).
 
     Raises:
-        ValueError: See `evaluate`.
+        RcnSearchError: A leaderboard is needed and is None, or the checkpoint cannot be evaluated (see `evaluate`).
     """
     manifest = read_manifest(data_uri)
-    device = str(usable_device(device))  # a slip of the pen is no look
-    test_looks = None
+    device = str(usable_device(inference.device))  # fail before the test evaluation is counted
+    num_test_evaluations = None
+    if submit:
+        leaderboard = require_leaderboard(leaderboard)
     if split_name in manifest.test_splits:
         info = read_checkpoint(checkpoint_uri).info
         check_keypoints(info, manifest, data_uri)
         dataset, subset = manifest.dataset_and_subset(split_name)
-        test_looks = record_test_look(
-            board(),
+        num_test_evaluations = record_test_evaluation(
+            require_leaderboard(leaderboard),
             dataset=dataset,
             subset=subset,
-            method=method
-            or describe(info, decode, mirror=mirror, multi_view=multi_view, joint=denoiser_uri is not None),
+            method=method or describe(info, inference),
             run_id=info.config.run_id,
         )
     evaluation = evaluate(
@@ -92,26 +87,22 @@ def evaluate_and_record(
         split_name,
         predictions_uri=predictions_uri,
         method=method,
-        decode=decode,
-        mirror=mirror,
-        multi_view=multi_view,
-        denoiser_uri=denoiser_uri,
-        device=device,
+        inference=inference,
         on_images=on_images,
     )
     entry_uris: list[str] = []
-    if enter:
-        entries = _entries(board(), evaluation, test_looks or 0, device)
-        entry_uris = [add_entry(board(), entry) for entry in entries]
-    return Submission(evaluation=evaluation, test_looks=test_looks, entry_uris=entry_uris)
+    if submit and leaderboard:
+        entries = _entries(leaderboard, evaluation, num_test_evaluations or 0, device)
+        entry_uris = [add_entry(leaderboard, entry) for entry in entries]
+    return Submission(evaluation=evaluation, num_test_evaluations=num_test_evaluations, entry_uris=entry_uris)
 
 
-def _entries(board: str, evaluation: Evaluation, test_looks: int, device: str) -> list[Entry]:
+def _entries(leaderboard: str, evaluation: Evaluation, num_test_evaluations: int, device: str) -> list[Entry]:
     info = evaluation.info
     return [
         Entry(
             method=evaluation.predictions.meta["method"],
-            **measured_fields(board, evaluation.predictions, protocol, score),
+            **entry_fields(leaderboard, evaluation.predictions, protocol, score),
             run_id=info.config.run_id,
             config=info.config.model_dump(mode="json"),
             num_params=evaluation.num_params,
@@ -120,9 +111,9 @@ def _entries(board: str, evaluation: Evaluation, test_looks: int, device: str) -
             train_s=info.train_s,
             hardware=describe_hardware(device),
             code_version=__version__,
-            test_looks=test_looks,
+            test_looks=num_test_evaluations,
             predictions_sha256=evaluation.predictions_sha256,
-            predictions_uri=place_to_keep(evaluation.predictions_uri),
+            predictions_uri=shareable_uri(evaluation.predictions_uri),
             latency_ms=evaluation.latency_ms,
         )
         for protocol, score in evaluation.scores
@@ -130,7 +121,7 @@ def _entries(board: str, evaluation: Evaluation, test_looks: int, device: str) -
 
 
 def describe_hardware(device: str) -> str:
-    """The processor a result was computed on, in words."""
+    """Return the name of the processor or GPU, with the number of threads."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()

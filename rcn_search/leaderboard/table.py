@@ -1,4 +1,4 @@
-"""Our entries and published rows in one board: a table per data set, subset and protocol, ranked within it only.
+"""Our entries and published rows in one leaderboard: a table per data set, subset and protocol, ranked within it only.
 
 Ranks are of measured rows, on the same images (`ranking`). Published rows stand among them by their printed error,
 without a rank: nothing can be tested that has no errors of its own.
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from rcn_search import storage
 from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.protocol import Protocol
-from rcn_search.leaderboard.entry_cache import Listed, list_entries
-from rcn_search.leaderboard.location import REPOSITORY_BOARD
-from rcn_search.leaderboard.per_image import read_errors, read_images
+from rcn_search.leaderboard.entry_cache import EntrySummary, list_summaries
+from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
+from rcn_search.leaderboard.per_image import read_errors, read_image_set
 from rcn_search.leaderboard.published import PUBLISHED, PublishedRow, load_published
-from rcn_search.leaderboard.ranking.cache import KeptRanks
-from rcn_search.leaderboard.ranking.seeds import Seeds, seeds_of
+from rcn_search.leaderboard.ranking.cache import RankCache
+from rcn_search.leaderboard.ranking.seeds import SeedStatistics, seed_statistics
 from rcn_search.leaderboard.ranking.statistics import RankRange, rank_ranges
 from rcn_search.leaderboard.records import Entry
 from rcn_search.storage.gc_pause import without_collector
@@ -30,11 +30,11 @@ from rcn_search.storage.gc_pause import without_collector
 UNSTATED = "not stated"
 MAX_RANKED = 100
 """Rows of a table that are tested against each other, the best ones; those after them have no rank."""
-NO_ERRORS = "no rank: no errors of its images are kept (rcn-search leaderboard rescore adds them)"
+NO_ERRORS_STORED = "no rank: no errors of its images are kept (rcn-search leaderboard rescore adds them)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class LeaderboardRow:
     """One line of a table.
 
     Attributes:
@@ -56,21 +56,21 @@ class Row:
     error_pct: float
     origin: Literal["ours", "reproduced", "reported"]
     rank: RankRange | None = None
-    unranked: str = ""
+    no_rank_reason: str = ""
     note: str = ""
     entry_id: str | None = None
-    listed: Listed | None = None
+    summary: EntrySummary | None = None
     published: PublishedRow | None = None
-    seeds: Seeds | None = None
+    seeds: SeedStatistics | None = None
 
     @property
     def entry(self) -> Entry | None:
         """Our entry."""
-        return self.listed.entry if self.listed else None
+        return self.summary.entry if self.summary else None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class LeaderboardTable:
     """Rows that may be compared; where ``protocol`` is absent, rows that may not.
 
     Attributes:
@@ -84,7 +84,7 @@ class Table:
     dataset: str
     subset: str
     protocol: Protocol | None
-    rows: tuple[Row, ...]
+    rows: tuple[LeaderboardRow, ...]
     images_sha256: str | None = None
 
     @property
@@ -94,62 +94,62 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Board:
-    """All tables, and a line for everything in the board's folder that could not be shown."""
+class Leaderboard:
+    """All tables, and a line for everything in the leaderboard's folder that could not be shown."""
 
-    tables: tuple[Table, ...]
+    tables: tuple[LeaderboardTable, ...]
     problems: tuple[str, ...] = ()
     uri: str = ""
 
-    def only(self, dataset: str, subset: str | None = None) -> Board:
+    def select(self, dataset: str, subset: str | None = None) -> Leaderboard:
         """The tables of one data set, or of one subset of it."""
         tables = (each for each in self.tables if each.dataset == dataset and subset in (None, each.subset))
         return replace(self, tables=tuple(tables))
 
-    def measured(self) -> Board:
+    def only_measured(self) -> Leaderboard:
         """The tables that hold more than published rows."""
-        return replace(self, tables=tuple(each for each in self.tables if any(row.listed for row in each.rows)))
+        return replace(self, tables=tuple(each for each in self.tables if any(row.summary for row in each.rows)))
 
 
-def build_board(uri: str) -> Board:
-    """The board at ``uri``. One without published rows of its own shows those of the source tree we run from."""
+def build_leaderboard(uri: str) -> Leaderboard:
+    """The leaderboard at ``uri``. One without published rows of its own shows those of the source tree we run from."""
     with without_collector():
         return _build(uri)
 
 
-def _build(uri: str) -> Board:
-    entries, problems = list_entries(uri)
-    entries = without_replaced(entries)
+def _build(uri: str) -> Leaderboard:
+    entries, problems = list_summaries(uri)
+    entries = drop_superseded(entries)
     has_published = storage.exists(storage.join(uri, PUBLISHED))
-    published, published_problems = load_published(uri if has_published else str(REPOSITORY_BOARD))
+    published, published_problems = load_published(uri if has_published else str(REPOSITORY_LEADERBOARD))
     placed = [_place_entry(entry_id, each) for entry_id, each in entries.items()]
     placed += [_place_published(row) for row in published]
     tables, table_problems = _tables(uri, placed)
-    missing = [] if storage.exists(uri) else [f"there is no board at {uri}: these are published rows only"]
-    return Board(tables=tables, problems=(*missing, *problems, *published_problems, *table_problems), uri=uri)
+    missing = [] if storage.exists(uri) else [f"there is no leaderboard at {uri}: these are published rows only"]
+    return Leaderboard(tables=tables, problems=(*missing, *problems, *published_problems, *table_problems), uri=uri)
 
 
-def without_replaced(entries: Mapping[str, Listed]) -> dict[str, Listed]:
+def drop_superseded(entries: Mapping[str, EntrySummary]) -> dict[str, EntrySummary]:
     """All entries but those in whose place a later one of the same predictions stands."""
     replaced = {
         each.replaces
         for each in entries.values()
-        if each.replaces and each.replaces in entries and each.entry.says_more_than(entries[each.replaces].entry)
+        if each.replaces and each.replaces in entries and each.entry.supersedes(entries[each.replaces].entry)
     }
     return {entry_id: each for entry_id, each in entries.items() if entry_id not in replaced}
 
 
-def errors_of(board: str, entry: Entry) -> Array:
+def load_errors(leaderboard: str, entry: Entry) -> Array:
     """The errors of an entry's images, (n,) in percent; NaN for images that do not count.
 
     Raises:
         ValueError: The entry has none, they are missing or damaged, or they are not those its error is the mean of.
     """
     if entry.errors_sha256 is None or entry.images_sha256 is None:
-        raise ValueError(f"{entry.method} has no errors by image on the board")
+        raise ValueError(f"{entry.method} has no errors by image on the leaderboard")
     try:
-        error_pct_n = read_errors(board, entry.errors_sha256)
-        num_images = len(read_images(board, entry.images_sha256).image_id_n)
+        error_pct_n = read_errors(leaderboard, entry.errors_sha256)
+        num_images = len(read_image_set(leaderboard, entry.images_sha256).image_id_n)
     except FileNotFoundError as error:
         raise ValueError(f"the errors of {entry.method} are missing: {error}") from error
     kept_n = np.isfinite(error_pct_n)
@@ -162,58 +162,64 @@ def errors_of(board: str, entry: Entry) -> Array:
 _Place = tuple[str, str, Protocol | None]
 
 
-def _place_entry(entry_id: str, listed: Listed) -> tuple[_Place, Row]:
+def _place_entry(entry_id: str, listed: EntrySummary) -> tuple[_Place, LeaderboardRow]:
     unpredicted = listed.num_unpredicted
     # A method that gave no answer for an image has not been measured on the whole subset.
     unranked = f"no rank: {unpredicted} images without a finite prediction" if unpredicted else ""
-    row = Row(
+    row = LeaderboardRow(
         method=listed.method,
         error_pct=listed.error_pct,
         origin=listed.origin,
-        unranked=unranked or ("" if listed.errors_sha256 else NO_ERRORS),
+        no_rank_reason=unranked or ("" if listed.errors_sha256 else NO_ERRORS_STORED),
         entry_id=entry_id,
-        listed=listed,
+        summary=listed,
     )
     return (listed.protocol.dataset, listed.protocol.subset, listed.protocol), row
 
 
-def _place_published(published: PublishedRow) -> tuple[_Place, Row]:
+def _place_published(published: PublishedRow) -> tuple[_Place, LeaderboardRow]:
     protocol = published.full_protocol()
-    row = Row(
+    row = LeaderboardRow(
         method=published.method,
         error_pct=published.error_pct,
         origin=published.origin,
-        unranked=published.no_rank,
+        no_rank_reason=published.no_rank_reason,
         note=published.note,
         published=published,
     )
     return (published.dataset, published.subset, protocol), row
 
 
-def _tables(uri: str, placed: Iterable[tuple[_Place, Row]]) -> tuple[tuple[Table, ...], list[str]]:
+def _tables(
+    uri: str, placed: Iterable[tuple[_Place, LeaderboardRow]]
+) -> tuple[tuple[LeaderboardTable, ...], list[str]]:
     """By name; tables that hold rows of ours before those that do not."""
-    rows_at: dict[_Place, list[Row]] = defaultdict(list)
+    rows_at: dict[_Place, list[LeaderboardRow]] = defaultdict(list)
     for place, row in placed:
         rows_at[place].append(row)
     problems: list[str] = []
     tables = []
-    kept = KeptRanks(uri)
+    kept = RankCache(uri)
     for (dataset, subset, protocol), rows in rows_at.items():
         rows.sort(key=lambda row: (row.error_pct, row.origin, row.method))
-        seeds = seeds_of([row.listed for row in rows])
+        seeds = seed_statistics([row.summary for row in rows])
         rows = [replace(row, seeds=own) if own else row for row, own in zip(rows, seeds, strict=True)]
         images_sha256, rows = _ranked(uri, rows, kept, problems)
         tables.append(
-            Table(dataset=dataset, subset=subset, protocol=protocol, rows=tuple(rows), images_sha256=images_sha256)
+            LeaderboardTable(
+                dataset=dataset, subset=subset, protocol=protocol, rows=tuple(rows), images_sha256=images_sha256
+            )
         )
     kept.write()
     tables.sort(key=lambda table: (table.dataset, table.subset, table.protocol is None, str(table.protocol)))
-    return tuple(sorted(tables, key=lambda table: all(row.listed is None for row in table.rows))), problems
+    return tuple(sorted(tables, key=lambda table: all(row.summary is None for row in table.rows))), problems
 
 
-def _ranked(uri: str, rows: list[Row], kept: KeptRanks, problems: list[str]) -> tuple[str | None, list[Row]]:
+def _ranked(
+    uri: str, rows: list[LeaderboardRow], kept: RankCache, problems: list[str]
+) -> tuple[str | None, list[LeaderboardRow]]:
     """The same rows with ranks, and the images that these were found on: those that most measured rows are of."""
-    measured = [(place, row.listed) for place, row in enumerate(rows) if row.listed and not row.unranked]
+    measured = [(place, row.summary) for place, row in enumerate(rows) if row.summary and not row.no_rank_reason]
     if not measured:
         return None, rows
     ((chosen, _),) = Counter(listed.images_sha256 for _, listed in measured).most_common(1)
@@ -230,19 +236,19 @@ def _ranked(uri: str, rows: list[Row], kept: KeptRanks, problems: list[str]) -> 
         error_pct_rn: list[Array] = []
         for place, listed in list(tested):
             try:
-                error_pct_rn.append(errors_of(uri, listed.entry))
+                error_pct_rn.append(load_errors(uri, listed.entry))
             except (ValueError, OSError) as error:
                 tested.remove((place, listed))
                 reasons[place] = "no rank: its errors by image cannot be read"
                 problems.append(f"{uri}: entry {rows[place].entry_id} has no rank: {error}")
-        found = _tested(np.stack(error_pct_rn), read_images(uri, chosen).group_n) if tested else []
+        found = _tested(np.stack(error_pct_rn), read_image_set(uri, chosen).group_n) if tested else []
         if len(tested) == len(compared):
             kept.put(compared, found)
     ranks = {place: rank for (place, _), rank in zip(tested, found, strict=True)}
     rows = list(rows)
     for place in (*ranks, *reasons):
         row = rows[place]
-        rows[place] = replace(row, rank=ranks.get(place), unranked=reasons.get(place, row.unranked))
+        rows[place] = replace(row, rank=ranks.get(place), unranked=reasons.get(place, row.no_rank_reason))
     return (chosen if tested else None), rows
 
 
@@ -252,6 +258,6 @@ def _tested(error_pct_rn: Array, group_n: NDArray[np.str_]) -> list[RankRange]:
     return rank_ranges(error_pct_rn[:, kept_n], group_n[kept_n])
 
 
-def printed_error(error_pct: float) -> str:
+def format_error(error_pct: float) -> str:
     """An error as all tables print it."""
     return f"{error_pct:.2f}"

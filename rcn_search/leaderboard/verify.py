@@ -9,10 +9,10 @@ import numpy as np
 
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.score import Score, score
+from rcn_search.inference.config import InferenceConfig
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.submit import evaluate_and_record
-from rcn_search.leaderboard.table import errors_of
-from rcn_search.models.decode import Decoder
+from rcn_search.leaderboard.table import load_errors
 
 TOLERANCE_PCT = 0.005
 """Differences below what tables print: another machine adds in another order."""
@@ -30,75 +30,67 @@ class Verification:
     """
 
     error_pct: float
-    test_looks: int | None
+    num_test_evaluations: int | None
     worst_image: tuple[str, float] | None
     problems: list[str]
 
 
 def verify(
-    board: str,
+    leaderboard: str,
     entry: Entry,
     checkpoint_uri: str,
     data_uri: str,
     *,
     predictions_uri: str,
     tolerance_pct: float = TOLERANCE_PCT,
-    decode: Decoder | None = None,
-    mirror: bool | None = None,
-    multi_view: bool | None = None,
-    denoiser_uri: str | None = None,
-    device: str = "cpu",
+    inference: InferenceConfig | None = None,
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
     """Evaluate a checkpoint as an entry was made. Of a test split this is a look, and counted as one.
 
     Args:
-        board: URI of the board.
+        leaderboard: URI of the leaderboard.
         entry: To verify.
         checkpoint_uri: The weights it is said to come from.
         data_uri: The data set.
         predictions_uri: Where today's prediction file goes.
         tolerance_pct: Largest difference of the mean error that is none.
-        decode: As the entry says, unless it is of schema version 1, which does not say.
-        mirror: The same.
-        multi_view: The same.
-        denoiser_uri: Checkpoint of the denoiser, where there was one.
-        device: Where to run.
+        inference: By default as the entry was made; entries of schema version 1 do not say how.
         on_images: Called with (images done, images in all).
 
     Raises:
         ValueError: The data set has no such subset; or see `evaluate_and_record`.
     """
     split = _split_of(entry, data_uri)
-    made_with = entry.made_with
     submission = evaluate_and_record(
         checkpoint_uri,
         data_uri,
         split,
-        board=lambda: board,
+        leaderboard=leaderboard,
         predictions_uri=predictions_uri,
-        enter=False,
+        submit=False,
         method=entry.method,
-        decode=decode or made_with.get("decode"),  # type: ignore[arg-type]  # checked where it is used
-        mirror=bool(made_with.get("mirror")) if mirror is None else mirror,
-        multi_view=made_with.get("views", 1) != 1 if multi_view is None else multi_view,
-        denoiser_uri=denoiser_uri,
-        device=device,
+        inference=inference or InferenceConfig.from_record(entry.made_with),
         on_images=on_images,
     )
     evaluation = submission.evaluation
     now = score(evaluation.predictions, entry.protocol)
-    worst = _worst_image(board, entry, now, evaluation.predictions.image_id)
+    worst = _worst_image(leaderboard, entry, now, evaluation.predictions.image_id)
     told = [
         ("run id", entry.run_id, evaluation.info.config.run_id),
         ("data fingerprint", entry.fingerprint, evaluation.predictions.meta["fingerprint"]),
         ("images", entry.num_images, now.num_images),
         ("parameters", entry.num_params, evaluation.num_params),
     ]
-    problems = [f"{what}: {said} on the board, {is_now} now" for what, said, is_now in told if said != is_now]
+    problems = [f"{what}: {said} on the leaderboard, {is_now} now" for what, said, is_now in told if said != is_now]
     if abs(now.error_pct - entry.error_pct) > tolerance_pct:
-        problems.append(f"error: {entry.error_pct:.4f} % on the board, {now.error_pct:.4f} % now")
-    return Verification(error_pct=now.error_pct, test_looks=submission.test_looks, worst_image=worst, problems=problems)
+        problems.append(f"error: {entry.error_pct:.4f} % on the leaderboard, {now.error_pct:.4f} % now")
+    return Verification(
+        error_pct=now.error_pct,
+        num_test_evaluations=submission.num_test_evaluations,
+        worst_image=worst,
+        problems=problems,
+    )
 
 
 def _split_of(entry: Entry, data_uri: str) -> str:
@@ -111,10 +103,10 @@ def _split_of(entry: Entry, data_uri: str) -> str:
     raise ValueError(f"{data_uri} has no images of {'/'.join(place)}; it has {there}")
 
 
-def _worst_image(board: str, entry: Entry, now: Score, image_id_n: np.ndarray) -> tuple[str, float] | None:
+def _worst_image(leaderboard: str, entry: Entry, now: Score, image_id_n: np.ndarray) -> tuple[str, float] | None:
     if entry.errors_sha256 is None:
         return None
-    before_n = errors_of(board, entry)
+    before_n = load_errors(leaderboard, entry)
     if len(before_n) != len(now.errors.error_pct_n):
         return None
     change_n = np.nan_to_num(np.abs(now.errors.error_pct_n - before_n))

@@ -104,7 +104,9 @@ def predicted_cells(output: Tensor | TcdcnOutput, size_px: int, decoder: Decoder
     return peak_cells(output) if decoder == "argmax" else median_cells(output)
 
 
-def predicted_points(output: Tensor | TcdcnOutput, cells_bk2: Tensor, decoder: Decoder = "argmax") -> tuple[Tensor, Tensor]:
+def predicted_points(
+    output: Tensor | TcdcnOutput, cells_bk2: Tensor, decoder: Decoder = "argmax"
+) -> tuple[Tensor, Tensor]:
     """Sub-pixel points (b, k, 2), 0..1 across the window, and confidence (b, k) of either kind of model.
 
     A regressor has no confidence of its own: it is 1.

@@ -35,7 +35,9 @@ def table_sheet(rerun: Rerun, look: Look) -> Sheet:
         ValueError: See `Scores.take`.
     """
     space = rerun.study.space
-    rows = [row for row in (*space.runs, *space.joint_models) if row in space.joint_models or not rerun.is_denoiser(row)]
+    rows = [
+        row for row in (*space.runs, *space.joint_models) if row in space.joint_models or not rerun.is_denoiser(row)
+    ]
     rules = dict.fromkeys((each.protocol, each.keypoints) for each in rerun.published if each.protocol)
     by_measure: dict[Measure, dict[str, Measured]] = {
         Measure(target.place, protocol, keypoints): {}

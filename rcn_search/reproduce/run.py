@@ -16,7 +16,8 @@ from rcn_search.reproduce.reproduction import Rerun
 from rcn_search.reproduce.result_table import table_sheet
 from rcn_search.reproduce.test_scores import Candidate, Scores, Target, find_targets
 from rcn_search.reproduce.text_table import Sheet
-from rcn_search.search.run_search import STUDIES, run_search
+from rcn_search.search.open_or_resume import STUDIES, StudyRequest
+from rcn_search.search.run_search import run_search
 from rcn_search.study.loading import load_space
 from rcn_search.study.study import Study
 
@@ -76,15 +77,10 @@ def train_rows(
     if run:
         storage.preflight(board())  # a missing board is said now, not after the training
         try:
-            study = run_search(
-                space_uri,
-                overrides=overrides,
-                study_uri=uri,
-                resume=started,
-                data_uri=data_uri,
-                board=board,
-                console=console,
-            ).study
+            request = StudyRequest(
+                study_file=space_uri, overrides=overrides, study_uri=uri, resume=started, data_uri=data_uri
+            )
+            study = run_search(request, console=console).study
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped; the same line goes on with {uri}") from None
     else:

@@ -15,6 +15,7 @@ from rcn_search import storage
 from rcn_search.config.schema import FrozenModel
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.predictions import Predictions, read_predictions
+from rcn_search.inference.config import InferenceConfig
 from rcn_search.reproduce.paper_tables import Place
 from rcn_search.study.records import StudyError
 
@@ -72,7 +73,8 @@ def find_targets(data_uris: Sequence[str], wanted: Iterable[Place], val_split: s
     for uri in data_uris:
         manifest = read_manifest(uri)
         tests = [
-            Target(uri, split, manifest.dataset_and_subset(split), True, manifest.fingerprint) for split in manifest.test_splits
+            Target(uri, split, manifest.dataset_and_subset(split), True, manifest.fingerprint)
+            for split in manifest.test_splits
         ]
         targets += [each for each in tests if each.place in wanted] or tests
     if len({each.place for each in targets}) < len(targets):
@@ -148,12 +150,12 @@ class Scores:
                 candidate.checkpoint,
                 target.data_uri,
                 target.split,
-                board=board,
+                leaderboard=board,
                 predictions_uri=predictions_uri,
                 submit=enter,
                 method=candidate.method,
                 on_images=on_images,
-                denoiser_uri=candidate.denoiser or None,
+                inference=InferenceConfig(denoiser_uri=candidate.denoiser or None),
             )
         except BaseException:
             if not storage.exists(predictions_uri):  # nobody has seen anything

@@ -36,7 +36,7 @@ class Validator:
         draws = task.draws(num_rows, seed=_JITTER_SEED, epoch=0)
         rows = torch.arange(num_rows, device=draws.device)
         self.size_px, self.decoder = config.input.size_px, default_decoder(config.loss.name)
-        self.left, self.right = (list(group) for group in schema.normalisers["eye_centres"])
+        self.left, self.right = (list(group) for group in schema.normalizers["eye_centers"])
         self._rows_n = rows
         self._parts = rows.split(BATCH_SIZE)[workers.rank :: workers.size]
         self.batches: list[Batch] = [task.batch(part, draws[part]) for part in self._parts]

@@ -43,14 +43,14 @@ def test_two_methods_are_compared(cli: Any, add_measured: Add, leaderboard: str)
 def test_scoring_again_needs_to_know_what(cli: Any, add_measured: Add, leaderboard: str) -> None:
     add_measured(leaderboard, BASE, method="A")
     assert "name the entries to score again, or say --all" in cli.fail("leaderboard", "rescore")
-    assert "no normaliser is called 'nose'; known: eye-centres" in cli.fail(
-        "leaderboard", "rescore", "--all", "--normaliser", "nose"
+    assert "no normalizer is called 'nose'; known: eye-centers" in cli.fail(
+        "leaderboard", "rescore", "--all", "--normalizer", "nose"
     )
     from typer.testing import CliRunner
 
     from rcn_search.cli.main import app
 
-    result = CliRunner().invoke(app, ["leaderboard", "rescore", "A", "--normaliser", "outer-eye"])
+    result = CliRunner().invoke(app, ["leaderboard", "rescore", "A", "--normalizer", "outer-eye"])
     assert result.exit_code == 1
     assert "is not there; name it with --predictions" in result.stdout
     assert "0 of 1 entries scored again" in result.stdout
@@ -65,7 +65,7 @@ def test_a_rivals_file_is_entered(cli: Any, synthetic_uri: str, leaderboard: str
     (tmp_path / "r.csv").write_text("\n".join(["image," + ",".join(f"v{i}" for i in range(10)), *lines[1:]]))
     said = cli.run(
         *("leaderboard", "add", "r.csv", "--method", "Rival", "--data", synthetic_uri, "--split", "test"),
-        *("--normaliser", "box", "--shift", "1"),
+        *("--normalizer", "box", "--shift", "1"),
     )
     assert "look number 1 at this test split" in said
     assert said.count("→") == 3
@@ -76,7 +76,7 @@ def test_a_rivals_file_is_entered(cli: Any, synthetic_uri: str, leaderboard: str
     assert "subpixel-box" in shown
     # What add keeps can be scored again.
     (again,) = (entry for entry in entries.values() if entry.protocol.name == "subpixel")
-    assert "1 of 3 entries scored again" in cli.run("leaderboard", "rescore", again.method, "--normaliser", "diagonal")
+    assert "1 of 3 entries scored again" in cli.run("leaderboard", "rescore", again.method, "--normalizer", "diagonal")
 
 
 @pytest.fixture

@@ -171,7 +171,10 @@ def test_what_does_not_fit_leaves_no_file(tiny_config: TrainConfig, synthetic_ur
         ),
         ({"model": {"name": "tcdcn"}, "recipe": "paper"}, "TCDCN, occlusion, paper recipe, 2 epochs"),
         ({"model": {"name": "tcdcn", "auxiliary": True}}, "TCDCN with attributes, occlusion, fast recipe"),
-        ({"model": {"branches": 4, "mask": "1001", "layer_preset": "300w"}}, "RCN 4 branches, 300w layers, mask 1001, occ"),
+        (
+            {"model": {"branches": 4, "mask": "1001", "layer_preset": "300w"}},
+            "RCN 4 branches, 300w layers, mask 1001, occ",
+        ),
         ({"model": {"name": "denoiser"}}, "denoiser 45×45, occlusion"),
     ],
 )

@@ -48,7 +48,7 @@ def test_rcn2016_rounds_the_truth_down_to_a_cell(make_predictions: Make) -> None
     assert score(predictions, RCN2016).error.pct == pytest.approx(100 * np.sqrt(2) / 20 / 5)
 
 
-def test_rcn2016_clamps_the_truth_but_not_the_normaliser(make_predictions: Make) -> None:
+def test_rcn2016_clamps_the_truth_but_not_the_normalizer(make_predictions: Make) -> None:
     predictions = make_predictions(1)
     predictions.true_crop_nk2[0, 0] = [20 - 60, 68]  # half a face box left of the face box: cell 0, row 32
     predictions.true_crop_nk2[0, 1] = [20 + 60, 68]
@@ -79,16 +79,16 @@ def test_rcn2016_counts_hidden_points_and_subpixel_does_not(make_predictions: Ma
 
 
 @pytest.mark.parametrize(
-    ("normaliser", "length_px"),
+    ("normalizer", "length_px"),
     [
-        ("eye_centres", 80),  # between the midpoints of the corners
+        ("eye_centers", 80),  # between the midpoints of the corners
         ("outer_eye_corners", 120),
         ("pupils", 70),  # the lids pull the mean of six points inwards
         ("box", np.sqrt(200 * 128)),
         ("diagonal", np.hypot(200, 128)),
     ],
 )
-def test_normalisers_by_hand(make_predictions: Make, normaliser: str, length_px: float) -> None:
+def test_normalizers_by_hand(make_predictions: Make, normalizer: str, length_px: float) -> None:
     true_k2 = np.full((68, 2), 100.0, dtype=np.float32)
     true_k2[36], true_k2[39] = (40, 50), (80, 50)
     true_k2[42], true_k2[45] = (120, 50), (160, 50)
@@ -97,7 +97,7 @@ def test_normalisers_by_hand(make_predictions: Make, normaliser: str, length_px:
     true_k2[0], true_k2[16], true_k2[8] = (0, 60), (200, 60), (100, 178)
     pred_k2 = true_k2 + np.float32([3, 4])
     predictions = make_predictions(1, "ibug68", true_image_nk2=true_k2[None], pred_image_nk2=pred_k2[None])
-    protocol = subpixel("300w", "full", "ibug68", normaliser)  # type: ignore[arg-type]
+    protocol = subpixel("300w", "full", "ibug68", normalizer)  # type: ignore[arg-type]
     assert score(predictions, protocol).error.pct == pytest.approx(100 * 5 / length_px)
 
 
@@ -114,14 +114,14 @@ def test_what_cannot_be_measured_is_named_and_counted(make_predictions: Make, pr
     errors = metrics.image_errors(predictions, protocol)
     assert errors.excluded_n.tolist() == [
         metrics.NON_FINITE_TRUTH,
-        *[metrics.TINY_NORMALISER] * 2,
+        *[metrics.TINY_NORMALIZER] * 2,
         metrics.NON_FINITE_PREDICTION,
         *[""] * 3,
     ]
     assert errors.excluded == {
         metrics.NON_FINITE_PREDICTION: 1,
         metrics.NON_FINITE_TRUTH: 1,
-        metrics.TINY_NORMALISER: 2,
+        metrics.TINY_NORMALIZER: 2,
     }
     scored = score(predictions, protocol)
     assert (scored.num_images, scored.error.pct, scored.excluded) == (3, 0, errors.excluded)
@@ -131,9 +131,9 @@ def test_hidden_points_that_are_not_finite_do_no_harm(make_predictions: Make) ->
     predictions = make_predictions(2)
     predictions.visible[0, 2] = predictions.visible[1, 0] = False
     predictions.true_image_nk2[0, 2] = predictions.pred_image_nk2[0, 2] = np.nan
-    predictions.true_image_nk2[1, 0] = np.nan  # an eye: there is no normaliser
+    predictions.true_image_nk2[1, 0] = np.nan  # an eye: there is no normalizer
     errors = metrics.image_errors(predictions, SUBPIXEL)
-    assert errors.excluded_n.tolist() == ["", metrics.NON_FINITE_NORMALISER]
+    assert errors.excluded_n.tolist() == ["", metrics.NON_FINITE_NORMALIZER]
 
 
 def test_an_image_without_a_visible_point_or_a_face_box(make_predictions: Make) -> None:
@@ -157,7 +157,7 @@ def test_predictions_that_a_protocol_cannot_measure_are_refused(make_predictions
     predictions = make_predictions()
     with pytest.raises(ValueError, match="'five' points; rcn2016 here needs 'ibug68'"):
         score(predictions, rcn2016("300w", "full", "ibug68"))
-    with pytest.raises(ValueError, match="no normaliser 'pupils'; they have eye_centres"):
+    with pytest.raises(ValueError, match="no normalizer 'pupils'; they have eye_centers"):
         score(predictions, subpixel("aflw", "test", "five", "pupils"))
     predictions.meta["grid_px"] = 40
     with pytest.raises(ValueError, match=r"cells of a 40 px grid; rcn2016 needs one of 80 px\. Train with"):

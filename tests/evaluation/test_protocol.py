@@ -8,7 +8,7 @@ from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, su
 
 def test_the_papers_protocol() -> None:
     protocol = rcn2016("aflw", "test", "five")
-    assert (protocol.name, protocol.normaliser, protocol.grid_px) == ("rcn2016", "eye_centres", 80)
+    assert (protocol.name, protocol.normalizer, protocol.grid_px) == ("rcn2016", "eye_centers", 80)
     assert subpixel("aflw", "test", "five").grid_px is None
 
 
@@ -26,7 +26,7 @@ def test_protocols_that_differ_in_anything_differ() -> None:
     assert base == rcn2016("300w", "full", "ibug68")
 
 
-def test_another_normaliser_is_another_name() -> None:
+def test_another_normalizer_is_another_name() -> None:
     assert subpixel("300w", "full", "ibug68", "pupils").name == "subpixel-pupils"
 
 
@@ -34,18 +34,18 @@ def test_it_survives_json_and_refuses_what_it_does_not_know() -> None:
     protocol = subpixel("300w", "full", "ibug68", "box")
     document = protocol.model_dump(mode="json")
     assert Protocol.model_validate(document) == protocol
-    for wrong in ({"normaliser": "nose"}, {"grid": 80}, {"grid_px": 0}, {"dataset": ""}, {"subset": "\x1b[2J"}):
+    for wrong in ({"normalizer": "nose"}, {"grid": 80}, {"grid_px": 0}, {"dataset": ""}, {"subset": "\x1b[2J"}):
         with pytest.raises(ValidationError):
             Protocol.model_validate(document | wrong)
 
 
 def test_protocols_of_before_have_the_thresholds_of_today() -> None:
     """Entries of schema version 1 say nothing of it; they must stay comparable with new ones for ever."""
-    for normaliser, threshold_pct in (
-        *(("eye_centres", 10.0), ("outer_eye_corners", 8.0), ("pupils", 10.0)),
+    for normalizer, threshold_pct in (
+        *(("eye_centers", 10.0), ("outer_eye_corners", 8.0), ("pupils", 10.0)),
         *(("box", 7.0), ("diagonal", 7.0)),
     ):
-        protocol = subpixel("300w", "full", "ibug68", normaliser)  # type: ignore[arg-type]
+        protocol = subpixel("300w", "full", "ibug68", normalizer)  # type: ignore[arg-type]
         old = protocol.model_dump(mode="json")
         assert old.pop("threshold_pct") == threshold_pct
         assert Protocol.model_validate(old) == protocol
@@ -59,7 +59,7 @@ def test_what_two_protocols_differ_in_is_said() -> None:
     ours, theirs = rcn2016("300w", "full", "ibug68"), subpixel("300w", "common", "ibug68", "pupils")
     assert ours.differences(theirs) == [
         "subset: full or common",
-        "normaliser: eye centres or pupils",
+        "normalizer: eye centers or pupils",
         "grid: 80×80 or sub-pixel",
     ]
     assert ours.differences(ours) == []
@@ -72,8 +72,8 @@ def test_a_protocol_is_found_by_its_name(name: str) -> None:
     assert named_protocol(name, "300w", "full", "ibug68").name == name
 
 
-def test_eye_centres_need_no_name_of_their_own() -> None:
-    assert named_protocol("subpixel-eye_centres", "a", "b", "five") == subpixel("a", "b", "five")
+def test_eye_centers_need_no_name_of_their_own() -> None:
+    assert named_protocol("subpixel-eye_centers", "a", "b", "five") == subpixel("a", "b", "five")
 
 
 def test_an_unknown_name_is_refused() -> None:

@@ -22,8 +22,8 @@ EXACT = 1e-12
 
 # Point indices as the 300-W papers print them, less one.
 EYES = {
-    ("five", "eye_centres"): ([0], [1]),
-    ("ibug68", "eye_centres"): ([36, 39], [42, 45]),
+    ("five", "eye_centers"): ([0], [1]),
+    ("ibug68", "eye_centers"): ([36, 39], [42, 45]),
     ("ibug68", "outer_eye_corners"): ([36], [45]),
     ("ibug68", "pupils"): ([36, 37, 38, 39, 40, 41], [42, 43, 44, 45, 46, 47]),
 }
@@ -41,7 +41,7 @@ def random_set(make: Make, rng: np.random.Generator, keypoints: str, *, num_imag
     found.visible[:] = rng.random(found.visible.shape) < 0.85
     found.attributes["pose"][:] = rng.integers(0, 3, count)
     if rng.random() < 0.3:
-        found.true_image_nk2[0] = found.true_crop_nk2[0] = 50.0  # the normaliser is nothing
+        found.true_image_nk2[0] = found.true_crop_nk2[0] = 50.0  # the normalizer is nothing
     if rng.random() < 0.3:
         found.pred_image_nk2[1, -1] = found.pred_crop_nk2[1, -1] = np.nan
     return found
@@ -83,14 +83,14 @@ def plain_errors(found: Predictions, protocol: Protocol, n: int) -> dict[int, fl
     counts = [k for k in range(len(true)) if grid is not None or found.visible[n, k]]
     if not counts:
         return {}
-    if protocol.normaliser in ("box", "diagonal"):
+    if protocol.normalizer in ("box", "diagonal"):
         xs, ys = [frame[k][0] for k in counts], [frame[k][1] for k in counts]
         width, height = max(xs) - min(xs), max(ys) - min(ys)
-        norm = math.sqrt(width * height) if protocol.normaliser == "box" else math.sqrt(width**2 + height**2)
+        norm = math.sqrt(width * height) if protocol.normalizer == "box" else math.sqrt(width**2 + height**2)
     else:
         (ax, ay), (bx, by) = (
             (sum(frame[k][0] for k in eye) / len(eye), sum(frame[k][1] for k in eye) / len(eye))
-            for eye in EYES[found.schema.name, protocol.normaliser]
+            for eye in EYES[found.schema.name, protocol.normalizer]
         )
         norm = math.sqrt((ax - bx) ** 2 + (ay - by) ** 2)
     asked = found.pred_image_nk2 if grid is None else found.pred_crop_nk2
@@ -114,7 +114,7 @@ def plain_percentile(values: Iterable[float], percent: float) -> float:
 PROTOCOLS = [
     rcn2016("aflw", "test", "five"),
     rcn2016("300w", "full", "ibug68"),
-    *(subpixel("aflw", "test", "five", each) for each in ("eye_centres", "box", "diagonal")),  # type: ignore[arg-type]
+    *(subpixel("aflw", "test", "five", each) for each in ("eye_centers", "box", "diagonal")),  # type: ignore[arg-type]
     *(subpixel("300w", "full", "ibug68", each) for each in ("outer_eye_corners", "pupils", "box")),  # type: ignore[arg-type]
 ]
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from rcn_search import storage
+from rcn_search.config.legacy import upgrade_config
 from rcn_search.config.schema import TrainConfig
 from rcn_search.evaluation.figures.labels import config_labels
 from rcn_search.evaluation.figures.style import (
@@ -72,7 +73,7 @@ def _read_config(uri: str) -> TrainConfig:
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"no run at {uri}: {CONFIG_NAME} is missing; name the folder that a training wrote") from None
     try:
-        return TrainConfig.model_validate(document["config"])
+        return TrainConfig.model_validate(upgrade_config(document["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{place} is not the configuration of a run this rcn-search can read: {error}") from error
 

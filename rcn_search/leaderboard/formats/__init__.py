@@ -12,13 +12,13 @@ from typing import Any, Literal
 from rcn_search import storage
 from rcn_search.leaderboard.formats import coco, spiga
 from rcn_search.leaderboard.formats import csv as table
-from rcn_search.leaderboard.formats.base import Answers
+from rcn_search.leaderboard.formats.base import ExternalPredictions
 
-ForeignFormat = Literal["csv", "spiga", "coco"]
+ExternalFormat = Literal["csv", "spiga", "coco"]
 MAX_BYTES = 1_000_000_000
 
 
-def read_foreign(uri: str, kind: ForeignFormat | None = None) -> Answers:
+def read_external(uri: str, file_format: ExternalFormat | None = None) -> ExternalPredictions:
     """The points that a file of another system holds.
 
     Args:
@@ -33,17 +33,17 @@ def read_foreign(uri: str, kind: ForeignFormat | None = None) -> Answers:
     if len(content) > MAX_BYTES:
         raise ValueError(f"{uri} has {len(content):,} bytes; at most {MAX_BYTES:,} are read")
     try:
-        if kind == "csv" or (kind is None and uri.lower().endswith(".csv")):
+        if file_format == "csv" or (file_format is None and uri.lower().endswith(".csv")):
             return table.parse(content.decode("utf-8-sig"))
         document = json.loads(content)
-        return _reader(document, kind)(document)
+        return _reader(document, file_format)(document)
     except RecursionError:
         raise ValueError(f"{uri}: too deeply nested") from None
     except ValueError as error:
         raise ValueError(f"{uri}: {error}") from error
 
 
-def _reader(document: Any, kind: ForeignFormat | None) -> Callable[[Any], Answers]:
+def _reader(document: Any, kind: ExternalFormat | None) -> Callable[[Any], ExternalPredictions]:
     if kind == "spiga":
         return spiga.parse
     if kind == "coco":

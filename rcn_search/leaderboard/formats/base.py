@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Answers = dict[str, NDArray[np.float64]]
+ExternalPredictions = dict[str, NDArray[np.float64]]
 """Name of an image to (k, 2) points in pixels of the original image."""
 
 MAX_FACES = 5_000_000
 MAX_POINTS = 1_000
 
 
-def collect(named: Iterable[tuple[Any, Any]]) -> Answers:
+def collect_faces(named: Iterable[tuple[Any, Any]]) -> ExternalPredictions:
     """Answers from names and flat or paired coordinates.
 
     Raises:
         ValueError: A name is not text, stands twice, or its points are not numbers in pairs.
     """
-    answers: Answers = {}
+    answers: ExternalPredictions = {}
     for number, (name, coordinates) in enumerate(named, start=1):
         if number > MAX_FACES:
             raise ValueError(f"more than {MAX_FACES:,} faces")

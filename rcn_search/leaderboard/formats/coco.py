@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rcn_search.leaderboard.formats.base import Answers, collect
+from rcn_search.leaderboard.formats.base import ExternalPredictions, collect_faces
 
 
-def parse(document: Any) -> Answers:
+def parse(document: Any) -> ExternalPredictions:
     """The faces of a document.
 
     Raises:
@@ -38,4 +38,4 @@ def parse(document: Any) -> Answers:
                 "so that numbers have file names"
             )
         named.append((names.get(str(image), image) if names else image, [v for i, v in enumerate(points) if i % 3 < 2]))
-    return collect(named)
+    return collect_faces(named)

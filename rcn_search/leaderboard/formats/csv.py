@@ -9,10 +9,10 @@ from __future__ import annotations
 import csv
 import io
 
-from rcn_search.leaderboard.formats.base import Answers, collect
+from rcn_search.leaderboard.formats.base import ExternalPredictions, collect_faces
 
 
-def parse(text: str) -> Answers:
+def parse(text: str) -> ExternalPredictions:
     """The faces of a CSV.
 
     Raises:
@@ -27,7 +27,7 @@ def parse(text: str) -> Answers:
     for number, line in enumerate(lines, start=2):
         if line and len(line) != len(heading):
             raise ValueError(f"line {number} has {len(line)} values; the heading has {len(heading)}")
-    return collect((line[0], [value if value.strip() else "nan" for value in line[1:]]) for line in lines if line)
+    return collect_faces((line[0], [value if value.strip() else "nan" for value in line[1:]]) for line in lines if line)
 
 
 def _is_number(text: str) -> bool:

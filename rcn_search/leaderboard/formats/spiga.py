@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rcn_search.leaderboard.formats.base import Answers, collect
+from rcn_search.leaderboard.formats.base import ExternalPredictions, collect_faces
 
 
-def parse(document: Any) -> Answers:
+def parse(document: Any) -> ExternalPredictions:
     """The faces of a document.
 
     Raises:
@@ -18,4 +18,4 @@ def parse(document: Any) -> Answers:
     for number, face in enumerate(document, start=1):
         if not isinstance(face, dict) or not {"imgpath", "landmarks"} <= face.keys():
             raise ValueError(f"face {number} has no imgpath or no landmarks")
-    return collect((face["imgpath"], face["landmarks"]) for face in document)
+    return collect_faces((face["imgpath"], face["landmarks"]) for face in document)

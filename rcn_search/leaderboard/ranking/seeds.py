@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rcn_search.config.schema import canonical_hash
-from rcn_search.leaderboard.entry_cache import Listed
+from rcn_search.leaderboard.entry_cache import EntrySummary
 from rcn_search.leaderboard.records import Entry
 
 
-class Seeds(NamedTuple):
+class SeedStatistics(NamedTuple):
     """The same method trained with several seeds, under one protocol.
 
     ``num`` entries of different seeds, the mean of their errors, and the standard deviation between them.
@@ -24,7 +24,7 @@ class Seeds(NamedTuple):
     sd_pct: float
 
 
-def family(entry: Entry) -> str:
+def method_family(entry: Entry) -> str:
     """What entries have in common that differ in the seed only, on whatever they were computed."""
     config = {key: value for key, value in entry.config.items() if key not in ("seed", "compute")}
     return canonical_hash([without_seed(entry.method), config, entry.fingerprint, entry.origin])
@@ -35,24 +35,24 @@ def without_seed(method: str) -> str:
     return re.sub(r", seed \d+$", "", method)
 
 
-def seeds_of(rows: Sequence[Listed | None]) -> list[Seeds | None]:
+def seed_statistics(rows: Sequence[EntrySummary | None]) -> list[SeedStatistics | None]:
     """Of each entry of one protocol; None for what has one seed only, or is no entry."""
-    namesakes: dict[str, list[Listed]] = defaultdict(list)
+    namesakes: dict[str, list[EntrySummary]] = defaultdict(list)
     for listed in rows:
         if listed and listed.seed is not None:
             namesakes[without_seed(listed.method)].append(listed)
     several = {name for name, each in namesakes.items() if len({listed.seed for listed in each}) > 1}
-    found: dict[str, Seeds] = {}
+    found: dict[str, SeedStatistics] = {}
     for name in several:
         families: dict[str, dict[int | None, float]] = defaultdict(dict)
         for listed in namesakes[name]:
             # Of several entries of one seed, which are the same weights looked at again, the first counts.
-            families[family(listed.entry)].setdefault(listed.seed, listed.error_pct)
+            families[method_family(listed.entry)].setdefault(listed.seed, listed.error_pct)
         for same, errors in families.items():
             if len(errors) > 1:
                 values = list(errors.values())
-                found[same] = Seeds(len(values), statistics.mean(values), statistics.stdev(values))
+                found[same] = SeedStatistics(len(values), statistics.mean(values), statistics.stdev(values))
     return [
-        found.get(family(listed.entry)) if listed and without_seed(listed.method) in several else None
+        found.get(method_family(listed.entry)) if listed and without_seed(listed.method) in several else None
         for listed in rows
     ]

@@ -15,25 +15,25 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rcn_search import __version__, storage
-from rcn_search.leaderboard.location import REPOSITORY_BOARD
+from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
 from rcn_search.leaderboard.render import render
 from rcn_search.leaderboard.site import charts
 from rcn_search.leaderboard.site.entries import Histories, entry_view
-from rcn_search.leaderboard.site.faces import NOT_NAMED, Faces
+from rcn_search.leaderboard.site.faces import NO_FACES, FaceSource
 from rcn_search.leaderboard.site.tables import NUM_STATIC, TableView, measured_view, published_view
-from rcn_search.leaderboard.site.test_evaluations import load_looks
 from rcn_search.leaderboard.site.urls import slug, table_pages
-from rcn_search.leaderboard.table import Board, Table
+from rcn_search.leaderboard.table import Leaderboard, LeaderboardTable
+from rcn_search.leaderboard.test_evaluations import load_test_evaluations
 
 STAMP = "stamp.txt"
 ASSETS = Path(__file__).parent / "assets"
 
 
 @dataclass(frozen=True)
-class Place:
+class TablePage:
     """A table, its page, and where else one can go from there."""
 
-    table: Table
+    table: LeaderboardTable
     page: str
     measured: TableView
     published: TableView
@@ -41,23 +41,23 @@ class Place:
 
 @dataclass
 class Site:
-    """A site in a folder of this machine. It can be written again and again as the board grows.
+    """A site in a folder of this machine. It can be written again and again as the leaderboard grows.
 
     Attributes:
         folder: Where; made if need be.
         histories: Epochs of runs by their id, for learning curves.
         faces: Where pictures of faces come from; by default there are none.
-        live: Whether pages load themselves anew when the board has changed; needs a server.
+        live: Whether pages load themselves anew when the leaderboard has changed; needs a server.
     """
 
     folder: Path
     histories: Histories = field(default_factory=dict)
-    faces: Faces | None = None
+    faces: FaceSource | None = None
     live: bool = False
     _kept: set[str] = field(default_factory=set)
 
-    def write(self, board: Board) -> int:
-        """Write all pages of ``board``.
+    def write(self, leaderboard: Leaderboard) -> int:
+        """Write all pages of ``leaderboard``.
 
         Returns:
             How many there are.
@@ -69,15 +69,15 @@ class Site:
         for asset in sorted(ASSETS.iterdir()):
             self._put(f"assets/{asset.name}", asset.read_text())
         places = [
-            Place(table, page, measured_view(table), published_view(table))
-            for table, page in zip(board.tables, table_pages(board.tables), strict=True)
+            TablePage(table, page, measured_view(table), published_view(table))
+            for table, page in zip(leaderboard.tables, table_pages(leaderboard.tables), strict=True)
         ]
-        common = {"problems": _within(board), "live": self.live, "version": __version__, "written": datetime.now(UTC)}
-        num_pages = self._write_entries(board, places, common)
+        common = {"problems": _within(leaderboard), "live": self.live, "version": __version__, "written": datetime.now(UTC)}
+        num_pages = self._write_entries(leaderboard, places, common)
         for place in places:
-            self._put(place.page, self._table_page(board, place, places, common))
-        self._put("board.csv", render(board, "csv"))
-        self._put("board.json", render(board, "json"))
+            self._put(place.page, self._table_page(leaderboard, place, places, common))
+        self._put("leaderboard.csv", render(leaderboard, "csv"))
+        self._put("leaderboard.json", render(leaderboard, "json"))
         index = self._render("index.html", root="", datasets=_by_dataset(places), summary=summary, **common)
         self._put("index.html", index)
         self._put(STAMP, uuid.uuid4().hex)
@@ -91,9 +91,9 @@ class Site:
         if not there:
             self._put(STAMP, "")
 
-    def _write_entries(self, board: Board, places: Sequence[Place], common: dict[str, Any]) -> int:
+    def _write_entries(self, leaderboard: Leaderboard, places: Sequence[TablePage], common: dict[str, Any]) -> int:
         """Entries never change, so a page is written once, unless seeds have come to its method since."""
-        num_pages, common = 0, common | {"problems": ()}  # which are the board's, not an entry's
+        num_pages, common = 0, common | {"problems": ()}  # which are the leaderboard's, not an entry's
         for place in places:
             for view in place.measured.rows:
                 assert view.page is not None
@@ -105,13 +105,15 @@ class Site:
                 if shown.config_file and shown.config_file not in self._kept:
                     self._put(shown.config_file, shown.config_yaml)
                     self._kept.add(shown.config_file)
-                faces = self.faces.of(board.uri, shown.entry, self.folder) if self.faces else NOT_NAMED
+                faces = self.faces.faces_of(leaderboard.uri, shown.entry, self.folder) if self.faces else NO_FACES
                 page = self._render("entry.html", root="../", view=shown, place=place, faces=faces, **common)
                 self._put(view.page, page)
                 self._kept.add(key)
         return num_pages
 
-    def _table_page(self, board: Board, place: Place, places: Sequence[Place], common: dict[str, Any]) -> str:
+    def _table_page(
+        self, leaderboard: Leaderboard, place: TablePage, places: Sequence[TablePage], common: dict[str, Any]
+    ) -> str:
         table = place.table
         return self._render(
             "table.html",
@@ -119,9 +121,9 @@ class Site:
             place=place,
             protocols=[each for each in places if _of(each) == _of(place)],
             subsets=_subsets(place, places),
-            ced=charts.ced_chart(board.uri, table),
+            ced=charts.ced_chart(leaderboard.uri, table),
             cost=charts.cost_chart(table),
-            looks=load_looks(board.uri, table.dataset, table.subset),
+            looks=load_test_evaluations(leaderboard.uri, table.dataset, table.subset),
             blocks=[
                 ("measured", place.measured, self._data(place.measured, "measured")),
                 ("published", place.published, self._data(place.published, "published")),
@@ -168,17 +170,17 @@ class Site:
         os.replace(temporary, path)  # noqa: PTH105
 
 
-def _within(board: Board) -> list[str]:
-    """The board's problems, with places on this machine told from the board on: pages are read elsewhere."""
-    lines = list(board.problems)
-    if storage.is_local(board.uri):
-        folder = storage.local_path(board.uri)
-        for place in (board.uri, str(folder), str(folder.absolute()), str(REPOSITORY_BOARD)):
+def _within(leaderboard: Leaderboard) -> list[str]:
+    """The leaderboard's problems, with places on this machine told from the leaderboard on: pages are read elsewhere."""
+    lines = list(leaderboard.problems)
+    if storage.is_local(leaderboard.uri):
+        folder = storage.local_path(leaderboard.uri)
+        for place in (leaderboard.uri, str(folder), str(folder.absolute()), str(REPOSITORY_LEADERBOARD)):
             lines = [line.replace(f"{place}/", "").removeprefix(f"{place}: ") for line in lines]
     return lines
 
 
-def summary(place: Place) -> dict[str, Any]:
+def summary(place: TablePage) -> dict[str, Any]:
     """The line of a table on the first page: the best of each kind."""
     measured, published = place.measured.rows, place.published.rows
     return {
@@ -189,9 +191,9 @@ def summary(place: Place) -> dict[str, Any]:
     }
 
 
-def _by_dataset(places: Sequence[Place]) -> dict[str, dict[str, list[Place]]]:
+def _by_dataset(places: Sequence[TablePage]) -> dict[str, dict[str, list[TablePage]]]:
     """By data set, then by subset: what has more measured rows comes first."""
-    found: dict[str, dict[str, list[Place]]] = {}
+    found: dict[str, dict[str, list[TablePage]]] = {}
     num_rows: Counter[str] = Counter()
     for place in places:
         found.setdefault(place.table.dataset, {}).setdefault(place.table.subset, []).append(place)
@@ -199,13 +201,13 @@ def _by_dataset(places: Sequence[Place]) -> dict[str, dict[str, list[Place]]]:
     return dict(sorted(found.items(), key=lambda item: (-num_rows[item[0]], item[0])))
 
 
-def _of(place: Place) -> tuple[str, str]:
+def _of(place: TablePage) -> tuple[str, str]:
     return place.table.dataset, place.table.subset
 
 
-def _subsets(place: Place, places: Sequence[Place]) -> list[tuple[str, Place]]:
+def _subsets(place: TablePage, places: Sequence[TablePage]) -> list[tuple[str, TablePage]]:
     """For each subset of the data set, its table of the same protocol, or its first one."""
-    table, found = place.table, dict[str, Place]()
+    table, found = place.table, dict[str, TablePage]()
     for each in places:
         if each.table.dataset == table.dataset:
             other = each.table

@@ -14,10 +14,10 @@ import numpy as np
 from rcn_search.evaluation.metrics import Array
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.site.urls import entry_page
-from rcn_search.leaderboard.table import Row, Table, errors_of
+from rcn_search.leaderboard.table import LeaderboardRow, LeaderboardTable, load_errors
 
 MAX_CURVES = 24
-NUM_PLACES = 161
+NUM_CURVE_POINTS = 161
 NUM_SHOWN = 5
 MAX_POINTS = 1_000
 _BEYOND_THRESHOLD = 1.5
@@ -31,24 +31,24 @@ COSTS: tuple[tuple[str, Callable[[Entry], float | None]], ...] = (
 )
 
 
-def ced_chart(board: str, table: Table) -> Chart | None:
-    """Cumulative error curves of the best rows whose errors are on the board, read off at `NUM_PLACES` errors.
+def ced_chart(leaderboard: str, table: LeaderboardTable) -> Chart | None:
+    """Cumulative error curves of the best rows whose errors are on the leaderboard, read off at `NUM_PLACES` errors.
 
     Each value is exact: only the steps between two places are not shown. One array of errors is held at a time.
     """
     if table.protocol is None:
         return None
     threshold = table.protocol.threshold_pct
-    place_x = np.linspace(0.0, _BEYOND_THRESHOLD * threshold, NUM_PLACES)
+    place_x = np.linspace(0.0, _BEYOND_THRESHOLD * threshold, NUM_CURVE_POINTS)
     series = []
     labels = method_labels(table.rows)
     for row, label in zip(table.rows, labels, strict=True):
         if row.entry is None or row.entry.errors_sha256 is None or row.entry_id is None:
             continue
         try:
-            error_pct_n = errors_of(board, row.entry)
+            error_pct_n = load_errors(leaderboard, row.entry)
         except (ValueError, OSError):
-            continue  # the board's problems say so
+            continue  # the leaderboard's problems say so
         share_x = share_up_to(error_pct_n[np.isfinite(error_pct_n)], place_x)
         series.append({"name": label, "href": entry_page(row.entry_id), "y": np.round(share_x, 2).tolist()})
         if len(series) == MAX_CURVES:
@@ -74,7 +74,7 @@ def share_up_to(error_pct_n: Array, place_x: Array) -> Array:
     return np.asarray(100.0 * count_x / len(error_pct_n))
 
 
-def cost_chart(table: Table) -> Chart | None:
+def cost_chart(table: LeaderboardTable) -> Chart | None:
     """Error against what a model costs, with the front: rows that no other row beats in both."""
     rows = [row for row in table.rows if row.entry]
     costs = [(label, of) for label, of in COSTS if any(row.entry and of(row.entry) for row in rows)]
@@ -124,7 +124,7 @@ def pareto_front(costs: Sequence[float | None], errors: Sequence[float]) -> set[
     return front
 
 
-def method_labels(rows: Sequence[Row]) -> list[str]:
+def method_labels(rows: Sequence[LeaderboardRow]) -> list[str]:
     """Names of methods, with the run where two entries of a table have the same."""
     counts = Counter(row.method for row in rows if row.entry)
     return [

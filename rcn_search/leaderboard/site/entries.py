@@ -15,7 +15,7 @@ from rcn_search.leaderboard.site.keypoint_map import KeypointMap, keypoint_map
 from rcn_search.leaderboard.site.reproduce_commands import command_lines, config_yaml, explanation
 from rcn_search.leaderboard.site.tables import duration, interval, row_notes
 from rcn_search.leaderboard.site.urls import config_file
-from rcn_search.leaderboard.table import Row, printed_error
+from rcn_search.leaderboard.table import LeaderboardRow, format_error
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import CONFIG_NAME, HISTORY_NAME
 
@@ -43,7 +43,7 @@ class EntryView:
     curve: Chart | None
 
 
-def entry_view(row: Row, histories: Histories) -> EntryView:
+def entry_view(row: LeaderboardRow, histories: Histories) -> EntryView:
     """What the page of a measured row shows.
 
     Args:
@@ -56,7 +56,7 @@ def entry_view(row: Row, histories: Histories) -> EntryView:
     return EntryView(
         entry_id=entry_id,
         entry=entry,
-        error=printed_error(entry.error_pct),
+        error=format_error(entry.error_pct),
         interval=interval(entry.ci_low_pct, entry.ci_high_pct),
         facts=_facts(row, entry, entry_id),
         scores=_scores(entry),
@@ -119,13 +119,13 @@ def learning_curve(history: Sequence[EpochReport]) -> Chart | None:
     }
 
 
-def _facts(row: Row, entry: Entry, entry_id: str) -> list[tuple[str, str]]:
+def _facts(row: LeaderboardRow, entry: Entry, entry_id: str) -> list[tuple[str, str]]:
     seeds = row.seeds
     facts = [
         ("Protocol", str(entry.protocol)),
         ("Data", f"{entry.protocol.dataset} {entry.protocol.subset}, fingerprint {entry.fingerprint}"),
         ("Images", f"{entry.num_images:,}"),
-        ("Seeds", f"{seeds.num}: {printed_error(seeds.mean_pct)} ± {seeds.sd_pct:.2f} %" if seeds else ""),
+        ("Seeds", f"{seeds.num}: {format_error(seeds.mean_pct)} ± {seeds.sd_pct:.2f} %" if seeds else ""),
         ("Looks at this test split", str(entry.test_looks or "")),
         ("Origin", entry.origin),
         ("Source", entry.source or ""),

@@ -18,7 +18,7 @@ from PIL import Image
 from rcn_search import storage
 from rcn_search.evaluation.metrics import image_errors
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.leaderboard.lookup import find_predictions, hashed
+from rcn_search.leaderboard.lookup import find_predictions, hash_prediction_files
 from rcn_search.leaderboard.records import Entry
 
 NUM_EACH = 8
@@ -36,23 +36,23 @@ class Face:
     points: list[tuple[Point, Point]]
 
 
-NOT_NAMED = "no images were named; rcn-search leaderboard html --faces DATA --predictions FILE draws them"
+NO_FACES = "no images were named; rcn-search leaderboard html --faces DATA --predictions FILE draws them"
 
 
 @dataclass
-class Faces:
+class FaceSource:
     """Where pictures come from.
 
     Attributes:
         data_uri: The data set whose images may be shown.
-        predictions: URIs of prediction files by their SHA-256, beside those that the board itself knows of.
+        predictions: URIs of prediction files by their SHA-256, beside those that the leaderboard itself knows of.
     """
 
     data_uri: str
     predictions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def named(cls, data_uri: str, predictions: Sequence[str]) -> Faces:
+    def from_uris(cls, data_uri: str, predictions: Sequence[str]) -> FaceSource:
         """Of a data set and of prediction files, or folders of them.
 
         Raises:
@@ -62,9 +62,9 @@ class Faces:
         from rcn_search.data.shards import read_manifest
 
         read_manifest(data_uri)
-        return cls(data_uri, hashed(predictions))
+        return cls(data_uri, hash_prediction_files(predictions))
 
-    def of(self, board: str, entry: Entry, folder: Path) -> dict[str, list[Face]] | str:
+    def faces_of(self, leaderboard: str, entry: Entry, folder: Path) -> dict[str, list[Face]] | str:
         """Faces under a title each, their pictures written into ``folder``; or why there are none.
 
         Raises:
@@ -75,9 +75,9 @@ class Faces:
         dataset = open_dataset(self.data_uri)
         if dataset.manifest.fingerprint != entry.fingerprint:
             return "the images that were named are of another data set"
-        predictions = find_predictions(board, entry, self.predictions)
+        predictions = find_predictions(leaderboard, entry, self.predictions)
         if predictions is None:
-            return "its predictions are not on the board; --predictions FILE names them"
+            return "its predictions are not on the leaderboard; --predictions FILE names them"
         error_pct_n = image_errors(predictions, entry.protocol).error_pct_n
         split = dataset.split(predictions.meta["split"])
         if not np.array_equal(split.image_id_n, predictions.image_id):

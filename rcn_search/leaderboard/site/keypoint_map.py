@@ -55,7 +55,7 @@ def keypoint_map(keypoints: str, estimates: Sequence[Estimate | None]) -> Keypoi
     counted = [(k, estimate) for k, estimate in enumerate(estimates) if estimate is not None]
     if schema is None or len(estimates) != schema.num_points or not counted:
         return None
-    place_k2 = canvas_places(schema.name)
+    place_k2 = canvas_points(schema.name)
     least, largest = (pick(estimate.pct for _, estimate in counted) for pick in (min, max))
     base = 11.0 if schema.num_points < 12 else 5.5
     points = [
@@ -76,7 +76,7 @@ def keypoint_map(keypoints: str, estimates: Sequence[Estimate | None]) -> Keypoi
     return KeypointMap(points, lines, sorted(points, key=lambda point: -point.pct))
 
 
-def canvas_places(schema_name: str) -> Array | None:
+def canvas_points(schema_name: str) -> Array | None:
     """Of the mean face, (K, 2), on a canvas of 200 by 190."""
     place_k2 = mean_face(schema_name)
     return None if place_k2 is None else place_k2 * (200.0 - 2 * _MARGIN) + _MARGIN
@@ -85,6 +85,6 @@ def canvas_places(schema_name: str) -> Array | None:
 @lru_cache
 def _outline() -> list[str]:
     """The parts of the mean face as polylines."""
-    place_k2 = canvas_places(IBUG68.name)
+    place_k2 = canvas_points(IBUG68.name)
     assert place_k2 is not None
     return [" ".join(f"{place_k2[k, 0]:.1f},{place_k2[k, 1]:.1f}" for k in part) for part in IBUG68.parts]

@@ -1,4 +1,4 @@
-"""Show the site on this machine, written anew whenever the board has grown. Read only.
+"""Show the site on this machine, written anew whenever the leaderboard has grown. Read only.
 
 The pages look at the stamp of the site once a second (``assets/live.js``) and load themselves again when it changes.
 """
@@ -17,9 +17,10 @@ from typing import Any
 
 from rcn_search import storage
 from rcn_search.leaderboard.published import PUBLISHED
-from rcn_search.leaderboard.records import ENTRIES, TEST_LOOKS
+from rcn_search.leaderboard.records import ENTRIES
 from rcn_search.leaderboard.site.build import Site
-from rcn_search.leaderboard.table import build_board
+from rcn_search.leaderboard.table import build_leaderboard
+from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
 
 HOST = "127.0.0.1"
 
@@ -55,11 +56,11 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the terminal shows the board's problems only."""
+        """Nothing: the terminal shows the leaderboard's problems only."""
 
 
 @contextmanager
-def served(folder: Path, port: int = 0) -> Iterator[str]:
+def serve_folder(folder: Path, port: int = 0) -> Iterator[str]:
     """The files of ``folder`` at the yielded address, until the end of the block.
 
     Raises:
@@ -79,31 +80,31 @@ def served(folder: Path, port: int = 0) -> Iterator[str]:
             thread.join()
 
 
-def version(board: str) -> str:
-    """What changes when a board does: names of entries and looks, which never change, and the published rows."""
-    names = [*storage.list_names(storage.join(board, ENTRIES))]
-    for split in storage.list_names(storage.join(board, TEST_LOOKS)):
-        names += [split, *storage.list_names(storage.join(board, TEST_LOOKS, split))]
+def leaderboard_version(leaderboard: str) -> str:
+    """What changes when a leaderboard does: names of entries and looks, which never change, and the published rows."""
+    names = [*storage.list_names(storage.join(leaderboard, ENTRIES))]
+    for split in storage.list_names(storage.join(leaderboard, TEST_EVALUATIONS)):
+        names += [split, *storage.list_names(storage.join(leaderboard, TEST_EVALUATIONS, split))]
     digest = hashlib.sha256("\n".join(names).encode())
-    for name in storage.list_names(storage.join(board, PUBLISHED)):
-        digest.update(name.encode() + storage.read_bytes(storage.join(board, PUBLISHED, name)))
+    for name in storage.list_names(storage.join(leaderboard, PUBLISHED)):
+        digest.update(name.encode() + storage.read_bytes(storage.join(leaderboard, PUBLISHED, name)))
     return digest.hexdigest()
 
 
-def follow(
+def rebuild_on_change(
     site: Site,
-    board: str,
+    leaderboard: str,
     *,
     shown: str,
     stop: threading.Event,
     every_s: float = 2.0,
     on_problem: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Write the site again whenever the board has changed, until ``stop``; what is shown stays while that fails.
+    """Write the site again whenever the leaderboard has changed, until ``stop``; what is shown stays while that fails.
 
     Args:
         site: Written once already.
-        board: URI of its board.
+        leaderboard: URI of its leaderboard.
         shown: Its `version` before that.
         stop: Ends it.
         every_s: How often to look.
@@ -112,12 +113,12 @@ def follow(
     told = ""
     while not stop.wait(every_s):
         try:
-            now = version(board)
+            now = leaderboard_version(leaderboard)
             if now != shown:
-                site.write(build_board(board))
+                site.write(build_leaderboard(leaderboard))
                 shown = now
             told = ""
         except (OSError, ValueError) as error:
             if str(error) != told:
                 told = str(error)
-                on_problem(f"the board could not be read, so the pages stay as they are: {told}")
+                on_problem(f"the leaderboard could not be read, so the pages stay as they are: {told}")

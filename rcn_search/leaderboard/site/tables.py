@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.render import short_count
 from rcn_search.leaderboard.site.urls import entry_page
-from rcn_search.leaderboard.table import Row, Table, printed_error
+from rcn_search.leaderboard.table import LeaderboardRow, LeaderboardTable, format_error
 
 Key = float | str | None
 NUM_STATIC = 100
@@ -50,7 +50,7 @@ class Span:
 class RowView:
     """One row of measured or published figures."""
 
-    row: Row
+    row: LeaderboardRow
     cells: list[Cell]
     notes: list[str]
     page: str | None
@@ -81,7 +81,7 @@ class TableView:
         return sorted({view.row.origin for view in self.rows})
 
 
-def measured_view(table: Table) -> TableView:
+def measured_view(table: LeaderboardTable) -> TableView:
     """Rows that this project's code measured."""
     rows = [row for row in table.rows if row.entry]
     threshold = f"{table.protocol.threshold_pct:g}" if table.protocol else ""
@@ -110,7 +110,7 @@ def measured_view(table: Table) -> TableView:
     )
 
 
-def published_view(table: Table) -> TableView:
+def published_view(table: LeaderboardTable) -> TableView:
     """Rows as their sources print them: no rank, no interval."""
     rows = [row for row in table.rows if not row.entry]
     columns = [
@@ -128,10 +128,14 @@ def published_view(table: Table) -> TableView:
     )
 
 
-def row_notes(row: Row) -> list[str]:
+def row_notes(row: LeaderboardRow) -> list[str]:
     """Doubts, and why there is no rank."""
     excluded = row.entry.excluded if row.entry else {}
-    notes = [row.unranked, *(f"{count:,} images excluded: {reason}" for reason, count in excluded.items()), row.note]
+    notes = [
+        row.no_rank_reason,
+        *(f"{count:,} images excluded: {reason}" for reason, count in excluded.items()),
+        row.note,
+    ]
     return [note for note in notes if note]
 
 
@@ -147,15 +151,15 @@ def duration(seconds: float | None) -> str:
 
 def interval(low: float | None, high: float | None) -> str:
     """``5.31–5.56``."""
-    return "" if low is None or high is None else f"{printed_error(low)}–{printed_error(high)}"
+    return "" if low is None or high is None else f"{format_error(low)}–{format_error(high)}"
 
 
-def _measured_cells(row: Row, place: int) -> list[Cell]:
+def _measured_cells(row: LeaderboardRow, place: int) -> list[Cell]:
     entry = row.entry
     assert entry is not None
     return [
         Cell(str(row.rank or ""), place),
-        Cell(printed_error(row.error_pct), row.error_pct, interval(entry.ci_low_pct, entry.ci_high_pct)),
+        Cell(format_error(row.error_pct), row.error_pct, interval(entry.ci_low_pct, entry.ci_high_pct)),
         _estimate(entry, lambda each: each.auc and each.auc.pct),
         _estimate(entry, lambda each: each.failure_rate and each.failure_rate.pct),
         _estimate(entry, lambda each: each.p95 and each.p95.pct),
@@ -173,12 +177,12 @@ def _estimate(entry: Entry, of: Callable[[Entry], float | None]) -> Cell:
     return Cell("" if value is None else f"{value:.2f}", value)
 
 
-def _published_cells(row: Row) -> list[Cell]:
+def _published_cells(row: LeaderboardRow) -> list[Cell]:
     published = row.published
     assert published is not None
     up_to = f"at {published.threshold_pct:g} %" if published.threshold_pct else ""
     return [
-        Cell(printed_error(row.error_pct), row.error_pct),
+        Cell(format_error(row.error_pct), row.error_pct),
         Cell(*_printed(published.auc_pct), up_to if published.auc_pct is not None else ""),
         Cell(*_printed(published.fr_pct), up_to if published.fr_pct is not None else ""),
         Cell(str(published.year or ""), published.year),
@@ -190,7 +194,7 @@ def _printed(value: float | None) -> tuple[str, float | None]:
     return ("" if value is None else f"{value:g}"), value
 
 
-def _spans(rows: Sequence[Row]) -> list[Span | None]:
+def _spans(rows: Sequence[LeaderboardRow]) -> list[Span | None]:
     """Errors on a scale on which most rows can be told apart: a few that are far off do not squeeze the others."""
     if not rows:
         return []

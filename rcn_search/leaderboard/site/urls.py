@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rcn_search.config.schema import canonical_hash
 from rcn_search.leaderboard.records import Entry
-from rcn_search.leaderboard.table import Table
+from rcn_search.leaderboard.table import LeaderboardTable
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,119}")
 _MAX_SLUG = 80
@@ -18,7 +18,7 @@ def slug(*parts: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-")[:_MAX_SLUG] or "x"
 
 
-def table_pages(tables: Sequence[Table]) -> list[str]:
+def table_pages(tables: Sequence[LeaderboardTable]) -> list[str]:
     """The page of each table; where two would be the same, each gets a hash of its protocol."""
     names = [
         slug(table.dataset, table.subset, table.protocol_name, table.protocol.keypoints if table.protocol else "")
@@ -42,6 +42,6 @@ def config_file(entry: Entry) -> str | None:
     return f"config/{canonical_hash(entry.config)[:16]}.yaml" if entry.config else None
 
 
-def _identity(table: Table) -> str:
+def _identity(table: LeaderboardTable) -> str:
     protocol = table.protocol.model_dump(mode="json") if table.protocol else None
     return canonical_hash([table.dataset, table.subset, protocol])[:8]

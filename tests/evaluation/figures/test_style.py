@@ -14,7 +14,7 @@ def test_a_headline_is_never_wider_than_its_figure(width: float) -> None:
     headline(
         figure,
         "synthetic test: 800 images",
-        "subpixel: five points, sub-pixel, by eye centres, box from truth, percent",
+        "subpixel: five points, sub-pixel, by eye centers, box from truth, percent",
     )
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

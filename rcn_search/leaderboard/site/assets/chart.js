@@ -261,7 +261,7 @@
       if (this.data.left_out) html("p", "faint", this.figure, `The ${this.data.points.length.toLocaleString("en")} best rows; ${this.data.left_out.toLocaleString("en")} are in the table only.`);
     }
 
-    // An address of the site itself, whatever the board says.
+    // An address of the site itself, whatever the leaderboard says.
     follow() {
       location.assign(this.shown[this.chosen].href);
     }

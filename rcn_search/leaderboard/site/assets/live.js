@@ -1,4 +1,4 @@
-// Only where `rcn-search leaderboard serve` shows the board: load the page anew when the board has changed. Order, search
+// Only where `rcn-search leaderboard serve` shows the leaderboard: load the page anew when the leaderboard has changed. Order, search
 // and open rows outlive that (table.js); here it is the search field that someone is typing into.
 "use strict";
 {

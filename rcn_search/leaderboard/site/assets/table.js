@@ -14,7 +14,7 @@
     return a - b;
   };
 
-  class Board {
+  class Leaderboard {
     constructor(section) {
       this.section = section;
       this.data = JSON.parse(section.querySelector("script.rows").textContent);
@@ -221,5 +221,5 @@
 
   if (navigator.clipboard) globalThis.offerCopies(document);
   else globalThis.offerCopies = () => {};
-  for (const section of document.querySelectorAll("section.board")) new Board(section);
+  for (const section of document.querySelectorAll("section.leaderboard")) new Leaderboard(section);
 }

@@ -1,0 +1,1 @@
+"""Trained weights at work: images in, keypoints out."""

@@ -1,0 +1,106 @@
+"""How predictions are made from trained weights, and how files and entries record it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from pydantic import Field, ValidationError, field_validator
+
+from rcn_search.config.schema import Decoder, FrozenModel
+from rcn_search.errors import RcnSearchError
+
+Augmentation = Literal["flip", "multiview"]
+"""Average over an image and its mirror image; over nine windows that are turned and scaled a little."""
+
+NO_AUGMENTATION = "none"
+_OLD_DECODERS = {"peak": "argmax", "mean": "soft-argmax"}
+
+
+class InferenceConfig(FrozenModel):
+    """Everything besides the weights that decides where predicted points lie, and the device.
+
+    >>> InferenceConfig(decoder="median", tta=("flip", "multiview")).record()
+    {'decoder': 'median', 'tta': 'flip+multiview'}
+    """
+
+    decoder: Decoder | None = Field(
+        None, description="From a probability map to a cell; by default argmax, or soft-argmax for the l2 loss."
+    )
+    tta: tuple[Augmentation, ...] = Field((), description="Test-time augmentation; both may be combined.")
+    denoiser_uri: str | None = Field(None, description="Checkpoint of a denoiser, to make a joint model with.")
+    device: str = Field("auto", description="cpu, cuda or cuda:1; auto is a GPU if there is one.")
+
+    @field_validator("tta")
+    @classmethod
+    def _in_fixed_order(cls, tta: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
+        return tuple(name for name in get_args(Augmentation) if name in tta)
+
+    @property
+    def flip(self) -> bool:
+        """Whether predictions are averaged over each image and its mirror image."""
+        return "flip" in self.tta
+
+    @property
+    def multiview(self) -> bool:
+        """Whether predictions are averaged over several windows of each face."""
+        return "multiview" in self.tta
+
+    def record(self) -> dict[str, str]:
+        """Return what prediction files and leaderboard entries say of it."""
+        decoder = {"decoder": self.decoder} if self.decoder else {}
+        return {**decoder, "tta": "+".join(self.tta) or NO_AUGMENTATION}
+
+    @classmethod
+    def from_record(
+        cls,
+        record: Mapping[str, Any],
+        *,
+        decoder: Decoder | None = None,
+        tta: Sequence[str] | None = None,
+        denoiser_uri: str | None = None,
+        device: str = "auto",
+    ) -> InferenceConfig:
+        """Read what `record` wrote, now or in older versions.
+
+        Args:
+            record: Metadata of a prediction file, or ``made_with`` of an entry; other keys are ignored.
+            decoder: Instead of the recorded one.
+            tta: Instead of the recorded one.
+            denoiser_uri: Checkpoint of the denoiser; a record has its run id only.
+            device: Where to run.
+
+        Raises:
+            RcnSearchError: A decoder or test-time augmentation has a name that is not known.
+        """
+        record = upgrade_record(record)
+        recorded_tta = str(record.get("tta", NO_AUGMENTATION))
+        options = {
+            "decoder": decoder or record.get("decoder"),
+            "tta": tta if tta is not None else [name for name in recorded_tta.split("+") if name != NO_AUGMENTATION],
+            "denoiser_uri": denoiser_uri,
+            "device": device,
+        }
+        try:
+            return cls.model_validate(options)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise RcnSearchError(f"{problem['loc'][0]} {problem['input']!r} is not known: {problem['msg']}") from error
+
+
+DEFAULT_INFERENCE = InferenceConfig()
+
+
+def upgrade_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename keys and values of records written before `InferenceConfig`; new ones are returned as they are.
+
+    >>> upgrade_record({"decode": "peak", "views": 9, "mirror": True, "denoiser": "0123abcd"})
+    {'denoiser': '0123abcd', 'decoder': 'argmax', 'tta': 'flip+multiview'}
+    """
+    upgraded = {key: value for key, value in record.items() if key not in ("decode", "views", "mirror")}
+    if "decode" in record:
+        upgraded["decoder"] = _OLD_DECODERS.get(record["decode"], record["decode"])
+    if "views" in record or "mirror" in record:
+        names = {"flip": bool(record.get("mirror")), "multiview": record.get("views", 1) != 1}
+        upgraded["tta"] = "+".join(name for name, is_used in names.items() if is_used) or NO_AUGMENTATION
+    return upgraded

@@ -1,0 +1,89 @@
+"""Record of the evaluations of each test split: an immutable object for each, written before the evaluation.
+
+<leaderboard>/test_looks/<dataset>-<subset>/<when>-<random>.json
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import uuid
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, ValidationError
+
+from rcn_search import storage
+from rcn_search.leaderboard.records import FileName, Line, Record
+
+TEST_EVALUATIONS = "test_looks"
+MAX_LOADED = 50
+
+
+class TestEvaluation(Record):
+    """One evaluation of a test split: who evaluated what on which split, and when."""
+
+    __test__ = False  # pytest would collect the class because of its name
+
+    schema_version: Literal[1] = 1
+    dataset: FileName
+    subset: FileName
+    method: Line
+    run_id: FileName
+    who: Line
+    when: AwareDatetime
+
+
+def record_test_evaluation(
+    leaderboard: str, *, dataset: str, subset: str, method: str, run_id: str, who: str | None = None
+) -> int:
+    """Record that a test split is about to be evaluated. Call it before the evaluation.
+
+    Args:
+        leaderboard: URI of the leaderboard.
+        dataset: Data set of the protocol.
+        subset: Subset of the protocol.
+        method: Name of the method that is evaluated.
+        run_id: Identity of the training run.
+        who: Person or machine that evaluates; user and host name by default.
+
+    Returns:
+        Number of evaluations of this split so far, this one included.
+    """
+    evaluation = TestEvaluation(
+        dataset=dataset,
+        subset=subset,
+        method=method,
+        run_id=run_id,
+        who=who or f"{getpass.getuser()}@{socket.gethostname()}",
+        when=datetime.now(UTC),
+    )
+    folder = _folder(leaderboard, dataset, subset)
+    name = f"{evaluation.when:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.json"
+    storage.write_json(storage.join(folder, name), evaluation.model_dump(mode="json"), if_absent=True)
+    return len(_names(folder))
+
+
+def load_test_evaluations(leaderboard: str, dataset: str, subset: str) -> tuple[int, list[TestEvaluation]]:
+    """Count the evaluations of a test split and load the newest `MAX_LOADED`, newest first.
+
+    An evaluation that cannot be read is counted, but not loaded.
+    """
+    folder = _folder(leaderboard, dataset, subset)
+    names = _names(folder)
+    evaluations = []
+    for name in reversed(names[-MAX_LOADED:]):
+        try:
+            evaluations.append(TestEvaluation.model_validate(storage.read_json(storage.join(folder, name))))
+        except (ValidationError, ValueError, OSError):
+            continue
+    return len(names), evaluations
+
+
+def _folder(leaderboard: str, dataset: str, subset: str) -> str:
+    return storage.join(leaderboard, TEST_EVALUATIONS, f"{dataset}-{subset}")
+
+
+def _names(folder: str) -> list[str]:
+    """Object names in ``folder``, oldest first: they begin with the time."""
+    return [name for name in storage.list_names(folder) if name.endswith(".json")]
