@@ -30,13 +30,13 @@ def test_left_is_mirrored_to_right(schema: KeypointSchema) -> None:
 
 
 @every_schema
-def test_normalisers_are_mirrored_onto_themselves(schema: KeypointSchema) -> None:
+def test_normalizers_are_mirrored_onto_themselves(schema: KeypointSchema) -> None:
     """So that the length is the same of a mirrored face; and the first group is on the left."""
-    for left, right in schema.normalisers.values():
+    for left, right in schema.normalizers.values():
         assert {*left, *right} <= {*range(schema.num_points)}
         assert {schema.flip[index] for index in left} == {*right}
         assert all(schema.names[index].startswith("left_eye") for index in left)
-    assert "eye_centres" in schema.normalisers
+    assert "eye_centers" in schema.normalizers
 
 
 @every_schema
@@ -68,7 +68,7 @@ def test_ibug68_is_the_published_mark_up() -> None:
     ]
     assert [(first, IBUG68.flip[first - 1] + 1) for first, _ in pairs] == pairs
     # rcn.md 8: between the midpoints of the corners of each eye, 37 and 40, 43 and 46.
-    assert IBUG68.normalisers["eye_centres"] == ((36, 39), (42, 45))
+    assert IBUG68.normalizers["eye_centers"] == ((36, 39), (42, 45))
 
 
 # What the mirror exchanges and the outer eye corners of three mark-ups, as the code that scores them has it:
@@ -98,7 +98,7 @@ def test_other_mark_ups_mirror_as_published(
     assert schema.num_points == num_points
     swapped = {(k + first, other + first) for k, other in enumerate(schema.flip) if k != other}
     assert swapped == {*pairs, *((right, left) for left, right in pairs)}
-    (left,), (right,) = schema.normalisers["outer_eye_corners"]
+    (left,), (right,) = schema.normalizers["outer_eye_corners"]
     assert (left + first, right + first) == outer
 
 

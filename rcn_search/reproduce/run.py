@@ -71,7 +71,7 @@ def train_rows(
             raise ValueError(f"{afw_uri} has {manifest.keypoints!r} points, {data.uri} {manifests[0].keypoints!r}")
     published = table.published([*space.runs, *space.joint_models])
     targets = find_targets(data_uris, {(row.dataset, row.subset) for row in published}, data.val_split)
-    started = storage.exists(storage.join(uri, "space.json"))
+    started = storage.exists(storage.join(uri, "study.json"))
     if not run and not started:
         raise ValueError(f"nothing is there to show at {uri}; leave out --show, or name the place with --study")
     if run:

@@ -1,6 +1,6 @@
 """Trials of a study against test splits, each once in the life of the study: a look is marked before it is taken.
 
-STUDY/scores/000012-aflw-test/look.json            put-if-absent: this trial is being looked at on this split
+STUDY/scores/000012-aflw-test/started.json            put-if-absent: this trial is being looked at on this split
 STUDY/scores/000012-aflw-test/predictions.parquet
 STUDY/scores/000012-aflw-test/score.json           written last: errors, and the entries on the board
 """
@@ -20,7 +20,7 @@ from rcn_search.reproduce.paper_tables import Place
 from rcn_search.study.records import StudyError
 
 SCORES = "scores"
-_LOOK, _PREDICTIONS, _SCORE = "look.json", "predictions.parquet", "score.json"
+_LOOK, _PREDICTIONS, _SCORE = "started.json", "predictions.parquet", "score.json"
 
 
 class Target(NamedTuple):

@@ -86,7 +86,7 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
     storage.preflight(uri)
     if space.test and not storage.exists(storage.join(uri, TEST_RESULT_NAME)):
         _check_leaderboard(leaderboard)
-    if request.resume or (request.auto_resume and storage.exists(storage.join(uri, "space.json"))):
+    if request.resume or (request.auto_resume and storage.exists(storage.join(uri, "study.json"))):
         Study.check(uri, space, manifest.fingerprint)
         return OpenedStudy(uri, _extend(Study.open(uri), space, request), manifest)
     if request.add_trials:
@@ -129,7 +129,9 @@ def _load(request: StudyRequest) -> SearchSpace:
     if request.trials and request.add_trials:
         raise ConfigError("--trials is the new number of all trials, --add-trials a number to add: give one of them")
     if space.runs and (request.trials or request.add_trials):
-        raise ConfigError("--trials and --add-trials extend a search; fixed runs are added in the study file, under runs")
+        raise ConfigError(
+            "--trials and --add-trials extend a search; fixed runs are added in the study file, under runs"
+        )
     if not request.deterministic or space.study.trial_batch_size is not None:
         return space
     size = space.budget.max_concurrent

@@ -85,7 +85,9 @@ class SearchProgress(Callback):  # type: ignore[misc]
         standing = self._standing
         epochs = standing.num_epochs - self._epochs_before
         left_s = standing.epochs_left * elapsed_s / epochs if epochs else None
-        times = f"{format_duration(elapsed_s)} gone" + ("" if left_s is None else f", about {format_duration(left_s)} left")
+        times = f"{format_duration(elapsed_s)} gone" + (
+            "" if left_s is None else f", about {format_duration(left_s)} left"
+        )
         state = Text("  ·  ".join(part for part in (self._in_use, times) if part), style="dim")
         return Group(Text(), counts_line(standing), best_line(standing), rung_table(standing), state)
 

@@ -79,7 +79,7 @@ def _open_replication(study: Study, options: Replicate, check: Callable[[], None
     """The replicates' study: as it was started, or started now with the trials that are best now."""
     uri = storage.join(study.uri, REPLICATION)
     fingerprint = Ledger(study.uri).space()["data_fingerprint"]
-    if storage.exists(storage.join(uri, "space.json")):
+    if storage.exists(storage.join(uri, "study.json")):
         space = _space(study, options, Study.open(uri).space.runs)
         Study.check(uri, space, fingerprint)
     else:

@@ -20,7 +20,6 @@ from rcn_search.cluster.signals import StopSignal, sigterm_as_ctrl_c
 from rcn_search.search.callbacks import build_callbacks
 from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
 from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, free_disk_bytes
-from rcn_search.search.open_or_resume import STUDIES as STUDIES
 from rcn_search.search.open_or_resume import StudyRequest, open_or_resume
 from rcn_search.search.progress import SearchProgress
 from rcn_search.search.replication import run_replication
@@ -55,7 +54,9 @@ class SearchResult:
     test_result: TestResult | None
 
 
-def run_search(request: StudyRequest, *, leaderboard: str | None = None, console: Console | None = None) -> SearchResult:
+def run_search(
+    request: StudyRequest, *, leaderboard: str | None = None, console: Console | None = None
+) -> SearchResult:
     """Start or resume a study, run its trials on Ray, and evaluate the best one.
 
     Args:
@@ -82,7 +83,9 @@ def run_search(request: StudyRequest, *, leaderboard: str | None = None, console
         study = Study(uri, space, Ledger(uri, claim.check))
         source = Rounds(study) if space.study.trial_batch_size else study
         recorder = StudyRecorder(source)
-        callbacks = build_callbacks(space.callbacks, study)  # before Ray starts, which takes seconds: one may be missing
+        callbacks = build_callbacks(
+            space.callbacks, study
+        )  # before Ray starts, which takes seconds: one may be missing
         run_trials = partial(
             _run_trials,
             stop_check=_StopCheck(claim, stop),
@@ -144,7 +147,9 @@ def _run_trials(
     return slots
 
 
-def _run_tune(study: Study, source: Study | Rounds, callbacks: Sequence[Callback], slots: int, console: Console) -> None:
+def _run_tune(
+    study: Study, source: Study | Rounds, callbacks: Sequence[Callback], slots: int, console: Console
+) -> None:
     """Run Ray Tune once over all trials that are left; the arguments are those of `_run_trials`."""
     budget, access = study.space.budget, Credentials.from_environment(study.uri, study.space.config({}).data.uri)
     disable_tune_env_propagation()

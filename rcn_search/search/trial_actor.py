@@ -17,7 +17,7 @@ from ray.util import get_node_ip_address
 
 from rcn_search import storage
 from rcn_search.cluster.credentials import Credentials
-from rcn_search.cluster.worker_group import WorkerGroup, WorkerDied
+from rcn_search.cluster.worker_group import WorkerDied, WorkerGroup
 from rcn_search.config.schema import ComputeConfig, TrainConfig
 from rcn_search.study.records import SUGGESTED_NAME
 from rcn_search.training.exit_status import TrainingFailed
@@ -56,7 +56,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     _trial: dict[str, Any]
     _run: TrainRun | None
     _earlier: list[EpochReport]
-    _crew: WorkerGroup | None
+    _worker_group: WorkerGroup | None
     _unsaved: OSError | None
 
     def setup(self, config: dict[str, Any], access: Credentials | None = None) -> None:
@@ -68,7 +68,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         """
         self._access = access or Credentials({})
         self._access.apply_to_environment()
-        self._run = self._crew = self._unsaved = None
+        self._run = self._worker_group = self._unsaved = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -79,8 +79,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             except OSError as error:
                 self._unsaved = error
         self._trial, self._run, self._earlier = new_config, None, []
-        if new_config.get("workers", 1) > 1 and (self._crew is None or self._crew.is_shut_down):
-            self._crew = WorkerGroup(self._access)  # they start while this process imports torch
+        if new_config.get("workers", 1) > 1 and (self._worker_group is None or self._worker_group.is_shut_down):
+            self._worker_group = WorkerGroup(self._access)  # they start while this process imports torch
         if new_config.get("gpus"):
             release_memory()
         return True
@@ -115,14 +115,14 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         measured: dict[str, float] = {}
         if self._run is None:
             limit_memory(float(self._trial.get("gpus", 0)))
-            self._run = _open(self._trial, self._crew)
+            self._run = _open(self._trial, self._worker_group)
             self._earlier = list(self._run.history)
             measured = _measured(self._run, latency=bool(self._trial.get("latency")))
         if self._run.done:  # its last epoch was saved, but its end not entered in the ledger
             report = self._earlier.pop()
         else:
             own = self._run.run_epoch
-            report = self._crew.run_on_all("epoch", local=own) if self._crew else own()
+            report = self._worker_group.run_on_all("epoch", local=own) if self._worker_group else own()
             self._run.save()
         other_s = time.perf_counter() - started - report.train_s - report.val_s
         earlier, self._earlier = self._earlier, []
@@ -136,7 +136,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         }
 
 
-def _open(trial: dict[str, Any], crew: WorkerGroup | None) -> TrainRun:
+def _open(trial: dict[str, Any], worker_group: WorkerGroup | None) -> TrainRun:
     from rcn_search.training.distributed import Workers
     from rcn_search.training.trainer import TrainRun
 
@@ -151,10 +151,10 @@ def _open(trial: dict[str, Any], crew: WorkerGroup | None) -> TrainRun:
     if trial.get("compute"):
         compute = _kept(compute, trial["compute"])
     config = config.model_copy(update={"compute": compute})
-    if crew is None:
+    if worker_group is None:
         return TrainRun(config, folder, resume=True)
-    workers = Workers(0, crew.size)
-    return crew.run_on_all(
+    workers = Workers(0, worker_group.size)
+    return worker_group.run_on_all(
         "open",
         config.model_dump_json(),
         folder,

@@ -1,4 +1,4 @@
-"""What makes a study the same study, as its space.json holds it: written, read back, compared.
+"""What makes a study the same study, as its study.json holds it: written, read back, compared.
 
 The identity of a study is the content of its data set, what is the same for all trials, and what is drawn and how. Its
 settings may change whenever a driver takes it up: how many trials, where they run, what becomes of the best.
@@ -38,7 +38,7 @@ def rebuild(document: dict[str, Any], current: dict[str, Any] | None, trials: Se
     """The space of a study from its ledger.
 
     Args:
-        document: Its space.json.
+        document: Its study.json.
         current: Its settings; None of a study from before they were kept, whose trials show them.
         trials: As they were drawn.
 
@@ -49,7 +49,7 @@ def rebuild(document: dict[str, Any], current: dict[str, Any] | None, trials: Se
         known = {key: value for key, value in document.items() if key not in _NOT_OF_THE_SPACE}
         return SearchSpace.model_validate({**known, **(current or _shown_by(document, trials))})
     except (ValidationError, LookupError, TypeError, AttributeError) as error:
-        raise StudyError(f"space.json is damaged, or of a newer version of rcn-search: {error}") from error
+        raise StudyError(f"study.json is damaged, or of a newer version of rcn-search: {error}") from error
 
 
 def _shown_by(document: dict[str, Any], trials: Sequence[Suggestion]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _shown_by(document: dict[str, Any], trials: Sequence[Suggestion]) -> dict[st
 
 
 def as_of_today(document: dict[str, Any]) -> dict[str, Any]:
-    """The identity in a space.json with every option there is today: one that came later had its default."""
+    """The identity in a study.json with every option there is today: one that came later had its default."""
     try:
         return identity(rebuild(document, None, ()), document["data_fingerprint"])
     except (StudyError, LookupError):

@@ -1,8 +1,8 @@
 """One driver at a time: the claim on a study, which its driver holds, keeps alive and gives back.
 
-    STUDY/claims/000003/taken.json      who drives, and with which settings; put-if-absent: one driver a number
-    STUDY/claims/000003/beat.json       its last sign of life; the one object of a study that is replaced, whole
-    STUDY/claims/000003/released.json   put when it ended by itself
+    STUDY/leases/000003/acquired.json      who drives, and with which settings; put-if-absent: one driver a number
+    STUDY/leases/000003/heartbeat.json       its last sign of life; the one object of a study that is replaced, whole
+    STUDY/leases/000003/released.json   put when it ended by itself
 
 Whoever holds the highest number drives. The next number may be put once the one before is released, or its process is
 gone (seen at once on the same machine), or it has not beaten for `STALE_S`. A driver with patience, such as a job that
@@ -33,7 +33,7 @@ STALE_S = 60.0
 """After so long without a beat a driver on another machine counts as dead. Clocks may differ by less than this."""
 LOOK_S = 1.0
 """How often one that waits for the next beat looks for it."""
-_CLAIMS, _TAKEN, _BEAT, _RELEASED = "claims", "taken.json", "beat.json", "released.json"
+_CLAIMS, _TAKEN, _BEAT, _RELEASED = "leases", "acquired.json", "heartbeat.json", "released.json"
 _held: set[str] = set()
 """Owners of this process."""
 

@@ -1,13 +1,13 @@
 """The durable part of a study: a folder of small immutable JSON objects, each published whole and once.
 
-    STUDY/space.json                     what is searched; put-if-absent, so one study for each place
-    STUDY/trials/000012/suggested.json   parameters and the whole training configuration; before the trial starts
-    STUDY/trials/000012/finished.json    how it ended and all its epochs
+    STUDY/study.json                     what is searched; put-if-absent, so one study for each place
+    STUDY/trials/000012/trial.json   parameters and the whole training configuration; before the trial starts
+    STUDY/trials/000012/result.json    how it ended and all its epochs
     STUDY/trials/000012/…                the files of its training run
     STUDY/test_result.json, STUDY/test/…  the score of the best trial on the test split
     STUDY/winner.json, STUDY/replication/…   who won by its replicates, and these, a study of rows
-    STUDY/inherited-….json               trials taken over from the study that this one was branched from
-    STUDY/claims/000003/…                who drives, one after another (see `rcn_search.study.lease`)
+    STUDY/warm_start-….json               trials taken over from the study that this one was branched from
+    STUDY/leases/000003/…                who drives, one after another (see `rcn_search.study.lease`)
 
 Nothing is pickled, nothing is overwritten, and the driver is the only writer. A trial that is suggested and not
 finished is to be run again, from the last checkpoint among its files.
@@ -27,13 +27,13 @@ from rcn_search.errors import RcnSearchError
 from rcn_search.study.space.study_config import Values
 
 SCHEMA_VERSION = 1
-_SPACE = "space.json"
+_SPACE = "study.json"
 PARENT = "parent"
-"""Key of space.json: from which study this one was branched."""
+"""Key of study.json: from which study this one was branched."""
 _READ_AT_ONCE, _NUM_READERS = 512, 32
 _TRIALS = "trials"
-SUGGESTED_NAME = "suggested.json"
-_FINISHED = "finished.json"
+SUGGESTED_NAME = "trial.json"
+_FINISHED = "result.json"
 Document = TypeVar("Document", bound=FrozenModel)
 
 
@@ -138,7 +138,7 @@ class Ledger:
         """What is searched, as it was published.
 
         Raises:
-            StudyError: There is no study, or its space.json is damaged.
+            StudyError: There is no study, or its study.json is damaged.
         """
         place = storage.join(self.uri, _SPACE)
         try:

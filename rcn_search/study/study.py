@@ -108,7 +108,7 @@ class Study:
         if changed := list(differences(there, identity(space, data_fingerprint))):
             raise StudyError(
                 f"the study at {uri} was started with another space:\n  " + "\n  ".join(changed) + "\n"
-                "Put that back, or add --branch NAME for a child study that takes over the trials that still fit"
+                f"Undo the change, or start a new study with the trials that still fit: --warm-start-from {uri} --study NEW"
             )
 
     @cached_property

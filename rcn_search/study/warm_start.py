@@ -47,12 +47,12 @@ def start_branch(parent_uri: str, uri: str, space: SearchSpace, data_fingerprint
     same_data = document.get("data_fingerprint") == data_fingerprint
     taken = [each for trial in ended if same_data and (each := _as_drawn_here(trial, space))]
     inherited = [trial.model_dump(mode="json") for trial in taken]
-    # Named by its content and put before space.json, which names it: there is a child with all of them, or none.
+    # Named by its content and put before study.json, which names it: there is a child with all of them, or none.
     digest = hashlib.sha256(json.dumps(inherited, sort_keys=True).encode()).hexdigest()[:12]
-    name = f"inherited-{digest}.json"
+    name = f"warm_start-{digest}.json"
     origin: dict[str, Any] = {"uri": parent_uri, "trials": name, "taken": len(taken), "left": len(ended) - len(taken)}
-    if storage.exists(storage.join(uri, "space.json")):
-        raise StudyError(f"{uri} holds a study already; add --resume to go on with it, or name another branch")
+    if storage.exists(storage.join(uri, "study.json")):
+        raise StudyError(f"{uri} holds a study already; add --resume to resume it, or name another location with --study")
     storage.write_json(storage.join(uri, name), inherited)
     try:
         Ledger(uri).start({**identity(space, data_fingerprint), SETTINGS: settings(space), PARENT: origin})

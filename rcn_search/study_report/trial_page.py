@@ -48,7 +48,7 @@ def replication_status(study: Study) -> list[RenderableType]:
     if winner := read_winner(study.uri):
         return [winner_table(winner)]
     uri = storage.join(study.uri, REPLICATION)
-    if not storage.exists(storage.join(uri, "space.json")):
+    if not storage.exists(storage.join(uri, "study.json")):
         return []
     return [Text.assemble(("replication ", "dim"), counts_line(Standing(Study.open(uri))))]
 

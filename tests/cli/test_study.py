@@ -50,7 +50,7 @@ def test_show_while_a_driver_is_at_work(cli, study):
 
 
 def study_settings(study) -> dict:
-    return json.loads((Path(study.uri) / "space.json").read_text())["settings"]
+    return json.loads((Path(study.uri) / "study.json").read_text())["settings"]
 
 
 def test_follow_ends_with_the_last_trial(cli, study, monkeypatch):
@@ -110,8 +110,8 @@ def test_what_is_not_there_is_said(cli, study, play_study, tmp_path):
     assert "has no trial 8; its 8 trials are numbered from 0" in cli.fail("study", "best", study.uri, "--trial", 8)
     (Path(study.trials[7].folder) / "history.json").write_text('[{"epoch": 1}]')
     assert "000007/history.json is damaged" in cli.fail("study", "show", study.uri)
-    (Path(study.trials[3].folder) / "finished.json").write_text("{")
-    assert "000003/finished.json is damaged" in cli.fail("study", "show", study.uri)
+    (Path(study.trials[3].folder) / "result.json").write_text("{")
+    assert "000003/result.json is damaged" in cli.fail("study", "show", study.uri)
     empty = play_study(str(tmp_path / "empty"), num_trials=0)
     assert "no trial of " in cli.fail("study", "best", empty.uri)
     assert "0 of 12 trials ended no trial is complete yet" in cli.run("study", "show", empty.uri)

@@ -95,7 +95,7 @@ def lose_a_node(
     actors = trial_actors(raylet)
     assert actors, "the node was idle"
     cluster.remove_node(victim, allow_graceful=False)
-    assert not any((study / "trials" / trial / "finished.json").exists() for trial in running), "too short"
+    assert not any((study / "trials" / trial / "result.json").exists() for trial in running), "too short"
     return actors, running
 
 
@@ -105,7 +105,7 @@ def saved_by_running(study: Path) -> dict[str, list[object]]:
     return {
         name: json.loads(path.read_text())
         for name, path in histories.items()
-        if not (path.parent / "finished.json").exists()
+        if not (path.parent / "result.json").exists()
     }
 
 

@@ -20,6 +20,7 @@ from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.train_distributed import train_with_workers
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder
 from tests.conftest import Server
@@ -93,9 +94,8 @@ def search(tmp_path: Path, place: str, **budget: int) -> str:
         scheduler={"name": "none"},
     )
     text = io.StringIO()
-    result = run_search(
-        path, study_uri=f"{place}/study", board=lambda: str(tmp_path), console=Console(file=text, width=160)
-    )
+    request = StudyRequest(study_file=path, study_uri=f"{place}/study")
+    result = run_search(request, console=Console(file=text, width=160))
     assert [trial.state for trial in result.study.trials] == ["complete"], text.getvalue()
     return text.getvalue()
 

@@ -49,7 +49,7 @@ def submitted(head: Head, *line: object) -> tuple[int, str]:
 
 def ended(study: Path) -> list[str]:
     """States of the trials that ended."""
-    return [json.loads(path.read_text())["state"] for path in sorted(study.glob("trials/*/finished.json"))]
+    return [json.loads(path.read_text())["state"] for path in sorted(study.glob("trials/*/result.json"))]
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_what_travels_with_a_job(tmp_path):
         ".mypy_cache/3.11",
         "data/mtfl/shard.arrow",
         "runs/a/best.safetensors",
-        "studies/rcn/space.json",
+        "studies/rcn/study.json",
         "quickstart/data/manifest.json",
         "leaderboard/entries/entry.json",
         "tests/test_cli.py",

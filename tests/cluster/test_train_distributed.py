@@ -18,9 +18,10 @@ import yaml
 from rich.console import Console
 
 from rcn_search.cluster.runtime import CapacityError, ClusterResources
-from rcn_search.cluster.status_channel import StatusChannel, TrainingEnd, RunStarted
+from rcn_search.cluster.status_channel import RunStarted, StatusChannel, TrainingEnd
 from rcn_search.cluster.train_distributed import WorkerPlan, plan_workers, train_with_workers
 from rcn_search.config.schema import TrainConfig
+from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder
 from rcn_search.training.checkpoint import read_checkpoint
@@ -206,12 +207,8 @@ def test_a_search_with_two_workers_for_each_trial(ray_cluster, synthetic_uri, tm
 
     monkeypatch.setattr(StudyRecorder, "on_trial_result", kill)
     text = io.StringIO()
-    study = run_search(
-        str(tmp_path / "study.yaml"),
-        study_uri=str(tmp_path / "study"),
-        board=lambda: str(tmp_path / "board"),
-        console=Console(file=text, width=160),
-    ).study
+    request = StudyRequest(study_file=str(tmp_path / "study.yaml"), study_uri=str(tmp_path / "study"))
+    study = run_search(request, console=Console(file=text, width=160)).study
     assert len(killed) == 1
     assert [trial.state for trial in study.trials] == ["complete", "pruned", "failed", "complete"]
     assert [list(trial.epochs) for trial in study.trials] == [[1, 2, 3, 4], [1], [], [1, 2, 3, 4]]

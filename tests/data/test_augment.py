@@ -20,7 +20,7 @@ from rcn_search.data.augment import (
     warp_images,
     warp_points,
 )
-from rcn_search.data.lcn import contrast_normalize
+from rcn_search.data.contrast_normalization import contrast_normalize
 from rcn_search.data.shards import DatasetError
 from rcn_search.keypoints import FIVE
 
@@ -117,7 +117,7 @@ def test_poses_are_mirrored_with_the_face() -> None:
 
 
 def test_the_rectangle_is_there_before_the_contrast_is_measured() -> None:
-    """As in the paper's code: around it the normalisation sees its edge, and within it nothing is left of the face."""
+    """As in the paper's code: around it the normalization sees its edge, and within it nothing is left of the face."""
     augment = NO_AUGMENTATION.model_copy(update={"occluder": OccluderConfig(min_px=40, max_px=40)})
     pipeline = InputPipeline(input=InputConfig(), augment=augment)
     image = torch.randint(0, 256, (1, 160, 160), generator=torch.Generator().manual_seed(3)).byte()

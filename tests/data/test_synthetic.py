@@ -73,7 +73,7 @@ def test_seeds_differ(faces: list[SyntheticFace]) -> None:
 
 
 def test_five_points_are_those_of_the_68(faces: list[SyntheticFace]) -> None:
-    left_eye, right_eye = IBUG68.normalisers["eye_centres"]
+    left_eye, right_eye = IBUG68.normalizers["eye_centers"]
     for seed in range(10):
         five, all_points = draw_face(seed, FIVE), faces[seed].points
         groups = [left_eye, right_eye, (30,), (48,), (54,)]

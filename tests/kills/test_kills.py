@@ -46,7 +46,7 @@ class Siege:
         study = self.study
         study.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            resume, num_before = ["--resume"] if (study / "space.json").exists() else [], self.kills.total()
+            resume, num_before = ["--resume"] if (study / "study.json").exists() else [], self.kills.total()
             with (study.parent / "output.txt").open("w") as output:
                 line = [sys.executable, str(DRIVER), str(study), str(NUM_TRIALS), str(NUM_EPOCHS)]
                 driver = subprocess.Popen(

@@ -89,7 +89,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(add_measured: Add, m
     for other, message in {
         "part": "measured on different images, 300 and 200 of them",
         "old": "old has no errors by image on the leaderboard",
-        "pupils": r"measured differently \(normaliser: eye centres or box; grid: 80×80 or sub-pixel; threshold: 10",
+        "pupils": r"measured differently \(normalizer: eye centers or box; grid: 80×80 or sub-pixel; threshold: 10",
         "elsewhere": r"measured differently \(dataset: aflw or afw\)$",
         "PART": "no entry and no method is called 'PART'; methods like it: 'part'",
         "A": "'A' and 'A' are the same",
@@ -131,17 +131,17 @@ def test_an_old_entry_gets_its_errors(predicted: Make, predictions: Predictions,
     assert (again.uri, again.reason) == ("", "is on the leaderboard under subpixel already")
 
 
-def test_another_normaliser_is_another_entry(predicted: Make, predictions: Predictions, leaderboard: str) -> None:
+def test_another_normalizer_is_another_entry(predicted: Make, predictions: Predictions, leaderboard: str) -> None:
     add_entry(leaderboard, predicted(predictions, error_pct=10.0))
     there = load_current_entries(leaderboard)
-    (result,) = rescore(leaderboard, there, there, normaliser="diagonal", predictions={})
+    (result,) = rescore(leaderboard, there, there, normalizer="diagonal", predictions={})
     both = load_current_entries(leaderboard)
     assert len(both) == 2
     scored = both[entry_id(result.uri)]
     assert (scored.protocol.name, scored.replaces) == ("subpixel-diagonal", None)
     assert scored.error_pct < 10
-    (wrong,) = rescore(leaderboard, there, there, normaliser="pupils", predictions={})
-    assert "no normaliser 'pupils'" in wrong.reason
+    (wrong,) = rescore(leaderboard, there, there, normalizer="pupils", predictions={})
+    assert "no normalizer 'pupils'" in wrong.reason
 
 
 def test_predictions_that_changed_or_are_gone_change_nothing(
@@ -156,11 +156,11 @@ def test_predictions_that_changed_or_are_gone_change_nothing(
     moved = path.rename(path.with_name("moved.parquet"))
     (gone,) = rescore(leaderboard, there, there, predictions={})
     assert "is not there; name it with --predictions" in gone.reason
-    (found,) = rescore(leaderboard, there, there, normaliser="box", predictions=hash_prediction_files([str(moved.parent)]))
+    (found,) = rescore(leaderboard, there, there, normalizer="box", predictions=hash_prediction_files([str(moved.parent)]))
     assert found.uri
     write_predictions(predictions, str(moved))
     moved.write_bytes(moved.read_bytes() + b"x")
-    (altered,) = rescore(leaderboard, there, there, normaliser="diagonal", predictions={})
+    (altered,) = rescore(leaderboard, there, there, normalizer="diagonal", predictions={})
     assert "is not there" in altered.reason
 
 

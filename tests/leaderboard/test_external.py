@@ -42,7 +42,7 @@ def add(uri: str, data_uri: str, leaderboard: str, method: str = "Rival", **opti
 def test_a_rival_is_scored_by_our_code(
     answers: ExternalPredictions, synthetic_uri: str, leaderboard: str, tmp_path: Path
 ) -> None:
-    added = add(as_csv(answers, tmp_path / "a.csv"), synthetic_uri, leaderboard, normalisers=["box"], source="a paper")
+    added = add(as_csv(answers, tmp_path / "a.csv"), synthetic_uri, leaderboard, normalizers=["box"], source="a paper")
     assert (added.warnings, added.num_test_evaluations) == ([], 1)
     assert [protocol.name for protocol, _ in added.scores] == ["rcn2016", "subpixel", "subpixel-box"]
     by_hand = []

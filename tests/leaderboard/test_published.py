@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from rcn_search.evaluation.protocol import Normaliser
+from rcn_search.evaluation.protocol import Normalizer
 from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
 from rcn_search.leaderboard.published import (
     PUBLISHED,
@@ -18,7 +18,7 @@ from rcn_search.leaderboard.published import (
 )
 
 FILES = sorted((REPOSITORY_LEADERBOARD / PUBLISHED).glob("*.csv"))
-HEADER = "method,year,dataset,subset,keypoints,protocol,normaliser,error_pct,source,note\n"
+HEADER = "method,year,dataset,subset,keypoints,protocol,normalizer,error_pct,source,note\n"
 PAPER = "Honari et al., CVPR 2016 (arXiv 1511.07356), Table "
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -75,7 +75,7 @@ def test_how_many_there_are() -> None:
     assert {path.stem: len(lines(path)) for path in FILES} == {
         "300w_private": 13,
         "300w_public": 77,
-        "300w_spiga_normalisers": 18,
+        "300w_spiga_normalizers": 18,
         "aflw19": 39,
         "cofw": 28,
         "rcn2016_table1_branch_masks": 2 * 2 * 9,
@@ -88,7 +88,7 @@ def test_how_many_there_are() -> None:
 
 def test_no_figure_is_there_twice(figures: list[PublishedRow | PublishedCurve]) -> None:
     keys = Counter(
-        (*(row.method, row.dataset, row.subset, row.keypoints, row.normaliser), row.threshold_pct, row.error_pct)
+        (*(row.method, row.dataset, row.subset, row.keypoints, row.normalizer), row.threshold_pct, row.error_pct)
         for row in figures
         # Figures that two rows of one method and length differ in are two sources, or two runs: neither is a copy.
     )
@@ -121,10 +121,10 @@ def test_only_figures_that_the_paper_measured_have_its_protocol(papers: list[Pub
         cited = "not measured by it" in row.note
         assert (row.protocol is None) == cited
         if protocol := row.full_protocol():
-            assert (protocol.grid_px, protocol.normaliser, protocol.box_source) == (80, "eye_centres", "truth")
+            assert (protocol.grid_px, protocol.normalizer, protocol.box_source) == (80, "eye_centers", "truth")
 
 
-# data set, subset, method, normaliser, error, AUC, failure rate, their threshold
+# data set, subset, method, normalizer, error, AUC, failure rate, their threshold
 ANCHORS = [
     ("300w", "full", "D-ViT", "outer_eye_corners", 2.85, None, None, None),
     ("300w", "challenging", "STAR", "outer_eye_corners", 4.32, None, None, None),
@@ -168,7 +168,7 @@ def test_figures_of_each_table_of_the_field(
     found = [
         (row.error_pct, row.auc_pct, row.fr_pct, row.threshold_pct)
         for row in figures
-        if (row.dataset, row.subset, row.method, row.normaliser) == anchor[:4] and row.keypoints[:4] != "five"
+        if (row.dataset, row.subset, row.method, row.normalizer) == anchor[:4] and row.keypoints[:4] != "five"
     ]
     assert found == [anchor[4:]]
 
@@ -177,7 +177,7 @@ def test_figures_of_each_table_of_the_field(
     ("method", "dataset", "doubt"),
     [
         ("ADNet", "300w", "titles the table inter-pupil, its code takes the outer eye corners"),
-        ("D-ViT", "300w", "states no normaliser"),
+        ("D-ViT", "300w", "states no normalizer"),
         ("SPIGA", "300w", "AUC 44.201 for common, which is wrong"),
         ("Wing", "wflw", "Two results go by the name Wing"),
         ("Wing", "cofw", "Doubtful: listed among errors by the outer eye corners"),
@@ -199,20 +199,20 @@ def test_without_a_known_length_there_is_no_rank_and_it_says_so(rows: list[Publi
     reasons = Counter(row.no_rank_reason for row in rows if not row.protocol)
     assert reasons == {
         "no rank: size of the face box not stated": 39 + 2,  # AFLW-19; 300-W private and COFW-68 of SPIGA
-        "no rank: normaliser not stated": 3 + 1,  # DSRN; Wing on COFW
+        "no rank: normalizer not stated": 3 + 1,  # DSRN; Wing on COFW
         "no rank: grid not stated": 2 * 6,  # Table 3
-        "no rank: normaliser and grid not stated": 2 * 3,  # Table 4
+        "no rank: normalizer and grid not stated": 2 * 3,  # Table 4
     }
-    assert {row.normaliser for row in rows if row.protocol} <= {*get_args(Normaliser)}
+    assert {row.normalizer for row in rows if row.protocol} <= {*get_args(Normalizer)}
 
 
 def test_one_set_of_predictions_by_five_lengths(rows: list[PublishedRow]) -> None:
     """The whole is the mean over the images of its parts, whatever divides the distances."""
-    for normaliser in get_args(Normaliser):
+    for normalizer in get_args(Normalizer):
         of = {
             row.subset: row.error_pct
             for row in rows
-            if (row.method, row.normaliser, row.keypoints) == ("SPIGA, its predictions", normaliser, "ibug68")
+            if (row.method, row.normalizer, row.keypoints) == ("SPIGA, its predictions", normalizer, "ibug68")
         }
         assert (554 * of["common"] + 135 * of["challenging"]) / 689 == pytest.approx(of["full"], abs=2e-3)
 
@@ -238,18 +238,18 @@ def load(tmp_path: Path, text: str) -> tuple[list[PublishedRow], list[str]]:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("M,2016,aflw,test,five,rcn2016,eye_centres,five,S,", "error_pct: "),
-        ("M,2016,aflw,test,five,rcn2016,eye_centres,nan,S,", "error_pct: "),
-        ("M,2016,aflw,test,five,rcn2016,nose,5,S,", "normaliser: "),
-        ("M,2016,aflw,test,five,rcn1999,eye_centres,5,S,", "unknown protocol 'rcn1999'"),
-        ("M,2016,aflw,test,five,rcn2016,pupils,5,S,", "normaliser 'pupils' is not that of rcn2016"),
-        ("M,2016,aflw,test,five,rcn2016,eye_centres,5,,", "source: "),
-        ("M,2016,aflw,test,five,rcn2016,eye_centres,5,S,note,more", "Keys should be strings|None"),
+        ("M,2016,aflw,test,five,rcn2016,eye_centers,five,S,", "error_pct: "),
+        ("M,2016,aflw,test,five,rcn2016,eye_centers,nan,S,", "error_pct: "),
+        ("M,2016,aflw,test,five,rcn2016,nose,5,S,", "normalizer: "),
+        ("M,2016,aflw,test,five,rcn1999,eye_centers,5,S,", "unknown protocol 'rcn1999'"),
+        ("M,2016,aflw,test,five,rcn2016,pupils,5,S,", "normalizer 'pupils' is not that of rcn2016"),
+        ("M,2016,aflw,test,five,rcn2016,eye_centers,5,,", "source: "),
+        ("M,2016,aflw,test,five,rcn2016,eye_centers,5,S,note,more", "Keys should be strings|None"),
         ("M,2016", "dataset: "),
     ],
 )
 def test_a_bad_row_is_named_and_the_others_stay(tmp_path: Path, line: str, reason: str) -> None:
-    good = "Good,2016,aflw,test,five,rcn2016,eye_centres,5,S,\n"
+    good = "Good,2016,aflw,test,five,rcn2016,eye_centers,5,S,\n"
     rows, problems = load(tmp_path, HEADER + good + line + "\n" + good)
     assert [row.method for row in rows] == ["Good", "Good"]
     assert len(problems) == 1
@@ -264,7 +264,7 @@ def test_a_file_that_is_no_csv_is_named(tmp_path: Path) -> None:
 
 
 FULL_HEADER = (
-    "method,year,dataset,subset,keypoints,protocol,normaliser,grid,box_source,error_pct,auc_pct,fr_pct,threshold_pct,"
+    "method,year,dataset,subset,keypoints,protocol,normalizer,grid,box_source,error_pct,auc_pct,fr_pct,threshold_pct,"
     "origin,source,link,note\n"
 )
 
@@ -272,22 +272,22 @@ FULL_HEADER = (
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("M,,300w,full,ibug68,subpixel,eye_centres,none,truth,3,50,1,,reported,S,,", "threshold, need each other"),
-        ("M,,300w,full,ibug68,subpixel,eye_centres,none,truth,3,,,8,reported,S,,", "threshold, need each other"),
-        ("M,,300w,full,ibug68,subpixel,eye_centres,none,truth,,,,,reported,S,,", "threshold_pct: "),
+        ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,50,1,,reported,S,,", "threshold, need each other"),
+        ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,,,8,reported,S,,", "threshold, need each other"),
+        ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,,,,,reported,S,,", "threshold_pct: "),
         (
-            "M,,300w,full,ibug68,subpixel,eye_centres,80,truth,3,,,,reported,S,,",
+            "M,,300w,full,ibug68,subpixel,eye_centers,80,truth,3,,,,reported,S,,",
             "grid 80 is not that of subpixel, none",
         ),
         (
-            "M,,300w,full,ibug68,rcn2016,eye_centres,none,truth,3,,,,reported,S,,",
+            "M,,300w,full,ibug68,rcn2016,eye_centers,none,truth,3,,,,reported,S,,",
             "grid none is not that of rcn2016, 80",
         ),
-        ("M,,300w,full,ibug68,,eye_centres,none,truth,3,,,,reported,S,,", "all is stated, so name the protocol"),
-        ("M,,300w,full,ibug68,subpixel,eye_centres,none,guess,3,,,,reported,S,,", "box_source: "),
-        ("M,,300w,full,ibug68,subpixel,eye_centres,none,truth,3,101,,8,reported,S,,", "auc_pct: "),
-        ("M,,300w,full,ibug68,subpixel,eye_centres,none,truth,3,,,,ours,S,,", "origin: "),
-        ("M,,300w,full,ibug68,subpixel,eye_centres,none,truth,3,,,,reported,S,javascript:x,", "link: "),
+        ("M,,300w,full,ibug68,,eye_centers,none,truth,3,,,,reported,S,,", "all is stated, so name the protocol"),
+        ("M,,300w,full,ibug68,subpixel,eye_centers,none,guess,3,,,,reported,S,,", "box_source: "),
+        ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,101,,8,reported,S,,", "auc_pct: "),
+        ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,,,,ours,S,,", "origin: "),
+        ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,,,,reported,S,javascript:x,", "link: "),
     ],
 )
 def test_a_row_that_contradicts_itself_is_left_out(tmp_path: Path, line: str, reason: str) -> None:
@@ -298,7 +298,7 @@ def test_a_row_that_contradicts_itself_is_left_out(tmp_path: Path, line: str, re
 
 
 def test_areas_without_an_error_are_no_rows_of_a_table_of_errors(tmp_path: Path) -> None:
-    line = "M,,300w,full,ibug68,subpixel,eye_centres,none,truth,,50,1,8,reported,S,,\n"
+    line = "M,,300w,full,ibug68,subpixel,eye_centers,none,truth,,50,1,8,reported,S,,\n"
     rows, problems = load(tmp_path, FULL_HEADER + line)
     assert (rows, problems) == ([], [])
     (curve,), _ = load_published_results(str(tmp_path))
@@ -306,7 +306,7 @@ def test_areas_without_an_error_are_no_rows_of_a_table_of_errors(tmp_path: Path)
 
 
 def test_a_file_from_before_there_were_grids_and_boxes_loads(tmp_path: Path) -> None:
-    (row,), _ = load(tmp_path, HEADER + "M,2016,aflw,test,five,rcn2016,eye_centres,5,S,\n")
+    (row,), _ = load(tmp_path, HEADER + "M,2016,aflw,test,five,rcn2016,eye_centers,5,S,\n")
     protocol = row.full_protocol()
     assert protocol is not None
     assert (protocol.grid_px, protocol.box_source, row.origin) == (80, "truth", "reported")

@@ -19,7 +19,7 @@ Make = Callable[..., Entry]
 
 
 def test_what_is_added_is_loaded(make_entry: Make, store: str) -> None:
-    entry = make_entry(excluded={"normaliser under 1 px": 2}, predictions_uri="s3://bucket/p.parquet")
+    entry = make_entry(excluded={"normalizer under 1 px": 2}, predictions_uri="s3://bucket/p.parquet")
     uri = add_entry(store, entry)
     entries, problems = load_entries(store)
     assert problems == []

@@ -27,7 +27,7 @@ def leaderboard(add_measured: Callable[..., str], tmp_path: Path) -> Leaderboard
             str(tmp_path),
             np.full(2995, error_pct),
             method=HOSTILE,
-            excluded={"normaliser under 1 px": 3},
+            excluded={"normalizer under 1 px": 3},
             test_looks=7 + seed,
             config={"seed": seed},
             **more,
@@ -53,7 +53,7 @@ def test_the_terminal_shows_a_row_whole(leaderboard: Leaderboard) -> None:
         *("310", "k", "21", "15", "7", "ours"),
     ]
     assert re.search(r"# +method +error % +95 % CI +seeds +AUC10 % +FR10 % +P95 % +images +params +ms +epochs", text)
-    assert "[1] 3 images excluded: normaliser under 1 px" in text
+    assert "[1] 3 images excluded: normalizer under 1 px" in text
     assert "AFLW test · rcn2016: five points, 80×80 whole pixels" in text
     assert re.search(r"warning: .*x\.json is left out", text)
 

@@ -38,8 +38,8 @@ HOSTILE = [
     "a" * 200,
 ]
 PUBLISHED_HEAD = (
-    "method,year,dataset,subset,keypoints,protocol,normaliser,grid,error_pct,origin,source,link,note\n"
-    "Paper,2016,aflw,test,five,rcn2016,eye_centres,80,5.60,reported,A paper,https://example.org/paper,\n"
+    "method,year,dataset,subset,keypoints,protocol,normalizer,grid,error_pct,origin,source,link,note\n"
+    "Paper,2016,aflw,test,five,rcn2016,eye_centers,80,5.60,reported,A paper,https://example.org/paper,\n"
 )
 
 

@@ -33,10 +33,10 @@ HOSTILE = (
 )
 SIZES = {"phone": (360, 740), "wide": (1366, 900)}
 PUBLISHED = (
-    "method,year,dataset,subset,keypoints,protocol,normaliser,grid,error_pct,origin,source,link,note\n"
-    "Paper A,2016,aflw,test,five,rcn2016,eye_centres,80,5.60,reported,A paper,https://example.org/paper,a doubt\n"
-    "\u202eRight to left,2018,aflw,test,five,rcn2016,eye_centres,80,5.10,reproduced,Others,,\n"
-    "<b>Third</b>,2019,aflw,test,five,rcn2016,eye_centres,80,9.00,reported,A paper,,\n"
+    "method,year,dataset,subset,keypoints,protocol,normalizer,grid,error_pct,origin,source,link,note\n"
+    "Paper A,2016,aflw,test,five,rcn2016,eye_centers,80,5.60,reported,A paper,https://example.org/paper,a doubt\n"
+    "\u202eRight to left,2018,aflw,test,five,rcn2016,eye_centers,80,5.10,reproduced,Others,,\n"
+    "<b>Third</b>,2019,aflw,test,five,rcn2016,eye_centers,80,9.00,reported,A paper,,\n"
 )
 
 

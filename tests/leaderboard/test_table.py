@@ -73,7 +73,7 @@ def test_images_that_no_method_can_be_measured_on_do_no_harm(add_measured: Add, 
     errors = base_errors()
     errors[3] = np.nan
     for method, shift in (("a", 0.0), ("b", 1.0)):
-        add_measured(leaderboard, errors + shift, method=method, excluded={"normaliser under 1 px": 1})
+        add_measured(leaderboard, errors + shift, method=method, excluded={"normalizer under 1 px": 1})
     assert ranks(build_leaderboard(leaderboard).tables[0]) == [("1", "a"), ("2", "b")]
 
 
@@ -229,8 +229,8 @@ def test_what_cannot_be_shown_is_told(make_entry: Make, leaderboard: str) -> Non
 
 @pytest.mark.every_store
 def test_published_rows_of_a_board_stand_in_the_place_of_ours(store: str) -> None:
-    header = "method,year,dataset,subset,keypoints,protocol,normaliser,error_pct,source,note\n"
-    row = "M,2016,aflw,test,five,rcn2016,eye_centres,5.5,S,\n"
+    header = "method,year,dataset,subset,keypoints,protocol,normalizer,error_pct,source,note\n"
+    row = "M,2016,aflw,test,five,rcn2016,eye_centers,5.5,S,\n"
     storage.write_bytes(storage.join(store, "published", "table.csv"), (header + row).encode())
     (table,) = build_leaderboard(store).tables
     assert [(each.method, each.error_pct) for each in table.rows] == [("M", 5.5)]

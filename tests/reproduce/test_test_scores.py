@@ -76,7 +76,7 @@ def test_a_look_that_showed_nothing_can_be_taken_again(checkpoint, synthetic_uri
         raise error
 
     def scores_marked() -> bool:
-        return (tmp_path / "study/scores/000000-synthetic-test/look.json").exists()
+        return (tmp_path / "study/scores/000000-synthetic-test/started.json").exists()
 
     with pytest.raises(error if isinstance(error, type) else type(error)):
         scores.take(candidate, target, board=lambda: str(board), enter=True, on_images=stop)

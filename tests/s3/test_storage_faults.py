@@ -69,7 +69,7 @@ def space(tmp_path: Path) -> SearchSpace:
 def drive(uri: str, space: SearchSpace) -> None:
     """What a search does with storage, from preflight to end."""
     storage.preflight(uri)
-    if storage.exists(storage.join(uri, "space.json")):
+    if storage.exists(storage.join(uri, "study.json")):
         Study.check(uri, space, "f")
     else:
         Study.start(uri, space, "f")
@@ -113,7 +113,7 @@ def table(study: Study) -> list[tuple[Any, ...]]:
 
 def assert_nothing_torn(uri: str, expected: list[tuple[Any, ...]]) -> None:
     """What is there is whole, and of an undisturbed study's beginning."""
-    if not storage.exists(storage.join(uri, "space.json")):
+    if not storage.exists(storage.join(uri, "study.json")):
         return
     study = Study.open(uri)
     for trial, (params, _, epochs) in zip(study.trials, expected, strict=False):

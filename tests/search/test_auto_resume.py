@@ -117,4 +117,4 @@ def test_it_waits_for_a_driver_that_may_be_dead_and_can_be_interrupted(synthetic
     with pytest.raises(KeyboardInterrupt):
         drive(go_on=True)
     assert re.search(r"process 7 on elsewhere drove this study \d+ s ago: waiting up to \d\d s", terminal.getvalue())
-    assert not storage.exists(storage.join(study, "claims/000001"))
+    assert not storage.exists(storage.join(study, "leases/000001"))

@@ -60,7 +60,7 @@ def space(write_study) -> SearchSpace:
 
 def drive(uri: str, space: SearchSpace) -> None:
     """What a driver does from start to end: take the study up, run what is left, two trials at once."""
-    if storage.exists(storage.join(uri, "space.json")):
+    if storage.exists(storage.join(uri, "study.json")):
         Study.check(uri, space, "f")
     else:
         Study.start(uri, space, "f")
@@ -134,6 +134,6 @@ def test_a_branch_is_there_with_all_its_trials_or_not_at_all(uri, space, monkeyp
             with pytest.raises(Crash):
                 start_branch(parent, child, space, "f")
             faulty.arm(-1, after=False)
-            if not storage.exists(storage.join(child, "space.json")):
+            if not storage.exists(storage.join(child, "study.json")):
                 assert start_branch(parent, child, space, "f") == (NUM_TRIALS, 0)
             assert len(Study.open(child).inherited) == NUM_TRIALS

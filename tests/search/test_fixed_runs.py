@@ -86,7 +86,7 @@ def test_seeds_can_be_added_later_and_rows_cannot_be_changed(write_runs, tmp_pat
 def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_its_default(write_runs, tmp_path):
     uri = str(tmp_path / "study")
     Study.create(uri, load_space(write_runs()), data_fingerprint="f")
-    place = Path(uri, "space.json")
+    place = Path(uri, "study.json")
     stored = json.loads(place.read_text())
     del stored["base"]["loss"]["name"]
     place.write_text(json.dumps(stored))

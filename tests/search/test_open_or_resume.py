@@ -1,9 +1,15 @@
-"""Studies that are started, gone on with, extended and branched, as the command line asks for it."""
+"""Studies that are started, resumed, extended and warm-started, as the command line asks for it."""
 
 from __future__ import annotations
 
 import io
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -11,99 +17,105 @@ from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.config.loading import ConfigError
-from rcn_search.search.open_or_resume import StudyRequest
+from rcn_search.search.open_or_resume import OpenedStudy, StudyRequest, open_or_resume
+from rcn_search.search.run_search import run_search
+from rcn_search.study import lease
 from rcn_search.study.identity import settings
-from rcn_search.study.lease import hold
 from rcn_search.study.records import Epoch, StudyError
 from rcn_search.study.study import Study
+from tests.study.test_lease import as_of, somebody
+from tests.support.searches import write_tiny_study
 
-
-def no_board() -> str:
-    """Of a study whose best trial is not scored, which never asks for it."""
-    raise AssertionError
+Opener = Callable[..., Study]
 
 
 @pytest.fixture
-def take_up(write_study, synthetic_uri, tmp_path):
-    """What `run_search` does before Ray starts, with a claim that is given back at once."""
-
-    def take(changes: dict | None = None, **options: object) -> Study:
-        text = io.StringIO()
-        line = StudyRequest(
-            space_uri=write_study(**(changes or {})),
-            study_uri=str(tmp_path / "parent"),
-            data_uri=synthetic_uri,
-            **options,
-        )
-        uri, space, _ = line.prepare(Console(file=text, width=400), no_board)
-        with hold(uri, settings(space), on_takeover=str):
-            study = Study(uri, space)
-        study.said = text.getvalue()
-        return study
-
-    return take
+def printed() -> io.StringIO:
+    """What opening a study prints."""
+    return io.StringIO()
 
 
-def play(study: Study, num_trials: int) -> None:
+@pytest.fixture
+def open_study(write_study: Callable[..., str], synthetic_uri: str, tmp_path: Path, printed: io.StringIO) -> Opener:
+    """What `run_search` does before Ray starts, with a lease that is released at once."""
+
+    def open_study(changes: dict[str, Any] | None = None, **options: Any) -> Study:
+        options = {"study_uri": str(tmp_path / "parent"), "data_uri": synthetic_uri, **options}
+        request = StudyRequest(study_file=write_study(**(changes or {})), **options)
+        opened = open_or_resume(request, leaderboard=None, console=Console(file=printed, width=400))
+        with lease.hold(opened.uri, settings(opened.space), on_takeover=str):
+            return Study(opened.uri, opened.space)
+
+    return open_study
+
+
+def run_trials(study: Study, num_trials: int) -> None:
     for _ in range(num_trials):
         number = study.ask().number
         epochs = [
-            Epoch(epoch=each, loss=1.0, val_error_pct=9.0 - each, best_error_pct=9.0 - each, train_s=1.0, val_s=1.0)
-            for each in range(1, 5)
+            Epoch(epoch=epoch, loss=1.0, val_error_pct=9.0 - epoch, best_error_pct=9.0 - epoch, train_s=1.0, val_s=1.0)
+            for epoch in range(1, 5)
         ]
         study.report(number, epochs)
         study.finish(number, "pruned" if number % 3 else "complete")
 
 
-def test_a_finished_study_is_extended_and_stays_so(take_up):
-    play(take_up(), 12)
-    more = take_up(resume=True, trials="+50")
-    assert (more.num_left, more.space.budget.trials) == (50, 62)
-    play(more, 1)
-    again = take_up(resume=True)
+def test_open_or_resume_add_trials_extends_a_finished_study_for_good(open_study: Opener) -> None:
+    run_trials(open_study(), 12)
+    extended = open_study(resume=True, add_trials=50)
+    assert (extended.num_left, extended.space.budget.trials) == (50, 62)
+    run_trials(extended, 1)
+    again = open_study(resume=True)
     assert (again.num_left, len(again.trials)) == (49, 13)
-    assert Study.open(more.uri).num_left == 49
-    assert take_up(resume=True, trials="20").num_left == 7
-    assert take_up(resume=True, overrides=["budget.trials=13"]).num_left == 0
+    assert Study.open(extended.uri).num_left == 49
+    assert open_study(resume=True, trials=20).num_left == 7
+    assert open_study(resume=True, overrides=["budget.trials=13"]).num_left == 0
 
 
-def test_more_than_an_unfinished_study_is_not_clear(take_up):
-    play(take_up(), 10)
-    with pytest.raises(StudyError, match="2 of the study's 12 trials are still to be run"):
-        take_up(resume=True, trials="+50")
+def test_open_or_resume_add_trials_to_an_unfinished_study_is_refused(open_study: Opener) -> None:
+    run_trials(open_study(), 10)
+    with pytest.raises(StudyError, match="2 of the study's 12 trials have not ended"):
+        open_study(resume=True, add_trials=50)
 
 
-@pytest.mark.parametrize("trials", ["many", "0", "-3", "+", "+0", "1.5"])
-def test_trials_is_a_number(take_up, trials):
-    play(take_up(), 12)
-    with pytest.raises(ConfigError, match="--trials"):
-        take_up(resume=True, trials=trials)
+def test_open_or_resume_trials_and_add_trials_together_are_refused(open_study: Opener) -> None:
+    with pytest.raises(ConfigError, match="give one of them"):
+        open_study(trials=20, add_trials=5)
 
 
-def test_the_budget_of_a_new_study(take_up):
+def test_open_or_resume_trials_sets_the_budget_of_a_new_study(open_study: Opener) -> None:
     with pytest.raises(ConfigError, match="add --resume"):
-        take_up(trials="+5")
-    assert take_up(trials="5").num_left == 5
+        open_study(add_trials=5)
+    assert open_study(trials=5).num_left == 5
 
 
-def test_a_changed_space_is_shown_and_points_to_a_branch(take_up):
-    take_up()
-    with pytest.raises(StudyError, match=r"model\.branches: \{int: \[2, 6\]\} → \{int: \[2, 5\]\}(?s:.*)--branch"):
-        take_up({"search": {"model.branches": {"int": [2, 5]}}}, resume=True)
+def test_open_or_resume_more_trials_than_a_grid_has_are_refused(open_study: Opener) -> None:
+    grid = {"sampler": {"name": "grid"}, "budget": {"trials": 2}}
+    with pytest.raises(ConfigError, match=r"99999 trials: sampler grid: there are [\d,]+ settings"):
+        open_study(grid, trials=99_999)
 
 
-def test_a_branch_takes_over_what_fits_and_counts_none_of_it(take_up):
-    parent = take_up()
-    play(parent, 11)
+def test_open_or_resume_changed_space_shows_the_difference_and_the_remedy(open_study: Opener) -> None:
+    open_study()
+    with pytest.raises(StudyError, match=r"model\.branches: \{int: \[2, 6\]\} → \{int: \[2, 5\]\}(?s:.*)--warm-start"):
+        open_study({"search": {"model.branches": {"int": [2, 5]}}}, resume=True)
+
+
+def test_open_or_resume_warm_start_takes_over_fitting_trials_outside_the_budget(
+    open_study: Opener, printed: io.StringIO, tmp_path: Path
+) -> None:
+    parent = open_study()
+    run_trials(parent, 11)
     parent.ask()  # running: it stays the parent's
     before = {path: path.read_bytes() for path in Path(parent.uri).rglob("*") if path.is_file()}
     narrower = {"search": {"model.branches": {"int": [2, 5]}}, "budget": {"trials": 3}}
-    child = take_up(narrower, branch="narrow")
+    options = {"warm_start_from": parent.uri, "study_uri": str(tmp_path / "narrow")}
+    child = open_study(narrower, **options)
     fits = [trial.number for trial in parent.trials[:11] if int(trial.suggestion.params["model.branches"]) <= 5]
     assert 0 < len(fits) < 11
     assert [trial.number for trial in child.inherited] == fits
-    assert f"{len(fits)} trials of {parent.uri} taken over, {11 - len(fits)} left" in child.said
-    assert child.uri == str(Path(parent.uri).parent / "narrow")
+    assert f"{len(fits)} trials of {parent.uri} taken over, {11 - len(fits)} do not fit" in printed.getvalue()
+    assert child.uri == str(tmp_path / "narrow")
     assert (child.num_left, child.trials, child.best) == (3, [], None)
     assert before == {path: path.read_bytes() for path in Path(parent.uri).rglob("*") if path.is_file()}
     assert Path(child.inherited[0].folder) == Path(parent.trials[fits[0]].folder)
@@ -112,47 +124,106 @@ def test_a_branch_takes_over_what_fits_and_counts_none_of_it(take_up):
     assert [trial.state for trial in known] == [
         TrialState.PRUNED if number % 3 else TrialState.COMPLETE for number in fits
     ]
-    play(child, 3)
-    resumed = take_up(narrower, branch="narrow", resume=True)
+    run_trials(child, 3)
+    resumed = open_study(narrower, **options, resume=True)
     assert (len(resumed.trials), resumed.num_left) == (3, 0)
     assert [trial.suggestion.number for trial in resumed.trials] == [0, 1, 2]
     assert [trial.params for trial in resumed._optuna.trials] == [trial.params for trial in child._optuna.trials]
-    with pytest.raises(StudyError, match="another branch"):
-        take_up(narrower, branch="narrow")
+    with pytest.raises(StudyError, match="holds a study already"):
+        open_study(narrower, **options)
 
 
-def test_a_key_that_is_fixed_or_freed_fits_where_it_says_the_same(take_up):
-    parent = take_up()
-    play(parent, 11)
-    freed = take_up({"search": {"seed": {"choice": [0, 1]}}, "initial_trials": []}, branch="freed")
-    assert len(freed.inherited) == 11
-    assert {trial.suggestion.params["seed"] for trial in freed.inherited} == {0}
-    grandchild = take_up({"search": {"seed": {"choice": [0, 1, 2]}}, "initial_trials": []}, branch="again")
+def test_open_or_resume_warm_start_accepts_a_key_that_is_fixed_or_freed_with_the_same_value(
+    open_study: Opener, tmp_path: Path
+) -> None:
+    parent = open_study()
+    run_trials(parent, 11)
+    freed = {"search": {"seed": {"choice": [0, 1]}}, "initial_trials": []}
+    child = open_study(freed, warm_start_from=parent.uri, study_uri=str(tmp_path / "freed"))
+    assert len(child.inherited) == 11
+    assert {trial.suggestion.params["seed"] for trial in child.inherited} == {0}
+    freed["search"] = {"seed": {"choice": [0, 1, 2]}}
+    grandchild = open_study(freed, warm_start_from=child.uri, study_uri=str(tmp_path / "again"))
     assert len(grandchild.inherited) == 11
 
 
 @pytest.mark.parametrize("changes", [{"budget": {"epochs": 5}}, {"base": {"optimizer": {"weight_decay": 0.5}}}])
-def test_other_trainings_do_not_fit(take_up, changes):
-    play(take_up(), 11)
-    assert take_up(changes, branch="other").inherited == []
+def test_open_or_resume_warm_start_leaves_out_other_trainings(
+    open_study: Opener, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    parent = open_study()
+    run_trials(parent, 11)
+    assert open_study(changes, warm_start_from=parent.uri, study_uri=str(tmp_path / "other")).inherited == []
 
 
-def test_trials_on_other_data_do_not_fit(take_up):
-    parent = take_up()
-    play(parent, 2)
-    place = storage.join(parent.uri, "space.json")
-    storage.write_json(place, {**storage.read_json(place), "data_fingerprint": "another"})
-    assert take_up(branch="other").inherited == []
+def test_open_or_resume_warm_start_leaves_out_trials_on_other_data(open_study: Opener, tmp_path: Path) -> None:
+    parent = open_study()
+    run_trials(parent, 2)
+    uri = storage.join(parent.uri, "space.json")
+    storage.write_json(uri, {**storage.read_json(uri), "data_fingerprint": "another"})
+    assert open_study(warm_start_from=parent.uri, study_uri=str(tmp_path / "other")).inherited == []
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "."])
-def test_a_branch_is_named(take_up, name):
-    take_up()
-    with pytest.raises(ConfigError, match="--branch"):
-        take_up(branch=name)
+def test_open_or_resume_warm_start_at_the_same_location_is_refused(open_study: Opener) -> None:
+    parent = open_study()
+    with pytest.raises(ConfigError, match="needs another location; name it with --study NEW"):
+        open_study(warm_start_from=f"{parent.uri}/")
 
 
-def test_a_place_that_cannot_be_used_is_refused_before_anything_is_written(write_study, synthetic_uri):
-    line = StudyRequest(space_uri=write_study(), study_uri="/proc/nowhere", data_uri=synthetic_uri)
+def test_open_or_resume_with_an_unusable_location_writes_nothing(open_study: Opener) -> None:
     with pytest.raises(storage.StorageError, match=r"^/proc/nowhere cannot be used"):
-        line.prepare(Console(file=io.StringIO()), no_board)
+        open_study(study_uri="/proc/nowhere")
+
+
+def test_open_or_resume_test_evaluation_without_a_leaderboard_is_refused_before_the_study_starts(
+    open_study: Opener, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="needs a leaderboard, and there is none: name a folder or URI with --leader"):
+        open_study({"test": {"split": "test", "method": "RCN"}})
+    assert not (tmp_path / "parent").exists()
+
+
+def open_automatically(synthetic_uri: str, folder: Path, **changes: Any) -> OpenedStudy:
+    request = StudyRequest(
+        study_file=write_tiny_study(folder, synthetic_uri), study_uri=str(folder / "study"), auto_resume=True, **changes
+    )
+    return open_or_resume(request, leaderboard=None, console=Console(quiet=True))
+
+
+def test_open_or_resume_auto_resume_starts_then_resumes_and_refuses_another_study(
+    synthetic_uri: str, tmp_path: Path
+) -> None:
+    opened = open_automatically(synthetic_uri, tmp_path)
+    assert Study.open(opened.uri).num_left == 4
+    assert open_automatically(synthetic_uri, tmp_path) == opened
+    with pytest.raises(StudyError):
+        open_automatically(synthetic_uri, tmp_path, overrides=("base.model.channels=16",))
+
+
+class InterruptingTerminal(io.StringIO):
+    """Sends SIGTERM a moment after the search has said that it waits."""
+
+    def write(self, text: str) -> int:
+        if "waiting" in text:
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return super().write(text)
+
+
+def test_run_search_auto_resume_waits_for_a_process_that_may_be_dead_and_can_be_interrupted(
+    synthetic_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LOOK_S", 60)
+    path, study, terminal = write_tiny_study(tmp_path, synthetic_uri), str(tmp_path / "study"), InterruptingTerminal()
+    open_or_resume(StudyRequest(study_file=path, study_uri=study), leaderboard=None, console=Console(quiet=True))
+    as_of(study, 0, somebody(), seen_s=5)
+
+    def run(**options: bool) -> None:
+        run_search(StudyRequest(study_file=path, study_uri=study, **options), console=Console(file=terminal, width=200))
+
+    with pytest.raises(StudyError, match="is at work"):
+        run(resume=True)
+    assert not terminal.getvalue()
+    with pytest.raises(KeyboardInterrupt):
+        run(auto_resume=True)
+    assert re.search(r"process 7 on elsewhere drove this study \d+ s ago: waiting up to \d\d s", terminal.getvalue())
+    assert not storage.exists(storage.join(study, "claims/000001"))

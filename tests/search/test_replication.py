@@ -90,7 +90,7 @@ class Board:
     """Gives a board's URI; or is the death of the driver, once the first seed is entered."""
 
     def __init__(self, folder: Path, *, dies: bool = False) -> None:
-        self.uri, self.dies, self.score = str(folder / "board"), dies, folder / "study" / "final/seed-8/score.json"
+        self.uri, self.dies, self.score = str(folder / "board"), dies, folder / "study" / "test/seed-8/score.json"
 
     def __call__(self) -> str:
         if self.dies and self.score.exists():
@@ -295,7 +295,7 @@ def test_show_says_how_far_the_replicates_are(finished, cli):
 def test_a_study_may_ask_for_replication_when_it_is_gone_on_with(synthetic_uri, tmp_path):
     without = load_space(study_file(tmp_path, synthetic_uri), overrides=["replication=null"])
     Study.create(str(tmp_path / "study"), without, data_fingerprint="drawn")
-    assert "replicate" not in json.dumps(json.loads((tmp_path / "study" / "space.json").read_text()))
+    assert "replicate" not in json.dumps(json.loads((tmp_path / "study" / "study.json").read_text()))
     Study.check(str(tmp_path / "study"), load_space(study_file(tmp_path, synthetic_uri)), "drawn")
 
 

@@ -1,9 +1,8 @@
-"""Searches through real Ray, real training and real kills, of networks that train in a moment."""
+"""Searches through real Ray, real training and real kills."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -11,21 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-import yaml
-from rich.console import Console
 
 from rcn_search.config.loading import ConfigError
 from rcn_search.leaderboard.table import build_leaderboard
-from rcn_search.search.run_search import SearchResult, run_search
-from rcn_search.search.tune_searcher import StudyRecorder
 from rcn_search.study.records import StudyError
 from rcn_search.study.study import Study
+from tests.support.searches import on_trial_results, search, write_tiny_study
 
 HELD_TUNE = Path(__file__).parent / "held_tune.py"
 NUM_EPOCHS = 6
@@ -33,61 +29,16 @@ POLL_S = 0.02
 PATIENCE_S = 180
 
 
-def study_file(folder: Path, data_uri: str, **changes) -> str:
-    """Four trials, one at a time: a good one, a bad one, one without data, another good one."""
-    points = [(1e-2, "train"), (1e-7, "train"), (1e-2, "nowhere"), (2e-2, "train")]
-    document = {
-        "study": {"name": "tiny"},
-        "base": {
-            "data": {"uri": data_uri},
-            "model": {"name": "rcn", "branches": 2, "channels": 8},
-            "augment": {"translate": 0.0, "scale": 0.0, "rotate_deg": 0.0, "occluder": {"min_px": 0, "max_px": 0}},
-            "schedule": {"batch_size": 16},
-            "validation": {"augment": False},
-            "compute": {"precision": "fp32", "channels_last": False},
-        },
-        "search": {
-            "optimizer.lr": {"float": [1e-7, 1e-1], "log": True},
-            "data.train_split": {"choice": ["train", "nowhere"]},
-        },
-        "initial_trials": [{"optimizer.lr": lr, "data.train_split": split} for lr, split in points],
-        "budget": {"trials": 4, "epochs": 3, "max_concurrent": 1},
-        "scheduler": {"name": "asha", "grace_epochs": 1, "reduction_factor": 2},
-        "sampler": {"name": "random"},
-        **changes,
-    }
-    path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return str(path)
-
-
-def search(
-    path: str, folder: Path, *, resume: bool = False, overrides: tuple[str, ...] = (), deterministic: bool = False
-) -> tuple[SearchResult, str]:
-    """Run a study file; the result and all that was printed."""
-    text = io.StringIO()
-    result = run_search(
-        path,
-        overrides=overrides,
-        study_uri=str(folder / "study"),
-        resume=resume,
-        deterministic=deterministic,
-        board=lambda: str(folder / "board"),
-        console=Console(file=text, width=160),
-    )
-    return result, text.getvalue()
-
-
 def table(study: Study) -> list[tuple]:
-    """All that a trial table holds but times."""
+    """State, parameters and errors of all trials, without times."""
     return [
         (trial.state, trial.suggestion.params, [epoch.val_error_pct for epoch in trial.epochs.values()])
         for trial in study.trials
     ]
 
 
-def test_a_search_from_file_to_board(ray_cluster, synthetic_uri, tmp_path):
-    path = study_file(tmp_path, synthetic_uri, test={"split": "test", "method": "the best of four"})
+def test_run_search_evaluates_the_best_trial_and_resumes_without_repeating(ray_cluster, synthetic_uri, tmp_path):
+    path = write_tiny_study(tmp_path, synthetic_uri, test={"split": "test", "method": "the best of four"})
     result, text = search(path, tmp_path)
     study = result.study
 
@@ -102,9 +53,13 @@ def test_a_search_from_file_to_board(ray_cluster, synthetic_uri, tmp_path):
     assert study.best.error_pct == best
     assert result.test_result.trial == study.best.number
     assert Path(result.test_result.checkpoint).parent == Path(study.best.folder)
-    rows = [row for each in build_leaderboard(str(tmp_path / "board")).tables for row in each.rows if row.origin == "ours"]
+    rows = [
+        row for each in build_leaderboard(str(tmp_path / "board")).tables for row in each.rows if row.origin == "ours"
+    ]
     assert {row.method for row in rows} == {"the best of four"}
-    assert {round(row.error_pct, 6) for row in rows} == {round(each, 6) for each in result.test_result.errors_pct.values()}
+    assert {round(row.error_pct, 6) for row in rows} == {
+        round(each, 6) for each in result.test_result.errors_pct.values()
+    }
 
     summary = result.summary
     assert summary.slots == 1
@@ -126,17 +81,17 @@ def test_a_search_from_file_to_board(ray_cluster, synthetic_uri, tmp_path):
 
 
 def fingerprint(study: Study) -> str:
-    return str(json.loads(Path(study.uri, "space.json").read_text())["data_fingerprint"])
+    return str(json.loads(Path(study.uri, "study.json").read_text())["data_fingerprint"])
 
 
 def files(study: Study) -> dict[Path, bytes]:
-    """All that the study holds, but who drove it."""
-    there = (path for path in Path(study.uri).rglob("*") if path.is_file() and "claims" not in path.parts)
-    return {path: path.read_bytes() for path in there}
+    """Contents of all files of a study but its leases."""
+    paths = (path for path in Path(study.uri).rglob("*") if path.is_file() and "claims" not in path.parts)
+    return {path: path.read_bytes() for path in paths}
 
 
 @pytest.mark.timeout(480)
-def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cluster, synthetic_uri, tmp_path):
+def test_run_search_resumes_after_sigterm_and_after_its_process_is_killed(ray_cluster, synthetic_uri, tmp_path):
     budget = {"trials": 2, "epochs": NUM_EPOCHS, "max_concurrent": 1}
     changes = {
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
@@ -147,7 +102,7 @@ def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cl
     straight, disturbed = tmp_path / "straight", tmp_path / "disturbed"
     for folder in (straight, disturbed):
         folder.mkdir()
-        path = study_file(folder, synthetic_uri, **changes)
+        path = write_tiny_study(folder, synthetic_uri, **changes)
     undisturbed, _ = search(str(straight / "study.yaml"), straight)
 
     with driving(path, disturbed, held=0) as first:  # with a Ray of its own
@@ -164,8 +119,8 @@ def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cl
             search(path, disturbed, resume=True)
         assert second.poll() is None
 
-    finished = (disturbed / "study/trials/000000/finished.json").read_bytes()
-    opened = (disturbed / "study/trials/000001/suggested.json").read_bytes()
+    finished = (disturbed / "study/trials/000000/result.json").read_bytes()
+    opened = (disturbed / "study/trials/000001/trial.json").read_bytes()
     done = json.loads((disturbed / "study/trials/000001/history.json").read_text())
     assert 0 < len(done) < NUM_EPOCHS
     resumed, text = search(path, disturbed, resume=True)
@@ -174,12 +129,14 @@ def test_a_search_goes_on_after_sigterm_and_after_the_death_of_its_driver(ray_cl
     assert table(resumed.study) == table(undisturbed.study)
     taken_up = list(resumed.study.trials[1].epochs.values())
     assert [each.train_s for each in taken_up[: len(done)]] == [each["train_s"] for each in done], "trained again"
-    assert (disturbed / "study/trials/000000/finished.json").read_bytes() == finished
-    assert (disturbed / "study/trials/000001/suggested.json").read_bytes() == opened
+    assert (disturbed / "study/trials/000000/result.json").read_bytes() == finished
+    assert (disturbed / "study/trials/000001/trial.json").read_bytes() == opened
 
 
 @pytest.mark.timeout(480)
-def test_a_synchronous_search_is_the_same_on_one_slot_and_on_two(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
+def test_run_search_deterministic_gives_the_same_trials_on_one_slot_and_two(
+    ray_cluster, synthetic_uri, tmp_path, monkeypatch
+):
     changes = {
         "search": {"optimizer.lr": {"float": [1e-7, 1e-1], "log": True}},
         "initial_trials": [],
@@ -188,13 +145,13 @@ def test_a_synchronous_search_is_the_same_on_one_slot_and_on_two(ray_cluster, sy
     }
     tables: list[list[tuple]] = []
     processes: set[int] = set()
-    on_results(monkeypatch, lambda result: processes.add(result["pid"]))
+    on_trial_results(monkeypatch, lambda result: processes.add(result["pid"]))
     for slots in (2, 1):
         processes.clear()
         folder = tmp_path / str(slots)
         folder.mkdir()
-        path = study_file(folder, synthetic_uri, **changes)
-        with pytest.raises(ConfigError, match=r"--deterministic: give budget\.concurrency a number"):
+        path = write_tiny_study(folder, synthetic_uri, **changes)
+        with pytest.raises(ConfigError, match=r"--deterministic needs a fixed batch size: set budget\.max_concurrent"):
             search(path, folder, deterministic=True)
         overrides = (f"budget.max_concurrent={slots}", *(("study.trial_batch_size=2",) if slots == 1 else ()))
         result, text = search(path, folder, overrides=overrides, deterministic=True)
@@ -208,7 +165,7 @@ def test_a_synchronous_search_is_the_same_on_one_slot_and_on_two(ray_cluster, sy
 
 @contextlib.contextmanager
 def driving(path: str, folder: Path, *options: str, held: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A driver in a process of its own, which that trial keeps from its last epoch; it is killed at the end."""
+    """Run ``rcn-search tune`` in a process that waits in the last epoch of trial ``held``; it is killed at the end."""
     line = [sys.executable, str(HELD_TUNE), str(held), str(NUM_EPOCHS - 1), path, "--study", str(folder / "study")]
     environment = {**os.environ, **environment}
     with subprocess.Popen(
@@ -220,19 +177,6 @@ def driving(path: str, folder: Path, *options: str, held: int, **environment: st
             driver.kill()
 
 
-def on_results(monkeypatch: pytest.MonkeyPatch, hear: Callable[[dict[str, Any]], object]) -> None:
-    """Hear each result of a trial's process after it was entered, and before the next one is asked for."""
-    enter = StudyRecorder.on_trial_result
-
-    def enter_and_tell(
-        recorder: StudyRecorder, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        enter(recorder, iteration, trials, trial, result, **info)
-        hear(result)
-
-    monkeypatch.setattr(StudyRecorder, "on_trial_result", enter_and_tell)
-
-
 def wait_for_epoch(driver: subprocess.Popen[str], number: int, folder: Path) -> None:
     trial = folder / "study/trials" / f"{number:06d}"
     deadline = time.monotonic() + PATIENCE_S
@@ -242,10 +186,10 @@ def wait_for_epoch(driver: subprocess.Popen[str], number: int, folder: Path) -> 
         time.sleep(POLL_S)
 
 
-def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_again(
+def test_run_search_continues_a_killed_trial_in_a_new_process_and_retrains_the_best(
     ray_cluster, synthetic_uri, tmp_path, monkeypatch
 ):
-    path = study_file(
+    path = write_tiny_study(
         tmp_path,
         synthetic_uri,
         search={"optimizer.lr": {"float": [1e-2, 2e-2]}},
@@ -262,15 +206,15 @@ def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_a
         if len(epochs) == 2:
             os.kill(result["pid"], signal.SIGKILL)
 
-    on_results(monkeypatch, kill_after_two)
+    on_trial_results(monkeypatch, kill_after_two)
     result, text = search(path, tmp_path)
     (trial,) = result.study.trials
     assert trial.state == "complete", text
     assert sorted(trial.epochs) == epochs == [1, 2, 3, 4]
     assert processes[0] == processes[1] != processes[2] == processes[3]
 
-    assert result.test_result.checkpoint == str(tmp_path / "study/final/best.safetensors")
-    again = json.loads((tmp_path / "study/final/config.json").read_text())["config"]
+    assert result.test_result.checkpoint == str(tmp_path / "study/test/best.safetensors")
+    again = json.loads((tmp_path / "study/test/config.json").read_text())["config"]
     assert (again["schedule"]["epochs"], again["data"]["num_train"]) == (2, 32)
     assert again["optimizer"] == trial.suggestion.config.optimizer.model_dump()
 
@@ -284,8 +228,10 @@ def test_a_trial_whose_process_died_goes_on_in_another_and_the_best_is_trained_a
         ("test={split: aflw, method: x}", "test.split: .* has no split 'aflw'"),
     ],
 )
-def test_what_the_data_set_lacks_is_noticed_before_anything_starts(synthetic_uri, tmp_path, override, message):
-    path = study_file(tmp_path, synthetic_uri)
+def test_run_search_with_missing_splits_or_rows_fails_before_the_study_is_created(
+    synthetic_uri, tmp_path, override, message
+):
+    path = write_tiny_study(tmp_path, synthetic_uri)
     with pytest.raises(ValueError, match=message):
         search(path, tmp_path, overrides=(override,))
     assert not (tmp_path / "study").exists()

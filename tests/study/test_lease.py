@@ -31,11 +31,11 @@ def taken_up(uri: str, hear: Callable[[str], object] = str, *, patient: bool = F
 def as_of(uri: str, number: int, owner: Owner, *, seen_s: float = 0.0) -> None:
     """A claim of another driver, last seen so long ago."""
     at = time.time() - seen_s
-    folder = storage.join(uri, f"claims/{number:06d}")
+    folder = storage.join(uri, f"leases/{number:06d}")
     storage.write_json(
-        storage.join(folder, "taken.json"), {"owner": owner.model_dump(), "at": at - 1, "settings": {}}, if_absent=True
+        storage.join(folder, "acquired.json"), {"owner": owner.model_dump(), "at": at - 1, "settings": {}}, if_absent=True
     )
-    storage.write_json(storage.join(folder, "beat.json"), {"at": at})
+    storage.write_json(storage.join(folder, "heartbeat.json"), {"at": at})
 
 
 def somebody(**changes: object) -> Owner:
@@ -112,7 +112,7 @@ def test_it_waits_no_longer_than_a_beat_for_one_that_lives(uri, monkeypatch):
     as_of(uri, 0, somebody(), seen_s=5)
 
     def beat(line: str) -> None:
-        storage.write_json(storage.join(uri, "claims/000000/beat.json"), {"at": time.time()})
+        storage.write_json(storage.join(uri, "leases/000000/heartbeat.json"), {"at": time.time()})
 
     with pytest.raises(StudyError, match="process 7 on elsewhere is at work"), taken_up(uri, beat, patient=True):
         raise AssertionError
@@ -136,7 +136,7 @@ def test_it_takes_over_at_once_what_is_given_back_meanwhile(uri, monkeypatch):
 
     def give_back(line: str) -> None:
         lines.append(line)
-        storage.write_json(storage.join(uri, "claims/000000/released.json"), {"at": 0})
+        storage.write_json(storage.join(uri, "leases/000000/released.json"), {"at": 0})
 
     started = time.monotonic()
     with taken_up(uri, give_back, patient=True):
@@ -199,7 +199,7 @@ def test_a_claim_counts_as_soon_as_it_can_be_read(uri, monkeypatch):
     monkeypatch.setattr(storage, "write_json", write)
     with taken_up(uri):
         pass
-    assert seen == [("taken.json", True), ("released.json", False)]
+    assert seen == [("acquired.json", True), ("released.json", False)]
 
 
 def test_a_driver_that_was_taken_for_dead_stops_before_it_writes(uri, monkeypatch):
@@ -245,6 +245,6 @@ def beat_after(uri: str, then: float) -> Claim:
 def test_a_claim_that_was_never_put_is_none(uri, tmp_path):
     with taken_up(uri):
         pass
-    (tmp_path / "store/study/claims/000001").mkdir(parents=True)
+    (tmp_path / "store/study/leases/000001").mkdir(parents=True)
     if "://" not in uri:
         assert read(uri).number == 0

@@ -51,10 +51,10 @@ def told(study: Study) -> list[tuple]:
 @pytest.mark.every_store
 def test_a_study_that_exists_is_refused_and_left_alone(uri, space):
     play(Study.create(uri, space, data_fingerprint="f"), 2)
-    before = storage.read_bytes(storage.join(uri, "space.json"))
+    before = storage.read_bytes(storage.join(uri, "study.json"))
     with pytest.raises(StudyError, match="add --resume"):
         Study.create(uri, space, data_fingerprint="f")
-    assert storage.read_bytes(storage.join(uri, "space.json")) == before
+    assert storage.read_bytes(storage.join(uri, "study.json")) == before
     assert storage.list_names(storage.join(uri, "trials")) == ["000000", "000001"]
 
 
@@ -79,7 +79,7 @@ def test_there_is_nothing_to_resume(uri, space):
 def test_points_come_first_and_the_suggestion_is_published_before_the_trial(uri, space):
     trial = Study.create(uri, space, data_fingerprint="f").ask()
     assert trial.suggestion.config == space.config(space.points[0])
-    published = storage.read_json(storage.join(uri, "trials/000000/suggested.json"))
+    published = storage.read_json(storage.join(uri, "trials/000000/trial.json"))
     assert published["config"] == trial.suggestion.config.model_dump(mode="json")
     assert published["run_id"] == trial.suggestion.config.run_id
 
@@ -91,7 +91,7 @@ def test_how_trials_ended_is_told_to_the_sampler(uri, space):
     assert (complete.state, complete.value) == (TrialState.COMPLETE, 16.0)
     assert (pruned.state, pruned.value, pruned.last_step) == (TrialState.PRUNED, 18.1, 2)
     assert (failed.state, failed.value) == (TrialState.FAIL, None)
-    assert storage.read_json(storage.join(uri, "trials/000002/finished.json"))["reason"] == "the loss became nan"
+    assert storage.read_json(storage.join(uri, "trials/000002/result.json"))["reason"] == "the loss became nan"
 
 
 def test_the_value_of_a_trial_is_that_of_its_best_epoch(uri, space):
@@ -148,7 +148,7 @@ def test_a_suggestion_whose_publication_was_interrupted_never_was(space, tmp_pat
     uri = str(tmp_path / "study")
     play(Study.create(uri, space, data_fingerprint="f"), 2)
     (tmp_path / "study/trials/000002").mkdir()
-    (tmp_path / "study/trials/000002/.suggested.json.1234.tmp").write_text("{")
+    (tmp_path / "study/trials/000002/.trial.json.1234.tmp").write_text("{")
     resumed = Study.resume(uri, space, data_fingerprint="f")
     assert resumed.ask().number == 2
 
@@ -162,7 +162,7 @@ def test_a_trial_ends_once(uri, space):
     one.finish(number, "pruned")
     with pytest.raises(StudyError, match="another driver"):
         other.finish(number, "failed", reason="late")
-    assert storage.read_json(storage.join(uri, "trials/000000/finished.json"))["state"] == "pruned"
+    assert storage.read_json(storage.join(uri, "trials/000000/result.json"))["state"] == "pruned"
 
 
 def test_another_space_is_refused_with_what_differs(uri, space, write_study):
@@ -194,7 +194,7 @@ def test_budget_place_and_machine_may_change(uri, space, write_study, tmp_path):
 def test_a_damaged_object_is_named(space, tmp_path, content):
     uri = str(tmp_path / "study")
     play(Study.create(uri, space, data_fingerprint="f"), 1)
-    Path(uri, "trials/000000/finished.json").write_text(content)
+    Path(uri, "trials/000000/result.json").write_text(content)
     with pytest.raises(StudyError, match=r"000000/finished\.json"):
         Study.resume(uri, space, data_fingerprint="f")
 
@@ -271,9 +271,9 @@ def test_studies_from_before_settings_were_kept_open_and_resume(uri, space, tmp_
     for name, each in (("search", space), ("rows", rows_space(tmp_path))):
         place = storage.join(uri, name)
         play(Study.create(place, each, data_fingerprint="f"), 4)
-        document = storage.read_json(storage.join(place, "space.json"))
+        document = storage.read_json(storage.join(place, "study.json"))
         storage.write_json(
-            storage.join(place, "space.json"), {key: document[key] for key in document.keys() - {"settings"}}
+            storage.join(place, "study.json"), {key: document[key] for key in document.keys() - {"settings"}}
         )
         seen, resumed = Study.open(place), Study.resume(place, each, data_fingerprint="f")
         assert table(seen) == table(resumed)
@@ -293,7 +293,7 @@ def table(study: Study) -> list[tuple]:
 def test_what_is_no_study_is_said(uri, space):
     with pytest.raises(StudyError, match="no study at"):
         Study.open(uri)
-    place = storage.join(uri, "space.json")
+    place = storage.join(uri, "study.json")
     for document in ([], {"schema_version": 1}, {"schema_version": 2}):
         storage.write_json(place, document)
         with pytest.raises(StudyError, match=r"space\.json is"):

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.config.loading import ConfigError
+from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder, StudySearcher
 from rcn_search.study.loading import load_space
@@ -212,12 +213,8 @@ def test_a_population_whose_trials_have_two_workers_each(ray_cluster, synthetic_
                 os.kill(pid, signal.SIGKILL)
 
     monkeypatch.setattr(StudyRecorder, "on_trial_result", kill)
-    study = run_search(
-        str(tmp_path / "study.yaml"),
-        study_uri=str(tmp_path / "study"),
-        board=lambda: str(tmp_path / "board"),
-        console=Console(file=io.StringIO(), width=160),
-    ).study
+    request = StudyRequest(study_file=str(tmp_path / "study.yaml"), study_uri=str(tmp_path / "study"))
+    study = run_search(request, console=Console(file=io.StringIO(), width=160)).study
 
     assert killed
     assert {trial.state for trial in study.trials} <= {"complete", "pruned"}

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rcn_search.data.lcn import contrast_normalize, gaussian_kernel
+from rcn_search.data.contrast_normalization import contrast_normalize, gaussian_kernel
 
 
 def test_kernel_is_the_papers() -> None:
@@ -29,8 +29,8 @@ def test_equals_the_written_rule(threshold, dims: tuple[int, ...]) -> None:
     image_bhw = torch.rand(3, 80, 80, generator=torch.Generator().manual_seed(0)) * torch.tensor(
         [[[255.0]], [[40]], [[5]]]
     )
-    normalised = contrast_normalize(image_bhw[:, None], threshold)[:, 0]
-    torch.testing.assert_close(normalised, by_convolution(image_bhw, dims).float(), atol=2e-5, rtol=0)
+    normalized = contrast_normalize(image_bhw[:, None], threshold)[:, 0]
+    torch.testing.assert_close(normalized, by_convolution(image_bhw, dims).float(), atol=2e-5, rtol=0)
 
 
 def test_image_threshold_does_not_depend_on_the_batch_and_the_papers_does() -> None:
