@@ -29,7 +29,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from rcn_search.search.tune_scheduler import build_scheduler
 from rcn_search.search.tune_searcher import StudyRecorder, StudySearcher
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.space.options import Random
 from rcn_search.study.study import Study
 
@@ -44,15 +44,15 @@ def main() -> None:
     parser.add_argument("--all-tpe", action="store_true", help="draw all trials as the study says")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        space = load_space(str(SPACE), overrides=[f"budget.trials={arguments.trials}", "test=null"], data_uri=folder)
+        space = load_study_config(str(SPACE), overrides=[f"budget.trials={arguments.trials}", "test=null"], data_uri=folder)
         study = Study.create(f"{folder}/study", space, data_fingerprint="none")
         simulation = Simulation(study)
         figures: dict[str, float] = {}
         for until in (1_000, arguments.trials):
             if not arguments.all_tpe:
-                study.space = space.model_copy(update={"sampler": Random()})
+                study.config = space.model_copy(update={"sampler": Random()})
             simulation.run(until - arguments.window, arguments.slots)
-            study.space = space
+            study.config = space
             simulation.clear()
             simulation.run(until, arguments.slots)
             label = f"{until // 1_000}k"
@@ -119,7 +119,7 @@ class Simulation:
             **{"epoch": trial.epoch, "loss": 1.0, "val_error_pct": error_pct, "best_error_pct": error_pct},
             **{"train_s": 1.0, "val_s": 0.1, "other_s": 0.1},
         }
-        done = trial.epoch == self._study.space.budget.epochs
+        done = trial.epoch == self._study.config.budget.epochs
         result = {**epoch, "epochs": [epoch], "complete": done, "done": done}
         trial.last_result = result
         with self._event("report"):

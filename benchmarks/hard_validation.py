@@ -28,8 +28,8 @@ from rcn_search.data.augment import (
     warp_points,
 )
 from rcn_search.data.dataset import Split, open_dataset
-from rcn_search.data.lcn import contrast_normalize
-from rcn_search.evaluation.test_time_augmentation import mean_of_views, views_of
+from rcn_search.data.contrast_normalization import contrast_normalize
+from rcn_search.inference.test_time_augmentation import average_views, view_windows
 from rcn_search.inference.config import InferenceConfig
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models.blocks import Network
@@ -92,13 +92,13 @@ def error_pct(
     left, right = (list(group) for group in keypoint_schema(info.keypoints).normalizers["eye_centers"])
     for rows in torch.arange(split.num_rows).split(BATCH_SIZE):
         window = augment_face_boxes(split.face_box_n4[rows], draws[rows], augment)
-        frames = views_of(window) if inference.multiview else [window]
+        frames = view_windows(window) if inference.multiview else [window]
         outputs = []
         for frame in frames:
             warped = warp_images(to_channels(split.images_at(rows), info.config.input.color), frame, size_px)
             warped = draw_black_rectangles(warped, draws[rows], augment.occluder)
             outputs.append(network(contrast_normalize(warped, info.config.input.contrast_normalization)))
-        predicted_bk2 = predicted_cells(mean_of_views(outputs, frames), size_px, inference.decoder or "argmax")
+        predicted_bk2 = predicted_cells(average_views(outputs, frames), size_px, inference.decoder or "argmax")
         points_bk2 = warp_points(split.points_nk2[rows], window)
         distance_bk = (predicted_bk2 - point_cells(points_bk2, size_px)).float().norm(dim=2)
         eyes_b2 = points_bk2[:, left].mean(1) - points_bk2[:, right].mean(1)

@@ -39,7 +39,7 @@ SEED = 99
 
 
 def eye_distance(points_nk2: NDArray[np.float32], predictions: Predictions) -> NDArray[np.float32]:
-    left, right = (list(group) for group in predictions.schema.normalisers["eye_centres"])
+    left, right = (list(group) for group in predictions.schema.normalizers["eye_centers"])
     distance: NDArray[np.float32] = np.linalg.norm(points_nk2[:, left].mean(1) - points_nk2[:, right].mean(1), axis=1)
     return distance
 
@@ -63,7 +63,7 @@ def mirror_gap_pct(network: Network, config: TrainConfig, dataset: Dataset) -> f
     split, schema = dataset.split(config.data.val_split), dataset.manifest.keypoint_schema
     task = build_task(config, split, schema, NO_AUGMENTATION)
     draws, flip, gaps = task.draws(split.num_rows, seed=SEED, epoch=0), list(schema.flip), []
-    left, right = (list(group) for group in schema.normalisers["eye_centres"])
+    left, right = (list(group) for group in schema.normalizers["eye_centers"])
     for rows in torch.arange(min(NUM_FACES, split.num_rows)).split(BATCH):
         batch = task.batch(rows, draws[rows])
         said = []

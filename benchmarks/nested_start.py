@@ -33,7 +33,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
 from rcn_search.search.trial_actor import TrialActor
-from rcn_search.study.records import SUGGESTED_NAME
+from rcn_search.study.records import TRIAL_NAME
 
 NETWORK = {"name": "rcn", "branches": 2, "channels": 8}
 
@@ -63,7 +63,7 @@ class TimedActor(TrialActor):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         folder = f"{new_config['root']}/ours-{new_config['number']}"
         Path(folder).mkdir()
-        storage.write_json(f"{folder}/run/{SUGGESTED_NAME}", {})  # as the driver of a search does
+        storage.write_json(f"{folder}/run/{TRIAL_NAME}", {})  # as the driver of a search does
         note(f"{folder}/started")
         done = super().reset_config({**new_config, "folder": f"{folder}/run", "base": new_config["train"]})
         note_first_step(f"{folder}/stepped")

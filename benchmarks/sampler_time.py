@@ -16,7 +16,7 @@ from pathlib import Path
 
 import optuna
 
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.samplers import build_sampler
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "rcn.yaml"
@@ -26,7 +26,7 @@ NUM_DRAWS = 5
 
 
 def draw_ms(name: str) -> dict[int, float]:
-    space = load_space(str(SPACE), overrides=[f"sampler={{name: {name}}}", "budget.trials=1000"])
+    space = load_study_config(str(SPACE), overrides=[f"sampler={{name: {name}}}", "budget.trials=1000"])
     fast = optuna.samplers.RandomSampler(0)
     study = optuna.create_study(sampler=fast)
     times_ms: dict[int, list[float]] = {after: [] for after in AFTER}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "rcn.yaml"
@@ -32,18 +33,19 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = run_search(
-            str(SPACE),
-            overrides=[
-                f"budget.trials={arguments.trials}",
-                f"budget.epochs={arguments.epochs}",
-                f"base.data.num_train={arguments.images}",
-                f"base.data.num_val={arguments.images}",
-                "scheduler={name: none}",
-                "test=null",
-            ],
-            study_uri=f"{folder}/study",
-            data_uri=arguments.data,
-            board=lambda: folder,
+            StudyRequest(
+                study_file=str(SPACE),
+                overrides=[
+                    f"budget.trials={arguments.trials}",
+                    f"budget.epochs={arguments.epochs}",
+                    f"base.data.num_train={arguments.images}",
+                    f"base.data.num_val={arguments.images}",
+                    "scheduler={name: none}",
+                    "test=null",
+                ],
+                study_uri=f"{folder}/study",
+                data_uri=arguments.data,
+            ),
             console=Console(),
         )
     summary = result.summary

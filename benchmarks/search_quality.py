@@ -30,10 +30,10 @@ from ray.tune.search.optuna import OptunaSearch
 
 from rcn_search.simulation.replay import TrialSource, Method, mean_interval, replay, simulate
 from rcn_search.simulation.surrogate import RecordedCurves
-from rcn_search.study.pruning import build_rule
+from rcn_search.study.pruning import build_pruner
 from rcn_search.study.space.options import Asha, Random, Tpe
 from rcn_search.study.space.parameter import Scalar
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
 
 PLAIN = Asha(comparison_window=None)
@@ -49,7 +49,7 @@ STOCK = "Ray's OptunaSearch + asha"
 class StockDraws:
     """Ray's searcher, told what Ray Tune tells it: each epoch, and at the end the last result, whatever the end was."""
 
-    def __init__(self, space: SearchSpace, seed: int) -> None:
+    def __init__(self, space: StudyConfig, seed: int) -> None:
         self._space = space
         self._search = OptunaSearch(self._draw, metric="error", mode="min", seed=seed)
         self._params: dict[str, Scalar] = {}
@@ -77,11 +77,11 @@ class StockDraws:
 
 
 @lru_cache(maxsize=1)
-def recorded(uri: str) -> tuple[SearchSpace, RecordedCurves]:
+def recorded(uri: str) -> tuple[StudyConfig, RecordedCurves]:
     """Once in each process."""
     logging.disable(logging.WARNING)
     study = Study.open(uri)
-    return study.space, RecordedCurves(study)
+    return study.config, RecordedCurves(study)
 
 
 def reached(name: str, uri: str, workers: int, cost: float, seed: int) -> list[float]:
@@ -89,7 +89,7 @@ def reached(name: str, uri: str, workers: int, cost: float, seed: int) -> list[f
     space, curves = recorded(uri)
     if name == STOCK:
         draws: TrialSource = StockDraws(space, seed)
-        run = replay(draws, build_rule(PLAIN, space.budget.epochs), curves, workers=workers, cost=cost)
+        run = replay(draws, build_pruner(PLAIN, space.budget.epochs), curves, workers=workers, cost=cost)
     else:
         run = simulate(space, curves, METHODS[name], workers=workers, cost=cost, seed=seed)
     return [*(run.at(share * cost) for share in SHARES), run.num_trials]

@@ -1,8 +1,8 @@
 """Training images per second of RCN-6: the real loop, against the bare step and against the common way.
 
     bare     forward, backward and step on one ready batch: what no input pipeline can beat
-    ours     the training loop's step: rows, jitter, occluder, contrast normalisation, then all of the above
-    common   fp32, NCHW, a DataLoader whose workers warp, occlude and normalise each image with OpenCV
+    ours     the training loop's step: rows, jitter, occluder, contrast normalization, then all of the above
+    common   fp32, NCHW, a DataLoader whose workers warp, occlude and normalize each image with OpenCV
 
 The three take turns in one process, so that a change in the load of the machine touches all of them; ratios are
 medians over the rounds. The last line is JSON.
@@ -32,7 +32,7 @@ from rcn_search.data.augment import random_draws
 from rcn_search.data.dataset import Split, epoch_batches, open_dataset
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
-from rcn_search.data.lcn import KERNEL_PX, SIGMA_PX
+from rcn_search.data.contrast_normalization import KERNEL_PX, SIGMA_PX
 from rcn_search.models import build_model
 from rcn_search.training.compute_probe import choose_settings
 from rcn_search.training.loss import spatial_nll
@@ -70,8 +70,8 @@ class PerImage(Dataset[tuple[Tensor, Tensor]]):
         )
         centred = image - blur(image)
         deviation = np.sqrt(np.maximum(blur(centred**2), 0))
-        normalised = (centred / np.maximum(deviation, deviation.mean()) + 2.5) / 5
-        return torch.from_numpy(normalised[None]), torch.from_numpy((points / SIZE_PX).astype(np.float32))
+        normalized = (centred / np.maximum(deviation, deviation.mean()) + 2.5) / 5
+        return torch.from_numpy(normalized[None]), torch.from_numpy((points / SIZE_PX).astype(np.float32))
 
 
 def ours(learner: Learner, batch: int) -> Callable[[], None]:

@@ -22,6 +22,7 @@ from typing import Any
 
 from rich.console import Console
 
+from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder
 
@@ -44,27 +45,28 @@ def main() -> None:
     StudyRecorder.on_trial_result = timed  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         study = run_search(
-            str(SPACE),
-            overrides=[
-                f"budget.trials={arguments.trials}",
-                "budget.epochs=2",
-                "budget.max_concurrent=1",
-                f"base.data.num_train={arguments.images}",
-                f"base.data.num_val={arguments.images}",
-                "scheduler={name: none}",
-                "test=null",
-            ],
-            study_uri=f"{folder}/study",
-            data_uri=arguments.data,
-            board=lambda: folder,
+            StudyRequest(
+                study_file=str(SPACE),
+                overrides=[
+                    f"budget.trials={arguments.trials}",
+                    "budget.epochs=2",
+                    "budget.max_concurrent=1",
+                    f"base.data.num_train={arguments.images}",
+                    f"base.data.num_val={arguments.images}",
+                    "scheduler={name: none}",
+                    "test=null",
+                ],
+                study_uri=f"{folder}/study",
+                data_uri=arguments.data,
+            ),
             console=Console(),
         ).study
     starts_s = []
     for before, after in zip(study.trials, study.trials[1:], strict=False):
-        assert before.outcome is not None
-        assert before.outcome.at is not None
+        assert before.result is not None
+        assert before.result.ended_at is not None
         first = after.epochs[1]
-        starts_s.append(first_reports_s[after.number] - before.outcome.at - first.train_s - first.val_s)
+        starts_s.append(first_reports_s[after.number] - before.result.ended_at - first.train_s - first.val_s)
     figures = {"median_s": statistics.median(starts_s), "longest_s": max(starts_s), "num_starts": len(starts_s)}
     print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
 

@@ -26,7 +26,7 @@ from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import FIVE
 
-pytest_plugins = ["tests.support.leaderboards", "tests.support.studies"]
+pytest_plugins = ["tests.support.leaderboards", "tests.support.ray_jobs", "tests.support.studies"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -109,19 +109,25 @@ def _alone(config: TrainConfig, out: str, resume: bool) -> list[EpochReport]:
 
 def _with_workers(config: TrainConfig, out: str, num_workers: int, resume: bool) -> list[EpochReport]:
     """Train with several processes."""
-    from rcn_search.cluster.train_distributed import train_with_workers
+    from rcn_search.cluster.status_channel import RunStarted, StatusMessage, StepDone
+    from rcn_search.cluster.train_distributed import WorkerPlan, train_with_workers
+    from rcn_search.training.epoch_report import EpochReport
 
     with stop_on_signal() as should_stop, progress("training", "steps of the epoch") as on_step:
+
+        def show(message: WorkerPlan | StatusMessage) -> None:
+            match message:
+                case RunStarted():
+                    _print_start(config, message.out, message.settings, message.num_params, len(message.history))
+                case StepDone():
+                    on_step(message.step, message.num_steps)
+                case EpochReport():
+                    _print_epoch(message, config.schedule.epochs)
+                case WorkerPlan():
+                    console.print(str(message), highlight=False)
+
         return train_with_workers(
-            config,
-            out,
-            num_workers=num_workers,
-            resume=resume,
-            should_stop=should_stop,
-            on_plan=lambda plan: console.print(plan, highlight=False),
-            on_start=lambda run: _print_start(config, run.out, run.settings, run.num_params, len(run.history)),
-            on_step=on_step,
-            on_epoch=lambda report: _print_epoch(report, config.schedule.epochs),
+            config, out, num_workers=num_workers, resume=resume, should_stop=should_stop, on_message=show
         )
 
 

@@ -45,7 +45,9 @@ def simulate_command(
     recorded = Study.open(study)
     curves = RecordedCurves(recorded)
     with progress("simulating", "searches") as on_run:
-        contenders = compare_methods(recorded.space, curves, methods, workers=workers, cost=cost, seeds=seeds, on_run=on_run)
+        contenders = compare_methods(
+            recorded.config, curves, methods, workers=workers, cost=cost, seeds=seeds, on_run=on_run
+        )
     console.print(_table(contenders, cost))
     console.print(
         f"The curves explain {100 * max(0.0, curves.explained_variance):.0f} % of what a trial left out of them reached",

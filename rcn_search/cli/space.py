@@ -36,14 +36,14 @@ def check(
 
     Example: rcn-search space check search_spaces/rcn.yaml --data data/mtfl
     """
-    from rcn_search.study.loading import load_space
+    from rcn_search.study.loading import load_study_config
     from rcn_search.study.objectives import num_points
     from rcn_search.study_report.space_preview import preview_space, print_preview
 
-    space = load_space(space_uri, overrides=overrides or (), data_uri=data)
+    space = load_study_config(space_uri, overrides=overrides or (), data_uri=data)
     if space.runs:
         raise ValueError(f"{space_uri} is a study of rows: nothing is drawn in it")
-    uri = space.config({}).data.uri
+    uri = space.train_config({}).data.uri
     try:
         points = num_points(uri)
     except (OSError, ValueError):

@@ -30,19 +30,19 @@ def show(
     """
     from rich.live import Live
 
-    from rcn_search.study.lease import read
-    from rcn_search.study.snapshot import open_view
+    from rcn_search.study.lease import read_lease
+    from rcn_search.study.snapshot import open_study
     from rcn_search.study_report.trial_page import study_status
 
-    study = open_view(uri)
+    study = open_study(uri)
     if not follow:
-        console.print(study_status(study, read(study.uri)), soft_wrap=True)
+        console.print(study_status(study, read_lease(study.uri)), soft_wrap=True)
         return
-    with Live(study_status(study, read(study.uri)), console=console, auto_refresh=False) as live:
-        while study.num_left:
+    with Live(study_status(study, read_lease(study.uri)), console=console, auto_refresh=False) as live:
+        while study.num_remaining:
             started = time.monotonic()
-            study = open_view(uri)
-            live.update(study_status(study, read(study.uri)), refresh=True)
+            study = open_study(uri)
+            live.update(study_status(study, read_lease(study.uri)), refresh=True)
             # A large study takes longer to read; reading it is never more than a fifth of what goes on.
             time.sleep(max(FOLLOW_S, 4 * (time.monotonic() - started)))
 
@@ -61,10 +61,10 @@ def trials(
     Example: rcn-search study trials studies/rcn --state complete --sort error --limit 10
     """
     from rcn_search.study.selection import choose_trials
-    from rcn_search.study.snapshot import open_view
+    from rcn_search.study.snapshot import open_study
     from rcn_search.study_report.trial_page import list_trials_table, trials_text
 
-    chosen = choose_trials(open_view(uri), state=state, sort=sort, limit=limit)
+    chosen = choose_trials(open_study(uri), state=state, sort=sort, limit=limit)
     if format == "table":
         console.print(list_trials_table(chosen))
         return
@@ -83,10 +83,10 @@ def best(
     Example: rcn-search study best studies/rcn --config > best.yaml && rcn-search train best.yaml
     """
     from rcn_search.study.selection import choose_best
-    from rcn_search.study.snapshot import open_view
+    from rcn_search.study.snapshot import open_study
     from rcn_search.study_report.trial_page import config_yaml, replication_status, trial_page
 
-    study = open_view(uri)
+    study = open_study(uri)
     chosen = choose_best(study, trial)
     if config:
         typer.echo(config_yaml(study, chosen), nl=False)
@@ -106,8 +106,8 @@ def export(
 
     Example: rcn-search study export studies/rcn --to rcn.db && optuna-dashboard sqlite:///rcn.db
     """
-    from rcn_search.study.snapshot import open_view
+    from rcn_search.study.snapshot import open_study
     from rcn_search.study_report.export import export as export_study
 
-    for written in export_study(open_view(uri), to):
+    for written in export_study(open_study(uri), to):
         console.print(f"→ {written}", soft_wrap=True, highlight=False)

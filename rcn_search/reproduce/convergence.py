@@ -23,8 +23,8 @@ def convergence_sheet(rerun: Rerun, look: Look) -> Sheet:
     Raises:
         ValueError: See `Scores.take`.
     """
-    lines = [_line(rerun, look, row, target) for target in rerun.targets for row in rerun.study.space.runs]
-    num_epochs = rerun.study.space.budget.epochs
+    lines = [_line(rerun, look, row, target) for target in rerun.targets for row in rerun.study.config.runs]
+    num_epochs = rerun.study.config.budget.epochs
     return Sheet(
         title=f"Convergence: epochs to an error below {GOAL_PCT:g} %, of {num_epochs} in one cycle",
         columns=COLUMNS,
@@ -37,7 +37,7 @@ def convergence_sheet(rerun: Rerun, look: Look) -> Sheet:
 def _line(rerun: Rerun, look: Look, row: str, target: Target) -> tuple[str, ...]:
     trials = rerun.complete(row)
     errors_pct = [
-        _error_pct(rerun, look, trials, epoch, target) for epoch in range(1, rerun.study.space.budget.epochs + 1)
+        _error_pct(rerun, look, trials, epoch, target) for epoch in range(1, rerun.study.config.budget.epochs + 1)
     ]
     first = next(
         (epoch for epoch, error in enumerate(errors_pct, start=1) if error is not None and error < GOAL_PCT), 0
@@ -49,7 +49,7 @@ def _line(rerun: Rerun, look: Look, row: str, target: Target) -> tuple[str, ...]
         ours, time = f"{first} epochs", f"{train_s:.0f} s"
     elif trials:
         ours = "not reached"
-    wanted = rerun.study.space.seeds_per_run.get(row, 1)
+    wanted = rerun.study.config.seeds_per_run.get(row, 1)
     known = " ".join(f"{error:.2f}" for error in errors_pct if error is not None)
     return (
         row,
@@ -66,7 +66,7 @@ def _error_pct(rerun: Rerun, look: Look, trials: list[Trial], epoch: int, target
     """Mean over the seeds."""
     found = []
     for trial in trials:
-        method = f"{trial.suggestion.params['row']}, epoch {epoch} of {rerun.study.space.budget.epochs}"
+        method = f"{trial.record.params['row']}, epoch {epoch} of {rerun.study.config.budget.epochs}"
         checkpoint = storage.join(trial.folder, epoch_name(epoch))
         found.append(look(Candidate(f"{trial.number:06d}-epoch-{epoch:04d}", method, checkpoint), target))
     predictions = [each for each in found if each is not None]

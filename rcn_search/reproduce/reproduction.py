@@ -35,8 +35,8 @@ class Rerun:
 
     def trials_of(self, row: str) -> list[Trial]:
         """All trials of a row that there are, by seed."""
-        found = [trial for trial in self.study.trials if trial.suggestion.params[RUN] == row]
-        return sorted(found, key=lambda trial: int(trial.suggestion.params[SEED] or 0))
+        found = [trial for trial in self.study.trials if trial.record.params[RUN] == row]
+        return sorted(found, key=lambda trial: int(trial.record.params[SEED] or 0))
 
     def complete(self, row: str) -> list[Trial]:
         """Those that are complete."""
@@ -44,20 +44,20 @@ class Rerun:
 
     def num_seeds(self, row: str) -> int:
         """How many seeds a row, or the network of a joint row, is to have."""
-        space = self.study.space
+        space = self.study.config
         return space.seeds_per_run.get(space.joint_models[row][0] if row in space.joint_models else row, 1)
 
     def is_denoiser(self, row: str) -> bool:
         """Whether a row sees no image, so that it has no score of its own."""
-        space = self.study.space
-        return space.config(space.run_values(row)).model.name == "denoiser"
+        space = self.study.config
+        return space.train_config(space.run_values(row)).model.name == "denoiser"
 
     def candidates(self, row: str) -> list[Candidate]:
         """The weights that a row, or a joint row, is scored by; one for each of its seeds that is complete."""
-        space = self.study.space
+        space = self.study.config
 
         def weights(trial: Trial, second: Trial | None = None) -> Candidate:
-            seed = f", seed {trial.suggestion.config.seed}" if self.num_seeds(row) > 1 else ""
+            seed = f", seed {trial.record.config.seed}" if self.num_seeds(row) > 1 else ""
             return Candidate(
                 name="+".join(f"{each.number:06d}" for each in (trial, second) if each),
                 method=f"{row}, {space.budget.epochs} epochs{seed}",
@@ -74,7 +74,7 @@ class Rerun:
 
     def remarks(self) -> list[str]:
         """What a reader must know of the data."""
-        data = self.study.space.config({}).data
+        data = self.study.config.train_config({}).data
         trained_on = self.manifests[0]
         there = trained_on.num_rows(data.train_split)
         used, papers = min(data.num_train or there, there), PAPER_TRAINING_IMAGES.get(trained_on.name)

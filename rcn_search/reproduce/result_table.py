@@ -34,7 +34,7 @@ def table_sheet(rerun: Rerun, look: Look) -> Sheet:
     Raises:
         ValueError: See `Scores.take`.
     """
-    space = rerun.study.space
+    space = rerun.study.config
     rows = [
         row for row in (*space.runs, *space.joint_models) if row in space.joint_models or not rerun.is_denoiser(row)
     ]
@@ -103,16 +103,16 @@ def _verdicts(rerun: Rerun, by: Measure, measured: dict[str, Measured], rows: li
 
 def _training_notes(rerun: Rerun, row: str, num_scored: int) -> Iterator[str]:
     """What is not trained, not scored, or trained for less than the paper's was."""
-    space = rerun.study.space
+    space = rerun.study.config
     if num_scored < len(rerun.candidates(row)):
         yield "trained, not scored yet"
     for part in space.joint_models.get(row, (row,)):
         of = "" if part == row else f"{part}: "
         trials = rerun.trials_of(part)
         for trial in trials:
-            if trial.outcome and trial.outcome.state == "failed":
-                yield f"{of}failed: {trial.outcome.reason}"
-        if rerun.num_seeds(part) > sum(trial.outcome is not None for trial in trials):
+            if trial.result and trial.result.state == "failed":
+                yield f"{of}failed: {trial.result.reason}"
+        if rerun.num_seeds(part) > sum(trial.result is not None for trial in trials):
             yield f"{of}not finished"
         if part in rerun.table.epochs:
             yield f"{of}{space.budget.epochs} epochs, the public command {rerun.table.epochs[part]:,}"

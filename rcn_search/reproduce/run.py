@@ -18,7 +18,7 @@ from rcn_search.reproduce.test_scores import Candidate, Scores, Target, find_tar
 from rcn_search.reproduce.text_table import Sheet
 from rcn_search.search.open_or_resume import STUDIES, StudyRequest
 from rcn_search.search.run_search import run_search
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.study import Study
 
 
@@ -60,10 +60,10 @@ def train_rows(
     space_uri = space_uri or str(SPACES / f"{name}.yaml")
     overrides = [*overrides, *([f"budget.epochs={epochs}"] if epochs else [])]
     uri = storage.absolute(study_uri or storage.join(STUDIES, f"{name}-{epochs}-epochs" if epochs else name))
-    space = load_space(space_uri, overrides=overrides, data_uri=data_uri)
+    space = load_study_config(space_uri, overrides=overrides, data_uri=data_uri)
     if not space.runs:
         raise ConfigError(f"{space_uri} has no rows: it is a search, for rcn-search tune")
-    data = space.config({}).data
+    data = space.train_config({}).data
     data_uris = [data.uri, *([storage.absolute(afw_uri)] if afw_uri else [])]
     manifests = [read_manifest(each) for each in data_uris]
     for manifest in manifests[1:]:

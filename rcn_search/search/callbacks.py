@@ -29,7 +29,7 @@ def build_callbacks(options: CallbackOptions, study: Study) -> list[Callback]:
         _require("mlflow", "MLflow")
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-        experiment = options.mlflow.experiment or study.space.study.name
+        experiment = options.mlflow.experiment or study.config.study.name
         tags = {**options.mlflow.tags, "study": study.uri}
         callbacks.append(TrialCallbackAdapter(MLflowLoggerCallback(experiment_name=experiment, tags=tags), study))
     if options.wandb:
@@ -37,7 +37,7 @@ def build_callbacks(options: CallbackOptions, study: Study) -> list[Callback]:
         from ray.air.integrations.wandb import WandbLoggerCallback
 
         chosen = options.wandb.model_dump(exclude={"project", "group"}, exclude_none=True)
-        group = options.wandb.group or study.space.study.name
+        group = options.wandb.group or study.config.study.name
         wandb = WandbLoggerCallback(project=options.wandb.project, group=group, **chosen)
         callbacks.append(TrialCallbackAdapter(wandb, study))
     return callbacks

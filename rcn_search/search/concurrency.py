@@ -95,12 +95,12 @@ def print_plan(
         room_bytes: That the checkpoints are likely to take.
         free_bytes: Where they go; None where nobody can tell.
     """
-    space = study.space
+    space = study.config
     source = f"{len(space.runs)} rows" if space.runs else f"{space.sampler.name} sampler"
     if space.study.trial_batch_size:
         source += f", repeatable in rounds of {space.study.trial_batch_size}"
     console.print(
-        f"[bold]{space.study.name}[/]: {study.num_left} trials of up to {space.budget.epochs} epochs, "
+        f"[bold]{space.study.name}[/]: {study.num_remaining} trials of up to {space.budget.epochs} epochs, "
         f"{space.scheduler}, {source}\n"
         f"{_at_once(slots, cluster, space.budget)}\n"
         f"[dim]{study.uri}[/]\n"

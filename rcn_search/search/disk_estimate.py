@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from rcn_search import storage
 from rcn_search.config.schema import ModelConfig, TrainConfig
-from rcn_search.study.space.study_config import SearchSpace, Values
+from rcn_search.study.space.study_config import StudyConfig, Values
 from rcn_search.study.space.unit_interval import from_unit
 from rcn_search.study.study import Study
 
@@ -22,17 +22,17 @@ OPTIMIZER_VALUES = {"adadelta": 2, "adamw": 2, "muon": 1}
 
 
 def estimate_checkpoint_bytes(study: Study, num_points: int) -> int:
-    """Bytes that the trials still to be run are likely to take: so many times the mean over settings of the space.
+    """Bytes that the trials still to be run are likely to take: so many times the mean over settings of the config.
 
     Args:
         study: Whose.
         num_points: Keypoints of its data set.
     """
     sizes = []
-    for values in _settings(study.space):
+    for values in _settings(study.config):
         with suppress(ValueError):  # a network that cannot be built is said when its trial is run
-            sizes.append(estimate_trial_bytes(study.space.config(values), num_points))
-    return round(study.num_left * sum(sizes) / max(1, len(sizes)))
+            sizes.append(estimate_trial_bytes(study.config.train_config(values), num_points))
+    return round(study.num_remaining * sum(sizes) / max(1, len(sizes)))
 
 
 def estimate_trial_bytes(config: TrainConfig, num_points: int) -> int:
@@ -50,13 +50,13 @@ def free_disk_bytes(uri: str) -> int | None:
     return shutil.disk_usage(storage.local_path(uri)).free if storage.is_local(uri) else None
 
 
-def _settings(space: SearchSpace) -> Iterator[Values]:
-    if space.runs:
-        yield from map(space.run_values, space.runs)
+def _settings(config: StudyConfig) -> Iterator[Values]:
+    if config.runs:
+        yield from map(config.run_values, config.runs)
         return
     draw = random.Random(0)
     for _ in range(NUM_SETTINGS):
-        yield space.draw(lambda path, name, parameter: from_unit(parameter.distribution, draw.random()))
+        yield config.draw(lambda path, name, parameter: from_unit(parameter.distribution, draw.random()))
 
 
 @lru_cache(maxsize=NUM_SETTINGS)

@@ -13,12 +13,12 @@ from rcn_search.cluster.ray_job import check_outlives_job
 from rcn_search.config.loading import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.search.test_evaluation import TEST_RESULT_NAME
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import StudyError
 from rcn_search.study.samplers import check_sampler
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
-from rcn_search.study.warm_start import start_branch
+from rcn_search.study.warm_start import start_warm_started
 from rcn_search.training.preconditions import check_splits
 
 STUDIES = "studies"
@@ -29,7 +29,7 @@ class OpenedStudy(NamedTuple):
     """A study that is ready to run."""
 
     uri: str
-    space: SearchSpace
+    config: StudyConfig
     manifest: Manifest
     """Manifest of the study's data set."""
 
@@ -76,45 +76,45 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
     Raises:
         ConfigError: The study file or an option is wrong, or the study needs a leaderboard and there is none.
         DatasetError: The data set is missing or damaged.
-        StudyError: A study that is to be started exists, one that is to be resumed does not, or differs in its space.
+        StudyError: A study that is to be started exists, one that is to be resumed does not, or is another study.
         StorageError: The location of the study or the leaderboard cannot be used.
     """
-    space = _load(request)
-    manifest = check_dataset(space)
-    uri = storage.absolute(request.study_uri or storage.join(STUDIES, space.study.name))
+    config = _load(request)
+    manifest = check_dataset(config)
+    uri = storage.absolute(request.study_uri or storage.join(STUDIES, config.study.name))
     check_outlives_job(uri, "--study")
     storage.preflight(uri)
-    if space.test and not storage.exists(storage.join(uri, TEST_RESULT_NAME)):
+    if config.test and not storage.exists(storage.join(uri, TEST_RESULT_NAME)):
         _check_leaderboard(leaderboard)
     if request.resume or (request.auto_resume and storage.exists(storage.join(uri, "study.json"))):
-        Study.check(uri, space, manifest.fingerprint)
-        return OpenedStudy(uri, _extend(Study.open(uri), space, request), manifest)
+        Study.check(uri, config, manifest.fingerprint)
+        return OpenedStudy(uri, _extend(Study.open(uri), config, request), manifest)
     if request.add_trials:
         raise ConfigError(f"--add-trials {request.add_trials} extends an existing study: add --resume")
     if request.trials:
-        space = _with_trials(space, request.trials)
+        config = _with_trials(config, request.trials)
     if request.warm_start_from:
-        _warm_start(uri, space, manifest, request, console)
+        _warm_start(uri, config, manifest, request, console)
     else:
-        Study.start(uri, space, manifest.fingerprint)
-    return OpenedStudy(uri, space, manifest)
+        Study.start(uri, config, manifest.fingerprint)
+    return OpenedStudy(uri, config, manifest)
 
 
-def check_dataset(space: SearchSpace) -> Manifest:
+def check_dataset(config: StudyConfig) -> Manifest:
     """Check that the study's data set has every split and row that the study uses; its manifest.
 
     Raises:
         ConfigError: A split or rows are missing.
         DatasetError: The data set is missing or damaged.
     """
-    data = space.config({}).data
+    data = config.train_config({}).data
     manifest = read_manifest(data.uri)
     wanted = {
         "base.data.train_split": (data.train_split, data.num_train),
         "base.data.val_split": (data.val_split, data.num_val),
     }
-    if space.test:
-        wanted["test.split"] = (space.test.split, None)
+    if config.test:
+        wanted["test.split"] = (config.test.split, None)
     for key, (split, num_rows) in wanted.items():
         if split not in manifest.split_names:
             raise ConfigError(f"{key}: {data.uri} has no split {split!r}; it has: {', '.join(manifest.split_names)}")
@@ -124,24 +124,24 @@ def check_dataset(space: SearchSpace) -> Manifest:
     return manifest
 
 
-def _load(request: StudyRequest) -> SearchSpace:
-    space = load_space(request.study_file, overrides=request.overrides, data_uri=request.data_uri)
+def _load(request: StudyRequest) -> StudyConfig:
+    config = load_study_config(request.study_file, overrides=request.overrides, data_uri=request.data_uri)
     if request.trials and request.add_trials:
         raise ConfigError("--trials is the new number of all trials, --add-trials a number to add: give one of them")
-    if space.runs and (request.trials or request.add_trials):
+    if config.runs and (request.trials or request.add_trials):
         raise ConfigError(
             "--trials and --add-trials extend a search; fixed runs are added in the study file, under runs"
         )
-    if not request.deterministic or space.study.trial_batch_size is not None:
-        return space
-    size = space.budget.max_concurrent
+    if not request.deterministic or config.study.trial_batch_size is not None:
+        return config
+    size = config.budget.max_concurrent
     if size == "auto":
         raise ConfigError(
             "--deterministic needs a fixed batch size: set budget.max_concurrent to a number, as in "
             "--set budget.max_concurrent=4; that many trials are drawn at once on every cluster"
         )
     overrides = [*request.overrides, f"study.trial_batch_size={size}"]
-    return load_space(request.study_file, overrides=overrides, data_uri=request.data_uri)
+    return load_study_config(request.study_file, overrides=overrides, data_uri=request.data_uri)
 
 
 def _check_leaderboard(uri: str | None) -> None:
@@ -155,38 +155,38 @@ def _check_leaderboard(uri: str | None) -> None:
     storage.preflight(uri)
 
 
-def _warm_start(uri: str, space: SearchSpace, manifest: Manifest, request: StudyRequest, console: Console) -> None:
+def _warm_start(uri: str, config: StudyConfig, manifest: Manifest, request: StudyRequest, console: Console) -> None:
     parent = storage.absolute(request.warm_start_from)
-    if space.runs:
+    if config.runs:
         raise ConfigError("--warm-start-from: a fixed-run study has no search to warm-start; start a new study")
     if parent.rstrip("/") == uri.rstrip("/"):
         raise ConfigError(f"--warm-start-from {parent}: the new study needs another location; name it with --study NEW")
-    num_taken, num_left_out = start_branch(parent, uri, space, manifest.fingerprint)
+    num_taken, num_left_out = start_warm_started(parent, uri, config, manifest.fingerprint)
     console.print(f"warm start: {num_taken} trials of {parent} taken over, {num_left_out} do not fit", soft_wrap=True)
 
 
-def _extend(existing: Study, space: SearchSpace, request: StudyRequest) -> SearchSpace:
+def _extend(existing: Study, config: StudyConfig, request: StudyRequest) -> StudyConfig:
     """Apply the number of trials that is asked for; a study that was extended before stays extended."""
-    before = existing.space.budget.trials
+    before = existing.config.budget.trials
     if request.add_trials:
-        if existing.num_left or before is None:
+        if existing.num_remaining or before is None:
             raise StudyError(
-                f"--add-trials {request.add_trials}: {existing.num_left} of the study's {before} trials have not "
+                f"--add-trials {request.add_trials}: {existing.num_remaining} of the study's {before} trials have not "
                 "ended; leave out --add-trials to run them, or give the new number of all trials with --trials"
             )
-        return _with_trials(space, before + request.add_trials)
+        return _with_trials(config, before + request.add_trials)
     if request.trials:
-        return _with_trials(space, request.trials)
+        return _with_trials(config, request.trials)
     is_overridden = any(override.startswith("budget.trials=") for override in request.overrides)
-    if is_overridden or before is None or space.budget.trials is None or before <= space.budget.trials:
-        return space
-    return _with_trials(space, before)
+    if is_overridden or before is None or config.budget.trials is None or before <= config.budget.trials:
+        return config
+    return _with_trials(config, before)
 
 
-def _with_trials(space: SearchSpace, num_trials: int) -> SearchSpace:
-    changed = space.model_copy(update={"budget": space.budget.model_copy(update={"trials": num_trials})})
+def _with_trials(config: StudyConfig, num_trials: int) -> StudyConfig:
+    changed = config.model_copy(update={"budget": config.budget.model_copy(update={"trials": num_trials})})
     try:
         check_sampler(changed)
     except ValueError as error:
-        raise ConfigError(f"{num_trials} trials: sampler {space.sampler.name}: {error}") from None
+        raise ConfigError(f"{num_trials} trials: sampler {config.sampler.name}: {error}") from None
     return changed

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from rcn_search.study.statistics import Standing
+from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study_report.summary import best_line, counts_line, format_duration, format_parameters, rung_table
@@ -31,7 +31,7 @@ class SearchProgress(Callback):  # type: ignore[misc]
     def __init__(self, study: Study, console: Console) -> None:
         self._study, self._console = study, console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._standing = Standing(study)
+        self._standing = StudyStatistics(study)
         self._epochs_before = self._standing.num_epochs
         self._started = time.monotonic()
         self._shown = self._asked = float("-inf")
@@ -62,7 +62,7 @@ class SearchProgress(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """It runs."""
-        self._standing.note(self._trial(trial))
+        self._standing.update(self._trial(trial))
 
     on_trial_result = on_trial_start
 
@@ -75,16 +75,16 @@ class SearchProgress(Callback):  # type: ignore[misc]
     on_trial_error = on_trial_complete
 
     def _say(self) -> None:
-        for trial in [trial for trial in self._to_be_said.values() if trial.outcome]:
+        for trial in [trial for trial in self._to_be_said.values() if trial.result]:
             del self._to_be_said[trial.number]
-            self._standing.note(trial)
+            self._standing.update(trial)
             self._console.print(_line(trial), highlight=False, markup=False, soft_wrap=self._live is None)
 
     def view(self, elapsed_s: float) -> Group:
         """How the search stands, ``elapsed_s`` after it started."""
         standing = self._standing
         epochs = standing.num_epochs - self._epochs_before
-        left_s = standing.epochs_left * elapsed_s / epochs if epochs else None
+        left_s = standing.num_remaining_epochs * elapsed_s / epochs if epochs else None
         times = f"{format_duration(elapsed_s)} gone" + (
             "" if left_s is None else f", about {format_duration(left_s)} left"
         )
@@ -104,8 +104,8 @@ def _in_use() -> str:
 
 
 def _line(trial: Trial) -> str:
-    assert trial.outcome is not None
-    if trial.outcome.state == "failed":
-        return f"trial {trial.number:>3} failed: {trial.outcome.reason}"
+    assert trial.result is not None
+    if trial.result.state == "failed":
+        return f"trial {trial.number:>3} failed: {trial.result.reason}"
     end = f"{trial.error_pct:6.2f} % after {len(trial.epochs)} epochs"
     return f"trial {trial.number:>3} {trial.state:8} {end}  {format_parameters(trial)}"

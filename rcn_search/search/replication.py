@@ -17,9 +17,9 @@ from rich.console import Console
 from rcn_search import storage
 from rcn_search.evaluation.bootstrap import Array
 from rcn_search.evaluation.paired import Names, seeded_difference
-from rcn_search.study.records import Ledger, StudyError
+from rcn_search.study.records import StudyStore, StudyError
 from rcn_search.study.space.parameter import Values
-from rcn_search.study.space.study_config import RUN, Replicate, SearchSpace, overlay
+from rcn_search.study.space.study_config import RUN, ReplicationConfig, StudyConfig, overlay
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study.winner import REPLICATION, WINNER, Candidate, ReplicationRun, Winner, read_winner, winner_table
@@ -45,15 +45,15 @@ def run_replication(
     Raises:
         StudyError: No trial got through all its seeds; or see `Study.check`.
     """
-    if study.space.replication is None:
+    if study.config.replication is None:
         return None
     winner = read_winner(study.uri)
     if winner is None:
-        replication = _open_replication(study, study.space.replication, check)
+        replication = _open_replication(study, study.config.replication, check)
         if replication is None:
             console.print("no trial is complete: there is nothing to replicate")
             return None
-        if replication.num_left:
+        if replication.num_remaining:
             run(replication)
         winner = _choose_winner(study, replication)
         check()
@@ -71,36 +71,36 @@ def choose_candidates(study: Study, top: int) -> list[Trial]:
     )
     different: dict[str, Trial] = {}
     for _, number in ranked:
-        different.setdefault(study.trials[number].suggestion.run_id, study.trials[number])
+        different.setdefault(study.trials[number].record.run_id, study.trials[number])
     return list(different.values())[:top]
 
 
-def _open_replication(study: Study, options: Replicate, check: Callable[[], None]) -> Study | None:
+def _open_replication(study: Study, options: ReplicationConfig, check: Callable[[], None]) -> Study | None:
     """The replicates' study: as it was started, or started now with the trials that are best now."""
     uri = storage.join(study.uri, REPLICATION)
-    fingerprint = Ledger(study.uri).space()["data_fingerprint"]
+    fingerprint = StudyStore(study.uri).read_study()["data_fingerprint"]
     if storage.exists(storage.join(uri, "study.json")):
-        space = _space(study, options, Study.open(uri).space.runs)
-        Study.check(uri, space, fingerprint)
+        config = _space(study, options, Study.open(uri).config.runs)
+        Study.check(uri, config, fingerprint)
     else:
-        rows = {_row_of(trial): _drawn(study.space, trial) for trial in choose_candidates(study, options.top)}
+        rows = {_row_of(trial): _drawn(study.config, trial) for trial in choose_candidates(study, options.top)}
         if not rows:
             return None
-        space = _space(study, options, rows)
+        config = _space(study, options, rows)
         check()
-        Study.start(uri, space, fingerprint)
-    return Study(uri, space, Ledger(uri, check))
+        Study.start(uri, config, fingerprint)
+    return Study(uri, config, StudyStore(uri, check))
 
 
-def _space(study: Study, options: Replicate, rows: dict[str, Values]) -> SearchSpace:
-    space = study.space
-    return SearchSpace.model_validate(
+def _space(study: Study, options: ReplicationConfig, rows: dict[str, Values]) -> StudyConfig:
+    config = study.config
+    return StudyConfig.model_validate(
         {
-            "study": {"name": f"{space.study.name[:_MAX_NAME]}-{REPLICATION}"},
-            "base": overlay(space.base, {"seed": space.config({}).seed + 1}),
+            "study": {"name": f"{config.study.name[:_MAX_NAME]}-{REPLICATION}"},
+            "base": overlay(config.base, {"seed": config.train_config({}).seed + 1}),
             "runs": rows,
             "seeds_per_run": dict.fromkeys(rows, options.seeds),
-            "budget": space.budget.model_dump(exclude={"trials"}),
+            "budget": config.budget.model_dump(exclude={"trials"}),
         }
     )
 
@@ -109,14 +109,14 @@ def _row_of(trial: Trial) -> str:
     return f"trial-{trial.number:06d}"
 
 
-def _drawn(space: SearchSpace, trial: Trial) -> Values:
+def _drawn(config: StudyConfig, trial: Trial) -> Values:
     """What was drawn for a trial, by path.
 
     Raises:
         StudyError: This version of rcn-search makes another training of it.
     """
-    values = space.draw(lambda path, name, parameter: trial.suggestion.params[name])
-    if space.config(values).run_id != trial.suggestion.run_id:
+    values = config.draw(lambda path, name, parameter: trial.record.params[name])
+    if config.train_config(values).run_id != trial.record.run_id:
         raise StudyError(
             f"trial {trial.number} was another training in the version of rcn-search that ran it, so it cannot be "
             "replicated by this one; use that version, or go on without replicate"
@@ -133,22 +133,22 @@ def _choose_winner(study: Study, replication: Study) -> Winner:
     chosen = {_row_of(trial): trial for trial in study.trials}
     whole: list[tuple[Candidate, Array]] = []
     failed: list[Candidate] = []
-    for row in replication.space.runs:
-        repeats = [each for each in replication.trials if each.suggestion.params[RUN] == row]
+    for row in replication.config.runs:
+        repeats = [each for each in replication.trials if each.record.params[RUN] == row]
         contestant = _candidate(chosen[row], repeats)
         if any(each.state == "failed" for each in repeats):
             failed.append(contestant)
             continue
-        error_pct_sn = np.stack([validation_errors(replication.space, each) for each in repeats])
+        error_pct_sn = np.stack([validation_errors(replication.config, each) for each in repeats])
         whole.append((contestant.model_copy(update={"error_pct": float(np.nanmean(error_pct_sn))}), error_pct_sn))
     if not whole:
-        reasons = sorted({each.outcome.reason for each in replication.trials if each.outcome and each.outcome.reason})
+        reasons = sorted({each.result.reason for each in replication.trials if each.result and each.result.reason})
         raise StudyError(
             f"no trial of {study.uri} got through all its seeds, so that there is no winner: {'; '.join(reasons)}. See "
             f"rcn-search study trials {replication.uri}; without replicate the same line goes on with the best trial"
         )
     (winner, winner_sn), *others = sorted(whole, key=lambda each: (each[0].error_pct, each[0].trial))
-    group_n = _validation_groups(replication.space)
+    group_n = _validation_groups(replication.config)
     compared = [_compare_with_winner(each, error_pct_sn, winner_sn, group_n) for each, error_pct_sn in others]
     return Winner(
         trial=winner.trial,
@@ -166,7 +166,7 @@ def _candidate(trial: Trial, repeats: Sequence[Trial]) -> Candidate:
         runs=tuple(
             ReplicationRun(
                 number=each.number,
-                seed=each.suggestion.config.seed,
+                seed=each.record.config.seed,
                 error_pct=each.error_pct if each.state == "complete" else None,
                 checkpoint=storage.join(each.folder, BEST_NAME),
             )
@@ -187,7 +187,7 @@ def _compare_with_winner(contestant: Candidate, error_pct_sn: Array, winner_sn: 
     return contestant.model_copy(update=found)
 
 
-def validation_errors(space: SearchSpace, trial: Trial) -> Array:
+def validation_errors(config: StudyConfig, trial: Trial) -> Array:
     """Errors (n,) in percent of the validation images by a trial's best weights, NaN for those that do not count.
 
     They are what the trial's own validation error is the mean of: jittered, if the study validates so.
@@ -196,7 +196,7 @@ def validation_errors(space: SearchSpace, trial: Trial) -> Array:
     from rcn_search.training.checkpoint import load_network
     from rcn_search.training.validation import Validator
 
-    data, config = space.config({}).data, trial.suggestion.config
+    data, config = config.train_config({}).data, trial.record.config
     dataset = open_dataset(data.uri)
     num_rows = num_rows_used(dataset.manifest, data.val_split, data.num_val)
     validator = Validator(config, dataset.split(data.val_split), num_rows, dataset.manifest.keypoint_schema)
@@ -206,9 +206,9 @@ def validation_errors(space: SearchSpace, trial: Trial) -> Array:
     return error_pct_n
 
 
-def _validation_groups(space: SearchSpace) -> Names:
+def _validation_groups(config: StudyConfig) -> Names:
     from rcn_search.data.dataset import num_rows_used, open_dataset
 
-    data = space.config({}).data
+    data = config.train_config({}).data
     dataset = open_dataset(data.uri)
     return dataset.split(data.val_split).group_n[: num_rows_used(dataset.manifest, data.val_split, data.num_val)]

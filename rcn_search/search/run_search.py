@@ -14,7 +14,8 @@ from ray import tune
 from ray.tune import Callback, PlacementGroupFactory
 from rich.console import Console
 
-from rcn_search.cluster.credentials import Credentials, disable_tune_env_propagation
+from rcn_search.cluster._ray_private import disable_tune_env_propagation
+from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.runtime import connect_cluster
 from rcn_search.cluster.signals import StopSignal, sigterm_as_ctrl_c
 from rcn_search.search.callbacks import build_callbacks
@@ -27,11 +28,11 @@ from rcn_search.search.test_evaluation import TestResult, evaluate_best_trial
 from rcn_search.search.trial_actor import TrialActor
 from rcn_search.search.tune_scheduler import build_scheduler
 from rcn_search.search.tune_searcher import MAX_PROCESS_DEATHS, StudyRecorder, StudySearcher
-from rcn_search.study.identity import settings
-from rcn_search.study.lease import HeldClaim, hold
-from rcn_search.study.records import Ledger
+from rcn_search.study.identity import resume_settings
+from rcn_search.study.lease import Lease, acquire
+from rcn_search.study.records import StudyStore
 from rcn_search.study.study import Study
-from rcn_search.study.synchronous import Rounds
+from rcn_search.study.synchronous import SynchronousStudy
 from rcn_search.study.winner import Winner
 from rcn_search.study_report.summary import SearchSummary, idle_s, print_summary
 
@@ -67,7 +68,7 @@ def run_search(
     Raises:
         ConfigError: The study file or an option is wrong, or a leaderboard is needed and missing.
         DatasetError: The data set is missing or damaged.
-        StudyError: A study that is to be started exists, one that is to be resumed does not, or differs in its space;
+        StudyError: A study that is to be started exists, one that is to be resumed does not, or is another study;
             another process runs it; or the search cannot continue.
         StorageError: The location of the study or the leaderboard cannot be used.
         CapacityError: No trial fits on the cluster.
@@ -75,25 +76,24 @@ def run_search(
     """
     started = time.perf_counter()
     console = console or Console()
-    uri, space, manifest = open_or_resume(request, leaderboard=leaderboard, console=console)
+    uri, config, manifest = open_or_resume(request, leaderboard=leaderboard, console=console)
     with (
         sigterm_as_ctrl_c() as stop,
-        hold(uri, settings(space), on_takeover=console.print, patient=request.auto_resume) as claim,
+        acquire(uri, resume_settings(config), on_status=console.print, wait=request.auto_resume) as lease,
     ):
-        study = Study(uri, space, Ledger(uri, claim.check))
-        source = Rounds(study) if space.study.trial_batch_size else study
+        study = Study(uri, config, StudyStore(uri, lease.check))
+        source = SynchronousStudy(study) if config.study.trial_batch_size else study
         recorder = StudyRecorder(source)
-        callbacks = build_callbacks(
-            space.callbacks, study
-        )  # before Ray starts, which takes seconds: one may be missing
+        # Before Ray starts, which takes seconds: the package of a callback may be missing.
+        callbacks = build_callbacks(config.callbacks, study)
         run_trials = partial(
             _run_trials,
-            stop_check=_StopCheck(claim, stop),
+            stop_check=_StopCheck(lease, stop),
             num_points=manifest.keypoint_schema.num_points,
             console=console,
         )
         try:
-            slots = run_trials(study, source, [recorder, *callbacks]) if study.num_left else 0
+            slots = run_trials(study, source, [recorder, *callbacks]) if study.num_remaining else 0
             summary = SearchSummary(
                 slots=slots,
                 wall_s=time.perf_counter() - started,
@@ -104,7 +104,7 @@ def run_search(
             print_summary(console, study, summary)
             winner = run_replication(
                 study,
-                check=claim.check,
+                check=lease.check,
                 run=lambda runs: run_trials(runs, runs, [StudyRecorder(runs)]),
                 console=console,
             )
@@ -117,7 +117,7 @@ def run_search(
 
 def _run_trials(
     study: Study,
-    source: Study | Rounds,
+    source: Study | SynchronousStudy,
     callbacks: Sequence[Callback],
     *,
     stop_check: _StopCheck,
@@ -140,20 +140,21 @@ def _run_trials(
     with ThreadPoolExecutor(1) as executor:  # counts the networks' parameters, which imports torch, while Ray starts
         estimate = executor.submit(estimate_checkpoint_bytes, study, num_points)
         with connect_cluster() as cluster:
-            slots = plan_slots(cluster, study.space.budget, study.num_left)
+            slots = plan_slots(cluster, study.config.budget, study.num_remaining)
             print_plan(console, study, slots, cluster, estimate.result(), free_disk_bytes(study.uri))
-            while source.num_left:  # a trial may be requeued after Tune has asked for the last one
-                _run_tune(study, source, [*callbacks, stop_check, ScaleUpTimeout(study.space.budget)], slots, console)
+            while source.num_remaining:  # a trial may be requeued after Tune has asked for the last one
+                _run_tune(study, source, [*callbacks, stop_check, ScaleUpTimeout(study.config.budget)], slots, console)
     return slots
 
 
 def _run_tune(
-    study: Study, source: Study | Rounds, callbacks: Sequence[Callback], slots: int, console: Console
+    study: Study, source: Study | SynchronousStudy, callbacks: Sequence[Callback], slots: int, console: Console
 ) -> None:
     """Run Ray Tune once over all trials that are left; the arguments are those of `_run_trials`."""
-    budget, access = study.space.budget, Credentials.from_environment(study.uri, study.space.config({}).data.uri)
+    budget = study.config.budget
+    credentials = Credentials.from_environment(study.uri, study.config.train_config({}).data.uri)
     disable_tune_env_propagation()
-    actor = tune.with_parameters(TrialActor, access=access)
+    actor = tune.with_parameters(TrialActor, access=credentials)
     actor.__qualname__ = TrialActor.__qualname__  # shown by ps and the dashboard as the name of its processes
     resources = {"CPU": budget.cpus_per_trial, **({"GPU": budget.gpus_per_trial} if budget.gpus_per_trial else {})}
     with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:
@@ -163,7 +164,7 @@ def _run_tune(
             storage_path=scratch,
             search_alg=StudySearcher(source),
             scheduler=build_scheduler(source),
-            num_samples=study.num_left,
+            num_samples=study.num_remaining,
             max_concurrent_trials=slots,
             resources_per_trial=PlacementGroupFactory([resources] * budget.workers_per_trial),
             reuse_actors=True,
@@ -178,11 +179,11 @@ def _run_tune(
 class _StopCheck(Callback):  # type: ignore[misc]
     """Ends Tune's loop if another process has taken over the study, or if a library swallowed a signal's exception."""
 
-    def __init__(self, claim: HeldClaim, stop: StopSignal) -> None:
-        self._claim, self._stop = claim, stop
+    def __init__(self, lease: Lease, stop: StopSignal) -> None:
+        self._lease, self._stop = lease, stop
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Check the signal and the lease."""
         if self._stop.came:
             raise KeyboardInterrupt
-        self._claim.check()
+        self._lease.check()

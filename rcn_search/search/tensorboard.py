@@ -86,7 +86,7 @@ class _EventFile:
 
     def close(self, trial: Trial) -> None:
         """Add what was drawn."""
-        drawn = {name: value for name, value in trial.suggestion.params.items() if value is not None}
+        drawn = {name: value for name, value in trial.record.params.items() if value is not None}
         for summary in hparams(hparam_dict=drawn, metric_dict={"best_error_pct": trial.error_pct}):
             self._add(summary=summary)
         self._publish()

@@ -72,12 +72,12 @@ def evaluate_best_trial(
         StudyError: The test split was evaluated, but a crash left it open whether the score was submitted.
         TrainingFailed: The retraining failed.
     """
-    if study.space.test is None:
+    if study.config.test is None:
         return None
     result_uri = storage.join(study.uri, TEST_RESULT_NAME)
     if storage.exists(result_uri):
         return TestResult.model_validate(storage.read_json(result_uri))
-    if study.best is None:
+    if study.best_trial is None:
         console.print("no trial is complete: there is nothing to evaluate")
         return None
     assert leaderboard is not None, "open_or_resume requires one"
@@ -87,10 +87,10 @@ def evaluate_best_trial(
         # Torch is not needed before this point.
         from rcn_search.training.exit_status import BEST_NAME
 
-        folder = _retrain(study, study.best, console) if study.space.test.retrain else study.best.folder
+        folder = _retrain(study, study.best_trial, console) if study.config.test.retrain else study.best_trial.folder
         test_folder = storage.join(study.uri, TEST_FOLDER)
         score = _evaluate_checkpoint(study, storage.join(folder, BEST_NAME), test_folder, leaderboard)
-        result = TestResult(trial=study.best.number, **dict(score))
+        result = TestResult(trial=study.best_trial.number, **dict(score))
     storage.write_json(result_uri, result.model_dump(mode="json"), if_absent=True)
     return result
 
@@ -121,7 +121,7 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
     """
     from rcn_search.leaderboard.submit import evaluate_and_record
 
-    test, score_uri = study.space.test, storage.join(folder, _SCORE)
+    test, score_uri = study.config.test, storage.join(folder, _SCORE)
     assert test is not None
     if storage.exists(score_uri):
         return CheckpointScore.model_validate(storage.read_json(score_uri))
@@ -134,9 +134,9 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
         )
     submission = evaluate_and_record(
         checkpoint,
-        study.space.config({}).data.uri,
+        study.config.train_config({}).data.uri,
         test.split,
-        board=lambda: leaderboard,
+        leaderboard=leaderboard,
         predictions_uri=predictions_uri,
         submit=True,
         method=test.method,
@@ -155,10 +155,10 @@ def _retrain(study: Study, best: Trial, console: Console) -> str:
     from rcn_search.training.epoch_report import EpochReport
     from rcn_search.training.trainer import TrainRun, train
 
-    assert study.space.test is not None
-    changes, folder = study.space.test.retrain, storage.join(study.uri, TEST_FOLDER)
-    document = best.suggestion.config.model_dump(mode="json", exclude={"compute"})
-    document["data"]["uri"] = study.space.config({}).data.uri
+    assert study.config.test is not None
+    changes, folder = study.config.test.retrain, storage.join(study.uri, TEST_FOLDER)
+    document = best.record.config.model_dump(mode="json", exclude={"compute"})
+    document["data"]["uri"] = study.config.train_config({}).data.uri
     config: TrainConfig = resolve_train_config(overlay(document, changes), source="test.retrain")
     run = TrainRun(config, folder, resume=True)
 

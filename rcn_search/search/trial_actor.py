@@ -19,7 +19,7 @@ from rcn_search import storage
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.worker_group import WorkerDied, WorkerGroup
 from rcn_search.config.schema import ComputeConfig, TrainConfig
-from rcn_search.study.records import SUGGESTED_NAME
+from rcn_search.study.records import TRIAL_NAME
 from rcn_search.training.exit_status import TrainingFailed
 from rcn_search.training.gpu_memory import limit_memory, release_memory
 
@@ -141,7 +141,7 @@ def _open(trial: dict[str, Any], worker_group: WorkerGroup | None) -> TrainRun:
     from rcn_search.training.trainer import TrainRun
 
     folder = trial["folder"]
-    if not storage.exists(storage.join(folder, SUGGESTED_NAME)):  # the driver has written it
+    if not storage.exists(storage.join(folder, TRIAL_NAME)):  # the driver has written it
         raise OSError(
             f"the study is not on this machine ({get_node_ip_address()}): there is no {folder}; name a folder that all "
             "nodes share, or s3://…, with --study"

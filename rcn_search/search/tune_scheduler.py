@@ -7,26 +7,27 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from rcn_search.study.pruning import StoppingRule, build_rule
+from rcn_search.cluster._ray_private import keep_idle_actors
+from rcn_search.study.pruning import Pruner, build_pruner
 from rcn_search.study.study import Study
-from rcn_search.study.synchronous import Rounds
+from rcn_search.study.synchronous import SynchronousStudy
 
 
-def build_scheduler(study: Study | Rounds) -> TrialScheduler:
+def build_scheduler(study: Study | SynchronousStudy) -> TrialScheduler:
     """The scheduler of a study, with all that the study's ended trials reported."""
-    if isinstance(study, Rounds):
+    if isinstance(study, SynchronousStudy):
         return SynchronousScheduler(study)
-    rule = build_rule(study.space.scheduler, study.space.budget.epochs)
+    rule = build_pruner(study.config.scheduler, study.config.budget.epochs)
     for trial in study.trials:
-        if trial.outcome:
-            _report(rule, trial.number, (epoch.model_dump() for epoch in trial.outcome.epochs))
+        if trial.result:
+            _report(rule, trial.number, (epoch.model_dump() for epoch in trial.result.epochs))
     return PrunerScheduler(rule)
 
 
 class PrunerScheduler(FIFOScheduler):  # type: ignore[misc]
     """Trials start in the order in which they are asked for, and are stopped by a rule."""
 
-    def __init__(self, rule: StoppingRule) -> None:
+    def __init__(self, rule: Pruner) -> None:
         super().__init__()
         self._rule = rule
 
@@ -43,19 +44,18 @@ class PrunerScheduler(FIFOScheduler):  # type: ignore[misc]
 class SynchronousScheduler(PrunerScheduler):
     """For a synchronous study, whose processes wait for the next round; Tune would end all but one of them."""
 
-    def __init__(self, rounds: Rounds) -> None:
-        super().__init__(rounds.turns)
-        self._num_waiting, self._told = rounds.size, False
+    def __init__(self, rounds: SynchronousStudy) -> None:
+        super().__init__(rounds.pruner)
+        self._num_waiting, self._told = rounds.batch_size, False
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Have Tune keep so many processes; it has no option for that, and one costs seconds."""
         if not self._told:
-            for _ in range(self._num_waiting):
-                tune_controller._actor_cache.increase_max(trial.placement_group_factory)
+            keep_idle_actors(tune_controller, trial.placement_group_factory, self._num_waiting)
             self._told = True
 
 
-def _report(rule: StoppingRule, trial: int, epochs: Iterable[dict[str, Any]]) -> bool:
+def _report(rule: Pruner, trial: int, epochs: Iterable[dict[str, Any]]) -> bool:
     """Note the epochs; what the rule says after the last of them."""
     stop = False
     for epoch in epochs:

@@ -13,11 +13,11 @@ from ray.tune.search import Searcher
 
 from rcn_search import storage
 from rcn_search.search.trial_actor import METRIC
-from rcn_search.study.records import Epoch, StudyError
-from rcn_search.study.samplers.pbt import inherit
+from rcn_search.study.records import EpochResult, StudyError
+from rcn_search.study.samplers.pbt import copy_checkpoint
 from rcn_search.study.space.study_config import LATENCY, NO_PARENT, PARENT
 from rcn_search.study.study import Study
-from rcn_search.study.synchronous import Rounds
+from rcn_search.study.synchronous import SynchronousStudy
 
 COMPUTE = "compute.json"
 """Of a synchronous study: precision, memory layout and threads, as its first trial settled them."""
@@ -30,7 +30,7 @@ MAX_FAILED_FIRST = 5
 class StudySearcher(Searcher):  # type: ignore[misc]
     """Asks the study for trials. It learns nothing here: `StudyRecorder` tells the study."""
 
-    def __init__(self, study: Study | Rounds) -> None:
+    def __init__(self, study: Study | SynchronousStudy) -> None:
         super().__init__(metric=METRIC, mode="min")
         self._study = study
 
@@ -38,25 +38,25 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         """The next trial as the configuration of a `TrialActor`; None while others must end before it is drawn."""
         trial = self._study.ask()
         if trial is None:
-            return None if self._study.num_left else str(Searcher.FINISHED)
-        space = self._study.space
-        base = space.config({})
+            return None if self._study.num_remaining else str(Searcher.FINISHED)
+        config = self._study.config
+        base = config.train_config({})
         # The data set may have moved since an open trial was suggested; its content is the same.
-        config = trial.suggestion.config
+        config = trial.record.config
         data = config.data.model_copy(update={"uri": base.data.uri})
         train = config.model_copy(update={"data": data, "compute": base.compute})
-        parent = trial.suggestion.params.get(PARENT, NO_PARENT)
+        parent = trial.record.params.get(PARENT, NO_PARENT)
         if isinstance(parent, int) and parent != NO_PARENT:
-            inherit(self._study.trials[parent].folder, trial.folder, train)
+            copy_checkpoint(self._study.trials[parent].folder, trial.folder, train)
         return {
             "number": trial.number,
             "folder": trial.folder,
             "train": train.model_dump_json(),
             "base": base.model_dump_json(),
-            "compute": storage.join(self._study.uri, COMPUTE) if space.study.trial_batch_size else "",
-            "workers": space.budget.workers_per_trial,
-            "gpus": space.budget.gpus_per_trial,
-            "latency": LATENCY in space.objectives or space.constraints.latency_ms is not None,
+            "compute": storage.join(self._study.uri, COMPUTE) if config.study.trial_batch_size else "",
+            "workers": config.budget.workers_per_trial,
+            "gpus": config.budget.gpus_per_trial,
+            "latency": LATENCY in config.objectives or config.constraints.latency_ms is not None,
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -75,7 +75,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
         ended_s: When each of them ended, by `time.perf_counter`.
     """
 
-    def __init__(self, study: Study | Rounds) -> None:
+    def __init__(self, study: Study | SynchronousStudy) -> None:
         self._study = study
         self._error: Exception | None = None
         self._given_back: Counter[int] = Counter()
@@ -88,8 +88,8 @@ class StudyRecorder(Callback):  # type: ignore[misc]
     ) -> None:
         """An epoch is over."""
         with self._deferred():
-            epochs = [Epoch.model_validate(epoch) for epoch in result.get("epochs", ())]
-            self._study.report(trial.config["number"], epochs, measured=result.get("measured"))
+            epochs = [EpochResult.model_validate(epoch) for epoch in result.get("epochs", ())]
+            self._study.report(trial.config["number"], epochs, metrics=result.get("measured"))
             for epoch in epochs[-1:]:
                 self.busy_s += epoch.train_s + epoch.val_s
                 self.other_s += epoch.other_s
@@ -116,7 +116,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
         with self._deferred():
             if trial.num_failures <= MAX_PROCESS_DEATHS and self._given_back[number] < MAX_PROCESS_DEATHS:
                 self._given_back[number] += 1
-                self._study.give_back(number)
+                self._study.requeue(number)
             else:
                 self._failed(number, f"its process died {MAX_PROCESS_DEATHS + 1} times")
 
@@ -127,7 +127,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
 
     def _failed(self, number: int, reason: str, traceback: str | None = None) -> None:
         self._study.finish(number, "failed", reason=reason, traceback=traceback)
-        ends = [each.state for each in self._study.trials if each.outcome]
+        ends = [each.state for each in self._study.trials if each.result]
         if len(ends) >= MAX_FAILED_FIRST and set(ends) == {"failed"}:
             raise StudyError(f"the first {len(ends)} trials all failed, the last one because: {reason}")
 

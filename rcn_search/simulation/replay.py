@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from rcn_search.config.loading import validate
 from rcn_search.config.schema import FrozenModel
 from rcn_search.simulation.surrogate import Curve, RecordedCurves
-from rcn_search.study.pruning import StoppingRule, build_rule
-from rcn_search.study.records import Epoch, Ledger, Outcome, Suggestion
+from rcn_search.study.pruning import Pruner, build_pruner
+from rcn_search.study.records import EpochResult, StudyStore, TrialResult, TrialRecord
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.options import Sampler, Scheduler
 from rcn_search.study.space.parameter import Scalar
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
 
 START_S = 0.5
@@ -28,21 +28,21 @@ _MANY = 10**6
 _NUM_RESAMPLES = 2_000
 
 
-class _NullStore(Ledger):
+class _NullStore(StudyStore):
     """Of a search that has nothing to lose."""
 
     def space(self) -> dict[str, Any]:
         """Of no study before it."""
         return {}
 
-    def trials(self) -> Iterator[tuple[Suggestion, Outcome | None]]:
+    def trials(self) -> Iterator[tuple[TrialRecord, TrialResult | None]]:
         """None yet."""
         return iter(())
 
-    def suggest(self, suggestion: Suggestion) -> None:
+    def suggest(self, suggestion: TrialRecord) -> None:
         """Nothing."""
 
-    def finish(self, number: int, outcome: Outcome) -> None:
+    def finish(self, number: int, outcome: TrialResult) -> None:
         """Nothing."""
 
 
@@ -90,7 +90,7 @@ class Method(FrozenModel):
 
 
 def simulate(
-    space: SearchSpace, curves: RecordedCurves, method: Method, *, workers: int, cost: float, seed: int
+    space: StudyConfig, curves: RecordedCurves, method: Method, *, workers: int, cost: float, seed: int
 ) -> SimulatedSearch:
     """One search until its workers have spent ``cost``.
 
@@ -115,7 +115,7 @@ def simulate(
     space = space.model_copy(update=changed)
     check_sampler(space)
     drawn = StudyTrialSource(space.model_copy(update={"budget": space.budget.model_copy(update={"trials": _MANY})}))
-    return replay(drawn, build_rule(space.scheduler, space.budget.epochs), curves, workers=workers, cost=cost)
+    return replay(drawn, build_pruner(space.scheduler, space.budget.epochs), curves, workers=workers, cost=cost)
 
 
 class TrialSource(Protocol):
@@ -134,18 +134,18 @@ class TrialSource(Protocol):
 class StudyTrialSource:
     """A study without a ledger."""
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: StudyConfig) -> None:
         self._study = Study("simulated", space, _NullStore("simulated"))
 
     def ask(self) -> tuple[int, Mapping[str, Scalar]] | None:
         """See `Draws`."""
         trial = self._study.ask()
-        return (trial.number, trial.suggestion.params) if trial else None
+        return (trial.number, trial.record.params) if trial else None
 
     def report(self, number: int, epoch: int, error_pct: float) -> None:
         """See `Draws`."""
         times = {"train_s": 0.0, "val_s": 0.0}
-        report = Epoch(epoch=epoch, loss=0.0, val_error_pct=error_pct, best_error_pct=error_pct, **times)
+        report = EpochResult(epoch=epoch, loss=0.0, val_error_pct=error_pct, best_error_pct=error_pct, **times)
         self._study.report(number, [report])
 
     def finish(self, number: int, *, complete: bool) -> None:
@@ -153,7 +153,7 @@ class StudyTrialSource:
         self._study.finish(number, "complete" if complete else "pruned")
 
 
-def replay(draws: TrialSource, rule: StoppingRule, curves: RecordedCurves, *, workers: int, cost: float) -> SimulatedSearch:
+def replay(draws: TrialSource, rule: Pruner, curves: RecordedCurves, *, workers: int, cost: float) -> SimulatedSearch:
     """A search by whatever ``draws`` and whatever ``rule`` stops; see `simulate`."""
     search = _Search(draws, rule, curves)
     for _ in range(workers):
@@ -166,7 +166,7 @@ def replay(draws: TrialSource, rule: StoppingRule, curves: RecordedCurves, *, wo
 class _Search:
     """Where a simulated search stands."""
 
-    def __init__(self, draws: TrialSource, rule: StoppingRule, curves: RecordedCurves) -> None:
+    def __init__(self, draws: TrialSource, rule: Pruner, curves: RecordedCurves) -> None:
         self.draws, self.rule, self.curves = draws, rule, curves
         self.drawn: dict[int, Curve] = {}
         self.ends: list[tuple[float, int, int]] = []  # of epochs to come: when, whose, which
@@ -231,7 +231,7 @@ class MethodResult:
 
 
 def compare_methods(
-    space: SearchSpace,
+    space: StudyConfig,
     curves: RecordedCurves,
     methods: Sequence[Method],
     *,

@@ -63,19 +63,19 @@ class RecordedCurves:
         trials = [
             trial
             for trial in study.trials
-            if trial.state == "complete" and len(trial.epochs) == study.space.budget.epochs
+            if trial.state == "complete" and len(trial.epochs) == study.config.budget.epochs
         ]
         if len(trials) < MIN_CURVES:
             raise StudyError(
                 f"{study.uri} has {len(trials)} trials that ran to their last epoch; {MIN_CURVES} are needed. Record "
                 "some with scheduler: {name: none} and sampler: {name: random}"
             )
-        drawn = [trial.suggestion.distributions for trial in trials]
+        drawn = [trial.record.distributions for trial in trials]
         self._kinds: dict[str, BaseDistribution] = {
             name: json_to_distribution(text) for each in drawn for name, text in each.items()
         }
         self._sometimes = {name for name in self._kinds if any(name not in each for each in drawn)}
-        features_tf = np.array([self._features(trial.suggestion.params) for trial in trials])
+        features_tf = np.array([self._features(trial.record.params) for trial in trials])
         log_error_te = np.log(
             [[trial.epochs[epoch].val_error_pct for epoch in sorted(trial.epochs)] for trial in trials]
         )

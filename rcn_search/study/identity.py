@@ -12,29 +12,29 @@ from typing import Any
 from pydantic import ValidationError
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.study.records import PARENT, StudyError, Suggestion
-from rcn_search.study.space.study_config import RUN, SEED, SearchSpace
+from rcn_search.study.records import WARM_START, StudyError, TrialRecord
+from rcn_search.study.space.study_config import RUN, SEED, StudyConfig
 
 _SETTINGS = {"base", "budget", "seeds_per_run", "joint_models", "replication", "test", "callbacks"}
 _OF_A_SEARCH, _OF_ROWS = {"search", "initial_trials", "sampler"}, {"runs"}
 SETTINGS = "settings"
-_NOT_OF_THE_SPACE = {"schema_version", "data_fingerprint", PARENT, SETTINGS}
+_NOT_OF_THE_SPACE = {"schema_version", "data_fingerprint", WARM_START, SETTINGS}
 _ABSENT = "—"
 
 
-def identity(space: SearchSpace, data_fingerprint: str) -> dict[str, Any]:
+def identity(space: StudyConfig, data_fingerprint: str) -> dict[str, Any]:
     """All that makes a study the same study; not how many trials or seeds, where they run, or what becomes of them."""
     unused = _OF_A_SEARCH if space.runs else _OF_ROWS
     document = space.model_dump(mode="json", by_alias=True, exclude=unused | _SETTINGS)
-    return {"data_fingerprint": data_fingerprint, "base": _base(space.config({})), **document}
+    return {"data_fingerprint": data_fingerprint, "base": _base(space.train_config({})), **document}
 
 
-def settings(space: SearchSpace) -> dict[str, Any]:
+def resume_settings(space: StudyConfig) -> dict[str, Any]:
     """All of a study that may change when it is taken up; ``base`` as it was written, for where it runs."""
     return space.model_dump(mode="json", by_alias=True, include=_SETTINGS)
 
 
-def rebuild(document: dict[str, Any], current: dict[str, Any] | None, trials: Sequence[Suggestion]) -> SearchSpace:
+def restore_config(document: dict[str, Any], current: dict[str, Any] | None, trials: Sequence[TrialRecord]) -> StudyConfig:
     """The space of a study from its ledger.
 
     Args:
@@ -47,12 +47,12 @@ def rebuild(document: dict[str, Any], current: dict[str, Any] | None, trials: Se
     """
     try:
         known = {key: value for key, value in document.items() if key not in _NOT_OF_THE_SPACE}
-        return SearchSpace.model_validate({**known, **(current or _shown_by(document, trials))})
+        return StudyConfig.model_validate({**known, **(current or _shown_by(document, trials))})
     except (ValidationError, LookupError, TypeError, AttributeError) as error:
         raise StudyError(f"study.json is damaged, or of a newer version of rcn-search: {error}") from error
 
 
-def _shown_by(document: dict[str, Any], trials: Sequence[Suggestion]) -> dict[str, Any]:
+def _shown_by(document: dict[str, Any], trials: Sequence[TrialRecord]) -> dict[str, Any]:
     seeds: dict[str, int] = {}
     for trial in trials if "runs" in document else ():
         row, seed = str(trial.params[RUN]), trial.params[SEED]
@@ -69,10 +69,10 @@ def _shown_by(document: dict[str, Any], trials: Sequence[Suggestion]) -> dict[st
     }
 
 
-def as_of_today(document: dict[str, Any]) -> dict[str, Any]:
+def current_identity(document: dict[str, Any]) -> dict[str, Any]:
     """The identity in a study.json with every option there is today: one that came later had its default."""
     try:
-        return identity(rebuild(document, None, ()), document["data_fingerprint"])
+        return identity(restore_config(document, None, ()), document["data_fingerprint"])
     except (StudyError, LookupError):
         return document  # not one that could be gone on with; what differs will be named
 

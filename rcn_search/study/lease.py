@@ -28,17 +28,17 @@ from rcn_search import storage
 from rcn_search.config.schema import FrozenModel
 from rcn_search.study.records import StudyError
 
-BEAT_S = 10.0
-STALE_S = 60.0
+HEARTBEAT_INTERVAL_S = 10.0
+LEASE_TIMEOUT_S = 60.0
 """After so long without a beat a driver on another machine counts as dead. Clocks may differ by less than this."""
-LOOK_S = 1.0
+POLL_INTERVAL_S = 1.0
 """How often one that waits for the next beat looks for it."""
 _CLAIMS, _TAKEN, _BEAT, _RELEASED = "leases", "acquired.json", "heartbeat.json", "released.json"
 _held: set[str] = set()
 """Owners of this process."""
 
 
-class Owner(FrozenModel):
+class LeaseOwner(FrozenModel):
     """Who drives a study.
 
     Attributes:
@@ -57,7 +57,7 @@ class Owner(FrozenModel):
         return f"process {self.pid} on {self.host}"
 
 
-class Taken(FrozenModel):
+class LeaseRecord(FrozenModel):
     """One driver's turn.
 
     Attributes:
@@ -67,13 +67,13 @@ class Taken(FrozenModel):
     """
 
     schema_version: int = 1
-    owner: Owner
-    at: float
+    owner: LeaseOwner
+    acquired_at: float
     settings: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class LeaseState:
     """The newest claim on a study, as anyone sees it.
 
     Attributes:
@@ -84,16 +84,16 @@ class Claim:
     """
 
     number: int
-    taken: Taken
-    seen_at: float
+    record: LeaseRecord
+    last_heartbeat_at: float
     released: bool
 
     @property
-    def alive(self) -> bool:
+    def is_active(self) -> bool:
         """Whether its driver is, as far as can be told from here, at work."""
-        if self.released or time.time() - self.seen_at > STALE_S:
+        if self.released or time.time() - self.last_heartbeat_at > LEASE_TIMEOUT_S:
             return False
-        owner = self.taken.owner
+        owner = self.record.owner
         if owner.machine != machine():
             return True
         if owner.pid == os.getpid():  # its number may be that of a dead one's, as in a container that was restarted
@@ -101,33 +101,33 @@ class Claim:
         return _is_running(owner.pid)
 
 
-def read(uri: str) -> Claim | None:
+def read_lease(uri: str) -> LeaseState | None:
     """The newest claim on a study; None of one that was never driven."""
     claims = storage.join(uri, _CLAIMS)
     for name in reversed(storage.list_names(claims)):
         folder = storage.join(claims, name)
         try:
-            taken = Taken.model_validate(storage.read_json(storage.join(folder, _TAKEN)))
+            taken = LeaseRecord.model_validate(storage.read_json(storage.join(folder, _TAKEN)))
         except FileNotFoundError:
             continue  # a folder, and its object was never put
         except ValueError as error:
             raise StudyError(f"{storage.join(folder, _TAKEN)} is damaged: {error}") from error
-        seen_at = taken.at
+        seen_at = taken.acquired_at
         with suppress(FileNotFoundError):
             seen_at = float(storage.read_json(storage.join(folder, _BEAT))["at"])
         released = storage.exists(storage.join(folder, _RELEASED))
-        return Claim(number=int(name), taken=taken, seen_at=seen_at, released=released)
+        return LeaseState(number=int(name), record=taken, last_heartbeat_at=seen_at, released=released)
     return None
 
 
-class HeldClaim:
+class Lease:
     """A claim from the inside, which beats from now on. Made by `hold`."""
 
     def __init__(self, uri: str, number: int) -> None:
         self._uri, self._number = uri, number
         self._beaten = time.time()  # not the monotonic clock: it stands still while the machine sleeps
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat_on, name="study-claim", daemon=True)
+        self._thread = threading.Thread(target=self._heartbeat_loop, name="study-claim", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
@@ -137,12 +137,12 @@ class HeldClaim:
             StudyError: Another driver took it over, for we gave no sign of life.
             OSError: Storage is out of reach, so that nobody knows.
         """
-        if time.time() - self._beaten > 2 * BEAT_S:
-            self.beat()
+        if time.time() - self._beaten > 2 * HEARTBEAT_INTERVAL_S:
+            self.heartbeat()
         if self._ended.is_set():
             raise StudyError(f"{self._uri} was taken over by another driver, as this one gave no sign of life")
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Give a sign of life, or notice that it comes too late.
 
         Raises:
@@ -155,10 +155,10 @@ class HeldClaim:
         storage.write_json(storage.join(_folder(self._uri, self._number), _BEAT), {"at": now})
         self._beaten = now
 
-    def _beat_on(self) -> None:
-        while not self._ended.wait(BEAT_S):
+    def _heartbeat_loop(self) -> None:
+        while not self._ended.wait(HEARTBEAT_INTERVAL_S):
             with suppress(OSError):  # the next beat may get through; `check` says so before anything is written
-                self.beat()
+                self.heartbeat()
 
     def release(self) -> None:
         """Give it back."""
@@ -170,9 +170,9 @@ class HeldClaim:
 
 
 @contextmanager
-def hold(
-    uri: str, settings: dict[str, Any], *, on_takeover: Callable[[str], None], patient: bool = False
-) -> Iterator[HeldClaim]:
+def acquire(
+    uri: str, settings: dict[str, Any], *, on_status: Callable[[str], None], wait: bool = False
+) -> Iterator[Lease]:
     """Drive a study within.
 
     Args:
@@ -184,24 +184,24 @@ def hold(
     Raises:
         StudyError: Another driver is at work on it.
     """
-    last, is_silent = read(uri), False
-    if patient and last and last.alive and last.taken.owner.machine != machine():
-        is_silent = _falls_silent(uri, last, on_takeover)
-        last = read(uri) or last
-    if last and last.alive and not is_silent:
+    last, is_silent = read_lease(uri), False
+    if wait and last and last.is_active and last.record.owner.machine != machine():
+        is_silent = _wait_for_expiry(uri, last, on_status)
+        last = read_lease(uri) or last
+    if last and last.is_active and not is_silent:
         raise StudyError(_refusal(uri, last))
     if last and not last.released:
-        on_takeover(f"{last.taken.owner} drove this study and is gone: taken over")
-    owner = Owner(id=uuid.uuid4().hex, host=socket.gethostname(), machine=machine(), pid=os.getpid())
+        on_status(f"{last.record.owner} drove this study and is gone: taken over")
+    owner = LeaseOwner(id=uuid.uuid4().hex, host=socket.gethostname(), machine=machine(), pid=os.getpid())
     number = last.number + 1 if last else 0
-    taken = Taken(owner=owner, at=time.time(), settings=settings).model_dump(mode="json")
+    taken = LeaseRecord(owner=owner, acquired_at=time.time(), settings=settings).model_dump(mode="json")
     _held.add(owner.id)  # before another thread can read the claim
     try:
         try:
             storage.write_json(storage.join(_folder(uri, number), _TAKEN), taken, if_absent=True)
         except storage.ObjectExistsError:
             raise StudyError(f"another driver took up {uri} a moment ago") from None
-        held = HeldClaim(uri, number)
+        held = Lease(uri, number)
         try:
             yield held
         finally:
@@ -210,32 +210,32 @@ def hold(
         _held.discard(owner.id)
 
 
-def _falls_silent(uri: str, last: Claim, say: Callable[[str], None]) -> bool:
+def _wait_for_expiry(uri: str, last: LeaseState, say: Callable[[str], None]) -> bool:
     """Wait for a driver on another machine to beat, to be followed by another one, or to do neither for too long."""
-    ago_s = time.time() - last.seen_at
-    left_s = min(STALE_S, STALE_S - ago_s)  # its clock may be ahead of ours
+    ago_s = time.time() - last.last_heartbeat_at
+    left_s = min(LEASE_TIMEOUT_S, LEASE_TIMEOUT_S - ago_s)  # its clock may be ahead of ours
     say(
-        f"{last.taken.owner} drove this study {max(0, round(ago_s))} s ago: waiting up to {left_s:.0f} s for another "
+        f"{last.record.owner} drove this study {max(0, round(ago_s))} s ago: waiting up to {left_s:.0f} s for another "
         "sign of life; without one, the study is taken over"
     )
     deadline = time.monotonic() + left_s
-    while (wait_s := min(LOOK_S, deadline - time.monotonic())) > 0:
+    while (wait_s := min(POLL_INTERVAL_S, deadline - time.monotonic())) > 0:
         time.sleep(wait_s)
-        now = read(uri)
+        now = read_lease(uri)
         assert now is not None
-        if now.released or (now.number, now.seen_at) != (last.number, last.seen_at):
+        if now.released or (now.number, now.last_heartbeat_at) != (last.number, last.last_heartbeat_at):
             return False
     return True
 
 
-def _refusal(uri: str, last: Claim) -> str:
-    ago_s = max(0, round(time.time() - last.seen_at))
+def _refusal(uri: str, last: LeaseState) -> str:
+    ago_s = max(0, round(time.time() - last.last_heartbeat_at))
     waits = (
         ""
-        if last.taken.owner.machine == machine()
-        else f", or wait {max(1, round(STALE_S) - ago_s)} s if it is dead, as --go-on does"
+        if last.record.owner.machine == machine()
+        else f", or wait {max(1, round(LEASE_TIMEOUT_S) - ago_s)} s if it is dead, as --auto-resume does"
     )
-    return f"{last.taken.owner} is at work on {uri} (last seen {ago_s} s ago); stop it first{waits}"
+    return f"{last.record.owner} is at work on {uri} (last seen {ago_s} s ago); stop it first{waits}"
 
 
 def _folder(uri: str, number: int) -> str:

@@ -20,7 +20,7 @@ from rcn_search.config.loading import (
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.options import NoScheduler, Pbt
 from rcn_search.study.space.parameter import Parameter, Scalar, Values
-from rcn_search.study.space.study_config import ERROR, LATENCY, TRAIN_TIME, SearchSpace, overlay, value_at
+from rcn_search.study.space.study_config import ERROR, LATENCY, TRAIN_TIME, StudyConfig, overlay, value_at
 
 NUM_CORNERS = 256
 """Settings at random ends of all ranges that must be legal together. A rule between ranges that is broken anywhere is
@@ -33,7 +33,7 @@ SAME_FOR_ALL_ROWS = ("data.uri", "validation.every_epochs", "compute.", "seed", 
 OF_A_SEARCH = ("initial_trials", "sampler", "replication", "test", "objectives", "constraints")
 
 
-def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -> SearchSpace:
+def load_study_config(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -> StudyConfig:
     """Read a study file, lay ``key.path=value`` overrides over it and check all of it.
 
     Args:
@@ -49,14 +49,14 @@ def load_space(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -
         apply_override(document, override, lines)
     if data_uri:
         apply_override(document, f"base.data.uri={json.dumps(data_uri)}", lines)
-    space = validate(SearchSpace, document, source=uri, lines=lines)
+    space = validate(StudyConfig, document, source=uri, lines=lines)
     _check(space, uri, lines)
     # Trials run in folders of their own.
-    place: Values = {"data.uri": storage.absolute(space.config({}).data.uri)}
+    place: Values = {"data.uri": storage.absolute(space.train_config({}).data.uri)}
     return space.model_copy(update={"base": overlay(space.base, place)})
 
 
-def _check(space: SearchSpace, source: str, lines: Lines) -> None:
+def _check(space: StudyConfig, source: str, lines: Lines) -> None:
     def at(*path: str | int) -> str:
         return place_of(source, lines, path)
 
@@ -109,7 +109,7 @@ def _check(space: SearchSpace, source: str, lines: Lines) -> None:
         raise ConfigError(f"{at('sampler')}: sampler {space.sampler.name}: {error}") from None
     for index, point in enumerate(space.initial_trials):
         try:
-            space.fixed(point)
+            space.initial_params(point)
         except ConfigError as error:
             raise ConfigError(f"{at('initial_trials', index)}: initial_trials[{index}]: {error}") from None
     if space.replication and isinstance(space.scheduler, Pbt):
@@ -128,7 +128,7 @@ def _check(space: SearchSpace, source: str, lines: Lines) -> None:
         )
 
 
-def _check_objectives(space: SearchSpace, at: Callable[..., str]) -> None:
+def _check_objectives(space: StudyConfig, at: Callable[..., str]) -> None:
     """Each objective stands once, and the error is one: without it the smallest network would win."""
     for name in space.objectives:
         if space.objectives.count(name) > 1:
@@ -139,7 +139,7 @@ def _check_objectives(space: SearchSpace, at: Callable[..., str]) -> None:
         )
 
 
-def _check_synchronous(space: SearchSpace, at: Callable[..., str]) -> None:
+def _check_synchronous(space: StudyConfig, at: Callable[..., str]) -> None:
     """Nothing in a repeatable study depends on a clock."""
     if space.study.trial_batch_size is None:
         return
@@ -159,7 +159,7 @@ def _check_synchronous(space: SearchSpace, at: Callable[..., str]) -> None:
     )
 
 
-def _check_rows(space: SearchSpace, source: str, lines: Lines, at: Callable[..., str]) -> None:
+def _check_rows(space: StudyConfig, source: str, lines: Lines, at: Callable[..., str]) -> None:
     """Every row is a legal configuration, and nothing stands there that only a search has a use for."""
     for section in OF_A_SEARCH:
         if section in space.model_fields_set:
@@ -182,7 +182,7 @@ def _check_rows(space: SearchSpace, source: str, lines: Lines, at: Callable[...,
             path = tuple(key.split("."))
             for end in range(1, len(path) + 1):
                 row_lines.setdefault(path[:end], nearest_line(lines, ("runs", name, key)))
-        document = space.document(space.run_values(name))
+        document = space.train_document(space.run_values(name))
         resolve_train_config(document, source=f"{source}: run {name!r}", lines=row_lines)
     named = [("seeds_per_run", name, (name,)) for name in space.seeds_per_run]
     for section, name, parts in [
@@ -196,9 +196,9 @@ def _check_rows(space: SearchSpace, source: str, lines: Lines, at: Callable[...,
             raise ConfigError(f"{at(section, name)}: {section}: {name!r} is a run already")
 
 
-def _check_depending(space: SearchSpace, at: Callable[..., str]) -> None:
+def _check_depending(space: StudyConfig, at: Callable[..., str]) -> None:
     """What a range depends on is searched further up, or stands in base."""
-    base, seen = space.config({}), set()
+    base, seen = space.train_config({}), set()
     for path, alternatives in space.search.items():
         for key in (key for parameter in alternatives for key in parameter.depends_on):
             if key in space.search and key not in seen:
@@ -211,9 +211,9 @@ def _check_depending(space: SearchSpace, at: Callable[..., str]) -> None:
         seen.add(path)
 
 
-def _check_parameter(space: SearchSpace, path: str, parameter: Parameter, where: str, seen: list[str]) -> None:
+def _check_parameter(space: StudyConfig, path: str, parameter: Parameter, where: str, seen: list[str]) -> None:
     """Its key exists, its conditions can hold, and both ends (or all choices) are legal where they do."""
-    base = space.config({})
+    base = space.train_config({})
     for key, allowed in parameter.when.items():
         if key in space.search and key not in seen:
             raise ConfigError(f"{where}: search.{path}: 'when' names {key}, which is searched only further down")
@@ -232,16 +232,16 @@ def _check_parameter(space: SearchSpace, path: str, parameter: Parameter, where:
         except ConfigError:
             continue  # the range of another key is empty there: the corners say so
         try:
-            space.config(drawn)
+            space.train_config(drawn)
         except ConfigError as error:
             # Not its fault if the rest alone is no better; then the check of another key says so.
             if _is_legal(space, {key: each for key, each in drawn.items() if key != path}):
                 raise ConfigError(f"{where}: search.{path} = {value}: {error}") from None
 
 
-def _setting(space: SearchSpace, wanted: dict[str, tuple[Scalar, ...]]) -> Values:
+def _setting(space: StudyConfig, wanted: dict[str, tuple[Scalar, ...]]) -> Values:
     """One setting with the wanted values where they are in range, else those of ``base``, else the first in range."""
-    base = space.config({})
+    base = space.train_config({})
 
     def choose(path: str, name: str, parameter: Parameter) -> Scalar:
         candidates = (*wanted.get(path, ()), value_at(base, path))
@@ -250,15 +250,15 @@ def _setting(space: SearchSpace, wanted: dict[str, tuple[Scalar, ...]]) -> Value
     return space.draw(choose)
 
 
-def _is_legal(space: SearchSpace, values: Values) -> bool:
+def _is_legal(space: StudyConfig, values: Values) -> bool:
     try:
-        space.config(values)
+        space.train_config(values)
     except ConfigError:
         return False
     return True
 
 
-def _check_corners(space: SearchSpace, where: str) -> None:
+def _check_corners(space: StudyConfig, where: str) -> None:
     corner = random.Random(0)
 
     def choose(path: str, name: str, parameter: Parameter) -> Scalar:
@@ -268,7 +268,7 @@ def _check_corners(space: SearchSpace, where: str) -> None:
         values: Values = {}
         try:
             values = space.draw(choose)
-            space.config(values)
+            space.train_config(values)
         except ConfigError as error:
             setting = ", ".join(f"{path}={value}" for path, value in values.items())
             raise ConfigError(

@@ -7,22 +7,22 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rcn_search.config.schema import ModelConfig, TrainConfig
-from rcn_search.study.space.study_config import ERROR, LATENCY, PARAMETERS, TRAIN_TIME, SearchSpace
+from rcn_search.study.space.study_config import ERROR, LATENCY, PARAMETERS, TRAIN_TIME, StudyConfig
 
 if TYPE_CHECKING:
-    from rcn_search.study.records import Epoch
+    from rcn_search.study.records import EpochResult
 
 MEASURED = {PARAMETERS: "parameters", LATENCY: "latency_ms"}
 """Objectives that are measured once for each trial, and their keys in ``measured``."""
 
 
-def directions(space: SearchSpace) -> list[str]:
+def directions(space: StudyConfig) -> list[str]:
     """``minimize`` for each of the study's objectives, in their order: all that is measured here is a cost."""
     return ["minimize"] * len(space.objectives)
 
 
 def objective_values(
-    space: SearchSpace, config: TrainConfig, epochs: Sequence[Epoch], measured: Mapping[str, float]
+    space: StudyConfig, config: TrainConfig, epochs: Sequence[EpochResult], measured: Mapping[str, float]
 ) -> list[float]:
     """What a trial reached, for each of the study's objectives.
 
@@ -49,7 +49,7 @@ def objective_values(
     ]
 
 
-def constraint_values(space: SearchSpace, config: TrainConfig, measured: Mapping[str, float]) -> dict[str, float]:
+def constraint_values(space: StudyConfig, config: TrainConfig, measured: Mapping[str, float]) -> dict[str, float]:
     """How far a trial is beyond each limit of its study, by constraint: 0 and less is feasible.
 
     Parameters are known before a trial is trained. A latency that is not in ``measured`` is left out: it is not known.

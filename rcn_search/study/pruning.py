@@ -16,29 +16,29 @@ from typing import Protocol
 from rcn_search.study.space.options import Asha, Hyperband, Median, NoScheduler, Pbt, Scheduler
 
 
-class StoppingRule(Protocol):
+class Pruner(Protocol):
     """Decides for one study."""
 
     def report(self, trial: int, epoch: int, error_pct: float) -> bool:
         """Note the error of a trial after an epoch; whether the trial is to be stopped now."""
 
 
-def build_rule(options: Scheduler, max_epochs: int) -> StoppingRule:
+def build_pruner(options: Scheduler, max_epochs: int) -> Pruner:
     """The rule of a study whose trials have ``max_epochs`` epochs."""
     match options:
         case Asha(grace_epochs=grace, reduction_factor=reduction, comparison_window=window):
-            return Halving(grace, reduction, max_epochs, window=window)
+            return AshaPruner(grace, reduction, max_epochs, window=window)
         case Hyperband():
-            return Brackets(options, max_epochs)
+            return HyperbandPruner(options, max_epochs)
         case Median():
-            return MedianRule(options)
+            return MedianPruner(options)
         case Pbt():
-            return WorstOfPopulation(options)
+            return PbtTruncation(options)
         case NoScheduler():
-            return Never()
+            return NopPruner()
 
 
-class Never:
+class NopPruner:
     """Every trial runs to its end."""
 
     def report(self, trial: int, epoch: int, error_pct: float) -> bool:
@@ -46,7 +46,7 @@ class Never:
         return False
 
 
-class Halving:
+class AshaPruner:
     """Asynchronous successive halving.
 
     A trial that reaches a rung goes on if it is among the best 1 / ``reduction`` of those that came before it: of all,
@@ -78,7 +78,7 @@ class Halving:
         return False
 
 
-class Brackets:
+class HyperbandPruner:
     """Asynchronous Hyperband: trials are dealt to brackets of `Halving` by their number.
 
     The brackets get trials in Hyperband's proportions (Li et al. 2018, algorithm 1), so that each costs about as much.
@@ -86,7 +86,7 @@ class Brackets:
 
     def __init__(self, options: Hyperband, max_epochs: int) -> None:
         self._brackets = [
-            Halving(options.grace_epochs, options.reduction_factor, max_epochs, bracket=bracket)
+            AshaPruner(options.grace_epochs, options.reduction_factor, max_epochs, bracket=bracket)
             for bracket in range(options.brackets)
         ]
         last = options.brackets - 1
@@ -102,7 +102,7 @@ class Brackets:
         return self._brackets[self._deal[trial % len(self._deal)]].report(trial, epoch, error_pct)
 
 
-class MedianRule:
+class MedianPruner:
     """The median stopping rule of Vizier (Golovin et al. 2017, section 3.2.2).
 
     A trial is stopped when its lowest error so far is higher than the median, over the other trials that have come as
@@ -130,7 +130,7 @@ class MedianRule:
         return worse
 
 
-class WorstOfPopulation:
+class PbtTruncation:
     """Truncation selection: at every interval a trial stops that is among the worst of those that came as far.
 
     The first ones to come by have nobody to be compared with, and go on.

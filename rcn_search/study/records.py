@@ -28,11 +28,11 @@ from rcn_search.study.space.study_config import Values
 
 SCHEMA_VERSION = 1
 _SPACE = "study.json"
-PARENT = "parent"
+WARM_START = "parent"
 """Key of study.json: from which study this one was branched."""
 _READ_AT_ONCE, _NUM_READERS = 512, 32
 _TRIALS = "trials"
-SUGGESTED_NAME = "trial.json"
+TRIAL_NAME = "trial.json"
 _FINISHED = "result.json"
 Document = TypeVar("Document", bound=FrozenModel)
 
@@ -41,7 +41,7 @@ class StudyError(RcnSearchError):
     """A study cannot be started or gone on with; the message says why and what to do."""
 
 
-class Suggestion(FrozenModel):
+class TrialRecord(FrozenModel):
     """One trial as it was drawn.
 
     Attributes:
@@ -59,10 +59,10 @@ class Suggestion(FrozenModel):
     distributions: dict[str, str]
     config: TrainConfig
     run_id: str
-    at: float | None = None
+    created_at: float | None = None
 
 
-class Epoch(FrozenModel):
+class EpochResult(FrozenModel):
     """One epoch of a trial.
 
     Attributes:
@@ -84,7 +84,7 @@ class Epoch(FrozenModel):
     other_s: float = 0.0
 
 
-class Outcome(FrozenModel):
+class TrialResult(FrozenModel):
     """How a trial ended.
 
     Attributes:
@@ -98,14 +98,14 @@ class Outcome(FrozenModel):
 
     schema_version: int = SCHEMA_VERSION
     state: Literal["complete", "pruned", "failed"]
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[EpochResult, ...]
     reason: str | None = None
     traceback: str | None = None
-    measured: Mapping[str, float] = Field(default_factory=dict)
-    at: float | None = None
+    metrics: Mapping[str, float] = Field(default_factory=dict)
+    ended_at: float | None = None
 
 
-class Inherited(FrozenModel):
+class WarmStartTrial(FrozenModel):
     """An ended trial of another study, from which this one was branched.
 
     Attributes:
@@ -115,18 +115,18 @@ class Inherited(FrozenModel):
     """
 
     origin: str
-    suggestion: Suggestion
-    outcome: Outcome
+    record: TrialRecord
+    result: TrialResult
 
 
-class Ledger:
+class StudyStore:
     """The ledger at a URI; ``check`` is called before anything of a trial is published, and raises if we may not."""
 
     def __init__(self, uri: str, check: Callable[[], None] = lambda: None) -> None:
         self.uri = uri
         self._check = check
 
-    def start(self, space: dict[str, Any]) -> None:
+    def create(self, space: dict[str, Any]) -> None:
         """Publish what is searched; once.
 
         Raises:
@@ -134,7 +134,7 @@ class Ledger:
         """
         storage.write_json(storage.join(self.uri, _SPACE), {"schema_version": SCHEMA_VERSION, **space}, if_absent=True)
 
-    def space(self) -> dict[str, Any]:
+    def read_study(self) -> dict[str, Any]:
         """What is searched, as it was published.
 
         Raises:
@@ -151,25 +151,25 @@ class Ledger:
             raise StudyError(f"{place} is of a newer version of rcn-search, or damaged")
         return document
 
-    def inherited(self, space: dict[str, Any]) -> list[Inherited]:
+    def read_warm_start(self, space: dict[str, Any]) -> list[WarmStartTrial]:
         """Trials taken over from other studies, given what `space` returned.
 
         Raises:
             StudyError: They are missing or damaged.
         """
-        if PARENT not in space:
+        if WARM_START not in space:
             return []
-        place = storage.join(self.uri, space[PARENT]["trials"])
+        place = storage.join(self.uri, space[WARM_START]["trials"])
         try:
-            return [Inherited.model_validate(trial) for trial in storage.read_json(place)]
+            return [WarmStartTrial.model_validate(trial) for trial in storage.read_json(place)]
         except (FileNotFoundError, ValueError) as error:
             raise StudyError(f"{place} is damaged: {error}") from error
 
-    def folder(self, number: int) -> str:
+    def trial_folder(self, number: int) -> str:
         """Where a trial has its files."""
         return storage.join(self.uri, _TRIALS, f"{number:06d}")
 
-    def trials(self) -> Iterator[tuple[Suggestion, Outcome | None]]:
+    def read_trials(self) -> Iterator[tuple[TrialRecord, TrialResult | None]]:
         """All trials, by number.
 
         Raises:
@@ -186,32 +186,32 @@ class Ledger:
                 yield suggestion, outcome
                 number += 1
 
-    def _read_many(self, names: list[str]) -> list[tuple[Suggestion | None, Outcome | None]]:
-        def read(name: str) -> tuple[Suggestion | None, Outcome | None]:
+    def _read_many(self, names: list[str]) -> list[tuple[TrialRecord | None, TrialResult | None]]:
+        def read(name: str) -> tuple[TrialRecord | None, TrialResult | None]:
             folder = storage.join(self.uri, _TRIALS, name)
-            suggestion = _read(storage.join(folder, SUGGESTED_NAME), Suggestion)
-            return suggestion, _read(storage.join(folder, _FINISHED), Outcome)
+            suggestion = _read(storage.join(folder, TRIAL_NAME), TrialRecord)
+            return suggestion, _read(storage.join(folder, _FINISHED), TrialResult)
 
         if storage.is_local(self.uri):
             return [read(name) for name in names]
         with ThreadPoolExecutor(_NUM_READERS) as pool:  # an object store answers many as quickly as one
             return list(pool.map(read, names))
 
-    def suggest(self, suggestion: Suggestion) -> None:
+    def write_trial(self, suggestion: TrialRecord) -> None:
         """Publish a suggestion.
 
         Raises:
             StudyError: Another driver has published one of this number.
         """
-        self._publish(storage.join(self.folder(suggestion.number), SUGGESTED_NAME), suggestion)
+        self._publish(storage.join(self.trial_folder(suggestion.number), TRIAL_NAME), suggestion)
 
-    def finish(self, number: int, outcome: Outcome) -> None:
+    def write_result(self, number: int, outcome: TrialResult) -> None:
         """Publish how a trial ended.
 
         Raises:
             StudyError: Another driver has done so.
         """
-        self._publish(storage.join(self.folder(number), _FINISHED), outcome)
+        self._publish(storage.join(self.trial_folder(number), _FINISHED), outcome)
 
     def _publish(self, uri: str, document: FrozenModel) -> None:
         self._check()

@@ -35,10 +35,10 @@ def choose_best(study: Study, number: int | None) -> Trial:
         if number < len(study.trials):
             return study.trials[number]
         raise StudyError(f"{study.uri} has no trial {number}; its {len(study.trials)} trials are numbered from 0")
-    if study.space.runs:
+    if study.config.runs:
         raise StudyError(f"{study.uri} is a study of rows, none of which is to be chosen; name one with --trial")
     if winner := read_winner(study.uri):
         return study.trials[winner.trial]
-    if study.best is None:
+    if study.best_trial is None:
         raise StudyError(f"no trial of {study.uri} is complete yet; name one with --trial")
-    return study.best
+    return study.best_trial

@@ -12,14 +12,14 @@ from optuna.distributions import distribution_to_json
 
 from rcn_search import storage
 from rcn_search.storage.gc_pause import without_collector
-from rcn_search.study.identity import SETTINGS, as_of_today, differences, identity, rebuild, settings
-from rcn_search.study.lease import read as read_claim
+from rcn_search.study.identity import SETTINGS, current_identity, differences, identity, restore_config, resume_settings
+from rcn_search.study.lease import read_lease as read_claim
 from rcn_search.study.objectives import constraint_values, directions, objective_values
-from rcn_search.study.records import Epoch, Ledger, Outcome, StudyError, Suggestion
+from rcn_search.study.records import EpochResult, StudyStore, TrialResult, StudyError, TrialRecord
 from rcn_search.study.samplers import build_sampler
 from rcn_search.study.samplers.bounded_history import BoundedHistory
-from rcn_search.study.space.study_config import SearchSpace, Values
-from rcn_search.study.trial import OPTUNA_STATES, EndState, Trial, as_optuna_has_it, by_error, dominates
+from rcn_search.study.space.study_config import StudyConfig, Values
+from rcn_search.study.trial import OPTUNA_STATES, EndState, Trial, to_frozen_trial, error_key, dominates
 
 _BOUNDED = {"tpe", "gp"}
 """Samplers that look at every trial there is at each draw."""
@@ -36,32 +36,32 @@ class Study:
             are no part of the budget.
     """
 
-    def __init__(self, uri: str, space: SearchSpace, ledger: Ledger | None = None) -> None:
-        self.uri, self.space = uri, space
-        self._ledger = ledger or Ledger(uri)
-        self.inherited = [
-            Trial(each.suggestion, Ledger(each.origin).folder(each.suggestion.number), each.outcome)
-            for each in self._ledger.inherited(self._ledger.space())
+    def __init__(self, uri: str, space: StudyConfig, ledger: StudyStore | None = None) -> None:
+        self.uri, self.config = uri, space
+        self._ledger = ledger or StudyStore(uri)
+        self.warm_start_trials = [
+            Trial(each.record, StudyStore(each.origin).trial_folder(each.record.number), each.result)
+            for each in self._ledger.read_warm_start(self._ledger.read_study())
         ]
         with without_collector():
             self.trials = [
-                Trial(suggestion, self._ledger.folder(suggestion.number), outcome)
-                for suggestion, outcome in self._ledger.trials()
+                Trial(suggestion, self._ledger.trial_folder(suggestion.number), outcome)
+                for suggestion, outcome in self._ledger.read_trials()
             ]
-        self._open = {trial.number for trial in self.trials if not trial.outcome}
+        self._open = {trial.number for trial in self.trials if not trial.result}
         self._given_back: list[int] = []
-        for trial in (*self.inherited, *self.trials):
-            if trial.outcome:
+        for trial in (*self.warm_start_trials, *self.trials):
+            if trial.result:
                 self._judge(trial)
 
     @classmethod
-    def create(cls, uri: str, space: SearchSpace, *, data_fingerprint: str) -> Study:
+    def create(cls, uri: str, space: StudyConfig, *, data_fingerprint: str) -> Study:
         """`start`, and be its driver."""
         cls.start(uri, space, data_fingerprint)
         return cls(uri, space)
 
     @classmethod
-    def resume(cls, uri: str, space: SearchSpace, *, data_fingerprint: str) -> Study:
+    def resume(cls, uri: str, space: StudyConfig, *, data_fingerprint: str) -> Study:
         """`check`, and go on with it: finished trials are kept, open ones will be run again."""
         cls.check(uri, space, data_fingerprint)
         return cls(uri, space)
@@ -76,35 +76,35 @@ class Study:
             StudyError: There is none at ``uri``, or its ledger is damaged or of a newer version.
         """
         uri = storage.absolute(uri)
-        document, claim = Ledger(uri).space(), read_claim(uri)
-        current = claim.taken.settings if claim else document.get(SETTINGS)
-        return cls(uri, rebuild(document, current, () if current else [each for each, _ in Ledger(uri).trials()]))
+        document, claim = StudyStore(uri).read_study(), read_claim(uri)
+        current = claim.record.settings if claim else document.get(SETTINGS)
+        return cls(uri, restore_config(document, current, () if current else [each for each, _ in StudyStore(uri).read_trials()]))
 
     @staticmethod
-    def start(uri: str, space: SearchSpace, data_fingerprint: str) -> None:
+    def start(uri: str, space: StudyConfig, data_fingerprint: str) -> None:
         """Publish what is searched. A study of the same space without a trial, whose start failed, is taken over.
 
         Raises:
             StudyError: There is a study at ``uri`` already.
         """
-        ledger = Ledger(uri)
+        ledger = StudyStore(uri)
         try:
-            ledger.start({**identity(space, data_fingerprint), SETTINGS: settings(space)})
+            ledger.create({**identity(space, data_fingerprint), SETTINGS: resume_settings(space)})
         except storage.ObjectExistsError:
-            if next(ledger.trials(), None) is not None:
+            if next(ledger.read_trials(), None) is not None:
                 raise StudyError(
-                    f"{uri} holds a study already; add --resume to go on with it, or name another place"
+                    f"{uri} holds a study already; add --resume to resume it, or name another location with --study"
                 ) from None
             Study.check(uri, space, data_fingerprint)
 
     @staticmethod
-    def check(uri: str, space: SearchSpace, data_fingerprint: str) -> None:
+    def check(uri: str, space: StudyConfig, data_fingerprint: str) -> None:
         """Make sure that it is this that is searched.
 
         Raises:
             StudyError: There is no study at ``uri``, or one of another space; the message shows what differs.
         """
-        there = as_of_today(Ledger(uri).space())
+        there = current_identity(StudyStore(uri).read_study())
         if changed := list(differences(there, identity(space, data_fingerprint))):
             raise StudyError(
                 f"the study at {uri} was started with another space:\n  " + "\n  ".join(changed) + "\n"
@@ -115,39 +115,39 @@ class Study:
     def _optuna(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce a study of no name
         several = len(self.directions) > 1
-        history = BoundedHistory() if self.space.sampler.name in _BOUNDED else None
+        history = BoundedHistory() if self.config.sampler.name in _BOUNDED else None
         study = optuna.create_study(storage=history, directions=self.directions)
-        for trial in (*self.inherited, *self.trials):
-            if trial.outcome:
-                study.add_trial(as_optuna_has_it(trial, trial.outcome, self._excess(trial), several=several))
+        for trial in (*self.warm_start_trials, *self.trials):
+            if trial.result:
+                study.add_trial(to_frozen_trial(trial, trial.result, self._excess(trial), several=several))
             else:
-                study.enqueue_trial(trial.suggestion.params)
+                study.enqueue_trial(trial.record.params)
         for setting in self._planned():
             study.enqueue_trial(setting)
         return study
 
     @property
-    def num_left(self) -> int:
+    def num_remaining(self) -> int:
         """Trials still to start: open ones, and those of the budget, or rows, that are not drawn yet."""
-        budget = self.space.budget.trials
+        budget = self.config.budget.trials
         undrawn = len(self._planned()) if budget is None else max(0, budget - len(self.trials))
         return len(self._open) + len(self._given_back) + undrawn
 
     @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
         """Of each objective."""
-        return ["maximize" if each == "maximize" else "minimize" for each in directions(self.space)]
+        return ["maximize" if each == "maximize" else "minimize" for each in directions(self.config)]
 
     @property
-    def best(self) -> Trial | None:
+    def best_trial(self) -> Trial | None:
         """Of the complete trials within the limits that with the lowest validation error; of rows none is chosen."""
-        return None if self.space.runs else min(self._results(), key=by_error, default=None)
+        return None if self.config.runs else min(self._results(), key=error_key, default=None)
 
     @property
-    def pareto(self) -> list[Trial]:
+    def pareto_front(self) -> list[Trial]:
         """Results that no other is better than in all objectives, by number; with one objective the best alone."""
-        if len(self.space.objectives) == 1:
-            return [self.best] if self.best else []
+        if len(self.config.objectives) == 1:
+            return [self.best_trial] if self.best_trial else []
         results = list(self._results())
         return [trial for trial in results if not any(dominates(other, trial) for other in results)]
 
@@ -156,22 +156,22 @@ class Study:
 
     def _excess(self, trial: Trial) -> dict[str, float]:
         """How far a trial is beyond each limit of the study; 0 and less is within."""
-        return constraint_values(self.space, trial.suggestion.config, trial.measured)
+        return constraint_values(self.config, trial.record.config, trial.metrics)
 
     def _judge(self, trial: Trial) -> None:
         """Settle what an ended trial reached."""
-        outcome = trial.outcome
+        outcome = trial.result
         assert outcome is not None
         trial.is_feasible = all(excess <= 0 for excess in self._excess(trial).values())
         if outcome.state == "complete":
-            trial.values = objective_values(self.space, trial.suggestion.config, outcome.epochs, trial.measured)
+            trial.values = objective_values(self.config, trial.record.config, outcome.epochs, trial.metrics)
 
     def _planned(self) -> list[Values]:
         """What is drawn before the sampler has a say, and is not drawn yet."""
-        if self.space.runs:
-            drawn = [trial.suggestion.params for trial in self.trials]
-            return [setting for setting in self.space.plan if setting not in drawn]
-        return [self.space.fixed(point) for point in self.space.initial_trials[len(self.trials) :]]
+        if self.config.runs:
+            drawn = [trial.record.params for trial in self.trials]
+            return [setting for setting in self.config.fixed_trials if setting not in drawn]
+        return [self.config.initial_params(point) for point in self.config.initial_trials[len(self.trials) :]]
 
     def ask(self) -> Trial | None:
         """The next trial to run: open ones, then points or rows, then what the sampler draws; None if there is none.
@@ -181,9 +181,9 @@ class Study:
         """
         if self._given_back:
             return self.trials[self._given_back.pop(0)]
-        while self.num_left:
+        while self.num_remaining:
             trial = self._draw()
-            assert trial.running is not None
+            assert trial.optuna_trial is not None
             beyond = {name: excess for name, excess in self._excess(trial).items() if excess > 0}
             if not beyond:
                 return trial
@@ -193,33 +193,33 @@ class Study:
 
     def _draw(self) -> Trial:
         # A fresh sampler for each draw: what it draws depends on the history only, not on when the driver was started.
-        self._optuna.sampler = build_sampler(self.space, len(self.trials))
+        self._optuna.sampler = build_sampler(self.config, len(self.trials))
         asked = self._optuna.ask()
-        values = self.space.sample(asked)
-        number = asked.number - len(self.inherited)
+        values = self.config.sample(asked)
+        number = asked.number - len(self.warm_start_trials)
         if number == len(self.trials):
-            config = self.space.config(values)
-            suggestion = Suggestion(
+            config = self.config.train_config(values)
+            suggestion = TrialRecord(
                 number=number,
                 params=asked.params,
                 distributions={name: distribution_to_json(each) for name, each in asked.distributions.items()},
                 config=config,
                 run_id=config.run_id,
-                at=time.time(),
+                created_at=time.time(),
             )
-            self._ledger.suggest(suggestion)
-            self.trials.append(Trial(suggestion, self._ledger.folder(number)))
+            self._ledger.write_trial(suggestion)
+            self.trials.append(Trial(suggestion, self._ledger.trial_folder(number)))
         trial = self.trials[number]
-        trial.running = asked
+        trial.optuna_trial = asked
         self._open.discard(trial.number)
         return trial
 
-    def give_back(self, number: int) -> None:
+    def requeue(self, number: int) -> None:
         """A trial that was asked for was not run to an end; `ask` returns it again."""
-        assert self.trials[number].running is not None, f"trial {number} is not running"
+        assert self.trials[number].optuna_trial is not None, f"trial {number} is not running"
         self._given_back.append(number)
 
-    def report(self, number: int, epochs: Iterable[Epoch], *, measured: Mapping[str, float] | None = None) -> None:
+    def report(self, number: int, epochs: Iterable[EpochResult], *, metrics: Mapping[str, float] | None = None) -> None:
         """Note epochs of a running trial; those known already, from before its process died, are passed over.
 
         Args:
@@ -228,13 +228,13 @@ class Study:
             measured: Of its network; what was first reported stays.
         """
         trial = self.trials[number]
-        assert trial.running is not None, f"trial {number} is not running"
-        trial.measured = {**(measured or {}), **trial.measured}
+        assert trial.optuna_trial is not None, f"trial {number} is not running"
+        trial.metrics = {**(metrics or {}), **trial.metrics}
         for epoch in epochs:
             if epoch.epoch not in trial.epochs:
                 trial.epochs[epoch.epoch] = epoch
-                if len(self.space.objectives) == 1:  # with several, Optuna takes no values before the end
-                    trial.running.report(epoch.val_error_pct, step=epoch.epoch)
+                if len(self.config.objectives) == 1:  # with several, Optuna takes no values before the end
+                    trial.optuna_trial.report(epoch.val_error_pct, step=epoch.epoch)
 
     def finish(self, number: int, state: EndState, *, reason: str | None = None, traceback: str | None = None) -> None:
         """Enter the end of a running trial in the ledger, then tell the sampler.
@@ -243,18 +243,18 @@ class Study:
             StudyError: Another driver has entered one.
         """
         trial = self.trials[number]
-        running = trial.running
+        running = trial.optuna_trial
         assert running is not None, f"trial {number} is not running"
-        outcome = Outcome(
+        outcome = TrialResult(
             state=state,
             epochs=tuple(trial.epochs[epoch] for epoch in sorted(trial.epochs)),
             reason=reason,
             traceback=traceback,
-            measured=trial.measured,
-            at=time.time(),
+            metrics=trial.metrics,
+            ended_at=time.time(),
         )
-        self._ledger.finish(number, outcome)
-        trial.outcome, trial.running = outcome, None
+        self._ledger.write_result(number, outcome)
+        trial.result, trial.optuna_trial = outcome, None
         self._judge(trial)
         for name, excess in self._excess(trial).items():
             running.set_constraint(name, excess)

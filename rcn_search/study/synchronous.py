@@ -12,17 +12,17 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rcn_search.study.pruning import StoppingRule, build_rule
-from rcn_search.study.records import Epoch
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.pruning import Pruner, build_pruner
+from rcn_search.study.records import EpochResult
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
 from rcn_search.study.trial import EndState, Trial
 
 
-class Turns:
+class OrderedPruner:
     """A stopping rule that may be told of epochs in any order, and tells another of them in the fixed one."""
 
-    def __init__(self, rule: StoppingRule, max_epochs: int) -> None:
+    def __init__(self, rule: Pruner, max_epochs: int) -> None:
         self._rule, self._max_epochs = rule, max_epochs
         self._round: Sequence[int] = ()
         self._epoch, self._place = 1, 0  # whose turn it is
@@ -31,7 +31,7 @@ class Turns:
         self._judged: dict[int, int] = {}
         self._stopped: set[int] = set()
 
-    def begin(self, trials: Sequence[int]) -> None:
+    def start_batch(self, trials: Sequence[int]) -> None:
         """A round of these trials, in the order of their turns."""
         self._round, self._epoch, self._place = trials, 1, 0
         self._errors, self._last, self._judged = defaultdict(dict), {}, dict.fromkeys(trials, 0)
@@ -43,28 +43,28 @@ class Turns:
         if epoch == self._max_epochs:
             self._last.setdefault(trial, epoch)
         self._take()
-        return self.is_stopped(trial)
+        return self.is_pruned(trial)
 
-    def end(self, trial: int) -> None:
+    def end_trial(self, trial: int) -> None:
         """A trial of the round came to an end without being stopped; there will be no more of its epochs."""
         self._last.setdefault(trial, max(self._errors[trial], default=0))
         self._take()
 
-    def judged(self, trial: int) -> int:
+    def num_decided_epochs(self, trial: int) -> int:
         """Epochs of a trial of the round that had their turn: those that it has for certain."""
         return self._judged[trial]
 
-    def is_stopped(self, trial: int) -> bool:
+    def is_pruned(self, trial: int) -> bool:
         """Whether its turn showed that it is to be stopped."""
         return trial in self._stopped
 
-    def is_over(self, trial: int) -> bool:
+    def is_decided(self, trial: int) -> bool:
         """Whether all there will be of a trial of the round had its turn."""
         return trial in self._last and self._judged[trial] >= self._last[trial]
 
     def _take(self) -> None:
         """Every turn that can be taken."""
-        while not all(map(self.is_over, self._round)):
+        while not all(map(self.is_decided, self._round)):
             trial = self._round[self._place]
             if self._epoch <= self._last.get(trial, self._max_epochs):
                 error_pct = self._errors[trial].get(self._epoch)
@@ -83,12 +83,12 @@ class Turns:
 class _Running:
     """A trial of the round, with what it said ahead of its turn."""
 
-    epochs: dict[int, Epoch]
+    epochs: dict[int, EpochResult]
     measured: Mapping[str, float]
     end: tuple[EndState, str | None, str | None] | None = None
 
 
-class Rounds:
+class SynchronousStudy:
     """A study driven in rounds; what it is asked and told is what a `Study` is.
 
     Attributes:
@@ -97,15 +97,15 @@ class Rounds:
     """
 
     def __init__(self, study: Study) -> None:
-        space = study.space
+        space = study.config
         assert space.study.trial_batch_size is not None
-        self._study, self.size = study, space.study.trial_batch_size
-        self.turns = Turns(build_rule(space.scheduler, space.budget.epochs), space.budget.epochs)
+        self._study, self.batch_size = study, space.study.trial_batch_size
+        self.pruner = OrderedPruner(build_pruner(space.scheduler, space.budget.epochs), space.budget.epochs)
         self._running: dict[int, _Running] = {}
         self._drawn: deque[Trial] = deque()
         self._earlier: list[Trial] = []
-        for each in _rounds(study.trials, self.size):
-            if sum(map(_counts, each)) < self.size or not all(trial.outcome for trial in each):
+        for each in _rounds(study.trials, self.batch_size):
+            if sum(map(_counts, each)) < self.batch_size or not all(trial.result for trial in each):
                 self._earlier = each  # the last one: it is gone on with
             else:
                 self._begin(each)
@@ -116,9 +116,9 @@ class Rounds:
         return self._study.uri
 
     @property
-    def space(self) -> SearchSpace:
+    def config(self) -> StudyConfig:
         """Of the study."""
-        return self._study.space
+        return self._study.config
 
     @property
     def trials(self) -> list[Trial]:
@@ -126,9 +126,9 @@ class Rounds:
         return self._study.trials
 
     @property
-    def num_left(self) -> int:
+    def num_remaining(self) -> int:
         """Trials still to start."""
-        return len(self._drawn) + self._study.num_left
+        return len(self._drawn) + self._study.num_remaining
 
     def ask(self) -> Trial | None:
         """The next trial to run; None while the round is not over, and when no trial is left."""
@@ -136,16 +136,16 @@ class Rounds:
             self._draw()
         return self._drawn.popleft() if self._drawn else None
 
-    def report(self, number: int, epochs: Iterable[Epoch], *, measured: Mapping[str, float] | None = None) -> None:
+    def report(self, number: int, epochs: Iterable[EpochResult], *, metrics: Mapping[str, float] | None = None) -> None:
         """Note epochs of a running trial; the study learns of them when it is their turn."""
         running = self._running[number]
-        running.measured = {**(measured or {}), **running.measured}
+        running.measured = {**(metrics or {}), **running.measured}
         for epoch in epochs:
             running.epochs.setdefault(epoch.epoch, epoch)
-            self.turns.report(number, epoch.epoch, epoch.val_error_pct)
+            self.pruner.report(number, epoch.epoch, epoch.val_error_pct)
         self._settle()
 
-    def give_back(self, number: int) -> None:
+    def requeue(self, number: int) -> None:
         """See `Study.give_back`."""
         self._drawn.append(self.trials[number])
 
@@ -157,13 +157,13 @@ class Rounds:
         """
         self._running[number].end = (state, reason, traceback)
         if state != "pruned":  # else it was stopped by the turns
-            self.turns.end(number)
+            self.pruner.end_trial(number)
         self._settle()
 
     def _draw(self) -> None:
         """A round, or what is missing of one that was interrupted, or was the last of a shorter study."""
-        ended = [trial for trial in self._earlier if trial.outcome]
-        missing = self.size - sum(map(_counts, ended))
+        ended = [trial for trial in self._earlier if trial.result]
+        missing = self.batch_size - sum(map(_counts, ended))
         drawn: list[Trial] = []
         while len(drawn) < missing and (trial := self._study.ask()):
             drawn.append(trial)
@@ -173,23 +173,23 @@ class Rounds:
         self._running = {trial.number: _Running({}, {}) for trial in drawn}
 
     def _begin(self, trials: Sequence[Trial]) -> None:
-        self.turns.begin([trial.number for trial in trials])
+        self.pruner.start_batch([trial.number for trial in trials])
         for trial in trials:
-            if trial.outcome:
-                for epoch in trial.outcome.epochs:
-                    self.turns.report(trial.number, epoch.epoch, epoch.val_error_pct)
-                self.turns.end(trial.number)
+            if trial.result:
+                for epoch in trial.result.epochs:
+                    self.pruner.report(trial.number, epoch.epoch, epoch.val_error_pct)
+                self.pruner.end_trial(trial.number)
 
     def _settle(self) -> None:
         """Tell the study of what had its turn."""
         for number, running in list(self._running.items()):
-            judged = self.turns.judged(number)
+            judged = self.pruner.num_decided_epochs(number)
             ready = [running.epochs.pop(epoch) for epoch in sorted(running.epochs) if epoch <= judged]
-            self._study.report(number, ready, measured=running.measured)
-            if running.end and self.turns.is_over(number):
+            self._study.report(number, ready, metrics=running.measured)
+            if running.end and self.pruner.is_decided(number):
                 state, reason, traceback = running.end
                 del self._running[number]
-                if self.turns.is_stopped(number):
+                if self.pruner.is_pruned(number):
                     state, reason, traceback = "pruned", None, None
                 self._study.finish(number, state, reason=reason, traceback=traceback)
 

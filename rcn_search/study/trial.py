@@ -8,7 +8,7 @@ import optuna
 from optuna.distributions import json_to_distribution
 from optuna.trial import TrialState, create_trial
 
-from rcn_search.study.records import Epoch, Outcome, Suggestion
+from rcn_search.study.records import EpochResult, TrialResult, TrialRecord
 
 EndState = Literal["complete", "pruned", "failed"]
 State = Literal[EndState, "running", "open"]
@@ -29,23 +29,23 @@ class Trial:
         running: Optuna's handle, while it runs.
     """
 
-    def __init__(self, suggestion: Suggestion, folder: str, outcome: Outcome | None = None) -> None:
-        self.suggestion, self.folder, self.outcome = suggestion, folder, outcome
-        self.epochs: dict[int, Epoch] = {epoch.epoch: epoch for epoch in outcome.epochs} if outcome else {}
-        self.measured: dict[str, float] = dict(outcome.measured) if outcome else {}
+    def __init__(self, suggestion: TrialRecord, folder: str, outcome: TrialResult | None = None) -> None:
+        self.record, self.folder, self.result = suggestion, folder, outcome
+        self.epochs: dict[int, EpochResult] = {epoch.epoch: epoch for epoch in outcome.epochs} if outcome else {}
+        self.metrics: dict[str, float] = dict(outcome.metrics) if outcome else {}
         self.values: list[float] | None = None
         self.is_feasible = True
-        self.running: optuna.Trial | None = None
+        self.optuna_trial: optuna.Trial | None = None
 
     @property
     def number(self) -> int:
         """From 0."""
-        return self.suggestion.number
+        return self.record.number
 
     @property
     def state(self) -> State:
         """``open``: suggested, to be run or run again."""
-        return self.outcome.state if self.outcome else "running" if self.running else "open"
+        return self.result.state if self.result else "running" if self.optuna_trial else "open"
 
     @property
     def error_pct(self) -> float | None:
@@ -58,7 +58,7 @@ class Trial:
         return sum(epoch.train_s + epoch.val_s + epoch.other_s for epoch in self.epochs.values())
 
 
-def by_error(trial: Trial) -> tuple[float, int]:
+def error_key(trial: Trial) -> tuple[float, int]:
     """Sorts complete trials, the best first."""
     assert trial.error_pct is not None
     return trial.error_pct, trial.number
@@ -72,16 +72,16 @@ def dominates(one: Trial, other: Trial) -> bool:
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
-def as_optuna_has_it(
-    trial: Trial, outcome: Outcome, excess: dict[str, float], *, several: bool
+def to_frozen_trial(
+    trial: Trial, outcome: TrialResult, excess: dict[str, float], *, several: bool
 ) -> optuna.trial.FrozenTrial:
     """A finished trial, as it would be in Optuna had it been run here."""
     last = outcome.epochs[-1:] if outcome.state == "pruned" and not several else ()
     return create_trial(
         state=OPTUNA_STATES[outcome.state],
         values=trial.values or [epoch.val_error_pct for epoch in last] or None,
-        params=dict(trial.suggestion.params),
-        distributions={name: json_to_distribution(text) for name, text in trial.suggestion.distributions.items()},
+        params=dict(trial.record.params),
+        distributions={name: json_to_distribution(text) for name, text in trial.record.distributions.items()},
         intermediate_values={} if several else {epoch.epoch: epoch.val_error_pct for epoch in outcome.epochs},
         constraints=excess or None,
     )

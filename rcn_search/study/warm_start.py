@@ -10,13 +10,13 @@ from optuna.distributions import distribution_to_json
 
 from rcn_search import storage
 from rcn_search.config.loading import ConfigError
-from rcn_search.study.identity import SETTINGS, identity, settings
-from rcn_search.study.records import PARENT, Inherited, Ledger, StudyError, Suggestion
+from rcn_search.study.identity import SETTINGS, identity, resume_settings
+from rcn_search.study.records import WARM_START, WarmStartTrial, StudyStore, StudyError, TrialRecord
 from rcn_search.study.space.parameter import Parameter, Scalar, Values
-from rcn_search.study.space.study_config import SearchSpace, value_at
+from rcn_search.study.space.study_config import StudyConfig, value_at
 
 
-def start_branch(parent_uri: str, uri: str, space: SearchSpace, data_fingerprint: str) -> tuple[int, int]:
+def start_warm_started(parent_uri: str, uri: str, space: StudyConfig, data_fingerprint: str) -> tuple[int, int]:
     """Publish a child study with the ended trials of its parent that fit.
 
     A trial fits if the child could have drawn the very same training: all that is drawn there is within its ranges, and
@@ -34,13 +34,13 @@ def start_branch(parent_uri: str, uri: str, space: SearchSpace, data_fingerprint
     Raises:
         StudyError: There is no parent, or something at the child's place already.
     """
-    parent = Ledger(parent_uri)
-    document = parent.space()
+    parent = StudyStore(parent_uri)
+    document = parent.read_study()
     ended = [
-        *parent.inherited(document),
+        *parent.read_warm_start(document),
         *(
-            Inherited(origin=parent_uri, suggestion=suggestion, outcome=outcome)
-            for suggestion, outcome in parent.trials()
+            WarmStartTrial(origin=parent_uri, record=suggestion, result=outcome)
+            for suggestion, outcome in parent.read_trials()
             if outcome
         ),
     ]
@@ -55,15 +55,15 @@ def start_branch(parent_uri: str, uri: str, space: SearchSpace, data_fingerprint
         raise StudyError(f"{uri} holds a study already; add --resume to resume it, or name another location with --study")
     storage.write_json(storage.join(uri, name), inherited)
     try:
-        Ledger(uri).start({**identity(space, data_fingerprint), SETTINGS: settings(space), PARENT: origin})
+        StudyStore(uri).create({**identity(space, data_fingerprint), SETTINGS: resume_settings(space), WARM_START: origin})
     except storage.ObjectExistsError:
         raise StudyError(f"another driver started {uri} a moment ago") from None
     return len(taken), len(ended) - len(taken)
 
 
-def _as_drawn_here(trial: Inherited, space: SearchSpace) -> Inherited | None:
+def _as_drawn_here(trial: WarmStartTrial, space: StudyConfig) -> WarmStartTrial | None:
     """The same trial with the parameters of ``space``; None if it could not be drawn there."""
-    config = trial.suggestion.config
+    config = trial.record.config
     params: Values = {}
     distributions: dict[str, str] = {}
 
@@ -75,16 +75,16 @@ def _as_drawn_here(trial: Inherited, space: SearchSpace) -> Inherited | None:
         return value
 
     try:
-        if space.config(space.draw(choose)).run_id != config.run_id:
+        if space.train_config(space.draw(choose)).run_id != config.run_id:
             return None
     except ConfigError:
         return None
-    suggestion = Suggestion(
-        number=trial.suggestion.number,
+    suggestion = TrialRecord(
+        number=trial.record.number,
         params=params,
         distributions=distributions,
         config=config,
         run_id=config.run_id,
-        at=trial.suggestion.at,
+        created_at=trial.record.created_at,
     )
-    return Inherited(origin=trial.origin, suggestion=suggestion, outcome=trial.outcome)
+    return WarmStartTrial(origin=trial.origin, record=suggestion, result=trial.result)

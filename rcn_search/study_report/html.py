@@ -13,7 +13,7 @@ from optuna import visualization
 from optuna.trial import TrialState
 
 from rcn_search.study.selection import choose_trials
-from rcn_search.study.statistics import Standing
+from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study_report.optuna_export import in_memory
@@ -36,7 +36,7 @@ def render_html(study: Study) -> str:
         from plotly import io, offline
     except ImportError:
         raise ValueError("figures need Plotly: pip install 'rcn-search[report]'") from None
-    standing = Standing(study)
+    standing = StudyStatistics(study)
     sections = []
     for title, figure in _figures(study):
         if isinstance(figure, str):
@@ -47,7 +47,7 @@ def render_html(study: Study) -> str:
         sections.append(f"<section><h2>{html.escape(title)}</h2>{body}</section>")
     made = time.strftime("%Y-%m-%d %H:%M")
     return _PAGE.format(
-        title=html.escape(study.space.study.name),
+        title=html.escape(study.config.study.name),
         uri=html.escape(study.uri),
         made=made,
         counts=html.escape(counts_line(standing).plain),
@@ -63,7 +63,7 @@ def _figures(study: Study) -> Iterator[tuple[str, Any]]:
     """Title and figure, or why there is none."""
     copy = in_memory(study)
     complete = copy.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    names = study.space.objectives
+    names = study.config.objectives
     for index, name in enumerate(names):
         # Optuna wants no target where there is one objective: then it also knows in which direction lies the best.
         one = {} if len(names) == 1 else {"target": lambda trial, index=index: trial.values[index]}
@@ -119,7 +119,7 @@ def _table(study: Study) -> str:
     rows = []
     for trial in ranked[:MAX_ROWS]:
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
-        said = trial.outcome.reason if trial.outcome and trial.outcome.reason else format_parameters(trial)
+        said = trial.result.reason if trial.result and trial.result.reason else format_parameters(trial)
         cells = (str(trial.number), error, str(len(trial.epochs)), format_duration(trial.busy_s), trial.state, said)
         rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
     more = f"<p>and {len(ranked) - MAX_ROWS:,} more</p>" if len(ranked) > MAX_ROWS else ""

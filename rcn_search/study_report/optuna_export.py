@@ -59,13 +59,13 @@ def database(study: Study) -> bytes:
 def _copy(study: Study, place: InMemoryStorage | RDBStorage, trials: Sequence[FrozenTrial]) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce the study it makes
     copy = optuna.create_study(
-        study_name=study.space.study.name,
+        study_name=study.config.study.name,
         storage=place,
-        directions=[StudyDirection[each.upper()] for each in directions(study.space)],
+        directions=[StudyDirection[each.upper()] for each in directions(study.config)],
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        copy.set_metric_names(list(study.space.objectives))
+        copy.set_metric_names(list(study.config.objectives))
     copy.set_user_attr("uri", study.uri)
     copy.add_trials(trials)
     return copy
@@ -77,21 +77,21 @@ def frozen_trials(study: Study) -> list[FrozenTrial]:
 
 
 def _frozen(study: Study, trial: Trial) -> FrozenTrial:
-    outcome, suggestion = trial.outcome, trial.suggestion
+    outcome, suggestion = trial.result, trial.record
     epochs = [trial.epochs[number] for number in sorted(trial.epochs)]
     attributes: dict[str, Any] = {"run_id": suggestion.run_id, "folder": trial.folder}
     values: list[float] | None = None
     constraints: dict[str, float] = {}
     if outcome:
         attributes |= {"reason": outcome.reason} if outcome.reason else {}
-        attributes |= outcome.measured
-        constraints = constraint_values(study.space, suggestion.config, outcome.measured)
+        attributes |= outcome.metrics
+        constraints = constraint_values(study.config, suggestion.config, outcome.metrics)
         if outcome.state == "complete":
-            values = objective_values(study.space, suggestion.config, epochs, outcome.measured)
-        elif outcome.state == "pruned" and epochs and len(study.space.objectives) == 1:
+            values = objective_values(study.config, suggestion.config, epochs, outcome.metrics)
+        elif outcome.state == "pruned" and epochs and len(study.config.objectives) == 1:
             values = [epochs[-1].val_error_pct]
-    start = datetime.fromtimestamp(suggestion.at) if suggestion.at else _UNKNOWN_START
-    end = datetime.fromtimestamp(outcome.at) if outcome and outcome.at else start + timedelta(seconds=trial.busy_s)
+    start = datetime.fromtimestamp(suggestion.created_at) if suggestion.created_at else _UNKNOWN_START
+    end = datetime.fromtimestamp(outcome.ended_at) if outcome and outcome.ended_at else start + timedelta(seconds=trial.busy_s)
     frozen = FrozenTrial(
         number=trial.number,
         trial_id=_row_id(trial.number),

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from rcn_search.config.loading import ConfigError
 from rcn_search.config.schema import ModelConfig
-from rcn_search.study.space.parameter import Parameter, Scalar, name_of
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.space.parameter import Parameter, Scalar, parameter_name
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.space.unit_interval import from_unit
 
 PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
@@ -44,7 +44,7 @@ class SpacePreview:
 
 
 def preview_space(
-    space: SearchSpace,
+    space: StudyConfig,
     *,
     num_points: int,
     num_settings: int = 1_000,
@@ -76,7 +76,7 @@ def preview_space(
     for done in range(num_settings):
         values = space.draw(choose)
         try:
-            config = space.config(values)
+            config = space.train_config(values)
             costs.append(_cost(config.model, num_points, config.input.size_px, config.input.channels))
         except ValueError as error:
             setting = ", ".join(f"{path}={value}" for path, value in values.items())
@@ -103,11 +103,11 @@ def _cost(model: ModelConfig, num_points: int, input_px: int, in_channels: int) 
     return count_parameters(network), multiply_adds(network, input_px)
 
 
-def print_preview(console: Console, space: SearchSpace, report: SpacePreview) -> None:
+def print_preview(console: Console, space: StudyConfig, report: SpacePreview) -> None:
     """Percentiles and histograms of the cost, and how often each branch of the space is taken."""
     num_settings = len(report.num_parameters)
     console.print(
-        f"[bold]{space.study.name}[/]: {num_settings:,} settings of {len(space.names)} parameters, all legal; "
+        f"[bold]{space.study.name}[/]: {num_settings:,} settings of {len(space.parameter_names)} parameters, all legal; "
         f"{report.num_networks:,} different networks for {report.num_points} points",
         highlight=False,
         soft_wrap=True,
@@ -155,13 +155,13 @@ def format_count(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _branches(space: SearchSpace, report: SpacePreview, num_settings: int) -> Table:
+def _branches(space: StudyConfig, report: SpacePreview, num_settings: int) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("drawn", "of settings", "when", "values"):
         table.add_column(title, overflow="fold", justify="right" if title == "of settings" else "left")
     for path, alternatives in space.search.items():
         for index, parameter in enumerate(alternatives):
-            name = name_of(path, index, len(alternatives))
+            name = parameter_name(path, index, len(alternatives))
             count = report.num_drawn[name]
             when = ", ".join(f"{key} {'|'.join(map(str, allowed))}" for key, allowed in parameter.when.items())
             style = "" if count else "yellow"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rcn_search.study.statistics import Standing
+from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.study import Study
 from rcn_search.study.trial import State, Trial
 
@@ -64,8 +64,8 @@ def print_summary(console: Console, study: Study, summary: SearchSummary) -> Non
     console.print(best_trials_table(study))
     failed = [trial for trial in study.trials if trial.state == "failed"]
     for trial in failed[:NUM_SHOWN]:
-        assert trial.outcome is not None
-        console.print(f"trial {trial.number} failed: {trial.outcome.reason}", style="red", markup=False)
+        assert trial.result is not None
+        console.print(f"trial {trial.number} failed: {trial.result.reason}", style="red", markup=False)
     if summary.slots:
         total_s = summary.wall_s * summary.slots
         console.print(
@@ -78,21 +78,21 @@ def print_summary(console: Console, study: Study, summary: SearchSummary) -> Non
         )
 
 
-def best_line(standing: Standing) -> Text:
+def best_line(standing: StudyStatistics) -> Text:
     """The best trial and what was drawn for it; of several objectives, how large the front is."""
-    if standing.space.runs:
+    if standing.config.runs:
         return Text("a study of rows: each is there to be compared, none to be chosen", style="dim")
-    if not standing.front:
+    if not standing.pareto_front:
         return Text("no trial is complete yet", style="dim")
-    if len(standing.space.objectives) > 1:
-        numbers = ", ".join(str(trial.number) for trial in standing.front[:NUM_SHOWN])
-        more = ", …" if len(standing.front) > NUM_SHOWN else ""
-        return Text(f"{len(standing.front)} trials that no other is better than: {numbers}{more}")
-    (best,) = standing.front
+    if len(standing.config.objectives) > 1:
+        numbers = ", ".join(str(trial.number) for trial in standing.pareto_front[:NUM_SHOWN])
+        more = ", …" if len(standing.pareto_front) > NUM_SHOWN else ""
+        return Text(f"{len(standing.pareto_front)} trials that no other is better than: {numbers}{more}")
+    (best,) = standing.pareto_front
     return Text.assemble((f"best {best.error_pct:.2f} %", "bold green"), f"  trial {best.number}: {format_parameters(best)}")
 
 
-def counts_line(standing: Standing, *, open_is: str = "open") -> Text:
+def counts_line(standing: StudyStatistics, *, open_is: str = "open") -> Text:
     """For example ``14 of 30 trials ended  ·  2 running  ·  5 complete  ·  9 pruned``.
 
     Args:
@@ -107,7 +107,7 @@ def counts_line(standing: Standing, *, open_is: str = "open") -> Text:
     return Text("  ·  ".join((f"{standing.num_ended} of {standing.num_trials} trials ended", *counts)))
 
 
-def rung_table(standing: Standing) -> Table:
+def rung_table(standing: StudyStatistics) -> Table:
     """How many trials came how far, and how they stood there."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("epoch", "reached", "stopped", "best %", "quarter", "median", "three quarters"):
@@ -115,7 +115,7 @@ def rung_table(standing: Standing) -> Table:
     for rung in standing.rungs:
         if rung.errors_pct:
             errors = (f"{rung.quantile(share):.2f}" for share in (0, 0.25, 0.5, 0.75))
-            table.add_row(str(rung.epoch), str(len(rung.errors_pct)), str(rung.stopped), *errors)
+            table.add_row(str(rung.epoch), str(len(rung.errors_pct)), str(rung.num_pruned), *errors)
     table.show_header = bool(table.row_count)
     return table
 
@@ -132,17 +132,17 @@ def format_duration(seconds: float) -> str:
 def best_trials_table(study: Study) -> Table:
     """The best trials of a study, with what was drawn for them; of a study of rows all, in order."""
     table = Table(
-        title=f"{study.space.study.name}: {count_states(study)}", title_justify="left", box=None, pad_edge=False
+        title=f"{study.config.study.name}: {count_states(study)}", title_justify="left", box=None, pad_edge=False
     )
     table.add_column("trial", justify="right")
     table.add_column("error %", justify="right")
     table.add_column("epochs", justify="right")
     table.add_column("state")
     table.add_column("parameters", overflow="fold")
-    ranked = study.trials if study.space.runs else sorted(study.trials, key=_rank)
-    for trial in ranked if study.space.runs else ranked[:NUM_SHOWN]:
+    ranked = study.trials if study.config.runs else sorted(study.trials, key=_rank)
+    for trial in ranked if study.config.runs else ranked[:NUM_SHOWN]:
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
-        style = "bold" if trial is study.best else "" if trial.state == "complete" else "dim"
+        style = "bold" if trial is study.best_trial else "" if trial.state == "complete" else "dim"
         table.add_row(str(trial.number), error, str(len(trial.epochs)), trial.state, format_parameters(trial), style=style)
     if len(ranked) > table.row_count:
         table.caption = f"and {len(ranked) - table.row_count} more"
@@ -151,7 +151,7 @@ def best_trials_table(study: Study) -> Table:
 
 def format_parameters(trial: Trial) -> str:
     """What was drawn, for people: ``branches 6, skip False, lr 0.004``."""
-    drawn = ((name.partition("[")[0].rpartition(".")[2], value) for name, value in trial.suggestion.params.items())
+    drawn = ((name.partition("[")[0].rpartition(".")[2], value) for name, value in trial.record.params.items())
     return ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in drawn)
 
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rcn_search import storage
-from rcn_search.study.lease import Claim
-from rcn_search.study.statistics import Standing
+from rcn_search.study.lease import LeaseState
+from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study.winner import REPLICATION, read_winner, winner_table
@@ -23,19 +23,19 @@ from rcn_search.study_report.tables import csv_bytes, trial_table
 from rcn_search.training.exit_status import BEST_NAME
 
 
-def study_status(study: Study, claim: Claim | None) -> RenderableType:
+def study_status(study: Study, claim: LeaseState | None) -> RenderableType:
     """Trials by state, the best so far, the rungs, time spent, and whether a driver is at work.
 
     Args:
         study: See `open_view`.
         claim: See `rcn_search.study.lease.read`.
     """
-    standing, now = Standing(study), time.time()
-    title = Text.assemble((study.space.study.name, "bold"), ("  " + study.uri, "dim"))
+    standing, now = StudyStatistics(study), time.time()
+    title = Text.assemble((study.config.study.name, "bold"), ("  " + study.uri, "dim"))
     spent = f"{format_duration(standing.busy_s)} of training in {standing.num_epochs} epochs"
     return Group(
         title,
-        counts_line(standing, open_is="running" if claim and claim.alive else "open"),
+        counts_line(standing, open_is="running" if claim and claim.is_active else "open"),
         best_line(standing),
         rung_table(standing),
         _time_line(spent, study, standing, claim, now),
@@ -50,20 +50,20 @@ def replication_status(study: Study) -> list[RenderableType]:
     uri = storage.join(study.uri, REPLICATION)
     if not storage.exists(storage.join(uri, "study.json")):
         return []
-    return [Text.assemble(("replication ", "dim"), counts_line(Standing(Study.open(uri))))]
+    return [Text.assemble(("replication ", "dim"), counts_line(StudyStatistics(Study.open(uri))))]
 
 
-def _time_line(spent: str, study: Study, standing: Standing, claim: Claim | None, now: float) -> Text:
-    if claim is None or not claim.alive:
+def _time_line(spent: str, study: Study, standing: StudyStatistics, claim: LeaseState | None, now: float) -> Text:
+    if claim is None or not claim.is_active:
         to_go = standing.num_trials - standing.num_ended
         return Text(f"{spent}  ·  " + (f"no driver is at work, {to_go} trials to go" if to_go else "done"))
     # Epochs of this driver: of the trials that run, and of those that ended since it came.
-    since = claim.taken.at
-    epochs = sum(len(trial.epochs) for trial in study.trials if not trial.outcome or (trial.outcome.at or 0) > since)
-    left = f", about {format_duration(standing.epochs_left * (now - since) / epochs)} left" if epochs else ""
+    since = claim.record.acquired_at
+    epochs = sum(len(trial.epochs) for trial in study.trials if not trial.result or (trial.result.ended_at or 0) > since)
+    left = f", about {format_duration(standing.num_remaining_epochs * (now - since) / epochs)} left" if epochs else ""
     return Text(
-        f"{spent}  ·  {claim.taken.owner} is at work, for {format_duration(now - since)} now{left} "
-        f"(last seen {format_duration(max(0, now - claim.seen_at))} ago)"
+        f"{spent}  ·  {claim.record.owner} is at work, for {format_duration(now - since)} now{left} "
+        f"(last seen {format_duration(max(0, now - claim.last_heartbeat_at))} ago)"
     )
 
 
@@ -77,8 +77,8 @@ def list_trials_table(trials: list[Trial]) -> Table:
     for trial in trials:
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
         said = Text(format_parameters(trial))
-        if trial.outcome and trial.outcome.reason:
-            said.append(f"  {trial.outcome.reason}", style="red")
+        if trial.result and trial.result.reason:
+            said.append(f"  {trial.result.reason}", style="red")
         table.add_row(str(trial.number), error, str(len(trial.epochs)), format_duration(trial.busy_s), trial.state, said)
     return table
 
@@ -93,8 +93,8 @@ def trials_text(trials: list[Trial], format: Literal["csv", "json"]) -> str:
 
 def config_yaml(study: Study, trial: Trial) -> str:
     """The configuration of a trial as the file that ``rcn-search train`` takes."""
-    document = trial.suggestion.config.model_dump(mode="json")
-    document["data"]["uri"] = study.space.config({}).data.uri  # it may have moved since
+    document = trial.record.config.model_dump(mode="json")
+    document["data"]["uri"] = study.config.train_config({}).data.uri  # it may have moved since
     return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
@@ -103,7 +103,7 @@ def trial_page(study: Study, trial: Trial) -> RenderableType:
     error = "no epoch yet" if trial.error_pct is None else f"{trial.error_pct:.2f} %"
     title = f"trial {trial.number}, {trial.state}: {error} after {len(trial.epochs)} epochs, {format_duration(trial.busy_s)}"
     drawn = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in trial.suggestion.params.items():
+    for name, value in trial.record.params.items():
         drawn.add_row(Text(name), Text(f"{value:.6g}" if isinstance(value, float) else str(value)))
     curve = [trial.epochs[number].val_error_pct for number in sorted(trial.epochs)]
     plotted = Text("\n".join(("validation error, %", *plot(curve)))) if curve else Text("")

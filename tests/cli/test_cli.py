@@ -19,7 +19,7 @@ from rcn_search import __version__
 from rcn_search.cli.console import command, stop_on_signal
 from rcn_search.cli.main import app
 from rcn_search.config.loading import load_train_config
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.study import Study
 from rcn_search.training.checkpoint import read_checkpoint, write_checkpoint
 from rcn_search.training.exit_status import Interrupted, TrainingFailed
@@ -179,9 +179,9 @@ def test_a_run_has_a_place_by_default(cli, config: Path) -> None:
 
 
 def test_a_study_that_exists_is_refused(cli, study_file: Path, tmp_path: Path) -> None:
-    study = Study.create(str(tmp_path / "study"), load_space(str(study_file)), data_fingerprint="f")
+    study = Study.create(str(tmp_path / "study"), load_study_config(str(study_file)), data_fingerprint="f")
     assert study.ask() is not None
-    assert "holds a study already; add --resume to go on with it" in cli.fail("tune", study_file, "--study", "study")
+    assert "holds a study already; add --resume to resume it" in cli.fail("tune", study_file, "--study", "study")
 
 
 # --- what a user gets wrong -------------------------------------------------------------------------------------------

@@ -211,9 +211,9 @@ def test_a_full_disk_leaves_nothing_half_done(cli, source: Path, tmp_path: Path)
     [
         ("import wflw {source} out", "unknown format 'wflw'; known: mtfl, 300w, afw, afw-68"),
         ("import 300w {source} out", "{source} holds no .pts file in any of afw, helen/trainset, lfpw/trainset, helen"),
-        ("import afw {source} out", "{source}/anno.mat is missing; SRC must hold it and its images"),
-        ("import afw-68 {source} out", "{source} holds 0 .pts files, the published afw has 337; SRC must be the"),
-        ("import mtfl nowhere out", "nowhere/training.txt is missing; SRC must be the unzipped MTFL folder"),
+        ("import afw {source} out", "{source}/anno.mat is missing; the source folder must hold it and its images"),
+        ("import afw-68 {source} out", "{source} holds 0 .pts files, the published afw has 337; the source folder must be the"),
+        ("import mtfl nowhere out", "nowhere/training.txt is missing; the source folder must be the unzipped MTFL folder"),
         ("import mtfl {source} {synthetic}", "{synthetic} already holds the data set 'synthetic'"),
         ("import mtfl {source} {source}", "{source} is not empty (it holds 'AFLW'); choose an empty destination"),
         ("import mtfl {source} {source}/training.txt", "{source}/training.txt is a file; choose an empty folder"),

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from rcn_search.cli import reproduce as cli_reproduce
 from rcn_search.cli.reproduce import reproduce_command
 from rcn_search.data.shards import read_manifest
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.study import Study
 
 
@@ -33,7 +33,7 @@ def rows(mtfl_uri, tmp_path, monkeypatch) -> str:
     path = tmp_path / "rows.yaml"
     path.write_text(yaml.safe_dump(document))
     for overrides, folder in (([], "table2"), (["budget.epochs=3"], "table2-3-epochs")):
-        space = load_space(str(path), overrides=overrides)
+        space = load_study_config(str(path), overrides=overrides)
         Study.create(f"studies/{folder}", space, data_fingerprint=read_manifest(mtfl_uri).fingerprint).ask()
     return str(path)
 

@@ -17,7 +17,7 @@ import pytest
 
 from rcn_search.cli import study as cli_study
 from rcn_search.config.loading import load_train_config
-from rcn_search.study.lease import hold
+from rcn_search.study.lease import acquire
 from rcn_search.study_report.sparkline import plot
 
 
@@ -43,7 +43,7 @@ def test_show(cli, study):
 
 
 def test_show_while_a_driver_is_at_work(cli, study):
-    with hold(study.uri, study_settings(study), on_takeover=print):
+    with acquire(study.uri, study_settings(study), on_takeover=print):
         printed = cli.run("study", "show", study.uri)
     assert "1 running" in printed
     assert re.search(rf"process {os.getpid()} on \S+ is at work, for \d+ s now, about \d+ s left", printed)

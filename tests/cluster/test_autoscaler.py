@@ -120,7 +120,7 @@ def test_search_with_max_concurrent_on_empty_cluster_starts_nodes(
         "budget.gpus_per_trial; on a cluster that starts nodes on demand, set budget.max_concurrent to a number"
     ) in " ".join(refused.stderr.split())
 
-    ran = command(growing, *line, "--go-on", "--set", f"budget.max_concurrent={NUM_NODES}")
+    ran = command(growing, *line, "--auto-resume", "--set", f"budget.max_concurrent={NUM_NODES}")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"{NUM_NODES} at once, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU: 0 fit now" in ran.stdout
     done = Study.open(str(tmp_path / "study"))

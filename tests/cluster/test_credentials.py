@@ -23,8 +23,9 @@ from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder
+from rcn_search.training.epoch_report import EpochReport
 from tests.conftest import Server
-from tests.search.test_run_search import study_file
+from tests.support.searches import write_tiny_study
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def stored(folder: str) -> Iterator[tuple[str, bytes]]:
 
 def search(tmp_path: Path, place: str, **budget: int) -> str:
     """What a search with one trial prints."""
-    path = study_file(
+    path = write_tiny_study(
         tmp_path,
         f"{place}/data",
         search={"optimizer.lr": {"float": [1e-3, 1e-2]}},
@@ -125,20 +126,23 @@ def test_a_search_takes_the_drivers_access_to_all_its_processes_and_nowhere_else
 def test_a_training_takes_the_callers_access_to_all_its_workers_and_nowhere_else(elsewhere, leaks, moto, tiny_config):
     data = tiny_config.data.model_copy(update={"uri": f"{elsewhere}/data"})
     found: list[set[str]] = []
-    told: list[Any] = []
+    messages: list[Any] = []
+
+    def on_message(message: Any) -> None:
+        messages.append(message)
+        if isinstance(message, EpochReport):
+            found.append(leaks())
+
     train_with_workers(
         tiny_config.model_copy(update={"data": data}),
         f"{elsewhere}/run",
         num_workers=2,
         resume=False,
         should_stop=lambda: False,
-        on_plan=told.append,
-        on_start=told.append,
-        on_step=lambda step, num_steps: None,
-        on_epoch=lambda report: found.append(leaks()),
+        on_message=on_message,
     )
     assert [*found, leaks()] == [set()] * 3
-    assert moto.secret_key not in str(told)
+    assert moto.secret_key not in str(messages)
     objects = dict(stored(f"{elsewhere}/run"))
     assert f"{elsewhere}/run/last.safetensors" in objects
     assert not [uri for uri, content in objects.items() if moto.secret_key.encode() in content]
@@ -197,4 +201,4 @@ def test_a_search_in_folders_hands_out_nothing(profiles, monkeypatch):
 
 def test_secrets_are_not_in_what_is_printed():
     access = Credentials({"AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_REGION": "here"})
-    assert repr(access) == str(access) == "StoreAccess(AWS_REGION, AWS_SECRET_ACCESS_KEY)"
+    assert repr(access) == str(access) == "Credentials(AWS_REGION, AWS_SECRET_ACCESS_KEY)"

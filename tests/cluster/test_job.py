@@ -13,7 +13,7 @@ import yaml
 from ray._private.ray_constants import get_runtime_env_default_excludes
 from ray._private.runtime_env.packaging import create_package
 
-from rcn_search.study.lease import read
+from rcn_search.study.lease import read_lease
 from tests.cluster.conftest import REPOSITORY, Head
 
 PATIENCE_S = 1_000
@@ -86,7 +86,7 @@ def test_a_stopped_job_gives_its_study_back_and_the_next_goes_on(head, synthetic
     assert "was stopped" in stopped
     text, _ = head.ray_job("logs", "stopped").communicate(timeout=PATIENCE_S)
     assert "goes on with" in text
-    assert read(str(study)).released
+    assert read_lease(str(study)).released
     assert len(ended(study)) < 2
     before = json.loads(history.read_text())
 

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ import yaml
 from rich.console import Console
 
 from rcn_search.cluster.runtime import CapacityError, ClusterResources
-from rcn_search.cluster.status_channel import RunStarted, StatusChannel, TrainingEnd
+from rcn_search.cluster.status_channel import RunStarted, StatusChannel, StatusMessage, StepDone
 from rcn_search.cluster.train_distributed import WorkerPlan, plan_workers, train_with_workers
 from rcn_search.config.schema import TrainConfig
 from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder
 from rcn_search.training.checkpoint import read_checkpoint
+from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import LAST_NAME, Interrupted
 from rcn_search.training.trainer import TrainRun, train
 
@@ -50,28 +52,30 @@ def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
 )
 def test_plan_workers_shares_the_nodes(tiny_config, nodes, threads, device, num_workers, cpus, gpus, is_fixed):
     config = changed(tiny_config, compute={"threads": threads, "device": device})
-    plan = plan_workers(ClusterResources(tuple(nodes), is_fixed), config, num_workers)
-    assert plan == WorkerPlan(num_workers=num_workers, cpus=cpus, gpus=gpus)
+    cluster = ClusterResources(tuple(nodes), is_fixed)
+    assert plan_workers(cluster, config, num_workers) == WorkerPlan(num_workers, cpus, gpus, cluster)
 
 
-@pytest.mark.parametrize(("device", "gpus"), [("auto", 0), ("cpu", 0), ("cuda", 1)])
-def test_plan_workers_growing_cluster_waits_for_workers_of_a_given_size(tiny_config, device, gpus):
+@pytest.mark.parametrize(("device", "gpus", "num_fitting"), [("auto", 0, 1), ("cpu", 0, 1), ("cuda", 1, 0)])
+def test_plan_workers_growing_cluster_waits_for_workers_of_a_given_size(tiny_config, device, gpus, num_fitting):
     growing = ClusterResources(({"CPU": 4},))
     config = changed(tiny_config, compute={"threads": 4, "device": device})
     plan = plan_workers(growing, config, 3)
-    assert plan == WorkerPlan(num_workers=3, cpus=4, gpus=gpus, num_fitting=0 if gpus else 1)
-    with pytest.raises(
-        CapacityError, match="on a cluster that starts nodes on demand, set compute.threads to a number"
-    ):
+    assert plan == WorkerPlan(3, 4, gpus, growing)
+    assert f"on 4 CPU, 0 GPU: {num_fitting} fit now, waiting for the cluster to scale up" in str(plan)
+    with pytest.raises(CapacityError, match=r"starts nodes on demand, set compute\.threads to a number"):
         plan_workers(growing, changed(config, compute={"threads": "auto"}), 5)
-    with pytest.raises(CapacityError, match="fit on the cluster"):
+    with pytest.raises(CapacityError, match=f"only {num_fitting} fit on the cluster"):
         plan_workers(dataclasses.replace(growing, is_fixed=True), config, 3)
 
 
 @pytest.mark.parametrize(
     ("nodes", "words"),
     [
-        ([{"CPU": 2}], r"4 workers, 1 CPU, 0 GPU each: only 2 fit on the cluster \(2 CPU, 0 GPU\); lower --workers"),
+        (
+            [{"CPU": 2}],
+            r"4 workers need 1 CPU and 0 GPU each, but only 2 fit on the cluster \(2 CPU, 0 GPU\); lower",
+        ),
         ([{"CPU": 16, "GPU": 1}], r"only 1 fit .*\(16 CPU, 1 GPU\); lower --workers, or set compute.device to cpu"),
         ([{"CPU": 0}], "only 0 fit"),
     ],
@@ -81,29 +85,21 @@ def test_plan_workers_that_never_fit_are_refused_with_the_numbers(tiny_config, n
         plan_workers(ClusterResources(tuple(nodes), is_fixed=True), tiny_config, 4)
 
 
-def run(config: TrainConfig, out: Path, on_epoch: Any = lambda report: None, **options: Any) -> tuple[list, list]:
-    """The history of a training with two workers, and what was told of it."""
-    told: list[Any] = []
+def run(
+    config: TrainConfig, out: Path, on_epoch: Callable[[EpochReport], None] = lambda report: None, **options: Any
+) -> tuple[list[EpochReport], list[WorkerPlan | StatusMessage]]:
+    """The history of a training with two workers, and its messages except those of steps."""
+    messages: list[WorkerPlan | StatusMessage] = []
 
-    def heard(report: Any) -> None:
-        told.append(report)
-        on_epoch(report)
+    def on_message(message: WorkerPlan | StatusMessage) -> None:
+        if not isinstance(message, StepDone):
+            messages.append(message)
+        if isinstance(message, EpochReport):
+            on_epoch(message)
 
-    history = train_with_workers(
-        config,
-        str(out),
-        num_workers=2,
-        **{
-            "resume": False,
-            "should_stop": lambda: False,
-            "on_plan": told.append,
-            "on_start": told.append,
-            "on_step": lambda step, num_steps: None,
-            "on_epoch": heard,
-            **options,
-        },
-    )
-    return history, told
+    defaults: dict[str, Any] = {"resume": False, "should_stop": lambda: False}
+    history = train_with_workers(config, str(out), num_workers=2, on_message=on_message, **{**defaults, **options})
+    return history, messages
 
 
 def worker_pids(name: str) -> list[int]:
@@ -123,7 +119,7 @@ def worker_pids(name: str) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_worker_that_is_killed_costs_an_epoch_at_most(ray_cluster, tiny_config, tmp_path):
+def test_train_with_workers_killed_worker_costs_at_most_an_epoch(ray_cluster, tiny_config, tmp_path):
     optimizer = {"name": "adadelta", "lr": 0.1, "weight_decay": 0.0}
     config = changed(tiny_config, schedule={"epochs": 8}, optimizer=optimizer)
     killed: list[int] = []
@@ -133,10 +129,10 @@ def test_a_worker_that_is_killed_costs_an_epoch_at_most(ray_cluster, tiny_config
             killed.append(worker_pids("RayTrainWorker")[-1])
             os.kill(killed[0], signal.SIGKILL)
 
-    history, told = run(config, tmp_path / "two", kill)
+    history, messages = run(config, tmp_path / "two", kill)
     assert killed
     assert [report.epoch for report in history] == list(range(1, 9))
-    first, second = (news for news in told if isinstance(news, RunStarted))
+    first, second = (message for message in messages if isinstance(message, RunStarted))
     assert not first.history
     assert 2 <= len(second.history) < 8  # it went on from the last checkpoint
     assert [json.loads((tmp_path / "two/history.json").read_text())[-1]["epoch"]] == [8]
@@ -148,22 +144,22 @@ def test_a_worker_that_is_killed_costs_an_epoch_at_most(ray_cluster, tiny_config
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_it_is_stopped_resumed_and_what_is_wrong_is_said_at_once(ray_cluster, tiny_config, tmp_path):
+def test_train_with_workers_stops_resumes_and_reports_user_errors(ray_cluster, tiny_config, tmp_path):
     config, out = changed(tiny_config, schedule={"epochs": 6}), tmp_path / "run"
     seen: list[Any] = []
     with pytest.raises(Interrupted, match="stopped after"):
         run(config, out, seen.append, should_stop=lambda: len(seen) >= 2)
     with pytest.raises(ValueError, match="add --resume"):
         run(config, out)
-    history, told = run(config, out, resume=True)
+    history, messages = run(config, out, resume=True)
     assert [report.epoch for report in history] == list(range(1, 7))
-    (started,) = (news for news in told if isinstance(news, RunStarted))
+    (started,) = (message for message in messages if isinstance(message, RunStarted))
     assert 2 <= len(started.history) < 6
 
 
-def test_workers_that_wait_for_a_place_are_stopped_at_once(ray_cluster, tiny_config, tmp_path):
-    taken = ray.remote(num_cpus=1)(WorkerPlan).remote(num_workers=1, cpus=1, gpus=0)
-    ray.get(taken.__ray_ready__.remote())
+def test_train_with_workers_stopped_while_waiting_ends_at_once(ray_cluster, tiny_config, tmp_path):
+    busy = ray.remote(num_cpus=1)(StatusChannel).remote()
+    ray.get(busy.__ray_ready__.remote())
     started = time.monotonic()
     with pytest.raises(Interrupted, match="before the workers had started"):
         run(tiny_config, tmp_path / "run", should_stop=lambda: time.monotonic() - started > 2)
@@ -173,7 +169,7 @@ def test_workers_that_wait_for_a_place_are_stopped_at_once(ray_cluster, tiny_con
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_search_with_two_workers_for_each_trial(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
+def test_run_search_two_workers_per_trial_survives_a_killed_worker(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
     """One is pruned, one fails, and of the first the second worker is killed: the others do not notice."""
     points = [(1e-2, "train"), (1e-7, "train"), (1e-2, "nowhere"), (2e-2, "train")]
     document = {
@@ -202,7 +198,7 @@ def test_a_search_with_two_workers_for_each_trial(ray_cluster, synthetic_uri, tm
     def kill(recorder: Any, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
         report(recorder, iteration, trials, trial, result, **info)
         if not killed:
-            killed.extend(worker_pids("ray::Mate"))
+            killed.extend(worker_pids("ray::TrialWorker"))
             os.kill(killed[0], signal.SIGKILL)
 
     monkeypatch.setattr(StudyRecorder, "on_trial_result", kill)
@@ -212,19 +208,12 @@ def test_a_search_with_two_workers_for_each_trial(ray_cluster, synthetic_uri, tm
     assert len(killed) == 1
     assert [trial.state for trial in study.trials] == ["complete", "pruned", "failed", "complete"]
     assert [list(trial.epochs) for trial in study.trials] == [[1, 2, 3, 4], [1], [], [1, 2, 3, 4]]
-    assert "has no split 'nowhere'" in str(study.trials[2].outcome)
+    assert "has no split 'nowhere'" in str(study.trials[2].result)
     assert "1 at once, 2 workers of 1 CPU, 0 GPU each" in text.getvalue()
     info = read_checkpoint(str(Path(study.trials[0].folder, LAST_NAME))).info
     assert info.state["num_workers"] == 2
 
-    alone = TrainRun(study.trials[3].suggestion.config, str(tmp_path / "alone"))
+    alone = TrainRun(study.trials[3].record.config, str(tmp_path / "alone"))
     train(alone)
     losses = [epoch.loss for epoch in study.trials[3].epochs.values()]
     assert losses[:2] == pytest.approx([each.loss for each in alone.history][:2], rel=1e-2)
-
-
-def test_the_first_reason_is_the_one_that_counts():
-    desk = StatusChannel()
-    desk.finish(TrainingEnd(how="wrong", reason="no such split"))
-    desk.finish(TrainingEnd(how="failed", reason="the loss became nan"))
-    assert desk.end().reason == "no such split"

@@ -111,7 +111,7 @@ def test_faces_of_the_rule_without_the_mouth_centre(folder: Path, tmp_path: Path
     manifest = imported(AfwImporter(folder), tmp_path / "out")
     assert {name: manifest.num_rows(name) for name in manifest.split_names} == {"afw": 3}
     assert manifest.test_splits == {"afw": "afw/test"}
-    assert manifest.notes == ["3 faces have all six landmarks, 2 have not and are left out; the paper has 377"]
+    assert manifest.notes == ["3 faces have all six landmarks; 2 others are left out; the paper has 377"]
     split = Dataset(str(tmp_path / "out")).split("afw")
     assert split.image_id_n.tolist() == list(CHOSEN)
     assert split.group_n.tolist() == ["1004467229.jpg", "134212.jpg", "134212.jpg"]

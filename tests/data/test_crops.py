@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rcn_search.data.crops import Box, crop_photo, enclosing_box, four_point_box, to_crop
+from rcn_search.data.crops import Box, crop_photo, enclosing_box, four_point_box, image_to_crop
 
 FACE = np.array([[100.0, 100.0], [140.0, 100.0], [120.0, 120.0], [105.0, 140.0], [135.0, 140.0]])
 
@@ -54,7 +54,7 @@ def test_enclosing_box_follows_the_68_point_rule() -> None:
 
 
 def test_to_crop_scales_to_160() -> None:
-    np.testing.assert_allclose(to_crop(np.array([[60.0, 70.0]]), Box(50, 50, 80, 80)), [[20, 40]])
+    np.testing.assert_allclose(image_to_crop(np.array([[60.0, 70.0]]), Box(50, 50, 80, 80)), [[20, 40]])
 
 
 @pytest.mark.parametrize("box", [Box(-30, 10, 100, 100), Box(40, -25, 90, 90), Box(-20, -20, 200, 200)])

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from rcn_search.data.cache import shard_cache_folder
 from rcn_search.data.dataset import Dataset, epoch_batches, epoch_rows, open_dataset
 from rcn_search.data.importers import base
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.sample import Sample
-from rcn_search.data.cache import shard_cache_folder
 from rcn_search.data.shards import DatasetError, Manifest, read_manifest
 
 

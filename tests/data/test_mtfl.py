@@ -249,5 +249,7 @@ def test_destination_of_another_data_set_is_refused(mtfl_folder: Path, synthetic
 
 
 def test_missing_source_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"training.txt is missing; SRC must be the unzipped MTFL folder"):
+    with pytest.raises(
+        DatasetError, match=r"training.txt is missing; the source folder must be the unzipped MTFL folder"
+    ):
         MtflImporter(tmp_path / "nowhere").read_rows()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.space.options import Sampler, Scheduler
 
 PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "searching.md").read_text()
@@ -27,7 +27,7 @@ def test_an_example_is_a_study(example, tmp_path):
     if "search" in example and "study" not in example:
         del document["initial_trials"]  # they belong to the first example's space
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    space = load_space(str(path))
+    space = load_study_config(str(path))
     assert space.initial_trials or "search" in example
 
 

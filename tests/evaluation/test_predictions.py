@@ -37,7 +37,7 @@ def test_what_is_written_is_read(make_predictions: Make, uri: str, num_images: i
         if isinstance(before, np.ndarray):
             np.testing.assert_array_equal(after, before, strict=before.dtype.kind != "U")
     np.testing.assert_array_equal(read.attributes["pose"], written.attributes["pose"], strict=True)
-    assert read.meta == written.meta | {"schema_version": 1}
+    assert read.meta == written.meta | {"schema_version": 2}
     assert digest == hashlib.sha256(Path(uri).read_bytes()).hexdigest()
 
 
@@ -101,7 +101,7 @@ def test_lists_of_any_length_type_are_read(make_predictions: Make, uri: str) -> 
         (with_column("confidence", pa.array([[None] * 5] * 3, pa.list_(pa.float32()))), "'confidence' has 15 empty"),
         (with_column("box", pa.array(["a", "b", "c"])), "'box' has string values; it needs lists"),
         (with_column("image_id", pa.array(["a", "b", "a"])), "image_id 'a' stands 2 times"),
-        (with_meta(schema_version=2), "schema version 2; this rcn-search reads version 1"),
+        (with_meta(schema_version=3), "schema version 3; this rcn-search reads versions 1 and 2"),
         (with_meta(grid_px=None), "metadata lacks grid_px"),
         (with_meta(keypoints="seven"), "unknown keypoint schema 'seven'"),
         (with_meta(keypoints="ibug68"), "need 68"),
@@ -145,3 +145,9 @@ def test_arrays_that_do_not_fit_are_refused(make_predictions: Make) -> None:
         make_predictions(3, attributes={"smile": np.zeros(2, dtype=np.int8)})
     with pytest.raises(ValueError, match="meta lacks dataset, subset"):
         make_predictions(3, meta={"keypoints": "five"})
+
+
+def test_read_predictions_of_schema_version_1_upgrades_the_configuration(make_predictions: Make, uri: str) -> None:
+    write_predictions(make_predictions(), uri)
+    rewrite(uri, with_meta(schema_version=1, config={"seed": 1, "model": {"kind": "rcn"}}))
+    assert read_predictions(uri).meta["config"] == {"seed": 1, "model": {"name": "rcn"}}

@@ -12,12 +12,10 @@ import time
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.keypoints import keypoint_schema
-from rcn_search.search import open_or_resume as takeup
-from rcn_search.search import run_search as driver
+from rcn_search.search import open_or_resume, run_search
 from rcn_search.search.trial_actor import TrialActor
 
 EPOCH_S = 0.5
@@ -83,16 +81,15 @@ def main() -> None:
         "sampler": {"name": "tpe", "num_startup_trials": 4},
     }
     file.write_text(yaml.safe_dump(document))
-    driver.TrialActor = ScriptedActor  # type: ignore[misc]
-    takeup.checked_manifest = lambda space: _Manifest()  # type: ignore[assignment,return-value]
-    driver.run_search(
-        str(file),
+    run_search.TrialActor = ScriptedActor  # type: ignore[misc]
+    open_or_resume.check_dataset = lambda space: _Manifest()  # type: ignore[assignment,return-value]
+    request = open_or_resume.StudyRequest(
+        study_file=str(file),
         study_uri=place,
         resume="--resume" in options,
         deterministic="--deterministic" in options,
-        board=lambda: place,
-        console=Console(),
     )
+    run_search.run_search(request)
 
 
 if __name__ == "__main__":

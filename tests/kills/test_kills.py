@@ -141,9 +141,9 @@ def kill_all(driver: subprocess.Popen[bytes]) -> None:
 
 def table(study: Study) -> list[Any]:
     return [
-        (trial.suggestion.params, trial.state, [(each.epoch, each.val_error_pct) for each in trial.outcome.epochs])
+        (trial.record.params, trial.state, [(each.epoch, each.val_error_pct) for each in trial.result.epochs])
         for trial in study.trials
-        if trial.outcome
+        if trial.result
     ]
 
 
@@ -152,14 +152,14 @@ def check(study: Study) -> None:
     assert storage.list_names(f"{study.uri}/trials") == [f"{number:06d}" for number in range(NUM_TRIALS)]
     assert len(table(study)) == NUM_TRIALS
     for trial in study.trials:
-        lr = float(trial.suggestion.params["optimizer.lr"])
-        epochs = [epoch.epoch for epoch in trial.outcome.epochs]
+        lr = float(trial.record.params["optimizer.lr"])
+        epochs = [epoch.epoch for epoch in trial.result.epochs]
         assert epochs == list(range(1, len(epochs) + 1)), "an epoch was lost or doubled"
-        assert [each.val_error_pct for each in trial.outcome.epochs] == [
+        assert [each.val_error_pct for each in trial.result.epochs] == [
             SCRIPT["error_pct"](lr, each) for each in epochs
         ]
         failed = SCRIPT["fails"](lr) and len(epochs) == 2 and trial.state == "failed"
-        assert failed or trial.state == ("complete" if len(epochs) == NUM_EPOCHS else "pruned"), trial.outcome.reason
+        assert failed or trial.state == ("complete" if len(epochs) == NUM_EPOCHS else "pruned"), trial.result.reason
         diary = [int(line) for line in Path(trial.folder, "diary.txt").read_text().split()]
         assert diary == sorted(diary), "it started again from nothing"
 

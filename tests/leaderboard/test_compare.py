@@ -125,7 +125,7 @@ def test_an_old_entry_gets_its_errors(predicted: Make, predictions: Predictions,
     (result,) = rescore(leaderboard, there, there, predictions={})
     ((new_id, entry),) = load_current_entries(leaderboard).items()
     assert entry_id(result.uri) == new_id != old
-    assert (entry.replaces, entry.schema_version, entry.test_looks) == (old, 2, 1)
+    assert (entry.replaces, entry.schema_version, entry.test_looks) == (old, 3, 1)
     np.testing.assert_allclose(load_errors(leaderboard, entry), 10, rtol=1e-6)
     (again,) = rescore(leaderboard, load_current_entries(leaderboard), load_current_entries(leaderboard), predictions={})
     assert (again.uri, again.reason) == ("", "is on the leaderboard under subpixel already")

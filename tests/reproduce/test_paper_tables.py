@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from rcn_search.reproduce.paper_tables import PAPER_CONVERGENCE, SPACES, TABLES
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 
 MASKS = ["1000", "0100", "1100", "0010", "0001", "0011", "0111", "1001", "1111"]
 OCCLUSION = {"augment.occluder.min_px": 20, "augment.occluder.max_px": 50}
@@ -19,7 +19,7 @@ def name(request) -> str:
 
 
 def space_of(name):
-    return load_space(str(SPACES / f"{name}.yaml"))
+    return load_study_config(str(SPACES / f"{name}.yaml"))
 
 
 def errors(name, place, protocol="rcn2016"):
@@ -75,7 +75,7 @@ def test_table_1_has_nine_masks_of_two_networks():
     space = space_of("table1")
     assert list(space.runs) == [f"{model} 4 branches, mask {mask}" for model in ("SumNet", "RCN") for mask in MASKS]
     for row in space.runs:
-        config = space.config(space.run_values(row))
+        config = space.train_config(space.run_values(row))
         assert row == f"{ {'rcn': 'RCN', 'sumnet': 'SumNet'}[config.model.name] } 4 branches, mask {config.model.mask}"
         assert config.model.branches == 4
         assert config.augment.occluder.max_px == 0
@@ -90,7 +90,7 @@ def test_table_2_has_thirteen_rows_and_three_seeds_of_its_headlines():
         "SumNet 6 branches, occlusion": 3,
     }
     for row, values in space.runs.items():
-        config = space.config(space.run_values(row))
+        config = space.train_config(space.run_values(row))
         kind, branches = {"RCN": "rcn", "SumNet": "sumnet"}[row.split()[0]], int(row.split()[1])
         assert (config.model.name, config.model.branches) == (kind, branches)
         assert ("occlusion" in row) == (OCCLUSION.items() <= values.items()) == (config.augment.occluder.max_px > 0)
@@ -101,7 +101,7 @@ def test_table_2_has_thirteen_rows_and_three_seeds_of_its_headlines():
 def test_all_rows_of_a_table_share_the_recipe_of_the_example(name):
     space = space_of(name)
     for row in space.runs:
-        config = space.config(space.run_values(row))
+        config = space.train_config(space.run_values(row))
         assert (config.optimizer.name, config.optimizer.lr, config.optimizer.weight_decay) == ("muon", 5e-3, 1e-4)
         assert (config.schedule.batch_size, config.schedule.epochs) == (64, 10)
         assert config.augment.rotate_deg == (40 if name == "table4" else 20)
@@ -110,4 +110,4 @@ def test_all_rows_of_a_table_share_the_recipe_of_the_example(name):
 def test_convergence_keeps_every_epoch_of_rows_the_paper_timed():
     space = space_of("convergence")
     assert space.runs.keys() == PAPER_CONVERGENCE.keys()
-    assert all(space.config(space.run_values(row)).validation.save == "every" for row in space.runs)
+    assert all(space.train_config(space.run_values(row)).validation.save == "every" for row in space.runs)

@@ -16,8 +16,8 @@ from rcn_search.leaderboard.records import load_entries
 from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.reproduce.run import compare, train_rows
 from rcn_search.reproduce.text_table import Sheet
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch, StudyError
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.trainer import TrainRun, train
@@ -74,14 +74,14 @@ def run(name: str, path: str, folder: Path, *, show: bool = False, **options) ->
 
 def train_here(path: str, folder: Path) -> None:
     """Run all trials of a study in this process."""
-    space = load_space(path)
-    fingerprint = read_manifest(space.config({}).data.uri).fingerprint
+    space = load_study_config(path)
+    fingerprint = read_manifest(space.train_config({}).data.uri).fingerprint
     study = Study.create(str(folder / "study"), space, data_fingerprint=fingerprint)
     while (trial := study.ask()) is not None:
-        run = TrainRun(trial.suggestion.config, trial.folder)
+        run = TrainRun(trial.record.config, trial.folder)
         train(run)
-        fields = Epoch.model_fields.keys() & EpochReport.model_fields.keys()
-        study.report(trial.number, [Epoch.model_validate(each.model_dump(include=fields)) for each in run.history])
+        fields = EpochResult.model_fields.keys() & EpochReport.model_fields.keys()
+        study.report(trial.number, [EpochResult.model_validate(each.model_dump(include=fields)) for each in run.history])
         study.finish(trial.number, "complete")
 
 
@@ -100,7 +100,7 @@ def test_a_table_from_rows_to_paper_against_ours(ray_cluster, mtfl_uri, tmp_path
     with pytest.raises(ValueError, match="nothing is there to show"):
         run("table2", path, tmp_path, show=True)
 
-    space = load_space(path)
+    space = load_study_config(path)
     Study.create(str(tmp_path / "study"), space, data_fingerprint=read_manifest(mtfl_uri).fingerprint).ask()
     unfinished = cells(run("table2", path, tmp_path, show=True))
     line = unfinished["SumNet 4 branches", "aflw/test"]

@@ -27,10 +27,10 @@ import pytest
 from rcn_search import storage
 from rcn_search.storage import object_store as storage_remote
 from rcn_search.storage import retry as storage_retry
-from rcn_search.study.identity import settings
-from rcn_search.study.lease import hold
-from rcn_search.study.records import Epoch, Ledger
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.identity import resume_settings
+from rcn_search.study.lease import acquire
+from rcn_search.study.records import EpochResult, StudyStore
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
 from rcn_search.training.async_uploads import Uploads
 
@@ -53,8 +53,8 @@ def proxy(moto: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
-def space(tmp_path: Path) -> SearchSpace:
-    return SearchSpace.model_validate(
+def space(tmp_path: Path) -> StudyConfig:
+    return StudyConfig.model_validate(
         {
             "study": {"name": "faults", "seed": 1},
             "base": {"data": {"uri": str(tmp_path)}, "model": {"name": "rcn"}},
@@ -66,15 +66,15 @@ def space(tmp_path: Path) -> SearchSpace:
     )
 
 
-def drive(uri: str, space: SearchSpace) -> None:
+def drive(uri: str, space: StudyConfig) -> None:
     """What a search does with storage, from preflight to end."""
     storage.preflight(uri)
     if storage.exists(storage.join(uri, "study.json")):
         Study.check(uri, space, "f")
     else:
         Study.start(uri, space, "f")
-    with hold(uri, settings(space), on_takeover=str) as claim:
-        study = Study(uri, space, Ledger(uri, claim.check))
+    with acquire(uri, resume_settings(space), on_takeover=str) as claim:
+        study = Study(uri, space, StudyStore(uri, claim.check))
         while trial := study.ask():
             uploads = Uploads(trial.folder)
             for number in range(1, NUM_EPOCHS + 1):
@@ -87,7 +87,7 @@ def drive(uri: str, space: SearchSpace) -> None:
             study.finish(trial.number, "complete")
 
 
-def driven(uri: str, space: SearchSpace) -> Exception | None:
+def driven(uri: str, space: StudyConfig) -> Exception | None:
     """Why it stopped, if it did: with one of the errors that a search ends with resumably."""
     try:
         drive(uri, space)
@@ -96,9 +96,9 @@ def driven(uri: str, space: SearchSpace) -> Exception | None:
     return None
 
 
-def epoch(number: int, trial: int) -> Epoch:
+def epoch(number: int, trial: int) -> EpochResult:
     error = 9.0 - number - trial / 7
-    return Epoch(epoch=number, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=1.0, val_s=1.0)
+    return EpochResult(epoch=number, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=1.0, val_s=1.0)
 
 
 def checkpoint(trial: int, number: int) -> bytes:
@@ -108,7 +108,7 @@ def checkpoint(trial: int, number: int) -> bytes:
 
 
 def table(study: Study) -> list[tuple[Any, ...]]:
-    return [(each.suggestion.params, each.state, [*each.epochs]) for each in study.trials]
+    return [(each.record.params, each.state, [*each.epochs]) for each in study.trials]
 
 
 def assert_nothing_torn(uri: str, expected: list[tuple[Any, ...]]) -> None:
@@ -117,16 +117,16 @@ def assert_nothing_torn(uri: str, expected: list[tuple[Any, ...]]) -> None:
         return
     study = Study.open(uri)
     for trial, (params, _, epochs) in zip(study.trials, expected, strict=False):
-        assert trial.suggestion.params == params
-        assert trial.outcome is None or [*trial.epochs] == epochs
+        assert trial.record.params == params
+        assert trial.result is None or [*trial.epochs] == epochs
         for name in ("best", "last"):
             place = storage.join(trial.folder, name)
             there = storage.exists(place)
-            assert there or trial.outcome is None, f"{place}: the trial has ended, and its checkpoint is missing"
+            assert there or trial.result is None, f"{place}: the trial has ended, and its checkpoint is missing"
             if there:
                 content = storage.read_bytes(place)
                 assert hashlib.sha256(content[32:]).digest() == content[:32], f"{place} is torn"
-            if trial.outcome:
+            if trial.result:
                 assert content == checkpoint(trial.number, NUM_EPOCHS)
 
 
@@ -191,7 +191,7 @@ def test_patience_ends(proxy: Any, fault: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_secret_is_kept_or_said(
-    proxy: Any, space: SearchSpace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    proxy: Any, space: StudyConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = os.environ["AWS_SECRET_ACCESS_KEY"]
     folder = uuid.uuid4().hex
@@ -218,7 +218,7 @@ def test_no_secret_is_kept_or_said(
     ids=["4", "60"],
 )
 def test_a_study_goes_on_or_stops_resumably(
-    proxy: Any, space: SearchSpace, seeds: range, monkeypatch: pytest.MonkeyPatch
+    proxy: Any, space: StudyConfig, seeds: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = f"s3://bucket/{uuid.uuid4().hex}"
     proxy.weather = fault_proxy.Weather()

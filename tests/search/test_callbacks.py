@@ -12,8 +12,8 @@ from tensorboardX.proto.event_pb2 import Event
 from rcn_search import storage
 from rcn_search.search.callbacks import TrialCallbackAdapter, build_callbacks
 from rcn_search.search.tensorboard import TensorBoard
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult
 from rcn_search.study.space.callback_options import CallbackOptions
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
@@ -22,13 +22,13 @@ from rcn_search.study.trial import Trial
 @pytest.fixture(params=["file", "memory"])
 def study(request, write_study, tmp_path) -> Study:
     uri = str(tmp_path / "study") if request.param == "file" else f"memory://{uuid.uuid4().hex}"
-    return Study.create(uri, load_space(write_study()), data_fingerprint="f")
+    return Study.create(uri, load_study_config(write_study()), data_fingerprint="f")
 
 
 def report(study: Study, number: int, *epochs: int) -> None:
     for each in epochs:
         error = 20.0 - each
-        epoch = Epoch(epoch=each, loss=1.5, val_error_pct=error, best_error_pct=error, train_s=2.0, val_s=1.0)
+        epoch = EpochResult(epoch=each, loss=1.5, val_error_pct=error, best_error_pct=error, train_s=2.0, val_s=1.0)
         study.report(number, [epoch])
 
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rcn_search.cluster.runtime import CapacityError, ClusterResources
 from rcn_search.search import concurrency
 from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Ledger
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import StudyStore
 from rcn_search.study.space.study_config import Budget
 from rcn_search.study.study import Study
 
@@ -89,8 +89,8 @@ def test_budget_workers_sharing_a_gpu_are_refused():
 
 
 def test_print_plan_says_how_many_trials_wait_for_nodes(write_study, tmp_path):
-    space = load_space(write_study(budget={"max_concurrent": 4}))
-    study = Study(str(tmp_path / "study"), space, Ledger(str(tmp_path / "study")))
+    space = load_study_config(write_study(budget={"max_concurrent": 4}))
+    study = Study(str(tmp_path / "study"), space, StudyStore(str(tmp_path / "study")))
     text = io.StringIO()
     print_plan(Console(file=text, width=200), study, 4, ClusterResources(({"CPU": 1},)), 0, None)
     assert "4 at once, 1 CPU, 0 GPU each; on 1 CPU, 0 GPU: 1 fit now, the others wait until the cluster" in (

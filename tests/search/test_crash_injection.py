@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from rcn_search import storage
-from rcn_search.study.identity import settings
-from rcn_search.study.lease import hold
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch, Ledger
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.identity import resume_settings
+from rcn_search.study.lease import acquire
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult, StudyStore
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
 
-Event = Callable[[str, SearchSpace], None]
+Event = Callable[[str, StudyConfig], None]
 Table = list[tuple[dict[str, Any], str, list[float]]]
 NUM_TRIALS = 4
 
@@ -54,37 +54,37 @@ def uri(store) -> str:
 
 
 @pytest.fixture
-def space(write_study) -> SearchSpace:
-    return load_space(write_study(budget={"trials": NUM_TRIALS}, scheduler={"name": "none"}))
+def space(write_study) -> StudyConfig:
+    return load_study_config(write_study(budget={"trials": NUM_TRIALS}, scheduler={"name": "none"}))
 
 
-def drive(uri: str, space: SearchSpace) -> None:
+def drive(uri: str, space: StudyConfig) -> None:
     """What a driver does from start to end: take the study up, run what is left, two trials at once."""
     if storage.exists(storage.join(uri, "study.json")):
         Study.check(uri, space, "f")
     else:
         Study.start(uri, space, "f")
-    with hold(uri, settings(space), on_takeover=str) as claim:
-        study = Study(uri, space, Ledger(uri, claim.check))
-        while study.num_left:
+    with acquire(uri, resume_settings(space), on_takeover=str) as claim:
+        study = Study(uri, space, StudyStore(uri, claim.check))
+        while study.num_remaining:
             running = [trial for trial in (study.ask(), study.ask()) if trial]
             for trial in running:
                 study.report(trial.number, curve(trial.number))
                 study.finish(trial.number, "complete" if trial.number % 2 else "pruned")
 
 
-def curve(number: int) -> list[Epoch]:
+def curve(number: int) -> list[EpochResult]:
     """Epochs of a trial: the same whenever it is run."""
     errors = [9.0 - number / 7 - each for each in range(3)]
     return [
-        Epoch(epoch=each + 1, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=1.0, val_s=1.0)
+        EpochResult(epoch=each + 1, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=1.0, val_s=1.0)
         for each, error in enumerate(errors)
     ]
 
 
 def table(study: Study) -> Table:
     return [
-        (trial.suggestion.params, trial.state, [epoch.val_error_pct for epoch in trial.epochs.values()])
+        (trial.record.params, trial.state, [epoch.val_error_pct for epoch in trial.epochs.values()])
         for trial in study.trials
     ]
 
@@ -122,7 +122,7 @@ def test_a_driver_that_dies_at_any_write_loses_nothing_and_the_next_goes_on(uri,
 
 @but_swift
 def test_a_branch_is_there_with_all_its_trials_or_not_at_all(uri, space, monkeypatch):
-    from rcn_search.study.warm_start import start_branch
+    from rcn_search.study.warm_start import start_warm_started
 
     parent = storage.join(uri, "parent")
     drive(parent, space)
@@ -132,8 +132,8 @@ def test_a_branch_is_there_with_all_its_trials_or_not_at_all(uri, space, monkeyp
             child = storage.join(uri, f"child-{number}-{after}")
             faulty.arm(number, after=after)
             with pytest.raises(Crash):
-                start_branch(parent, child, space, "f")
+                start_warm_started(parent, child, space, "f")
             faulty.arm(-1, after=False)
             if not storage.exists(storage.join(child, "study.json")):
-                assert start_branch(parent, child, space, "f") == (NUM_TRIALS, 0)
-            assert len(Study.open(child).inherited) == NUM_TRIALS
+                assert start_warm_started(parent, child, space, "f") == (NUM_TRIALS, 0)
+            assert len(Study.open(child).warm_start_trials) == NUM_TRIALS

@@ -11,8 +11,8 @@ from rich.console import Console
 from rcn_search.cluster.runtime import ClusterResources
 from rcn_search.config.schema import TrainConfig
 from rcn_search.search.concurrency import print_plan
-from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, free_disk_bytes, estimate_trial_bytes
-from rcn_search.study.loading import load_space
+from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, estimate_trial_bytes, free_disk_bytes
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.study import Study
 from rcn_search.training.trainer import TrainRun, train
 
@@ -36,7 +36,7 @@ def test_it_is_what_a_run_leaves(tiny_config, tmp_path, changes):
 
 
 def study_of(path: str, folder: object) -> Study:
-    return Study.create(str(folder), load_space(path), data_fingerprint="f")
+    return Study.create(str(folder), load_study_config(path), data_fingerprint="f")
 
 
 def test_it_grows_with_the_trials_left_and_with_the_networks(write_study, tmp_path):
@@ -60,9 +60,11 @@ budget: {epochs: 1}
 """
     )
     study = study_of(str(path), tmp_path / "study")
-    base = study.space.config({})
+    base = study.config.train_config({})
     models = [base.model.model_copy(update={"channels": channels}) for channels in (8, 32)]
-    assert estimate_checkpoint_bytes(study, 5) == sum(estimate_trial_bytes(base.model_copy(update={"model": each}), 5) for each in models)
+    assert estimate_checkpoint_bytes(study, 5) == sum(
+        estimate_trial_bytes(base.model_copy(update={"model": each}), 5) for each in models
+    )
 
 
 def test_the_plan_says_it_and_warns_of_a_disk_that_is_too_small(write_study, tmp_path, monkeypatch):
@@ -72,7 +74,9 @@ def test_the_plan_says_it_and_warns_of_a_disk_that_is_too_small(write_study, tmp
 
     def plan(room_bytes: int, uri: str) -> str:
         text = io.StringIO()
-        print_plan(Console(file=text, width=200), study, 2, ClusterResources(({"CPU": 2},)), room_bytes, free_disk_bytes(uri))
+        print_plan(
+            Console(file=text, width=200), study, 2, ClusterResources(({"CPU": 2},)), room_bytes, free_disk_bytes(uri)
+        )
         return text.getvalue()
 
     assert re.search(r"^79\.0 MB of checkpoints, about: .* of each trial$", plan(79_000_000, study.uri), re.MULTILINE)

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from rcn_search.config.loading import ConfigError, merge
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch, StudyError
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study
 
 
@@ -41,17 +41,17 @@ def run_all(study: Study) -> list[tuple]:
     """Complete all that is left; run, seed and configuration in the order they were asked for."""
     asked = []
     while (trial := study.ask()) is not None:
-        asked.append((*trial.suggestion.params.values(), trial.suggestion.config))
-        epoch = Epoch(epoch=1, loss=1.0, val_error_pct=9.0, best_error_pct=9.0, train_s=1.0, val_s=1.0)
+        asked.append((*trial.record.params.values(), trial.record.config))
+        epoch = EpochResult(epoch=1, loss=1.0, val_error_pct=9.0, best_error_pct=9.0, train_s=1.0, val_s=1.0)
         study.report(trial.number, [epoch])
         study.finish(trial.number, "complete")
     return asked
 
 
 def test_each_row_and_seed_is_a_trial_in_the_order_of_the_file(write_runs, tmp_path):
-    space = load_space(write_runs())
+    space = load_study_config(write_runs())
     study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
-    assert study.num_left == 4
+    assert study.num_remaining == 4
     asked = run_all(study)
     names = ["RCN 4 branches", "SumNet, mask", "SumNet, mask", "TCDCN"]
     assert [(run, seed) for run, seed, _ in asked] == list(zip(names, [0, 0, 1, 0], strict=True))
@@ -61,38 +61,38 @@ def test_each_row_and_seed_is_a_trial_in_the_order_of_the_file(write_runs, tmp_p
     assert configs[1].model.mask == "0011"
     assert [config.optimizer.lr for config in configs] == [5e-3, 5e-3, 5e-3, 1e-3]
     assert {config.schedule.epochs for config in configs} == {3}
-    assert study.best is None
+    assert study.best_trial is None
 
 
 def test_a_study_of_rows_is_gone_on_with(write_runs, tmp_path):
-    uri, space = str(tmp_path / "study"), load_space(write_runs())
+    uri, space = str(tmp_path / "study"), load_study_config(write_runs())
     straight = run_all(Study.create(str(tmp_path / "straight"), space, data_fingerprint="f"))
     Study.create(uri, space, data_fingerprint="f").ask()  # suggested, then the driver dies
     study = Study.resume(uri, space, data_fingerprint="f")
-    assert study.num_left == 4
+    assert study.num_remaining == 4
     assert run_all(study) == straight
-    assert Study.resume(uri, space, data_fingerprint="f").num_left == 0
+    assert Study.resume(uri, space, data_fingerprint="f").num_remaining == 0
 
 
 def test_seeds_can_be_added_later_and_rows_cannot_be_changed(write_runs, tmp_path):
     uri = str(tmp_path / "study")
-    run_all(Study.create(uri, load_space(write_runs()), data_fingerprint="f"))
-    more = Study.resume(uri, load_space(write_runs(seeds_per_run={"RCN 4 branches": 3})), data_fingerprint="f")
+    run_all(Study.create(uri, load_study_config(write_runs()), data_fingerprint="f"))
+    more = Study.resume(uri, load_study_config(write_runs(seeds_per_run={"RCN 4 branches": 3})), data_fingerprint="f")
     assert [(run, seed) for run, seed, _ in run_all(more)] == [("RCN 4 branches", 1), ("RCN 4 branches", 2)]
     with pytest.raises(StudyError, match=r"runs\.TCDCN\.optimizer\.lr: 0\.001 → 0\.002"):
-        Study.resume(uri, load_space(write_runs(runs={"TCDCN": {"optimizer.lr": 2e-3}})), data_fingerprint="f")
+        Study.resume(uri, load_study_config(write_runs(runs={"TCDCN": {"optimizer.lr": 2e-3}})), data_fingerprint="f")
 
 
 def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_its_default(write_runs, tmp_path):
     uri = str(tmp_path / "study")
-    Study.create(uri, load_space(write_runs()), data_fingerprint="f")
+    Study.create(uri, load_study_config(write_runs()), data_fingerprint="f")
     place = Path(uri, "study.json")
     stored = json.loads(place.read_text())
     del stored["base"]["loss"]["name"]
     place.write_text(json.dumps(stored))
-    assert Study.resume(uri, load_space(write_runs()), data_fingerprint="f").num_left == 4
+    assert Study.resume(uri, load_study_config(write_runs()), data_fingerprint="f").num_remaining == 4
     with pytest.raises(StudyError, match=r"base\.loss\.head: softmax → l2"):
-        Study.resume(uri, load_space(write_runs(base={"loss": {"name": "l2"}})), data_fingerprint="f")
+        Study.resume(uri, load_study_config(write_runs(base={"loss": {"name": "l2"}})), data_fingerprint="f")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_
 def test_what_is_wrong_is_named_with_key_and_line(write_runs, changes, key, message):
     path = write_runs(**changes)
     with pytest.raises(ConfigError) as raised:
-        load_space(path)
+        load_study_config(path)
     assert message in str(raised.value)
     line = int(str(raised.value).split("line ")[1].split(":")[0])
     assert key in Path(path).read_text().splitlines()[line - 1]
@@ -136,9 +136,9 @@ def test_a_study_without_search_and_rows_is_none(write_runs, tmp_path):
     path = tmp_path / "none.yaml"
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(ConfigError, match="something to search or runs"):
-        load_space(str(path))
+        load_study_config(str(path))
 
 
 def test_a_search_must_say_how_many_trials(write_study):
     with pytest.raises(ConfigError, match=r"line \d+: budget\.trials is required"):
-        load_space(write_study(budget={"trials": None}))
+        load_study_config(write_study(budget={"trials": None}))

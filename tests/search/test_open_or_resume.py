@@ -20,8 +20,8 @@ from rcn_search.config.loading import ConfigError
 from rcn_search.search.open_or_resume import OpenedStudy, StudyRequest, open_or_resume
 from rcn_search.search.run_search import run_search
 from rcn_search.study import lease
-from rcn_search.study.identity import settings
-from rcn_search.study.records import Epoch, StudyError
+from rcn_search.study.identity import resume_settings
+from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study
 from tests.study.test_lease import as_of, somebody
 from tests.support.searches import write_tiny_study
@@ -43,8 +43,8 @@ def open_study(write_study: Callable[..., str], synthetic_uri: str, tmp_path: Pa
         options = {"study_uri": str(tmp_path / "parent"), "data_uri": synthetic_uri, **options}
         request = StudyRequest(study_file=write_study(**(changes or {})), **options)
         opened = open_or_resume(request, leaderboard=None, console=Console(file=printed, width=400))
-        with lease.hold(opened.uri, settings(opened.space), on_takeover=str):
-            return Study(opened.uri, opened.space)
+        with lease.acquire(opened.uri, resume_settings(opened.config), on_takeover=str):
+            return Study(opened.uri, opened.config)
 
     return open_study
 
@@ -53,7 +53,9 @@ def run_trials(study: Study, num_trials: int) -> None:
     for _ in range(num_trials):
         number = study.ask().number
         epochs = [
-            Epoch(epoch=epoch, loss=1.0, val_error_pct=9.0 - epoch, best_error_pct=9.0 - epoch, train_s=1.0, val_s=1.0)
+            EpochResult(
+                epoch=epoch, loss=1.0, val_error_pct=9.0 - epoch, best_error_pct=9.0 - epoch, train_s=1.0, val_s=1.0
+            )
             for epoch in range(1, 5)
         ]
         study.report(number, epochs)
@@ -63,13 +65,13 @@ def run_trials(study: Study, num_trials: int) -> None:
 def test_open_or_resume_add_trials_extends_a_finished_study_for_good(open_study: Opener) -> None:
     run_trials(open_study(), 12)
     extended = open_study(resume=True, add_trials=50)
-    assert (extended.num_left, extended.space.budget.trials) == (50, 62)
+    assert (extended.num_remaining, extended.config.budget.trials) == (50, 62)
     run_trials(extended, 1)
     again = open_study(resume=True)
-    assert (again.num_left, len(again.trials)) == (49, 13)
-    assert Study.open(extended.uri).num_left == 49
-    assert open_study(resume=True, trials=20).num_left == 7
-    assert open_study(resume=True, overrides=["budget.trials=13"]).num_left == 0
+    assert (again.num_remaining, len(again.trials)) == (49, 13)
+    assert Study.open(extended.uri).num_remaining == 49
+    assert open_study(resume=True, trials=20).num_remaining == 7
+    assert open_study(resume=True, overrides=["budget.trials=13"]).num_remaining == 0
 
 
 def test_open_or_resume_add_trials_to_an_unfinished_study_is_refused(open_study: Opener) -> None:
@@ -86,7 +88,7 @@ def test_open_or_resume_trials_and_add_trials_together_are_refused(open_study: O
 def test_open_or_resume_trials_sets_the_budget_of_a_new_study(open_study: Opener) -> None:
     with pytest.raises(ConfigError, match="add --resume"):
         open_study(add_trials=5)
-    assert open_study(trials=5).num_left == 5
+    assert open_study(trials=5).num_remaining == 5
 
 
 def test_open_or_resume_more_trials_than_a_grid_has_are_refused(open_study: Opener) -> None:
@@ -111,7 +113,7 @@ def test_open_or_resume_warm_start_takes_over_fitting_trials_outside_the_budget(
     narrower = {"search": {"model.branches": {"int": [2, 5]}}, "budget": {"trials": 3}}
     options = {"warm_start_from": parent.uri, "study_uri": str(tmp_path / "narrow")}
     child = open_study(narrower, **options)
-    fits = [trial.number for trial in parent.trials[:11] if int(trial.suggestion.params["model.branches"]) <= 5]
+    fits = [trial.number for trial in parent.trials[:11] if int(trial.record.params["model.branches"]) <= 5]
     assert 0 < len(fits) < 11
     assert [trial.number for trial in child.inherited] == fits
     assert f"{len(fits)} trials of {parent.uri} taken over, {11 - len(fits)} do not fit" in printed.getvalue()
@@ -127,7 +129,7 @@ def test_open_or_resume_warm_start_takes_over_fitting_trials_outside_the_budget(
     run_trials(child, 3)
     resumed = open_study(narrower, **options, resume=True)
     assert (len(resumed.trials), resumed.num_left) == (3, 0)
-    assert [trial.suggestion.number for trial in resumed.trials] == [0, 1, 2]
+    assert [trial.record.number for trial in resumed.trials] == [0, 1, 2]
     assert [trial.params for trial in resumed._optuna.trials] == [trial.params for trial in child._optuna.trials]
     with pytest.raises(StudyError, match="holds a study already"):
         open_study(narrower, **options)
@@ -141,10 +143,10 @@ def test_open_or_resume_warm_start_accepts_a_key_that_is_fixed_or_freed_with_the
     freed = {"search": {"seed": {"choice": [0, 1]}}, "initial_trials": []}
     child = open_study(freed, warm_start_from=parent.uri, study_uri=str(tmp_path / "freed"))
     assert len(child.inherited) == 11
-    assert {trial.suggestion.params["seed"] for trial in child.inherited} == {0}
+    assert {trial.record.params["seed"] for trial in child.inherited} == {0}
     freed["search"] = {"seed": {"choice": [0, 1, 2]}}
     grandchild = open_study(freed, warm_start_from=child.uri, study_uri=str(tmp_path / "again"))
-    assert len(grandchild.inherited) == 11
+    assert len(grandchild.warm_start_trials) == 11
 
 
 @pytest.mark.parametrize("changes", [{"budget": {"epochs": 5}}, {"base": {"optimizer": {"weight_decay": 0.5}}}])
@@ -153,7 +155,7 @@ def test_open_or_resume_warm_start_leaves_out_other_trainings(
 ) -> None:
     parent = open_study()
     run_trials(parent, 11)
-    assert open_study(changes, warm_start_from=parent.uri, study_uri=str(tmp_path / "other")).inherited == []
+    assert open_study(changes, warm_start_from=parent.uri, study_uri=str(tmp_path / "other")).warm_start_trials == []
 
 
 def test_open_or_resume_warm_start_leaves_out_trials_on_other_data(open_study: Opener, tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_open_or_resume_warm_start_leaves_out_trials_on_other_data(open_study: O
     run_trials(parent, 2)
     uri = storage.join(parent.uri, "space.json")
     storage.write_json(uri, {**storage.read_json(uri), "data_fingerprint": "another"})
-    assert open_study(warm_start_from=parent.uri, study_uri=str(tmp_path / "other")).inherited == []
+    assert open_study(warm_start_from=parent.uri, study_uri=str(tmp_path / "other")).warm_start_trials == []
 
 
 def test_open_or_resume_warm_start_at_the_same_location_is_refused(open_study: Opener) -> None:
@@ -194,7 +196,7 @@ def test_open_or_resume_auto_resume_starts_then_resumes_and_refuses_another_stud
     synthetic_uri: str, tmp_path: Path
 ) -> None:
     opened = open_automatically(synthetic_uri, tmp_path)
-    assert Study.open(opened.uri).num_left == 4
+    assert Study.open(opened.uri).num_remaining == 4
     assert open_automatically(synthetic_uri, tmp_path) == opened
     with pytest.raises(StudyError):
         open_automatically(synthetic_uri, tmp_path, overrides=("base.model.channels=16",))

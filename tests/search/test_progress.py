@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from rcn_search.search.progress import SearchProgress
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 
@@ -27,7 +27,7 @@ class Counted(list):
 
 @pytest.fixture
 def study(write_study, tmp_path) -> Study:
-    space = load_space(write_study(budget={"trials": 4, "epochs": 3}))
+    space = load_study_config(write_study(budget={"trials": 4, "epochs": 3}))
     return Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
 
 
@@ -37,7 +37,7 @@ def run_trial(study: Study, progress: SearchProgress, errors: list[float], state
     ray_trial = SimpleNamespace(config={"number": trial.number})
     progress.on_trial_start(0, [], ray_trial)
     for number, error in enumerate(errors, start=1):
-        epoch = Epoch(epoch=number, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=2.0, val_s=1.0)
+        epoch = EpochResult(epoch=number, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=2.0, val_s=1.0)
         study.report(trial.number, [epoch])
         progress.on_trial_result(0, [], ray_trial, result={})
     study.finish(trial.number, state, reason="[bold]the loss became nan[/bold]" if state == "failed" else None)
@@ -101,7 +101,7 @@ def test_an_event_costs_no_look_at_all_trials(study):
     for number, epoch in first.epochs.items():
         last.epochs[number] = epoch
         progress.on_trial_result(0, [], SimpleNamespace(config={"number": 2000}), result={})
-    last.outcome = first.outcome
+    last.result = first.outcome
     progress.on_trial_complete(0, [], SimpleNamespace(config={"number": 2000}))
     assert "2001 complete" in shown(progress)
     assert study.trials.looks == 0

@@ -32,7 +32,7 @@ PATIENCE_S = 180
 def table(study: Study) -> list[tuple]:
     """State, parameters and errors of all trials, without times."""
     return [
-        (trial.state, trial.suggestion.params, [epoch.val_error_pct for epoch in trial.epochs.values()])
+        (trial.state, trial.record.params, [epoch.val_error_pct for epoch in trial.epochs.values()])
         for trial in study.trials
     ]
 
@@ -44,15 +44,15 @@ def test_run_search_evaluates_the_best_trial_and_resumes_without_repeating(ray_c
 
     assert [trial.state for trial in study.trials] == ["complete", "pruned", "failed", "complete"]
     assert [len(trial.epochs) for trial in study.trials] == [3, 1, 0, 3]
-    assert "has no split 'nowhere'" in study.trials[2].outcome.reason
+    assert "has no split 'nowhere'" in study.trials[2].result.reason
     assert "has no split 'nowhere'" in text
     assert all(trial.state.is_finished() for trial in study._optuna.trials)
-    assert table(Study.resume(study.uri, study.space, data_fingerprint=fingerprint(study))) == table(study)
+    assert table(Study.resume(study.uri, study.config, data_fingerprint=fingerprint(study))) == table(study)
 
     best = min(trial.error_pct for trial in study.trials if trial.state == "complete")
-    assert study.best.error_pct == best
-    assert result.test_result.trial == study.best.number
-    assert Path(result.test_result.checkpoint).parent == Path(study.best.folder)
+    assert study.best_trial.error_pct == best
+    assert result.test_result.trial == study.best_trial.number
+    assert Path(result.test_result.checkpoint).parent == Path(study.best_trial.folder)
     rows = [
         row for each in build_leaderboard(str(tmp_path / "board")).tables for row in each.rows if row.origin == "ours"
     ]
@@ -216,7 +216,7 @@ def test_run_search_continues_a_killed_trial_in_a_new_process_and_retrains_the_b
     assert result.test_result.checkpoint == str(tmp_path / "study/test/best.safetensors")
     again = json.loads((tmp_path / "study/test/config.json").read_text())["config"]
     assert (again["schedule"]["epochs"], again["data"]["num_train"]) == (2, 32)
-    assert again["optimizer"] == trial.suggestion.config.optimizer.model_dump()
+    assert again["optimizer"] == trial.record.config.optimizer.model_dump()
 
 
 @pytest.mark.parametrize(

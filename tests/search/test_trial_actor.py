@@ -8,7 +8,7 @@ from ray.util import get_node_ip_address
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
 from rcn_search.search.trial_actor import TrialActor
-from rcn_search.study.records import SUGGESTED_NAME
+from rcn_search.study.records import TRIAL_NAME
 from rcn_search.training.exit_status import CONFIG_NAME, TrainingFailed
 from rcn_search.training.trainer import TrainRun
 
@@ -21,7 +21,7 @@ def actor() -> TrialActor:
 
 def trial(config: TrainConfig, folder: object) -> dict[str, str]:
     """As the driver gives it out, which has written it down before."""
-    storage.write_json(storage.join(str(folder), SUGGESTED_NAME), {})
+    storage.write_json(storage.join(str(folder), TRIAL_NAME), {})
     return {"folder": str(folder), "train": config.model_dump_json(), "base": config.model_dump_json()}
 
 
@@ -120,7 +120,7 @@ def test_storage_that_fails_is_not_the_trials_fault(actor, tiny_config, tmp_path
 
 def test_a_study_that_is_not_on_this_machine_is_not_the_trials_fault(actor, tiny_config, tmp_path):
     actor.setup(trial(tiny_config, tmp_path / "0"))
-    (tmp_path / "0" / SUGGESTED_NAME).unlink()  # as if it had been written on another machine
+    (tmp_path / "0" / TRIAL_NAME).unlink()  # as if it had been written on another machine
     halt = actor.step()["halt"]
     assert f"the study is not on this machine ({get_node_ip_address()}): there is no {tmp_path}/0" in halt
     assert "name a folder that all nodes share, or s3://…, with --study" in halt

@@ -11,9 +11,9 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from rcn_search.config.loading import ConfigError
 from rcn_search.search.tune_scheduler import build_scheduler
-from rcn_search.study.loading import load_space
-from rcn_search.study.pruning import Brackets, build_rule
-from rcn_search.study.records import Epoch
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.pruning import HyperbandPruner, build_pruner
+from rcn_search.study.records import EpochResult
 from rcn_search.study.space.options import Asha, Hyperband, Median, NoScheduler, Pbt
 from rcn_search.study.study import Study
 
@@ -61,7 +61,7 @@ def test_no_trial_is_stopped_before_its_grace_the_best_never_and_the_worst_soon(
     errors = curves(seed)
     best = errors[seed * 10] = [min(at_epoch) for at_epoch in zip(*errors, strict=True)]
     for order in (None, random.Random(seed)):
-        rule = build_rule(options, EPOCHS)
+        rule = build_pruner(options, EPOCHS)
         stops = stopped_at(rule, errors, order)
         assert all(epoch is None or epoch >= GRACE for epoch in stops)
         assert stops[errors.index(best)] is None
@@ -71,9 +71,9 @@ def test_no_trial_is_stopped_before_its_grace_the_best_never_and_the_worst_soon(
 
 def test_a_rule_that_is_told_again_decides_as_before(options):
     errors = curves(0)
-    straight = stopped_at(build_rule(options, EPOCHS), errors)
+    straight = stopped_at(build_pruner(options, EPOCHS), errors)
     for cut in (1, 7, 30):
-        rule = build_rule(options, EPOCHS)
+        rule = build_pruner(options, EPOCHS)
         for trial in random.Random(cut).sample(range(cut), cut):  # in another order
             for epoch, error in enumerate(errors[trial][: straight[trial]], 1):
                 rule.report(trial, epoch, error)
@@ -88,7 +88,7 @@ def test_a_rule_that_is_told_again_decides_as_before(options):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_no_number_is_no_rank(options, value):
     errors = curves(0)
-    clean, rule = build_rule(options, EPOCHS), build_rule(options, EPOCHS)
+    clean, rule = build_pruner(options, EPOCHS), build_pruner(options, EPOCHS)
     for trial, curve in enumerate(errors):
         for number in range(3):  # would drag every quantile and mean down or up
             assert not any(rule.report(1_000 + 17 * (3 * trial + number), e, value) for e in range(1, EPOCHS))
@@ -100,7 +100,7 @@ def test_what_is_no_number_is_no_rank(options, value):
 def test_halving_decides_as_ray_does(grace, reduction):
     errors, order = curves(1), random.Random(2)
     errors = [[round(error, 1) for error in curve] for curve in errors]  # ties
-    rule = build_rule(Asha(grace_epochs=grace, reduction_factor=reduction, comparison_window=None), EPOCHS)
+    rule = build_pruner(Asha(grace_epochs=grace, reduction_factor=reduction, comparison_window=None), EPOCHS)
     ray = ASHAScheduler("epoch", "e", "min", max_t=EPOCHS, grace_period=grace, reduction_factor=reduction)
     trials = [SimpleNamespace(trial_id=str(number)) for number in range(NUM_TRIALS)]
     for trial in trials:
@@ -116,18 +116,18 @@ def test_halving_decides_as_ray_does(grace, reduction):
 
 
 def test_a_trial_is_compared_with_the_last_ones_by_number():
-    rule = build_rule(Asha(reduction_factor=2, comparison_window=4), EPOCHS)
-    everyone = build_rule(Asha(reduction_factor=2, comparison_window=None), EPOCHS)
+    rule = build_pruner(Asha(reduction_factor=2, comparison_window=4), EPOCHS)
+    everyone = build_pruner(Asha(reduction_factor=2, comparison_window=None), EPOCHS)
     for number in reversed(range(20)):  # told in whatever order; each better than the one before it
         assert rule.report(number, 1, 50.0 - number) == everyone.report(number, 1, 50.0 - number) == (number < 19)
     assert not everyone.report(20, 1, 35.0)
     assert rule.report(20, 1, 35.0), "15 of 20 were worse, but not one of the last four"
     assert not rule.report(21, 1, 31.5)
-    assert build_rule(Asha(), EPOCHS)._window == 18
+    assert build_pruner(Asha(), EPOCHS)._window == 18
 
 
 def test_hyperband_deals_most_trials_to_the_bracket_that_stops_first():
-    rule = Brackets(Hyperband(grace_epochs=1, reduction_factor=3, brackets=3), EPOCHS)
+    rule = HyperbandPruner(Hyperband(grace_epochs=1, reduction_factor=3, brackets=3), EPOCHS)
     assert [rule._deal.count(bracket) for bracket in range(3)] == [9, 5, 3]
     assert len(set(rule._deal[:6])) == 3
     # The last bracket stops nobody before epoch 9, however bad.
@@ -140,12 +140,14 @@ def test_hyperband_deals_most_trials_to_the_bracket_that_stops_first():
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median", "pbt", "none"])
 def test_a_study_starts_with_what_its_ledger_knows(write_study, tmp_path, name):
-    space = load_space(write_study(budget={"trials": 20, "epochs": 4}, scheduler={"name": name}))
+    space = load_study_config(write_study(budget={"trials": 20, "epochs": 4}, scheduler={"name": name}))
     study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
     for number in range(9):
         trial = study.ask()
         epochs = [
-            Epoch(epoch=epoch, loss=1.0, val_error_pct=5.0 + number / 10, best_error_pct=5.0, train_s=1.0, val_s=1.0)
+            EpochResult(
+                epoch=epoch, loss=1.0, val_error_pct=5.0 + number / 10, best_error_pct=5.0, train_s=1.0, val_s=1.0
+            )
             for epoch in (1, 2, 3, 4)
         ]
         study.report(trial.number, epochs)
@@ -168,4 +170,4 @@ def test_a_study_starts_with_what_its_ledger_knows(write_study, tmp_path, name):
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
 def test_a_grace_longer_than_the_trials_is_refused(write_study, name):
     with pytest.raises(ConfigError, match=r"scheduler.grace_epochs = 5: no more than budget.epochs = 4"):
-        load_space(write_study(scheduler={"name": name, "grace_epochs": 5}))
+        load_study_config(write_study(scheduler={"name": name, "grace_epochs": 5}))

@@ -9,16 +9,16 @@ from ray.tune.schedulers import TrialScheduler
 
 from rcn_search.search.tune_scheduler import build_scheduler
 from rcn_search.search.tune_searcher import MAX_FAILED_FIRST, MAX_PROCESS_DEATHS, StudyRecorder, StudySearcher
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import StudyError
 from rcn_search.study.study import Study
-from rcn_search.study.synchronous import Rounds
+from rcn_search.study.synchronous import SynchronousStudy
 from rcn_search.study_report.summary import SearchSummary, idle_s
 
 
 @pytest.fixture
 def study(write_study, tmp_path):
-    space = load_space(write_study(budget={"trials": 40, "epochs": 9}))
+    space = load_study_config(write_study(budget={"trials": 40, "epochs": 9}))
     return Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
 
 
@@ -87,7 +87,7 @@ class OneSlot:
 
 
 def outcomes(study: Study) -> list[tuple]:
-    return [(trial.state, [epoch.val_error_pct for epoch in trial.outcome.epochs]) for trial in study.trials]
+    return [(trial.state, [epoch.val_error_pct for epoch in trial.result.epochs]) for trial in study.trials]
 
 
 def test_asha_decides_alike_whether_its_driver_died_or_not(study, tmp_path):
@@ -98,9 +98,9 @@ def test_asha_decides_alike_whether_its_driver_died_or_not(study, tmp_path):
 
     again = Study.create(str(tmp_path / "again"), study.space, data_fingerprint="f")
     saved: dict[int, list[dict]] = {}
-    while again.num_left:
+    while again.num_remaining:
         OneSlot(again, saved).run(curves, 7)
-        again = Study.resume(again.uri, again.space, data_fingerprint="f")
+        again = Study.resume(again.uri, again.config, data_fingerprint="f")
     assert outcomes(again) == outcomes(study)
 
 
@@ -108,7 +108,7 @@ def test_a_trial_without_a_metric_fails_with_its_reason(study):
     tune = OneSlot(study)
     tune.report(tune.start(), {**NO_METRIC, "failure": "the loss became nan", "traceback": "line 1"})
     tune.recorder.on_step_end(0, [])
-    outcome = Study.resume(study.uri, study.space, data_fingerprint="f").trials[0].outcome
+    outcome = Study.resume(study.uri, study.space, data_fingerprint="f").trials[0].result
     assert (outcome.state, outcome.reason, outcome.traceback) == ("failed", "the loss became nan", "line 1")
 
 
@@ -166,7 +166,7 @@ def test_each_end_of_a_trial_is_noted(study):
     [({}, False), ({"objectives": ["error", "latency"]}, True), ({"constraints": {"latency_ms": 20}}, True)],
 )
 def test_latency_is_measured_where_the_study_asks_and_kept(write_study, tmp_path, changes, latency):
-    space = load_space(write_study(budget={"trials": 4, "epochs": 9}, **changes))
+    space = load_study_config(write_study(budget={"trials": 4, "epochs": 9}, **changes))
     study = Study.create(str(tmp_path / "measured"), space, data_fingerprint="f")
     tune = OneSlot(study)
     trial = tune.start()
@@ -175,19 +175,19 @@ def test_latency_is_measured_where_the_study_asks_and_kept(write_study, tmp_path
     tune.report(trial, {**result(entry(1, 9.0)), "measured": measured})
     tune.report(trial, {**result(entry(9, 5.0), complete=True), "measured": {}})
     tune.recorder.on_step_end(0, [])
-    assert Study.resume(study.uri, space, data_fingerprint="f").trials[0].outcome.measured == measured
+    assert Study.resume(study.uri, space, data_fingerprint="f").trials[0].result.metrics == measured
 
 
 @pytest.mark.parametrize("synchronous", [None, 2])
 def test_a_trial_whose_process_died_while_it_took_it_up_is_asked_for_again(write_study, tmp_path, synchronous):
     options = {"name": "tiny", "trial_batch_size": synchronous} if synchronous else {"name": "tiny"}
-    space = load_space(write_study(study=options, budget={"trials": 3, "epochs": 2}, scheduler={"name": "none"}))
+    space = load_study_config(write_study(study=options, budget={"trials": 3, "epochs": 2}, scheduler={"name": "none"}))
     study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
-    driven = Rounds(study) if synchronous else study
+    driven = SynchronousStudy(study) if synchronous else study
     slot = OneSlot(driven)
     slot.scheduler._told = True  # there is no Tune whose processes could be kept
     ended = []
-    while driven.num_left:
+    while driven.num_remaining:
         while trial := slot.start():
             number = trial.config["number"]
             if ended.count(number) < MAX_PROCESS_DEATHS and number != 0:
@@ -200,7 +200,7 @@ def test_a_trial_whose_process_died_while_it_took_it_up_is_asked_for_again(write
             ended.append(number)
     assert [each.state for each in study.trials] == ["complete"] * 3
     assert sorted(ended) == [0, 1, 1, 1, 2, 2, 2]
-    assert Study.open(study.uri).num_left == 0
+    assert Study.open(study.uri).num_remaining == 0
 
 
 def test_a_trial_whose_process_always_dies_has_failed(study):

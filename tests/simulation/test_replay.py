@@ -10,8 +10,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from rcn_search.config.loading import ConfigError
 from rcn_search.simulation.replay import START_S, Method, compare_methods, mean_interval, simulate
 from rcn_search.simulation.surrogate import MIN_CURVES, RecordedCurves
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch, StudyError
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study
 
 EPOCHS, EPOCH_S = 9, 10.0
@@ -24,7 +24,7 @@ def true_error_pct(lr: float, branches: int, epoch: int) -> float:
 
 @pytest.fixture
 def space(write_study):
-    return load_space(
+    return load_study_config(
         write_study(
             search={
                 "model.branches": {"int": [2, 6]},
@@ -42,13 +42,13 @@ def record(study: Study, num_trials: int, *, epochs: int = EPOCHS, noise: float 
     luck = np.random.default_rng(0)
     for _ in range(num_trials):
         trial = study.ask()
-        params = trial.suggestion.params
+        params = trial.record.params
         factor = np.exp(noise * luck.standard_normal())
         for epoch in range(1, epochs + 1):
             error_pct = factor * true_error_pct(params["optimizer.lr"], params["model.branches"], epoch)
             study.report(
                 trial.number,
-                [Epoch(epoch=epoch, loss=1, val_error_pct=error_pct, best_error_pct=error_pct, train_s=9, val_s=1)],
+                [EpochResult(epoch=epoch, loss=1, val_error_pct=error_pct, best_error_pct=error_pct, train_s=9, val_s=1)],
             )
         study.finish(trial.number, "complete" if epochs == EPOCHS else "pruned")
     return study
@@ -73,7 +73,7 @@ def test_the_surrogate_knows_curves_that_it_has_not_seen(recorded) -> None:
 def test_what_it_explains_is_what_it_foretells_of_a_trial_left_out(space) -> None:
     study = record(Study.create(f"memory://{uuid.uuid4().hex}", space, data_fingerprint="f"), 30, noise=0.3)
     curves = RecordedCurves(study)
-    params = [trial.suggestion.params for trial in study.trials]
+    params = [trial.record.params for trial in study.trials]
     last = np.log([trial.epochs[EPOCHS].val_error_pct for trial in study.trials])
     features = np.array([curves._features(each) for each in params])
     foretold = []

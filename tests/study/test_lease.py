@@ -14,7 +14,7 @@ import pytest
 
 from rcn_search import storage
 from rcn_search.study import lease as claims
-from rcn_search.study.lease import Claim, Owner, hold, machine, read
+from rcn_search.study.lease import LeaseState, LeaseOwner, acquire, machine, read_lease
 from rcn_search.study.records import StudyError
 
 
@@ -25,10 +25,10 @@ def uri(store) -> str:
 
 def taken_up(uri: str, hear: Callable[[str], object] = str, *, patient: bool = False, **settings: object):
     """What ``hear`` does when it is told that a driver is waited for comes after the claim was read."""
-    return hold(uri, settings, on_takeover=hear, patient=patient)
+    return acquire(uri, settings, on_takeover=hear, patient=patient)
 
 
-def as_of(uri: str, number: int, owner: Owner, *, seen_s: float = 0.0) -> None:
+def as_of(uri: str, number: int, owner: LeaseOwner, *, seen_s: float = 0.0) -> None:
     """A claim of another driver, last seen so long ago."""
     at = time.time() - seen_s
     folder = storage.join(uri, f"leases/{number:06d}")
@@ -38,22 +38,22 @@ def as_of(uri: str, number: int, owner: Owner, *, seen_s: float = 0.0) -> None:
     storage.write_json(storage.join(folder, "heartbeat.json"), {"at": at})
 
 
-def somebody(**changes: object) -> Owner:
-    return Owner.model_validate(
+def somebody(**changes: object) -> LeaseOwner:
+    return LeaseOwner.model_validate(
         {"id": uuid.uuid4().hex, "host": "elsewhere", "machine": "another", "pid": 7, **changes}
     )
 
 
 @pytest.mark.every_store
 def test_a_claim_is_held_given_back_and_taken_again(uri):
-    assert read(uri) is None
+    assert read_lease(uri) is None
     for number in range(3):
         with taken_up(uri, budget=number) as held:
             held.check()
-            now = read(uri)
-            assert (now.number, now.alive, now.released) == (number, True, False)
-            assert now.taken.settings == {"budget": number}
-        assert (read(uri).released, read(uri).alive) == (True, False)
+            now = read_lease(uri)
+            assert (now.number, now.is_active, now.released) == (number, True, False)
+            assert now.record.settings == {"budget": number}
+        assert (read_lease(uri).released, read_lease(uri).is_active) == (True, False)
 
 
 def test_the_second_driver_is_refused_by_name_of_the_first(uri):
@@ -67,7 +67,7 @@ def test_the_second_driver_is_refused_by_name_of_the_first(uri):
     with (
         pytest.raises(
             StudyError,
-            match=r"process 7 on elsewhere .*last seen 2. s ago.*or wait [34]. s if it is dead, as --go-on does",
+            match=r"process 7 on elsewhere .*last seen 2. s ago.*or wait [34]. s if it is dead, as --auto-resume does",
         ),
         taken_up(uri),
     ):
@@ -78,15 +78,15 @@ def test_an_error_gives_the_claim_back(uri):
     for error in (RuntimeError, KeyboardInterrupt):
         with pytest.raises(error), taken_up(uri):
             raise error
-        assert read(uri).released
+        assert read_lease(uri).released
 
 
 @pytest.mark.every_store
 def test_a_driver_elsewhere_is_taken_over_when_it_is_stale(uri):
     lines: list[str] = []
-    as_of(uri, 0, somebody(), seen_s=claims.STALE_S + 1)
+    as_of(uri, 0, somebody(), seen_s=claims.LEASE_TIMEOUT_S + 1)
     with taken_up(uri, lines.append):
-        assert read(uri).number == 1
+        assert read_lease(uri).number == 1
     assert lines == ["process 7 on elsewhere drove this study and is gone: taken over"]
 
 
@@ -99,7 +99,7 @@ def test_a_driver_with_patience_waits_for_a_dead_one(uri, monkeypatch, clock_is_
     monkeypatch.setattr(claims.time, "time", lambda: now)  # or a slow store would make the driver stale
     as_of(uri, 0, somebody(), seen_s=-clock_is_ahead_s)
     with taken_up(uri, lines.append, patient=True):
-        assert read(uri).number == 1
+        assert read_lease(uri).number == 1
     assert 0.9 <= time.monotonic() - started < 30
     waiting, taken_over = lines
     assert "process 7 on elsewhere drove this study" in waiting
@@ -140,8 +140,8 @@ def test_it_takes_over_at_once_what_is_given_back_meanwhile(uri, monkeypatch):
 
     started = time.monotonic()
     with taken_up(uri, give_back, patient=True):
-        assert read(uri).number == 1
-    assert time.monotonic() - started < claims.STALE_S / 2
+        assert read_lease(uri).number == 1
+    assert time.monotonic() - started < claims.LEASE_TIMEOUT_S / 2
     assert len(lines) == 1
 
 
@@ -157,18 +157,18 @@ def test_a_dead_driver_on_this_machine_is_taken_over_at_once(uri):
     deadline = time.monotonic() + 60
     here = somebody(machine=machine(), pid=process.pid)
     as_of(uri, 0, here)
-    while read(uri).alive:  # over, though nobody has waited for it yet
+    while read_lease(uri).is_active:  # over, though nobody has waited for it yet
         assert time.monotonic() < deadline
         time.sleep(0.01)
     with taken_up(uri):
-        assert read(uri).number == 1
+        assert read_lease(uri).number == 1
     process.wait()
 
 
 def test_a_process_of_the_same_number_is_not_the_dead_driver(uri):
     as_of(uri, 0, somebody(machine=machine(), pid=claims.os.getpid()))
     with taken_up(uri):
-        assert read(uri).number == 1
+        assert read_lease(uri).number == 1
 
 
 @pytest.mark.every_store
@@ -194,7 +194,7 @@ def test_a_claim_counts_as_soon_as_it_can_be_read(uri, monkeypatch):
 
     def write(place: str, document: object, *, if_absent: bool = False) -> None:
         real(place, document, if_absent=if_absent)
-        seen.append((place.rpartition("/")[2], read(uri).alive))
+        seen.append((place.rpartition("/")[2], read_lease(uri).is_active))
 
     monkeypatch.setattr(storage, "write_json", write)
     with taken_up(uri):
@@ -206,11 +206,11 @@ def test_a_driver_that_was_taken_for_dead_stops_before_it_writes(uri, monkeypatc
     with taken_up(uri) as frozen:
         as_of(uri, 1, somebody())
         frozen.check()  # its last beat was a moment ago: storage is not asked
-        later = time.time() + 2.5 * claims.BEAT_S
+        later = time.time() + 2.5 * claims.HEARTBEAT_INTERVAL_S
         monkeypatch.setattr(claims.time, "time", lambda: later)
         with pytest.raises(StudyError, match="was taken over by another driver"):
             frozen.check()
-    assert not read(uri).released
+    assert not read_lease(uri).released
 
 
 def test_it_beats_and_survives_storage_out_of_reach_for_a_while(uri, monkeypatch):
@@ -230,13 +230,13 @@ def test_it_beats_and_survives_storage_out_of_reach_for_a_while(uri, monkeypatch
         with pytest.raises(OSError, match="no route"):
             held.check()
         broken.clear()
-        beat_after(uri, first.seen_at)
+        beat_after(uri, first.last_heartbeat_at)
         held.check()
 
 
-def beat_after(uri: str, then: float) -> Claim:
+def beat_after(uri: str, then: float) -> LeaseState:
     deadline = time.monotonic() + 60
-    while (now := read(uri)).seen_at <= max(then, now.taken.at):
+    while (now := read_lease(uri)).last_heartbeat_at <= max(then, now.record.acquired_at):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return now
@@ -247,4 +247,4 @@ def test_a_claim_that_was_never_put_is_none(uri, tmp_path):
         pass
     (tmp_path / "store/study/leases/000001").mkdir(parents=True)
     if "://" not in uri:
-        assert read(uri).number == 0
+        assert read_lease(uri).number == 0

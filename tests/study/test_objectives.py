@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from rcn_search.config.loading import ConfigError
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.objectives import constraint_values, directions, num_parameters, objective_values
-from rcn_search.study.records import Epoch
+from rcn_search.study.records import EpochResult
 
 EPOCHS = [
-    Epoch(epoch=number, loss=1.0, val_error_pct=error, best_error_pct=5.0, train_s=2.5, val_s=1.0)
+    EpochResult(epoch=number, loss=1.0, val_error_pct=error, best_error_pct=5.0, train_s=2.5, val_s=1.0)
     for number, error in ((1, 9.0), (2, 5.0), (3, 6.0))
 ]
 ALL = ["error", "parameters", "latency", "train_time"]
@@ -18,7 +18,7 @@ ALL = ["error", "parameters", "latency", "train_time"]
 
 @pytest.fixture
 def load(write_study, synthetic_uri):
-    return lambda **changes: load_space(write_study(**changes), data_uri=synthetic_uri)
+    return lambda **changes: load_study_config(write_study(**changes), data_uri=synthetic_uri)
 
 
 def test_by_default_the_error_alone_is_minimised(load):

@@ -4,15 +4,15 @@ from collections import Counter
 
 import pytest
 
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch
-from rcn_search.study.snapshot import open_view
-from rcn_search.study.statistics import Standing
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult
+from rcn_search.study.snapshot import open_study
+from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.study import Study
 
 
-def epoch(number: int, error_pct: float) -> Epoch:
-    return Epoch(epoch=number, loss=1.0, val_error_pct=error_pct, best_error_pct=error_pct, train_s=2.0, val_s=1.0)
+def epoch(number: int, error_pct: float) -> EpochResult:
+    return EpochResult(epoch=number, loss=1.0, val_error_pct=error_pct, best_error_pct=error_pct, train_s=2.0, val_s=1.0)
 
 
 @pytest.fixture
@@ -21,30 +21,30 @@ def study(write_study, tmp_path) -> Study:
         "scheduler": {"name": "asha", "grace_epochs": 1, "reduction_factor": 2},
         "budget": {"trials": 6, "epochs": 5},
     }
-    return Study.create(str(tmp_path / "study"), load_space(write_study(**changes)), data_fingerprint="f")
+    return Study.create(str(tmp_path / "study"), load_study_config(write_study(**changes)), data_fingerprint="f")
 
 
-def as_dict(standing: Standing) -> dict:
-    rungs = [(rung.epoch, rung.errors_pct, rung.stopped) for rung in standing.rungs]
+def as_dict(standing: StudyStatistics) -> dict:
+    rungs = [(rung.epoch, rung.errors_pct, rung.num_pruned) for rung in standing.rungs]
     counts = {state: count for state, count in standing.counts.items() if count}
-    front = [trial.number for trial in standing.front]
+    front = [trial.number for trial in standing.pareto_front]
     return {"rungs": rungs, "counts": counts, "front": front, "epochs": standing.num_epochs, "busy_s": standing.busy_s}
 
 
 def test_kept_up_event_by_event_it_is_what_a_look_at_all_trials_gives(study):
-    standing = Standing(study)
-    assert (standing.num_trials, standing.num_ended, standing.epochs_left) == (6, 0, 30)
+    standing = StudyStatistics(study)
+    assert (standing.num_trials, standing.num_ended, standing.num_remaining_epochs) == (6, 0, 30)
     curves = [[9.0, 8.0, 7.0, 6.5, 6.0], [12.0], [10.0, 9.0, 8.5], [], [8.0, 7.5, 7.0, 5.5, 5.0]]
     for number, curve in enumerate(curves):
-        standing.note(study.ask())
+        standing.update(study.ask())
         for each, error in enumerate(curve, start=1):
             study.report(number, [epoch(each, error)])
-            standing.note(study.trials[number])
+            standing.update(study.trials[number])
         study.finish(number, "complete" if len(curve) == 5 else "pruned" if curve else "failed", reason="broke")
-        standing.note(study.trials[number])
+        standing.update(study.trials[number])
     running = study.ask()
     study.report(running.number, [epoch(1, 11.0), epoch(2, 10.0)])  # two at once: it was taken up
-    standing.note(running)
+    standing.update(running)
 
     assert as_dict(standing) == {
         "rungs": [
@@ -58,32 +58,32 @@ def test_kept_up_event_by_event_it_is_what_a_look_at_all_trials_gives(study):
         "epochs": 16,
         "busy_s": 48.0,
     }
-    assert as_dict(Standing(study)) == as_dict(standing)
-    standing.note(study.trials[0])
-    assert as_dict(Standing(study)) == as_dict(standing)
+    assert as_dict(StudyStatistics(study)) == as_dict(standing)
+    standing.update(study.trials[0])
+    assert as_dict(StudyStatistics(study)) == as_dict(standing)
     assert (standing.num_trials, standing.num_ended) == (6, 5)
-    assert standing.epochs_left == 1  # the running one is near the mean of 2.8 already
+    assert standing.num_remaining_epochs == 1  # the running one is near the mean of 2.8 already
     rung = standing.rungs[0]
     assert [rung.quantile(share) for share in (0, 0.25, 0.5, 0.75, 1)] == [8.0, 9.0, 10.0, 11.0, 12.0]
 
 
 def test_a_trial_that_is_to_be_taken_up_again_is_open(play_study):
-    standing = Standing(open_view(play_study(num_trials=3, num_open=2).uri))
+    standing = StudyStatistics(open_study(play_study(num_trials=3, num_open=2).uri))
     assert standing.counts == Counter(complete=1, pruned=1, failed=1, open=2)
     assert (standing.num_trials, standing.num_ended, standing.num_epochs) == (12, 3, 4 + 2 + 2 + 2)
 
 
 def test_the_front_of_several_objectives(write_study, tmp_path):
-    space = load_space(write_study(objectives=["error", "train_time"]))
+    space = load_study_config(write_study(objectives=["error", "train_time"]))
     study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
-    standing = Standing(study)
+    standing = StudyStatistics(study)
     # (error, epochs of 2 s): trials 2 and 4 are beaten by 1 and 3, 5 is as good as 3
     for number, curve in enumerate([[5.0] * 4, [9.0], [9.0, 9.0], [6.0, 6.0], [6.0] * 3, [6.0, 6.0]]):
         study.ask()
         study.report(number, [epoch(each, error) for each, error in enumerate(curve, start=1)])
         study.finish(number, "complete")
-        standing.note(study.trials[number])
-    assert [trial.number for trial in standing.front] == [0, 1, 3]
+        standing.update(study.trials[number])
+    assert [trial.number for trial in standing.pareto_front] == [0, 1, 3]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,6 @@ def test_the_front_of_several_objectives(write_study, tmp_path):
     ],
 )
 def test_rungs_are_those_of_the_scheduler(write_study, tmp_path, scheduler, epochs, rungs):
-    space = load_space(write_study(scheduler=scheduler, budget={"epochs": epochs}))
+    space = load_study_config(write_study(scheduler=scheduler, budget={"epochs": epochs}))
     study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
-    assert [rung.epoch for rung in Standing(study).rungs] == rungs
+    assert [rung.epoch for rung in StudyStatistics(study).rungs] == rungs

@@ -9,9 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from rcn_search import storage
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch, StudyError
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult, StudyError
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
 
 END = {0: "complete", 1: "pruned", 2: "failed"}
@@ -24,11 +24,11 @@ def uri(store) -> str:
 
 @pytest.fixture
 def space(write_study):
-    return load_space(write_study())
+    return load_study_config(write_study())
 
 
-def epoch(number: int, error_pct: float) -> Epoch:
-    return Epoch(epoch=number, loss=1.0, val_error_pct=error_pct, best_error_pct=error_pct, train_s=2.0, val_s=1.0)
+def epoch(number: int, error_pct: float) -> EpochResult:
+    return EpochResult(epoch=number, loss=1.0, val_error_pct=error_pct, best_error_pct=error_pct, train_s=2.0, val_s=1.0)
 
 
 def play(study: Study, num_trials: int) -> None:
@@ -78,10 +78,10 @@ def test_there_is_nothing_to_resume(uri, space):
 
 def test_points_come_first_and_the_suggestion_is_published_before_the_trial(uri, space):
     trial = Study.create(uri, space, data_fingerprint="f").ask()
-    assert trial.suggestion.config == space.config(space.points[0])
+    assert trial.record.config == space.config(space.points[0])
     published = storage.read_json(storage.join(uri, "trials/000000/trial.json"))
-    assert published["config"] == trial.suggestion.config.model_dump(mode="json")
-    assert published["run_id"] == trial.suggestion.config.run_id
+    assert published["config"] == trial.record.config.model_dump(mode="json")
+    assert published["run_id"] == trial.record.config.run_id
 
 
 def test_how_trials_ended_is_told_to_the_sampler(uri, space):
@@ -99,17 +99,17 @@ def test_the_value_of_a_trial_is_that_of_its_best_epoch(uri, space):
     number = study.ask().number
     study.report(number, [epoch(1, 9.0), epoch(2, 7.0), epoch(3, 8.0)])
     study.finish(number, "complete")
-    assert study.best.error_pct == study._optuna.best_value == 7.0
+    assert study.best_trial.error_pct == study._optuna.best_value == 7.0
 
 
 def test_a_resumed_study_knows_what_the_first_one_knew(uri, space):
     study = Study.create(uri, space, data_fingerprint="f")
     play(study, 12)
-    assert study.num_left == 0
+    assert study.num_remaining == 0
     assert study.ask() is None
     resumed = Study.resume(uri, space, data_fingerprint="f")
     assert told(resumed) == told(study)
-    assert (resumed.num_left, resumed.best.number) == (0, 0)
+    assert (resumed.num_remaining, resumed.best_trial.number) == (0, 0)
 
 
 def test_where_a_study_was_interrupted_does_not_change_what_is_drawn(uri, space, tmp_path):
@@ -117,11 +117,11 @@ def test_where_a_study_was_interrupted_does_not_change_what_is_drawn(uri, space,
     play(straight, 12)
     for stop in (1, 5, 12):
         study = (Study.create if stop == 1 else Study.resume)(uri, space, data_fingerprint="f")
-        play(study, stop - sum(trial.outcome is not None for trial in study.trials))
+        play(study, stop - sum(trial.result is not None for trial in study.trials))
         if stop < 12:
             study.ask()  # suggested, then the driver dies
     assert told(study) == told(straight)
-    assert len({json.dumps(trial.suggestion.params, sort_keys=True) for trial in study.trials}) == 12
+    assert len({json.dumps(trial.record.params, sort_keys=True) for trial in study.trials}) == 12
 
 
 def test_an_open_trial_is_asked_again_as_it_was_and_counted_once(uri, space):
@@ -131,14 +131,14 @@ def test_an_open_trial_is_asked_again_as_it_was_and_counted_once(uri, space):
     study.report(opened[0].number, [epoch(1, 9.0)])
     resumed = Study.resume(uri, space, data_fingerprint="f")
     assert [trial.state for trial in resumed.trials[4:]] == ["open", "open"]
-    assert resumed.num_left == 12 - 4
+    assert resumed.num_remaining == 12 - 4
     for before in opened:
         again = resumed.ask()
-        assert again.suggestion == before.suggestion
+        assert again.record == before.record
         resumed.report(again.number, [epoch(1, 9.0), epoch(2, 8.0)])
         resumed.report(again.number, [epoch(2, 99.0)])  # known already
         resumed.finish(again.number, "complete")
-        assert [each.val_error_pct for each in again.outcome.epochs] == [9.0, 8.0]
+        assert [each.val_error_pct for each in again.result.epochs] == [9.0, 8.0]
     states = [trial.state for trial in resumed._optuna.trials]
     assert len(states) == 6
     assert TrialState.RUNNING not in states
@@ -168,7 +168,7 @@ def test_a_trial_ends_once(uri, space):
 def test_another_space_is_refused_with_what_differs(uri, space, write_study):
     Study.create(uri, space, data_fingerprint="f")
     changes = {"search": {"optimizer.lr": {"float": [1e-3, 5e-3], "log": True}}, "sampler": {"name": "random"}}
-    other = load_space(write_study(**changes), overrides=["base.seed=3", "budget.epochs=5"])
+    other = load_study_config(write_study(**changes), overrides=["base.seed=3", "budget.epochs=5"])
     with pytest.raises(StudyError) as raised:
         Study.resume(uri, other, data_fingerprint="g")
     _, *lines, _ = str(raised.value).splitlines()
@@ -183,9 +183,9 @@ def test_another_space_is_refused_with_what_differs(uri, space, write_study):
 def test_budget_place_and_machine_may_change(uri, space, write_study, tmp_path):
     play(Study.create(uri, space, data_fingerprint="f"), 12)
     overrides = ["budget.trials=14", "budget.max_concurrent=1", "budget.cpus_per_trial=2"]
-    more = load_space(write_study(), overrides=overrides, data_uri=str(tmp_path / "moved"))
+    more = load_study_config(write_study(), overrides=overrides, data_uri=str(tmp_path / "moved"))
     study = Study.resume(uri, more, data_fingerprint="f")
-    assert study.num_left == 2
+    assert study.num_remaining == 2
     play(study, 2)
     assert len(study.trials) == 14
 
@@ -217,11 +217,11 @@ def test_nothing_is_pickled(space, tmp_path):
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_samplers_give_other_draws_for_other_seeds(write_study, tmp_path, sampler):
     def params(seed: int) -> list:
-        space = load_space(write_study(sampler={"name": sampler}), overrides=[f"study.seed={seed}"])
+        space = load_study_config(write_study(sampler={"name": sampler}), overrides=[f"study.seed={seed}"])
         study = Study.create(str(tmp_path / uuid.uuid4().hex), space, data_fingerprint="f")
         play(study, 12)
         assert isinstance(study._optuna.sampler, optuna.samplers.BaseSampler)
-        return [trial.suggestion.params for trial in study.trials]
+        return [trial.record.params for trial in study.trials]
 
     assert params(1) == params(1)
     assert params(1)[1:] != params(2)[1:]
@@ -234,13 +234,13 @@ def test_anyone_can_look_at_a_study_while_it_is_driven(uri, space):
     running = driven.ask()
     before = listing(uri)
     seen = Study.open(uri)
-    assert seen.space.model_dump() == space.model_dump()
+    assert seen.config.model_dump() == space.model_dump()
     assert [trial.state for trial in seen.trials] == ["complete", "pruned", "open"]
-    assert seen.pareto == [seen.best] == [seen.trials[0]]
+    assert seen.pareto_front == [seen.best_trial] == [seen.trials[0]]
     assert listing(uri) == before
     driven.report(running.number, [epoch(1, 9.0)])
     driven.finish(running.number, "complete")
-    assert Study.open(uri).best.number == running.number
+    assert Study.open(uri).best_trial.number == running.number
 
 
 def listing(uri: str) -> list[list[str]]:
@@ -252,10 +252,10 @@ def test_a_study_of_rows_can_be_looked_at(uri, tmp_path):
     study = Study.create(uri, rows := rows_space(tmp_path), data_fingerprint="f")
     play(study, 3)
     seen = Study.open(uri)
-    assert (seen.space.model_dump(), seen.num_left, seen.pareto) == (rows.model_dump(), 1, [])
+    assert (seen.config.model_dump(), seen.num_remaining, seen.pareto_front) == (rows.model_dump(), 1, [])
 
 
-def rows_space(tmp_path: Path) -> SearchSpace:
+def rows_space(tmp_path: Path) -> StudyConfig:
     """Two rows, one of them three times."""
     document = {
         "study": {"name": "rows"},
@@ -264,7 +264,7 @@ def rows_space(tmp_path: Path) -> SearchSpace:
         "seeds_per_run": {"six": 3},
         "budget": {"epochs": 4},
     }
-    return SearchSpace.model_validate(document)
+    return StudyConfig.model_validate(document)
 
 
 def test_studies_from_before_settings_were_kept_open_and_resume(uri, space, tmp_path):
@@ -277,17 +277,17 @@ def test_studies_from_before_settings_were_kept_open_and_resume(uri, space, tmp_
         )
         seen, resumed = Study.open(place), Study.resume(place, each, data_fingerprint="f")
         assert table(seen) == table(resumed)
-        assert (seen.space.runs, seen.space.seeds_per_run, seen.space.search) == (
+        assert (seen.config.runs, seen.config.seeds_per_run, seen.config.search) == (
             each.runs,
             each.seeds_per_run,
             each.search,
         )
-        assert seen.space.config({}) == each.config({})
-        assert seen.num_left == 0
+        assert seen.config.train_config({}) == each.train_config({})
+        assert seen.num_remaining == 0
 
 
 def table(study: Study) -> list[tuple]:
-    return [(trial.suggestion, trial.outcome) for trial in study.trials]
+    return [(trial.record, trial.result) for trial in study.trials]
 
 
 def test_what_is_no_study_is_said(uri, space):

@@ -12,13 +12,13 @@ import pytest
 
 from rcn_search.config.loading import ConfigError
 from rcn_search.study import objectives
-from rcn_search.study.loading import load_space
-from rcn_search.study.pruning import build_rule
-from rcn_search.study.records import Epoch
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.pruning import build_pruner
+from rcn_search.study.records import EpochResult
 from rcn_search.study.space.options import Asha
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
-from rcn_search.study.synchronous import Rounds, Turns
+from rcn_search.study.synchronous import SynchronousStudy, OrderedPruner
 from rcn_search.study.trial import Trial
 
 NUM_EPOCHS = 4
@@ -26,21 +26,21 @@ NUM_EPOCHS = 4
 
 def error_pct(trial: Trial, epoch: int) -> float:
     """As if it had been trained; one setting in five becomes NaN, and curves cross."""
-    lr = float(trial.suggestion.params["optimizer.lr"])
+    lr = float(trial.record.params["optimizer.lr"])
     crossing = 5 * math.sin(1e5 * lr * epoch)
     return 20 + 1000 * abs(lr - 4e-3) / epoch + crossing
 
 
 def fails_at(trial: Trial) -> int:
     """The epoch in which its loss becomes NaN; beyond the last for most."""
-    lr = float(trial.suggestion.params["optimizer.lr"])
+    lr = float(trial.record.params["optimizer.lr"])
     return 3 if int(1e6 * lr) % 5 == 0 else NUM_EPOCHS + 1
 
 
 class World:
     """Workers of random speed, and a driver that dies at random moments: nothing in memory outlives it."""
 
-    def __init__(self, uri: str, space: SearchSpace, *, seed: int, workers: int, deaths: float) -> None:
+    def __init__(self, uri: str, space: StudyConfig, *, seed: int, workers: int, deaths: float) -> None:
         self.uri, self.space, self.workers = uri, space, workers
         self.chance, self.deaths = random.Random(seed), deaths
         self.trained: dict[int, int] = {}  # epochs in checkpoints
@@ -50,9 +50,9 @@ class World:
         Study.start(self.uri, self.space, "drawn")
         while True:
             study = Study.resume(self.uri, self.space, data_fingerprint="drawn")
-            if not study.num_left:
+            if not study.num_remaining:
                 return study
-            self._drive(Rounds(study))
+            self._drive(SynchronousStudy(study))
 
     def _drive(self, rounds: Any) -> None:
         running: dict[int, tuple[Trial, bool]] = {}
@@ -84,7 +84,7 @@ class World:
             self.trained[number] = done
         told = [each for each in {*earlier, done} if each < fails_at(trial)]
         epochs = [
-            Epoch(epoch=each, loss=1, val_error_pct=error_pct(trial, each), best_error_pct=1, train_s=1, val_s=1)
+            EpochResult(epoch=each, loss=1, val_error_pct=error_pct(trial, each), best_error_pct=1, train_s=1, val_s=1)
             for each in sorted(told)
         ]
         stop = False
@@ -103,21 +103,21 @@ class World:
 def table(study: Study) -> list[Any]:
     return [
         (
-            trial.suggestion.params,
+            trial.record.params,
             trial.state,
-            trial.outcome.reason,
-            [(epoch.epoch, epoch.val_error_pct) for epoch in trial.outcome.epochs],
-            trial.measured,
+            trial.result.reason,
+            [(epoch.epoch, epoch.val_error_pct) for epoch in trial.result.epochs],
+            trial.metrics,
         )
         for trial in study.trials
     ]
 
 
 @pytest.fixture
-def space_of(write_study: Callable[..., str]) -> Callable[..., SearchSpace]:
-    def space_of(**changes: Any) -> SearchSpace:
+def space_of(write_study: Callable[..., str]) -> Callable[..., StudyConfig]:
+    def space_of(**changes: Any) -> StudyConfig:
         study = {"name": "tiny", "seed": 1, "trial_batch_size": 3}
-        return load_space(write_study(**{"study": study, "budget": {"trials": 26, "epochs": NUM_EPOCHS}, **changes}))
+        return load_study_config(write_study(**{"study": study, "budget": {"trials": 26, "epochs": NUM_EPOCHS}, **changes}))
 
     return space_of
 
@@ -125,7 +125,7 @@ def space_of(write_study: Callable[..., str]) -> Callable[..., SearchSpace]:
 @pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median", "none"])
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc"])
 def test_neither_speed_nor_deaths_change_a_trial(
-    space_of: Callable[..., SearchSpace], scheduler: str, sampler: str
+    space_of: Callable[..., StudyConfig], scheduler: str, sampler: str
 ) -> None:
     space = space_of(scheduler={"name": scheduler}, sampler={"name": sampler})
     undisturbed = World(f"memory://{scheduler}-{sampler}", space, seed=0, workers=3, deaths=0).run()
@@ -140,7 +140,7 @@ def test_neither_speed_nor_deaths_change_a_trial(
     assert num_deaths > 5
 
 
-def test_without_rounds_speed_changes_trials(space_of: Callable[..., SearchSpace]) -> None:
+def test_without_rounds_speed_changes_trials(space_of: Callable[..., StudyConfig]) -> None:
     """The world is one in which order matters, or the test above would show nothing."""
 
     space = space_of(scheduler={"name": "asha"})
@@ -149,14 +149,14 @@ def test_without_rounds_speed_changes_trials(space_of: Callable[..., SearchSpace
         world = World(f"memory://unordered-{seed}", space, seed=seed, workers=3, deaths=0)
         Study.start(world.uri, space, "drawn")
         study = Study(world.uri, space)
-        study.turns = build_rule(space.scheduler, NUM_EPOCHS)
+        study.turns = build_pruner(space.scheduler, NUM_EPOCHS)
         world._drive(study)
         tables.append(table(Study.open(world.uri)))
     assert tables[0] != tables[1]
 
 
 def test_infeasible_draws_take_no_place_in_a_round(
-    space_of: Callable[..., SearchSpace], monkeypatch: pytest.MonkeyPatch
+    space_of: Callable[..., StudyConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objectives, "num_points", lambda data_uri: 5)
     space = space_of(constraints={"parameters": 150_000})
@@ -167,7 +167,7 @@ def test_infeasible_draws_take_no_place_in_a_round(
         assert table(world.run()) == expected
 
 
-def test_a_study_with_a_short_last_round_can_be_extended(space_of: Callable[..., SearchSpace]) -> None:
+def test_a_study_with_a_short_last_round_can_be_extended(space_of: Callable[..., StudyConfig]) -> None:
     longer = space_of(budget={"trials": 20, "epochs": NUM_EPOCHS})
     tables = []
     for seed in range(3):
@@ -176,8 +176,8 @@ def test_a_study_with_a_short_last_round_can_be_extended(space_of: Callable[...,
         world.run()
         world.space = longer
         study = Study.resume(world.uri, longer, data_fingerprint="drawn")
-        while study.num_left:
-            world._drive(Rounds(study))
+        while study.num_remaining:
+            world._drive(SynchronousStudy(study))
             study = Study.resume(world.uri, longer, data_fingerprint="drawn")
         tables.append(table(study))
     assert tables[0] == tables[1] == tables[2]
@@ -191,7 +191,7 @@ def test_the_rule_is_told_in_one_order_only() -> None:
 
     class Spy:
         def __init__(self) -> None:
-            self.rule = build_rule(Asha(reduction_factor=2), 3)
+            self.rule = build_pruner(Asha(reduction_factor=2), 3)
             self.told: list[tuple[int, int]] = []
 
         def report(self, trial: int, epoch: int, error_pct: float) -> bool:
@@ -200,12 +200,12 @@ def test_the_rule_is_told_in_one_order_only() -> None:
 
     for order in permutations(curves):
         spy = Spy()
-        turns = Turns(spy, 3)
-        turns.begin([0, 1, 2])
+        turns = OrderedPruner(spy, 3)
+        turns.start_batch([0, 1, 2])
         for trial in order:  # each runs to its end before the next begins
             for epoch in (1, 2, 3):
                 turns.report(trial, epoch, float(curves[trial][epoch - 1]))
-        assert all(turns.is_over(trial) for trial in curves)
+        assert all(turns.is_decided(trial) for trial in curves)
         seen.append(spy.told)
     assert all(told == seen[0] for told in seen)
     assert seen[0] == [event for event in events if event in seen[0]]
@@ -225,4 +225,4 @@ def test_what_depends_on_a_clock_is_refused(
 ) -> None:
     study = {"name": "tiny", "trial_batch_size": 3}
     with pytest.raises(ConfigError, match=reason):
-        load_space(write_study(**{"study": study, **changes}))
+        load_study_config(write_study(**{"study": study, **changes}))

@@ -18,7 +18,7 @@ import pytest
 from optuna.trial import TrialState
 
 from rcn_search import storage
-from rcn_search.study.snapshot import open_view
+from rcn_search.study.snapshot import open_study
 from rcn_search.study_report.export import export
 from rcn_search.study_report.optuna_export import frozen_trials, in_memory
 
@@ -28,7 +28,7 @@ PATIENCE_S = 60
 @pytest.fixture
 def study(play_study):
     """Twelve trials that ended and one that has saved an epoch."""
-    return open_view(play_study(num_trials=12, num_open=1, budget={"trials": 14}).uri)
+    return open_study(play_study(num_trials=12, num_open=1, budget={"trials": 14}).uri)
 
 
 def loaded(path: Path) -> optuna.Study:
@@ -76,7 +76,7 @@ def test_times_are_those_of_the_ledger_or_else_only_durations(study):
 
 
 def test_several_objectives(play_study, tmp_path):
-    study = open_view(play_study(num_trials=3, objectives=["error", "train_time"]).uri)
+    study = open_study(play_study(num_trials=3, objectives=["error", "train_time"]).uri)
     export(study, str(tmp_path / "study.db"))
     copy = loaded(tmp_path / "study.db")
     assert [trial.values for trial in copy.trials] == [[16.0, 8.0], None, None]
@@ -151,7 +151,7 @@ def read(uri: str) -> pyarrow.Table:
 
 
 def test_a_study_without_a_trial(play_study, tmp_path):
-    study = open_view(play_study(num_trials=0).uri)
+    study = open_study(play_study(num_trials=0).uri)
     for name in ("study.db", "study.csv", "study.parquet"):
         export(study, str(tmp_path / name))
     assert loaded(tmp_path / "study.db").trials == []

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rcn_search.study.snapshot import open_view
+from rcn_search.study.snapshot import open_study
 from rcn_search.study_report.export import export
 from rcn_search.study_report.html import render_html
 
@@ -50,7 +50,7 @@ def num_figures(page: Page) -> int:
 
 
 def test_all_figures_and_trials_in_one_page_that_fetches_nothing(play_study, tmp_path):
-    study = open_view(play_study(num_trials=12, num_open=1, budget={"trials": 13}).uri)
+    study = open_study(play_study(num_trials=12, num_open=1, budget={"trials": 13}).uri)
     assert export(study, str(tmp_path / "study.html")) == [str(tmp_path / "study.html")]
     page = Page((tmp_path / "study.html").read_text())
     names = ["History of error", "Importance for error", "Slices of error", "Parallel coordinates of error"]
@@ -65,34 +65,34 @@ def test_all_figures_and_trials_in_one_page_that_fetches_nothing(play_study, tmp
     assert "12 of 13 trials ended" in page.text
     rows = re.findall(r"<tr><td>(\d+)</td>", (tmp_path / "study.html").read_text())
     assert sorted(map(int, rows)) == list(range(13))
-    assert rows[0] == str(study.best.number)
+    assert rows[0] == str(study.best_trial.number)
     assert "the loss became nan" in page.text
 
 
 def test_several_objectives_have_a_front(play_study):
-    page = Page(render_html(open_view(play_study(num_trials=12, objectives=["error", "train_time"]).uri)))
+    page = Page(render_html(open_study(play_study(num_trials=12, objectives=["error", "train_time"]).uri)))
     assert page.titles.count("Pareto front") == 1
     assert "History of train_time" in page.titles
     assert num_figures(page) == 2 * 4 + 2, page.text
 
 
 def test_a_study_of_too_few_trials_says_so(play_study):
-    page = Page(render_html(open_view(play_study(num_trials=0).uri)))
+    page = Page(render_html(open_study(play_study(num_trials=0).uri)))
     assert page.text.count("Two complete trials are needed.") == 4
     assert "No trial has ended an epoch." in page.text
     assert num_figures(page) == 0
 
 
 def test_names_and_reasons_are_text_whatever_is_in_them(play_study):
-    study = open_view(
+    study = open_study(
         play_study(num_trials=12, search={"data.train_split": {"choice": ["train", HOSTILE]}}, initial_trials=[]).uri
     )
     failed = study.trials[2]
-    failed.outcome = failed.outcome.model_copy(update={"reason": HOSTILE})
+    failed.result = failed.result.model_copy(update={"reason": HOSTILE})
     study.uri = HOSTILE
     text = render_html(study)
     page = Page(text)
-    assert any(trial.suggestion.params["data.train_split"] == HOSTILE for trial in study.trials)
+    assert any(trial.record.params["data.train_split"] == HOSTILE for trial in study.trials)
     assert {tag for tag, _ in page.elements} <= {
         *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "br", "span", "script", "section", "div"),
         *("table", "thead", "tbody", "tr", "th", "td"),
@@ -106,4 +106,4 @@ def test_names_and_reasons_are_text_whatever_is_in_them(play_study):
 def test_without_plotly_it_says_how_to_get_it(play_study, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(ValueError, match=r"pip install 'rcn-search\[report\]'"):
-        render_html(open_view(play_study(num_trials=2).uri))
+        render_html(open_study(play_study(num_trials=2).uri))

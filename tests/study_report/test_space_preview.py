@@ -7,15 +7,15 @@ import pytest
 from rcn_search.config.loading import ConfigError
 from rcn_search.models import build_model
 from rcn_search.models.complexity import count_parameters, multiply_adds
-from rcn_search.study.loading import load_space
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study_report.space_preview import preview_space, histogram, format_count
 
 NUM_SETTINGS = 400
 
 
 def test_costs_are_those_of_the_networks_and_branches_are_counted(write_study):
-    space = load_space(
+    space = load_study_config(
         write_study(search={"model.branches": {"int": [2, 4]}, "model.name": {"choice": ["rcn"]}}, initial_trials=[])
     )
     calls = []
@@ -26,7 +26,7 @@ def test_costs_are_those_of_the_networks_and_branches_are_counted(write_study):
     # With 2 and 3 branches 8, 16, 24 or 32 channels; with 4 branches the paper's list or 16, skip or not.
     networks = [
         build_model(
-            space.config({"model.branches": branches, "model.channels": channels, "model.skip": skip}).model,
+            space.train_config({"model.branches": branches, "model.channels": channels, "model.skip": skip}).model,
             num_points=5,
         )
         for branches, widths, skips in (
@@ -53,7 +53,7 @@ def test_costs_are_those_of_the_networks_and_branches_are_counted(write_study):
 def test_a_setting_that_is_not_legal_is_named(document):
     document["search"] = {"augment.occluder.max_px": {"int": [25, 60]}, "augment.occluder.min_px": {"int": [0, 40]}}
     document["initial_trials"] = []
-    space = SearchSpace.model_validate(document)  # `load_space` would not let it pass
+    space = StudyConfig.model_validate(document)  # `load_space` would not let it pass
     with pytest.raises(ConfigError, match=r"setting \d+ of 400 is not legal: .*min_px (\d+) is larger than") as raised:
         preview_space(space, num_points=5, num_settings=NUM_SETTINGS)
     assert "Drawn: augment.occluder.max_px=" in str(raised.value)

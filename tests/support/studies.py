@@ -12,8 +12,8 @@ import yaml
 
 from rcn_search import storage
 from rcn_search.config.loading import merge
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult
 from rcn_search.study.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -80,14 +80,14 @@ def play_study(tmp_path: Path, write_study: Callable[..., str]) -> Callable[...,
 
     def play(uri: str = "", *, num_trials: int = 12, num_open: int = 0, **changes: Any) -> Study:
         study = Study.create(
-            uri or str(tmp_path / "played"), load_space(write_study(**changes)), data_fingerprint="drawn"
+            uri or str(tmp_path / "played"), load_study_config(write_study(**changes)), data_fingerprint="drawn"
         )
         for _ in range(num_trials):
             number = study.ask().number
             state = ("complete", "pruned", "failed")[number % 3]
             for each in range(1, 5 if state == "complete" else 3):
                 error = 20.0 - each + number / 10
-                epoch = Epoch(
+                epoch = EpochResult(
                     epoch=each, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=2.0, val_s=1.0, other_s=0.5
                 )
                 study.report(number, [epoch])

@@ -64,6 +64,32 @@ def rewrite_header(path: Path, **changes: object) -> None:
     safetensors.torch.save_file(tensors, path, {"rcn_search": json.dumps(document)})
 
 
+# Key of schema version 2 -> key of version 1.
+OLD_KEYS = {
+    "model": {"name": "kind", "layer_preset": "layers"},
+    "input": {"color": "colour", "contrast_normalization": "lcn"},
+    "loss": {"name": "head", "points_outside": "outside"},
+    "optimizer": {"l2_encoder": "l2_trunk", "l2_branches": "l2_branch"},
+    "schedule": {"lr_schedule": "shape", "warmup_fraction": "warmup"},
+    "validation": {"augment": "jitter", "every_epochs": "every", "save": "keep"},
+    "data": {"balance_by": "balance"},
+}
+
+
+def test_read_checkpoint_of_schema_version_1_upgrades_its_configuration(
+    path: Path, network: Network, info: CheckpointInfo
+) -> None:
+    config = info.model_dump(mode="json")["config"]
+    for section, names in OLD_KEYS.items():
+        config[section] = {names.get(key, key): value for key, value in config[section].items()}
+    config["loss"]["head"] = "softmax"
+    rewrite_header(path, schema_version=1, config=config)
+    back, info_back = load_network(str(path))
+    assert info_back == info
+    image = torch.rand(2, 1, 80, 80)
+    assert torch.equal(back(image), network.eval()(image))
+
+
 def test_network_comes_back_as_it_was(path: Path, network: Network, info: CheckpointInfo) -> None:
     back, info_back = load_network(str(path))
     assert info_back == info
@@ -134,8 +160,8 @@ def test_weights_for_other_points_are_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"schema_version": SCHEMA_VERSION + 1, "config": {"new": 1}}, "it is of version 2, not 1"),
-        ({"schema_version": None}, "it is of version None, not 1"),
+        ({"schema_version": SCHEMA_VERSION + 1, "config": {"new": 1}}, "it is of version 3; this rcn-search reads versions 1 and 2"),
+        ({"schema_version": None}, "it is of version None; this rcn-search reads versions 1 and 2"),
         ({"config": {"data": {"uri": "x"}, "zebra": 1}}, "zebra"),
         ({"epoch": None}, "epoch"),
     ],

@@ -5,7 +5,7 @@ import torch
 
 from rcn_search import storage
 from rcn_search.search.trial_actor import TrialActor
-from rcn_search.study.records import SUGGESTED_NAME
+from rcn_search.study.records import TRIAL_NAME
 from rcn_search.training.gpu_memory import CONTEXT_BYTES, limit_memory, memory_fraction
 
 GIB = 2**30
@@ -48,7 +48,7 @@ def test_a_trial_that_runs_out_of_memory_fails_alone(error, tiny_config, tmp_pat
     document = tiny_config.model_dump_json()
 
     def trial(name: str) -> dict[str, str]:
-        storage.write_json(str(tmp_path / name / SUGGESTED_NAME), {})  # as the driver does
+        storage.write_json(str(tmp_path / name / TRIAL_NAME), {})  # as the driver does
         return {"folder": str(tmp_path / name), "train": document, "base": document}
 
     def run_out(*args: object) -> None:

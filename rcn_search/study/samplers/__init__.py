@@ -9,24 +9,24 @@ import optuna
 
 from rcn_search.study.samplers.designs import GridSampler, QmcSampler, grid
 from rcn_search.study.samplers.evolution import CmaesSampler, Nsga2Sampler
-from rcn_search.study.samplers.pbt import EXPLORED, PopulationSampler
+from rcn_search.study.samplers.pbt import EXPLORED_KEYS, PbtSampler
 from rcn_search.study.space.options import Cmaes, Gp, Grid, Nsga2, Pbt, Qmc, Random, Tpe
 from rcn_search.study.space.parameter import Parameter
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.space.study_config import StudyConfig
 
 
-def build_sampler(space: SearchSpace, number: int) -> optuna.samplers.BaseSampler:
+def build_sampler(space: StudyConfig, number: int) -> optuna.samplers.BaseSampler:
     """The sampler that draws trial ``number``: what it draws depends on the history and on this number only."""
     seed = int(np.random.SeedSequence([space.study.seed, number]).generate_state(1)[0])
     if space.runs:
         return optuna.samplers.RandomSampler(seed)
     sampler = _build(space, number, seed)
     if isinstance(space.scheduler, Pbt):
-        return PopulationSampler(space.scheduler, sampler, number=number, max_epochs=space.budget.epochs, seed=seed)
+        return PbtSampler(space.scheduler, sampler, number=number, max_epochs=space.budget.epochs, seed=seed)
     return sampler
 
 
-def _build(space: SearchSpace, number: int, seed: int) -> optuna.samplers.BaseSampler:
+def _build(space: StudyConfig, number: int, seed: int) -> optuna.samplers.BaseSampler:
     match space.sampler:
         case Random():
             return optuna.samplers.RandomSampler(seed)
@@ -42,7 +42,7 @@ def _build(space: SearchSpace, number: int, seed: int) -> optuna.samplers.BaseSa
                 seed=seed, n_startup_trials=gp.num_startup_trials, warn_independent_sampling=False
             )
         case Cmaes() as cmaes:
-            return CmaesSampler(cmaes, space.always_drawn(), study_seed=space.study.seed, seed=seed)
+            return CmaesSampler(cmaes, space.unconditional_ranges(), study_seed=space.study.seed, seed=seed)
         case Nsga2() as nsga2:
             return Nsga2Sampler(population_size=nsga2.population_size, seed=seed)
         case Qmc():
@@ -51,17 +51,17 @@ def _build(space: SearchSpace, number: int, seed: int) -> optuna.samplers.BaseSa
             return GridSampler(space, number)
 
 
-def check_sampler(space: SearchSpace) -> None:
+def check_sampler(space: StudyConfig) -> None:
     """Make sure that the study's sampler can draw from its space.
 
     Raises:
         ValueError: It cannot; the message says why and which can.
     """
-    always = space.always_drawn()
+    always = space.unconditional_ranges()
     if isinstance(space.scheduler, Pbt):
         if len(space.objectives) > 1:
             raise ValueError("scheduler pbt takes one objective; asha, hyperband and median take several")
-        if not any(path.startswith(EXPLORED) for path in space.search):
+        if not any(path.startswith(EXPLORED_KEYS) for path in space.search):
             raise ValueError("scheduler pbt explores augment.… and optimizer.lr, and none of them is searched")
     match space.sampler:
         case Cmaes() if len(space.objectives) > 1:

@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
 from rcn_search.study.space.parameter import Parameter, Scalar, Values
-from rcn_search.study.space.study_config import SearchSpace
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.space.unit_interval import from_unit
 
 MAX_GRID = 100_000
@@ -45,20 +45,20 @@ class QmcSampler(_OneByOne):
     Optuna's own leaves conditional parameters to chance, and counts its draws in the study's storage.
     """
 
-    def __init__(self, space: SearchSpace, number: int) -> None:
+    def __init__(self, space: StudyConfig, number: int) -> None:
         self._space, self._index = space, max(0, number - len(space.initial_trials))
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Scalar:
         """The value at the parameter's coordinate."""
-        return from_unit(param_distribution, float(self._point[self._space.names.index(param_name)]))
+        return from_unit(param_distribution, float(self._point[self._space.parameter_names.index(param_name)]))
 
     @cached_property
     def _point(self) -> NDArray[np.float64]:
         from scipy.stats.qmc import Sobol  # a quarter of a second that only this sampler needs
 
-        sequence = Sobol(len(self._space.names), scramble=True, rng=self._space.study.seed)
+        sequence = Sobol(len(self._space.parameter_names), scramble=True, rng=self._space.study.seed)
         if self._index:
             sequence.fast_forward(self._index)
         point: NDArray[np.float64] = sequence.random(1)[0]
@@ -68,7 +68,7 @@ class QmcSampler(_OneByOne):
 class GridSampler(_OneByOne):
     """The settings of the grid, one after another; from the first again when there are more trials than settings."""
 
-    def __init__(self, space: SearchSpace, number: int) -> None:
+    def __init__(self, space: StudyConfig, number: int) -> None:
         settings = grid(space)
         self._setting = settings[max(0, number - len(space.initial_trials)) % len(settings)]
 
@@ -82,7 +82,7 @@ class GridSampler(_OneByOne):
         return value
 
 
-def grid(space: SearchSpace) -> tuple[Values, ...]:
+def grid(space: StudyConfig) -> tuple[Values, ...]:
     """All settings of a space by the parameters' names, shuffled by the study's seed, but for its points.
 
     Raises:
@@ -93,8 +93,8 @@ def grid(space: SearchSpace) -> tuple[Values, ...]:
 
 @lru_cache(maxsize=4)
 def _grid(document: str) -> tuple[Values, ...]:
-    space = SearchSpace.model_validate_json(document)
-    points = [space.fixed(point) for point in space.initial_trials]
+    space = StudyConfig.model_validate_json(document)
+    points = [space.initial_params(point) for point in space.initial_trials]
     settings: list[Values] = []
     for setting in _settings(space):
         if setting not in points:
@@ -105,7 +105,7 @@ def _grid(document: str) -> tuple[Values, ...]:
     return tuple(settings)
 
 
-def _settings(space: SearchSpace) -> Iterator[Values]:
+def _settings(space: StudyConfig) -> Iterator[Values]:
     """All of them, like the numbers of a counter; where there are conditions its digits differ in base and number."""
     digits: list[int] = []
     while True:
@@ -119,7 +119,7 @@ def _settings(space: SearchSpace) -> Iterator[Values]:
         digits[-1] += 1
 
 
-def _setting_at(space: SearchSpace, digits: list[int]) -> tuple[Values, list[int]]:
+def _setting_at(space: StudyConfig, digits: list[int]) -> tuple[Values, list[int]]:
     """The setting whose parameters have the values of these numbers, the last ones their first; how many each has."""
     setting: Values = {}
     bases: list[int] = []

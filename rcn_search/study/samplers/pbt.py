@@ -25,7 +25,7 @@ from rcn_search.study.space.study_config import NO_PARENT, PARENT
 from rcn_search.study.space.unit_interval import from_unit, to_unit
 from rcn_search.training.exit_status import BEST_NAME, CONFIG_NAME, LAST_NAME
 
-EXPLORED = ("augment.", "optimizer.lr")
+EXPLORED_KEYS = ("augment.", "optimizer.lr")
 """What may change in the middle of a training; all else is the parent's."""
 _RESAMPLED = 0.25
 _STEP = 0.2
@@ -34,7 +34,7 @@ _ARRIVES_WITHIN_S, _LOOK_EVERY_S = 120.0, 0.2
 """As long as storage may try to put the best weights and the last ones, one after the other."""
 
 
-class PopulationSampler(BaseSampler):
+class PbtSampler(BaseSampler):
     """Draws the first trials as the study's sampler does, and all others near one of the best that can be followed."""
 
     def __init__(self, options: Pbt, first: BaseSampler, *, number: int, max_epochs: int, seed: int) -> None:
@@ -92,7 +92,7 @@ class PopulationSampler(BaseSampler):
 
     def _near(self, name: str, kind: BaseDistribution, values: dict[str, Any]) -> Scalar:
         fits = name in values and kind._contains(kind.to_internal_repr(values[name]))
-        if fits and not name.startswith(EXPLORED):
+        if fits and not name.startswith(EXPLORED_KEYS):
             value: Scalar = values[name]
             return value
         if not fits or self._draw.random() < _RESAMPLED:
@@ -105,7 +105,7 @@ class PopulationSampler(BaseSampler):
         return from_unit(kind, min(max(unit, 0.0), 1.0))
 
 
-def inherit(parent: str, folder: str, config: TrainConfig) -> None:
+def copy_checkpoint(parent: str, folder: str, config: TrainConfig) -> None:
     """Put a copy of a parent's checkpoint into a trial's folder, as if the trial had trained so far itself.
 
     Both are URIs. A trial that has its own run already keeps it. The tensors are copied byte for byte; only the

@@ -22,7 +22,7 @@ MAX_STEPS = 10**7
 OneOf = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
 
 
-class Bound(FrozenModel):
+class DependentBound(FrozenModel):
     """An end of a range that depends on another key: ``times`` its value ``plus`` something."""
 
     key: str = Field(min_length=1, description="A key searched further up, or of base.")
@@ -39,10 +39,10 @@ class Bound(FrozenModel):
 class Parameter(FrozenModel):
     """One range or list of values, drawn where ``when`` holds."""
 
-    integer: tuple[int | Bound, int | Bound] | None = Field(
+    integer: tuple[int | DependentBound, int | DependentBound] | None = Field(
         None, alias="int", description="Lowest and highest value, both included."
     )
-    real: tuple[FiniteFloat | Bound, FiniteFloat | Bound] | None = Field(
+    real: tuple[FiniteFloat | DependentBound, FiniteFloat | DependentBound] | None = Field(
         None, alias="float", description="The same, of real numbers."
     )
     choice: tuple[Scalar, ...] | None = Field(None, min_length=1, description="One of these.")
@@ -76,9 +76,9 @@ class Parameter(FrozenModel):
     @property
     def depends_on(self) -> tuple[str, ...]:
         """Keys that its ends depend on."""
-        return tuple(end.key for end in self.integer or self.real or () if isinstance(end, Bound))
+        return tuple(end.key for end in self.integer or self.real or () if isinstance(end, DependentBound))
 
-    def resolved(self, number_at: Callable[[str], float]) -> Parameter:
+    def resolve(self, number_at: Callable[[str], float]) -> Parameter:
         """Its range with the ends worked out: of an int inwards to whole numbers, of steps down to the last of them.
 
         Raises:
@@ -89,7 +89,7 @@ class Parameter(FrozenModel):
         ends = self.integer or self.real
         assert ends is not None
         low, high = (
-            end.scale * number_at(end.key) + end.offset if isinstance(end, Bound) else float(end) for end in ends
+            end.scale * number_at(end.key) + end.offset if isinstance(end, DependentBound) else float(end) for end in ends
         )
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"its ends are {low:g} and {high:g}, no numbers to draw between")
@@ -119,8 +119,8 @@ class Parameter(FrozenModel):
     @property
     def _range(self) -> tuple[float, float]:
         low, high = self.integer or self.real or (0, 0)
-        assert not isinstance(low, Bound)
-        assert not isinstance(high, Bound)
+        assert not isinstance(low, DependentBound)
+        assert not isinstance(high, DependentBound)
         return low, high
 
     @property
@@ -148,11 +148,11 @@ class Parameter(FrozenModel):
         return f"{low} to {high}" + (f" in steps of {self.step:g}" if self.step else ", log" if self.log else "")
 
 
-Alternatives = Annotated[
+ConditionalRanges = Annotated[
     tuple[Parameter, ...], BeforeValidator(lambda value: value if isinstance(value, list) and value else [value])
 ]
 
 
-def name_of(path: str, index: int, num_alternatives: int) -> str:
+def parameter_name(path: str, index: int, num_alternatives: int) -> str:
     """The name of a path's parameter number ``index``."""
     return path if num_alternatives == 1 else f"{path}[{index}]"

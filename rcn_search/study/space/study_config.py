@@ -33,7 +33,7 @@ from rcn_search.config.loading import ConfigError, merge, resolve_train_config
 from rcn_search.config.schema import FrozenModel, TrainConfig
 from rcn_search.study.space.callback_options import CallbackOptions
 from rcn_search.study.space.options import Asha, Pbt, Sampler, Scheduler, Tpe
-from rcn_search.study.space.parameter import Alternatives, Parameter, name_of
+from rcn_search.study.space.parameter import ConditionalRanges, Parameter, parameter_name
 from rcn_search.study.space.parameter import Scalar as Scalar
 from rcn_search.study.space.parameter import Values as Values
 
@@ -51,7 +51,7 @@ LATENCY: Objective = "latency"
 TRAIN_TIME: Objective = "train_time"
 
 
-class StudyConfig(FrozenModel):
+class StudyInfo(FrozenModel):
     """Identity of a study."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
@@ -93,7 +93,7 @@ class Constraints(FrozenModel):
     latency_ms: float | None = Field(None, gt=0, description="Of one face on the machine of the trial, at most.")
 
 
-class Final(FrozenModel):
+class TestEvaluationConfig(FrozenModel):
     """What becomes of the best trial: it is scored once on a test split and entered on the board."""
 
     split: str = Field(description="The test split.")
@@ -103,19 +103,19 @@ class Final(FrozenModel):
     )
 
 
-class Replicate(FrozenModel):
+class ReplicationConfig(FrozenModel):
     """The best trials are trained again with other seeds, and by these the winner is named."""
 
     top: int = Field(3, ge=1, description="How many trials, by their validation error.")
     seeds: int = Field(3, ge=2, description="How often each: with base.seed + 1, base.seed + 2 and so on.")
 
 
-class SearchSpace(FrozenModel):
+class StudyConfig(FrozenModel):
     """One study, as its YAML file has it."""
 
-    study: StudyConfig
+    study: StudyInfo
     base: dict[str, Any]
-    search: dict[str, Alternatives] = Field({})
+    search: dict[str, ConditionalRanges] = Field({})
     initial_trials: tuple[Values, ...] = ()
     runs: dict[str, Values] = Field({})
     seeds_per_run: dict[str, Annotated[int, Field(ge=1)]] = Field({})
@@ -126,8 +126,8 @@ class SearchSpace(FrozenModel):
     constraints: Constraints = Field(Constraints(), exclude_if=lambda limits: limits == Constraints())
     scheduler: Scheduler = Asha()
     sampler: Sampler = Tpe()
-    replication: Replicate | None = Field(None, exclude_if=lambda options: options is None)
-    test: Final | None = None
+    replication: ReplicationConfig | None = Field(None, exclude_if=lambda options: options is None)
+    test: TestEvaluationConfig | None = None
     callbacks: CallbackOptions = Field(CallbackOptions(), exclude_if=lambda options: options == CallbackOptions())
 
     @model_validator(mode="before")
@@ -137,24 +137,24 @@ class SearchSpace(FrozenModel):
         return {"scheduler": {"name": "none"}, **document} if has_rows else document
 
     @property
-    def names(self) -> list[str]:
+    def parameter_names(self) -> list[str]:
         """Of all parameters: a path, or where it has several ranges ``model.channels[1]``."""
         return [
-            name_of(path, index, len(alternatives))
+            parameter_name(path, index, len(alternatives))
             for path, alternatives in self.search.items()
             for index in range(len(alternatives))
         ]
 
     @property
-    def plan(self) -> list[Values]:
+    def fixed_trials(self) -> list[Values]:
         """Every trial of a study of rows, in order, by what is drawn."""
         return [{RUN: row, SEED: seed} for row in self.runs for seed in range(self.seeds_per_run.get(row, 1))]
 
     def run_values(self, row: str, seed: int = 0) -> Values:
         """What a row sets, for one of its seeds."""
-        return {**self.runs[row], "seed": self.config({}).seed + seed}
+        return {**self.runs[row], "seed": self.train_config({}).seed + seed}
 
-    def document(self, values: Values) -> dict[str, Any]:
+    def train_document(self, values: Values) -> dict[str, Any]:
         """The training configuration of ``values``: over ``base``, with what the budget says."""
         budget = {
             "schedule": {"epochs": self.budget.epochs},
@@ -162,13 +162,13 @@ class SearchSpace(FrozenModel):
         }
         return overlay(merge(self.base, budget), values)
 
-    def config(self, values: Values) -> TrainConfig:
+    def train_config(self, values: Values) -> TrainConfig:
         """`document`, resolved.
 
         Raises:
             ConfigError: The values together are not a legal configuration.
         """
-        return resolve_train_config(self.document(values), source="trial")
+        return resolve_train_config(self.train_document(values), source="trial")
 
     def draw(self, choose: Callable[[str, str, Parameter], Scalar]) -> Values:
         """One setting: ``choose(path, name, parameter)`` for each parameter that is drawn, from the top.
@@ -179,12 +179,12 @@ class SearchSpace(FrozenModel):
         Raises:
             ConfigError: A range that depends on other keys is empty, or they are no numbers here.
         """
-        base = self.config({})
+        base = self.train_config({})
         values: Values = {}
         for path, alternatives in self.search.items():
             for index, parameter in enumerate(alternatives):
                 if all(self._has(key, allowed, values, base) for key, allowed in parameter.when.items()):
-                    name = name_of(path, index, len(alternatives))
+                    name = parameter_name(path, index, len(alternatives))
                     values[path] = choose(path, name, self._resolved(path, parameter, values, base))
                     break
         return values
@@ -209,7 +209,7 @@ class SearchSpace(FrozenModel):
 
         return self.draw(choose)
 
-    def fixed(self, point: Values) -> Values:
+    def initial_params(self, point: Values) -> Values:
         """A point by the parameters' own names, as Optuna enqueues it.
 
         Raises:
@@ -232,13 +232,13 @@ class SearchSpace(FrozenModel):
             )
         return named
 
-    def always_drawn(self) -> dict[str, BaseDistribution]:
+    def unconditional_ranges(self) -> dict[str, BaseDistribution]:
         """Ranges of numbers that are the same in every setting, by name: what an algorithm of vectors can move."""
         ranges: dict[str, BaseDistribution] = {}
         for path, alternatives in self.search.items():
             first = alternatives[0]
             if first.choice is None and not first.when and not first.depends_on and not first.distribution.single():
-                ranges[name_of(path, 0, len(alternatives))] = first.distribution
+                ranges[parameter_name(path, 0, len(alternatives))] = first.distribution
         return ranges
 
     def _resolved(self, path: str, parameter: Parameter, values: Values, base: TrainConfig) -> Parameter:
@@ -251,7 +251,7 @@ class SearchSpace(FrozenModel):
             return value
 
         try:
-            return parameter.resolved(number_at)
+            return parameter.resolve(number_at)
         except ValueError as error:
             where = ", ".join(f"{key}={values[key]}" for key in parameter.depends_on if key in values)
             raise ConfigError(f"{path}{f' where {where}' if where else ''}: {error}") from None

@@ -21,10 +21,10 @@ from rcn_search.config.loading import ConfigError
 from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder, StudySearcher
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult
 from rcn_search.study.samplers import pbt as population
-from rcn_search.study.samplers.pbt import EXPLORED, inherit
+from rcn_search.study.samplers.pbt import EXPLORED_KEYS, copy_checkpoint
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.training.checkpoint import load_network, read_checkpoint
@@ -38,12 +38,12 @@ PBT = {"name": "pbt", "population_size": POPULATION, "perturbation_interval_epoc
 
 @pytest.fixture
 def space(write_study):
-    return load_space(write_study(scheduler=PBT, budget={"trials": 40, "epochs": 8}))
+    return load_study_config(write_study(scheduler=PBT, budget={"trials": 40, "epochs": 8}))
 
 
 def report(study: Study, number: int, num_epochs: int, error_pct: float) -> None:
     epochs = [
-        Epoch(epoch=epoch, loss=1.0, val_error_pct=error_pct, best_error_pct=error_pct, train_s=1.0, val_s=1.0)
+        EpochResult(epoch=epoch, loss=1.0, val_error_pct=error_pct, best_error_pct=error_pct, train_s=1.0, val_s=1.0)
         for epoch in range(1, num_epochs + 1)
     ]
     study.report(number, epochs)
@@ -65,21 +65,21 @@ def test_who_starts_later_follows_one_of_the_best_and_changes_only_what_may_chan
     parents, moved = set(), 0
     for _ in range(12):
         trial = study.ask()
-        params = trial.suggestion.params
+        params = trial.record.params
         parent = study.trials[params["parent"]].suggestion.params
         parents.add(params["parent"])
         assert params.keys() - {name for name in params if name.startswith("augment.")} == {
             name for name in parent if not name.startswith("augment.")
         }
         for name, value in params.items():
-            if name != "parent" and not name.startswith(EXPLORED):
+            if name != "parent" and not name.startswith(EXPLORED_KEYS):
                 assert value == parent[name]
         moved += params["optimizer.lr"] != parent["optimizer.lr"]
         assert space.fixed({name.partition("[")[0]: params[name] for name in params if name != "parent"})
     # Trial 0 is the best and cannot be followed: it has no epoch left. Of eight that came to epoch 4, two are the best.
     assert parents == {1}
     assert moved == 12
-    assert {study.trials[number].suggestion.params["parent"] for number in range(POPULATION)} == {-1}
+    assert {study.trials[number].record.params["parent"] for number in range(POPULATION)} == {-1}
 
 
 def test_a_population_that_is_gone_on_with_draws_the_same_parents(space, tmp_path):
@@ -90,8 +90,8 @@ def test_a_population_that_is_gone_on_with_draws_the_same_parents(space, tmp_pat
         again.ask()
     again = Study.resume(again.uri, space, data_fingerprint="f")
     # Six of the first and four others were running: they are taken up with the parents they had.
-    taken_up = [again.ask().suggestion.params for _ in range(10)]
-    assert taken_up == [trial.suggestion.params for trial in straight.trials if trial.number not in (0, 7)]
+    taken_up = [again.ask().record.params for _ in range(10)]
+    assert taken_up == [trial.record.params for trial in straight.trials if trial.number not in (0, 7)]
 
 
 def test_a_checkpoint_is_taken_along(tiny_config, tmp_path):
@@ -101,7 +101,7 @@ def test_a_checkpoint_is_taken_along(tiny_config, tmp_path):
     run.save()
     optimizer = tiny_config.optimizer.model_copy(update={"lr": 9e-3})
     config = tiny_config.model_copy(update={"optimizer": optimizer})
-    inherit(parent, child, config)
+    copy_checkpoint(parent, child, config)
 
     before, after = (read_checkpoint(f"{folder}/{LAST_NAME}") for folder in (parent, child))
     assert after.info.config == config
@@ -113,7 +113,7 @@ def test_a_checkpoint_is_taken_along(tiny_config, tmp_path):
     assert taken_up.history == run.history
     assert taken_up.run_epoch().epoch == 2
     taken_up.save()
-    inherit(parent, child, config)  # as a driver does that takes the trial up again
+    copy_checkpoint(parent, child, config)  # as a driver does that takes the trial up again
     assert TrainRun(config, child, resume=True).epochs_done == 2
 
 
@@ -133,12 +133,12 @@ def test_a_checkpoint_that_is_still_on_its_way_is_waited_for(tiny_config, tmp_pa
             storage.write_bytes(f"{parent}/{name}", content)
 
     threading.Timer(0.5, arrive).start()
-    inherit(parent, child, tiny_config)
+    copy_checkpoint(parent, child, tiny_config)
     assert storage.read_bytes(f"{child}/{LAST_NAME}")
 
     monkeypatch.setattr(population, "_ARRIVES_WITHIN_S", 0.3)
     with pytest.raises(FileNotFoundError):
-        inherit(f"memory://{uuid.uuid4().hex}", f"memory://{uuid.uuid4().hex}", tiny_config)
+        copy_checkpoint(f"memory://{uuid.uuid4().hex}", f"memory://{uuid.uuid4().hex}", tiny_config)
 
 
 def test_the_searcher_hands_the_checkpoint_on(space, tmp_path, tiny_config):
@@ -149,7 +149,7 @@ def test_the_searcher_hands_the_checkpoint_on(space, tmp_path, tiny_config):
     config = StudySearcher(study).suggest("any")
     assert config["number"] == POPULATION
     own = read_checkpoint(str(Path(config["folder"]) / LAST_NAME)).info
-    assert own.config.run_id == study.trials[POPULATION].suggestion.run_id
+    assert own.config.run_id == study.trials[POPULATION].record.run_id
     assert own.epoch == 1
 
 
@@ -162,7 +162,7 @@ def test_the_searcher_hands_the_checkpoint_on(space, tmp_path, tiny_config):
 )
 def test_what_cannot_be_a_population_is_refused(write_study, changes, message):
     with pytest.raises(ConfigError) as raised:
-        load_space(write_study(**{"scheduler": PBT, **changes}))
+        load_study_config(write_study(**{"scheduler": PBT, **changes}))
     assert message in str(raised.value)
 
 
@@ -170,7 +170,7 @@ def test_a_population_needs_something_to_explore(document, write_study):
     document["search"] = {"model.branches": {"int": [2, 6]}}
     document["initial_trials"] = []
     with pytest.raises(ConfigError, match=r"explores augment.… and optimizer.lr, and none of them is searched"):
-        load_space(write_study(scheduler=PBT))
+        load_study_config(write_study(scheduler=PBT))
 
 
 @pytest.mark.slow
@@ -218,18 +218,18 @@ def test_a_population_whose_trials_have_two_workers_each(ray_cluster, synthetic_
 
     assert killed
     assert {trial.state for trial in study.trials} <= {"complete", "pruned"}
-    followers = [trial for trial in study.trials if trial.suggestion.params["parent"] >= 0]
+    followers = [trial for trial in study.trials if trial.record.params["parent"] >= 0]
     assert followers
     for trial in study.trials:
         assert list(trial.epochs) == list(range(1, len(trial.epochs) + 1))
         assert reported[trial.number] == sorted(set(reported[trial.number]))
         assert read_checkpoint(f"{trial.folder}/{LAST_NAME}").info.state["num_workers"] == 2
     for trial in followers:
-        parent, own_first = study.trials[trial.suggestion.params["parent"]], reported[trial.number][0]
+        parent, own_first = study.trials[trial.record.params["parent"]], reported[trial.number][0]
         assert own_first > PBT["perturbation_interval_epochs"]  # Tune hears of what the parent trained with it
         shared, own = list(range(1, own_first)), list(range(own_first, len(trial.epochs) + 1))
         assert [errors(trial)[epoch] for epoch in shared] == [errors(parent)[epoch] for epoch in shared]
-        config, history = trial.suggestion.config, json.loads(Path(trial.folder, "history.json").read_text())
+        config, history = trial.record.config, json.loads(Path(trial.folder, "history.json").read_text())
         assert config.model == parent.suggestion.config.model
         assert config.optimizer.lr != parent.suggestion.config.optimizer.lr or config.optimizer.lr in (1e-7, 1e-1)
         num_steps = 96 // 16 * config.schedule.epochs

@@ -12,8 +12,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from rcn_search.config.loading import ConfigError
-from rcn_search.study.loading import load_space
-from rcn_search.study.records import Epoch
+from rcn_search.study.loading import load_study_config
+from rcn_search.study.records import EpochResult
 from rcn_search.study.samplers import build_sampler
 from rcn_search.study.samplers.designs import grid
 from rcn_search.study.space.unit_interval import from_unit, to_unit
@@ -45,7 +45,7 @@ def load(write_study):
         if name == "grid":
             search["optimizer.lr"] = {"choice": [4e-3, 8e-3]}
         changes = {"budget": {"trials": NUM_TRIALS}, "scheduler": {"name": "none"}, **changes}
-        return load_space(write_study(sampler={"name": name, **SAMPLERS[name]}, search=search, **changes))
+        return load_study_config(write_study(sampler={"name": name, **SAMPLERS[name]}, search=search, **changes))
 
     return load_for
 
@@ -73,16 +73,16 @@ def run(study: Study, num_trials: int = NUM_TRIALS) -> None:
         number = trial.number
         state = "failed" if number % 7 == 3 else "pruned" if number % 3 == 2 else "complete"
         epochs = [
-            Epoch(epoch=epoch, loss=1.0, val_error_pct=value, best_error_pct=value, train_s=1.0, val_s=1.0)
+            EpochResult(epoch=epoch, loss=1.0, val_error_pct=value, best_error_pct=value, train_s=1.0, val_s=1.0)
             for epoch in range(1, 5 if state == "complete" else 3)
-            for value in [error_pct(trial.suggestion.config) + 1 / epoch]
+            for value in [error_pct(trial.record.config) + 1 / epoch]
         ]
         study.report(number, epochs)
         study.finish(number, state, reason="out of memory" if state == "failed" else None)
 
 
 def drawn(study: Study) -> list[dict]:
-    return [trial.suggestion.params for trial in study.trials]
+    return [trial.record.params for trial in study.trials]
 
 
 @pytest.fixture(params=SAMPLERS)
@@ -95,7 +95,7 @@ def test_a_study_gone_on_with_draws_what_an_undisturbed_one_draws(load, name, tm
     straight = Study.create(str(tmp_path / "straight"), space, data_fingerprint="f")
     run(straight)
     again = Study.create(str(tmp_path / "again"), space, data_fingerprint="f")
-    while again.num_left:
+    while again.num_remaining:
         run(again, 5)
         again.ask()  # drawn, and then its driver dies
         del again
@@ -105,8 +105,8 @@ def test_a_study_gone_on_with_draws_what_an_undisturbed_one_draws(load, name, tm
 
     # All of it lies in the space: a point is refused that has a value too many, too few or out of its range.
     for trial in straight.trials:
-        values = {key.partition("[")[0]: value for key, value in trial.suggestion.params.items()}
-        assert space.fixed(values) == trial.suggestion.params
+        values = {key.partition("[")[0]: value for key, value in trial.record.params.items()}
+        assert space.fixed(values) == trial.record.params
     assert drawn(straight)[0] == space.fixed(space.points[0])
     assert len({str(params) for params in drawn(straight)}) > NUM_TRIALS // 2
 

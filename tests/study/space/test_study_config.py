@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from rcn_search.config.loading import ConfigError
-from rcn_search.study.loading import load_space
+from rcn_search.study.loading import load_study_config
 from rcn_search.study.space.parameter import Parameter
 
 SPACES = sorted((Path(__file__).parents[3] / "search_spaces").glob("*.yaml"))
@@ -20,16 +20,16 @@ def draws(space, number, seed=0):
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
 def test_a_thousand_draws_of_each_published_space_are_legal(path):
-    space = load_space(str(path))
+    space = load_study_config(str(path))
     for values in draws(space, 1_000):
-        config = space.config(values)
+        config = space.train_config(values)
         assert config.schedule.epochs == space.budget.epochs
     for point in space.initial_trials:
-        assert space.config(point) != space.config({})
+        assert space.train_config(point) != space.train_config({})
 
 
 def test_conditional_parameters_are_drawn_where_their_condition_holds(write_study):
-    space = load_space(write_study())
+    space = load_study_config(write_study())
     drawn = draws(space, 1_000)
     for values in drawn:
         has_skip = values["model.name"] == "rcn" and values["model.branches"] in (4, 5)
@@ -37,7 +37,7 @@ def test_conditional_parameters_are_drawn_where_their_condition_holds(write_stud
         narrow = values["model.branches"] < 4
         assert values["model.channels"] in ((8, 16, 24, 32) if narrow else ("paper", 16))
         assert (values["augment.occluder.min_px"] == 0) == (values["augment.occluder.max_px"] == 0)
-        config = space.config(values)
+        config = space.train_config(values)
         assert (config.model.name, config.model.channels) == (values["model.name"], values["model.channels"])
     assert {values["model.branches"] for values in drawn} == {2, 3, 4, 5, 6}
     assert {values.get("model.skip") for values in drawn} == {None, True, False}
@@ -47,22 +47,22 @@ def test_a_searched_key_that_is_not_drawn_fulfils_no_condition(document, write_s
     # RcnConfig.skip is False by default, but where SumNet is drawn there is no skip.
     document["search"]["augment.flip"] = {"float": [0.1, 0.5], "when": {"model.skip": False}}
     document["initial_trials"] = []
-    space = load_space(write_study())
+    space = load_study_config(write_study())
     drawn = draws(space, 300)
     assert all(values.get("model.skip") is False for values in drawn if "augment.flip" in values)
     assert any("augment.flip" in values for values in drawn)
 
 
 def test_budget_and_overrides_reach_the_configuration(write_study):
-    space = load_space(write_study(), overrides=["budget.epochs=7", "budget.cpus_per_trial=2", "base.seed=5"])
-    config = space.config({})
+    space = load_study_config(write_study(), overrides=["budget.epochs=7", "budget.cpus_per_trial=2", "base.seed=5"])
+    config = space.train_config({})
     assert (config.schedule.epochs, config.compute.threads, config.seed) == (7, 2, 5)
 
 
 def test_the_data_set_can_be_named_on_the_command_line_and_is_absolute(write_study, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load_space(write_study(), data_uri="other").config({}).data.uri == str(tmp_path / "other")
-    assert load_space(write_study(), data_uri="s3://bucket/x").config({}).data.uri == "s3://bucket/x"
+    assert load_study_config(write_study(), data_uri="other").train_config({}).data.uri == str(tmp_path / "other")
+    assert load_study_config(write_study(), data_uri="s3://bucket/x").train_config({}).data.uri == "s3://bucket/x"
 
 
 INF = float("inf")
@@ -121,7 +121,7 @@ def search(key, **parameter):
 def test_what_is_wrong_is_named_with_key_and_line(document, write_study, changes, key, message):
     path = write_study(**changes)
     with pytest.raises(ConfigError) as raised:
-        load_space(path)
+        load_study_config(path)
     assert message in str(raised.value)
     text = Path(path).read_text().splitlines()
     line = int(str(raised.value).split("line ")[1].split(":")[0])
@@ -142,7 +142,7 @@ def test_what_is_wrong_is_named_with_key_and_line(document, write_study, changes
 def test_a_bad_override_is_not_blamed_on_the_file(write_study, override, source, problem):
     path = write_study()
     with pytest.raises(ConfigError) as raised:
-        load_space(path, overrides=[override])
+        load_study_config(path, overrides=[override])
     assert str(raised.value).startswith(f"{path}{source}, --set {override!r}: {problem}")
 
 
@@ -151,7 +151,7 @@ def test_a_bad_row_of_an_override_is_not_blamed_on_the_file(tmp_path):
     row = "rows:\n  wide: {model.branches: 5}\n"
     path.write_text("study: {name: x}\nbase: {data: {uri: x}}\n" + row + "budget: {epochs: 1}\n")
     with pytest.raises(ConfigError) as raised:
-        load_space(str(path), overrides=[override])
+        load_study_config(str(path), overrides=[override])
     assert str(raised.value).startswith(f"{path}: row 'wide', --set {override!r}: model.branches = 9")
 
 
@@ -169,7 +169,7 @@ def test_a_bad_row_of_an_override_is_not_blamed_on_the_file(tmp_path):
 def test_a_point_lies_within_the_space(document, write_study, change, message):
     document["initial_trials"] = [{**document["initial_trials"][0], **change}]
     with pytest.raises(ConfigError, match="initial_trials\\[0\\]") as raised:
-        load_space(write_study())
+        load_study_config(write_study())
     assert message in str(raised.value)
 
 
@@ -179,17 +179,17 @@ def test_ranges_that_cannot_be_drawn_together_are_refused(document, write_study)
     document["search"]["augment.occluder.min_px"] = {"int": [0, 40]}
     document["initial_trials"] = []
     with pytest.raises(ConfigError, match=r"min_px 40 is larger than max_px 25"):
-        load_space(write_study())
+        load_study_config(write_study())
 
 
 def test_not_a_study(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump({"base": {}}))
     with pytest.raises(ConfigError) as raised:
-        load_space(str(path))
+        load_study_config(str(path))
     assert all(f"{key} is required" in str(raised.value) for key in ("study", "budget"))
     with pytest.raises(ConfigError, match="no such file"):
-        load_space(str(tmp_path / "none.yaml"))
+        load_study_config(str(tmp_path / "none.yaml"))
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def chain(document):
 
 
 def test_conditions_and_depending_ranges_go_to_any_depth(chain, write_study):
-    space = load_space(write_study())
+    space = load_study_config(write_study())
     drawn = draws(space, 1_000)
     for values in drawn:
         assert ("model.branches" in values) == (values["model.name"] == "rcn")
@@ -232,7 +232,7 @@ def test_conditions_and_depending_ranges_go_to_any_depth(chain, write_study):
         assert 1e-6 <= values["optimizer.weight_decay"] <= values["optimizer.lr"] / 10
     shortest = {values["augment.occluder.min_px"] for values in drawn if values["augment.occluder.max_px"] == 30}
     assert shortest == set(range(8, 21))
-    assert space.always_drawn().keys() == {"optimizer.lr"}
+    assert space.unconditional_ranges().keys() == {"optimizer.lr"}
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_range_that_depends_on_what_it_cannot_is_refused(chain, write_study, p
     chain["search"]["augment.occluder.min_px"] = parameter
     path = write_study()
     with pytest.raises(ConfigError, match=r"line \d+") as raised:
-        load_space(path)
+        load_study_config(path)
     assert message in str(raised.value)
     line = int(str(raised.value).split("line ")[1].split(":")[0])
     assert key in Path(path).read_text().splitlines()[line - 1]
@@ -286,12 +286,12 @@ def test_a_point_lies_within_a_depending_range(chain, write_study):
         "optimizer.weight_decay": 1e-4,
     }
     chain["initial_trials"] = [point]
-    assert load_space(write_study()).initial_trials == (point,)
+    assert load_study_config(write_study()).initial_trials == (point,)
     chain["initial_trials"] = [{**point, "augment.occluder.min_px": 31}]
     with pytest.raises(
         ConfigError, match=r"initial_trials\[0\]: augment.occluder.min_px = 31 is out of its range: 10 to 30"
     ):
-        load_space(write_study())
+        load_study_config(write_study())
 
 
 def test_nothing_far_from_a_range_lies_on_its_steps():
@@ -302,4 +302,4 @@ def test_nothing_far_from_a_range_lies_on_its_steps():
 def test_a_range_below_one_that_always_holds_is_refused(document, write_study):
     document["search"]["model.channels"] = [{"choice": [16]}, {"choice": [8], "when": {"model.branches": 6}}]
     with pytest.raises(ConfigError, match=r"search.model.channels: below a range without 'when' none is ever drawn"):
-        load_space(write_study())
+        load_study_config(write_study())

@@ -10,7 +10,7 @@ from rcn_search.data.augment import (
     unwarp_points,
     warp_points,
 )
-from rcn_search.evaluation.test_time_augmentation import NUM_VIEWS, mean_of_views, views_of
+from rcn_search.inference.test_time_augmentation import NUM_VIEWS, average_views, view_windows
 from rcn_search.models.decode import peak_cells
 from rcn_search.models.tcdcn import TcdcnOutput
 
@@ -30,7 +30,7 @@ def face_boxes() -> InputWindow:
 
 
 def test_windows_lie_evenly_around_the_first() -> None:
-    first, *others = views_of(face_boxes())
+    first, *others = view_windows(face_boxes())
     assert all(torch.equal(a, b) for a, b in zip(first, face_boxes(), strict=True))
     assert len({tuple(frame.axes_b22.flatten().tolist()) for frame in (first, *others)}) == NUM_VIEWS
     assert all(torch.equal(frame.center_b2, first.center_b2) for frame in others)
@@ -40,19 +40,19 @@ def test_windows_lie_evenly_around_the_first() -> None:
 
 def test_one_view_is_what_the_network_said() -> None:
     logits = torch.randn(2, 5, SIZE_PX, SIZE_PX)
-    assert mean_of_views([logits], [face_boxes()]) is logits
+    assert average_views([logits], [face_boxes()]) is logits
 
 
 def test_views_that_agree_in_the_crop_agree_in_the_mean() -> None:
     points_bk2 = torch.rand(2, 5, 2, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
-    seen = views_of(face_boxes())
+    seen = view_windows(face_boxes())
     crop_bk2 = unwarp_points(points_bk2, seen[0])
     said = [warp_points(crop_bk2, frame) for frame in seen]
-    mean = mean_of_views([spots(points) for points in said], seen)
+    mean = average_views([spots(points) for points in said], seen)
     assert isinstance(mean, torch.Tensor)
     assert (peak_cells(mean) - (points_bk2 * SIZE_PX).floor()).abs().max() <= 1
     assert (mean.exp().sum((2, 3)) - 1).abs().max() < 0.02  # a density stays one
 
-    regressed = mean_of_views([TcdcnOutput(points, {}) for points in said], seen)
+    regressed = average_views([TcdcnOutput(points, {}) for points in said], seen)
     assert isinstance(regressed, TcdcnOutput)
     torch.testing.assert_close(regressed.points_bk2, points_bk2, atol=1e-5, rtol=0)

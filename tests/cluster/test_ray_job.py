@@ -1,0 +1,30 @@
+"""Whether a process is a Ray job, and whether its results outlive the job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rcn_search.cluster.ray_job import check_outlives_job, in_job
+from rcn_search.config.loading import ConfigError
+
+
+@pytest.mark.usefixtures("ray_job")
+def test_in_job_in_a_job_is_true() -> None:
+    assert in_job()
+
+
+@pytest.mark.parametrize("config", ["", "no JSON", "[]", "{}"])
+def test_in_job_with_any_other_environment_is_false(monkeypatch: pytest.MonkeyPatch, config: str) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", config)
+    assert not in_job()
+    check_outlives_job("studies/rcn", "--study")
+
+
+@pytest.mark.usefixtures("ray_job")
+def test_check_outlives_job_refuses_the_copy_of_the_working_directory(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="stays with --study"):
+        check_outlives_job("studies/rcn", "--study")
+    check_outlives_job(str(tmp_path / "shared/rcn"), "--study")
+    check_outlives_job("s3://studies/rcn", "--study")
