@@ -33,7 +33,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
 from rcn_search.search.trial_actor import TrialActor
-from rcn_search.study.records import TRIAL_NAME
+from rcn_search.study.store import TRIAL_NAME
 
 NETWORK = {"name": "rcn", "branches": 2, "channels": 8}
 

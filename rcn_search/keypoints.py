@@ -1,4 +1,4 @@
-"""Named keypoint schemas: what each point is, how a mirrored face renumbers them, which points normalise an error.
+"""Named keypoint schemas: what each point is, how a mirrored face renumbers them, which points normalize an error.
 
 "Left" and "right" are the left and right of the image, as in MTFL, not of the person.
 """
@@ -16,7 +16,7 @@ class KeypointSchema:
         name: What manifests and protocols call it.
         names: K names; their order is the order of every array of points.
         flip: K indices; point k of a mirrored face is point ``flip[k]`` of the face. An involution.
-        normalisers: For each named normaliser two groups of points. The normalising length is the distance between
+        normalizers: For each named normalizer two groups of points. The normalizing length is the distance between
             the means of the two groups, in the frame of the points.
         parts: Polylines to draw, each a tuple of indices.
     """
@@ -24,7 +24,7 @@ class KeypointSchema:
     name: str
     names: tuple[str, ...]
     flip: tuple[int, ...]
-    normalisers: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    normalizers: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     parts: tuple[tuple[int, ...], ...]
 
     @property
@@ -41,11 +41,11 @@ FIVE = KeypointSchema(
     name="five",
     names=("left_eye", "right_eye", "nose", "left_mouth", "right_mouth"),
     flip=(1, 0, 2, 4, 3),
-    normalisers={"eye_centres": ((0,), (1,))},
+    normalizers={"eye_centers": ((0,), (1,))},
     parts=((0, 1), (2,), (3, 4)),
 )
 
-# Multi-PIE, iBUG 68-point mark-up (Sagonas et al., 300-W, ICCV-W 2013), 0-based. ``eye_centres`` is the rule of the RCN
+# Multi-PIE, iBUG 68-point mark-up (Sagonas et al., 300-W, ICCV-W 2013), 0-based. ``eye_centers`` is the rule of the RCN
 # code: midpoints of the two corners of each eye; ``pupils`` the mean of all six points of each eye.
 IBUG68 = KeypointSchema(
     name="ibug68",
@@ -70,8 +70,8 @@ IBUG68 = KeypointSchema(
         *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
         *(64, 63, 62, 61, 60, 67, 66, 65),
     ),
-    normalisers={
-        "eye_centres": ((36, 39), (42, 45)),
+    normalizers={
+        "eye_centers": ((36, 39), (42, 45)),
         "outer_eye_corners": ((36,), (45,)),
         "pupils": ((36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47)),
     },
@@ -117,8 +117,8 @@ WFLW98 = KeypointSchema(
         *(92, 91, 90, 89, 88, 95, 94, 93),
         *(97, 96),
     ),
-    normalisers={
-        "eye_centres": ((60, 64), (68, 72)),
+    normalizers={
+        "eye_centers": ((60, 64), (68, 72)),
         "outer_eye_corners": ((60,), (72,)),
         "pupils": ((96,), (97,)),
     },
@@ -158,8 +158,8 @@ COFW29 = KeypointSchema(
         *(19, 18, 20, 21, 23, 22),
         *range(24, 29),
     ),
-    normalisers={
-        "eye_centres": ((8, 10), (9, 11)),
+    normalizers={
+        "eye_centers": ((8, 10), (9, 11)),
         "outer_eye_corners": ((8,), (9,)),
         "pupils": ((16,), (17,)),
     },
@@ -177,20 +177,20 @@ COFW29 = KeypointSchema(
     ),
 )
 
-# AFLW's 21 points without the two of the ears, 0-based. The centre of each eye is a point of its own.
+# AFLW's 21 points without the two of the ears, 0-based. The center of each eye is a point of its own.
 AFLW19 = KeypointSchema(
     name="aflw19",
     names=(
-        *("left_brow_outer", "left_brow_centre", "left_brow_inner"),
-        *("right_brow_inner", "right_brow_centre", "right_brow_outer"),
-        *("left_eye_outer", "left_eye_centre", "left_eye_inner"),
-        *("right_eye_inner", "right_eye_centre", "right_eye_outer"),
+        *("left_brow_outer", "left_brow_center", "left_brow_inner"),
+        *("right_brow_inner", "right_brow_center", "right_brow_outer"),
+        *("left_eye_outer", "left_eye_center", "left_eye_inner"),
+        *("right_eye_inner", "right_eye_center", "right_eye_outer"),
         *("left_nose", "nose", "right_nose"),
         *("left_mouth", "mouth", "right_mouth"),
         "chin",
     ),
     flip=(5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 14, 13, 12, 17, 16, 15, 18),
-    normalisers={"eye_centres": ((7,), (10,)), "outer_eye_corners": ((6,), (11,))},
+    normalizers={"eye_centers": ((7,), (10,)), "outer_eye_corners": ((6,), (11,))},
     parts=((0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11), (12, 13, 14), (15, 16, 17), (18,)),
 )
 

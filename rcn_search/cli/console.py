@@ -19,7 +19,7 @@ from rich.text import Text
 from rcn_search.training.exit_status import Interrupted, TrainingFailed
 
 if TYPE_CHECKING:
-    from rcn_search.evaluation.protocol import Protocol
+    from rcn_search.evaluation.protocol import EvaluationProtocol
     from rcn_search.evaluation.score import Score
 
 EXIT_ERROR = 1
@@ -54,7 +54,7 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
     return guarded
 
 
-def score_table(scores: Iterable[tuple[Protocol, Score]]) -> Table:
+def score_table(scores: Iterable[tuple[EvaluationProtocol, Score]]) -> Table:
     """What predictions score, a line for each protocol."""
     table = Table("protocol", "error %", "95 % interval", "faces", "excluded", box=None, pad_edge=False)
     for protocol, score in scores:

@@ -1,4 +1,4 @@
-"""``rcn-search data …``: import, draw, inspect and verify data sets."""
+"""Commands ``rcn-search data …``: import, generate, inspect and verify data sets."""
 
 from __future__ import annotations
 
@@ -15,48 +15,53 @@ from rcn_search.cluster.ray_job import check_outlives_job
 if TYPE_CHECKING:
     from rcn_search.data.importers.base import Importer, ImportSummary
 
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: import, draw, inspect, verify.")
+data_app = typer.Typer(no_args_is_help=True, help="Import, generate, inspect and verify data sets.")
 
-Uri = Annotated[str, typer.Argument(help="Data set: a folder or an s3:// URI.")]
-_SHOWN_REFUSALS = 20
+Uri = Annotated[str, typer.Argument(metavar="DATA", help="Data set: a folder or an s3:// URI.")]
+Destination = Annotated[str, typer.Argument(help="Where to write the data set: an empty folder or s3:// URI.")]
+_MAX_PRINTED_REFUSALS = 20
 
 
 @data_app.command("import")
 @command
 def import_(
-    format: Annotated[str, typer.Argument(help="Published format: mtfl, 300w, afw, afw-68.")],
-    source: Annotated[Path, typer.Argument(help="The published folder, unzipped.")],
-    destination: Annotated[str, typer.Argument(help="Where the shards go: an empty folder or s3:// URI.")],
-    colour: Annotated[bool, typer.Option("--colour", help="Keep red, green and blue; grey otherwise.")] = False,
+    format: Annotated[str, typer.Argument(help="Format of the source: mtfl, 300w, afw or afw-68.")],
+    source: Annotated[Path, typer.Argument(help="Folder with the published files, unzipped.")],
+    destination: Destination,
+    color: Annotated[bool, typer.Option("--color", help="Keep red, green and blue. Default: gray.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be imported.")] = False,
 ) -> None:
-    """Turn a published data set into Arrow shards.
+    """Import a published data set into Arrow shards.
 
-    mtfl: training.txt, testing.txt and images. 300w: afw, helen, lfpw, ibug, as far as there. afw: anno.mat and images
-    (needs the extra "matlab"). afw-68: five points from the folder afw of 300-W.
+    mtfl: training.txt, testing.txt and the images. 300w: the folders afw, helen, lfpw and ibug; any of them may be
+    missing. afw: anno.mat and the images (needs the extra "matlab"). afw-68: the folder afw of 300-W, from whose 68
+    points five are derived.
+
+    Rows that cannot be imported are printed with the reason and listed in the manifest.
 
     Example: rcn-search data import mtfl ~/Downloads/MTFL data/mtfl
     """
     from rcn_search.data.importers import IMPORTERS
+    from rcn_search.data.shards import DatasetError
 
     if format not in IMPORTERS:
-        raise ValueError(f"unknown format {format!r}; known: {', '.join(IMPORTERS)}")
-    _import(IMPORTERS[format](source, colour=colour), destination, strict=strict)
+        raise DatasetError(f"unknown format {format!r}; known: {', '.join(IMPORTERS)}")
+    _import(IMPORTERS[format](source, color=color), destination, strict=strict)
 
 
 @data_app.command()
 @command
-def synth(
-    destination: Annotated[str, typer.Argument(help="Where the shards go: an empty folder or s3:// URI.")],
-    keypoints: Annotated[str, typer.Option(help="five or ibug68.")] = "five",
-    train: Annotated[int, typer.Option(min=1, help="Faces to train on.")] = 4000,
-    val: Annotated[int, typer.Option(min=1, help="Faces to validate on.")] = 500,
-    test: Annotated[int, typer.Option(min=1, help="Faces to test on.")] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Other seeds, other faces.")] = 0,
+def generate(
+    destination: Destination,
+    keypoints: Annotated[str, typer.Option(help="Keypoint schema: five or ibug68.")] = "five",
+    train: Annotated[int, typer.Option(min=1, help="Number of training faces.")] = 4000,
+    val: Annotated[int, typer.Option(min=1, help="Number of validation faces.")] = 500,
+    test: Annotated[int, typer.Option(min=1, help="Number of test faces.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same faces.")] = 0,
 ) -> None:
-    """Draw procedural faces that belong to nobody.
+    """Generate a data set of synthetic faces, which need no license and no download.
 
-    Example: rcn-search data synth data/synthetic --train 2000
+    Example: rcn-search data generate data/synthetic --train 2000
     """
     from rcn_search.data.importers.synthetic import SyntheticImporter
 
@@ -80,14 +85,14 @@ def _print_summary(summary: ImportSummary, destination: str) -> None:
         console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     if summary.elapsed_s is None:
         console.print(
-            f"{destination} holds this data set already: {splits} (fingerprint {manifest.fingerprint})", soft_wrap=True
+            f"{destination} already holds this data set: {splits} (fingerprint {manifest.fingerprint})", soft_wrap=True
         )
         return
-    for refusal in manifest.refused[:_SHOWN_REFUSALS]:
+    for refusal in manifest.refused[:_MAX_PRINTED_REFUSALS]:
         console.print(f"refused {refusal.row}: {refusal.reason}", style="yellow", markup=False, soft_wrap=True)
-    if len(manifest.refused) > _SHOWN_REFUSALS:
-        more = len(manifest.refused) - _SHOWN_REFUSALS
-        console.print(f"… and {more:,} more, all in {destination}/manifest.json", soft_wrap=True)
+    if len(manifest.refused) > _MAX_PRINTED_REFUSALS:
+        more = len(manifest.refused) - _MAX_PRINTED_REFUSALS
+        console.print(f"… and {more:,} more; all are listed in {destination}/manifest.json", soft_wrap=True)
     num_imported = summary.num_rows - len(manifest.refused)
     console.print(
         f"{summary.num_rows:,} rows: {num_imported:,} imported ({splits}), {len(manifest.refused):,} refused; "
@@ -100,7 +105,7 @@ def _print_summary(summary: ImportSummary, destination: str) -> None:
 @data_app.command()
 @command
 def info(uri: Uri) -> None:
-    """What a data set holds and where it came from.
+    """Show the splits, source and license of a data set.
 
     Example: rcn-search data info data/mtfl
     """
@@ -112,9 +117,9 @@ def info(uri: Uri) -> None:
         "name": manifest.name,
         "keypoints": f"{manifest.keypoints} ({manifest.keypoint_schema.num_points})",
         "attributes": ", ".join(manifest.attributes) or "none",
-        "images": "colour" if manifest.channels == 3 else "grey",
+        "images": "color" if manifest.channels == 3 else "gray",
         "source": manifest.source,
-        "licence": manifest.license,
+        "license": manifest.license,
         "citation": manifest.citation,
         "fingerprint": manifest.fingerprint,
         "refused rows": f"{len(manifest.refused):,}",
@@ -129,7 +134,7 @@ def info(uri: Uri) -> None:
         shards = [shard for member in members for shard in manifest.splits[member]]
         size_mb = sum(shard.bytes for shard in shards) / 1e6
         uses = [" + ".join(members)] if name in manifest.unions else []
-        uses += ["test: every look is counted"] if name in manifest.test_splits else []
+        uses += ["test split: every evaluation is counted"] if name in manifest.test_splits else []
         splits.add_row(name, f"{manifest.num_rows(name):,}", str(len(shards)), f"{size_mb:,.1f}", "; ".join(uses))
     console.print(splits)
 
@@ -137,7 +142,7 @@ def info(uri: Uri) -> None:
 @data_app.command()
 @command
 def verify(uri: Uri) -> None:
-    """Read every shard and compare it with its hash; exit code 1 if one is damaged.
+    """Compare every shard of a data set with its hash; the exit code is 1 if one is damaged.
 
     Example: rcn-search data verify s3://faces/mtfl
     """
@@ -154,21 +159,21 @@ def verify(uri: Uri) -> None:
             on_shard(done, len(shards))
     if damaged:
         raise DatasetError(f"{len(damaged)} of {len(shards)} shards damaged:\n" + "\n".join(damaged))
-    console.print(f"{len(shards)} shards, {sum(shard.rows for shard in shards):,} rows: all whole")
+    console.print(f"{len(shards)} shards, {sum(shard.rows for shard in shards):,} rows: all intact")
 
 
 @data_app.command()
 @command
 def show(
     uri: Uri,
-    out: Annotated[str, typer.Option(help="Where it goes: .png, .svg or .pdf.")] = "grid.png",
-    split: Annotated[str, typer.Option(help="Which split; the first one by default.")] = "",
-    count: Annotated[int, typer.Option(min=1, max=400, help="How many faces.")] = 25,
-    seed: Annotated[int, typer.Option(min=0, help="Which faces.")] = 0,
+    out: Annotated[str, typer.Option(metavar="FILE", help="Picture to write: .png, .svg or .pdf.")] = "grid.png",
+    split: Annotated[str, typer.Option(help="Split to show. Default: the first one.")] = "",
+    count: Annotated[int, typer.Option(min=1, max=400, help="Number of faces.")] = 25,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed that chooses the faces.")] = 0,
 ) -> None:
-    """Draw a grid of faces with their points, to look at.
+    """Draw a grid of faces with their points.
 
-    Mind the licence of the data: the picture shows its faces.
+    The picture shows faces of the data set, so its license applies.
 
     Example: rcn-search data show data/synthetic --split val --count 16 --out faces.png
     """
@@ -179,17 +184,16 @@ def show(
     from rcn_search.evaluation.figures.faces import draw_faces
 
     dataset = open_dataset(uri)
-    name = split or next(iter(dataset.manifest.splits))
-    rows_of_split = dataset.split(name)
-    count = min(count, rows_of_split.num_rows)
-    rows = np.sort(np.random.default_rng(seed).choice(rows_of_split.num_rows, count, replace=False))
-    picked = torch.from_numpy(rows)
+    split_name = split or next(iter(dataset.manifest.splits))
+    faces = dataset.split(split_name)
+    count = min(count, faces.num_rows)
+    rows = np.sort(np.random.default_rng(seed).choice(faces.num_rows, count, replace=False))
     draw_faces(
-        rows_of_split.images_at(picked).numpy(),
-        rows_of_split.points_nk2[picked].numpy(),
+        faces.images_at(torch.from_numpy(rows)).numpy(),
+        faces.points_nk2[rows].numpy(),
         None,
         out,
         dataset.manifest.keypoint_schema,
         captions=[str(row) for row in rows],
     )
-    console.print(f"{count} faces of {name} in {out}", soft_wrap=True)
+    console.print(f"{count} faces of {split_name} → {out}", soft_wrap=True)

@@ -37,25 +37,27 @@ def evaluate_command(
 
     Example: rcn-search evaluate runs/first/best.safetensors --data data/mtfl --split aflw --submit
     """
+    from rcn_search.data.dataset import open_dataset
     from rcn_search.inference.config import InferenceConfig
+    from rcn_search.inference.predictor import load
     from rcn_search.leaderboard.location import resolve_leaderboard
     from rcn_search.leaderboard.submit import evaluate_and_record
 
     folder = checkpoint.rpartition("/")[0] or "."
     predictions = predictions or storage.join(folder, f"predictions-{split}.parquet")
     check_outlives_job(predictions, "--predictions")
+    inference = InferenceConfig.from_record(
+        {}, decoder=decoder, tta=tta or (), denoiser_uri=denoiser or None, device=device
+    )
     with progress("evaluating", "faces") as on_images:
         submission = evaluate_and_record(
-            checkpoint,
-            data,
+            load(checkpoint, inference),
+            open_dataset(data),
             split,
             leaderboard=resolve_leaderboard(leaderboard),
             predictions_uri=predictions,
             submit=submit,
             method=method or None,
-            inference=InferenceConfig.from_record(
-                {}, decoder=decoder, tta=tta or (), denoiser_uri=denoiser or None, device=device
-            ),
             on_images=on_images,
         )
     print_submission(submission)

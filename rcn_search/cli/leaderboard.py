@@ -118,7 +118,7 @@ def add(
 
     Example: rcn-search leaderboard add spiga.json --method SPIGA --data data/300w --split full --normalizer outer-eye
     """
-    from rcn_search.evaluation.protocol import normalizer_named
+    from rcn_search.evaluation.protocol import parse_normalizer
     from rcn_search.leaderboard.external import add_predictions
 
     added = add_predictions(
@@ -128,7 +128,7 @@ def add(
         leaderboard=lambda: _board(leaderboard),
         method=method,
         file_format=format,
-        normalizers=[normalizer_named(each) for each in normalizer or ()],
+        normalizers=[parse_normalizer(each) for each in normalizer or ()],
         pixel_offset=shift,
         hardware=hardware,
         num_params=params,
@@ -163,7 +163,7 @@ def rescore(
 
     Example: rcn-search leaderboard rescore --all --normalizer outer-eye
     """
-    from rcn_search.evaluation.protocol import normalizer_named
+    from rcn_search.evaluation.protocol import parse_normalizer
     from rcn_search.leaderboard.lookup import find_entries, hash_prediction_files, load_current_entries
     from rcn_search.leaderboard.rescore import rescore
 
@@ -183,7 +183,7 @@ def rescore(
         there,
         chosen,
         protocol=protocol or None,
-        normalizer=normalizer_named(normalizer) if normalizer else None,
+        normalizer=parse_normalizer(normalizer) if normalizer else None,
         predictions=hash_prediction_files(predictions or ()),
     )
     for result in results:
@@ -214,7 +214,9 @@ def verify(
 
     Example: rcn-search leaderboard verify ENTRY --checkpoint runs/rcn6/best.safetensors --data data/mtfl
     """
+    from rcn_search.data.dataset import open_dataset
     from rcn_search.inference.config import InferenceConfig
+    from rcn_search.inference.predictor import load
     from rcn_search.leaderboard.lookup import find_entries, load_current_entries
     from rcn_search.leaderboard.verify import verify
 
@@ -223,21 +225,21 @@ def verify(
     if len(found) > 1:
         raise ValueError(f"{entry!r} has {len(found)} entries; name one of them: {', '.join(found)}")
     (named,) = found.values()
+    inference = InferenceConfig.from_record(
+        named.made_with, decoder=decoder, tta=tta, denoiser_uri=denoiser or None, device=device
+    )
     with progress("evaluating", "faces") as on_images:
         result = verify(
             uri,
             named,
-            checkpoint,
-            data,
+            load(checkpoint, inference),
+            open_dataset(data),
             predictions_uri=predictions,
             tolerance_pct=tolerance,
-            inference=InferenceConfig.from_record(
-                named.made_with, decoder=decoder, tta=tta, denoiser_uri=denoiser or None, device=device
-            ),
             on_images=on_images,
         )
-    if result.test_looks is not None:
-        _say(f"look number {result.test_looks} at this test split")
+    if result.num_test_evaluations is not None:
+        _say(f"look number {result.num_test_evaluations} at this test split")
     if result.worst_image:
         _say(f"largest change of one image: {result.worst_image[1]:.4f} points, {result.worst_image[0]}")
     if result.problems:

@@ -1,29 +1,31 @@
-"""Where the workers of a training and its command line leave word for each other."""
+"""Actor that passes status messages from training workers to the command line, and the wish to stop the other way."""
 
 from __future__ import annotations
 
 import time
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, cast
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.config.schema import FrozenModel
 from rcn_search.training.compute_probe import ComputeSettings
 from rcn_search.training.epoch_report import EpochReport
 
-POLL_S = 0.2
-"""How often they look for news of each other."""
+POLL_INTERVAL_S = 0.2
+"""Interval at which the command line fetches messages, and the shortest one between two reports of a step."""
 
 
 class RunStarted(FrozenModel):
-    """What the first worker says of the run before it trains.
+    """Message of the first worker before it trains.
 
     Attributes:
-        out: Folder or URI.
-        settings: Of each worker.
+        out: Folder or URI of the run.
+        settings: Compute settings of each worker.
         num_params: Parameters of the network.
-        history: Epochs behind the run.
+        history: Epochs that were trained before.
     """
 
     out: str
@@ -32,90 +34,127 @@ class RunStarted(FrozenModel):
     history: tuple[EpochReport, ...]
 
 
-class TrainingEnd(FrozenModel):
-    """How a training ended: ``done``, ``interrupted``, ``failed``, or something is ``wrong`` that a user can mend."""
+class StepDone(NamedTuple):
+    """Message of the first worker after a training step.
 
-    how: Literal["done", "interrupted", "failed", "wrong", "fault"]
+    Attributes:
+        step: Step of the epoch, from 1.
+        num_steps: Steps of an epoch.
+    """
+
+    step: int
+    num_steps: int
+
+
+StatusMessage = RunStarted | EpochReport | StepDone
+
+
+class TrainingEnd(FrozenModel):
+    """How a training ended.
+
+    Attributes:
+        status: ``user_error`` is one that a user can mend, ``crashed`` a bug.
+        reason: Message for the user; empty if the training is done.
+    """
+
+    status: Literal["done", "interrupted", "failed", "user_error", "crashed"]
     reason: str = ""
 
 
-StatusMessage = RunStarted | EpochReport | tuple[int, int]
-"""The last is a step of the epoch, from 1, and the steps of an epoch."""
+@dataclass(frozen=True)
+class WorkerOrders:
+    """Answer to a worker that registers.
+
+    Attributes:
+        credentials: Access to the stores of the run and of its data.
+        resume: Whether earlier workers have started the run; one of them died since.
+        has_ended: Whether the training has ended; then this worker has nothing to do.
+    """
+
+    credentials: Credentials
+    resume: bool
+    has_ended: bool
 
 
 class StatusChannel:
-    """An actor beside the workers and the command line."""
+    """Actor that holds the messages and the state of one training."""
 
     def __init__(self) -> None:
-        self._access = Credentials({})
-        self._news: list[StatusMessage] = []
-        self._stop, self._arrived, self._started, self._end = False, False, False, TrainingEnd(how="done")
+        self._credentials = Credentials({})
+        self._messages: list[StatusMessage] = []
+        self._stop = self._has_worker = self._has_started = False
+        self._end: TrainingEnd | None = None
 
-    def lend(self, access: Credentials) -> None:
-        """To the run's and the data's places; not when the actor is made, for Ray keeps what it was made with."""
-        self._access = access
+    def set_credentials(self, credentials: Credentials) -> None:
+        """Set what workers are given. Not in the constructor, because Ray keeps a record of its arguments."""
+        self._credentials = credentials
 
-    def access(self) -> Credentials:
-        """As it was lent, to a worker: the first thing that each of them asks for."""
-        self._arrived = True
-        return self._access
+    def register(self) -> WorkerOrders:
+        """Register a worker: the first call of each."""
+        self._has_worker = True
+        return WorkerOrders(self._credentials, self._has_started, self._end is not None)
 
-    def has_arrived(self) -> bool:
-        """Whether a worker has come."""
-        return self._arrived
-
-    def give_up(self) -> bool:
-        """End it if no worker has come yet; those that come later find it at its end. Returns whether it is."""
-        if not self._arrived:
-            self.finish(TrainingEnd(how="interrupted", reason="stopped before the workers had started"))
-        return not self._arrived
-
-    def tell(self, news: StatusMessage) -> bool:
-        """Something new of the first worker. Returns whether it is to stop."""
-        self._news.append(news)
-        self._started |= isinstance(news, RunStarted)
+    def send(self, message: StatusMessage) -> bool:
+        """Add a message of the first worker, and return whether it must stop."""
+        self._messages.append(message)
+        self._has_started |= isinstance(message, RunStarted)
         return self._stop
 
-    def has_started(self) -> bool:
-        """Whether these workers have begun with the run before one of them died."""
-        return self._started
+    def drain(self, stop: bool) -> list[StatusMessage]:
+        """Return the messages since the last call, and set whether the workers must stop."""
+        messages, self._messages, self._stop = self._messages, [], stop
+        return messages
 
-    def take(self, stop: bool) -> list[StatusMessage]:
-        """What was told since; and whether the workers are to stop from now on."""
-        news, self._news, self._stop = self._news, [], stop
-        return news
+    def cancel_start(self) -> bool:
+        """End the training if no worker has registered yet; return whether that is so."""
+        if not self._has_worker:
+            self.finish(TrainingEnd(status="interrupted", reason="stopped before the workers had started"))
+        return not self._has_worker
 
     def finish(self, end: TrainingEnd) -> None:
-        """A worker is at its end; the first reason counts, for it is that of the others."""
-        if self._end.how == "done":
-            self._end = end
+        """Set how the training ended. The first call counts: the errors of other workers follow from its reason."""
+        self._end = self._end or end
+
+    def has_worker(self) -> bool:
+        """Whether a worker has registered."""
+        return self._has_worker
 
     def end(self) -> TrainingEnd:
-        """As it is known."""
-        return self._end
+        """How the training ended; ``done`` where no worker has reported anything else."""
+        return self._end or TrainingEnd(status="done")
+
+
+def start_status_channel() -> Any:
+    """Start the actor on the node of this process, on which the training depends anyway.
+
+    Ray would put an actor that needs no resources on any node, also on one that dies or is returned to the cloud.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(StatusChannel).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 class StatusReporter:
-    """To the desk; of a worker that is not the first one, to nobody.
+    """Sends the messages of one worker; those of all but the first are dropped.
 
     Attributes:
-        stop: Whether the worker is to stop, as far as it was told.
+        stop: Whether the worker must stop, by the last answer.
     """
 
-    def __init__(self, desk: Any) -> None:
-        self._desk, self._said, self.stop = desk, cast(Any, None), False
-        self._next = 0.0
+    def __init__(self, channel: Any) -> None:
+        """Report to a `StatusChannel` actor, or to nobody if it is None."""
+        self.stop = False
+        self._channel, self._answer, self._next_step = channel, cast(Any, None), 0.0
 
-    def say(self, news: RunStarted | EpochReport) -> None:
-        """With an answer."""
-        if self._desk:
-            self.stop = ray.get(self._desk.tell.remote(news))
+    def report(self, message: RunStarted | EpochReport) -> None:
+        """Send a message and wait for the answer."""
+        if self._channel:
+            self.stop = ray.get(self._channel.send.remote(message))
 
-    def step(self, step: int, num_steps: int) -> None:
-        """Without waiting for an answer; a step that comes before it, or too soon after the last one, is not told."""
-        if self._desk and time.monotonic() >= self._next:
-            self._next = time.monotonic() + POLL_S
-            if self._said and ray.wait([self._said], timeout=0)[0]:
-                self.stop, self._said = ray.get(self._said), None
-            if not self._said:
-                self._said = self._desk.tell.remote((step, num_steps))
+    def report_step(self, step: int, num_steps: int) -> None:
+        """Send a step without waiting; drop it if the last one was just sent or is not answered yet."""
+        if self._channel and time.monotonic() >= self._next_step:
+            self._next_step = time.monotonic() + POLL_INTERVAL_S
+            if self._answer and ray.wait([self._answer], timeout=0)[0]:
+                self.stop, self._answer = ray.get(self._answer), None
+            if not self._answer:
+                self._answer = self._channel.send.remote(StepDone(step, num_steps))

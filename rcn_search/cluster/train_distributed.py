@@ -1,9 +1,9 @@
 """One training with several workers, by Ray Train.
 
-Ray Train places the workers, joins them and, when one of them dies, starts all of them again; the run goes on from its
-last checkpoint, as `TrainRun` always does. The checkpoints, the history and their form are those of a run with one
-worker: Ray Train keeps none. What the workers say reaches the command line through an actor, the `Desk`; so does the
-access to the object store reach them, since Ray keeps a record of the ``train_loop_config``.
+Ray Train places the workers, joins them into a process group and, when one of them dies, starts all of them again; the
+run then resumes from its last checkpoint, as `TrainRun` always does. Checkpoints and history have the form of a run
+with one worker: Ray Train stores none. Messages reach the command line through a `StatusChannel`, which also carries
+the credentials of the object store, because Ray keeps a record of the ``train_loop_config``.
 """
 
 from __future__ import annotations
@@ -12,48 +12,68 @@ import logging
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 import torch
-from pydantic import Field
 from ray import train as ray_train
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rcn_search import storage
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.runtime import CapacityError, ClusterResources, connect_cluster
-from rcn_search.cluster.status_channel import POLL_S, StatusChannel, TrainingEnd, StatusReporter, StatusMessage, RunStarted
-from rcn_search.config.schema import FrozenModel, TrainConfig
+from rcn_search.cluster.status_channel import (
+    POLL_INTERVAL_S,
+    RunStarted,
+    StatusMessage,
+    StatusReporter,
+    TrainingEnd,
+    start_status_channel,
+)
+from rcn_search.config.schema import TrainConfig
+from rcn_search.errors import RcnSearchError
 from rcn_search.training.distributed import BACKENDS, PATIENCE, Workers
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import Interrupted, TrainingFailed
 from rcn_search.training.trainer import TrainRun, train
 
 MAX_WORKER_DEATHS = 3
-"""After each all workers go on from the last checkpoint; after one more the training has failed, and can be resumed."""
-_ENDS: dict[str, type[Exception]] = {"interrupted": Interrupted, "failed": TrainingFailed, "wrong": ValueError}
+"""After each death all workers resume from the last checkpoint; after one more the training fails."""
+_EXCEPTIONS: dict[str, type[Exception]] = {
+    "interrupted": Interrupted,
+    "failed": TrainingFailed,
+    "user_error": RcnSearchError,
+}
 
 
-class WorkerPlan(FrozenModel):
-    """Workers of a training and the resources of each.
+@dataclass(frozen=True)
+class WorkerPlan:
+    """Workers of a training and where they run.
 
     Attributes:
         num_workers: Number of processes.
         cpus: CPUs of each worker, which are also its threads.
         gpus: GPUs of each worker: one or none.
-        num_fitting: Number of workers that fit on the cluster now, where that is not all.
+        cluster: Nodes of the cluster.
     """
 
-    num_workers: int = Field(ge=1)
+    num_workers: int
     cpus: int
     gpus: int
-    num_fitting: int | None = None
+    cluster: ClusterResources
+
+    @property
+    def num_fitting(self) -> int:
+        """Number of such workers that fit on the cluster now."""
+        return self.cluster.capacity(cpus=self.cpus, gpus=self.gpus)
 
     def __str__(self) -> str:
-        return f"{self.num_workers} workers, {self.cpus} CPU, {self.gpus} GPU each"
+        """For example ``2 workers, 4 CPU, 1 GPU each; on 8 CPU, 2 GPU``."""
+        text = f"{self.num_workers} workers, {self.cpus} CPU, {self.gpus} GPU each; on {self.cluster}"
+        waits = f": {self.num_fitting} fit now, waiting for the cluster to scale up"
+        return text if self.num_fitting >= self.num_workers else text + waits
 
 
 def plan_workers(cluster: ClusterResources, config: TrainConfig, num_workers: int) -> WorkerPlan:
@@ -71,25 +91,21 @@ def plan_workers(cluster: ClusterResources, config: TrainConfig, num_workers: in
         CapacityError: The workers do not fit.
     """
     device, threads = config.compute.device, config.compute.threads
-    has_gpus = device.startswith("cuda") or (device != "cpu" and cluster.capacity(cpus=0, gpus=1) > 0)
-    gpus, num_fitting = int(has_gpus), 0
-    for cpus in _cpus_to_try(cluster) if threads == "auto" else (threads,):
-        num_fitting = cluster.capacity(cpus=cpus, gpus=gpus)
-        if num_fitting >= num_workers:
-            return WorkerPlan(num_workers=num_workers, cpus=cpus, gpus=gpus)
-    if threads != "auto" and not cluster.is_fixed:
-        return WorkerPlan(num_workers=num_workers, cpus=threads, gpus=gpus, num_fitting=num_fitting)
-    plan = WorkerPlan(num_workers=num_workers, cpus=1 if threads == "auto" else threads, gpus=gpus)
-    message = f"{plan}: only {num_fitting} fit on the cluster ({cluster}); lower --workers"
+    gpus = int(device.startswith("cuda") or (device != "cpu" and cluster.capacity(cpus=0, gpus=1) > 0))
+    most_cpus = int(max((node.get("CPU", 0) for node in cluster.nodes), default=0))
+    for cpus in range(most_cpus, 0, -1) if threads == "auto" else [threads]:
+        plan = WorkerPlan(num_workers, cpus, gpus, cluster)
+        if plan.num_fitting >= num_workers or (threads != "auto" and not cluster.is_fixed):
+            return plan
+    smallest = WorkerPlan(num_workers, 1 if threads == "auto" else threads, gpus, cluster)
+    message = (
+        f"{num_workers} workers need {smallest.cpus} CPU and {gpus} GPU each, but only {smallest.num_fitting} fit on "
+        f"the cluster ({cluster}); lower --workers"
+    )
     message += ", or set compute.device to cpu" if gpus else " or compute.threads"
     if not cluster.is_fixed:
         message += "; on a cluster that starts nodes on demand, set compute.threads to a number"
     raise CapacityError(message)
-
-
-def _cpus_to_try(cluster: ClusterResources) -> range:
-    """CPUs per worker, from those of the largest node downwards."""
-    return range(int(max((node.get("CPU", 0) for node in cluster.nodes), default=0)), 0, -1)
 
 
 def train_with_workers(
@@ -99,169 +115,175 @@ def train_with_workers(
     num_workers: int,
     resume: bool,
     should_stop: Callable[[], bool],
-    on_plan: Callable[[str], None],
-    on_start: Callable[[RunStarted], None],
-    on_step: Callable[[int, int], None],
-    on_epoch: Callable[[EpochReport], None],
+    on_message: Callable[[WorkerPlan | StatusMessage], None],
 ) -> list[EpochReport]:
-    """Train to the end, or to where ``should_stop`` says so, on the cluster of RAY_ADDRESS or on this machine.
+    """Train to the end, or until asked to stop, on the cluster of RAY_ADDRESS or on this machine.
 
     Args:
-        config: What to train; ``compute.threads`` are those of each worker.
+        config: Configuration; ``compute.threads`` is the number of threads of each worker.
         out: Folder or URI of the run, which all nodes can reach.
-        num_workers: Processes, each on its part of every batch.
-        resume: Go on with the run that is there.
-        should_stop: Asked a few times a second; the run is saved and can be resumed. Workers that are not there yet,
-            perhaps because the cluster has to grow for them, are not waited for.
-        on_plan: Told who trains where, before anything is started.
-        on_start: Told what is trained, once by the workers of each start.
-        on_step: Told the step of the epoch from 1, and the steps of an epoch.
-        on_epoch: Told each epoch once.
+        num_workers: Number of processes; each trains on its part of every batch.
+        resume: Resume the run in ``out``.
+        should_stop: Called a few times a second. If true, the run is saved and can be resumed; workers that have not
+            started yet, perhaps because the cluster has to grow for them, are not waited for.
+        on_message: Called with the `WorkerPlan` before anything starts, with `RunStarted` after each start of the
+            workers, with `StepDone` a few times a second, and with the `EpochReport` of each epoch once.
 
     Returns:
         All epochs of the run.
 
     Raises:
-        ValueError: As `TrainRun` and `plan_workers` raise it.
-        TrainingFailed: As `TrainRun` raises it; memory of a GPU did not do, workers died too often or did not start.
-        Interrupted: It was stopped.
+        CapacityError: The workers do not fit on the cluster.
+        RcnSearchError: The configuration, the data or the folder of the run is not usable.
+        TrainingFailed: The loss is not finite, GPU memory is too small, or workers died too often or did not start.
+        Interrupted: The training was asked to stop.
     """
     history: list[EpochReport] = []
-
-    def heard(news: StatusMessage) -> None:
-        if isinstance(news, RunStarted):
-            history.extend(news.history[len(history) :])  # of an earlier call, or saved and not told before a death
-            on_start(news)
-        elif isinstance(news, EpochReport):
-            if news.epoch > len(history):  # else it is trained once more, after a death
-                history.append(news)
-                on_epoch(news)
-        else:
-            on_step(*news)
-
     with connect_cluster() as cluster, tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch:
         plan = plan_workers(cluster, config, num_workers)
-        on_plan(_describe(plan, cluster))
-        compute = config.compute.model_copy(update={"threads": plan.cpus, "device": "cuda" if plan.gpus else "cpu"})
-        data = config.data.model_copy(update={"uri": storage.absolute(config.data.uri)})  # workers are elsewhere
-        desk = new_desk()
-        job = {
-            "config": config.model_copy(update={"compute": compute, "data": data}).model_dump_json(),
-            "out": storage.absolute(out),
-            "resume": resume,
-            "desk": desk,
-        }
-        ray.get(desk.lend.remote(Credentials.from_environment(job["out"], data.uri)))
-        trainer = TorchTrainer(
-            _work,
-            train_loop_config=job,
-            torch_config=TorchConfig(
-                backend=BACKENDS["cuda" if plan.gpus else "cpu"], timeout_s=int(PATIENCE.total_seconds())
-            ),
-            scaling_config=ray_train.ScalingConfig(
-                num_workers=num_workers,
-                use_gpu=bool(plan.gpus),
-                resources_per_worker={"CPU": plan.cpus, **({"GPU": 1} if plan.gpus else {})},
-            ),
-            run_config=ray_train.RunConfig(
-                name="train",
-                storage_path=scratch,  # for Ray Train's own notes; it is given no checkpoint
-                failure_config=ray_train.FailureConfig(max_failures=MAX_WORKER_DEATHS, controller_failure_limit=3),
-                logging_config=ray_train.LoggingConfig("CRITICAL"),
-            ),
-        )
-        fitting = _Fitting(trainer.fit)
-        while fitting.wait_s(POLL_S):
-            for news in ray.get(desk.take.remote(should_stop())):
-                heard(news)
-            if should_stop() and ray.get(desk.give_up.remote()):
-                break
-        for news in ray.get(desk.take.remote(True)):
-            heard(news)
-        end: TrainingEnd = ray.get(desk.end.remote())
-        has_arrived: bool = ray.get(desk.has_arrived.remote())
-    if end.how in _ENDS:
-        raise _ENDS[end.how](end.reason)
-    if end.how == "fault":
-        raise RuntimeError(f"a worker failed:\n{end.reason}")
-    if fitting.error:
-        what = f"workers died more than {MAX_WORKER_DEATHS} times" if has_arrived else "the workers did not start"
-        raise TrainingFailed(f"{what}; the same line with --resume goes on: {fitting.error}")
+        on_message(plan)
+        channel = start_status_channel()
+        data_uri = storage.absolute(config.data.uri)  # workers have other working directories
+        ray.get(channel.set_credentials.remote(Credentials.from_environment(out, data_uri)))
+        trainer = _build_trainer(config, plan, data_uri, storage.absolute(out), scratch, resume=resume, channel=channel)
+        fit = _BackgroundCall(trainer.fit)
+        for message in _relay_messages(channel, fit, should_stop):
+            if isinstance(message, RunStarted):
+                history.extend(message.history[len(history) :])  # trained before, or saved but lost in a worker's death
+            elif isinstance(message, EpochReport):
+                if message.epoch <= len(history):  # trained again after a worker's death
+                    continue
+                history.append(message)
+            on_message(message)
+        end, has_worker = ray.get([channel.end.remote(), channel.has_worker.remote()])
+    _raise_for(end, fit.error, has_worker)
     return history
 
 
-def _describe(plan: WorkerPlan, cluster: ClusterResources) -> str:
-    waits = "" if plan.num_fitting is None else f": {plan.num_fitting} fit now, waiting for the cluster to scale up"
-    return f"{plan}; on {cluster}{waits}"
+def _build_trainer(
+    config: TrainConfig, plan: WorkerPlan, data_uri: str, out: str, scratch: str, *, resume: bool, channel: Any
+) -> TorchTrainer:
+    device = "cuda" if plan.gpus else "cpu"
+    changes = {
+        "compute": config.compute.model_copy(update={"threads": plan.cpus, "device": device}),
+        "data": config.data.model_copy(update={"uri": data_uri}),
+    }
+    return TorchTrainer(
+        _train_on_worker,
+        train_loop_config={
+            "config": config.model_copy(update=changes).model_dump_json(),
+            "out": out,
+            "resume": resume,
+            "channel": channel,
+        },
+        torch_config=TorchConfig(backend=BACKENDS[device], timeout_s=int(PATIENCE.total_seconds())),
+        scaling_config=ray_train.ScalingConfig(
+            num_workers=plan.num_workers,
+            use_gpu=bool(plan.gpus),
+            resources_per_worker={"CPU": plan.cpus, **({"GPU": 1} if plan.gpus else {})},
+        ),
+        run_config=ray_train.RunConfig(
+            name="train",
+            storage_path=scratch,  # for Ray Train's own files; it is given no checkpoint
+            failure_config=ray_train.FailureConfig(max_failures=MAX_WORKER_DEATHS, controller_failure_limit=3),
+            logging_config=ray_train.LoggingConfig("CRITICAL"),
+        ),
+    )
 
 
-def new_desk() -> Any:
-    """On the node of this process, on which it depends anyway: another one may die or be given back to the cloud."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(StatusChannel).options(num_cpus=0, scheduling_strategy=here).remote()
+def _relay_messages(channel: Any, fit: _BackgroundCall, should_stop: Callable[[], bool]) -> Iterator[StatusMessage]:
+    """Yield the workers' messages until the training is over, or until it is stopped before they have started."""
+    while fit.is_running(POLL_INTERVAL_S):
+        yield from ray.get(channel.drain.remote(should_stop()))
+        if should_stop() and ray.get(channel.cancel_start.remote()):
+            break
+    yield from ray.get(channel.drain.remote(True))
 
 
-class _Fitting:
-    """A call in a thread of its own, for Ray Train takes Ctrl-C to itself in the main one."""
+def _raise_for(end: TrainingEnd, error: Exception | None, has_worker: bool) -> None:
+    """Raise the exception for a training that is not done.
 
-    def __init__(self, fit: Callable[[], Any]) -> None:
+    Args:
+        end: End by the workers.
+        error: Exception of Ray Train.
+        has_worker: Whether any worker has started.
+    """
+    if end.status in _EXCEPTIONS:
+        raise _EXCEPTIONS[end.status](end.reason)
+    if end.status == "crashed":
+        raise RuntimeError(f"a worker failed:\n{end.reason}")
+    if error:
+        what = f"workers died more than {MAX_WORKER_DEATHS} times" if has_worker else "the workers did not start"
+        raise TrainingFailed(f"{what}; resume with the same command and --resume: {error}")
+
+
+class _BackgroundCall:
+    """A call in a thread of its own, because Ray Train handles Ctrl-C itself if it runs in the main thread.
+
+    Attributes:
+        error: Exception that the call raised.
+    """
+
+    def __init__(self, call: Callable[[], Any]) -> None:
         self.error: Exception | None = None
-        self._fit = fit
+        self._call = call
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            self._fit()
+            self._call()
         except SystemExit:
-            pass  # so Ray ends what waits for it when it ends itself: workers were not waited for
+            pass  # Ray raises it here at its shutdown, when the workers were not waited for
         except Exception as error:
             self.error = error
 
-    def wait_s(self, seconds: float) -> bool:
-        """Wait for the end or so long; whether the call is still under way."""
-        self._thread.join(seconds)
+    def is_running(self, wait_s: float) -> bool:
+        """Wait for the end of the call, but not longer than ``wait_s``; return whether it still runs."""
+        self._thread.join(wait_s)
         return self._thread.is_alive()
 
 
-def _work(job: dict[str, Any]) -> None:
-    """What each worker does: train, and leave word of it."""
+def _train_on_worker(job: dict[str, Any]) -> None:
+    """Train as one of the workers; called by Ray Train in each of their processes."""
     logging.getLogger("ray.train").setLevel(logging.CRITICAL)
-    context, desk = ray_train.get_context(), job["desk"]
+    context, channel = ray_train.get_context(), job["channel"]
     workers = Workers(context.get_world_rank(), context.get_world_size())
-    ray.get(desk.access.remote()).take_on()
-    if ray.get(desk.end.remote()).how != "done":
-        return  # what ended the others would end these again
-    line = StatusReporter(desk if workers.is_first else None)
+    orders = ray.get(channel.register.remote())
+    orders.credentials.apply_to_environment()
+    if orders.has_ended:
+        return  # the reason would end these workers, too
+    reporter = StatusReporter(channel if workers.is_first else None)
     try:
         run = TrainRun(
             TrainConfig.model_validate_json(job["config"]),
             job["out"],
-            resume=job["resume"] or ray.get(desk.has_started.remote()),
-            should_stop=lambda: line.stop,
-            on_step=line.step,
+            resume=job["resume"] or orders.resume,
+            should_stop=lambda: reporter.stop,
+            on_step=reporter.report_step,
             workers=workers,
         )
-        line.say(RunStarted(out=run.out, settings=run.settings, num_params=run.num_params, history=tuple(run.history)))
-        train(run, line.say)
+        start = RunStarted(out=run.out, settings=run.settings, num_params=run.num_params, history=tuple(run.history))
+        reporter.report(start)
+        train(run, reporter.report)
     except Exception as error:
-        if end := end_by(error):
-            ray.get(desk.finish.remote(end))
-        if not isinstance(error, Interrupted | TrainingFailed):  # which each worker sees alike
-            raise  # the others wait for this one
+        if end := end_for(error):
+            ray.get(channel.finish.remote(end))
+        if not isinstance(error, Interrupted | TrainingFailed):  # which every worker raises
+            raise  # the others are waiting for this one
 
 
-def end_by(error: Exception) -> TrainingEnd | None:
-    """How an error of a worker ends the training; None of one after which all workers are started again."""
+def end_for(error: Exception) -> TrainingEnd | None:
+    """Classify the exception of a worker; None if all workers must be started again."""
     match error:
         case Interrupted():
-            return TrainingEnd(how="interrupted", reason=str(error))
+            return TrainingEnd(status="interrupted", reason=str(error))
         case TrainingFailed():
-            return TrainingEnd(how="failed", reason=str(error))
-        case torch.OutOfMemoryError():  # it would be so again
-            return TrainingEnd(how="failed", reason=f"{error}; try a smaller schedule.batch_size")
-        case ValueError() | OSError():
-            return TrainingEnd(how="wrong", reason=str(error))
-        case RuntimeError():  # as a rule another worker has died, which this one could not reach
+            return TrainingEnd(status="failed", reason=str(error))
+        case torch.OutOfMemoryError():  # another attempt would end in the same way
+            return TrainingEnd(status="failed", reason=f"{error}; try a smaller schedule.batch_size")
+        case RcnSearchError() | OSError():
+            return TrainingEnd(status="user_error", reason=str(error))
+        case RuntimeError():  # usually a lost connection to a worker that died
             return None
-    return TrainingEnd(how="fault", reason="".join(traceback.format_exception(error)))
+    return TrainingEnd(status="crashed", reason="".join(traceback.format_exception(error)))

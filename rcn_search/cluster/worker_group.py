@@ -1,13 +1,14 @@
-"""The workers of a trial beside the first, which is the trial's own actor.
+"""Worker group of a trial: the trial's own actor, which is the first worker, and the further workers that it starts.
 
-They are started once for each such actor, in its placement group, meet once, and then train trial after trial: what a
-nested trainer of Ray Train costs at each trial (docs/explanation/performance.md), they cost at the first one only. They end with
-the actor, by whatever it ends, for it is their owner; that needs no dashboard.
+The further workers start once for each such actor, in its placement group, join one process group and then train trial
+after trial: what a trainer of Ray Train nested in each trial costs (docs/explanation/performance.md) is paid once. They
+end with the actor, which is their owner in Ray; no dashboard is needed for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,37 +26,45 @@ if TYPE_CHECKING:
     from rcn_search.training.trainer import TrainRun
 
 _GRACE_S = 10.0
-"""For the others to say what happened to them, when this worker could not go on."""
-_LOOK_EVERY_S = 1.0
+"""Longest wait, after an error of one worker, for the others to raise theirs."""
+_CHECK_INTERVAL_S = 1.0
 
 Result = TypeVar("Result")
 
 
 class WorkerDied(RuntimeError):  # noqa: N818
-    """A worker of a trial is gone; the trial can be taken up again."""
+    """A worker of a trial died; the trial can be resumed by a new worker group."""
 
 
 class TrialWorker:
-    """One of the other workers; an actor."""
+    """Actor that is one of the further workers."""
 
     _run: TrainRun | None
     _workers: Workers
 
     def __init__(self) -> None:
-        """Import torch now, while the first worker does."""
+        """Import torch while the first worker does."""
+        import rcn_search.training.trainer  # noqa: F401
 
-    def init_process_group(self, host: str, port: int, rank: int, size: int, device: str, access: Credentials) -> None:
-        """Join the others for as long as this process lives."""
+    def init_process_group(
+        self, host: str, port: int, rank: int, size: int, device: str, credentials: Credentials
+    ) -> None:
+        """Join the process group of all workers, for as long as this process lives."""
         from rcn_search.training.distributed import join, store_at
 
-        access.apply_to_environment()
+        credentials.apply_to_environment()
         self._workers = join(store_at(host, port), rank, size, device)
 
     def open(self, train: str, folder: str) -> None:
-        """The next trial."""
+        """Open the run of the next trial.
+
+        Args:
+            train: `TrainConfig` as JSON.
+            folder: Folder or URI of the trial.
+        """
         from rcn_search.training.trainer import TrainRun
 
-        self._run = None  # before there are two of them in memory
+        self._run = None  # free its memory before the next one needs some
         self._run = TrainRun(TrainConfig.model_validate_json(train), folder, resume=True, workers=self._workers)
 
     def epoch(self) -> None:
@@ -64,20 +73,33 @@ class TrialWorker:
         self._run.run_epoch()
 
 
-class WorkerGroup:
-    """All workers of a trial, as the first one has them.
+@dataclass(frozen=True)
+class WorkerResult:
+    """State of a call of one further worker.
 
     Attributes:
-        size: How many they are.
-        gone: Whether they have been disbanded; then another crew is needed.
+        is_done: Whether the call has ended.
+        error: What it raised; a `RayActorError` if the worker died.
     """
 
-    def __init__(self, access: Credentials) -> None:
-        """Start the others, one in each further bundle of this actor's placement group."""
-        group, self._access = get_current_placement_group(), access
+    is_done: bool
+    error: Exception | None = None
+
+
+class WorkerGroup:
+    """All workers of a trial, as seen by the first.
+
+    Attributes:
+        size: Number of workers, the first included.
+        is_shut_down: Whether the further workers were ended; then a new group is needed.
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        """Start the further workers, one in each further bundle of this actor's placement group."""
+        group, self._credentials = get_current_placement_group(), credentials
         self.size = group.bundle_count
-        self._has_met = self.is_shut_down = False
-        self._mates = [
+        self._has_process_group = self.is_shut_down = False
+        self._workers = [
             ray.remote(TrialWorker)
             .options(
                 num_cpus=bundle.get("CPU", 0),
@@ -91,80 +113,121 @@ class WorkerGroup:
         self._device = "cuda" if group.bundle_specs[0].get("GPU") else "cpu"
 
     def run_on_all(self, method: str, *arguments: Any, local: Callable[[], Result]) -> Result:
-        """Call a method of the others while this worker does its own part.
+        """Call a method of the further workers and, at the same time, the part of this worker.
 
-        After an error that is not that of all of them alike the crew is gone.
+        After an error the group is shut down, unless every worker raised `TrainingFailed`: then it can go on with the
+        next trial.
+
+        Args:
+            method: Name of a method of `TrialWorker`.
+            *arguments: Its arguments.
+            local: Part of this worker.
+
+        Returns:
+            The result of ``local``.
 
         Raises:
-            WorkerDied: One of them is gone.
-            Exception: What this one or another one raised.
+            WorkerDied: A worker died or did not join the process group.
+            Exception: The error that caused those of the other workers, see `root_cause`.
         """
-        try:
-            self._meet()
-        except (RayError, RuntimeError) as error:
-            self.shutdown()
-            raise WorkerDied(f"the {self.size} workers of the trial did not meet: {error}") from error
-        calls = [getattr(mate, method).remote(*arguments) for mate in self._mates]
-        over = Event()
-        Thread(target=self._end_failed, args=(calls, over), daemon=True).start()
+        self._init_process_group()
+        calls = [getattr(worker, method).remote(*arguments) for worker in self._workers]
+        is_over = Event()
+        Thread(target=self._kill_failed_workers, args=(calls, is_over), daemon=True).start()
         try:
             result = local()
             ray.get(calls)
         except Exception as error:
-            ended, _ = ray.wait(calls, num_returns=len(calls), timeout=_GRACE_S)
-            if isinstance(error, TrainingFailed) and len(ended) == len(calls):
-                raise  # all have seen it
-            others = [_error_of(call) for call in ended]
+            results = _wait(calls, _GRACE_S)
+            if isinstance(error, TrainingFailed) and all(other.is_done for other in results):
+                raise
             self.shutdown()
-            if any(isinstance(each, RayActorError) for each in (error, *others)):
-                raise WorkerDied(f"one of the {self.size} workers of the trial died") from error
-            # A connection that was closed is a RuntimeError, and what another worker's error came to here.
-            causes = sorted(filter(None, others), key=lambda each: isinstance(each, RuntimeError))
-            cause = causes[0] if causes else None
-            raise (cause if isinstance(error, RuntimeError | RayError) and cause else error) from None
+            cause = root_cause(error, results)
+            if cause is error:
+                raise
+            raise cause from None
         finally:
-            over.set()
+            is_over.set()
         return result
 
-    def _end_failed(self, calls: list[Any], over: Event) -> None:
-        """End the process of a worker that failed alone: this one may be in a round with it, and gloo is patient."""
-        waiting = dict(zip(calls, self._mates, strict=True))
-        while waiting and not over.is_set():
-            ended, _ = ray.wait(list(waiting), timeout=_LOOK_EVERY_S)
-            for call in ended:
-                mate = waiting.pop(call)
-                if (error := _error_of(call)) and not isinstance(error, TrainingFailed):  # which all of them have seen
-                    ray.kill(mate)
-
-    def _meet(self) -> None:
-        from rcn_search.training.distributed import join, new_store
-
-        if self._has_met:
-            return
-        ray.get([mate.__ray_ready__.remote() for mate in self._mates])  # one that died while it started never meets
-        host = get_node_ip_address()
-        store = new_store(host)
-        meetings = [
-            mate.init_process_group.remote(host, store.port, rank, self.size, self._device, self._access)
-            for rank, mate in enumerate(self._mates, start=1)
-        ]
-        join(store, 0, self.size, self._device)
-        ray.get(meetings)
-        self._has_met = True
-
     def shutdown(self) -> None:
-        """End the other workers."""
+        """End the further workers and leave the process group."""
         from rcn_search.training.distributed import leave
 
         self.is_shut_down = True
-        for mate in self._mates:
-            ray.kill(mate)
-        if self._has_met:
+        for worker in self._workers:
+            ray.kill(worker)
+        if self._has_process_group:
             leave()
+
+    def _kill_failed_workers(self, calls: list[Any], is_over: Event) -> None:
+        """Kill a worker that failed alone: this one may wait for its gradients, and gloo waits for half an hour."""
+        running = dict(zip(calls, self._workers, strict=True))
+        while running and not is_over.is_set():
+            ended, _ = ray.wait(list(running), timeout=_CHECK_INTERVAL_S)
+            for call in ended:
+                worker, error = running.pop(call), _error_of(call)
+                if error and not isinstance(error, TrainingFailed):  # which every worker raises
+                    ray.kill(worker)
+
+    def _init_process_group(self) -> None:
+        if self._has_process_group:
+            return
+        try:
+            self._join_all()
+        except (RayError, RuntimeError) as error:
+            self.shutdown()
+            raise WorkerDied(
+                f"the {self.size} workers of the trial could not connect to each other: {error}"
+            ) from error
+        self._has_process_group = True
+
+    def _join_all(self) -> None:
+        from rcn_search.training.distributed import join, new_store
+
+        ray.get([worker.__ray_ready__.remote() for worker in self._workers])  # raises if one died while it started
+        host = get_node_ip_address()
+        store = new_store(host)
+        calls = [
+            worker.init_process_group.remote(host, store.port, rank, self.size, self._device, self._credentials)
+            for rank, worker in enumerate(self._workers, start=1)
+        ]
+        join(store, 0, self.size, self._device)
+        ray.get(calls)
+
+
+def root_cause(error: Exception, results: Sequence[WorkerResult]) -> Exception:
+    """Choose the error that explains those of the other workers.
+
+    =============================  ==================================  =======================================
+    error of the first worker      errors of the others                result
+    =============================  ==================================  =======================================
+    any                            one is a `RayActorError`            `WorkerDied`
+    `RuntimeError` or `RayError`   one is no `RuntimeError`            that one: the others lost the connection
+    `RuntimeError` or `RayError`   all are `RuntimeError`              the first of them
+    anything else                  any, or none                        the error of the first worker
+    =============================  ==================================  =======================================
+
+    Args:
+        error: Raised by the first worker, or, as a `RayError`, by the call of another one.
+        results: Results of the further workers.
+    """
+    errors = [result.error for result in results if result.error]
+    if any(isinstance(other, RayActorError) for other in (error, *errors)):
+        return WorkerDied(f"one of the {len(results) + 1} workers of the trial died")
+    if isinstance(error, RuntimeError | RayError) and errors:
+        return next((other for other in errors if not isinstance(other, RuntimeError)), errors[0])
+    return error
+
+
+def _wait(calls: list[Any], timeout_s: float) -> list[WorkerResult]:
+    """Wait for the calls to end; the results of those that have not in time say so."""
+    ended, _ = ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
+    return [WorkerResult(True, _error_of(call)) if call in ended else WorkerResult(False) for call in calls]
 
 
 def _error_of(call: Any) -> Exception | None:
-    """What a call that has ended raised."""
+    """Return what a call that has ended raised."""
     try:
         ray.get(call)
     except RayActorError as error:

@@ -6,6 +6,8 @@ in today's form passes through unchanged.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 Document = dict[str, Any]
@@ -28,6 +30,10 @@ _RENAMED_KEYS: dict[str, dict[str, str]] = {
 }
 _RENAMED_LOSSES = {"softmax": "nll"}
 _RENAMED_NORMALIZERS = {"eye_centres": "eye_centers"}
+_RENAMED_EXCLUSIONS = {
+    "non-finite normaliser": "non-finite normalizer",
+    "normaliser under 1 px": "normalizer under 1 px",
+}
 
 
 def upgrade_config(document: Document) -> Document:
@@ -45,6 +51,15 @@ def upgrade_config(document: Document) -> Document:
     return upgraded
 
 
+def upgrade_entry(document: Document) -> Document:
+    """Bring a leaderboard entry of schema version 1 or 2 to version 3; ``document`` is not changed."""
+    upgraded = document | {"schema_version": 3}
+    for field, upgrade in _ENTRY_FIELDS.items():
+        if isinstance(document.get(field), dict):
+            upgraded[field] = upgrade(document[field])
+    return upgraded
+
+
 def upgrade_protocol(document: Document) -> Document:
     """Rename the keys and values of an evaluation protocol of entry schema 1 or 2; ``document`` is not changed."""
     upgraded = _rename_keys(document, {"normaliser": "normalizer"})
@@ -59,3 +74,10 @@ def _rename_keys(document: Document, names: dict[str, str]) -> Document:
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:
     return names.get(value, value) if isinstance(value, str) else value
+
+
+_ENTRY_FIELDS: dict[str, Callable[[Document], Document]] = {
+    "config": upgrade_config,
+    "protocol": upgrade_protocol,
+    "excluded": partial(_rename_keys, names=_RENAMED_EXCLUSIONS),
+}

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rcn_search.config.schema import AugmentConfig, InputConfig, OccluderConfig
-from rcn_search.data.lcn import contrast_normalize
+from rcn_search.data.contrast_normalization import contrast_normalize
 from rcn_search.data.shards import DatasetError
 
 # Columns of `random_draws`.
@@ -74,6 +74,15 @@ def augment_face_boxes(face_box_b4: Tensor, draws_bd: Tensor, options: AugmentCo
     flip = torch.where(draws_bd[:, _FLIP] < options.flip, -1.0, 1.0)
     axes_b22 = torch.stack([torch.stack([cosine * flip, -sine], 1), torch.stack([sine * flip, cosine], 1)], 1)
     return InputWindow(center_b2, axes_b22)
+
+
+def face_box_windows(face_box_b4: Tensor) -> InputWindow:
+    """Return the face boxes as they are, neither moved nor flipped.
+
+    Args:
+        face_box_b4: x, y, width, height in crop pixels.
+    """
+    return augment_face_boxes(face_box_b4, face_box_b4.new_zeros(len(face_box_b4), _NUM_DRAWS), NO_AUGMENTATION)
 
 
 def to_channels(image: Tensor, color: bool) -> Tensor:
@@ -188,7 +197,8 @@ class InputPipeline:
         window = augment_face_boxes(face_box_b4, draws_bd, self.augment)
         warped = warp_images(to_channels(image, self.input.color), window, self.input.size_px)
         warped = draw_black_rectangles(warped, draws_bd, self.augment.occluder)
-        return contrast_normalize(warped, self.input.contrast_normalization), warp_points(points_bk2, window, self.flip_k)
+        inputs = contrast_normalize(warped, self.input.contrast_normalization)
+        return inputs, warp_points(points_bk2, window, self.flip_k)
 
 
 def network_inputs(image: Tensor, window: InputWindow, options: InputConfig) -> Tensor:
@@ -200,6 +210,7 @@ def network_inputs(image: Tensor, window: InputWindow, options: InputConfig) -> 
         options: Size, color and contrast normalization.
 
     Raises:
-        DatasetError: The configuration asks for color and the crops coloray.
+        DatasetError: The configuration asks for color and the crops are gray.
     """
-    return contrast_normalize(warp_images(to_channels(image, options.color), window, options.size_px), options.contrast_normalization)
+    warped = warp_images(to_channels(image, options.color), window, options.size_px)
+    return contrast_normalize(warped, options.contrast_normalization)

@@ -56,7 +56,7 @@ def fetch_to_cache(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{sha256}.tmp")  # a fixed name, so that an interrupted fetch is overwritten
     with FileLock(path.with_name(f".{sha256}.lock")):
-        damage = file_damage(path, num_bytes=num_bytes, sha256=sha256)  # another process may have fetched it in the meantime
+        damage = file_damage(path, num_bytes=num_bytes, sha256=sha256)  # another process may have fetched it
         for _ in range(2):
             if damage is None:
                 break

@@ -106,6 +106,31 @@ def enclosing_box(points_k2: NDArray[np.floating], ratio: float) -> Box:
     return Box(start[0], start[1], end[0] - start[0], end[1] - start[1])
 
 
+def square_box(x: float, y: float, width: float, height: float) -> Box:
+    """Round a box to whole pixels and widen its shorter side; a square of whole pixels stays as it is."""
+    start, end = [round(x), round(y)], [round(x + width), round(y + height)]
+    _make_square(start, end)
+    return Box(start[0], start[1], end[0] - start[0], end[1] - start[1])
+
+
+def centered_face_box(keypoints: str) -> NDArray[np.float32]:
+    """Guess the face box of a crop without true points: (4,) x, y, width, height in crop pixels.
+
+    It lies in the middle, and its side is that of a face whose eye distance is the side of the square around its eyes
+    and mouth corners. That is about as wide as imported face boxes are on average.
+
+    Args:
+        keypoints: Name of the schema, which says by which rule crops are made.
+    """
+    if keypoints == "five":
+        share = (1 + 2 * STAGE_B_RATIO) / (1 + 2 * STAGE_A_RATIO)
+    else:
+        share = STAGE_B_68_RATIO / STAGE_A_68_RATIO
+    side_px = share * IMAGE_SIZE_PX
+    margin_px = (IMAGE_SIZE_PX - side_px) / 2
+    return np.array([margin_px, margin_px, side_px, side_px], np.float32)
+
+
 def crop_photo(image: Image.Image, box: Box, *, color: bool = False) -> NDArray[np.uint8]:
     """Cut out the box and resize it to 160x160 pixels, by Lanczos resampling with antialiasing.
 

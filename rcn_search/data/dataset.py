@@ -146,7 +146,7 @@ class Dataset:
     def _load(self, name: str) -> Split:
         batches = open_shards(self.uri, self.manifest.splits[name])
 
-        def concatenated(name: str) -> NDArray[Any]:
+        def column_of(name: str) -> NDArray[Any]:
             return np.concatenate([column(batch, name) for batch in batches])
 
         def strings(name: str) -> NDArray[np.str_]:
@@ -157,23 +157,25 @@ class Dataset:
         bordered = self.manifest.bordered
         return Split(
             images=tuple(_shared_tensor(column(batch, "image")) for batch in batches),
-            points_nk2=torch.from_numpy(concatenated("points").reshape(-1, num_points, 2)),
-            visible_nk=torch.from_numpy(concatenated("visible").astype(bool)),
-            face_box_n4=torch.from_numpy(concatenated("face_box")),
-            box_n4=concatenated("box"),
+            points_nk2=torch.from_numpy(column_of("points").reshape(-1, num_points, 2)),
+            visible_nk=torch.from_numpy(column_of("visible").astype(bool)),
+            face_box_n4=torch.from_numpy(column_of("face_box")),
+            box_n4=column_of("box"),
             image_id_n=strings("image_id"),
             group_n=strings("group"),
             attributes={
-                key: torch.from_numpy(concatenated(f"attr_{key}").astype(np.int64)) for key in self.manifest.attributes
+                key: torch.from_numpy(column_of(f"attr_{key}").astype(np.int64)) for key in self.manifest.attributes
             },
-            edge_nk=torch.from_numpy(concatenated("edge")) if bordered else torch.zeros(num_rows, num_points).byte(),
-            photo_n4=torch.from_numpy(concatenated("photo")) if bordered else torch.tensor(WHOLE_CROP).repeat(num_rows, 1),
+            edge_nk=torch.from_numpy(column_of("edge")) if bordered else torch.zeros(num_rows, num_points).byte(),
+            photo_n4=torch.from_numpy(column_of("photo")) if bordered else torch.tensor(WHOLE_CROP).repeat(num_rows, 1),
         )
 
 
 @lru_cache(maxsize=8)
 def open_dataset(uri: str) -> Dataset:
-    """Open the data set at ``uri``. It is opened once in each process, so a reused worker starts its next trial at once.
+    """Open the data set at ``uri``.
+
+    It is opened once in each process, so that a reused worker starts its next trial at once.
 
     Args:
         uri: Folder or URI of an imported data set.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import Normalizer, Protocol
+from rcn_search.evaluation.protocol import Normalizer, EvaluationProtocol
 from rcn_search.keypoints import KeypointSchema, points_that_count
 
 Array = NDArray[np.float64]
@@ -54,7 +54,7 @@ class ImageErrors:
         return dict(sorted(Counter(self.excluded_n[~self.kept_n].tolist()).items()))
 
 
-def image_errors(predictions: Predictions, protocol: Protocol) -> ImageErrors:
+def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> ImageErrors:
     """Normalized distance of every point of every image, in percent.
 
     On a grid (rcn.md 8) the truth is clamped to the face box and rounded down to a whole cell, the prediction is its

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search import storage
-from rcn_search.inference.config import upgrade_record
 from rcn_search.config.legacy import upgrade_config
+from rcn_search.inference.config import upgrade_record
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
 
 if TYPE_CHECKING:

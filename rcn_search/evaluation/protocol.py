@@ -26,7 +26,7 @@ Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]  # no co
 RCN2016_GRID_PX = 80
 
 
-def normalizer_named(name: str) -> Normalizer:
+def parse_normalizer(name: str) -> Normalizer:
     """The one that a person means: ``outer-eye`` and ``outer_eye_corners`` are the same; so for all.
 
     Raises:
@@ -44,7 +44,7 @@ def _usual_threshold(fields: dict[str, Any]) -> float:
     return THRESHOLDS_PCT.get(fields.get("normalizer", "eye_centers"), 10.0)
 
 
-class Protocol(BaseModel):
+class EvaluationProtocol(BaseModel):
     """How an error in percent came about.
 
     Attributes:
@@ -82,7 +82,7 @@ class Protocol(BaseModel):
             f"{self.name}: {self.keypoints} points, {grid}, by {self.normalizer.replace('_', ' ')}, {box}, {self.units}"
         )
 
-    def differences(self, other: Protocol) -> list[str]:
+    def differences(self, other: EvaluationProtocol) -> list[str]:
         """In what two protocols differ, each as ``what: this or that``; nothing where they are the same."""
         ours, theirs = self.model_dump(), other.model_dump()
         return [
@@ -99,9 +99,9 @@ def _spoken(field: str, value: Any) -> str:
     return str(value).replace("_", " ") if field == "normalizer" else str(value)
 
 
-def rcn2016(dataset: str, subset: str, keypoints: str) -> Protocol:
+def rcn2016(dataset: str, subset: str, keypoints: str) -> EvaluationProtocol:
     """The paper's: whole pixels of the 80×80 input, eye centers (rcn.md 8; Honari et al., CVPR 2016, eq. 4)."""
-    return Protocol(
+    return EvaluationProtocol(
         name="rcn2016",
         dataset=dataset,
         subset=subset,
@@ -111,13 +111,13 @@ def rcn2016(dataset: str, subset: str, keypoints: str) -> Protocol:
     )
 
 
-def subpixel(dataset: str, subset: str, keypoints: str, normalizer: Normalizer = "eye_centers") -> Protocol:
+def subpixel(dataset: str, subset: str, keypoints: str, normalizer: Normalizer = "eye_centers") -> EvaluationProtocol:
     """Distances at full resolution in the original image, visible points only: nothing is hidden by rounding."""
     name = "subpixel" if normalizer == "eye_centers" else f"subpixel-{normalizer}"
-    return Protocol(name=name, dataset=dataset, subset=subset, keypoints=keypoints, normalizer=normalizer, grid_px=None)
+    return EvaluationProtocol(name=name, dataset=dataset, subset=subset, keypoints=keypoints, normalizer=normalizer, grid_px=None)
 
 
-def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> Protocol:
+def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> EvaluationProtocol:
     """The protocol that tables call ``name``.
 
     Args:

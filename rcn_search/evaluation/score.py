@@ -5,6 +5,7 @@ Array names end in their axes: n images, k keypoints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
 from rcn_search.evaluation.metrics import Array, ImageErrors, auc_pct, failure_rate_pct, image_errors
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import Protocol
+from rcn_search.evaluation.protocol import RCN2016_GRID_PX, EvaluationProtocol, Normalizer, named_protocol, rcn2016, subpixel
 
 PERCENTILES = (90.0, 95.0, 99.0)
 
@@ -79,7 +80,7 @@ class Score:
         return self.error.high_pct
 
 
-def score(predictions: Predictions, protocol: Protocol, *, num_resamples: int = NUM_RESAMPLES) -> Score:
+def score(predictions: Predictions, protocol: EvaluationProtocol, *, num_resamples: int = NUM_RESAMPLES) -> Score:
     """Score a prediction file, with 95 % bootstrap intervals over groups.
 
     Args:
@@ -127,6 +128,23 @@ def score(predictions: Predictions, protocol: Protocol, *, num_resamples: int = 
         excluded=errors.excluded,
         errors=errors,
     )
+
+
+def protocols_for(predictions: Predictions, normalizers: Sequence[Normalizer] = ()) -> list[EvaluationProtocol]:
+    """List the protocols by which predictions are scored: ``rcn2016`` if their grid is the paper's, then ``subpixel``.
+
+    Args:
+        predictions: Predictions of one subset.
+        normalizers: Normalizers of ``subpixel`` beside the distance of the eye centers.
+    """
+    dataset, subset, keypoints = (str(predictions.meta[key]) for key in ("dataset", "subset", "keypoints"))
+    protocols = []
+    if predictions.meta["grid_px"] == RCN2016_GRID_PX:
+        protocols.append(rcn2016(dataset, subset, keypoints))
+        if keypoints == "ibug68":
+            protocols.append(named_protocol("rcn2016-49", dataset, subset, "ibug49"))
+    names = dict.fromkeys(("eye_centers", *normalizers))
+    return protocols + [subpixel(dataset, subset, keypoints, name) for name in names]
 
 
 def _estimate(pct: float, interval: Interval | None) -> Estimate:

@@ -1,8 +1,8 @@
-"""What the classes of attributes are called. Entries hold numbers, as ``pose 1``, and keep them; names are for readers.
+"""Readable names for the classes of attributes. Entries store numbers, as in ``pose 1``.
 
 MTFL's readme (v1.0, 2014.10.28) counts classes from 1, an entry from 0. Its left and right are those of the picture: on
-the 2,995 test faces the nose lies -0.43, -0.23, 0.00, 0.27 and 0.43 distances between the eyes to the right of their
-middle (medians of the five poses). The drawn faces have the same codes.
+the 2,995 test faces, the median horizontal offset of the nose from the middle between the eyes, divided by the distance
+between the eyes, is -0.43, -0.23, 0.00, 0.27 and 0.43 for the five poses. The drawn faces use the same codes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ _CODES = {"aflw": _MTFL, "mtfl": _MTFL, "synthetic": _MTFL}
 
 
 def class_name(dataset: str, part: str) -> str:
-    """``pose: left`` for ``pose 1`` of a data set whose codes are known; of any other the part as it is."""
+    """Name a class if the codes of the data set are known; else return ``part`` unchanged.
+
+    >>> class_name("aflw", "pose 1")
+    'pose: left'
+    """
     attribute, _, number = part.rpartition(" ")
     names = _CODES.get(dataset, {}).get(attribute, ())
     return f"{attribute}: {names[int(number)]}" if number.isdecimal() and int(number) < len(names) else part

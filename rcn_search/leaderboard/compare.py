@@ -1,4 +1,4 @@
-"""Any two rows of the leaderboard against each other: image by image under one protocol, or refused with the reason."""
+"""Compare two rows of the leaderboard image by image under one protocol, or refuse with the reason."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rcn_search.evaluation.metrics import Array
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.paired import Difference, seeded_difference
-from rcn_search.evaluation.protocol import Protocol
+from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.leaderboard.lookup import Entries, find_entries, find_predictions
 from rcn_search.leaderboard.per_image import read_image_set
 from rcn_search.leaderboard.ranking.seeds import method_family, without_seed
@@ -22,15 +22,15 @@ class Comparison:
     """Two methods under one protocol.
 
     Attributes:
-        protocol: How both were measured.
-        methods: Names of the two.
-        errors_pct: Their mean errors, over the seeds of each.
-        num_seeds: How many entries of different seeds each mean is over.
+        protocol: Protocol of both.
+        methods: Names of the two methods.
+        errors_pct: Mean error of each, over its seeds, %.
+        num_seeds: Number of seeds of each.
         num_images: Images that count for both.
-        difference: First minus second.
+        difference: Error of the first minus error of the second.
     """
 
-    protocol: Protocol
+    protocol: EvaluationProtocol
     methods: tuple[str, str]
     errors_pct: tuple[float, float]
     num_seeds: tuple[int, int]
@@ -38,81 +38,79 @@ class Comparison:
     difference: Difference
 
     def __str__(self) -> str:
-        """One sentence."""
+        """Say in one sentence which method is better."""
         better, worse = self.methods if self.difference.mean <= 0 else self.methods[::-1]
         p = "" if self.difference.p is None else f", p = {self.difference.p:.2g}"
         if self.difference.is_tie:
-            return f"no difference that chance does not explain: {better} is {self.difference} better{p}"
+            return f"no significant difference: {better} is {self.difference} better{p}"
         return f"{better} is better than {worse} by {self.difference}{p}"
 
 
 def compare(leaderboard: str, entries: Entries, first: str, second: str) -> list[Comparison]:
-    """The difference of two rows under every protocol that both were measured by.
+    """Compare two rows under every protocol that both were measured by.
 
     Args:
         leaderboard: URI of the leaderboard.
-        entries: What is on it.
-        first: Id of an entry or name of a method; the entries of a method that differ in the seed only are one row.
-        second: The same.
+        entries: Entries of the leaderboard.
+        first: Id of an entry or name of a method; entries of a method that differ in the seed only are one row.
+        second: Id or name of the other.
 
     Raises:
-        ValueError: They share no protocol; there is no such entry or method; a name is that of several results; they
-            are of different images; or their errors by image are not kept.
+        RcnSearchError: They share no protocol; there is no such entry or method; several results have the same name;
+            they were measured on different images; or their per-image errors are not stored.
     """
     sides = [find_entries(entries, name) for name in (first, second)]
     if sides[0] == sides[1]:
-        raise ValueError(f"{first!r} and {second!r} are the same")
+        raise RcnSearchError(f"{first!r} and {second!r} are the same row")
     rows = [_by_protocol(side) for side in sides]
     shared = [protocol for protocol in rows[0] if protocol in rows[1]]
     if not shared:
-        raise ValueError(_refusal(leaderboard, *sides))
-    return [_verdict(leaderboard, protocol, rows[0][protocol], rows[1][protocol]) for protocol in shared]
+        raise RcnSearchError(_not_comparable(leaderboard, *sides))
+    return [_compare(leaderboard, protocol, rows[0][protocol], rows[1][protocol]) for protocol in shared]
 
 
-def _by_protocol(side: Entries) -> dict[Protocol, dict[str, Entry]]:
-    rows: dict[Protocol, dict[str, Entry]] = {}
+def _by_protocol(side: Entries) -> dict[EvaluationProtocol, dict[str, Entry]]:
+    rows: dict[EvaluationProtocol, dict[str, Entry]] = {}
     for entry_id, entry in side.items():
         rows.setdefault(entry.protocol, {})[entry_id] = entry
     return rows
 
 
-def _verdict(leaderboard: str, protocol: Protocol, first: Mapping[str, Entry], second: Mapping[str, Entry]) -> Comparison:
-    sides = [_seeds(first), _seeds(second)]
-    images = {entry.images_sha256 for side in sides for entry in side}
+def _compare(
+    leaderboard: str, protocol: EvaluationProtocol, first: Mapping[str, Entry], second: Mapping[str, Entry]
+) -> Comparison:
+    sides = [_one_entry_per_seed(first), _one_entry_per_seed(second)]
+    image_sets = {entry.images_sha256 for side in sides for entry in side}
     errors = [np.stack([load_errors(leaderboard, entry) for entry in side]) for side in sides]
-    if len(images) > 1:
-        raise ValueError(
+    if len(image_sets) > 1:
+        raise RcnSearchError(
             f"under {protocol.name} of {protocol.dataset} {protocol.subset} the two were measured on different images, "
             f"{sides[0][0].num_images:,} and {sides[1][0].num_images:,} of them: score both on the same split"
         )
-    (name,) = images
-    assert name is not None  # what has errors has images
-    kept_n = np.isfinite(np.concatenate(errors)).all(axis=0)
+    (images_sha256,) = image_sets
+    assert images_sha256 is not None  # an entry with errors has an image set
+    counts_n = np.isfinite(np.concatenate(errors)).all(axis=0)
     first_sn, second_tn = errors
     return Comparison(
         protocol=protocol,
         methods=(_name(sides[0]), _name(sides[1])),
-        errors_pct=(_mean(first_sn[:, kept_n]), _mean(second_tn[:, kept_n])),
+        errors_pct=(float(first_sn[:, counts_n].mean()), float(second_tn[:, counts_n].mean())),
         num_seeds=(len(first_sn), len(second_tn)),
-        num_images=int(kept_n.sum()),
-        difference=seeded_difference(first_sn, second_tn, read_image_set(leaderboard, name).group_n),
+        num_images=int(counts_n.sum()),
+        difference=seeded_difference(first_sn, second_tn, read_image_set(leaderboard, images_sha256).group_n),
     )
 
 
-def _mean(error_pct_sn: Array) -> float:
-    return float(error_pct_sn.mean())
-
-
-def _seeds(side: Mapping[str, Entry]) -> list[Entry]:
-    """One entry for each seed of the one method that ``side`` must be."""
+def _one_entry_per_seed(side: Mapping[str, Entry]) -> list[Entry]:
+    """Select one entry for each seed of the one method that ``side`` must be."""
     families = {method_family(entry) for entry in side.values()}
     if len(families) > 1:
-        listed = "\n".join(f"  {entry_id}  {entry.error_pct:.2f} %" for entry_id, entry in side.items())
+        lines = "\n".join(f"  {entry_id}  {entry.error_pct:.2f} %" for entry_id, entry in side.items())
         method = next(iter(side.values())).method
-        raise ValueError(f"{len(families)} different results are called {method!r}; name one by its id:\n{listed}")
+        raise RcnSearchError(f"{len(families)} different results are called {method!r}; name one by its id:\n{lines}")
     by_seed: dict[object, Entry] = {}
     for _, entry in sorted(side.items()):
-        by_seed.setdefault(entry.config.get("seed"), entry)  # the first look at each seed's weights counts
+        by_seed.setdefault(entry.config.get("seed"), entry)  # the first evaluation of each seed counts
     return list(by_seed.values())
 
 
@@ -120,18 +118,19 @@ def _name(side: Sequence[Entry]) -> str:
     return without_seed(side[0].method) if len(side) > 1 else side[0].method
 
 
-def _refusal(leaderboard: str, first: Entries, second: Entries) -> str:
-    """In what the nearest two differ, and the command that scores one as the other was."""
+def _not_comparable(leaderboard: str, first: Entries, second: Entries) -> str:
+    """Say how the two most similar entries differ, and the command that scores one like the other."""
     pairs = [(a, b) for a in first.items() for b in second.items()]
     (id_a, a), (id_b, b) = min(pairs, key=lambda pair: len(pair[0][1].protocol.differences(pair[1][1].protocol)))
     differences = a.protocol.differences(b.protocol) or [f"name: {a.protocol.name} or {b.protocol.name}"]
-    refusal = f"not comparable: they were measured differently ({'; '.join(differences)})"
+    message = f"not comparable: they were measured differently ({'; '.join(differences)})"
     if (a.protocol.dataset, a.protocol.subset) != (b.protocol.dataset, b.protocol.subset):
-        return refusal
+        return message
     for entry_id, entry, other in ((id_b, b, a), (id_a, a, b)):
         if find_predictions(leaderboard, entry, {}) is not None:
             return (
-                f"{refusal}. Predictions of {entry_id} are stored; score them as the other was and compare again: "
-                f"rcn-search leaderboard rescore {entry_id} --protocol {other.protocol.name} --leaderboard {leaderboard}"
+                f"{message}. Predictions of {entry_id} are stored; score them like the other's, then compare again: "
+                f"rcn-search leaderboard rescore {entry_id} --protocol {other.protocol.name} "
+                f"--leaderboard {leaderboard}"
             )
-    return refusal
+    return message

@@ -1,11 +1,11 @@
-"""Entries of a large leaderboard without reading each object again: what was read once stays in this user's cache folder.
+"""Cache of leaderboard entries in the user's cache folder, so that a large leaderboard is not read again each time.
 
-The folder of entries is listed every time, so what was deleted is gone and what was added is there. An entry is taken
-from the index only while its object has the size and the time of change that it had when it was read and its hash
-checked; on object storage, where objects are not edited in place, while its name is there. An index that is damaged or
-of another version is made anew: it holds nothing that the leaderboard does not.
+The folder of entries is listed every time, so deleted entries disappear and new ones appear. A cached entry is used
+only while its object has the size and modification time that it had when it was read and its hash was checked; on
+object storage, where objects are not edited in place, as long as its name exists. A cache that is damaged or of another
+version is rebuilt: it holds nothing that the leaderboard does not.
 
-A table needs little of most of its entries. The rest stays text until somebody asks for it.
+A table needs few fields of most entries. The rest of an entry stays JSON text until somebody asks for it.
 """
 
 from __future__ import annotations
@@ -18,93 +18,97 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic_core import from_json
 
 from rcn_search import storage
 from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
-from rcn_search.evaluation.protocol import Protocol
+from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.leaderboard.records import ENTRIES, Entry, load_entries, read_entries
+from rcn_search.machine import cache_folder
 
 MIN_CACHED_ENTRIES = 256
-"""Leaderboards of fewer entries are read whole."""
-_ADDED_SHARE = 20
-_VERSION = 2
+"""Leaderboards with fewer entries are read whole."""
+_REWRITE_SHARE = 20
+"""The cache is written again when more than one of so many entries is new or gone."""
+_VERSION = 3
 
 _Stamp = tuple[int, int]
+"""Size in bytes and modification time in ns."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntrySummary:
-    """What a table needs of an entry, and the whole of it when it is asked for.
+    """The fields of an entry that a table needs, and access to the whole entry.
 
     Attributes:
         protocol, method, error_pct, origin, num_images, images_sha256, errors_sha256, replaces: See `Entry`.
-        num_unpredicted: Images for which the method gave no answer.
-        seed: Of the training, where there was one.
-        text: The entry as JSON.
+        num_unpredicted: Images for which the method predicted nothing.
+        seed: Seed of the training, if known.
+        source: The entry, or its JSON text.
     """
 
-    protocol: Protocol
+    protocol: EvaluationProtocol
     method: str
     error_pct: float
-    origin: Any
+    origin: Literal["ours", "reproduced"]
     num_images: int
     images_sha256: str | None
     errors_sha256: str | None
     replaces: str | None
     num_unpredicted: int
     seed: int | None
-    text: str
+    source: Entry | str
 
     @cached_property
     def entry(self) -> Entry:
-        """All of it."""
-        return Entry.model_validate_json(self.text)
+        """The whole entry, parsed when it is first asked for."""
+        return self.source if isinstance(self.source, Entry) else Entry.model_validate_json(self.source)
+
+    @property
+    def text(self) -> str:
+        """The whole entry as JSON."""
+        return self.source.model_dump_json() if isinstance(self.source, Entry) else self.source
 
 
-_PLAIN = ("method", "error_pct", "origin", "num_images", "images_sha256", "errors_sha256", "replaces")
+_COPIED = ("method", "error_pct", "origin", "num_images", "images_sha256", "errors_sha256", "replaces")
+_CACHED = (*_COPIED, "num_unpredicted", "seed")
 
 
-def listed(entry: Entry) -> EntrySummary:
-    """An entry that is there already."""
+def summarize(entry: Entry) -> EntrySummary:
+    """Make the summary of an entry."""
     seed = entry.config.get("seed")
-    found = EntrySummary(
+    return EntrySummary(
         protocol=entry.protocol,
-        **{name: getattr(entry, name) for name in _PLAIN},
+        **{name: getattr(entry, name) for name in _COPIED},
         num_unpredicted=entry.excluded.get(NON_FINITE_PREDICTION, 0),
         seed=seed if isinstance(seed, int) else None,
-        text="",
+        source=entry,
     )
-    found.__dict__["entry"] = entry
-    return found
 
 
 def list_summaries(leaderboard: str) -> tuple[dict[str, EntrySummary], list[str]]:
-    """As `load_entries`, which it equals on every leaderboard that is not being edited behind its back."""
-    stamps = _list(leaderboard)
+    """Load summaries of all entries by id, and a line for every object in their folder that is not an entry.
+
+    The result is that of `load_entries`, unless somebody edits an object without changing its size and time.
+    """
+    stamps = _object_stamps(leaderboard)
     if len(stamps) < MIN_CACHED_ENTRIES:
         entries, problems = load_entries(leaderboard)
-        return {entry_id: listed(entry) for entry_id, entry in entries.items()}, problems
-    uri = cache_path(leaderboard, "index")
-    known = _read(uri)
-    fresh = {name: each for name, (stamp, each) in known.items() if stamps.get(name) == stamp}
-    read, problems = read_entries(leaderboard, [name for name in stamps if name not in fresh])
-    all_by_name = fresh | {f"{entry_id}.json": listed(entry) for entry_id, entry in read.items()}
-    num_changed = len(read) + len(known) - len(fresh)
-    if num_changed * _ADDED_SHARE > len(all_by_name):
-        _write(uri, {name: (stamps[name], each) for name, each in all_by_name.items()})
-    return {name.removesuffix(".json"): all_by_name[name] for name in sorted(all_by_name)}, problems
+        return {entry_id: summarize(entry) for entry_id, entry in entries.items()}, problems
+    path = cache_path(leaderboard, "index")
+    cached = _read(path)
+    valid = {name: summary for name, (stamp, summary) in cached.items() if stamps.get(name) == stamp}
+    read, problems = read_entries(leaderboard, [name for name in stamps if name not in valid])
+    summaries = valid | {f"{entry_id}.json": summarize(entry) for entry_id, entry in read.items()}
+    num_changed = len(read) + len(cached) - len(valid)
+    if num_changed * _REWRITE_SHARE > len(summaries):
+        _write(path, {name: (stamps[name], summary) for name, summary in summaries.items()})
+    return {name.removesuffix(".json"): summaries[name] for name in sorted(summaries)}, problems
 
 
-def load_indexed(leaderboard: str) -> tuple[dict[str, Entry], list[str]]:
-    """`list_entries`, of each the whole."""
-    found, problems = list_summaries(leaderboard)
-    return {entry_id: each.entry for entry_id, each in found.items()}, problems
-
-
-def _list(leaderboard: str) -> dict[str, _Stamp]:
+def _object_stamps(leaderboard: str) -> dict[str, _Stamp]:
     folder = storage.join(leaderboard, ENTRIES)
     if not storage.is_local(folder):
         return dict.fromkeys(storage.list_names(folder), (0, 0))
@@ -112,11 +116,11 @@ def _list(leaderboard: str) -> dict[str, _Stamp]:
     if not path.is_dir():
         return {}
     stamps = {}
-    with os.scandir(path) as objects:
-        for each in objects:
-            if not each.name.endswith(".tmp"):
-                status = each.stat()
-                stamps[each.name] = (status.st_size, status.st_mtime_ns)
+    with os.scandir(path) as files:
+        for file in files:
+            if not file.name.endswith(".tmp"):
+                status = file.stat()
+                stamps[file.name] = (status.st_size, status.st_mtime_ns)
     return dict(sorted(stamps.items()))
 
 
@@ -125,39 +129,37 @@ def _read(path: Path) -> dict[str, tuple[_Stamp, EntrySummary]]:
     try:
         if document["index_version"] != _VERSION:
             return {}
-        protocols = [Protocol.model_validate(each) for each in document["protocols"]]
+        protocols = [EvaluationProtocol.model_validate(protocol) for protocol in document["protocols"]]
         return {
-            name: ((size, changed), EntrySummary(protocol=protocols[place], **fields))
-            for name, (size, changed, place, fields) in document["known"].items()
+            name: ((size, modified_ns), EntrySummary(protocol=protocols[index], source=text, **fields))
+            for name, (size, modified_ns, index, fields, text) in document["entries"].items()
         }
     except (ValueError, LookupError, TypeError):
         return {}
 
 
-def _write(path: Path, known: Mapping[str, tuple[_Stamp, EntrySummary]]) -> None:
-    protocols: dict[Protocol, int] = {}
-    rows = {}
-    for name, (stamp, each) in known.items():
-        fields = {key: value for key, value in vars(each).items() if key not in ("protocol", "entry")}
-        fields["text"] = each.text or each.entry.model_dump_json()
-        rows[name] = (*stamp, protocols.setdefault(each.protocol, len(protocols)), fields)
+def _write(path: Path, summaries: Mapping[str, tuple[_Stamp, EntrySummary]]) -> None:
+    protocols: dict[EvaluationProtocol, int] = {}
+    entries = {}
+    for name, (stamp, summary) in summaries.items():
+        fields = {field: getattr(summary, field) for field in _CACHED}
+        entries[name] = (*stamp, protocols.setdefault(summary.protocol, len(protocols)), fields, summary.text)
     document = {
         "index_version": _VERSION,
-        "protocols": [each.model_dump(mode="json") for each in protocols],
-        "known": rows,
+        "protocols": [protocol.model_dump(mode="json") for protocol in protocols],
+        "entries": entries,
     }
     write_cache(path, document)
 
 
 def cache_path(leaderboard: str, kind: str) -> Path:
-    """Where what is known of a leaderboard is kept for this user."""
-    root = os.environ.get("RCN_SEARCH_CACHE") or Path.home() / ".cache" / "rcn-search"
+    """Make the path of a cache file of a leaderboard in the user's cache folder."""
     name = hashlib.sha256(storage.absolute(leaderboard).encode()).hexdigest()[:16]
-    return Path(root) / "leaderboards" / f"{name}.{kind}.json"
+    return cache_folder("leaderboards") / f"{name}.{kind}.json"
 
 
 def read_cache(path: Path) -> Any:
-    """What was written there whole; None otherwise."""
+    """Read what `write_cache` wrote; None if it is missing or damaged."""
     try:
         digest, _, content = path.read_bytes().partition(b"\n")
         return from_json(content) if hashlib.sha256(content).hexdigest().encode() == digest else None
@@ -166,7 +168,7 @@ def read_cache(path: Path) -> Any:
 
 
 def write_cache(path: Path, document: Any) -> None:
-    """Keep it for `read_checked`. A home that cannot be written to costs time, not the leaderboard."""
+    """Write a document with its hash. A cache folder that cannot be written to is ignored: it only costs time."""
     content = json.dumps(document, separators=(",", ":")).encode()
     with contextlib.suppress(OSError):
         storage.write_bytes(str(path), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)

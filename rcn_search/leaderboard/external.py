@@ -1,10 +1,10 @@
-"""A prediction file onto the leaderboard: ours as it is, anyone else's joined with our truth and scored by the same code."""
+"""Add a prediction file to the leaderboard: a native one as it is, any other joined with our ground truth."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,11 +12,13 @@ import numpy as np
 from rcn_search import __version__, storage
 from rcn_search.data.dataset import open_dataset
 from rcn_search.data.shards import read_manifest
+from rcn_search.errors import RcnSearchError
+from rcn_search.evaluation.predict_split import ground_truth_fields
 from rcn_search.evaluation.predictions import Predictions, encode_predictions, read_predictions
-from rcn_search.evaluation.protocol import Normalizer, Protocol, named_protocol, rcn2016, subpixel
-from rcn_search.evaluation.score import Score, score
+from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer
+from rcn_search.evaluation.score import Score, protocols_for, score
 from rcn_search.leaderboard.entry_fields import entry_fields, shareable_uri
-from rcn_search.leaderboard.external_join import ground_truth_fields, join_ground_truth
+from rcn_search.leaderboard.external_join import join_ground_truth
 from rcn_search.leaderboard.formats import ExternalFormat, read_external
 from rcn_search.leaderboard.lookup import PREDICTIONS
 from rcn_search.leaderboard.records import Entry, add_entry
@@ -25,16 +27,16 @@ from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class AddedPredictions:
-    """What came of it.
+    """Result of `add_predictions`.
 
     Attributes:
-        scores: By protocol.
-        gaps: A line for images without an answer and one for answers without an image, if there are any.
-        test_looks: Looks at this test split so far, this one included; None for a split that is no test.
+        scores: Score under each protocol.
+        warnings: A line for images without predictions and one for predictions without an image, if there are any.
+        num_test_evaluations: Evaluations of this test split so far, this one included; None for other splits.
         entry_uris: Entries added, one for each protocol.
     """
 
-    scores: list[tuple[Protocol, Score]]
+    scores: list[tuple[EvaluationProtocol, Score]]
     warnings: list[str]
     num_test_evaluations: int | None
     entry_uris: list[str]
@@ -45,7 +47,7 @@ def add_predictions(
     data_uri: str,
     split_name: str,
     *,
-    leaderboard: Callable[[], str],
+    leaderboard: str,
     method: str,
     file_format: ExternalFormat | None = None,
     normalizers: Sequence[Normalizer] = (),
@@ -56,56 +58,55 @@ def add_predictions(
     latency_ms: float | None = None,
     source: str | None = None,
 ) -> AddedPredictions:
-    """Score a prediction file with the truth of a data set and enter it. A look at a test split is counted first.
+    """Score a prediction file with the ground truth of a data set and add it to the leaderboard.
+
+    An evaluation of a test split is counted before anything is scored.
 
     Args:
-        uri: Our Parquet, or a file that `read_foreign` reads.
-        data_uri: Whose truth counts, whatever truth the file holds.
-        split_name: Which images.
-        leaderboard: Gives the URI of the leaderboard.
+        uri: A Parquet file of this project, or a file that `read_external` reads.
+        data_uri: Data set with the ground truth; ground truth in the file is ignored.
+        split_name: Split of the data set.
+        leaderboard: URI of the leaderboard.
         method: Name on the leaderboard.
-        kind: Format of a file that is not ours; by default found out.
-        normalizers: To score under beside those of `rcn2016` and `subpixel`.
-        shift_px: Added to each coordinate of a file that is not ours.
-        hardware: What it was computed on.
-        num_params: Of the model, if known.
-        multiply_adds: Of the model for one face, if known.
-        latency_ms: Of one face, if known.
-        source: Where the predictions come from.
+        file_format: Format of an external file; detected by default.
+        normalizers: Normalizers to score with in addition to those of `rcn2016` and `subpixel`.
+        pixel_offset: Added to each coordinate of an external file. Here pixel i covers i to i + 1.
+        hardware: Hardware that the predictions were computed on.
+        num_params: Parameters of the model, if known.
+        multiply_adds: Multiply-adds of the model for one face, if known.
+        latency_ms: Time for one face, if known.
+        source: Paper or repository that the predictions come from.
 
     Raises:
         DatasetError: The data set is missing or damaged, or has no such split.
         FileNotFoundError: There is no prediction file.
-        ValueError: It cannot be read, or is of other images or points.
+        RcnSearchError: The file cannot be read, or its images or keypoints are not those of the split.
     """
     manifest = read_manifest(data_uri)
-    place = (*manifest.dataset_and_subset(split_name), manifest.keypoints)
-    gaps: list[str] = []
+    dataset, subset = manifest.dataset_and_subset(split_name)
+    warnings: list[str] = []
     if uri.endswith(".parquet"):
         predictions, origin = _load_native(uri, data_uri, split_name), "ours"
     else:
-        answers = read_external(uri, file_format)
-        digest = hashlib.sha256(storage.read_bytes(uri)).hexdigest()
+        external = read_external(uri, file_format)
+        run_id = hashlib.sha256(storage.read_bytes(uri)).hexdigest()[:12]
         joined = join_ground_truth(
-            answers, data_uri, split_name, method=method, run_id=digest[:12], pixel_offset=pixel_offset
+            external, data_uri, split_name, method=method, run_id=run_id, pixel_offset=pixel_offset
         )
-        predictions, gaps, origin = joined.predictions, joined.coverage_warnings(), "reproduced"
+        predictions, warnings, origin = joined.predictions, joined.coverage_warnings(), "reproduced"
     run_id = predictions.meta["run_id"]
-    test_looks = None
+    num_test_evaluations = None
     if split_name in manifest.test_splits:
-        test_looks = record_test_evaluation(leaderboard(), dataset=place[0], subset=place[1], method=method, run_id=run_id)
-    protocols = [subpixel(*place), *(subpixel(*place, each) for each in normalizers if each != "eye_centers")]
-    if predictions.meta["grid_px"] == rcn2016(*place).grid_px:
-        protocols.insert(0, rcn2016(*place))
-        if place[2] == "ibug68":
-            protocols.insert(1, named_protocol("rcn2016-49", *place[:2], "ibug49"))
-    scores = [(protocol, score(predictions, protocol)) for protocol in protocols]
-    kept_uri, sha256 = _store_predictions(leaderboard(), predictions)
+        num_test_evaluations = record_test_evaluation(
+            leaderboard, dataset=dataset, subset=subset, method=method, run_id=run_id
+        )
+    scores = [(protocol, score(predictions, protocol)) for protocol in protocols_for(predictions, normalizers)]
+    predictions_uri, sha256 = _store_predictions(leaderboard, predictions)
     entries = [
         Entry(
             method=method,
             origin=origin,
-            **entry_fields(leaderboard(), predictions, protocol, scored),
+            **entry_fields(leaderboard, predictions, protocol, protocol_score),
             run_id=run_id,
             config=predictions.meta.get("config", {}),
             num_params=num_params,
@@ -113,33 +114,42 @@ def add_predictions(
             epochs=predictions.meta.get("epoch"),
             hardware=hardware,
             code_version=__version__,
-            test_looks=test_looks or 0,
+            test_looks=num_test_evaluations or 0,
             predictions_sha256=sha256,
-            predictions_uri=kept_uri,
+            predictions_uri=predictions_uri,
             latency_ms=latency_ms,
             source=source,
         )
-        for protocol, scored in scores
+        for protocol, protocol_score in scores
     ]
-    entry_uris = [add_entry(leaderboard(), entry) for entry in entries]
-    return AddedPredictions(scores=scores, warnings=gaps, num_test_evaluations=test_looks, entry_uris=entry_uris)
+    return AddedPredictions(
+        scores=scores,
+        warnings=warnings,
+        num_test_evaluations=num_test_evaluations,
+        entry_uris=[add_entry(leaderboard, entry) for entry in entries],
+    )
 
 
 def _load_native(uri: str, data_uri: str, split_name: str) -> Predictions:
-    """Our own prediction file with the truth of the data set in the place of its own."""
+    """Read a prediction file of this project and replace its ground truth with that of the data set."""
     predictions, dataset = read_predictions(uri), open_dataset(data_uri)
     split = dataset.split(split_name)
     if not np.array_equal(predictions.image_id, split.image_id_n):
-        raise ValueError(
-            f"{uri} is of other images than {split_name!r} of {data_uri}: {len(predictions):,} of split "
-            f"{predictions.meta['split']!r} of data {predictions.meta['fingerprint']}, not {split.num_rows:,}"
+        raise RcnSearchError(
+            f"{uri} has {len(predictions):,} images of split {predictions.meta['split']!r} of data "
+            f"{predictions.meta['fingerprint']}; these are not the {split.num_rows:,} images of {split_name!r} of "
+            f"{data_uri}"
         )
     meta = predictions.meta | {"fingerprint": dataset.manifest.fingerprint}
     return replace(predictions, **ground_truth_fields(split, bordered=dataset.manifest.bordered), meta=meta)
 
 
 def _store_predictions(leaderboard: str, predictions: Predictions) -> tuple[str | None, str]:
-    """Put the predictions on the leaderboard, so that they can be scored again; their place and hash."""
+    """Store the predictions on the leaderboard, so that they can be scored again.
+
+    Returns:
+        Their URI, if it may be shared, and their SHA-256.
+    """
     content = encode_predictions(predictions)
     sha256 = hashlib.sha256(content).hexdigest()
     uri = storage.join(leaderboard, PREDICTIONS, f"{sha256}.parquet")

@@ -16,6 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.style import (
     COLOURS,
     FAINT,
@@ -29,7 +30,7 @@ from rcn_search.evaluation.figures.style import (
     publish,
 )
 from rcn_search.evaluation.metrics import Array, ced
-from rcn_search.evaluation.protocol import Protocol
+from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.evaluation.score import Estimate
 from rcn_search.keypoints import FIVE, IBUG68, POINT_SUBSETS, KeypointSchema, keypoint_schema
 from rcn_search.leaderboard.mean_face import mean_face
@@ -43,7 +44,7 @@ def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
     """Share of images with at most a given error, by entry, up to twice the protocol's threshold.
 
     Raises:
-        ValueError: The entries are of different protocols, or the errors of one are not kept.
+        RcnSearchError: The entries are of different protocols, or the errors of one are not kept.
     """
     protocol = _one_protocol(entries)
     errors = [load_errors(leaderboard, entry) for entry in entries]
@@ -77,7 +78,7 @@ def draw_bars(entries: Sequence[Entry], uri: str) -> None:
     The axis does not start at 0: what is compared is where the intervals lie, and dots have no length to mislead.
 
     Raises:
-        ValueError: The entries are of different protocols.
+        RcnSearchError: The entries are of different protocols.
     """
     protocol = _one_protocol(entries)
     best_first = sorted(entries, key=lambda entry: entry.error_pct)
@@ -108,19 +109,19 @@ def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
     """The mean error of each keypoint on a mean face, one face for each entry, all on one scale.
 
     Raises:
-        ValueError: The entries are of different protocols, or one does not say its errors by keypoint.
+        RcnSearchError: The entries are of different protocols, or one does not say its errors by keypoint.
     """
     protocol = _one_protocol(entries)
     for entry in entries:
         if not any(entry.points):
-            raise ValueError(
+            raise RcnSearchError(
                 f"{entry.method} does not say its errors by keypoint: 'rcn-search leaderboard rescore' adds them"
             )
     schema_name, _ = POINT_SUBSETS.get(protocol.keypoints, (protocol.keypoints, ()))
     schema = keypoint_schema(schema_name)
     face_k2, outline_k2 = mean_face(schema_name), mean_face(IBUG68.name)
     if face_k2 is None or outline_k2 is None:
-        raise ValueError(
+        raise RcnSearchError(
             f"no face with the keypoints {schema_name} can be drawn; there are {FIVE.name} and {IBUG68.name}"
         )
     num_rows = -(-len(entries) // _PANELS_IN_A_ROW)
@@ -176,10 +177,10 @@ def _face(
     axes.set_axis_off()
 
 
-def _one_protocol(entries: Sequence[Entry]) -> Protocol:
+def _one_protocol(entries: Sequence[Entry]) -> EvaluationProtocol:
     first, *others = (entry.protocol for entry in entries)
     for other in others:
         if other != first:
             reason = "; ".join(first.differences(other)) or f"name: {first.name} or {other.name}"
-            raise ValueError(f"one picture is of one protocol; these differ in {reason}")
+            raise RcnSearchError(f"one picture is of one protocol; these differ in {reason}")
     return first

@@ -1,11 +1,12 @@
-"""Entries by what a person calls them, and the prediction files they were scored from."""
+"""Find entries by id or method name, and the prediction files that they were scored from."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from rcn_search import storage
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.predictions import Predictions, read_predictions
 from rcn_search.leaderboard.entry_cache import list_summaries
 from rcn_search.leaderboard.ranking.seeds import without_seed
@@ -15,75 +16,76 @@ from rcn_search.leaderboard.table import drop_superseded
 PREDICTIONS = "predictions"
 
 Entries = dict[str, Entry]
-"""By id."""
+"""Entries by id."""
 
 
 def load_current_entries(leaderboard: str) -> Entries:
-    """All entries of a leaderboard but those in whose place a later one stands."""
-    return {entry_id: each.entry for entry_id, each in drop_superseded(list_summaries(leaderboard)[0]).items()}
+    """Load all entries of a leaderboard except those that a later entry replaces."""
+    summaries, _ = list_summaries(leaderboard)
+    return {entry_id: summary.entry for entry_id, summary in drop_superseded(summaries).items()}
 
 
 def find_entries(entries: Mapping[str, Entry], name: str) -> Entries:
-    """The entry of that id, or all entries of the method of that name, whatever their seeds.
+    """Find the entry of that id, or all entries of the method of that name, of every seed.
 
     Raises:
-        ValueError: There is neither.
+        RcnSearchError: There is neither.
     """
     entry_id = name.removesuffix(".json").rpartition("/")[2]
     if entry_id in entries:
         return {entry_id: entries[entry_id]}
-    found = {each: entry for each, entry in entries.items() if entry.method == name}
-    found = found or {each: entry for each, entry in entries.items() if without_seed(entry.method) == name}
-    if not found:
-        like = sorted({entry.method for entry in entries.values() if name.lower() in entry.method.lower()})
-        hint = f"; methods like it: {', '.join(map(repr, like[:3]))}" if like else ""
-        raise ValueError(
+    matches = {key: entry for key, entry in entries.items() if entry.method == name}
+    matches = matches or {key: entry for key, entry in entries.items() if without_seed(entry.method) == name}
+    if not matches:
+        similar = sorted({entry.method for entry in entries.values() if name.lower() in entry.method.lower()})
+        hint = f"; similar methods: {', '.join(map(repr, similar[:3]))}" if similar else ""
+        raise RcnSearchError(
             f"no entry and no method is called {name!r}{hint}. 'rcn-search leaderboard --format csv' lists all"
         )
-    return found
+    return matches
 
 
 def find_entries_under(
     entries: Mapping[str, Entry], name: str, *, protocol: str, dataset: str, subset: str
 ) -> list[Entry]:
-    """Of what `find_entries` finds, the entries of one protocol; an entry that is named by its id is of any.
+    """Find entries as `find_entries` does, of one protocol; an entry named by its id may have any protocol.
 
     Args:
-        entries: By id.
-        name: An id, or a method.
-        protocol: Name of it.
-        dataset: Of the images; empty for any.
-        subset: Of them; empty for any.
+        entries: Entries by id.
+        name: Id of an entry or name of a method.
+        protocol: Name of the protocol.
+        dataset: Data set; empty for any.
+        subset: Subset of the data set; empty for any.
 
     Raises:
-        ValueError: There is none.
+        RcnSearchError: There is none.
     """
-    found = [
+    matches = [
         entry
         for entry_id, entry in find_entries(entries, name).items()
         if (entry.protocol.name == protocol or name == entry_id)
         and dataset in ("", entry.protocol.dataset)
         and subset in ("", entry.protocol.subset)
     ]
-    if not found:
-        raise ValueError(f"{name!r} has no entry under {protocol} of {dataset or 'any data'} {subset}".rstrip())
-    return found
+    if not matches:
+        raise RcnSearchError(f"{name!r} has no entry under {protocol} of {dataset or 'any data set'} {subset}".rstrip())
+    return matches
 
 
 def find_predictions(leaderboard: str, entry: Entry, other_uris: Mapping[str, str]) -> Predictions | None:
-    """The predictions that an entry was scored from, if they can still be read and are the same bytes.
+    """Read the predictions that an entry was scored from; None if no file with the recorded hash is found.
 
     Args:
-        leaderboard: Its predictions folder may hold them.
-        entry: Of the leaderboard.
-        also: URIs of other prediction files by their SHA-256 (`hashed`).
+        leaderboard: URI of the leaderboard; its predictions folder is searched.
+        entry: Entry of the leaderboard.
+        other_uris: URIs of other prediction files by their SHA-256 (`hash_prediction_files`).
     """
-    places = [
+    uris = [
         other_uris.get(entry.predictions_sha256),
         entry.predictions_uri,
         storage.join(leaderboard, PREDICTIONS, f"{entry.predictions_sha256}.parquet"),
     ]
-    for uri in filter(None, places):
+    for uri in filter(None, uris):
         try:
             if hashlib.sha256(storage.read_bytes(uri)).hexdigest() == entry.predictions_sha256:
                 return read_predictions(uri)
@@ -93,15 +95,15 @@ def find_predictions(leaderboard: str, entry: Entry, other_uris: Mapping[str, st
 
 
 def hash_prediction_files(uris: Iterable[str]) -> dict[str, str]:
-    """URIs of prediction files by their SHA-256; a folder stands for all ``.parquet`` files right in it.
+    """Map the SHA-256 of prediction files to their URIs; a folder stands for the ``.parquet`` files directly in it.
 
     Raises:
-        FileNotFoundError: One is not there.
+        FileNotFoundError: One does not exist.
     """
-    return {hashlib.sha256(storage.read_bytes(uri)).hexdigest(): uri for each in uris for uri in _files(each)}
+    files = [file for uri in uris for file in _files(uri)]
+    return {hashlib.sha256(storage.read_bytes(file)).hexdigest(): file for file in files}
 
 
-def _files(uri: str) -> Iterator[str]:
+def _files(uri: str) -> list[str]:
     names = storage.list_names(uri) if not uri.endswith(".parquet") else []
-    found = [storage.join(uri, name) for name in names if name.endswith(".parquet")]
-    yield from found or [uri]
+    return [storage.join(uri, name) for name in names if name.endswith(".parquet")] or [uri]

@@ -1,4 +1,4 @@
-"""The face on which errors by keypoint are drawn: the mean of drawn heads, straight on, and nobody's."""
+"""Mean frontal face on which per-keypoint errors are drawn: the mean of drawn heads, so it shows no real person."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NUM_HEADS = 64
 
 @lru_cache
 def mean_face(schema_name: str) -> Array | None:
-    """Places of the points, (K, 2): those of 68 points begin at (0, 0) and are 1 wide.
+    """Return the points of the mean face, (K, 2); the 68 points begin at (0, 0) and are 1 wide.
 
-    None for keypoints that the drawn heads do not have.
+    None for keypoint schemas that the drawn heads do not have.
     """
     if schema_name not in (FIVE.name, IBUG68.name):
         return None

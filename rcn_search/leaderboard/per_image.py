@@ -1,9 +1,9 @@
-"""The error of every image of an entry, kept beside it: what a paired test between any two rows needs.
+"""Per-image errors of the entries: what a paired test between any two rows needs.
 
-    <leaderboard>/images/<hash of the content>.json    names, groups and classes of the images, once for all entries on them
-    <leaderboard>/errors/<SHA-256 of the bytes>.npy    one float64 for each of those images, in percent; NaN: does not count
+    <leaderboard>/images/<hash of the content>.json    names, groups and classes of an image set, shared by entries
+    <leaderboard>/errors/<SHA-256 of the bytes>.npy    a float64 for each of its images, in percent; NaN: excluded
 
-Both are put if absent before the entry that names them, so an entry that is there has its errors.
+Both are put if absent before the entry that names them, so the errors of an existing entry exist.
 
 Array names end in their axes: n images.
 """
@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rcn_search import storage
 from rcn_search.config.schema import canonical_hash
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.predictions import Predictions
 
@@ -34,11 +35,11 @@ MAX_IMAGES = 5_000_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
-    """The images that a prediction file is of.
+    """The images of a prediction file.
 
     Attributes:
-        image_id_n: Their names.
-        group_n: Identity or photo; images of one group are not independent.
+        image_id_n: Names of the images.
+        group_n: Identity or photograph of each image; images of one group are not independent.
         attributes: Class of each image, by attribute.
     """
 
@@ -48,7 +49,7 @@ class ImageSet:
 
 
 class StoredErrors(NamedTuple):
-    """Names of the two objects of an entry."""
+    """Names of the image set and of the errors of an entry."""
 
     images_sha256: str
     errors_sha256: str
@@ -63,12 +64,12 @@ class _Document(BaseModel):
 
 
 def image_set_of(predictions: Predictions) -> ImageSet:
-    """The images of a prediction file."""
+    """Make the image set of a prediction file."""
     return ImageSet(image_id_n=predictions.image_id, group_n=predictions.group, attributes=predictions.attributes)
 
 
 def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> StoredErrors:
-    """Keep the errors of images, in their order."""
+    """Store the errors of the images of a set, in its order."""
     document = _Document(
         image_id=images.image_id_n.tolist(),
         group=images.group_n.tolist(),
@@ -79,7 +80,7 @@ def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> Stor
     np.save(stream, np.ascontiguousarray(error_pct_n, dtype="<f8"), allow_pickle=False)
     content = stream.getvalue()
     errors_sha256 = hashlib.sha256(content).hexdigest()
-    with contextlib.suppress(storage.ObjectExistsError):  # named by its content: it is this very object
+    with contextlib.suppress(storage.ObjectExistsError):  # named by its content: it is this object
         storage.write_json(_images_uri(leaderboard, images_sha256), document, if_absent=True)
     with contextlib.suppress(storage.ObjectExistsError):
         storage.write_bytes(_errors_uri(leaderboard, errors_sha256), content, if_absent=True)
@@ -88,57 +89,57 @@ def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> Stor
 
 @lru_cache(maxsize=64)
 def read_image_set(leaderboard: str, images_sha256: str) -> ImageSet:
-    """The images of that name.
+    """Read the image set of that name.
 
     Raises:
-        FileNotFoundError: They are not there.
-        ValueError: They are damaged.
+        FileNotFoundError: There is none.
+        RcnSearchError: It is damaged.
     """
     uri = _images_uri(leaderboard, images_sha256)
     document = storage.read_json(uri)
     try:
-        read = _Document.model_validate(document)
-        lengths = {len(read.image_id), len(read.group), *map(len, read.attributes.values())}
+        images = _Document.model_validate(document)
+        lengths = {len(images.image_id), len(images.group), *map(len, images.attributes.values())}
         if canonical_hash(document) != images_sha256 or len(lengths) != 1 or lengths.pop() > MAX_IMAGES:
-            raise ValueError("its content does not hash to its name")
-        attributes = {name: np.array(values, dtype=np.int8) for name, values in read.attributes.items()}
+            raise RcnSearchError("its content does not hash to its name")
+        attributes = {name: np.array(values, dtype=np.int8) for name, values in images.attributes.items()}
     except (ValidationError, ValueError, OverflowError) as error:
-        raise ValueError(f"{uri} is damaged: {str(error).splitlines()[0]}") from error
-    return ImageSet(image_id_n=np.array(read.image_id), group_n=np.array(read.group), attributes=attributes)
+        raise RcnSearchError(f"{uri} is damaged: {str(error).splitlines()[0]}") from error
+    return ImageSet(image_id_n=np.array(images.image_id), group_n=np.array(images.group), attributes=attributes)
 
 
 def read_errors(leaderboard: str, errors_sha256: str) -> Array:
-    """The errors of that name, (n,) in percent; NaN for images that do not count.
+    """Read the errors of that name, (n,) in percent; NaN for images that do not count.
 
     Raises:
-        FileNotFoundError: They are not there.
-        ValueError: They are damaged.
+        FileNotFoundError: There are none.
+        RcnSearchError: They are damaged.
     """
     uri = _errors_uri(leaderboard, errors_sha256)
     content = storage.read_bytes(uri)
     if hashlib.sha256(content).hexdigest() != errors_sha256:
-        raise ValueError(f"{uri} is damaged: its content does not hash to its name")
-    # A hash only says that it is what was put there: numpy's own checks stand between its header and memory.
+        raise RcnSearchError(f"{uri} is damaged: its content does not hash to its name")
+    # The hash shows only that the content is what was stored; NumPy checks its header before it allocates memory.
     try:
         values: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError, MemoryError) as error:
-        raise ValueError(f"{uri} is no array: {error}") from error
+        raise RcnSearchError(f"{uri} is not an array: {error}") from error
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype != np.float64:
-        raise ValueError(f"{uri} is no list of errors")
+        raise RcnSearchError(f"{uri} is not a one-dimensional array of float64")
     return values
 
 
 def object_stamps(leaderboard: str, images_sha256: str, errors_sha256: Sequence[str]) -> list[tuple[int, int]]:
-    """Size and time of change of these objects; zeros on object storage, where they are not edited in place.
+    """List size and modification time of these objects; zeros on object storage, where they are not edited in place.
 
     Raises:
-        FileNotFoundError: One is not there, as far as that is known without asking a server.
+        FileNotFoundError: A local one does not exist.
     """
-    uris = [_images_uri(leaderboard, images_sha256), *(_errors_uri(leaderboard, each) for each in errors_sha256)]
+    uris = [_images_uri(leaderboard, images_sha256), *(_errors_uri(leaderboard, name) for name in errors_sha256)]
     if not storage.is_local(leaderboard):
         return [(0, 0)] * len(uris)
-    found = [storage.local_path(uri).stat() for uri in uris]
-    return [(each.st_size, each.st_mtime_ns) for each in found]
+    statuses = [storage.local_path(uri).stat() for uri in uris]
+    return [(status.st_size, status.st_mtime_ns) for status in statuses]
 
 
 def _images_uri(leaderboard: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Published rows: one CSV per table; each row has its source, its doubts, and its protocol where that is stated."""
+"""Published rows: one CSV file per table; each row has its source, doubts, and its protocol if the source states it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rcn_search import storage
-from rcn_search.evaluation.protocol import Normalizer, Protocol, named_protocol
+from rcn_search.errors import RcnSearchError
+from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer, named_protocol
 
 PUBLISHED = "published"
 
 UnspecificNormalizer = Literal["face_box", "face_diagonal"]
-"""Size or diagonal of a face box, where the source does not say which box, or which size of it."""
+"""Size or diagonal of a face box, if the source does not state which box or how its size is measured."""
 
 Text = Annotated[str, Field(min_length=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -28,26 +29,26 @@ _Empty = BeforeValidator(_empty_is_none)
 
 
 class _Published(BaseModel):
-    """What one line of a CSV says.
+    """One line of a CSV file.
 
     Attributes:
         method: Name on the leaderboard.
-        year: Of publication of the method; absent where our sources do not give it.
+        year: Year in which the method was published; None if unknown.
         dataset: Data set.
-        subset: Subset of it.
+        subset: Subset of the data set.
         keypoints: Keypoint schema, or ``ibug49`` for 49 of the 68 points.
-        protocol: ``rcn2016``, ``rcn2016-49``, ``subpixel`` or ``subpixel-<normalizer>``; absent where the source does
+        protocol: ``rcn2016``, ``rcn2016-49``, ``subpixel`` or ``subpixel-<normalizer>``; None if the source does
             not state enough to compare.
-        normalizer: As stated or as the source's code has it; absent where unknown.
-        grid: Side of the grid of whole pixels, ``none`` for distances at full resolution; absent where unknown.
-        box_source: Where the face box comes from; absent: as the protocol of that name has it.
-        auc_pct: The printed area under the CED up to ``threshold_pct``, in percent of that area.
-        fr_pct: The printed share of images whose error is above ``threshold_pct``.
-        threshold_pct: Of AUC and failure rate.
+        normalizer: As stated or as in the source's code; None if unknown.
+        grid: Side of the grid of whole pixels, ``none`` for distances at full resolution; None if unknown.
+        box_source: Where the face box comes from; None if as in the protocol of that name.
+        auc_pct: Printed area under the CED up to ``threshold_pct``, in percent of that area.
+        fr_pct: Printed share of images whose error is above ``threshold_pct``.
+        threshold_pct: Threshold of AUC and failure rate.
         origin: ``reported`` by the authors, or by a table that copies them; ``reproduced`` by others.
         source: Paper and table, or repository and file.
-        link: To the source.
-        note: Doubts, and what a reader should know.
+        link: URL of the source.
+        note: Doubts and remarks for readers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -71,44 +72,42 @@ class _Published(BaseModel):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        """AUC and FR mean nothing without their threshold; a row has a protocol or lacks something that it needs.
-
-        Raises:
-            ValueError: It is not so.
-        """
+        """Require a threshold with AUC and FR, and a protocol unless something that it needs is unknown."""
         if (self.threshold_pct is None) != (self.auc_pct is None and self.fr_pct is None):
-            raise ValueError("AUC or failure rate, and their threshold, need each other")
+            raise RcnSearchError("AUC or failure rate need their threshold, and a threshold needs one of them")
         if self.protocol is None and not self._unknown:
-            raise ValueError("all is stated, so name the protocol")
+            raise RcnSearchError("the source states everything, so name the protocol")
         return self
 
     @property
     def _unknown(self) -> list[str]:
-        """What a protocol would need and the source does not state."""
+        """What a protocol needs and the source does not state."""
         normalizer_known = self.normalizer in get_args(Normalizer)
         unknown = [] if normalizer_known else ["normalizer" if self.normalizer is None else "size of the face box"]
         return unknown if self.grid else [*unknown, "grid"]
 
     @property
     def no_rank_reason(self) -> str:
-        """What a row without a protocol does not state; empty where it has one."""
+        """What a row without a protocol does not state; empty if it has one."""
         return "" if self.protocol else f"no rank: {' and '.join(self._unknown)} not stated"
 
-    def full_protocol(self) -> Protocol | None:
-        """The protocol by its name; one with the face box unstated equals that of no measured row.
+    def full_protocol(self) -> EvaluationProtocol | None:
+        """Build the protocol from its name; with an unstated face box it differs from that of every measured row.
 
-        Its threshold is the usual one, that of the row's AUC is the row's own: its error depends on none.
+        It has the usual threshold, not that of the row's AUC, because the error does not depend on it.
 
         Raises:
-            ValueError: There is none of that name, or the row says otherwise.
+            RcnSearchError: There is none of that name, or another column contradicts it.
         """
         if self.protocol is None:
             return None
         protocol = named_protocol(self.protocol, self.dataset, self.subset, self.keypoints)
         if protocol.normalizer != self.normalizer:
-            raise ValueError(f"normalizer {self.normalizer!r} is not that of {self.protocol}, {protocol.normalizer!r}")
+            raise RcnSearchError(
+                f"normalizer {self.normalizer!r} is not that of {self.protocol}, {protocol.normalizer!r}"
+            )
         if self.grid not in (None, protocol.grid_px or "none"):
-            raise ValueError(f"grid {self.grid} is not that of {self.protocol}, {protocol.grid_px or 'none'}")
+            raise RcnSearchError(f"grid {self.grid} is not that of {self.protocol}, {protocol.grid_px or 'none'}")
         return protocol.model_copy(update={"box_source": self.box_source or protocol.box_source})
 
 
@@ -116,17 +115,17 @@ class PublishedRow(_Published):
     """An error as its source prints it, with the AUC and the failure rate printed beside it.
 
     Attributes:
-        error_pct: The printed error.
+        error_pct: Printed error, %.
     """
 
     error_pct: float = Field(ge=0)
 
 
 class PublishedCurve(_Published):
-    """AUC or failure rate without an error: it has no place in a table of errors.
+    """AUC or failure rate without an error: it is not shown in a table of errors.
 
     Attributes:
-        error_pct: None.
+        error_pct: Always None.
     """
 
     error_pct: Annotated[None, _Empty] = None
@@ -134,13 +133,13 @@ class PublishedCurve(_Published):
 
 
 def load_published(leaderboard: str) -> tuple[list[PublishedRow], list[str]]:
-    """All errors of ``<leaderboard>/published/*.csv``, and a line for every row or file that cannot be read."""
-    figures, problems = load_published_results(leaderboard)
-    return [row for row in figures if isinstance(row, PublishedRow)], problems
+    """Load all errors of ``<leaderboard>/published/*.csv``, and a line for every row or file that cannot be read."""
+    results, problems = load_published_results(leaderboard)
+    return [row for row in results if isinstance(row, PublishedRow)], problems
 
 
 def load_published_results(leaderboard: str) -> tuple[list[PublishedRow | PublishedCurve], list[str]]:
-    """As `load_published`, with the rows that have only an AUC or a failure rate."""
+    """Load what `load_published` loads, and rows that have only an AUC or a failure rate."""
     rows: list[PublishedRow | PublishedCurve] = []
     problems: list[str] = []
     for name in storage.list_names(storage.join(leaderboard, PUBLISHED)):

@@ -1,12 +1,11 @@
-"""What a leaderboard is made of: immutable entries and the ledger of looks at test splits, one small JSON object each.
+"""Entries of a leaderboard: immutable, one small JSON object each.
 
     <leaderboard>/entries/<created>-<run id>-<hash of the content>.json
-    <leaderboard>/test_looks/<dataset>-<subset>/<when>-<random>.json
 
-The errors of an entry's images lie beside it (`per_image`).
+Per-image errors (`per_image`) and the record of test evaluations (`test_evaluations`) are stored beside them.
 
-Every object is put if absent and never changed, so any number of workers may add at once. An entry whose content does
-not hash to its name has been altered and is not shown.
+Every object is put if absent and never changed, so any number of processes can add entries at once. An entry whose
+content does not hash to its name has been altered and is not shown.
 
 Entries of schema versions 1 and 2 load for ever: `rcn_search.config.legacy` brings them to version 3.
 """
@@ -21,19 +20,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rcn_search import storage
 from rcn_search.config.legacy import upgrade_entry
 from rcn_search.config.schema import canonical_hash
-from rcn_search.evaluation.protocol import Protocol
+from rcn_search.errors import RcnSearchError
+from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.evaluation.score import Estimate, Part
 from rcn_search.inference.config import upgrade_record
 
 ENTRIES = "entries"
 _NUM_READERS = 32
 
-# One line of what Python calls printable: no control or format characters, no white space but the blank.
+# One line of text: no control or format characters, and no white space except the space.
 Line = Annotated[str, Field(max_length=200, pattern=r"^(?: |[^\p{C}\p{Z}])+$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 EntryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
@@ -43,52 +43,54 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Record(BaseModel):
+    """Base of all stored records."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Entry(Record):
-    """One measured result and all that is needed to believe it.
+    """One measured result, with everything needed to check it.
 
     Attributes:
         method: Name on the leaderboard.
-        protocol: How the error was measured, data set and subset among it.
-        error_pct: Mean error of the images that count.
-        ci_low_pct: Lower end of its 95 % interval; absent where there was nothing to resample.
-        ci_high_pct: Upper end.
-        num_images: Images that count.
-        excluded: Images that do not, by reason.
-        origin: A model of this project's code; or someone else's predictions, scored by this project's code.
+        protocol: How the error was measured, with data set and subset.
+        error_pct: Mean error of the images that count, %.
+        ci_low_pct: Lower end of its 95 % interval; None if there were too few groups to resample.
+        ci_high_pct: Upper end of the interval.
+        num_images: Number of images that count.
+        excluded: Number of images that do not count, by reason.
+        origin: ``ours``, a model of this project; ``reproduced``, external predictions scored by this project's code.
         run_id: Identity of the training run (`TrainConfig.run_id`).
-        config: The resolved configuration.
-        fingerprint: Of the data set.
+        config: Resolved training configuration; empty for external predictions.
+        fingerprint: Fingerprint of the data set.
         num_params: Parameters of the model.
-        multiply_adds: For one image.
-        epochs: Trained.
-        train_s: Training time.
-        hardware: It ran on, in words.
-        code_version: Of this package.
-        created: When the entry was made.
-        test_looks: How often this test split had been looked at, this time included.
-        predictions_sha256: Of the prediction file that the error was computed from.
-        predictions_uri: Where it is, if kept.
+        multiply_adds: Multiply-adds of the model for one image.
+        epochs: Number of epochs trained.
+        train_s: Training time, s.
+        hardware: Name of the processor or GPU.
+        code_version: Version of this package.
+        created: Time at which the entry was made.
+        test_looks: Number of evaluations of this test split, this one included.
+        predictions_sha256: SHA-256 of the prediction file that the error was computed from.
+        predictions_uri: URI of the prediction file, if it may be shared.
         auc: Area under the cumulative error curve up to the protocol's threshold.
         failure_rate: Share of images above the threshold.
         p90: Error that 90 % of the images do not exceed.
-        p95: The same of 95 %.
-        p99: The same of 99 %.
-        points: Mean error of each keypoint of the schema; None where no image counts it.
-        parts: Mean error of the images of a class, as in ``pose 1``.
-        images_sha256: Name of the list of images on the leaderboard; absent with the next one.
-        errors_sha256: Name of the errors of those images on the leaderboard; absent where only the mean is known.
-        latency_ms: Median time of one face's way through the model on ``hardware``.
+        p95: Error that 95 % of the images do not exceed.
+        p99: Error that 99 % of the images do not exceed.
+        points: Mean error of each keypoint of the schema; None for points that no image counts.
+        parts: Mean error of the images of each class of an attribute, as in ``pose 1``.
+        images_sha256: Name of the image set; None if there are no per-image errors.
+        errors_sha256: Name of the per-image errors; None if only the mean is known.
+        latency_ms: Median time for one face on ``hardware``, ms.
         made_with: How the predictions were made from the weights, as in ``decoder`` and ``tta``.
-        source: Where someone else's predictions come from.
-        replaces: Id of an entry of the same predictions under the same protocol that says less than this one.
+        source: Paper or repository that external predictions come from.
+        replaces: Id of an older entry of the same predictions and protocol, which holds less.
     """
 
     schema_version: Literal[3] = 3
     method: Line
-    protocol: Protocol
+    protocol: EvaluationProtocol
     error_pct: Percent
     ci_low_pct: Percent | None = None
     ci_high_pct: Percent | None = None
@@ -134,7 +136,7 @@ class Entry(Record):
         return upgrade_entry(document) if is_old else document
 
     def supersedes(self, other: Entry) -> bool:
-        """Whether this is the same measurement of the same predictions, so that it may stand in the other's place."""
+        """Whether this entry measures the same predictions in the same way, so that it may replace ``other``."""
         return (
             (self.method, self.protocol, self.run_id, self.predictions_sha256, self.num_images)
             == (other.method, other.protocol, other.run_id, other.predictions_sha256, other.num_images)
@@ -144,10 +146,10 @@ class Entry(Record):
 
 
 def add_entry(leaderboard: str, entry: Entry) -> str:
-    """Publish ``entry``. Adding the same entry again changes nothing.
+    """Publish an entry. Adding the same entry again changes nothing.
 
     Returns:
-        Its URI.
+        URI of the entry.
     """
     document = entry.model_dump(mode="json")
     name = f"{entry.created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{entry.run_id}-{_digest(document)}.json"
@@ -158,33 +160,33 @@ def add_entry(leaderboard: str, entry: Entry) -> str:
 
 
 def load_entries(leaderboard: str) -> tuple[dict[str, Entry], list[str]]:
-    """All entries of ``leaderboard`` by id, and a line for every object in their folder that is not one."""
+    """Load all entries by id, and a line for every object in their folder that is not an entry."""
     return read_entries(leaderboard, storage.list_names(storage.join(leaderboard, ENTRIES)))
 
 
 def read_entries(leaderboard: str, names: Iterable[str]) -> tuple[dict[str, Entry], list[str]]:
-    """The entries among objects of the folder by id, and a line for every one that is none."""
+    """Read the entries among the named objects by id, and a line for every object that is not an entry."""
     names = [name for name in names if not name.startswith(".")]
     if storage.is_local(leaderboard):
-        read = [_read_entry(leaderboard, name) for name in names]
+        results = [_read_entry(leaderboard, name) for name in names]
     else:
-        with ThreadPoolExecutor(_NUM_READERS) as pool:  # an object store answers many as quickly as one
-            read = list(pool.map(partial(_read_entry, leaderboard), names))
-    found = zip(names, read, strict=True)
-    entries = {name.removesuffix(".json"): entry for name, entry in found if isinstance(entry, Entry)}
-    return entries, [problem for problem in read if isinstance(problem, str)]
+        with ThreadPoolExecutor(_NUM_READERS) as pool:  # an object store answers many requests as quickly as one
+            results = list(pool.map(partial(_read_entry, leaderboard), names))
+    by_name = zip(names, results, strict=True)
+    entries = {name.removesuffix(".json"): result for name, result in by_name if isinstance(result, Entry)}
+    return entries, [result for result in results if isinstance(result, str)]
 
 
 def _read_entry(leaderboard: str, name: str) -> Entry | str:
-    """The entry, or why it is none."""
+    """Read an entry, or say why the object is not one."""
     uri = storage.join(leaderboard, ENTRIES, name)
     try:
         if not name.endswith(".json"):
-            raise ValueError("not a .json object")
+            raise RcnSearchError("not a .json object")
         document = storage.read_json(uri)
         entry = Entry.model_validate(document)
         if not name.endswith(f"-{_digest(document)}.json"):
-            raise ValueError("its content was changed, or it was renamed, after it was added")
+            raise RcnSearchError("its content or its name was changed after it was added")
     except (ValueError, OSError, RecursionError) as error:
         return f"{uri} is left out: {_first_line(error)}"
     return entry
@@ -197,6 +199,6 @@ def _digest(document: Any) -> str:
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"])) or "it"
-        return f"not an entry of schema version 1, 2 or 3: {place}: {problem['msg']}"
+        key = ".".join(map(str, problem["loc"])) or "document"
+        return f"not an entry of a known schema version: {key}: {problem['msg']}"
     return str(error).splitlines()[0]

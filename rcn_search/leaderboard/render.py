@@ -1,4 +1,4 @@
-"""The leaderboard as rich tables for a terminal, or as Markdown, LaTeX, CSV or JSON text."""
+"""Render the leaderboard as tables for a terminal, or as Markdown, LaTeX, CSV or JSON text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard.class_names import class_name
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardRow, LeaderboardTable, format_error
 
@@ -22,48 +23,48 @@ Format = Literal["markdown", "latex", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("markdown", "latex", "csv", "json")
 
 _WIDE = {"AUC", "FR %", "P95 %", "images", "params", "ms", "origin"}
-"""Left out of a narrow terminal, to leave room for the method; our rows are known by colour and interval."""
+"""Columns left out of a narrow terminal, to leave room for the method; our rows are still known by their color."""
 WIDE_COLUMNS = 120
 _TEXTS = {"method", "95 % CI", "origin"}
 
 
 def render(leaderboard: Leaderboard, output: Format, *, by_attribute: str = "") -> str:
-    """The leaderboard as text that ends in a newline. Problems of the leaderboard are not part of it.
+    """Render the leaderboard, without its problems, as text that ends in a newline.
 
     Args:
-        leaderboard: The leaderboard.
-        output: What kind of text.
-        by: In Markdown and LaTeX, errors by class of this attribute in place of the other figures.
+        leaderboard: Leaderboard to render.
+        output: Kind of text.
+        by_attribute: In Markdown and LaTeX, show the error of each class of this attribute in place of other columns.
     """
     if output in ("markdown", "latex"):
         return {"markdown": _markdown, "latex": _latex}[output](leaderboard, by_attribute)
     return {"csv": _csv, "json": _json}[output](leaderboard)
 
 
-def select_attribute(leaderboard: Leaderboard, by: str) -> Leaderboard:
-    """The tables in which a row says its errors by class of the attribute ``by``.
+def select_attribute(leaderboard: Leaderboard, attribute: str) -> Leaderboard:
+    """Select the tables in which a row has errors by class of ``attribute``.
 
     Raises:
-        ValueError: There is none.
+        RcnSearchError: There is none.
     """
-    tables = tuple(table for table in leaderboard.tables if _parts(table, by))
+    tables = tuple(table for table in leaderboard.tables if _parts(table, attribute))
     if not tables:
         parts = {part for table in leaderboard.tables for row in table.rows if row.entry for part in row.entry.parts}
         known = ", ".join(sorted({part.rpartition(" ")[0] for part in parts})) or "none"
-        raise ValueError(f"no row says its errors by {by!r}; attributes that are known: {known}")
+        raise RcnSearchError(f"no row has errors by {attribute!r}; attributes with errors by class: {known}")
     return replace(leaderboard, tables=tables)
 
 
 def print_leaderboard(
     leaderboard: Leaderboard, console: Console | None = None, *, limit: int | None = None, by_attribute: str = ""
 ) -> None:
-    """One table per data set, subset and protocol, our rows highlighted, and what could not be shown below.
+    """Print a table for each data set, subset and protocol, with our rows highlighted, and problems below.
 
     Args:
-        leaderboard: The leaderboard.
-        console: Where to; by default standard output.
-        top: At most so many rows of a table; by default all.
-        by: Errors by class of this attribute in place of the other figures.
+        leaderboard: Leaderboard to print.
+        console: Where to print; standard output by default.
+        limit: Largest number of rows of a table; all by default.
+        by_attribute: Show the error of each class of this attribute in place of other columns.
     """
     console = console or Console()
     for table in leaderboard.tables:
@@ -71,26 +72,9 @@ def print_leaderboard(
         num_hidden = 0 if limit is None else max(0, len(table.rows) - limit)
         table = replace(table, rows=table.rows[:limit])
         notes = _notes(table)
-        # Text, not str: a method name is shown as it is, whatever markup it holds.
-        rich_table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        hidden: Collection[str] = ()
-        if console.width < WIDE_COLUMNS:
-            hidden = {"95 % CI"} if by_attribute else _WIDE
-        headings, rows = _filled(table, notes, by_attribute, hidden=hidden)
-        for heading in headings:
-            justify: Literal["left", "right"] = "left" if heading in _TEXTS else "right"
-            title = _heading(table, heading)
-            rich_table.add_column(
-                title.replace(" ", "\n") if by_attribute and "%" not in title else title,
-                justify=justify,
-                no_wrap=heading != "method",
-            )
-        for row, cells in zip(table.rows, rows, strict=True):
-            style = "bold green" if row.origin == "ours" else ""
-            rich_table.add_row(*(Text(cells[heading]) for heading in headings), style=style)
-        console.print(rich_table)
+        console.print(_rich_table(table, notes, by_attribute, is_narrow=console.width < WIDE_COLUMNS))
         if num_hidden:
-            console.print(Text(f"… and {num_hidden:,} more rows (--top 0 shows all)", style="dim"))
+            console.print(Text(f"… and {num_hidden:,} more rows (--limit 0 shows all)", style="dim"))
         for note, number in notes.items():
             console.print(Text(f"[{number}] {note}", style="dim"))
         console.print()
@@ -100,13 +84,33 @@ def print_leaderboard(
         console.print(Text(f"warning: {problem}", style="yellow"), soft_wrap=True)
 
 
+def _rich_table(table: LeaderboardTable, notes: dict[str, int], by_attribute: str, *, is_narrow: bool) -> Table:
+    rich_table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    hidden: Collection[str] = ()
+    if is_narrow:
+        hidden = {"95 % CI"} if by_attribute else _WIDE
+    headings, rows = _filled(table, notes, by_attribute, hidden=hidden)
+    for heading in headings:
+        title = _heading(table, heading)
+        rich_table.add_column(
+            title if "%" in title else title.replace(" ", "\n"),
+            justify="left" if heading in _TEXTS else "right",
+            no_wrap=heading != "method",
+        )
+    for row, cells in zip(table.rows, rows, strict=True):
+        # Text, not str: a method name is shown as it is, whatever markup it holds.
+        style = "bold green" if row.origin == "ours" else ""
+        rich_table.add_row(*(Text(cells[heading]) for heading in headings), style=style)
+    return rich_table
+
+
 def _title(table: LeaderboardTable) -> str:
     protocol = str(table.protocol) if table.protocol else "protocol not stated, so no ranks"
     return f"{table.dataset.upper()} {table.subset} · {protocol}"
 
 
 def _notes(table: LeaderboardTable) -> dict[str, int]:
-    """Each distinct note of the table and its number, from 1."""
+    """Number the distinct notes of the table from 1."""
     notes = dict.fromkeys(note for row in table.rows for note in _row_notes(table, row))
     return {note: number for number, note in enumerate(notes, start=1)}
 
@@ -121,25 +125,25 @@ def _row_notes(table: LeaderboardTable, row: LeaderboardRow) -> list[str]:
 def _filled(
     table: LeaderboardTable, notes: dict[str, int], by: str, hidden: Collection[str] = ()
 ) -> tuple[list[str], list[dict[str, str]]]:
-    """The headings under which any row has something to say, and the cells of each row."""
+    """Make the cells of each row, and the headings under which any cell has text."""
     rows = [_cells(table, row, notes, by) for row in table.rows]
     return [name for name in rows[0] if name not in hidden and any(cells[name] for cells in rows)], rows
 
 
 def _heading(table: LeaderboardTable, name: str) -> str:
-    """As the field writes AUC and failure rate up to 8 %: AUC8, FR8."""
-    up_to = f"{table.protocol.threshold_pct:g}" if table.protocol else ""
-    return {"AUC": f"AUC{up_to} %", "FR %": f"FR{up_to} %"}.get(name, name)
+    """Add the threshold to the names of AUC and failure rate, as in AUC8 for 8 %."""
+    threshold = f"{table.protocol.threshold_pct:g}" if table.protocol else ""
+    return {"AUC": f"AUC{threshold} %", "FR %": f"FR{threshold} %"}.get(name, name)
 
 
 def _parts(table: LeaderboardTable, by: str) -> list[str]:
-    """The classes of an attribute, as in ``pose 1``, of which any row of the table says its error."""
+    """List the classes of an attribute, as in ``pose 1``, for which any row of the table has an error."""
     parts = {part for row in table.rows if row.entry for part in row.entry.parts if part.rpartition(" ")[0] == by}
     return sorted(parts, key=lambda part: (len(part), part))
 
 
 def _cells(table: LeaderboardTable, row: LeaderboardRow, notes: dict[str, int], by: str) -> dict[str, str]:
-    """What stands under each heading."""
+    """Make the text under each heading."""
     entry = row.entry
     auc, failure_rate, p95 = (entry.auc, entry.failure_rate, entry.p95) if entry else (None, None, None)
     interval = ""
@@ -153,10 +157,10 @@ def _cells(table: LeaderboardTable, row: LeaderboardRow, notes: dict[str, int], 
         "95 % CI": interval,
     }
     if by:
-        own = entry.parts if entry else {}
+        parts = entry.parts if entry else {}
         return cells | {
-            class_name(table.dataset, part).removeprefix(f"{by}: "): format_error(own[part].error.pct)
-            if part in own
+            class_name(table.dataset, part).removeprefix(f"{by}: "): format_error(parts[part].error.pct)
+            if part in parts
             else ""
             for part in _parts(table, by)
         }
@@ -169,13 +173,17 @@ def _cells(table: LeaderboardTable, row: LeaderboardRow, notes: dict[str, int], 
         "params": short_count(entry.num_params) if entry else "",
         "ms": f"{entry.latency_ms:.3g}" if entry and entry.latency_ms else "",
         "epochs": "" if entry is None or entry.epochs is None else str(entry.epochs),
-        "looks": str(entry.test_looks) if entry else "",
+        "test evals": str(entry.test_looks) if entry else "",
         "origin": row.origin,
     }
 
 
 def short_count(count: int | None) -> str:
-    """``310 k``."""
+    """Format a count with three digits.
+
+    >>> short_count(310_229)
+    '310 k'
+    """
     if count is None:
         return ""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
@@ -204,7 +212,7 @@ def _markdown(leaderboard: Leaderboard, by: str) -> str:
 
 
 def _latex(leaderboard: Leaderboard, by: str) -> str:
-    """One ``table`` for each, with the rules of the package booktabs."""
+    """Render one ``table`` environment for each table, with the rules of the package booktabs."""
     lines: list[str] = []
     for table in leaderboard.tables:
         notes = _notes(table)
@@ -257,7 +265,7 @@ def _records(leaderboard: Leaderboard) -> list[dict[str, Any]]:
 
 
 def _record(table: LeaderboardTable, row: LeaderboardRow) -> dict[str, Any]:
-    """One flat row for machines; None where a value does not apply."""
+    """Make one flat record for programs; None if a value does not apply."""
     entry, published, protocol = row.entry, row.published, table.protocol
     return {
         "rank": row.rank and row.rank.low,
@@ -290,7 +298,7 @@ def _record(table: LeaderboardTable, row: LeaderboardRow) -> dict[str, Any]:
         "seeds_mean_pct": row.seeds and row.seeds.mean_pct,
         "seeds_sd_pct": row.seeds and row.seeds.sd_pct,
         "train_s": entry and entry.train_s,
-        "test_looks": entry and entry.test_looks,
+        "num_test_evaluations": entry and entry.test_looks,
         "run_id": entry and entry.run_id,
         "entry_id": row.entry_id,
         "source": published and published.source,

@@ -1,4 +1,4 @@
-"""Entries again from their prediction files: under another protocol, or with all that an older version did not keep."""
+"""Score stored predictions again: under another protocol, or with fields that older entries lack."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from rcn_search import __version__
-from rcn_search.evaluation.protocol import Normalizer, Protocol, named_protocol, subpixel
+from rcn_search.errors import RcnSearchError
+from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer, named_protocol, subpixel
 from rcn_search.keypoints import POINT_SUBSETS
 from rcn_search.leaderboard.entry_fields import score_entry_fields
 from rcn_search.leaderboard.lookup import Entries, find_predictions
@@ -14,7 +15,7 @@ from rcn_search.leaderboard.records import Entry, add_entry
 
 
 class Rescored(NamedTuple):
-    """What became of one entry: the URI of the one that was added, or why none was."""
+    """Result for one entry: the URI of the entry that was added, or the reason why none was."""
 
     entry_id: str
     uri: str
@@ -30,62 +31,72 @@ def rescore(
     normalizer: Normalizer | None = None,
     predictions: Mapping[str, str],
 ) -> list[Rescored]:
-    """Score prediction files of entries once more. Nothing is looked at anew, so no look is counted.
+    """Score the prediction files of entries again. Nothing is predicted, so no test evaluation is counted.
 
     Args:
         leaderboard: URI of the leaderboard.
-        entries: All that are on it.
-        chosen: Those to score.
+        entries: All its entries.
+        chosen: Entries to score.
         protocol: Name of the protocol; by default the entry's own.
-        normalizer: Of ``subpixel``, instead of a protocol.
-        predictions: Prediction files by SHA-256, beside those the leaderboard knows.
+        normalizer: Normalizer of ``subpixel``, in place of a protocol.
+        predictions: Prediction files by SHA-256, in addition to those the leaderboard knows.
 
     Raises:
-        ValueError: There is no protocol of that name.
+        RcnSearchError: There is no protocol of that name.
     """
-    there = {(each.predictions_sha256, each.protocol) for each in entries.values() if each.errors_sha256}
+    existing = {(entry.predictions_sha256, entry.protocol) for entry in entries.values() if entry.errors_sha256}
     results = []
     for entry_id, entry in chosen.items():
-        asked = _asked(entry, protocol, normalizer)
-        if (entry.predictions_sha256, asked) in there:
-            results.append(Rescored(entry_id, "", f"is on the leaderboard under {asked.name} already"))
+        requested = _requested_protocol(entry, protocol, normalizer)
+        if (entry.predictions_sha256, requested) in existing:
+            results.append(Rescored(entry_id, "", f"is on the leaderboard under {requested.name} already"))
             continue
-        there.add((entry.predictions_sha256, asked))
-        found = find_predictions(leaderboard, entry, predictions)
-        if found is None:
-            reason = f"its prediction file {entry.predictions_sha256[:12]}… is not there; name it with --predictions"
-            results.append(Rescored(entry_id, "", reason))
-            continue
+        existing.add((entry.predictions_sha256, requested))
         try:
-            measured = score_entry_fields(leaderboard, found, asked)
+            rescored = _rescore_entry(leaderboard, entry_id, entry, requested, predictions)
         except ValueError as error:
             results.append(Rescored(entry_id, "", str(error)))
             continue
-        replaces = entry_id if asked == entry.protocol else None
-        kept = {name: getattr(entry, name) for name in _PROVENANCE}
-        again = Entry(**kept, **measured, code_version=__version__, replaces=replaces)
-        if replaces and not again.supersedes(entry):
-            reason = (
-                f"its predictions now score {again.error_pct:.4f} %, not {entry.error_pct:.4f} %: nothing was added"
-            )
-            results.append(Rescored(entry_id, "", reason))
-            continue
-        results.append(Rescored(entry_id, add_entry(leaderboard, again), ""))
+        results.append(Rescored(entry_id, add_entry(leaderboard, rescored), ""))
     return results
 
 
-_PROVENANCE = (
+_COPIED = (
     *("method", "origin", "run_id", "config", "num_params", "multiply_adds", "epochs", "train_s", "hardware"),
     *("test_looks", "predictions_sha256", "predictions_uri", "latency_ms", "source"),
 )
 
 
-def _asked(entry: Entry, protocol: str | None, normalizer: Normalizer | None) -> Protocol:
+def _rescore_entry(
+    leaderboard: str, entry_id: str, entry: Entry, protocol: EvaluationProtocol, prediction_uris: Mapping[str, str]
+) -> Entry:
+    """Make the new entry and store its per-image errors.
+
+    Raises:
+        RcnSearchError: The predictions are not found, cannot be scored, or no longer give the error of the entry.
+    """
+    predictions = find_predictions(leaderboard, entry, prediction_uris)
+    if predictions is None:
+        raise RcnSearchError(
+            f"was scored from prediction file {entry.predictions_sha256[:12]}…, which was not found; name it with "
+            "--predictions"
+        )
+    fields = score_entry_fields(leaderboard, predictions, protocol)
+    replaces = entry_id if protocol == entry.protocol else None
+    copied = {name: getattr(entry, name) for name in _COPIED}
+    rescored = Entry(**copied, **fields, code_version=__version__, replaces=replaces)
+    if replaces and not rescored.supersedes(entry):
+        raise RcnSearchError(
+            f"has predictions that now score {rescored.error_pct:.4f} %, not {entry.error_pct:.4f} %: nothing was added"
+        )
+    return rescored
+
+
+def _requested_protocol(entry: Entry, protocol: str | None, normalizer: Normalizer | None) -> EvaluationProtocol:
     own = entry.protocol
     schema, _ = POINT_SUBSETS.get(own.keypoints, (own.keypoints, ()))
-    place = own.dataset, own.subset
     if normalizer is not None:
-        return subpixel(*place, schema, normalizer)
+        return subpixel(own.dataset, own.subset, schema, normalizer)
     if protocol is None:
         return own
-    return named_protocol(protocol, *place, "ibug49" if protocol == "rcn2016-49" else schema)
+    return named_protocol(protocol, own.dataset, own.subset, "ibug49" if protocol == "rcn2016-49" else schema)

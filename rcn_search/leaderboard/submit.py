@@ -10,16 +10,14 @@ from pathlib import Path
 import torch
 
 from rcn_search import __version__
-from rcn_search.data.shards import read_manifest
-from rcn_search.evaluation.evaluate import Evaluation, describe, evaluate
-from rcn_search.evaluation.predict import check_keypoints
-from rcn_search.inference.config import DEFAULT_INFERENCE, InferenceConfig
+from rcn_search.data.dataset import Dataset
+from rcn_search.evaluation.evaluate import Evaluation, evaluate, method_name
+from rcn_search.evaluation.predict_split import check_keypoints
+from rcn_search.inference.predictor import Predictor
 from rcn_search.leaderboard.entry_fields import entry_fields, shareable_uri
 from rcn_search.leaderboard.location import require_leaderboard
 from rcn_search.leaderboard.records import Entry, add_entry
 from rcn_search.leaderboard.test_evaluations import record_test_evaluation
-from rcn_search.training.checkpoint import read_checkpoint
-from rcn_search.training.compute_probe import usable_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,82 +36,79 @@ class Submission:
 
 
 def evaluate_and_record(
-    checkpoint_uri: str,
-    data_uri: str,
+    predictor: Predictor,
+    dataset: Dataset,
     split_name: str,
     *,
-    leaderboard: str | None,
-    predictions_uri: str,
-    submit: bool,
+    leaderboard: str | None = None,
+    predictions_uri: str | None = None,
+    submit: bool = False,
     method: str | None = None,
-    inference: InferenceConfig = DEFAULT_INFERENCE,
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Submission:
-    """Evaluate a checkpoint on a split; an evaluation of a test split is counted first.
+    """Evaluate a predictor on a split; an evaluation of a test split is counted first.
 
     Args:
-        checkpoint_uri: Checkpoint to evaluate.
-        data_uri: Data set.
+        predictor: Trained network.
+        dataset: Data set.
         split_name: Split of the data set.
         leaderboard: URI of the leaderboard; needed for a test split and with ``submit``.
-        predictions_uri: Prediction file to write.
+        predictions_uri: Prediction file to write; None: no file is written.
         submit: Add the scores to the leaderboard.
         method: Name on the leaderboard; by default made from the configuration.
-        inference: Decoder, test-time augmentation, denoiser and device.
         on_images: Called with (images done, images in all).
 
     Raises:
-        RcnSearchError: A leaderboard is needed and is None, or the checkpoint cannot be evaluated (see `evaluate`).
+        DatasetError: There is no such split, or one of its shards is damaged.
+        RcnSearchError: A leaderboard is needed and is None, or the data set has other keypoints than the network.
+
+    >>> import rcn_search
+    >>> submission = rcn_search.evaluate(rcn_search.load(checkpoint), rcn_search.open_dataset(data), "val")
+    >>> [protocol.name for protocol, score in submission.evaluation.scores]
+    ['rcn2016', 'subpixel']
     """
-    manifest = read_manifest(data_uri)
-    device = str(usable_device(inference.device))  # fail before the test evaluation is counted
+    info, manifest = predictor.info, dataset.manifest
+    method = method or method_name(info, predictor.inference)
     num_test_evaluations = None
     if submit:
         leaderboard = require_leaderboard(leaderboard)
     if split_name in manifest.test_splits:
-        info = read_checkpoint(checkpoint_uri).info
-        check_keypoints(info, manifest, data_uri)
-        dataset, subset = manifest.dataset_and_subset(split_name)
+        check_keypoints(info, manifest, dataset.uri)
+        dataset_name, subset = manifest.dataset_and_subset(split_name)
         num_test_evaluations = record_test_evaluation(
             require_leaderboard(leaderboard),
-            dataset=dataset,
+            dataset=dataset_name,
             subset=subset,
-            method=method or describe(info, inference),
+            method=method,
             run_id=info.config.run_id,
         )
     evaluation = evaluate(
-        checkpoint_uri,
-        data_uri,
-        split_name,
-        predictions_uri=predictions_uri,
-        method=method,
-        inference=inference,
-        on_images=on_images,
+        predictor, dataset, split_name, predictions_uri=predictions_uri, method=method, on_images=on_images
     )
     entry_uris: list[str] = []
     if submit and leaderboard:
-        entries = _entries(leaderboard, evaluation, num_test_evaluations or 0, device)
+        entries = _entries(leaderboard, predictor, evaluation, num_test_evaluations or 0)
         entry_uris = [add_entry(leaderboard, entry) for entry in entries]
     return Submission(evaluation=evaluation, num_test_evaluations=num_test_evaluations, entry_uris=entry_uris)
 
 
-def _entries(leaderboard: str, evaluation: Evaluation, num_test_evaluations: int, device: str) -> list[Entry]:
-    info = evaluation.info
+def _entries(leaderboard: str, predictor: Predictor, evaluation: Evaluation, num_test_evaluations: int) -> list[Entry]:
+    info, predictions_uri = predictor.info, evaluation.predictions_uri
     return [
         Entry(
             method=evaluation.predictions.meta["method"],
             **entry_fields(leaderboard, evaluation.predictions, protocol, score),
             run_id=info.config.run_id,
             config=info.config.model_dump(mode="json"),
-            num_params=evaluation.num_params,
-            multiply_adds=evaluation.multiply_adds,
+            num_params=predictor.num_params,
+            multiply_adds=predictor.multiply_adds,
             epochs=info.epoch,
             train_s=info.train_s,
-            hardware=describe_hardware(device),
+            hardware=describe_hardware(predictor.inference.device),
             code_version=__version__,
             test_looks=num_test_evaluations,
             predictions_sha256=evaluation.predictions_sha256,
-            predictions_uri=shareable_uri(evaluation.predictions_uri),
+            predictions_uri=shareable_uri(predictions_uri) if predictions_uri else None,
             latency_ms=evaluation.latency_ms,
         )
         for protocol, score in evaluation.scores

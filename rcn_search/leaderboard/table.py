@@ -1,22 +1,23 @@
-"""Our entries and published rows in one leaderboard: a table per data set, subset and protocol, ranked within it only.
+"""Leaderboard entries and published rows, one table for each data set, subset and protocol.
 
-Ranks are of measured rows, on the same images (`ranking`). Published rows stand among them by their printed error,
-without a rank: nothing can be tested that has no errors of its own.
+Only measured rows on the same images are ranked (`ranking`). Published rows are placed among them by their printed
+error, without a rank: without per-image errors there is nothing to test.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search import storage
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.metrics import Array
-from rcn_search.evaluation.protocol import Protocol
+from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.leaderboard.entry_cache import EntrySummary, list_summaries
 from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
 from rcn_search.leaderboard.per_image import read_errors, read_image_set
@@ -29,27 +30,27 @@ from rcn_search.storage.gc_pause import without_collector
 
 UNSTATED = "not stated"
 MAX_RANKED = 100
-"""Rows of a table that are tested against each other, the best ones; those after them have no rank."""
-NO_ERRORS_STORED = "no rank: no errors of its images are kept (rcn-search leaderboard rescore adds them)"
+"""Only so many of the best rows of a table are tested against each other; rows after them have no rank."""
+NO_ERRORS_STORED = "no rank: its per-image errors are not stored (rcn-search leaderboard rescore adds them)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardRow:
-    """One line of a table.
+    """One row of a table.
 
     Attributes:
-        method: Name.
-        error_pct: As measured or as printed.
-        origin: ``ours``, a model of this code; ``reproduced``, measured by others than its authors, by this code where
-            there is an entry; ``reported``, taken from a publication.
-        rank: Range of ranks, from 1; absent where the row cannot be ranked.
-        unranked: Why a measured row cannot be ranked, or what a published one does not state. Nothing for a published
-            row that states all, and for a measured one that comes after the `MAX_RANKED` that are tested.
-        note: Doubts about a published figure.
-        entry_id: Of our entry.
-        listed: What is known of our entry without reading it; see `entry`.
-        published: The published row.
-        seeds: Of the entry's method, if it was trained with several.
+        method: Name of the method.
+        error_pct: Mean error as measured or as printed, %.
+        origin: ``ours``, a model of this project; ``reproduced``, measured by others than its authors, with this
+            project's code if the row is an entry; ``reported``, taken from a publication.
+        rank: Range of ranks, from 1; None if the row cannot be ranked.
+        no_rank_reason: Why a measured row has no rank, or what a published row does not state. Empty for a published
+            row that states everything, and for a measured row after the `MAX_RANKED` best ones.
+        note: Doubts about a published result.
+        entry_id: Id of the entry; None for a published row.
+        summary: Summary of the entry; None for a published row.
+        published: The published row; None for an entry.
+        seeds: Mean and spread over seeds, if the method was trained with several.
     """
 
     method: str
@@ -65,120 +66,121 @@ class LeaderboardRow:
 
     @property
     def entry(self) -> Entry | None:
-        """Our entry."""
+        """The whole entry; None for a published row."""
         return self.summary.entry if self.summary else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardTable:
-    """Rows that may be compared; where ``protocol`` is absent, rows that may not.
+    """Rows that may be compared or, without a protocol, rows that may not.
 
     Attributes:
         dataset: Data set.
-        subset: Subset of it.
-        protocol: What all rows were measured by.
-        rows: Best first.
-        images_sha256: The images on which the ranked rows were tested against each other; absent where none was.
+        subset: Subset of the data set.
+        protocol: Protocol of all rows; None for published rows whose source does not state it whole.
+        rows: Rows, lowest error first.
+        images_sha256: Image set on which the ranked rows were tested; None if no row is ranked.
     """
 
     dataset: str
     subset: str
-    protocol: Protocol | None
+    protocol: EvaluationProtocol | None
     rows: tuple[LeaderboardRow, ...]
     images_sha256: str | None = None
 
     @property
     def protocol_name(self) -> str:
-        """What to call the protocol, also where there is none."""
+        """Name of the protocol, or `UNSTATED`."""
         return self.protocol.name if self.protocol else UNSTATED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
-    """All tables, and a line for everything in the leaderboard's folder that could not be shown."""
+    """All tables, with a line for every object of the leaderboard that could not be shown."""
 
     tables: tuple[LeaderboardTable, ...]
     problems: tuple[str, ...] = ()
     uri: str = ""
 
     def select(self, dataset: str, subset: str | None = None) -> Leaderboard:
-        """The tables of one data set, or of one subset of it."""
-        tables = (each for each in self.tables if each.dataset == dataset and subset in (None, each.subset))
+        """Select the tables of one data set, or of one subset of it."""
+        tables = (table for table in self.tables if table.dataset == dataset and subset in (None, table.subset))
         return replace(self, tables=tuple(tables))
 
     def only_measured(self) -> Leaderboard:
-        """The tables that hold more than published rows."""
-        return replace(self, tables=tuple(each for each in self.tables if any(row.summary for row in each.rows)))
+        """Select the tables that hold more than published rows."""
+        return replace(self, tables=tuple(table for table in self.tables if any(row.summary for row in table.rows)))
 
 
 def build_leaderboard(uri: str) -> Leaderboard:
-    """The leaderboard at ``uri``. One without published rows of its own shows those of the source tree we run from."""
+    """Load the leaderboard at ``uri``; if it has no published rows, those of this project are shown."""
     with without_collector():
         return _build(uri)
 
 
 def _build(uri: str) -> Leaderboard:
-    entries, problems = list_summaries(uri)
-    entries = drop_superseded(entries)
+    summaries, problems = list_summaries(uri)
     has_published = storage.exists(storage.join(uri, PUBLISHED))
     published, published_problems = load_published(uri if has_published else str(REPOSITORY_LEADERBOARD))
-    placed = [_place_entry(entry_id, each) for entry_id, each in entries.items()]
-    placed += [_place_published(row) for row in published]
-    tables, table_problems = _tables(uri, placed)
-    missing = [] if storage.exists(uri) else [f"there is no leaderboard at {uri}: these are published rows only"]
+    rows = [_entry_row(entry_id, summary) for entry_id, summary in drop_superseded(summaries).items()]
+    rows += [_published_row(row) for row in published]
+    tables, table_problems = _tables(uri, rows)
+    missing = [] if storage.exists(uri) else [f"there is no leaderboard at {uri}: only published rows are shown"]
     return Leaderboard(tables=tables, problems=(*missing, *problems, *published_problems, *table_problems), uri=uri)
 
 
-def drop_superseded(entries: Mapping[str, EntrySummary]) -> dict[str, EntrySummary]:
-    """All entries but those in whose place a later one of the same predictions stands."""
-    replaced = {
-        each.replaces
-        for each in entries.values()
-        if each.replaces and each.replaces in entries and each.entry.supersedes(entries[each.replaces].entry)
+def drop_superseded(summaries: Mapping[str, EntrySummary]) -> dict[str, EntrySummary]:
+    """Drop entries that a later entry of the same predictions replaces."""
+    superseded = {
+        summary.replaces
+        for summary in summaries.values()
+        if summary.replaces
+        and summary.replaces in summaries
+        and summary.entry.supersedes(summaries[summary.replaces].entry)
     }
-    return {entry_id: each for entry_id, each in entries.items() if entry_id not in replaced}
+    return {entry_id: summary for entry_id, summary in summaries.items() if entry_id not in superseded}
 
 
 def load_errors(leaderboard: str, entry: Entry) -> Array:
-    """The errors of an entry's images, (n,) in percent; NaN for images that do not count.
+    """Load the per-image errors of an entry, (n,) in percent; NaN for images that do not count.
 
     Raises:
-        ValueError: The entry has none, they are missing or damaged, or they are not those its error is the mean of.
+        RcnSearchError: The entry has none, they are missing or damaged, or their mean is not the error of the entry.
     """
     if entry.errors_sha256 is None or entry.images_sha256 is None:
-        raise ValueError(f"{entry.method} has no errors by image on the leaderboard")
+        raise RcnSearchError(f"the leaderboard has no per-image errors of {entry.method}")
     try:
         error_pct_n = read_errors(leaderboard, entry.errors_sha256)
         num_images = len(read_image_set(leaderboard, entry.images_sha256).image_id_n)
     except FileNotFoundError as error:
-        raise ValueError(f"the errors of {entry.method} are missing: {error}") from error
-    kept_n = np.isfinite(error_pct_n)
-    fits = len(error_pct_n) == num_images and int(kept_n.sum()) == entry.num_images
-    if not fits or not np.isclose(error_pct_n[kept_n].mean(), entry.error_pct, rtol=1e-9, atol=1e-12):
-        raise ValueError(f"the errors kept for {entry.method} are not those of its entry")
+        raise RcnSearchError(f"the per-image errors of {entry.method} are missing: {error}") from error
+    counts_n = np.isfinite(error_pct_n)
+    fits = len(error_pct_n) == num_images and int(counts_n.sum()) == entry.num_images
+    if not fits or not np.isclose(error_pct_n[counts_n].mean(), entry.error_pct, rtol=1e-9, atol=1e-12):
+        raise RcnSearchError(f"the per-image errors stored for {entry.method} are not those of its entry")
     return error_pct_n
 
 
-_Place = tuple[str, str, Protocol | None]
+_TableKey = tuple[str, str, EvaluationProtocol | None]
+"""Data set, subset and protocol."""
 
 
-def _place_entry(entry_id: str, listed: EntrySummary) -> tuple[_Place, LeaderboardRow]:
-    unpredicted = listed.num_unpredicted
-    # A method that gave no answer for an image has not been measured on the whole subset.
-    unranked = f"no rank: {unpredicted} images without a finite prediction" if unpredicted else ""
+def _entry_row(entry_id: str, summary: EntrySummary) -> tuple[_TableKey, LeaderboardRow]:
+    num = summary.num_unpredicted
+    # A method that predicts nothing for an image has not been measured on the whole subset.
+    unpredicted = f"no rank: {num} images without a finite prediction" if num else ""
     row = LeaderboardRow(
-        method=listed.method,
-        error_pct=listed.error_pct,
-        origin=listed.origin,
-        no_rank_reason=unranked or ("" if listed.errors_sha256 else NO_ERRORS_STORED),
+        method=summary.method,
+        error_pct=summary.error_pct,
+        origin=summary.origin,
+        no_rank_reason=unpredicted or ("" if summary.errors_sha256 else NO_ERRORS_STORED),
         entry_id=entry_id,
-        summary=listed,
+        summary=summary,
     )
-    return (listed.protocol.dataset, listed.protocol.subset, listed.protocol), row
+    return (summary.protocol.dataset, summary.protocol.subset, summary.protocol), row
 
 
-def _place_published(published: PublishedRow) -> tuple[_Place, LeaderboardRow]:
-    protocol = published.full_protocol()
+def _published_row(published: PublishedRow) -> tuple[_TableKey, LeaderboardRow]:
     row = LeaderboardRow(
         method=published.method,
         error_pct=published.error_pct,
@@ -187,77 +189,93 @@ def _place_published(published: PublishedRow) -> tuple[_Place, LeaderboardRow]:
         note=published.note,
         published=published,
     )
-    return (published.dataset, published.subset, protocol), row
+    return (published.dataset, published.subset, published.full_protocol()), row
 
 
 def _tables(
-    uri: str, placed: Iterable[tuple[_Place, LeaderboardRow]]
+    uri: str, keyed_rows: Iterable[tuple[_TableKey, LeaderboardRow]]
 ) -> tuple[tuple[LeaderboardTable, ...], list[str]]:
-    """By name; tables that hold rows of ours before those that do not."""
-    rows_at: dict[_Place, list[LeaderboardRow]] = defaultdict(list)
-    for place, row in placed:
-        rows_at[place].append(row)
+    """Build the tables, ordered by name; tables with entries come before those without."""
+    rows_by_key: dict[_TableKey, list[LeaderboardRow]] = defaultdict(list)
+    for key, row in keyed_rows:
+        rows_by_key[key].append(row)
     problems: list[str] = []
     tables = []
-    kept = RankCache(uri)
-    for (dataset, subset, protocol), rows in rows_at.items():
+    cache = RankCache(uri)
+    for (dataset, subset, protocol), rows in rows_by_key.items():
         rows.sort(key=lambda row: (row.error_pct, row.origin, row.method))
         seeds = seed_statistics([row.summary for row in rows])
-        rows = [replace(row, seeds=own) if own else row for row, own in zip(rows, seeds, strict=True)]
-        images_sha256, rows = _ranked(uri, rows, kept, problems)
+        rows = [replace(row, seeds=several) if several else row for row, several in zip(rows, seeds, strict=True)]
+        ranked = _rank(uri, rows, cache)
+        problems += ranked.problems
         tables.append(
             LeaderboardTable(
-                dataset=dataset, subset=subset, protocol=protocol, rows=tuple(rows), images_sha256=images_sha256
+                dataset=dataset,
+                subset=subset,
+                protocol=protocol,
+                rows=tuple(ranked.rows),
+                images_sha256=ranked.images_sha256,
             )
         )
-    kept.write()
+    cache.write()
     tables.sort(key=lambda table: (table.dataset, table.subset, table.protocol is None, str(table.protocol)))
     return tuple(sorted(tables, key=lambda table: all(row.summary is None for row in table.rows))), problems
 
 
-def _ranked(
-    uri: str, rows: list[LeaderboardRow], kept: RankCache, problems: list[str]
-) -> tuple[str | None, list[LeaderboardRow]]:
-    """The same rows with ranks, and the images that these were found on: those that most measured rows are of."""
-    measured = [(place, row.summary) for place, row in enumerate(rows) if row.summary and not row.no_rank_reason]
+class RankedRows(NamedTuple):
+    """Rows with their ranks, the image set on which they were tested, and a line for errors that cannot be read."""
+
+    rows: Sequence[LeaderboardRow]
+    images_sha256: str | None = None
+    problems: Sequence[str] = ()
+
+
+def _rank(uri: str, rows: Sequence[LeaderboardRow], cache: RankCache) -> RankedRows:
+    """Rank the measured rows on the image set that most of them were measured on."""
+    measured = {i: row.summary for i, row in enumerate(rows) if row.summary and not row.no_rank_reason}
     if not measured:
-        return None, rows
-    ((chosen, _),) = Counter(listed.images_sha256 for _, listed in measured).most_common(1)
-    assert chosen is not None  # an entry without images has no errors either
-    tested = [(place, listed) for place, listed in measured if listed.images_sha256 == chosen][:MAX_RANKED]
+        return RankedRows(rows)
+    ((images_sha256, _),) = Counter(summary.images_sha256 for summary in measured.values()).most_common(1)
+    assert images_sha256 is not None  # an entry without an image set has no errors either
+    candidates = [i for i, summary in measured.items() if summary.images_sha256 == images_sha256][:MAX_RANKED]
     reasons = {
-        place: f"no rank: its {listed.num_images:,} images are not those of the rows with ranks"
-        for place, listed in measured
-        if listed.images_sha256 != chosen
+        i: f"no rank: its {summary.num_images:,} images are not those of the ranked rows"
+        for i, summary in measured.items()
+        if summary.images_sha256 != images_sha256
     }
-    compared = [listed for _, listed in tested]
-    found = kept.get(compared)
-    if found is None:
-        error_pct_rn: list[Array] = []
-        for place, listed in list(tested):
+    problems: list[str] = []
+    compared = [measured[i] for i in candidates]
+    ranks = cache.get(compared)
+    if ranks is None:
+        errors: dict[int, Array] = {}
+        for i in candidates:
             try:
-                error_pct_rn.append(load_errors(uri, listed.entry))
+                errors[i] = load_errors(uri, measured[i].entry)
             except (ValueError, OSError) as error:
-                tested.remove((place, listed))
-                reasons[place] = "no rank: its errors by image cannot be read"
-                problems.append(f"{uri}: entry {rows[place].entry_id} has no rank: {error}")
-        found = _tested(np.stack(error_pct_rn), read_image_set(uri, chosen).group_n) if tested else []
-        if len(tested) == len(compared):
-            kept.put(compared, found)
-    ranks = {place: rank for (place, _), rank in zip(tested, found, strict=True)}
-    rows = list(rows)
-    for place in (*ranks, *reasons):
-        row = rows[place]
-        rows[place] = replace(row, rank=ranks.get(place), unranked=reasons.get(place, row.no_rank_reason))
-    return (chosen if tested else None), rows
+                reasons[i] = "no rank: its per-image errors cannot be read"
+                problems.append(f"{uri}: entry {rows[i].entry_id} has no rank: {error}")
+        candidates = list(errors)
+        ranks = _test(np.stack(list(errors.values())), read_image_set(uri, images_sha256).group_n) if errors else []
+        if not problems:
+            cache.put(compared, ranks)
+    rank_of = dict(zip(candidates, ranks, strict=True))
+    ranked = [
+        replace(row, rank=rank_of.get(i), no_rank_reason=reasons.get(i, row.no_rank_reason))
+        for i, row in enumerate(rows)
+    ]
+    return RankedRows(ranked, images_sha256 if candidates else None, problems)
 
 
-def _tested(error_pct_rn: Array, group_n: NDArray[np.str_]) -> list[RankRange]:
-    # Only what is wrong with the truth excludes an image here, and that is the same for all rows.
-    kept_n = np.isfinite(error_pct_rn).all(axis=0)
-    return rank_ranges(error_pct_rn[:, kept_n], group_n[kept_n])
+def _test(error_pct_rn: Array, group_n: NDArray[np.str_]) -> list[RankRange]:
+    # Only a fault of the ground truth excludes an image here, and that is the same for all rows.
+    counts_n = np.isfinite(error_pct_rn).all(axis=0)
+    return rank_ranges(error_pct_rn[:, counts_n], group_n[counts_n])
 
 
 def format_error(error_pct: float) -> str:
-    """An error as all tables print it."""
+    """Format an error as all tables print it.
+
+    >>> format_error(5.4321)
+    '5.43'
+    """
     return f"{error_pct:.2f}"

@@ -1,4 +1,4 @@
-"""An entry and the checkpoint it claims to come from: evaluated once more, and held against each other."""
+"""Evaluate a checkpoint again and compare the result with the leaderboard entry that it is said to belong to."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rcn_search.data.shards import read_manifest
+from rcn_search.config.schema import TrainConfig
+from rcn_search.data.dataset import Dataset
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.score import Score, score
-from rcn_search.inference.config import InferenceConfig
+from rcn_search.inference.predictor import Predictor
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.submit import evaluate_and_record
 from rcn_search.leaderboard.table import load_errors
 
 TOLERANCE_PCT = 0.005
-"""Differences below what tables print: another machine adds in another order."""
+"""Half of the last digit that tables print. Another processor adds in another order, so errors differ a little."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What an evaluation of today found.
+    """Result of a verification.
 
     Attributes:
-        error_pct: Mean error now.
-        test_looks: Looks at the test split so far, this one included; None where it is no test.
-        worst_image: The image whose error changed most, and by how much; absent where no errors are kept.
-        problems: What is not as the entry says; nothing where it is verified.
+        error_pct: Mean error now, %.
+        num_test_evaluations: Evaluations of the test split so far, this one included; None for other splits.
+        worst_image: Name of the image whose error changed most, and the change in percentage points; None if the
+            leaderboard has no per-image errors of the entry.
+        problems: Differences from the entry; empty if it is verified.
     """
 
     error_pct: float
@@ -38,77 +42,84 @@ class Verification:
 def verify(
     leaderboard: str,
     entry: Entry,
-    checkpoint_uri: str,
-    data_uri: str,
+    predictor: Predictor,
+    dataset: Dataset,
     *,
-    predictions_uri: str,
+    predictions_uri: str | None = None,
     tolerance_pct: float = TOLERANCE_PCT,
-    inference: InferenceConfig | None = None,
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Evaluate a checkpoint as an entry was made. Of a test split this is a look, and counted as one.
+    """Evaluate a checkpoint as an entry was made. An evaluation of a test split is counted.
 
     Args:
         leaderboard: URI of the leaderboard.
-        entry: To verify.
-        checkpoint_uri: The weights it is said to come from.
-        data_uri: The data set.
-        predictions_uri: Where today's prediction file goes.
-        tolerance_pct: Largest difference of the mean error that is none.
-        inference: By default as the entry was made; entries of schema version 1 do not say how.
+        entry: Entry to verify.
+        predictor: Checkpoint that the entry is said to come from, with the inference options of the entry
+            (`InferenceConfig.from_record` of its ``made_with``; entries of schema version 1 do not record them).
+        dataset: Data set.
+        predictions_uri: Prediction file to write; None: no file is written.
+        tolerance_pct: Largest difference of the mean errors that is accepted, in percentage points.
         on_images: Called with (images done, images in all).
 
     Raises:
-        ValueError: The data set has no such subset; or see `evaluate_and_record`.
+        RcnSearchError: The data set lacks the subset of the entry, or the checkpoint cannot be evaluated.
     """
-    split = _split_of(entry, data_uri)
     submission = evaluate_and_record(
-        checkpoint_uri,
-        data_uri,
-        split,
+        predictor,
+        dataset,
+        _split_of(entry, dataset),
         leaderboard=leaderboard,
         predictions_uri=predictions_uri,
-        submit=False,
         method=entry.method,
-        inference=inference or InferenceConfig.from_record(entry.made_with),
         on_images=on_images,
     )
     evaluation = submission.evaluation
-    now = score(evaluation.predictions, entry.protocol)
-    worst = _worst_image(leaderboard, entry, now, evaluation.predictions.image_id)
-    told = [
-        ("run id", entry.run_id, evaluation.info.config.run_id),
+    current = score(evaluation.predictions, entry.protocol)
+    compared = [
+        ("run id", entry.run_id, predictor.info.config.run_id),
         ("data fingerprint", entry.fingerprint, evaluation.predictions.meta["fingerprint"]),
-        ("images", entry.num_images, now.num_images),
-        ("parameters", entry.num_params, evaluation.num_params),
+        ("images", entry.num_images, current.num_images),
+        ("parameters", entry.num_params, predictor.num_params),
     ]
-    problems = [f"{what}: {said} on the leaderboard, {is_now} now" for what, said, is_now in told if said != is_now]
-    if abs(now.error_pct - entry.error_pct) > tolerance_pct:
-        problems.append(f"error: {entry.error_pct:.4f} % on the leaderboard, {now.error_pct:.4f} % now")
+    problems = [f"{name}: {recorded} in the entry, {now} now" for name, recorded, now in compared if recorded != now]
+    if abs(current.error_pct - entry.error_pct) > tolerance_pct:
+        problems.append(f"error: {entry.error_pct:.4f} % in the entry, {current.error_pct:.4f} % now")
     return Verification(
-        error_pct=now.error_pct,
+        error_pct=current.error_pct,
         num_test_evaluations=submission.num_test_evaluations,
-        worst_image=worst,
+        worst_image=_worst_image(leaderboard, entry, current, evaluation.predictions.image_id),
         problems=problems,
     )
 
 
-def _split_of(entry: Entry, data_uri: str) -> str:
-    manifest = read_manifest(data_uri)
-    place = (entry.protocol.dataset, entry.protocol.subset)
-    for split in manifest.split_names:
-        if manifest.dataset_and_subset(split) == place:
+def _run_id(entry: Entry) -> str:
+    """Compute the run id from the configuration: entries of schema versions 1 and 2 hold the hash of old keys."""
+    try:
+        return TrainConfig.model_validate(entry.config).run_id
+    except ValueError:  # external predictions have no configuration
+        return entry.run_id
+
+
+def _split_of(entry: Entry, dataset: Dataset) -> str:
+    """Find the split of the data set that holds the subset of the entry."""
+    manifest = dataset.manifest
+    wanted = (entry.protocol.dataset, entry.protocol.subset)
+    subsets = {split: manifest.dataset_and_subset(split) for split in manifest.split_names}
+    for split, subset in subsets.items():
+        if subset == wanted:
             return split
-    there = ", ".join("/".join(manifest.dataset_and_subset(split)) for split in manifest.split_names)
-    raise ValueError(f"{data_uri} has no images of {'/'.join(place)}; it has {there}")
+    available = ", ".join(map("/".join, subsets.values()))
+    raise RcnSearchError(f"{dataset.uri} has no images of {'/'.join(wanted)}; it has {available}")
 
 
-def _worst_image(leaderboard: str, entry: Entry, now: Score, image_id_n: np.ndarray) -> tuple[str, float] | None:
+def _worst_image(
+    leaderboard: str, entry: Entry, current: Score, image_id_n: NDArray[np.str_]
+) -> tuple[str, float] | None:
     if entry.errors_sha256 is None:
         return None
-    before_n = load_errors(leaderboard, entry)
-    if len(before_n) != len(now.errors.error_pct_n):
+    recorded_n = load_errors(leaderboard, entry)
+    if len(recorded_n) != len(current.errors.error_pct_n):
         return None
-    change_n = np.nan_to_num(np.abs(now.errors.error_pct_n - before_n))
+    change_n = np.nan_to_num(np.abs(current.errors.error_pct_n - recorded_n))
     worst = int(change_n.argmax())
     return str(image_id_n[worst]), float(change_n[worst])

@@ -35,7 +35,7 @@ def build_model(
         seed: Seed of the weights; the global random state is neither read nor changed.
 
     Returns:
-        A model from contrast-normalised images (b, c, h, h) to logits (b, K, h, h), or to a `TcdcnOutput`; the denoiser
+        A model from contrast-normalized images (b, c, h, h) to logits (b, K, h, h), or to a `TcdcnOutput`; the denoiser
         from cells (b, K, 2) int64 to logits.
 
     Raises:

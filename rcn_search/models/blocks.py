@@ -98,9 +98,9 @@ def only_pooled(map_bchw: Tensor) -> Tensor:
     with torch.no_grad():
         least_bchw = halve(map_bchw)  # becomes, for each pixel, the least maximum of the windows over it
         if map_bchw.shape[-1] % 2:
-            centres_bchw = torch.full_like(map_bchw, -math.inf)
-            centres_bchw[..., 1::2, 1::2] = -least_bchw
-            least_bchw = -F.max_pool2d(centres_bchw, kernel_size=3, stride=1, padding=1)
+            centers_bchw = torch.full_like(map_bchw, -math.inf)
+            centers_bchw[..., 1::2, 1::2] = -least_bchw
+            least_bchw = -F.max_pool2d(centers_bchw, kernel_size=3, stride=1, padding=1)
         else:
             least_bchw = upsample(least_bchw, map_bchw.shape[-1])
         kept_bchw = (map_bchw >= least_bchw).to(map_bchw.dtype)

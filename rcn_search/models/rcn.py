@@ -94,7 +94,7 @@ class Output(nn.Module):
 
 
 class RCN(Network):
-    """Contrast-normalised image (b, c, h, h) to keypoint logits (b, k, h, h), for h of 80 or 40 pixels."""
+    """Contrast-normalized image (b, c, h, h) to keypoint logits (b, k, h, h), for h of 80 or 40 pixels."""
 
     def __init__(self, config: RcnConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
@@ -133,7 +133,7 @@ class RCN(Network):
             self.output = Output(coarse_channels, num_points, layers.kernel, upsampling)
 
     def forward(self, image_bchw: Tensor) -> Tensor:
-        """Logits (b, k, h, h): one map per keypoint, to be normalised by a softmax over all pixels."""
+        """Logits (b, k, h, h): one map per keypoint, to be normalized by a softmax over all pixels."""
         return self._recombine(self._encode(image_bchw), image_bchw.shape[-1])
 
     def branch_logits(self, image_bchw: Tensor) -> list[Tensor]:

@@ -30,7 +30,7 @@ CHANNELS = {"mtfl": (16, 32, 48, 48, 48, 48), "300w": (64,) * 6}
 
 
 class SumNet(Network):
-    """Contrast-normalised image (b, c, h, h) to keypoint logits (b, k, h, h), for h of 80 or 40 pixels."""
+    """Contrast-normalized image (b, c, h, h) to keypoint logits (b, k, h, h), for h of 80 or 40 pixels."""
 
     def __init__(self, config: SumNetConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
@@ -59,7 +59,7 @@ class SumNet(Network):
         nn.init.uniform_(self.weights, generator=generator)
 
     def forward(self, image_bchw: Tensor) -> Tensor:
-        """Logits (b, k, h, h): one map per keypoint, to be normalised by a softmax over all pixels."""
+        """Logits (b, k, h, h): one map per keypoint, to be normalized by a softmax over all pixels."""
         nested = self.upsampling is upsample and not self.per_pixel
         return sum_upsampled(self._weighted(image_bchw, full_size=not nested), image_bchw.shape[-1])
 

@@ -31,7 +31,7 @@ class TcdcnOutput(NamedTuple):
 
 
 class TCDCN(Network):
-    """Contrast-normalised image (b, c, h, h) to a `TcdcnOutput`, for h of 80 or 40 pixels."""
+    """Contrast-normalized image (b, c, h, h) to a `TcdcnOutput`, for h of 80 or 40 pixels."""
 
     trunk: nn.ModuleList
 

@@ -15,7 +15,7 @@ from rcn_search.evaluation.bootstrap import Array
 from rcn_search.evaluation.metrics import image_errors
 from rcn_search.evaluation.paired import Difference, paired_difference
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import Protocol
+from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.reproduce.paper_tables import Claim
 
 WORST_SHARE = 0.1
@@ -58,7 +58,7 @@ class Measured:
         return paired_difference(self.error_pct_n, np.asarray(error_pct), self.group_n)
 
 
-def measure(predictions: Sequence[Predictions], protocol: Protocol) -> Measured:
+def measure(predictions: Sequence[Predictions], protocol: EvaluationProtocol) -> Measured:
     """The errors of a row from the prediction files of its seeds.
 
     Raises:

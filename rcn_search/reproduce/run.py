@@ -19,6 +19,7 @@ from rcn_search.reproduce.text_table import Sheet
 from rcn_search.search.open_or_resume import STUDIES, StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.study.loading import load_study_config
+from rcn_search.study.store import study_exists
 from rcn_search.study.study import Study
 
 
@@ -71,7 +72,7 @@ def train_rows(
             raise ValueError(f"{afw_uri} has {manifest.keypoints!r} points, {data.uri} {manifests[0].keypoints!r}")
     published = table.published([*space.runs, *space.joint_models])
     targets = find_targets(data_uris, {(row.dataset, row.subset) for row in published}, data.val_split)
-    started = storage.exists(storage.join(uri, "study.json"))
+    started = study_exists(uri)
     if not run and not started:
         raise ValueError(f"nothing is there to show at {uri}; leave out --show, or name the place with --study")
     if run:

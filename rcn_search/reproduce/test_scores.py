@@ -133,7 +133,9 @@ class Scores:
         """
         if (there := self.find(candidate, target)) is not None:
             return there
-        from rcn_search.leaderboard.submit import evaluate_and_record  # torch is not needed before
+        from rcn_search.data.dataset import open_dataset  # torch is not needed before
+        from rcn_search.inference.predictor import load
+        from rcn_search.leaderboard.submit import evaluate_and_record
 
         folder = self._folder(candidate, target)
         look, predictions_uri = storage.join(folder, _LOOK), storage.join(folder, _PREDICTIONS)
@@ -147,15 +149,14 @@ class Scores:
             ) from None
         try:
             submission = evaluate_and_record(
-                candidate.checkpoint,
-                target.data_uri,
+                load(candidate.checkpoint, InferenceConfig(denoiser_uri=candidate.denoiser or None)),
+                open_dataset(target.data_uri),
                 target.split,
                 leaderboard=board,
                 predictions_uri=predictions_uri,
                 submit=enter,
                 method=candidate.method,
                 on_images=on_images,
-                inference=InferenceConfig(denoiser_uri=candidate.denoiser or None),
             )
         except BaseException:
             if not storage.exists(predictions_uri):  # nobody has seen anything

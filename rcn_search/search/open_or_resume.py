@@ -17,6 +17,7 @@ from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import StudyError
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.study_config import StudyConfig
+from rcn_search.study.store import study_exists
 from rcn_search.study.study import Study
 from rcn_search.study.warm_start import start_warm_started
 from rcn_search.training.preconditions import check_splits
@@ -86,7 +87,7 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
     storage.preflight(uri)
     if config.test and not storage.exists(storage.join(uri, TEST_RESULT_NAME)):
         _check_leaderboard(leaderboard)
-    if request.resume or (request.auto_resume and storage.exists(storage.join(uri, "study.json"))):
+    if request.resume or (request.auto_resume and study_exists(uri)):
         Study.check(uri, config, manifest.fingerprint)
         return OpenedStudy(uri, _extend(Study.open(uri), config, request), manifest)
     if request.add_trials:

@@ -17,9 +17,10 @@ from rich.console import Console
 from rcn_search import storage
 from rcn_search.evaluation.bootstrap import Array
 from rcn_search.evaluation.paired import Names, seeded_difference
-from rcn_search.study.records import StudyStore, StudyError
+from rcn_search.study.records import StudyError
 from rcn_search.study.space.parameter import Values
 from rcn_search.study.space.study_config import RUN, ReplicationConfig, StudyConfig, overlay
+from rcn_search.study.store import StudyStore, study_exists
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study.winner import REPLICATION, WINNER, Candidate, ReplicationRun, Winner, read_winner, winner_table
@@ -79,7 +80,7 @@ def _open_replication(study: Study, options: ReplicationConfig, check: Callable[
     """The replicates' study: as it was started, or started now with the trials that are best now."""
     uri = storage.join(study.uri, REPLICATION)
     fingerprint = StudyStore(study.uri).read_study()["data_fingerprint"]
-    if storage.exists(storage.join(uri, "study.json")):
+    if study_exists(uri):
         config = _space(study, options, Study.open(uri).config.runs)
         Study.check(uri, config, fingerprint)
     else:

@@ -30,7 +30,7 @@ from rcn_search.search.tune_scheduler import build_scheduler
 from rcn_search.search.tune_searcher import MAX_PROCESS_DEATHS, StudyRecorder, StudySearcher
 from rcn_search.study.identity import resume_settings
 from rcn_search.study.lease import Lease, acquire
-from rcn_search.study.records import StudyStore
+from rcn_search.study.store import StudyStore
 from rcn_search.study.study import Study
 from rcn_search.study.synchronous import SynchronousStudy
 from rcn_search.study.winner import Winner
@@ -154,7 +154,7 @@ def _run_tune(
     budget = study.config.budget
     credentials = Credentials.from_environment(study.uri, study.config.train_config({}).data.uri)
     disable_tune_env_propagation()
-    actor = tune.with_parameters(TrialActor, access=credentials)
+    actor = tune.with_parameters(TrialActor, credentials=credentials)
     actor.__qualname__ = TrialActor.__qualname__  # shown by ps and the dashboard as the name of its processes
     resources = {"CPU": budget.cpus_per_trial, **({"GPU": budget.gpus_per_trial} if budget.gpus_per_trial else {})}
     with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:

@@ -119,6 +119,8 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
     Raises:
         StudyError: Predictions exist, but it is not known whether they were submitted.
     """
+    from rcn_search.data.dataset import open_dataset
+    from rcn_search.inference.predictor import load
     from rcn_search.leaderboard.submit import evaluate_and_record
 
     test, score_uri = study.config.test, storage.join(folder, _SCORE)
@@ -133,8 +135,8 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
             "delete this file and resume the study"
         )
     submission = evaluate_and_record(
-        checkpoint,
-        study.config.train_config({}).data.uri,
+        load(checkpoint),
+        open_dataset(study.config.train_config({}).data.uri),
         test.split,
         leaderboard=leaderboard,
         predictions_uri=predictions_uri,

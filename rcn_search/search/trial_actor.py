@@ -1,6 +1,6 @@
-"""The Ray Tune actor that trains trials, one after another in one process: a step is an epoch.
+"""The Ray Tune actor that trains trials, one after another in one process; a step is an epoch.
 
-Torch is imported by the actor only, so that the driver of a search starts without it.
+Only the actor imports torch, so that the search process starts without it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import contextlib
 import statistics
 import time
 import traceback
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -18,7 +17,7 @@ from ray.util import get_node_ip_address
 from rcn_search import storage
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.worker_group import WorkerDied, WorkerGroup
-from rcn_search.config.schema import ComputeConfig, TrainConfig
+from rcn_search.config.schema import ComputeConfig, FrozenModel, TrainConfig
 from rcn_search.study.records import TRIAL_NAME
 from rcn_search.training.exit_status import TrainingFailed
 from rcn_search.training.gpu_memory import limit_memory, release_memory
@@ -28,187 +27,215 @@ if TYPE_CHECKING:
     from rcn_search.training.trainer import TrainRun
 
 METRIC = "val_error_pct"
-TIME = "epoch"
 NUM_LATENCY_RUNS = 25
-"""Of which the first fifth warms up."""
+"""Forward passes that are timed; the first fifth warms up."""
+
+
+class TrialSpec(FrozenModel):
+    """One trial, as the search process hands it to a `TrialActor`.
+
+    Attributes:
+        number: Number of the trial in its study.
+        folder: URI of the trial's files.
+        config: What to train; the actor chooses the compute options.
+        base_config: Configuration of the study before anything is searched. The compute options that it leaves open
+            are probed with its model, once for all trials of an actor.
+        shared_compute_uri: URI at which all actors of a repeatable study share the compute options that the first
+            trial chose; None lets each actor choose its own.
+        num_workers: Number of processes that train the trial together.
+        gpus_per_worker: Share of a GPU that each of them has.
+        measure_latency: Whether to measure the latency of one face.
+    """
+
+    number: int
+    folder: str
+    config: TrainConfig
+    base_config: TrainConfig
+    shared_compute_uri: str | None = None
+    num_workers: int = 1
+    gpus_per_worker: float = 0
+    measure_latency: bool = False
+
+    def to_tune_config(self) -> dict[str, Any]:
+        """Tune's configuration of the trial; the number stands beside the spec for Tune's callbacks."""
+        return {"number": self.number, "spec": self}
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]
-    """Trains what its ``config`` says and says how it went.
+    """Trains the trial of a `TrialSpec` and reports its epochs.
 
-    Keys of ``config``: ``folder``, URI of the trial's files; ``train``, a `TrainConfig` as JSON; ``base``, that of the
-    study, by whose model the compute options left open are settled; ``compute``, URI where they are kept for all trials
-    of a study that is to be repeatable; ``latency``, whether to measure it; ``workers``, how many train it together;
-    ``gpus``, the share of one that each of them has.
+    Keys of a result:
 
-    Keys of a result: ``val_error_pct`` and ``epoch``; ``epochs``, this epoch and, when the trial was taken up from its
-    checkpoint, those before; ``complete``; ``measured``, once in a process: ``parameters`` of the network and,
-    where asked for, ``latency_ms`` of one face. Of a trial that cannot go on: ``failure``, the reason, ``traceback``,
-    and the ``epochs`` before. When it is not the trial's fault (a full disk, storage out of reach): ``halt``, the
-    reason to stop the search.
+    - ``val_error_pct`` and ``epoch``;
+    - ``epochs``: this epoch and, if the trial was resumed from its checkpoint, those before;
+    - ``complete``: whether it was the last epoch;
+    - ``metrics``: once per process, ``parameters`` of the network and, if asked for, ``latency_ms`` of one face;
+    - ``failure`` and ``traceback``: why the trial failed, with the ``epochs`` before;
+    - ``halt``: why the whole search must stop, for what is not the trial's fault: a full disk, unreachable storage.
 
-    Tune's own checkpoints are not used: a run saves itself after every epoch and is always taken up where it left off,
-    whether its process died or its driver. When one of several workers dies, so does the trial's process, for Tune to
-    start it again.
+    Tune's own checkpoints are not used. A run saves itself after every epoch and resumes from there, whether its own
+    process died or the search process. If one of several workers dies, the trial's process ends too, and Tune starts it
+    again.
     """
 
-    _access: Credentials
-    _trial: dict[str, Any]
+    _credentials: Credentials
+    _spec: TrialSpec
+    _compute: ComputeConfig | None
     _run: TrainRun | None
-    _earlier: list[EpochReport]
+    _unreported: list[EpochReport]
     _worker_group: WorkerGroup | None
-    _unsaved: OSError | None
+    _flush_error: OSError | None
 
-    def setup(self, config: dict[str, Any], access: Credentials | None = None) -> None:
-        """Called by Tune for the first trial of the process.
+    def setup(self, config: dict[str, Any], credentials: Credentials | None = None) -> None:
+        """Prepare the process for its first trial; called by Tune.
 
         Args:
-            config: As above.
-            access: To the object store of the study; what this process has already, by default.
+            config: Configuration by `TrialSpec.to_tune_config`.
+            credentials: Access to the object store of the study; that of this process by default.
         """
-        self._access = access or Credentials({})
-        self._access.apply_to_environment()
-        self._run = self._worker_group = self._unsaved = None
+        self._credentials = credentials or Credentials({})
+        self._credentials.apply_to_environment()
+        self._run = self._worker_group = self._flush_error = self._compute = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Called by Tune for every other trial."""
-        if self._run:  # it was stopped, perhaps while its last checkpoint was on its way
+        """Prepare for the next trial; called by Tune for every trial but the first."""
+        if self._run:  # the scheduler may have stopped it while its last checkpoint was being uploaded
             try:
                 self._run.flush()
             except OSError as error:
-                self._unsaved = error
-        self._trial, self._run, self._earlier = new_config, None, []
-        if new_config.get("workers", 1) > 1 and (self._worker_group is None or self._worker_group.is_shut_down):
-            self._worker_group = WorkerGroup(self._access)  # they start while this process imports torch
-        if new_config.get("gpus"):
+                self._flush_error = error
+        self._spec, self._run, self._unreported = new_config["spec"], None, []
+        if self._spec.num_workers > 1 and (self._worker_group is None or self._worker_group.is_shut_down):
+            self._worker_group = WorkerGroup(self._credentials)  # its processes start while this one imports torch
+        if self._spec.gpus_per_worker:
             release_memory()
         return True
 
     def cleanup(self) -> None:
-        """Called by Tune at the end of the process."""
+        """Wait for uploads; called by Tune at the end of the process."""
         if self._run:
             self._run.flush()
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch, publish the checkpoint, report.
+        """Train one epoch, publish the checkpoint and report.
 
         Raises:
-            WorkerDied: For Tune, which takes the trial up again in other processes.
+            WorkerDied: A worker died; Tune resumes the trial in other processes.
         """
         try:
-            if self._unsaved:
-                raise self._unsaved
-            return self._epoch()
+            if self._flush_error:
+                raise self._flush_error
+            return self._train_epoch()
         except WorkerDied:
             raise
         except OSError as error:
-            return _failed(halt=f"{type(error).__name__}: {error}")
+            return _failure(halt=f"{type(error).__name__}: {error}")
+        except TrainingFailed as error:
+            return _failure(failure=str(error), epochs=_epoch_results(self._unreported))
         except Exception as error:
-            epochs = list(map(_entry, self._earlier))
-            if isinstance(error, TrainingFailed):
-                return _failed(failure=str(error), epochs=epochs)
-            return _failed(failure=f"{type(error).__name__}: {error}", traceback=traceback.format_exc(), epochs=epochs)
+            reason = f"{type(error).__name__}: {error}"
+            return _failure(failure=reason, traceback=traceback.format_exc(), epochs=_epoch_results(self._unreported))
 
-    def _epoch(self) -> dict[str, Any]:
+    def _train_epoch(self) -> dict[str, Any]:
         started = time.perf_counter()
-        measured: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         if self._run is None:
-            limit_memory(float(self._trial.get("gpus", 0)))
-            self._run = _open(self._trial, self._worker_group)
-            self._earlier = list(self._run.history)
-            measured = _measured(self._run, latency=bool(self._trial.get("latency")))
-        if self._run.done:  # its last epoch was saved, but its end not entered in the ledger
-            report = self._earlier.pop()
+            limit_memory(self._spec.gpus_per_worker)
+            self._run = self._open_run()
+            self._unreported = list(self._run.history)
+            metrics = _measure(self._run, latency=self._spec.measure_latency)
+        if self._run.done:  # its last epoch was saved, but the search process died before it recorded the end
+            report = self._unreported.pop()
         else:
-            own = self._run.run_epoch
-            report = self._worker_group.run_on_all("epoch", local=own) if self._worker_group else own()
+            train = self._run.run_epoch
+            report = self._worker_group.run_on_all("epoch", local=train) if self._worker_group else train()
             self._run.save()
-        other_s = time.perf_counter() - started - report.train_s - report.val_s
-        earlier, self._earlier = self._earlier, []
+        other_s = max(0.0, time.perf_counter() - started - report.train_s - report.val_s)
+        earlier, self._unreported = self._unreported, []
         return {
             METRIC: report.val_error_pct,
-            TIME: report.epoch,
-            "epochs": [*map(_entry, earlier), {**_entry(report), "other_s": max(0.0, other_s)}],
-            "measured": measured,
+            "epoch": report.epoch,
+            "epochs": [
+                *_epoch_results(earlier),
+                *({**epoch, "other_s": other_s} for epoch in _epoch_results([report])),
+            ],
+            "metrics": metrics,
             "complete": self._run.done,
             "done": self._run.done,
         }
 
+    def _open_run(self) -> TrainRun:
+        from rcn_search.training.distributed import Workers
+        from rcn_search.training.trainer import TrainRun
 
-def _open(trial: dict[str, Any], worker_group: WorkerGroup | None) -> TrainRun:
-    from rcn_search.training.distributed import Workers
-    from rcn_search.training.trainer import TrainRun
-
-    folder = trial["folder"]
-    if not storage.exists(storage.join(folder, TRIAL_NAME)):  # the driver has written it
-        raise OSError(
-            f"the study is not on this machine ({get_node_ip_address()}): there is no {folder}; name a folder that all "
-            "nodes share, or s3://…, with --study"
+        folder = self._spec.folder
+        if not storage.exists(storage.join(folder, TRIAL_NAME)):  # which the search process has written
+            raise OSError(
+                f"the study is not on this machine ({get_node_ip_address()}): there is no {folder}; with --study, name "
+                "a folder that all nodes share, or s3://…"
+            )
+        config = self._spec.config.model_copy(update={"compute": self._choose_compute()})
+        group = self._worker_group
+        if group is None:
+            return TrainRun(config, folder, resume=True)
+        workers = Workers(0, group.size)
+        return group.run_on_all(
+            "open",
+            config.model_dump_json(),
+            folder,
+            local=lambda: TrainRun(config, folder, resume=True, workers=workers),
         )
-    config = TrainConfig.model_validate_json(trial["train"])
-    compute = _settled_compute(trial["base"])
-    if trial.get("compute"):
-        compute = _kept(compute, trial["compute"])
-    config = config.model_copy(update={"compute": compute})
-    if worker_group is None:
-        return TrainRun(config, folder, resume=True)
-    workers = Workers(0, worker_group.size)
-    return worker_group.run_on_all(
-        "open",
-        config.model_dump_json(),
-        folder,
-        local=lambda: TrainRun(config, folder, resume=True, workers=workers),
-    )
+
+    def _choose_compute(self) -> ComputeConfig:
+        """Choose the compute options of all trials of this process; probing every model would double the work."""
+        if self._compute is None:
+            compute = _probe(self._spec.base_config)
+            if uri := self._spec.shared_compute_uri:
+                with contextlib.suppress(storage.ObjectExistsError):
+                    storage.write_json(uri, compute.model_dump(mode="json"), if_absent=True)
+                compute = ComputeConfig.model_validate(storage.read_json(uri))
+            self._compute = compute
+        return self._compute
 
 
-def _kept(compute: ComputeConfig, uri: str) -> ComputeConfig:
-    """What the first trial of the study settled on, wherever it ran."""
-    with contextlib.suppress(storage.ObjectExistsError):
-        storage.write_json(uri, compute.model_dump(mode="json"), if_absent=True)
-    return ComputeConfig.model_validate(storage.read_json(uri))
-
-
-@lru_cache(maxsize=8)
-def _settled_compute(base: str) -> ComputeConfig:
-    """The compute options of all of a study's trials on this machine; probing every model would double the work."""
+def _probe(config: TrainConfig) -> ComputeConfig:
     from rcn_search.data.dataset import open_dataset
     from rcn_search.training.compute_probe import choose_settings
 
-    config = TrainConfig.model_validate_json(base)
     num_points = open_dataset(config.data.uri).manifest.keypoint_schema.num_points
     return ComputeConfig.model_validate(choose_settings(config, num_points).model_dump())
 
 
-def _measured(run: TrainRun, *, latency: bool) -> dict[str, float]:
+def _measure(run: TrainRun, *, latency: bool) -> dict[str, float]:
     from rcn_search.models.complexity import count_parameters
 
-    measured = {"parameters": float(count_parameters(run.learner.network))}
-    return {**measured, "latency_ms": _latency_ms(run)} if latency else measured
+    metrics = {"parameters": float(count_parameters(run.learner.network))}
+    return {**metrics, "latency_ms": _latency_ms(run)} if latency else metrics
 
 
 def _latency_ms(run: TrainRun) -> float:
-    """Median time of one face's way through the network, as it is trained here."""
+    """Measure the median time of the network's forward pass of one face, on this device and in training precision."""
     import torch
 
     network, options = run.learner.network, run.config.input
-    face = torch.zeros(1, options.channels, options.size_px, options.size_px, device=run.settings.device)
+    image_bchw = torch.zeros(1, options.channels, options.size_px, options.size_px, device=run.settings.device)
     times_s: list[float] = []
     was_training = network.training
     network.eval()
     with torch.inference_mode():
         for _ in range(NUM_LATENCY_RUNS):
             started = time.perf_counter()
-            network(run.settings.laid_out(face)).sum().item()  # waits for the device
+            network(run.settings.laid_out(image_bchw)).sum().item()  # waits for the device
             times_s.append(time.perf_counter() - started)
     network.train(was_training)
     return 1e3 * statistics.median(times_s[NUM_LATENCY_RUNS // 5 :])
 
 
-def _entry(report: EpochReport) -> dict[str, Any]:
-    return report.model_dump(include={"epoch", "loss", "val_error_pct", "best_error_pct", "train_s", "val_s"})
+def _epoch_results(reports: list[EpochReport]) -> list[dict[str, Any]]:
+    keys = {"epoch", "loss", "val_error_pct", "best_error_pct", "train_s", "val_s"}
+    return [report.model_dump(include=keys) for report in reports]
 
 
-def _failed(**reason: Any) -> dict[str, Any]:
-    # Tune insists on a metric; there is none.
-    return {METRIC: float("nan"), "done": True, **reason}
+def _failure(**reason: Any) -> dict[str, Any]:
+    return {METRIC: float("nan"), "done": True, **reason}  # Tune requires a metric

@@ -1,4 +1,4 @@
-"""Between Ray Tune and a study's stopping rule, which is told what the ledger knows when a driver starts."""
+"""Schedulers for Ray Tune that prune trials by a study's pruner."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from rcn_search.study.synchronous import SynchronousStudy
 
 
 def build_scheduler(study: Study | SynchronousStudy) -> TrialScheduler:
-    """The scheduler of a study, with all that the study's ended trials reported."""
+    """Build the scheduler of a study, whose pruner knows the epochs of all trials that have ended."""
     if isinstance(study, SynchronousStudy):
         return SynchronousScheduler(study)
-    rule = build_pruner(study.config.scheduler, study.config.budget.epochs)
+    pruner = build_pruner(study.config.scheduler, study.config.budget.epochs)
     for trial in study.trials:
         if trial.result:
-            _report(rule, trial.number, (epoch.model_dump() for epoch in trial.result.epochs))
-    return PrunerScheduler(rule)
+            _report(pruner, trial.number, (epoch.model_dump() for epoch in trial.result.epochs))
+    return PrunerScheduler(pruner)
 
 
 class PrunerScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Trials start in the order in which they are asked for, and are stopped by a rule."""
+    """Starts trials in the order in which they are suggested, and stops those that a pruner prunes."""
 
-    def __init__(self, rule: Pruner) -> None:
+    def __init__(self, pruner: Pruner) -> None:
         super().__init__()
-        self._rule = rule
+        self._pruner = pruner
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Whether the trial goes on: by its last epoch; those before, of a trial that was taken up, are only noted."""
-        stop = _report(self._rule, trial.config["number"], result.get("epochs", ()))
+        """Decide by the last epoch whether a trial continues; a resumed trial also reports those before."""
+        stop = _report(self._pruner, trial.config["number"], result.get("epochs", ()))
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """A trial came to its own end, which is what others are measured by; one that failed reports no epochs."""
-        _report(self._rule, trial.config["number"], result.get("epochs", ()))
+        """Report the last epoch of a trial that ended by itself, with which others are compared."""
+        _report(self._pruner, trial.config["number"], result.get("epochs", ()))
 
 
 class SynchronousScheduler(PrunerScheduler):
-    """For a synchronous study, whose processes wait for the next round; Tune would end all but one of them."""
+    """Keeps the processes of a synchronous study alive while they wait for the next batch of trials."""
 
-    def __init__(self, rounds: SynchronousStudy) -> None:
-        super().__init__(rounds.pruner)
-        self._num_waiting, self._told = rounds.batch_size, False
+    def __init__(self, study: SynchronousStudy) -> None:
+        super().__init__(study.pruner)
+        self._num_waiting, self._has_reserved = study.batch_size, False
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Have Tune keep so many processes; it has no option for that, and one costs seconds."""
-        if not self._told:
+        """Make Tune keep a process for each trial of a batch; by itself it keeps one, and a new one costs seconds."""
+        if not self._has_reserved:
             keep_idle_actors(tune_controller, trial.placement_group_factory, self._num_waiting)
-            self._told = True
+            self._has_reserved = True
 
 
-def _report(rule: Pruner, trial: int, epochs: Iterable[dict[str, Any]]) -> bool:
-    """Note the epochs; what the rule says after the last of them."""
-    stop = False
+def _report(pruner: Pruner, trial: int, epochs: Iterable[dict[str, Any]]) -> bool:
+    """Report epochs of a trial to the pruner; whether it prunes the trial after the last of them."""
+    is_pruned = False
     for epoch in epochs:
-        stop = rule.report(trial, epoch["epoch"], epoch["val_error_pct"])
-    return stop
+        is_pruned = pruner.report(trial, epoch["epoch"], epoch["val_error_pct"])
+    return is_pruned

@@ -14,7 +14,8 @@ from rcn_search.config.loading import validate
 from rcn_search.config.schema import FrozenModel
 from rcn_search.simulation.surrogate import Curve, RecordedCurves
 from rcn_search.study.pruning import Pruner, build_pruner
-from rcn_search.study.records import EpochResult, StudyStore, TrialResult, TrialRecord
+from rcn_search.study.records import EpochResult, TrialResult, TrialRecord
+from rcn_search.study.store import StudyStore
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.options import Sampler, Scheduler
 from rcn_search.study.space.parameter import Scalar

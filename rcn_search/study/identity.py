@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.study.records import WARM_START, StudyError, TrialRecord
+from rcn_search.study.records import StudyError, TrialRecord
 from rcn_search.study.space.study_config import RUN, SEED, StudyConfig
+from rcn_search.study.store import WARM_START
 
 _SETTINGS = {"base", "budget", "seeds_per_run", "joint_models", "replication", "test", "callbacks"}
 _OF_A_SEARCH, _OF_ROWS = {"search", "initial_trials", "sampler"}, {"runs"}

@@ -15,11 +15,12 @@ from rcn_search.storage.gc_pause import without_collector
 from rcn_search.study.identity import SETTINGS, current_identity, differences, identity, restore_config, resume_settings
 from rcn_search.study.lease import read_lease as read_claim
 from rcn_search.study.objectives import constraint_values, directions, objective_values
-from rcn_search.study.records import EpochResult, StudyStore, TrialResult, StudyError, TrialRecord
+from rcn_search.study.records import EpochResult, StudyError, TrialRecord, TrialResult
 from rcn_search.study.samplers import build_sampler
 from rcn_search.study.samplers.bounded_history import BoundedHistory
 from rcn_search.study.space.study_config import StudyConfig, Values
-from rcn_search.study.trial import OPTUNA_STATES, EndState, Trial, to_frozen_trial, error_key, dominates
+from rcn_search.study.store import StudyStore
+from rcn_search.study.trial import OPTUNA_STATES, EndState, Trial, dominates, error_key, to_frozen_trial
 
 _BOUNDED = {"tpe", "gp"}
 """Samplers that look at every trial there is at each draw."""

@@ -8,7 +8,7 @@ import optuna
 from optuna.distributions import json_to_distribution
 from optuna.trial import TrialState, create_trial
 
-from rcn_search.study.records import EpochResult, TrialResult, TrialRecord
+from rcn_search.study.records import EpochResult, TrialRecord, TrialResult
 
 EndState = Literal["complete", "pruned", "failed"]
 State = Literal[EndState, "running", "open"]

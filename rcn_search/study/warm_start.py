@@ -11,9 +11,10 @@ from optuna.distributions import distribution_to_json
 from rcn_search import storage
 from rcn_search.config.loading import ConfigError
 from rcn_search.study.identity import SETTINGS, identity, resume_settings
-from rcn_search.study.records import WARM_START, WarmStartTrial, StudyStore, StudyError, TrialRecord
+from rcn_search.study.records import StudyError, TrialRecord, WarmStartTrial
 from rcn_search.study.space.parameter import Parameter, Scalar, Values
 from rcn_search.study.space.study_config import StudyConfig, value_at
+from rcn_search.study.store import WARM_START, StudyStore, study_exists
 
 
 def start_warm_started(parent_uri: str, uri: str, space: StudyConfig, data_fingerprint: str) -> tuple[int, int]:
@@ -51,7 +52,7 @@ def start_warm_started(parent_uri: str, uri: str, space: StudyConfig, data_finge
     digest = hashlib.sha256(json.dumps(inherited, sort_keys=True).encode()).hexdigest()[:12]
     name = f"warm_start-{digest}.json"
     origin: dict[str, Any] = {"uri": parent_uri, "trials": name, "taken": len(taken), "left": len(ended) - len(taken)}
-    if storage.exists(storage.join(uri, "study.json")):
+    if study_exists(uri):
         raise StudyError(f"{uri} holds a study already; add --resume to resume it, or name another location with --study")
     storage.write_json(storage.join(uri, name), inherited)
     try:

@@ -14,6 +14,7 @@ from rich.text import Text
 from rcn_search import storage
 from rcn_search.study.lease import LeaseState
 from rcn_search.study.statistics import StudyStatistics
+from rcn_search.study.store import study_exists
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study.winner import REPLICATION, read_winner, winner_table
@@ -48,7 +49,7 @@ def replication_status(study: Study) -> list[RenderableType]:
     if winner := read_winner(study.uri):
         return [winner_table(winner)]
     uri = storage.join(study.uri, REPLICATION)
-    if not storage.exists(storage.join(uri, "study.json")):
+    if not study_exists(uri):
         return []
     return [Text.assemble(("replication ", "dim"), counts_line(StudyStatistics(Study.open(uri))))]
 

@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from rcn_search import storage
+from rcn_search.config.legacy import upgrade_config
 from rcn_search.config.schema import TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models import build_model
 from rcn_search.models.blocks import Network
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _HEADER_KEY = "rcn_search"
 _MAX_HEADER_BYTES = 100_000_000
 
@@ -93,8 +94,10 @@ def read_checkpoint(uri: str) -> Checkpoint:
 def _read_info(text: str) -> CheckpointInfo:
     document = json.loads(text)
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:  # said first: of another version nothing else need be right
-        raise ValueError(f"it is of version {version}, not {SCHEMA_VERSION}")
+    if version not in (1, SCHEMA_VERSION):  # checked first: nothing else need be right in another version
+        raise ValueError(f"it is of version {version}; this rcn-search reads versions 1 and {SCHEMA_VERSION}")
+    if version == 1 and isinstance(document.get("config"), dict):
+        document |= {"schema_version": SCHEMA_VERSION, "config": upgrade_config(document["config"])}
     return CheckpointInfo.model_validate(document)
 
 

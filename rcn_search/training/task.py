@@ -40,7 +40,7 @@ class Task(Protocol):
 
 
 class LocalisingTask:
-    """Keypoints in images: crops are jittered, occluded and normalised."""
+    """Keypoints in images: crops are jittered, occluded and normalized."""
 
     def __init__(self, config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> None:
         self.split, self.device = split, split.points_nk2.device

@@ -27,7 +27,7 @@ def data(synthetic_uri: str, tmp_path: Path) -> Path:
     return Path(shutil.copytree(synthetic_uri, tmp_path / "data"))
 
 
-def test_drawn_inspected_verified_shown(cli, tmp_path: Path) -> None:
+def test_data_commands_of_generated_faces(cli, tmp_path: Path) -> None:
     synth = ("data", "synth", "faces", "--keypoints", "ibug68", "--train", 6, "--val", 2, "--test", 1, "--seed", 3)
     printed = cli.run(*synth)
     assert "9 rows: 9 imported (train 6, val 2, test 1), 0 refused;" in printed
@@ -50,7 +50,7 @@ def test_drawn_inspected_verified_shown(cli, tmp_path: Path) -> None:
     assert few.width * few.height < many.width * many.height
 
 
-def test_other_faces_do_not_go_where_faces_are(cli, data: Path) -> None:
+def test_data_generate_to_other_data_set_is_refused(cli, data: Path) -> None:
     before = (data / "manifest.json").read_bytes()
     problem = cli.fail("data", "synth", data, "--train", 2, "--val", 1, "--test", 1)
     assert problem.startswith(f"{data} already holds the data set 'synthetic' (fingerprint ")
@@ -58,13 +58,13 @@ def test_other_faces_do_not_go_where_faces_are(cli, data: Path) -> None:
     assert (data / "manifest.json").read_bytes() == before
 
 
-def test_300w_says_what_is_missing_and_keeps_colour(cli, tmp_path: Path) -> None:
+def test_data_import_300w_in_color_prints_missing_folders(cli, tmp_path: Path) -> None:
     face = draw_face(0, IBUG68)
     for name in ("afw/1_1", "afw/1_2", "afw/2_1", "helen/testset/3_1"):
         (tmp_path / "300W" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(face.image).convert("RGB").save(tmp_path / "300W" / f"{name}.jpg")
         (tmp_path / "300W" / f"{name}.pts").write_text("\n".join(f"{x} {y}" for x, y in face.points + 1))
-    line = ("data", "import", "300w", "300W", "out", "--colour")
+    line = ("data", "import", "300w", "300W", "out", "--color")
     printed = cli.run(*line)
     assert "note: afw is incomplete: 3 of 337 faces" in printed
     assert "note: lfpw/testset is missing: 0 of 224 faces" in printed
@@ -74,14 +74,14 @@ def test_300w_says_what_is_missing_and_keeps_colour(cli, tmp_path: Path) -> None
     assert "out holds this data set already" in again
     assert "note: afw is incomplete" in again
     info = cli.run("data", "info", "out")
-    assert "images colour" in info
+    assert "images color" in info
     assert "ibug is missing: 0 of 135 faces" in info
     assert "helen-test-part 1 1 0.1 test: every look is counted" in info
     assert cli.run("data", "verify", "out") == "3 shards, 4 rows: all whole"
     assert "2 faces of train in grid.png" in cli.run("data", "show", "out")
 
 
-def test_unions_are_listed_and_shown(cli, data: Path) -> None:
+def test_data_info_and_show_of_union(cli, data: Path) -> None:
     manifest = read_manifest(str(data))
     (data / "manifest.json").unlink()
     write_manifest(str(data), manifest.model_copy(update={"unions": {"both": ["train", "val"]}}))
@@ -108,7 +108,7 @@ def flip_a_bit(path: Path) -> None:
         (Path.unlink, "missing"),
     ],
 )
-def test_damaged_shards_are_named(cli, data: Path, damage: Callable[[Path], None], problem: str) -> None:
+def test_data_verify_and_show_of_damaged_shard_fail(cli, data: Path, damage: Callable[[Path], None], problem: str) -> None:
     damage(data / "shards/val-00000.arrow")
     message = cli.fail("data", "verify", data)
     assert message.startswith(f"1 of 3 shards damaged:\n{data}/shards/val-00000.arrow: ")
@@ -117,7 +117,7 @@ def test_damaged_shards_are_named(cli, data: Path, damage: Callable[[Path], None
     assert cli.run("data", "show", data, "--split", "train", "--count", 1)
 
 
-def test_every_damaged_shard_is_named(cli, data: Path) -> None:
+def test_data_verify_lists_every_damaged_shard(cli, data: Path) -> None:
     for split in ("train", "test"):
         flip_a_bit(data / f"shards/{split}-00000.arrow")
     message = cli.fail("data", "verify", data)
@@ -152,14 +152,14 @@ def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
     ids=["missing", "truncated", "list", "version", "edited", "path"],
 )
 @pytest.mark.parametrize("command", ["info", "verify", "show"])
-def test_damaged_manifests_are_refused(
+def test_data_commands_of_damaged_manifest_fail(
     cli, data: Path, command: str, damage: Callable[[Path], None], problem: str
 ) -> None:
     damage(data / "manifest.json")
     assert problem.format(uri=data) in cli.fail("data", command, data)
 
 
-def test_bad_rows_are_told_and_counted(cli, source: Path) -> None:
+def test_data_import_prints_refused_rows(cli, source: Path) -> None:
     (source / "lfw_5590/face_0003.jpg").unlink()
     (source / "AFLW/0021-image.jpg").write_bytes((source / "AFLW/0022-image.jpg").read_bytes()[:999])
     printed = cli.run("data", "import", "mtfl", source, "out")
@@ -170,7 +170,7 @@ def test_bad_rows_are_told_and_counted(cli, source: Path) -> None:
     assert "refused rows 2" in cli.run("data", "info", "out")
 
 
-def test_many_bad_rows_are_told_in_the_manifest(cli, source: Path) -> None:
+def test_data_import_prints_at_most_20_refused_rows(cli, source: Path) -> None:
     with (source / "testing.txt").open("a") as stream:  # after its line of one blank, which is now a row too
         stream.writelines(f"gone{number}.jpg 1 2\n" for number in range(22))
     printed = cli.run("data", "import", "mtfl", source, "out")
@@ -179,7 +179,7 @@ def test_many_bad_rows_are_told_in_the_manifest(cli, source: Path) -> None:
     assert len(read_manifest("out").refused) == 23
 
 
-def test_strict_stops_at_a_bad_row(cli, source: Path, tmp_path: Path) -> None:
+def test_data_import_strict_fails_at_bad_row(cli, source: Path, tmp_path: Path) -> None:
     (source / "lfw_5590/face_0003.jpg").unlink()
     problem = cli.fail("data", "import", "mtfl", source, "out", "--strict")
     assert problem == "training.txt:4 lfw_5590\\face_0003.jpg: image is missing (--strict)"
@@ -198,7 +198,7 @@ def disk_of(num_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_leaves_nothing_half_done(cli, source: Path, tmp_path: Path) -> None:
+def test_data_import_on_full_disk_leaves_no_data_set(cli, source: Path, tmp_path: Path) -> None:
     with disk_of(100_000):
         assert "File too large" in cli.fail("data", "import", "mtfl", source, "out")
     assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["import.json"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -334,7 +333,9 @@ def test_run_id_is_that_of_all_that_can_change_a_result() -> None:
     same = {path for path, value in OTHER_VALUES.items() if config(path, value).run_id == plain.run_id}
     assert same == NO_PART_OF_A_RUN
     adadelta = config("optimizer.l2_encoder", 0.0)
-    assert len({adadelta.run_id, *(config(f"optimizer.l2_{part}", 1e-6).run_id for part in ("encoder", "branches"))}) == 3
+    assert (
+        len({adadelta.run_id, *(config(f"optimizer.l2_{part}", 1e-6).run_id for part in ("encoder", "branches"))}) == 3
+    )
 
 
 def test_a_mask_is_quoted_and_fits(tmp_path: Path) -> None:

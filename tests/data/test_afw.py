@@ -20,10 +20,11 @@ from rcn_search.keypoints import IBUG68
 
 Faces = list[np.ndarray]
 Anno = list[tuple[str, Faces]]
+Writer = Callable[[Path, Anno], None]
 
 
 def six(left: float, top: float) -> np.ndarray:
-    """(6, 2) landmarks as published: eyes 40 pixels apart, mouth 40 below, its centre in the fifth row."""
+    """(6, 2) landmarks as published: eyes 40 pixels apart, mouth 40 below, and its center in the fifth row."""
     shape = np.array([[0.0, 0], [40, 0], [20, 20], [5, 40], [20, 43], [35, 40]])
     return shape + np.array([left, top])
 
@@ -92,7 +93,7 @@ WRITERS = [write_older, write_hdf5]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The images; a test writes the annotation beside them."""
+    """A folder with the images, for the annotation that each test writes."""
     root = tmp_path / "AFW"
     root.mkdir()
     rng = np.random.default_rng(0)
@@ -106,7 +107,9 @@ def imported(importer: AfwImporter | Afw68Importer, uri: Path) -> Manifest:
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_faces_of_the_rule_without_the_mouth_centre(folder: Path, tmp_path: Path, write: Callable) -> None:
+def test_afw_import_selects_complete_faces_and_drops_the_mouth_center(
+    folder: Path, tmp_path: Path, write: Writer
+) -> None:
     write(folder / "anno.mat", ANNO)
     manifest = imported(AfwImporter(folder), tmp_path / "out")
     assert {name: manifest.num_rows(name) for name in manifest.split_names} == {"afw": 3}
@@ -123,7 +126,7 @@ def test_faces_of_the_rule_without_the_mouth_centre(folder: Path, tmp_path: Path
     assert not split.edge_nk.any()
 
 
-def test_both_kinds_of_file_give_the_same_data_set(folder: Path, tmp_path: Path) -> None:
+def test_afw_import_of_both_file_formats_is_the_same(folder: Path, tmp_path: Path) -> None:
     manifests = []
     for number, write in enumerate(WRITERS):
         write(folder / "anno.mat", ANNO)
@@ -131,13 +134,13 @@ def test_both_kinds_of_file_give_the_same_data_set(folder: Path, tmp_path: Path)
     assert manifests[0] == manifests[1]
 
 
-def test_the_folder_of_the_published_archive_is_found(folder: Path) -> None:
+def test_afw_importer_finds_the_folder_testimages(folder: Path) -> None:
     write_older(folder / "anno.mat", ANNO)
     folder.rename(folder.parent / "testimages")
     assert len(AfwImporter(folder.parent).read_rows()["afw"]) == 3
 
 
-def test_a_face_that_cannot_be_read_makes_it_a_part(folder: Path, tmp_path: Path) -> None:
+def test_afw_import_with_unreadable_face_is_named_part(folder: Path, tmp_path: Path) -> None:
     write_older(folder / "anno.mat", ANNO)
     (folder / "1004467229.jpg").unlink()
     manifest = imported(AfwImporter(folder), tmp_path / "out")
@@ -147,8 +150,8 @@ def test_a_face_that_cannot_be_read_makes_it_a_part(folder: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(("write", "package"), [(write_older, "scipy"), (write_hdf5, "h5py")])
-def test_a_missing_package_is_named_with_the_remedy(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, write: Callable, package: str
+def test_read_anno_without_reader_package_names_the_extra(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, write: Writer, package: str
 ) -> None:
     write(folder / "anno.mat", ANNO)
     monkeypatch.setitem(sys.modules, package, None)
@@ -158,7 +161,7 @@ def test_a_missing_package_is_named_with_the_remedy(
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_other_files_are_refused(folder: Path, write: Callable) -> None:
+def test_read_anno_of_unexpected_files_is_refused(folder: Path, write: Writer) -> None:
     path = folder / "anno.mat"
     with pytest.raises(DatasetError, match=r"anno.mat is missing"):
         AfwImporter(folder).read_rows()
@@ -186,13 +189,15 @@ def afw68(tmp_path: Path) -> Path:
     return root
 
 
-def test_five_points_of_68() -> None:
+def test_five_of_68_averages_the_eyes() -> None:
     points = np.arange(136, dtype=float).reshape(68, 2)
     expected = [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]]
     np.testing.assert_array_equal(five_of_68(points), expected)
 
 
-def test_afw_68_is_a_set_of_its_own(afw68: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_afw_68_import_has_its_own_name_and_subset(
+    afw68: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part = imported(Afw68Importer(afw68), tmp_path / "part")
     assert part.test_splits == {"afw-68-part": "afw-68/test-part"}
     assert part.notes == ["afw is incomplete: 2 of 337 faces"]
@@ -208,6 +213,6 @@ def test_afw_68_is_a_set_of_its_own(afw68: Path, tmp_path: Path, monkeypatch: py
     np.testing.assert_allclose(back, five_of_68(draw_face(0, IBUG68).points), atol=1e-3)
 
 
-def test_a_folder_without_afw_is_refused(tmp_path: Path) -> None:
+def test_afw_68_importer_without_faces_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds 0 .pts files, the published afw has 337"):
         Afw68Importer(tmp_path).read_rows()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -25,16 +26,16 @@ from rcn_search.data.shards import DatasetError
 from rcn_search.keypoints import FIVE
 
 BOX = torch.tensor([[10.0, 20.0, 120.0, 120.0]])
-CENTRE = torch.tensor([70.0, 80.0])
+CENTER = torch.tensor([70.0, 80.0])
 
 
 def blob_image(x: float, y: float) -> torch.Tensor:
-    """(1, 160, 160) uint8 grey with a round spot centred at x, y."""
+    """(1, 160, 160) uint8 gray with a round spot whose center is at x, y."""
     pixel = torch.arange(160) + 0.5
     return (255 * torch.exp(-((pixel[None, :] - x) ** 2 + (pixel[:, None] - y) ** 2) / 50)).byte()[None]
 
 
-def centre_of_mass(image_hw: torch.Tensor) -> torch.Tensor:
+def center_of_mass(image_hw: torch.Tensor) -> torch.Tensor:
     """x, y of the spot, 0..1 across the picture."""
     pixel = (torch.arange(len(image_hw)) + 0.5) / len(image_hw)
     return torch.stack([(image_hw.sum(0) * pixel).sum(), (image_hw.sum(1) * pixel).sum()]) / image_hw.sum()
@@ -42,24 +43,24 @@ def centre_of_mass(image_hw: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_points_move_with_the_picture(seed: int, flip: float) -> None:
+def test_warp_points_follow_the_warped_image(seed: int, flip: float) -> None:
     options = AugmentConfig(
         translate=0.1, scale=0.2, rotate_deg=60, flip=flip, occluder=OccluderConfig(min_px=0, max_px=0)
     )
-    frame = augment_face_boxes(BOX, random_draws(1, seed=seed, epoch=0), options)
+    window = augment_face_boxes(BOX, random_draws(1, seed=seed, epoch=0), options)
     point = torch.tensor([[[82.0, 65.0]]])
-    warped = warp_images(blob_image(82, 65)[:, None], frame, 80)[0, 0]
-    torch.testing.assert_close(warp_points(point, frame)[0, 0], centre_of_mass(warped), atol=3e-3, rtol=0)
+    warped = warp_images(blob_image(82, 65)[:, None], window, 80)[0, 0]
+    torch.testing.assert_close(warp_points(point, window)[0, 0], center_of_mass(warped), atol=3e-3, rtol=0)
 
 
-def test_no_jitter_maps_the_face_box_to_the_window() -> None:
-    frame = augment_face_boxes(BOX, random_draws(1, seed=0, epoch=0), NO_AUGMENTATION)
+def test_warp_points_without_augmentation_maps_the_face_box_to_the_window() -> None:
+    window = augment_face_boxes(BOX, random_draws(1, seed=0, epoch=0), NO_AUGMENTATION)
     corners = torch.tensor([[[10.0, 20.0], [130.0, 20.0], [130.0, 140.0]]])
-    torch.testing.assert_close(warp_points(corners, frame), torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]]))
-    torch.testing.assert_close(unwarp_points(warp_points(corners, frame), frame), corners)
+    torch.testing.assert_close(warp_points(corners, window), torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]]))
+    torch.testing.assert_close(unwarp_points(warp_points(corners, window), window), corners)
 
 
-def test_a_mirrored_face_is_renumbered() -> None:
+def test_warp_points_of_flipped_window_renumbers_points() -> None:
     draws = random_draws(1, seed=0, epoch=0)
     options = NO_AUGMENTATION.model_copy(update={"flip": 1.0})
     points = torch.tensor([[[50.0, 60.0], [90.0, 60.0], [70.0, 80.0], [55.0, 100.0], [85.0, 100.0]]])
@@ -69,22 +70,21 @@ def test_a_mirrored_face_is_renumbered() -> None:
     assert flipped[0, 0, 0] < flipped[0, 1, 0]
 
 
-def test_ranges_are_met_and_not_left() -> None:
+def test_augment_face_boxes_covers_exactly_the_configured_ranges() -> None:
     draws = random_draws(4000, seed=3, epoch=0)
     options = AugmentConfig(translate=0.1, scale=0.15, rotate_deg=30, flip=0.25)
-    frame = augment_face_boxes(BOX.expand(4000, 4), draws, options)
-    shift = (frame.center_b2 - CENTRE) / 120
-    half = torch.linalg.det(frame.axes_b22).abs().sqrt() / 60
-    mirrored = torch.linalg.det(frame.axes_b22) < 0
-    angle = torch.rad2deg(torch.atan2(-frame.axes_b22[:, 0, 1], frame.axes_b22[:, 1, 1]))
+    window = augment_face_boxes(BOX.expand(4000, 4), draws, options)
+    shift = (window.center_b2 - CENTER) / 120
+    half = torch.linalg.det(window.axes_b22).abs().sqrt() / 60
+    angle = torch.rad2deg(torch.atan2(-window.axes_b22[:, 0, 1], window.axes_b22[:, 1, 1]))
     assert 0.098 < shift.abs().max() <= 0.1
     assert 0.85 <= half.min() < 0.852
     assert 1.148 < half.max() <= 1.15
     assert 29.8 < angle.abs().max() <= 30.001
-    assert abs(mirrored.float().mean() - 0.25) < 0.03
+    assert abs(window.is_flipped_b.float().mean() - 0.25) < 0.03
 
 
-def test_draws_depend_on_seed_epoch_and_row_alone() -> None:
+def test_random_draws_depend_only_on_seed_epoch_and_row() -> None:
     table = random_draws(100, seed=5, epoch=2)
     torch.testing.assert_close(random_draws(60, seed=5, epoch=2), table[:60])
     for other in (random_draws(100, seed=6, epoch=2), random_draws(100, seed=5, epoch=3)):
@@ -92,7 +92,7 @@ def test_draws_depend_on_seed_epoch_and_row_alone() -> None:
 
 
 @pytest.mark.parametrize(("size_px", "sides"), [(80, (20, 50)), (40, (10, 25))])
-def test_rectangles_are_inside_with_sides_of_the_range(size_px: int, sides: tuple[int, int]) -> None:
+def test_draw_black_rectangles_stay_inside_with_sides_in_range(size_px: int, sides: tuple[int, int]) -> None:
     draws = random_draws(3000, seed=0, epoch=0)
     black = (
         draw_black_rectangles(torch.ones(3000, 2, size_px, size_px), draws, OccluderConfig(min_px=20, max_px=50)) == 0
@@ -108,36 +108,36 @@ def test_rectangles_are_inside_with_sides_of_the_range(size_px: int, sides: tupl
     assert black[:, -1].any()
 
 
-def test_poses_are_mirrored_with_the_face() -> None:
+def test_flip_attributes_exchanges_left_and_right_poses() -> None:
     classes = {"pose": torch.tensor([0, 1, 2, 3, 4]), "smile": torch.tensor([0, 1, 0, 1, 0])}
-    mirrored = flip_attributes(classes, torch.tensor([True, True, True, False, False]))
-    assert mirrored["pose"].tolist() == [4, 3, 2, 3, 4]
-    assert mirrored["smile"].tolist() == [0, 1, 0, 1, 0]
+    flipped = flip_attributes(classes, torch.tensor([True, True, True, False, False]))
+    assert flipped["pose"].tolist() == [4, 3, 2, 3, 4]
+    assert flipped["smile"].tolist() == [0, 1, 0, 1, 0]
     assert flip_attributes({}, torch.tensor([True])) == {}
 
 
-def test_the_rectangle_is_there_before_the_contrast_is_measured() -> None:
-    """As in the paper's code: around it the normalization sees its edge, and within it nothing is left of the face."""
+def test_input_pipeline_occludes_before_contrast_normalization() -> None:
+    """As in the paper's code, so that normalization sees the edge of the rectangle."""
     augment = NO_AUGMENTATION.model_copy(update={"occluder": OccluderConfig(min_px=40, max_px=40)})
     pipeline = InputPipeline(input=InputConfig(), augment=augment)
     image = torch.randint(0, 256, (1, 160, 160), generator=torch.Generator().manual_seed(3)).byte()
     draws, points = random_draws(1, seed=0, epoch=0), torch.zeros(1, 5, 2)
-    frame = augment_face_boxes(BOX, draws, augment)
-    black = draw_black_rectangles(warp_images(image[:, None], frame, 80), draws, augment.occluder)
+    window = augment_face_boxes(BOX, draws, augment)
+    black = draw_black_rectangles(warp_images(image[:, None], window, 80), draws, augment.occluder)
     inputs, _ = pipeline(image, points, BOX, draws)
     torch.testing.assert_close(inputs, contrast_normalize(black, "image"))
 
 
-def test_outside_of_the_crop_is_black() -> None:
-    frame = augment_face_boxes(
+def test_warp_images_outside_of_the_crop_is_black() -> None:
+    window = augment_face_boxes(
         torch.tensor([[100.0, 100.0, 120.0, 120.0]]), random_draws(1, seed=0, epoch=0), NO_AUGMENTATION
     )
-    warped = warp_images(torch.full((1, 1, 160, 160), 200, dtype=torch.uint8), frame, 80)[0, 0]
+    warped = warp_images(torch.full((1, 1, 160, 160), 200, dtype=torch.uint8), window, 80)[0, 0]
     assert warped[:39, :39].min() == 200
     assert warped[42:, :].max() == 0
 
 
-def test_result_of_an_image_does_not_depend_on_its_batch() -> None:
+def test_input_pipeline_result_does_not_depend_on_the_batch() -> None:
     pipeline = InputPipeline(input=InputConfig(), augment=AugmentConfig(), flip_k=torch.tensor(FIVE.flip))
     image = torch.cat([blob_image(60, 60), blob_image(90, 70), blob_image(20, 110)])
     points, box, draws = torch.rand(3, 5, 2) * 160, BOX.expand(3, 4), random_draws(3, seed=0, epoch=0)
@@ -148,36 +148,38 @@ def test_result_of_an_image_does_not_depend_on_its_batch() -> None:
     assert math.isclose(float(together[0].mean()), 0.5, abs_tol=0.1)
 
 
-def coloured(seed: int, count: int = 3) -> torch.Tensor:
+def color_images(seed: int, count: int = 3) -> torch.Tensor:
     return torch.randint(0, 256, (count, 160, 160, 3), generator=torch.Generator().manual_seed(seed)).byte()
 
 
-def test_grey_of_colour_is_that_of_the_import() -> None:
-    colour = coloured(0)
-    colour[0].view(-1, 3)[:4096] = torch.cartesian_prod(*3 * [torch.arange(0, 256, 17).byte()])  # corners too
-    expected = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in colour.numpy()])
-    assert torch.equal(to_channels(colour, False), torch.from_numpy(expected)[:, None])
+def test_to_channels_of_color_crops_equals_the_gray_import() -> None:
+    color = color_images(0)
+    color[0].view(-1, 3)[:4096] = torch.cartesian_prod(*3 * [torch.arange(0, 256, 17).byte()])  # corners too
+    expected = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in color.numpy()])
+    assert torch.equal(to_channels(color, False), torch.from_numpy(expected)[:, None])
 
 
-@pytest.mark.parametrize("lcn", ["image", "batch", "none"])
-def test_colour_pipeline_treats_each_channel_as_the_grey_one_does(lcn) -> None:
-    colour = coloured(1)
+@pytest.mark.parametrize("normalization", ["image", "batch", "none"])
+def test_input_pipeline_treats_each_color_channel_like_gray(normalization: Literal["image", "batch", "none"]) -> None:
+    color = color_images(1)
     points, box, draws = torch.rand(3, 5, 2) * 160, BOX.expand(3, 4), random_draws(3, seed=0, epoch=0)
     augment = AugmentConfig(flip=0.5)
-    in_colour = InputPipeline(input=InputConfig(contrast_normalization=lcn, color=True), augment=augment)
-    in_grey = InputPipeline(input=InputConfig(contrast_normalization=lcn), augment=augment)
-    image_b3hw, colour_points = in_colour(colour, points, box, draws)
+    in_color = InputPipeline(input=InputConfig(contrast_normalization=normalization, color=True), augment=augment)
+    in_gray = InputPipeline(input=InputConfig(contrast_normalization=normalization), augment=augment)
+    image_b3hw, color_points = in_color(color, points, box, draws)
     assert image_b3hw.shape == (3, 3, 80, 80)
     for channel in range(3):
-        image_b1hw, grey_points = in_grey(colour[..., channel], points, box, draws)
+        image_b1hw, gray_points = in_gray(color[..., channel], points, box, draws)
         torch.testing.assert_close(image_b3hw[:, channel : channel + 1], image_b1hw, atol=1e-5, rtol=0)
-        assert torch.equal(colour_points, grey_points)
-    of_colour, _ = in_grey(colour, points, box, draws)
-    of_grey, _ = in_grey(to_channels(colour, False)[:, 0], points, box, draws)
-    assert torch.equal(of_colour, of_grey)
+        assert torch.equal(color_points, gray_points)
+    from_color, _ = in_gray(color, points, box, draws)
+    from_gray, _ = in_gray(to_channels(color, False)[:, 0], points, box, draws)
+    assert torch.equal(from_color, from_gray)
 
 
-def test_colour_of_a_grey_data_set_is_refused_with_the_remedy() -> None:
+def test_input_pipeline_color_of_gray_crops_is_refused() -> None:
     pipeline = InputPipeline(input=InputConfig(color=True), augment=NO_AUGMENTATION)
-    with pytest.raises(DatasetError, match="import it again with --colour"):
+    with pytest.raises(
+        DatasetError, match="input.color is true, but the data set is gray; import it again with --color"
+    ):
         pipeline(blob_image(60, 60), torch.rand(1, 5, 2), BOX, random_draws(1, seed=0, epoch=0))

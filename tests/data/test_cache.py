@@ -1,5 +1,3 @@
-"""Of all that need a shard on a node, one fetches it; the others wait, and take over if it dies."""
-
 from __future__ import annotations
 
 import hashlib
@@ -26,32 +24,32 @@ def small_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def uri() -> str:
-    place = f"memory://{uuid.uuid4().hex}/object"
-    storage.write_bytes(place, CONTENT)
-    return place
+    uri = f"memory://{uuid.uuid4().hex}/object"
+    storage.write_bytes(uri, CONTENT)
+    return uri
 
 
 @pytest.fixture
 def ranges(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Where each range that was read began."""
-    begun: list[int] = []
+    """Starts of all ranges that were read."""
+    starts: list[int] = []
     real = storage.read_range
 
     def read(uri: str, start: int, stop: int) -> bytes:
-        begun.append(start)
+        starts.append(start)
         return real(uri, start, stop)
 
     monkeypatch.setattr(storage, "read_range", read)
-    return begun
+    return starts
 
 
-def fetched(uri: str) -> tuple[Path, str | None]:
+def fetch(uri: str) -> tuple[Path, str | None]:
     return cache.fetch_to_cache(uri, num_bytes=len(CONTENT), sha256=SHA256)
 
 
-def test_many_at_once_fetch_it_once_in_ranges(uri: str, ranges: list[int]) -> None:
+def test_fetch_to_cache_by_many_threads_reads_each_range_once(uri: str, ranges: list[int]) -> None:
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _: fetched(uri), range(8)))
+        results = list(pool.map(lambda _: fetch(uri), range(8)))
     assert {damage for _, damage in results} == {None}
     assert {path.read_bytes() for path, _ in results} == {CONTENT}
     assert sorted(ranges) == list(range(0, len(CONTENT), 1024))
@@ -66,26 +64,26 @@ def test_many_at_once_fetch_it_once_in_ranges(uri: str, ranges: list[int]) -> No
         (CONTENT[:-1] + b"x", "its content does not match its hash"),
     ],
 )
-def test_what_came_damaged_is_fetched_again_and_never_has_a_name(
+def test_fetch_to_cache_of_damaged_object_retries_and_stores_nothing(
     uri: str, ranges: list[int], content: bytes, damage: str
 ) -> None:
     storage.write_bytes(uri, content)
-    path, found = fetched(uri)
-    assert (found, path.exists(), len(ranges)) == (damage, False, 20)
+    path, found_damage = fetch(uri)
+    assert (found_damage, path.exists(), len(ranges)) == (damage, False, 20)
     assert not list(path.parent.glob("*.tmp"))
 
 
 @pytest.mark.every_store
 @pytest.mark.parametrize("store", ["moto", "swift"], indirect=True)
 @pytest.mark.parametrize("size", [len(CONTENT), 1500])
-def test_ranges_of_a_server(store: str, size: int) -> None:
+def test_fetch_to_cache_of_object_store_verifies_its_size(store: str, size: int) -> None:
     storage.write_bytes(f"{store}/object", CONTENT[:size])
-    path, damage = fetched(f"{store}/object")
+    path, damage = fetch(f"{store}/object")
     assert damage == (None if size == len(CONTENT) else "1,500 bytes instead of 10,240")
     assert path.exists() == (damage is None)
 
 
-def test_a_dead_fetcher_is_taken_over(uri: str, tmp_path: Path) -> None:
+def test_fetch_to_cache_after_killed_process_starts_again(uri: str, tmp_path: Path) -> None:
     folder = cache.shard_cache_folder()
     folder.mkdir()
     (folder / f".{SHA256}.tmp").write_bytes(b"half a")
@@ -96,7 +94,7 @@ def test_a_dead_fetcher_is_taken_over(uri: str, tmp_path: Path) -> None:
         ThreadPoolExecutor(1) as pool,
     ):
         assert fetcher.stdout.readline()
-        waiting = pool.submit(fetched, uri)
+        waiting = pool.submit(fetch, uri)
         with pytest.raises(TimeoutError):
             waiting.result(0.3)
         fetcher.kill()

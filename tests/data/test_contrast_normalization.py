@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,15 +9,15 @@ import torch.nn.functional as F
 from rcn_search.data.contrast_normalization import contrast_normalize, gaussian_kernel
 
 
-def test_kernel_is_the_papers() -> None:
+def test_gaussian_kernel_equals_the_paper() -> None:
     kernel = torch.outer(gaussian_kernel(), gaussian_kernel())
-    assert kernel[4, 4].item() == pytest.approx(0.063386, abs=1e-6)  # anchors of rcn.md 2.4
+    assert kernel[4, 4].item() == pytest.approx(0.063386, abs=1e-6)  # computed from the paper's code
     assert kernel[0, 0].item() == pytest.approx(0.000113987, abs=1e-9)
     assert kernel.sum().item() == pytest.approx(1)
 
 
 def by_convolution(image_bhw: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
-    """rcn.md 2.4, word for word, in double."""
+    """Compute the definition of docs/explanation/model-specification.md, "Contrast normalization", in float64."""
     kernel = torch.outer(gaussian_kernel(), gaussian_kernel())[None, None]
     x = image_bhw.double()[:, None]
     v = x - F.conv2d(x, kernel, padding=4)
@@ -25,7 +27,7 @@ def by_convolution(image_bhw: torch.Tensor, dims: tuple[int, ...]) -> torch.Tens
 
 
 @pytest.mark.parametrize(("threshold", "dims"), [("image", (1, 2, 3)), ("batch", (0, 1, 2, 3))])
-def test_equals_the_written_rule(threshold, dims: tuple[int, ...]) -> None:
+def test_contrast_normalize_equals_convolution(threshold: Literal["image", "batch"], dims: tuple[int, ...]) -> None:
     image_bhw = torch.rand(3, 80, 80, generator=torch.Generator().manual_seed(0)) * torch.tensor(
         [[[255.0]], [[40]], [[5]]]
     )
@@ -33,7 +35,7 @@ def test_equals_the_written_rule(threshold, dims: tuple[int, ...]) -> None:
     torch.testing.assert_close(normalized, by_convolution(image_bhw, dims).float(), atol=2e-5, rtol=0)
 
 
-def test_image_threshold_does_not_depend_on_the_batch_and_the_papers_does() -> None:
+def test_contrast_normalize_depends_on_the_batch_only_with_batch_threshold() -> None:
     bright, dim = torch.rand(2, 1, 80, 80, generator=torch.Generator().manual_seed(1))
     both = torch.cat([bright * 255, dim * 10])[:, None]
     torch.testing.assert_close(
@@ -42,5 +44,5 @@ def test_image_threshold_does_not_depend_on_the_batch_and_the_papers_does() -> N
     assert (contrast_normalize(both, "batch")[1:] - contrast_normalize(both[1:], "batch")).abs().max() > 0.1
 
 
-def test_no_contrast_is_one_half() -> None:
+def test_contrast_normalize_of_black_image_is_one_half() -> None:
     torch.testing.assert_close(contrast_normalize(torch.zeros(1, 1, 80, 80), "image"), torch.full((1, 1, 80, 80), 0.5))

@@ -11,18 +11,18 @@ from rcn_search.data.crops import Box, crop_photo, enclosing_box, four_point_box
 FACE = np.array([[100.0, 100.0], [140.0, 100.0], [120.0, 120.0], [105.0, 140.0], [135.0, 140.0]])
 
 
-def test_box_in_the_middle_of_a_large_image() -> None:
+def test_four_point_box_in_a_large_image() -> None:
     # e = 40, m = 40; the four points span 40 x 40; margin trunc(40 * 1.25) = 50.
     assert four_point_box(FACE, (400, 400), 1.25) == Box(50, 50, 140, 140)
 
 
-def test_shorter_side_grows_by_ceil_and_floor() -> None:
+def test_four_point_box_grows_the_shorter_side() -> None:
     points = FACE.copy()
     points[[3, 4], 1] = 133  # height 33, width 40: y0 -= ceil(7 / 2), y1 += floor(7 / 2); margin trunc(40 * 0.95) = 38
     assert four_point_box(points, (400, 400), 0.95) == Box(100 - 38, 100 - 4 - 38, 116, 116)
 
 
-def test_box_is_shifted_into_the_image() -> None:
+def test_four_point_box_at_the_border_is_shifted_inside() -> None:
     assert four_point_box(FACE - 80, (400, 400), 1.25) == Box(0, 0, 140, 140)
     assert four_point_box(FACE + np.array([240, 200]), (400, 400), 1.25) == Box(260, 250, 140, 140)
 
@@ -30,14 +30,14 @@ def test_box_is_shifted_into_the_image() -> None:
 @pytest.mark.parametrize(
     ("size", "expected"), [((139, 400), (0, 51, 139)), ((400, 120), (60, 0, 120)), ((120, 130), (0, 5, 120))]
 )
-def test_box_is_cut_square_where_the_image_is_too_small(size: tuple[int, int], expected: tuple[int, int, int]) -> None:
+def test_four_point_box_in_a_small_image_is_cut_square(size: tuple[int, int], expected: tuple[int, int, int]) -> None:
     box = four_point_box(FACE, size, 1.25)
     assert (box.x, box.y, box.width) == expected
     assert box.width == box.height
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_box_is_always_square_and_inside(seed: int) -> None:
+def test_four_point_box_of_random_points_is_square_and_inside(seed: int) -> None:
     rng = np.random.default_rng(seed)
     width, height = rng.integers(60, 300, 2).tolist()
     points = rng.uniform(0, 1, (5, 2)) * [width, height]
@@ -53,12 +53,12 @@ def test_enclosing_box_follows_the_68_point_rule() -> None:
     assert enclosing_box(points, 1.3) == Box(math.floor(10 - 6.15), math.floor(10 - 6.15), 55, 55)
 
 
-def test_to_crop_scales_to_160() -> None:
+def test_image_to_crop_scales_to_160_pixels() -> None:
     np.testing.assert_allclose(image_to_crop(np.array([[60.0, 70.0]]), Box(50, 50, 80, 80)), [[20, 40]])
 
 
 @pytest.mark.parametrize("box", [Box(-30, 10, 100, 100), Box(40, -25, 90, 90), Box(-20, -20, 200, 200)])
-def test_outside_of_the_photograph_is_black_before_it_is_resized(box: Box) -> None:
+def test_crop_photo_pads_with_black_before_resizing(box: Box) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (120, 150, 3), dtype=np.uint8)
     canvas = np.zeros((320, 350, 3), np.uint8)  # the photograph with 100 black pixels around it
     canvas[100:220, 100:250] = photo

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -23,7 +25,7 @@ def copy_uri(synthetic_uri: str, tmp_path: Path) -> Path:
     return Path(shutil.copytree(synthetic_uri, tmp_path / "copy"))
 
 
-def test_same_seed_same_data_set(synthetic_uri: str, tmp_path: Path) -> None:
+def test_synthetic_import_of_same_seed_is_the_same(synthetic_uri: str, tmp_path: Path) -> None:
     importer = SyntheticImporter(num_train=96, num_val=24, num_test=24)
     again = import_dataset(importer, str(tmp_path / "again")).manifest
     assert again == read_manifest(synthetic_uri)
@@ -33,7 +35,9 @@ def test_same_seed_same_data_set(synthetic_uri: str, tmp_path: Path) -> None:
     assert other.splits["train"][0].sha256 != again.splits["train"][0].sha256
 
 
-def test_several_shards_read_as_one(synthetic_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_split_of_several_shards_equals_one_shard(
+    synthetic_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(base, "ROWS_PER_SHARD", 40)
     importer = SyntheticImporter(num_train=96, num_val=24, num_test=24)
     many = Dataset(import_dataset(importer, str(tmp_path / "many")) and str(tmp_path / "many")).split("train")
@@ -45,7 +49,7 @@ def test_several_shards_read_as_one(synthetic_uri: str, tmp_path: Path, monkeypa
     assert many.image_id_n.tolist() == one.image_id_n.tolist()
 
 
-def test_images_are_views_of_the_file(synthetic_uri: str) -> None:
+def test_split_images_are_memory_mapped(synthetic_uri: str) -> None:
     import pyarrow as pa
 
     before = pa.total_allocated_bytes()
@@ -61,7 +65,7 @@ def flip_byte(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip_byte, lambda path: path.write_bytes(path.read_bytes()[:-10]), Path.unlink])
-def test_damaged_shard_is_named(copy_uri: Path, damage) -> None:
+def test_split_of_damaged_shard_is_refused(copy_uri: Path, damage: Callable[[Path], object]) -> None:
     damage(copy_uri / "shards/val-00000.arrow")
     dataset = Dataset(str(copy_uri))
     assert dataset.split("train").num_rows == 96
@@ -73,24 +77,34 @@ def test_damaged_shard_is_named(copy_uri: Path, damage) -> None:
     ("change", "message"),
     [
         (lambda m: m | {"schema_version": 99}, "schema version 99"),
-        (lambda m: m | {"licence": "free"}, "does not match its own fingerprint"),
+        (lambda m: m | {"license": "free"}, "does not match its own fingerprint"),
+        (lambda m: m | {"licence": m["license"]}, "damaged manifest"),
         (lambda m: {key: value for key, value in m.items() if key != "splits"}, "damaged manifest"),
         (lambda m: [], "schema version None"),
     ],
 )
-def test_damaged_manifest_is_refused(copy_uri: Path, change, message: str) -> None:
+def test_read_manifest_of_damaged_file_is_refused(
+    copy_uri: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
     path = copy_uri / "manifest.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(DatasetError, match=message):
         read_manifest(str(copy_uri))
 
 
-def test_unknown_split_lists_the_known_ones(synthetic_uri: str) -> None:
+def test_read_manifest_with_licence_key_keeps_its_fingerprint(copy_uri: Path) -> None:
+    """The first manifests have the British spelling."""
+    path, expected = copy_uri / "manifest.json", read_manifest(str(copy_uri))
+    path.write_text(path.read_text().replace('"license"', '"licence"'))
+    assert read_manifest(str(copy_uri)) == expected
+
+
+def test_split_of_unknown_name_lists_the_splits(synthetic_uri: str) -> None:
     with pytest.raises(DatasetError, match="no split 'aflw'; it has: train, val, test"):
         open_dataset(synthetic_uri).split("aflw")
 
 
-def test_remote_shards_are_cached_verified_and_fetched_again(
+def test_remote_split_is_cached_verified_and_fetched_again(
     synthetic_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "cache"))
@@ -112,8 +126,7 @@ def test_remote_shards_are_cached_verified_and_fetched_again(
         memory.rm("/bucket", recursive=True)
 
 
-def test_data_sets_of_before_stay_as_they_were(synthetic_uri: str) -> None:
-    """A manifest without the later fields is read, and what has none of them is still written so."""
+def test_read_manifest_without_newer_fields_uses_defaults(synthetic_uri: str) -> None:
     stored = json.loads(Path(synthetic_uri, "manifest.json").read_text())
     later = {"channels", "bordered", "unions", "notes"}
     assert not later & stored.keys()
@@ -126,7 +139,7 @@ def test_data_sets_of_before_stay_as_they_were(synthetic_uri: str) -> None:
     assert torch.equal(split.photo_n4, torch.tensor([0.0, 0, 160, 160]).expand(24, 4))
 
 
-def test_a_sample_is_all_photograph_unless_it_says_otherwise() -> None:
+def test_sample_without_border_fields_is_all_photograph() -> None:
     box = np.zeros(4, np.float32)
     points = np.zeros((7, 2), np.float32)
     sample = Sample(
@@ -148,39 +161,39 @@ def test_a_sample_is_all_photograph_unless_it_says_otherwise() -> None:
         ({"train": ["val"]}, "cannot be the union of"),
         ({"all": []}, "cannot be the union of"),
         ({"all": ["val", "gone"]}, "cannot be the union of"),
-        ({"all": ["val", "test"]}, "holds a test split but is none"),
+        ({"all": ["val", "test"]}, "holds a test split but is not a test split itself"),
     ],
 )
-def test_a_union_is_of_splits_that_are_there(synthetic_uri: str, unions: dict[str, list[str]], problem: str) -> None:
+def test_manifest_with_invalid_union_is_refused(synthetic_uri: str, unions: dict[str, list[str]], problem: str) -> None:
     document = json.loads(Path(synthetic_uri, "manifest.json").read_text())
     with pytest.raises(ValueError, match=problem):
         Manifest.model_validate(document | {"unions": unions})
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 3])
-def test_batches_are_the_same_for_any_number_of_workers(num_ranks: int) -> None:
-    whole = epoch_batches(103, 16, seed=1, epoch=4)
+def test_epoch_batches_of_all_ranks_form_the_global_batches(num_ranks: int) -> None:
+    global_batches = epoch_batches(103, 16, seed=1, epoch=4)
     parts = [epoch_batches(103, 16, seed=1, epoch=4, rank=r, num_ranks=num_ranks) for r in range(num_ranks)]
-    for step, batch in enumerate(whole):
+    for step, batch in enumerate(global_batches):
         joined = torch.cat([part[step] for part in parts])
         assert sorted(joined.tolist()) == sorted(batch.tolist())
-    assert sorted(torch.cat(whole).tolist()) == list(range(103))
+    assert sorted(torch.cat(global_batches).tolist()) == list(range(103))
 
 
-def test_rare_classes_are_shown_more_often() -> None:
+def test_epoch_rows_with_classes_balances_by_square_root() -> None:
     class_n = torch.cat([torch.zeros(900), torch.ones(100)]).long()
     class_n = class_n[torch.randperm(1_000, generator=torch.Generator().manual_seed(0))]
     rows = epoch_rows(1_000, class_n, seed=1, epoch=4)
     assert rows.shape == (1_000,)
     assert torch.bincount(class_n[rows]).tolist() == pytest.approx([750, 250], abs=20)  # 30 to 10
     times = torch.bincount(rows, minlength=1_000)
-    assert (times[class_n == 1].min(), times[class_n == 1].max()) == (2, 3)  # 2.5 each, and never all of one face
+    assert (times[class_n == 1].min(), times[class_n == 1].max()) == (2, 3)  # 2.5 on average, rounded down or up
     assert times[class_n == 0].max() == 1
     assert not torch.equal(rows, epoch_rows(1_000, class_n, seed=1, epoch=5))
     assert torch.equal(epoch_rows(7, None, seed=1, epoch=4), torch.arange(7))
 
 
-def test_order_depends_on_seed_and_epoch() -> None:
+def test_epoch_batches_order_depends_on_seed_and_epoch() -> None:
     first = torch.cat(epoch_batches(50, 16, seed=1, epoch=0))
     assert torch.equal(first, torch.cat(epoch_batches(50, 16, seed=1, epoch=0)))
     assert not torch.equal(first, torch.cat(epoch_batches(50, 16, seed=1, epoch=1)))

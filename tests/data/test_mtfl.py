@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from rcn_search.data.dataset import Dataset
 from rcn_search.data.importers import base
 from rcn_search.data.importers.base import ImportSummary, Row, RowError, import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
-from rcn_search.data.shards import DatasetError, read_manifest
+from rcn_search.data.shards import DatasetError, ShardInfo, read_manifest
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def import_to(folder: Path, uri: Path, **options: bool) -> ImportSummary:
     return import_dataset(MtflImporter(folder), str(uri), **options)
 
 
-def change_line(folder: Path, file: str, index: int, change) -> str:
+def change_line(folder: Path, file: str, index: int, change: Callable[[str], str]) -> str:
     path = folder / file
     lines = path.read_text().split("\n")
     lines[index] = change(lines[index])
@@ -35,7 +36,7 @@ def change_line(folder: Path, file: str, index: int, change) -> str:
     return f"{file}:{index + 1}"
 
 
-def replace_field(index: int, value: str):
+def replace_field(index: int, value: str) -> Callable[[str], str]:
     def change(line: str) -> str:
         fields = line.strip().split(" ")
         fields[index] = value
@@ -44,27 +45,26 @@ def replace_field(index: int, value: str):
     return change
 
 
-def test_published_split_is_the_papers(tmp_path: Path) -> None:
+def test_mtfl_read_rows_splits_as_the_paper(tmp_path: Path) -> None:
     (tmp_path / "training.txt").write_text("\n".join(f"row{i}" for i in range(10_000)))
     (tmp_path / "testing.txt").write_text("a\n")
     rows = MtflImporter(tmp_path).read_rows()
     train = [row.line - 1 for row in rows["train"]]
     val = [row.line - 1 for row in rows["val"]]
     assert (len(train), len(val)) == (9_000, 1_000)
-    assert train[:6] == [4600, 8841, 6105, 6800, 298, 9928]  # rcn.md 1.1
+    assert train[:6] == [4600, 8841, 6105, 6800, 298, 9928]  # as the paper's code
     assert val[-6:] == [1664, 7669, 7118, 1766, 4895, 229]
     assert set(train) | set(val) == set(range(10_000))
 
 
-def test_import_accounts_for_every_row(mtfl_uri: str) -> None:
+def test_mtfl_import_stores_every_row(mtfl_uri: str) -> None:
     manifest = read_manifest(mtfl_uri)
     assert {split: manifest.num_rows(split) for split in manifest.splits} == {"train": 18, "val": 2, "aflw": 5}
     assert manifest.refused == []
     assert manifest.dataset_and_subset("aflw") == ("aflw", "test")
 
 
-def test_points_land_on_the_same_part_of_the_picture(mtfl_folder: Path, mtfl_uri: str) -> None:
-    """A point, followed through the crop and back, is where the annotation put it."""
+def test_mtfl_import_keeps_points_on_the_same_part_of_the_image(mtfl_folder: Path, mtfl_uri: str) -> None:
     split = Dataset(mtfl_uri).split("aflw")
     row = MtflImporter(mtfl_folder).read_rows()["aflw"][0]
     fields = row.text.split()
@@ -72,7 +72,7 @@ def test_points_land_on_the_same_part_of_the_picture(mtfl_folder: Path, mtfl_uri
     back = split.points_nk2[0].numpy() * (split.box_n4[0, 2] / 160) + split.box_n4[0, :2]
     np.testing.assert_allclose(back, annotated, atol=1e-3)
     assert split.image_id_n[0] == "AFLW/0020-image.jpg"
-    # And the crop shows the picture: grey of the source box, resized.
+    # The crop shows the source box, resized, in gray.
     image = Image.open(mtfl_folder / "AFLW/0020-image.jpg")
     x, y, width, _ = split.box_n4[0].astype(int)
     expected = image.crop((x, y, x + width, y + width)).resize((160, 160), Image.Resampling.LANCZOS).convert("L")
@@ -94,7 +94,9 @@ def test_points_land_on_the_same_part_of_the_picture(mtfl_folder: Path, mtfl_uri
         (lambda line: " ".join(line.split()[:12]), "12 fields instead of 15"),
     ],
 )
-def test_bad_rows_are_named_and_the_rest_is_imported(folder: Path, tmp_path: Path, change, reason: str) -> None:
+def test_mtfl_import_refuses_bad_rows_and_imports_the_rest(
+    folder: Path, tmp_path: Path, change: Callable[[str], str], reason: str
+) -> None:
     (tmp_path / "outside").mkdir()
     Image.new("RGB", (160, 160)).save(tmp_path / "outside/face.png")
     (folder / "lfw_5590/elsewhere").symlink_to(tmp_path / "outside")
@@ -107,13 +109,12 @@ def test_bad_rows_are_named_and_the_rest_is_imported(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("first", ["AFLW/0020-image.jpg", "lfw_5590/face_0003.jpg"])
-def test_an_image_that_stands_twice_is_imported_once(folder: Path, tmp_path: Path, first: str) -> None:
-    """Predictions are told apart by it, in a union of splits, too."""
+def test_import_dataset_refuses_a_second_face_of_the_same_name(folder: Path, tmp_path: Path, first: str) -> None:
     label = change_line(folder, "testing.txt", 2, replace_field(0, first))
     manifest = import_to(folder, tmp_path / "out").manifest
     assert manifest.num_rows("aflw") == 4
     assert [refusal.row for refusal in manifest.refused] == [f"{label} {first}"]
-    assert f"the face {first!r} is there already, from t" in manifest.refused[0].reason
+    assert f"the face {first!r} was imported already, from t" in manifest.refused[0].reason
 
 
 def truncate(path: Path) -> None:
@@ -138,26 +139,27 @@ def link_to_itself(path: Path) -> None:
     ],
     ids=["truncated", "loop", "not an image", "other format", "decoder", "large", "bomb"],
 )
-def test_bad_images_are_named(folder: Path, tmp_path: Path, damage: Callable[[Path], None], reason: str) -> None:
+def test_mtfl_import_refuses_bad_images(
+    folder: Path, tmp_path: Path, damage: Callable[[Path], None], reason: str
+) -> None:
     damage(folder / "lfw_5590/face_0007.jpg")
     manifest = import_to(folder, tmp_path / "out").manifest
     assert [refusal.row for refusal in manifest.refused] == ["training.txt:8 lfw_5590\\face_0007.jpg"]
     assert reason in manifest.refused[0].reason
 
 
-def test_pillow_does_not_warn_of_what_is_refused(tmp_path: Path) -> None:
-    """In a process of its own: pytest has its own filters."""
+def test_open_photo_of_huge_image_does_not_warn(tmp_path: Path) -> None:
+    """Run in another process, because pytest has its own filters."""
     Image.new("1", (10_000, 10_000)).save(tmp_path / "large.jpg", "PNG")
-    look = (
+    program = (
         "from pathlib import Path; from rcn_search.data.importers import photo; photo.open_photo(Path(), 'large.jpg')"
     )
-    printed = subprocess.run([sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True).stderr
+    printed = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True).stderr
     assert "RowError: image of 10000x10000 pixels is over the limit of 64,000,000" in printed
     assert "Warning" not in printed
 
 
-def test_lines_end_where_the_file_says(folder: Path) -> None:
-    """Only at line feeds, with or without carriage returns, and a byte order mark is no part of the first."""
+def test_mtfl_read_rows_splits_lines_only_at_line_feeds(folder: Path) -> None:
     path = folder / "training.txt"
     lines = path.read_bytes().split(b"\r\n")[:-1]
     lines[3] += "\u2028\x0b\x0c\x85".encode() + b"1"
@@ -173,8 +175,8 @@ def test_lines_end_where_the_file_says(folder: Path) -> None:
         importer.read_sample(by_line[4])
 
 
-def test_boxes_and_attributes_by_hand(tmp_path: Path) -> None:
-    """Worked out from rcn.md 1.1 and 1.4.
+def test_mtfl_read_sample_boxes_and_attributes_by_hand(tmp_path: Path) -> None:
+    """Compute by hand what docs/explanation/model-specification.md, "Data and crops", defines.
 
     Outer box: eyes 48 apart, mouth 36 below; the points span 48 x 36, made square y0 -= 6, y1 += 6: 30..78 x 84..132;
     margin trunc(48 * 1.25) = 60: -30..138 x 24..192, shifted right by 30.
@@ -191,7 +193,7 @@ def test_boxes_and_attributes_by_hand(tmp_path: Path) -> None:
     assert sample.attributes == {"gender": 1, "smile": 0, "glasses": 0, "pose": 3}
 
 
-def test_attributes_are_stored_under_their_names(folder: Path, tmp_path: Path) -> None:
+def test_mtfl_import_stores_attributes_by_name(folder: Path, tmp_path: Path) -> None:
     change_line(folder, "testing.txt", 0, lambda line: " ".join([*line.split()[:11], "2", "1", "1", "4"]))
     import_to(folder, tmp_path / "out")
     stored = Dataset(str(tmp_path / "out")).split("aflw").attributes
@@ -203,7 +205,7 @@ def test_attributes_are_stored_under_their_names(folder: Path, tmp_path: Path) -
     }
 
 
-def test_strict_stops_and_leaves_nothing_readable(folder: Path, tmp_path: Path) -> None:
+def test_import_dataset_strict_stops_at_bad_row_without_manifest(folder: Path, tmp_path: Path) -> None:
     (folder / "lfw_5590/face_0007.jpg").unlink()
     with pytest.raises(DatasetError, match=r"training.txt:8 .*image is missing"):
         import_to(folder, tmp_path / "out", strict=True)
@@ -211,14 +213,14 @@ def test_strict_stops_and_leaves_nothing_readable(folder: Path, tmp_path: Path) 
         read_manifest(str(tmp_path / "out"))
 
 
-def test_interrupted_import_is_unreadable_and_can_be_run_again(
+def test_import_dataset_after_interruption_starts_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     written: list[str] = []
     write_shard = base.write_shard
 
-    def fail_on_second(uri, split, *args):
+    def fail_on_second(uri: str, split: str, *args: Any) -> ShardInfo:
         if written:
             raise KeyboardInterrupt
         written.append(split)
@@ -234,13 +236,13 @@ def test_interrupted_import_is_unreadable_and_can_be_run_again(
     assert import_to(folder, out).manifest == import_to(folder, tmp_path / "straight").manifest
 
 
-def test_second_import_finds_the_first(mtfl_folder: Path, mtfl_uri: str) -> None:
+def test_import_dataset_twice_does_nothing(mtfl_folder: Path, mtfl_uri: str) -> None:
     summary = import_dataset(MtflImporter(mtfl_folder), mtfl_uri)
     assert summary.elapsed_s is None
     assert summary.manifest == read_manifest(mtfl_uri)
 
 
-def test_destination_of_another_data_set_is_refused(mtfl_folder: Path, synthetic_uri: str, tmp_path: Path) -> None:
+def test_import_dataset_to_used_destination_is_refused(mtfl_folder: Path, synthetic_uri: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="already holds the data set 'synthetic'"):
         import_dataset(MtflImporter(mtfl_folder), synthetic_uri)
     (tmp_path / "thesis.tex").write_text("mine")
@@ -248,7 +250,7 @@ def test_destination_of_another_data_set_is_refused(mtfl_folder: Path, synthetic
         import_dataset(MtflImporter(mtfl_folder), str(tmp_path))
 
 
-def test_missing_source_is_explained(tmp_path: Path) -> None:
+def test_mtfl_importer_without_annotations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"training.txt is missing; the source folder must be the unzipped MTFL folder"
     ):

@@ -11,7 +11,7 @@ BOX = Box(-20, -10, 100, 100)  # leaves the photograph by 20 left, 10 above, 10 
 FACE_BOX = Box(10, 20, 130, 130)  # sees padding left (10 < 32) and below (160 - 150 < 16), not above (20 > 16)
 
 
-def test_photo_rectangle_is_what_is_not_padding() -> None:
+def test_photo_rectangle_excludes_padding() -> None:
     np.testing.assert_array_equal(photo_rectangle(BOX, SIZE), np.array([32, 16, 128, 128], np.float32))
     np.testing.assert_array_equal(photo_rectangle(Box(5, 5, 50, 50), SIZE), [0, 0, 160, 160])
     np.testing.assert_allclose(photo_rectangle(Box(70, -5, 40, 40), SIZE), [0, 20, 120, 140])
@@ -35,15 +35,15 @@ def test_photo_rectangle_is_what_is_not_padding() -> None:
         ((50, 85), 4),
     ],
 )
-def test_points_at_an_edge_of_the_photograph(point: tuple[float, float], code: int) -> None:
+def test_edge_codes_near_each_side(point: tuple[float, float], code: int) -> None:
     codes = edge_codes(np.array([[50.0, 40.0], point]), SIZE, BOX, FACE_BOX)
     assert codes.tolist() == [0, code]
     assert codes.dtype == np.uint8
 
 
-def test_top_counts_where_the_face_box_sees_it_padded() -> None:
+def test_edge_codes_at_top_if_padding_is_in_the_face_box() -> None:
     assert edge_codes(np.array([[50.0, 5.0], [5.0, 5.0]]), SIZE, BOX, Box(40, 15, 100, 100)).tolist() == [2, 2]
 
 
-def test_without_padding_no_point_is_at_an_edge() -> None:
+def test_edge_codes_without_padding_are_zero() -> None:
     assert edge_codes(np.array([[1.0, 1.0], [99.0, 79.0]]), SIZE, Box(0, 0, 80, 80), FACE_BOX).tolist() == [0, 0]

@@ -26,7 +26,7 @@ def faces() -> list[SyntheticFace]:
 
 
 def someone(seed: int = 0, **changes: object) -> Traits:
-    """A person looking ahead unless told otherwise, without hair (nothing else about a head is asymmetric)."""
+    """A person who looks ahead, without hair, which is the only asymmetric part of a head; ``changes`` override this."""
     plain = {
         "hair_style": "bald",
         "glasses": "none",
@@ -46,7 +46,7 @@ def points_of(traits: Traits) -> np.ndarray:
 
 
 @pytest.mark.parametrize("schema", [FIVE, IBUG68], ids=lambda s: s.name)
-def test_shapes_and_types(schema: KeypointSchema) -> None:
+def test_draw_face_shapes_and_types(schema: KeypointSchema) -> None:
     face = draw_face(3, schema)
     assert (face.image.shape, face.image.dtype) == ((160, 160), np.uint8)
     assert (face.points.shape, face.points.dtype) == ((schema.num_points, 2), np.float32)
@@ -57,7 +57,7 @@ def _digest(face: SyntheticFace) -> str:
     return hashlib.sha256(face.image.tobytes() + face.points.tobytes() + face.visible.tobytes()).hexdigest()
 
 
-def test_a_seed_is_one_face_in_any_order_and_process(faces: list[SyntheticFace]) -> None:
+def test_draw_face_depends_only_on_the_seed(faces: list[SyntheticFace]) -> None:
     program = (
         "import hashlib; from rcn_search.data.synthetic import draw_face; from rcn_search.keypoints import IBUG68\n"
         "for seed in (7, 2):\n"
@@ -68,11 +68,11 @@ def test_a_seed_is_one_face_in_any_order_and_process(faces: list[SyntheticFace])
     assert other == [_digest(faces[7]), _digest(faces[2])]
 
 
-def test_seeds_differ(faces: list[SyntheticFace]) -> None:
+def test_draw_face_of_different_seeds_differs(faces: list[SyntheticFace]) -> None:
     assert len({_digest(face) for face in faces}) == NUM_FACES
 
 
-def test_five_points_are_those_of_the_68(faces: list[SyntheticFace]) -> None:
+def test_draw_face_five_points_are_derived_from_68(faces: list[SyntheticFace]) -> None:
     left_eye, right_eye = IBUG68.normalizers["eye_centers"]
     for seed in range(10):
         five, all_points = draw_face(seed, FIVE), faces[seed].points
@@ -83,7 +83,7 @@ def test_five_points_are_those_of_the_68(faces: list[SyntheticFace]) -> None:
         assert five.attributes == faces[seed].attributes
 
 
-def test_face_boxes_lie_in_the_frame(faces: list[SyntheticFace]) -> None:
+def test_draw_face_keeps_face_boxes_in_the_crop(faces: list[SyntheticFace]) -> None:
     for face in faces:
         extent = np.ptp(face.points, axis=0).max()
         middle = 0.5 * (face.points.min(axis=0) + face.points.max(axis=0))
@@ -98,7 +98,7 @@ def test_face_boxes_lie_in_the_frame(faces: list[SyntheticFace]) -> None:
         assert (middle + half < 159).all()
 
 
-def test_points_are_in_order(faces: list[SyntheticFace]) -> None:
+def test_draw_face_points_are_in_order(faces: list[SyntheticFace]) -> None:
     frontal = [face for face in faces if face.attributes["pose"] == 2]
     assert len(frontal) > NUM_FACES / 4
     for face in frontal:
@@ -111,23 +111,23 @@ def test_points_are_in_order(faces: list[SyntheticFace]) -> None:
         assert face.points[17:22, 1].mean() < face.points[36:42, 1].mean()
 
 
-def test_size_is_that_of_real_crops(faces: list[SyntheticFace]) -> None:
-    """LFW: 24.6 px of an 80-pixel warp, some 41 px of the crop (rcn.md 1.4)."""
+def test_draw_face_size_is_like_real_crops(faces: list[SyntheticFace]) -> None:
+    """LFW: an eye distance of 24.6 px in an input of 80 px, hence about 41 px in the crop."""
     ocular_px = [np.linalg.norm(f[0] - f[1]) for f in (five_of(face.points.T).T for face in faces)]
     assert 35 < np.median(ocular_px) < 50
     assert min(ocular_px) > 8
 
 
 @pytest.mark.parametrize("yaw_deg", [0.0, 35.0, -55.0])
-def test_a_mirrored_person_has_the_flipped_points(yaw_deg: float) -> None:
+def test_landmarks_of_flipped_person_are_flipped(yaw_deg: float) -> None:
     person = someone(yaw_deg=yaw_deg, roll_deg=10.0, eye_open=(0.9, 0.3), brow_raise=(0.1, 0.0))
-    mirrored = replace(person, yaw_deg=-yaw_deg, roll_deg=-10.0, eye_open=(0.3, 0.9), brow_raise=(0.0, 0.1))
-    points, flipped = points_of(person)[:2], points_of(mirrored)[:2, IBUG68.flip]
-    centred, flipped_centred = (p - p.mean(axis=1, keepdims=True) for p in (points, flipped))
-    np.testing.assert_allclose(centred * [[-1], [1]], flipped_centred, atol=1e-6)
+    flipped_person = replace(person, yaw_deg=-yaw_deg, roll_deg=-10.0, eye_open=(0.3, 0.9), brow_raise=(0.0, 0.1))
+    points, flipped = points_of(person)[:2], points_of(flipped_person)[:2, IBUG68.flip]
+    centered, flipped_centered = (p - p.mean(axis=1, keepdims=True) for p in (points, flipped))
+    np.testing.assert_allclose(centered * [[-1], [1]], flipped_centered, atol=1e-6)
 
 
-def test_pose_moves_the_nose() -> None:
+def test_landmarks_nose_moves_with_the_pose() -> None:
     def nose_shift(**pose: float) -> np.ndarray:
         left_eye, right_eye, nose, *_ = five_of(points_of(someone(**pose))[:2]).T
         return nose - 0.5 * (left_eye + right_eye)
@@ -138,7 +138,7 @@ def test_pose_moves_the_nose() -> None:
     assert [someone(yaw_deg=yaw).pose_code for yaw in (-55.0, -25.0, 0.0, 25.0, 55.0)] == [0, 1, 2, 3, 4]
 
 
-def test_a_turned_head_hides_its_far_side() -> None:
+def test_render_head_turned_hides_its_far_side() -> None:
     person = someone(yaw_deg=55.0, nose_height=0.4)
     head, points_3k = Head(person), landmarks_xyz(Head(person))
     rng = np.random.default_rng(0)
@@ -149,8 +149,8 @@ def test_a_turned_head_hides_its_far_side() -> None:
     assert not hidden[[30, 31, 36, 37, 38, 39, 48, 51]].any()
 
 
-def test_the_picture_agrees_with_the_points() -> None:
-    """Irises are darker than the skin beside and below, in the mean of many people."""
+def test_render_head_irises_are_dark_at_the_eye_points() -> None:
+    """On average over many people, irises are darker than the skin below them."""
     contrast = []
     for seed in range(12):
         person = someone(seed, gaze=(0.0, 0.0), skin=0.7, yaw_deg=5.0 * (seed % 5 - 2))
@@ -165,7 +165,7 @@ def test_the_picture_agrees_with_the_points() -> None:
     assert np.mean(contrast) > 0.1
 
 
-def test_what_is_covered_is_not_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draw_face_covered_points_are_not_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     bare = draw_face(5, IBUG68)
 
     def card(canvas: Image.Image, *_: object) -> Image.Image:
@@ -184,7 +184,7 @@ def test_what_is_covered_is_not_visible(monkeypatch: pytest.MonkeyPatch) -> None
     assert covered.image[:, 10:70].std() < bare.image[:, 10:70].std()
 
 
-def test_occluders_change_exactly_what_they_hide() -> None:
+def test_occlude_changes_only_pixels_of_its_mask() -> None:
     points_px, num_hidden = points_of(someone())[:2].T, 0
     for seed in range(40):
         canvas = Image.new("L", (cover.CANVAS_PX, cover.CANVAS_PX), 3)
@@ -195,7 +195,7 @@ def test_occluders_change_exactly_what_they_hide() -> None:
     assert 8 < num_hidden < 32
 
 
-def test_dark_glasses_hide_the_eyes_and_clear_ones_do_not() -> None:
+def test_wear_glasses_only_dark_ones_hide_the_eyes() -> None:
     for glasses, share in (("dark", 1.0), ("clear", 0.0)):
         person = someone(glasses=glasses)
         head, rng = Head(person), np.random.default_rng(1)
@@ -209,7 +209,7 @@ def test_dark_glasses_hide_the_eyes_and_clear_ones_do_not() -> None:
         assert (np.asarray(canvas) != 128).any()
 
 
-def test_people_vary(faces: list[SyntheticFace]) -> None:
+def test_draw_face_covers_all_attributes(faces: list[SyntheticFace]) -> None:
     for name, num_values in {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}.items():
         assert {face.attributes[name] for face in faces} == set(range(num_values))
     visible = np.mean([face.visible for face in faces])
@@ -217,7 +217,7 @@ def test_people_vary(faces: list[SyntheticFace]) -> None:
     assert min(face.image.std() for face in faces) > 4
 
 
-def test_refusals() -> None:
+def test_draw_face_with_unknown_schema_or_negative_seed_is_refused() -> None:
     with pytest.raises(ValueError, match="five and ibug68, not 'wflw98'"):
         draw_face(0, replace(FIVE, name="wflw98"))
     with pytest.raises(ValueError, match="must not be negative"):

@@ -22,7 +22,7 @@ FACE = draw_face(0, IBUG68)
 
 
 def write_face(path: Path, points_k2: np.ndarray = FACE.points, *, header: bool = True, suffix: str = ".jpg") -> Path:
-    """A photograph and the points of its one face, in pixels that cover [i, i + 1) here and one-based in the file."""
+    """Write a photograph and the points of its face, which are one-based in the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tint = np.array([1, 0.8, 0.6])
     Image.fromarray((FACE.image[..., None] * tint).astype(np.uint8)).save(path.with_name(path.name + suffix))
@@ -35,13 +35,13 @@ def write_face(path: Path, points_k2: np.ndarray = FACE.points, *, header: bool 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if five faces to test on had been published: two of helen, two of lfpw, one of ibug."""
+    """Assume that five test faces were published: two of helen, two of lfpw, one of ibug."""
     monkeypatch.setattr(w300, "PUBLISHED_TESTS", {"helen/testset": 2, "lfpw/testset": 2, "ibug": 1})
 
 
 @pytest.fixture
 def folder(tmp_path: Path, small: None) -> Path:
-    """All six folders, whole as far as tests go."""
+    """All six folders; the test folders are complete."""
     root = tmp_path / "300W"
     for name in ("134212_1", "134212_2", "1004467229_1"):
         write_face(root / "afw" / name)
@@ -53,7 +53,9 @@ def folder(tmp_path: Path, small: None) -> Path:
     write_face(root / "helen/testset/30_2", suffix=".JPG")
     write_face(root / "lfpw/testset/image_0001", suffix=".PNG")
     write_face(root / "lfpw/testset/image_0002")
-    write_face(root / "ibug/image_092 _01", square_face(4, 20, 40))  # the blank is as published; padded on the left
+    write_face(
+        root / "ibug/image_092 _01", square_face(4, 20, 40)
+    )  # the published name has a blank; padded on the left
     return root
 
 
@@ -65,7 +67,7 @@ def counts(manifest: Manifest) -> dict[str, int]:
     return {name: manifest.num_rows(name) for name in manifest.split_names}
 
 
-def test_published_counts() -> None:
+def test_w300_published_counts_equal_the_paper() -> None:
     assert (sum(w300.PUBLISHED_TRAINING.values()), sum(w300.PUBLISHED_TESTS.values())) == (3_148, 689)
     sizes = {w300.TEST_SPLITS[folder]: count for folder, count in w300.PUBLISHED_TESTS.items()}
     assert sizes == {"helen-test": 330, "lfpw-test": 224, "ibug": 135}
@@ -76,7 +78,7 @@ def test_published_counts() -> None:
     }
 
 
-def test_whole_tests_and_their_unions(folder: Path, tmp_path: Path) -> None:
+def test_w300_import_of_complete_tests_forms_unions(folder: Path, tmp_path: Path) -> None:
     manifest = imported(folder, tmp_path / "out")
     assert counts(manifest) == {
         "train": 9, "val": 1, "helen-test": 2, "lfpw-test": 2, "ibug": 1, "common": 4, "challenging": 1, "full": 5
@@ -111,8 +113,7 @@ def test_whole_tests_and_their_unions(folder: Path, tmp_path: Path) -> None:
         num_rows_used(manifest, "common", 5)
 
 
-def test_no_subset_with_a_hole_has_its_full_name(folder: Path, tmp_path: Path) -> None:
-    """One image that cannot be read is enough."""
+def test_w300_import_of_incomplete_test_is_named_part(folder: Path, tmp_path: Path) -> None:
     (folder / "lfpw/testset/image_0001.PNG").write_bytes(b"hello")
     manifest = imported(folder, tmp_path / "out")
     assert counts(manifest) == {
@@ -128,7 +129,7 @@ def test_no_subset_with_a_hole_has_its_full_name(folder: Path, tmp_path: Path) -
         Dataset(str(tmp_path / "out")).split("common")
 
 
-def test_what_is_there_is_imported_whatever_is_missing(tmp_path: Path) -> None:
+def test_w300_import_of_one_folder_notes_the_missing_ones(tmp_path: Path) -> None:
     write_face(tmp_path / "300W/ibug/image_003_1")
     manifest = imported(tmp_path / "300W", tmp_path / "out")
     assert counts(manifest) == {"ibug-part": 1}
@@ -137,9 +138,9 @@ def test_what_is_there_is_imported_whatever_is_missing(tmp_path: Path) -> None:
         W300Importer(tmp_path).read_rows()
 
 
-def test_a_folder_with_more_than_was_published_is_refused(folder: Path) -> None:
-    write_face(folder / "ibug/image_003_1_mirror")
-    with pytest.raises(DatasetError, match=r"ibug holds 2 .pts files, published are 1; remove what was added"):
+def test_w300_importer_with_additional_faces_is_refused(folder: Path) -> None:
+    write_face(folder / "ibug/image_003_1_flipped")
+    with pytest.raises(DatasetError, match=r"ibug holds 2 .pts files, but 1 were published; remove the others"):
         W300Importer(folder).read_rows()
 
 
@@ -147,12 +148,12 @@ def fake_rows(names: list[str]) -> list[Row]:
     return [Row(f"{name}.pts", 0, "") for name in names]
 
 
-def test_split_is_by_photo_and_does_not_depend_on_the_order_of_the_directory() -> None:
+def test_split_by_photo_does_not_depend_on_directory_order() -> None:
     names = [f"afw/{index // 2}_{index % 2 + 1}" for index in range(337)]
     names += [f"helen/trainset/{index}_1" for index in range(2_000)]
     names += [f"lfpw/trainset/image_{index:04d}" for index in range(811)]
     splits = split_by_photo(fake_rows(names))
-    assert (len(splits["train"]), len(splits["val"])) == (2_834, 314)  # rcn.md 1.3
+    assert (len(splits["train"]), len(splits["val"])) == (2_834, 314)  # as the paper
     photos = [{pts.photo_id(row) for row in rows} for rows in splits.values()]
     assert not photos[0] & photos[1]
     assert len({row.file for rows in splits.values() for row in rows}) == 3_148
@@ -162,7 +163,7 @@ def test_split_is_by_photo_and_does_not_depend_on_the_order_of_the_directory() -
 
 
 @pytest.mark.parametrize(("names", "sizes"), [(["a_1"], (1, 0)), (["1_1", "1_2", "2_1", "2_2"], (2, 2))])
-def test_split_of_very_few(names: list[str], sizes: tuple[int, int]) -> None:
+def test_split_by_photo_of_few_faces(names: list[str], sizes: tuple[int, int]) -> None:
     splits = split_by_photo(fake_rows(names))
     assert (len(splits["train"]), len(splits["val"])) == sizes
 
@@ -177,18 +178,18 @@ def test_split_of_very_few(names: list[str], sizes: tuple[int, int]) -> None:
         ("ibug/image_021", "ibug/image_021"),
     ],
 )
-def test_photo_of_a_face(face: str, photo: str) -> None:
+def test_photo_id_removes_the_face_number(face: str, photo: str) -> None:
     assert pts.photo_id(Row(f"{face}.pts", 0, "")) == photo
 
 
-def test_faces_of_one_photograph_may_share_its_file(folder: Path, tmp_path: Path) -> None:
+def test_w300_import_of_shared_photograph_file(folder: Path, tmp_path: Path) -> None:
     for name in ("134212_1", "134212_2"):
         (folder / f"afw/{name}.jpg").unlink()
     Image.fromarray(FACE.image).save(folder / "afw/134212.png")
     assert imported(folder, tmp_path / "out").refused == []
 
 
-def test_points_are_one_based_in_the_file_and_land_where_they_were(folder: Path, tmp_path: Path) -> None:
+def test_w300_import_converts_one_based_points(folder: Path, tmp_path: Path) -> None:
     imported(folder, tmp_path / "out")
     split = Dataset(str(tmp_path / "out")).split("train")
     for row in (0, 8):
@@ -202,7 +203,7 @@ def square_face(left: float, top: float, side: float) -> np.ndarray:
     return np.stack([left + side * share, top + side * share], axis=1)
 
 
-def test_padding_edges_and_boxes_by_hand(tmp_path: Path) -> None:
+def test_w300_import_padding_edges_and_boxes_by_hand(tmp_path: Path) -> None:
     """A face of 40 pixels near the top left of a photograph of 160.
 
     x 4..44, y 20..60: square 40, less and plus 14, so 4 - 14 = -10 and 44 + 14 = 58: side 68, 10 pixels of padding on
@@ -224,7 +225,7 @@ def test_padding_edges_and_boxes_by_hand(tmp_path: Path) -> None:
     assert image[:, 24:].float().mean() > 20
 
 
-def test_face_that_needs_no_padding_has_no_edges(tmp_path: Path) -> None:
+def test_w300_import_without_padding_has_no_edge_codes(tmp_path: Path) -> None:
     write_face(tmp_path / "300W/ibug/image_003_1", square_face(60, 60, 30))
     imported(tmp_path / "300W", tmp_path / "out")
     split = Dataset(str(tmp_path / "out")).split("ibug-part")
@@ -246,7 +247,7 @@ def text_of(count: int, *, header: str = "") -> str:
         text_of(68, header="n_points: 68\n{ ") + " }",
     ],
 )
-def test_pts_with_and_without_header(text: str) -> None:
+def test_parse_points_with_and_without_header(text: str) -> None:
     np.testing.assert_array_equal(pts.parse_points(text), np.tile([1.5, 2.5], (68, 1)))
 
 
@@ -261,7 +262,7 @@ def test_pts_with_and_without_header(text: str) -> None:
         ("", "0 points instead of 68"),
     ],
 )
-def test_bad_pts_are_explained(text: str, reason: str) -> None:
+def test_parse_points_of_malformed_text_is_refused(text: str, reason: str) -> None:
     with pytest.raises(RowError, match=reason):
         pts.parse_points(text)
 
@@ -278,23 +279,25 @@ def test_bad_pts_are_explained(text: str, reason: str) -> None:
         (lambda path: write_face(path, square_face(-1e9, -1e9, 2e9 + 160)), "span a box of 3,400,"),
     ],
 )
-def test_bad_faces_are_named(folder: Path, tmp_path: Path, damage: Callable[[Path], object], reason: str) -> None:
+def test_w300_import_refuses_bad_faces(
+    folder: Path, tmp_path: Path, damage: Callable[[Path], object], reason: str
+) -> None:
     damage(folder / "afw/134212_1")
     (refusal,) = imported(folder, tmp_path / "out").refused
     assert refusal.row == "afw/134212_1.pts"
     assert re.search(reason, refusal.reason), refusal.reason
 
 
-def test_colour_is_another_data_set_of_the_same_faces(folder: Path, tmp_path: Path) -> None:
-    grey, colour = imported(folder, tmp_path / "grey"), imported(folder, tmp_path / "colour", colour=True)
-    assert (grey.channels, colour.channels) == (1, 3)
+def test_w300_import_in_color_is_another_data_set(folder: Path, tmp_path: Path) -> None:
+    gray, color = imported(folder, tmp_path / "gray"), imported(folder, tmp_path / "color", color=True)
+    assert (gray.channels, color.channels) == (1, 3)
     with pytest.raises(DatasetError, match="already holds"):
-        imported(folder, tmp_path / "grey", colour=True)
-    grey_split, split = (Dataset(str(tmp_path / name)).split("full") for name in ("grey", "colour"))
+        imported(folder, tmp_path / "gray", color=True)
+    gray_split, split = (Dataset(str(tmp_path / name)).split("full") for name in ("gray", "color"))
     images = split.images_at(torch.arange(5))
     assert images.shape == (5, 160, 160, 3)
     red, green, blue = images[0].float().mean((0, 1))
     assert red > green > blue > 0
-    as_grey = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images.numpy()])
-    assert np.array_equal(as_grey, grey_split.images_at(torch.arange(5)).numpy())
-    assert torch.equal(split.edge_nk, grey_split.edge_nk)
+    as_gray = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images.numpy()])
+    assert np.array_equal(as_gray, gray_split.images_at(torch.arange(5)).numpy())
+    assert torch.equal(split.edge_nk, gray_split.edge_nk)

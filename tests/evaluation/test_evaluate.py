@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rcn_search.evaluation.predict import predict
 
 from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import open_dataset
@@ -13,7 +14,6 @@ from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.shards import DatasetError
 from rcn_search.evaluation.evaluate import describe, evaluate
-from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import read_predictions
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import score

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rcn_search.evaluation import metrics
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
+from rcn_search.evaluation.protocol import EvaluationProtocol, named_protocol, rcn2016, subpixel
 from rcn_search.evaluation.score import score
 
 RCN2016 = rcn2016("aflw", "test", "five")
@@ -102,7 +102,7 @@ def test_normalizers_by_hand(make_predictions: Make, normalizer: str, length_px:
 
 
 @pytest.mark.parametrize("protocol", [RCN2016, SUBPIXEL])
-def test_what_cannot_be_measured_is_named_and_counted(make_predictions: Make, protocol: Protocol) -> None:
+def test_what_cannot_be_measured_is_named_and_counted(make_predictions: Make, protocol: EvaluationProtocol) -> None:
     predictions = make_predictions(7)
     for name in ("true_crop_nk2", "true_image_nk2"):
         points_nk2 = getattr(predictions, name)

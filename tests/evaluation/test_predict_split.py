@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rcn_search.evaluation.predict import predict
 from torch import Tensor, nn
 
 from rcn_search.config.schema import Decoder, TrainConfig
@@ -17,7 +18,6 @@ from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.shards import DatasetError
 from rcn_search.data.synthetic import draw_face
-from rcn_search.evaluation.predict import predict
 from rcn_search.evaluation.predictions import Predictions, read_predictions, write_predictions
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import score

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from rcn_search.evaluation.protocol import Protocol, named_protocol, rcn2016, subpixel
+from rcn_search.evaluation.protocol import EvaluationProtocol, named_protocol, rcn2016, subpixel
 
 
 def test_the_papers_protocol() -> None:
@@ -33,10 +33,10 @@ def test_another_normalizer_is_another_name() -> None:
 def test_it_survives_json_and_refuses_what_it_does_not_know() -> None:
     protocol = subpixel("300w", "full", "ibug68", "box")
     document = protocol.model_dump(mode="json")
-    assert Protocol.model_validate(document) == protocol
+    assert EvaluationProtocol.model_validate(document) == protocol
     for wrong in ({"normalizer": "nose"}, {"grid": 80}, {"grid_px": 0}, {"dataset": ""}, {"subset": "\x1b[2J"}):
         with pytest.raises(ValidationError):
-            Protocol.model_validate(document | wrong)
+            EvaluationProtocol.model_validate(document | wrong)
 
 
 def test_protocols_of_before_have_the_thresholds_of_today() -> None:
@@ -48,11 +48,11 @@ def test_protocols_of_before_have_the_thresholds_of_today() -> None:
         protocol = subpixel("300w", "full", "ibug68", normalizer)  # type: ignore[arg-type]
         old = protocol.model_dump(mode="json")
         assert old.pop("threshold_pct") == threshold_pct
-        assert Protocol.model_validate(old) == protocol
-    assert Protocol.model_validate(old | {"threshold_pct": 5}) != protocol
+        assert EvaluationProtocol.model_validate(old) == protocol
+    assert EvaluationProtocol.model_validate(old | {"threshold_pct": 5}) != protocol
     for wrong in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValidationError):
-            Protocol.model_validate(old | {"threshold_pct": wrong})
+            EvaluationProtocol.model_validate(old | {"threshold_pct": wrong})
 
 
 def test_what_two_protocols_differ_in_is_said() -> None:

@@ -13,7 +13,7 @@ from rcn_search.evaluation import bootstrap
 from rcn_search.evaluation.bootstrap import bootstrap_intervals, resampled_counts
 from rcn_search.evaluation.metrics import bootstrap_interval, ced, image_errors
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import Protocol, rcn2016, subpixel
+from rcn_search.evaluation.protocol import EvaluationProtocol, rcn2016, subpixel
 from rcn_search.evaluation.score import score
 
 Make = Callable[..., Predictions]
@@ -56,7 +56,7 @@ class Face:
     pose: int
 
 
-def plain_faces(found: Predictions, protocol: Protocol) -> list[Face]:
+def plain_faces(found: Predictions, protocol: EvaluationProtocol) -> list[Face]:
     faces = []
     for n in range(len(found)):
         by_point = plain_errors(found, protocol, n)
@@ -65,7 +65,7 @@ def plain_faces(found: Predictions, protocol: Protocol) -> list[Face]:
     return faces
 
 
-def plain_errors(found: Predictions, protocol: Protocol, n: int) -> dict[int, float]:
+def plain_errors(found: Predictions, protocol: EvaluationProtocol, n: int) -> dict[int, float]:
     grid = protocol.grid_px
     true: list[tuple[float, float]] = []
     frame: list[tuple[float, float]] = []

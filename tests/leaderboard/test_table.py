@@ -9,7 +9,7 @@ import pytest
 
 from rcn_search import storage
 from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
-from rcn_search.evaluation.protocol import Protocol, rcn2016, subpixel
+from rcn_search.evaluation.protocol import EvaluationProtocol, rcn2016, subpixel
 from rcn_search.leaderboard import location, per_image
 from rcn_search.leaderboard import table as board_module
 from rcn_search.leaderboard.location import default_leaderboard
@@ -22,7 +22,7 @@ AFLW = rcn2016("aflw", "test", "five")
 
 
 def table_of(
-    leaderboard: Leaderboard, protocol: Protocol | None, dataset: str = "aflw", subset: str = "test"
+    leaderboard: Leaderboard, protocol: EvaluationProtocol | None, dataset: str = "aflw", subset: str = "test"
 ) -> LeaderboardTable:
     (table,) = (
         each for each in leaderboard.tables if (each.dataset, each.subset, each.protocol) == (dataset, subset, protocol)

@@ -29,8 +29,9 @@ from rcn_search.storage import object_store as storage_remote
 from rcn_search.storage import retry as storage_retry
 from rcn_search.study.identity import resume_settings
 from rcn_search.study.lease import acquire
-from rcn_search.study.records import EpochResult, StudyStore
+from rcn_search.study.records import EpochResult
 from rcn_search.study.space.study_config import StudyConfig
+from rcn_search.study.store import StudyStore, study_exists
 from rcn_search.study.study import Study
 from rcn_search.training.async_uploads import Uploads
 
@@ -69,7 +70,7 @@ def space(tmp_path: Path) -> StudyConfig:
 def drive(uri: str, space: StudyConfig) -> None:
     """What a search does with storage, from preflight to end."""
     storage.preflight(uri)
-    if storage.exists(storage.join(uri, "study.json")):
+    if study_exists(uri):
         Study.check(uri, space, "f")
     else:
         Study.start(uri, space, "f")
@@ -113,7 +114,7 @@ def table(study: Study) -> list[tuple[Any, ...]]:
 
 def assert_nothing_torn(uri: str, expected: list[tuple[Any, ...]]) -> None:
     """What is there is whole, and of an undisturbed study's beginning."""
-    if not storage.exists(storage.join(uri, "study.json")):
+    if not study_exists(uri):
         return
     study = Study.open(uri)
     for trial, (params, _, epochs) in zip(study.trials, expected, strict=False):

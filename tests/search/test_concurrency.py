@@ -10,8 +10,8 @@ from rcn_search.cluster.runtime import CapacityError, ClusterResources
 from rcn_search.search import concurrency
 from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
 from rcn_search.study.loading import load_study_config
-from rcn_search.study.records import StudyStore
 from rcn_search.study.space.study_config import Budget
+from rcn_search.study.store import StudyStore
 from rcn_search.study.study import Study
 
 SMALL = ({"CPU": 2.0}, {"CPU": 2.0})

@@ -12,8 +12,9 @@ from rcn_search import storage
 from rcn_search.study.identity import resume_settings
 from rcn_search.study.lease import acquire
 from rcn_search.study.loading import load_study_config
-from rcn_search.study.records import EpochResult, StudyStore
+from rcn_search.study.records import EpochResult
 from rcn_search.study.space.study_config import StudyConfig
+from rcn_search.study.store import StudyStore, study_exists
 from rcn_search.study.study import Study
 
 Event = Callable[[str, StudyConfig], None]
@@ -60,7 +61,7 @@ def space(write_study) -> StudyConfig:
 
 def drive(uri: str, space: StudyConfig) -> None:
     """What a driver does from start to end: take the study up, run what is left, two trials at once."""
-    if storage.exists(storage.join(uri, "study.json")):
+    if study_exists(uri):
         Study.check(uri, space, "f")
     else:
         Study.start(uri, space, "f")
@@ -134,6 +135,6 @@ def test_a_branch_is_there_with_all_its_trials_or_not_at_all(uri, space, monkeyp
             with pytest.raises(Crash):
                 start_warm_started(parent, child, space, "f")
             faulty.arm(-1, after=False)
-            if not storage.exists(storage.join(child, "study.json")):
+            if not study_exists(child):
                 assert start_warm_started(parent, child, space, "f") == (NUM_TRIALS, 0)
             assert len(Study.open(child).warm_start_trials) == NUM_TRIALS

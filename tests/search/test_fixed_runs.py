@@ -91,7 +91,7 @@ def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_
     del stored["base"]["loss"]["name"]
     place.write_text(json.dumps(stored))
     assert Study.resume(uri, load_study_config(write_runs()), data_fingerprint="f").num_remaining == 4
-    with pytest.raises(StudyError, match=r"base\.loss\.head: softmax → l2"):
+    with pytest.raises(StudyError, match=r"base\.loss\.name: nll → l2"):
         Study.resume(uri, load_study_config(write_runs(base={"loss": {"name": "l2"}})), data_fingerprint="f")
 
 

@@ -8,7 +8,7 @@ from ray.util import get_node_ip_address
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
 from rcn_search.search.trial_actor import TrialActor
-from rcn_search.study.records import TRIAL_NAME
+from rcn_search.study.store import TRIAL_NAME
 from rcn_search.training.exit_status import CONFIG_NAME, TrainingFailed
 from rcn_search.training.trainer import TrainRun
 

@@ -160,7 +160,10 @@ def test_weights_for_other_points_are_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"schema_version": SCHEMA_VERSION + 1, "config": {"new": 1}}, "it is of version 3; this rcn-search reads versions 1 and 2"),
+        (
+            {"schema_version": SCHEMA_VERSION + 1, "config": {"new": 1}},
+            "it is of version 3; this rcn-search reads versions 1 and 2",
+        ),
         ({"schema_version": None}, "it is of version None; this rcn-search reads versions 1 and 2"),
         ({"config": {"data": {"uri": "x"}, "zebra": 1}}, "zebra"),
         ({"epoch": None}, "epoch"),

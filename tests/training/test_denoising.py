@@ -155,7 +155,7 @@ def test_points_outside_or_at_an_edge_are_left_out_if_asked(split: Split, flip: 
 
 
 def test_more_points_than_there_are_cannot_be_corrupted(split: Split) -> None:
-    with pytest.raises(ValueError, match=r"set model\.corrupted to at most 5"):
+    with pytest.raises(ValueError, match=r"set model\.num_corrupted_points to at most 5"):
         DenoisingTask(config_of(35), split, FIVE, NO_AUGMENTATION)
 
 

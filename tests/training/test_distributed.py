@@ -171,7 +171,7 @@ def test_a_run_goes_on_with_another_number_of_workers(crew: Crew, tiny_config: T
 
 def test_contrast_over_a_batch_is_not_for_several_workers(tiny_config: TrainConfig, tmp_path: Path) -> None:
     config = changed(tiny_config, input={"contrast_normalization": "batch"})
-    with pytest.raises(ValueError, match=r"set input\.lcn to image"):
+    with pytest.raises(ValueError, match=r"set input\.contrast_normalization to image"):
         TrainRun(config, str(tmp_path), workers=Workers(0, 2))
 
 

@@ -5,7 +5,7 @@ import torch
 
 from rcn_search import storage
 from rcn_search.search.trial_actor import TrialActor
-from rcn_search.study.records import TRIAL_NAME
+from rcn_search.study.store import TRIAL_NAME
 from rcn_search.training.gpu_memory import CONTEXT_BYTES, limit_memory, memory_fraction
 
 GIB = 2**30

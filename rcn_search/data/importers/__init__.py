@@ -1,4 +1,4 @@
-"""One module for each published format."""
+"""Importers, one module for each published format."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rcn_search.data.importers.w300 import W300Importer
 
 
 class FolderImporter(Protocol):
-    """How an importer is bound to the published folder."""
+    """Constructor of an importer of a published folder."""
 
     def __call__(self, folder: Path, *, color: bool = False) -> Importer:
-        """The importer; ``colour`` keeps red, green and blue."""
+        """Create the importer of a folder; ``color`` keeps red, green and blue."""
         ...
 
 

@@ -1,8 +1,8 @@
-"""``anno.mat`` of AFW (Zhu and Ramanan, CVPR 2012), in either of MATLAB's file formats.
+"""Read ``anno.mat`` of AFW (Zhu and Ramanan, CVPR 2012), in either of MATLAB's file formats.
 
-The file holds one cell array ``anno``, a row for each image: file name, boxes, poses and landmarks, the last three
-cells with one matrix for each face. Landmarks are 6x2: left eye, right eye, nose, left mouth corner, mouth centre,
-right mouth corner; NaN where invisible. MATLAB 7.3 files are HDF5, in which every matrix is seen transposed.
+The file holds one cell array ``anno`` with a row for each image: file name, boxes, poses and landmarks, of which the
+last three are cells with one matrix for each face. Landmarks are 6x2: left eye, right eye, nose, left mouth corner,
+mouth center, right mouth corner; NaN if invisible. MATLAB 7.3 files are HDF5, which stores every matrix transposed.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from rcn_search.data.shards import DatasetError
 _NUM_COLUMNS, _NAME, _LANDMARKS = 4, 0, 3
 _LANDMARKS_SHAPE = (6, 2)
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_USER_BLOCK = 512  # MATLAB's own header, before that of HDF5
+_USER_BLOCK = 512  # MATLAB's own header, which precedes that of HDF5
 
 
 class AnnotatedImage(NamedTuple):
-    """One image: its file name and (6, 2) x, y for each face, as published."""
+    """File name of an image, and (6, 2) x, y for each face, as published."""
 
     name: str
     faces: list[NDArray[np.float64]]
 
 
 def read_anno(path: Path) -> list[AnnotatedImage]:
-    """All images, in the order of the file.
+    """Read all images, in the order of the file.
 
     Raises:
-        DatasetError: The file is missing, damaged or laid out otherwise, or the package that reads it is not installed.
+        DatasetError: The file is missing, damaged or not as published, or the package that reads it is not installed.
     """
     try:
         with path.open("rb") as stream:
             head = stream.read(_USER_BLOCK + len(_HDF5_SIGNATURE))
     except FileNotFoundError:
-        raise DatasetError(f"{path} is missing; SRC must hold it and its images") from None
+        raise DatasetError(f"{path} is missing; the source folder must hold it and its images") from None
     is_hdf5 = _HDF5_SIGNATURE in (head[: len(_HDF5_SIGNATURE)], head[_USER_BLOCK:])
     package = _installed("h5py" if is_hdf5 else "scipy.io", path)
     try:
         images = _read_hdf5(package, path) if is_hdf5 else _read_older(package, path)
         shapes = {face.shape for image in images for face in image.faces}
-    except Exception as error:  # what the readers raise on a damaged file is not written down anywhere
+    except Exception as error:  # undocumented: which errors a damaged file causes
         raise DatasetError(f"{path} is not AFW's anno.mat as published: {type(error).__name__}: {error}") from error
     if shapes - {_LANDMARKS_SHAPE}:
         raise DatasetError(f"{path} is not AFW's anno.mat as published: landmarks of shape {sorted(shapes)}, not 6x2")

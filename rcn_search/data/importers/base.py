@@ -5,11 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from rcn_search.data.import_claim import claim_destination
@@ -139,7 +139,7 @@ class Importer(ABC):
         """Hash everything that the data set depends on: the annotations, and a version of the importer's rules."""
 
     def name_splits(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> NamedSplits:
-        """Choose the names of the splits.
+        """Choose the names of the splits, and write notes about incomplete ones.
 
         Args:
             rows: All rows of each split.
@@ -200,20 +200,118 @@ def import_dataset(
 
     imported: dict[str, list[Row]] = {split: [] for split in rows}
     refused: list[RefusedRow] = []
-    with _ShardWriter(importer, uri, list(rows)) as writer:
-        for num_done, (split, row, outcome) in enumerate(_deduplicate(_read_samples(importer, rows)), start=1):
-            if isinstance(outcome, Sample):
-                imported[split].append(row)
-                writer.add(split, outcome)
-            elif strict:
-                raise DatasetError(f"{row.label}: {outcome} (--strict)")
-            else:
-                refused.append(RefusedRow(row=row.label, reason=str(outcome)))
-            on_rows(num_done, num_rows)
+    first_rows: dict[str, Row] = {}
+    num_done = 0
+    with _worker_pool(importer) as pool, _ShardWriter(importer, uri, rows) as writer:
+        for split, part in _shard_parts(rows):
+            samples: list[Sample] = []
+            outcomes = pool.map(partial(_read_or_refuse, importer), part, chunksize=16)
+            for row, outcome in zip(part, outcomes, strict=True):
+                outcome = _refuse_duplicate(outcome, row, first_rows)
+                if isinstance(outcome, Sample):
+                    samples.append(outcome)
+                    imported[split].append(row)
+                elif strict:
+                    pool.shutdown(cancel_futures=True)
+                    raise DatasetError(f"{row.label}: {outcome} (--strict)")
+                else:
+                    refused.append(RefusedRow(row=row.label, reason=str(outcome)))
+                num_done += 1
+                on_rows(num_done, num_rows)
+            writer.write(split, samples)
     empty = [split for split, shards in writer.shards.items() if not shards]
     if empty:
         reason = f"; the first: {refused[0].row}: {refused[0].reason}" if refused else ""
         raise DatasetError(f"{importer.source}: no usable row for the split {empty[0]!r}{reason}")
-    manifest = _manifest(importer, fingerprint, importer.name_splits(rows, imported), writer.shards, refused)
-    manifest = write_manifest(uri, manifest)
+    splits = importer.name_splits(rows, imported)
+    manifest = write_manifest(uri, _manifest(importer, fingerprint, splits, writer.shards, refused))
     return ImportSummary(manifest=manifest, num_rows=num_rows, elapsed_s=time.monotonic() - started)
+
+
+class _ShardWriter:
+    """Writes a shard in a thread while the rows of the next one are read, so that at most two are in memory.
+
+    Attributes:
+        shards: Shards of each split; complete when the context ends.
+    """
+
+    def __init__(self, importer: Importer, uri: str, splits: Iterable[str]) -> None:
+        self.shards: dict[str, list[ShardInfo]] = {split: [] for split in splits}
+        self._importer, self._uri = importer, uri
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: tuple[str, Future[ShardInfo]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        with self._thread:
+            if error_type is None:
+                self._finish_pending()
+
+    def write(self, split: str, samples: list[Sample]) -> None:
+        """Start to write the next shard of a split, after the shard before is written; nothing without samples."""
+        self._finish_pending()
+        if samples:
+            attributes, bordered = list(self._importer.attributes), self._importer.bordered
+            index = len(self.shards[split])
+            future = self._thread.submit(write_shard, self._uri, split, index, samples, attributes, bordered)
+            self._pending = split, future
+
+    def _finish_pending(self) -> None:
+        if self._pending:
+            split, future = self._pending
+            self._pending = None
+            self.shards[split].append(future.result())
+
+
+def _worker_pool(importer: Importer) -> Executor:
+    if importer.in_processes:
+        return ProcessPoolExecutor(num_cpus(), mp_context=multiprocessing.get_context("spawn"))
+    return ThreadPoolExecutor(num_cpus())
+
+
+def _shard_parts(rows: dict[str, list[Row]]) -> Iterator[tuple[str, list[Row]]]:
+    """Divide the rows of each split into the parts that make up one shard."""
+    for split, members in rows.items():
+        for start in range(0, len(members), ROWS_PER_SHARD):
+            yield split, members[start : start + ROWS_PER_SHARD]
+
+
+def _read_or_refuse(importer: Importer, row: Row) -> Sample | RowError:
+    try:
+        return importer.read_sample(row)
+    except RowError as error:
+        return error
+
+
+def _refuse_duplicate(outcome: Sample | RowError, row: Row, first_rows: dict[str, Row]) -> Sample | RowError:
+    """Refuse a second face with the same ``image_id``, by which predictions are identified."""
+    if isinstance(outcome, Sample) and (first := first_rows.setdefault(outcome.image_id, row)) is not row:
+        return RowError(f"the face {outcome.image_id!r} was imported already, from {first.label}")
+    return outcome
+
+
+def _manifest(
+    importer: Importer,
+    source_fingerprint: str,
+    splits: NamedSplits,
+    shards: dict[str, list[ShardInfo]],
+    refused: list[RefusedRow],
+) -> Manifest:
+    return Manifest(
+        name=importer.name,
+        keypoints=importer.keypoints,
+        attributes=list(importer.attributes),
+        splits={splits.names[split]: infos for split, infos in shards.items()},
+        test_splits=splits.test_splits,
+        source=importer.source,
+        source_fingerprint=source_fingerprint,
+        license=importer.license,
+        citation=importer.citation,
+        refused=refused,
+        channels=3 if importer.color else 1,
+        bordered=importer.bordered,
+        unions=splits.unions,
+        notes=splits.notes,
+    )

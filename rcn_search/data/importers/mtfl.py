@@ -1,4 +1,7 @@
-"""MTFL as published (Zhang et al., ECCV 2014): 10,000 faces to train on, 2,995 of AFLW to test on (rcn.md 1.1)."""
+"""Import MTFL (Zhang et al., ECCV 2014): 10,000 training faces, and 2,995 test faces of AFLW.
+
+See docs/explanation/model-specification.md, "Data and crops".
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ _NUM_FIELDS = 15
 
 
 class MtflImporter(Importer):
-    """The unzipped folder: training.txt, testing.txt and the image folders they name."""
+    """Importer of the unzipped folder: training.txt, testing.txt and the image folders they name."""
 
     name = "mtfl"
     keypoints = "five"
     attributes = tuple(ATTRIBUTE_CLASSES)
     test_splits = MappingProxyType({"aflw": "aflw/test"})
     source = "MTFL (LFW and web faces; test faces of AFLW), https://mmlab.ie.cuhk.edu.hk/projects/TCDCN.html"
-    licence = "non-commercial research only; images are not redistributable"
+    license = "non-commercial research only; images are not redistributable"
     citation = "Z. Zhang, P. Luo, C. C. Loy, X. Tang, Facial Landmark Detection by Deep Multi-task Learning, ECCV 2014"
 
     def __init__(self, folder: Path, *, color: bool = False) -> None:
@@ -38,10 +41,10 @@ class MtflImporter(Importer):
         self.color = color
 
     def read_rows(self) -> dict[str, list[Row]]:
-        """Rows of the three splits, in the order they are stored.
+        """Read the rows of the three splits, in the order in which they are to be stored.
 
-        The published split: one permutation of all training rows by NumPy's legacy generator with seed 7345, the last
-        1,000 to validate (of a training file of other length, the last tenth).
+        Training and validation are split as in the paper's code: all training rows are permuted by NumPy's legacy
+        generator with seed 7345, and the last 1,000 validate (of a training file of other length, the last tenth).
 
         Raises:
             DatasetError: An annotation file is missing or not text.
@@ -59,29 +62,29 @@ class MtflImporter(Importer):
     def _lines(self, name: str) -> list[str]:
         path = self.folder / name
         try:
-            lines = path.read_bytes().decode("utf-8-sig").split("\n")  # splitlines would cut at U+2028, too
+            lines = path.read_bytes().decode("utf-8-sig").split("\n")  # splitlines would also split at U+2028
         except FileNotFoundError:
-            raise DatasetError(f"{path} is missing; SRC must be the unzipped MTFL folder") from None
+            raise DatasetError(f"{path} is missing; the source folder must be the unzipped MTFL folder") from None
         except UnicodeDecodeError as error:
             raise DatasetError(f"{path} is not a text file: {error}") from error
-        while lines and not lines[-1].strip():  # the published test file ends in a line of one blank
+        while lines and not lines[-1].strip():  # the published test file ends with a line of one blank
             lines.pop()
         return [line.strip() for line in lines]
 
     def fingerprint(self, rows: dict[str, list[Row]]) -> str:
-        """Hash of the annotations and of the rules of this importer."""
+        """Hash the annotations and the version of this importer's rules."""
         digest = hashlib.sha256(b"mtfl importer 1")
         for split, members in rows.items():
             digest.update("\n".join([split, *(row.text for row in members)]).encode())
         if self.color:
-            digest.update(b"colour")
+            digest.update(b"colour")  # as spelled when the first data sets were imported
         return digest.hexdigest()
 
     def read_sample(self, row: Row) -> Sample:
-        """Crop one face.
+        """Crop the face of one line.
 
         Raises:
-            RowError: The line or its image is not usable; the message is the reason.
+            RowError: The line or its image is not usable.
         """
         name, points_k2, attributes = _parse(row.text)
         image = open_photo(self.folder, name)

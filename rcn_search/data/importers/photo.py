@@ -1,4 +1,4 @@
-"""Photographs of a published folder, and the faces cut out of them; whatever is wrong with one is a `RowError`."""
+"""Open the photographs of a published folder and crop faces from them; every problem is a `RowError`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rcn_search.config.schema import IMAGE_SIZE_PX
-from rcn_search.data.crops import STAGE_A_RATIO, STAGE_B_RATIO, crop_photo, four_point_box, to_crop
+from rcn_search.data.crops import STAGE_A_RATIO, STAGE_B_RATIO, crop_photo, four_point_box, image_to_crop
 from rcn_search.data.importers.base import RowError
 from rcn_search.data.sample import Sample
 
 MAX_IMAGE_PIXELS = 64_000_000
 _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "WEBP")
-"""What data sets have. Pillow would open any other under these names, too, EPS by running Ghostscript."""
+"""Formats that data sets use. Without this list Pillow would open others, and for EPS even run Ghostscript."""
 
-# Where Pillow warns, our lower limit refuses. Not in `open_photo`: threads share the filters.
+# `MAX_IMAGE_PIXELS` is below the limit at which Pillow warns. Not set in `open_photo`, because threads share filters.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def open_photo(source: Path, name: str) -> Image.Image:
-    """The photograph ``name``, a path relative to ``source`` with slashes, decoded, as RGB.
+    """Open and decode a photograph as RGB.
+
+    Args:
+        source: Published folder.
+        name: Path relative to ``source``, with slashes.
 
     Raises:
-        RowError: It is missing, outside ``source``, not an image, damaged, or larger than `MAX_IMAGE_PIXELS`.
+        RowError: The file is missing, outside ``source``, not an image, damaged, or larger than `MAX_IMAGE_PIXELS`.
     """
     relative = PurePosixPath(name)
     path = source / relative
@@ -44,7 +48,7 @@ def open_photo(source: Path, name: str) -> Image.Image:
         raise RowError("image is missing") from None
     except Image.DecompressionBombError as error:
         raise RowError(f"image is over the pixel limit: {error}") from error
-    except Exception as error:  # what paths and decoders raise is not written down anywhere
+    except Exception as error:  # undocumented: which errors paths and decoders raise
         raise RowError(f"image cannot be read: {error}") from error
 
 
@@ -57,22 +61,22 @@ def five_point_sample(
     attributes: dict[str, int] | None = None,
     color: bool = False,
 ) -> Sample:
-    """A face with the points of the schema ``five``, cropped by the 4-point rule (rcn.md 1.4), never padded.
+    """Crop a face that has the points of the schema ``five``, by `four_point_box`; the crop is never padded.
 
     Args:
         image: RGB.
-        points_k2: In image pixels.
-        image_id: Name of the face within its source.
-        group: Its photo.
-        attributes: Of the face.
-        colour: Keep red, green and blue.
+        points_k2: x, y in image pixels.
+        image_id: Name of the face, unique within its data set.
+        group: Name of its photograph.
+        attributes: Class of each attribute.
+        color: Keep red, green and blue.
 
     Raises:
-        RowError: No box is left inside the image.
+        RowError: No box fits into the image.
     """
     try:
         box = four_point_box(points_k2, image.size, STAGE_A_RATIO)
-        crop_points_k2 = to_crop(points_k2, box)
+        crop_points_k2 = image_to_crop(points_k2, box)
         face_box = four_point_box(crop_points_k2, (IMAGE_SIZE_PX, IMAGE_SIZE_PX), STAGE_B_RATIO)
     except ValueError as error:
         raise RowError(str(error)) from error
@@ -89,11 +93,11 @@ def five_point_sample(
 
 
 def require_inside(points_k2: NDArray[np.float64], image: Image.Image) -> None:
-    """A single point may lie beyond the edge of a photograph, a face may not.
+    """Check that the points belong to the image. Single points may lie outside it, but not their center.
 
     Raises:
-        RowError: The middle of the points is outside the image: they belong to another one.
+        RowError: The center of the points is outside the image.
     """
     x, y = points_k2.mean(axis=0)
     if not (0 <= x <= image.width and 0 <= y <= image.height):
-        raise RowError(f"the face's centre ({x:g}, {y:g}) lies outside its {image.width}x{image.height} image")
+        raise RowError(f"the face's center ({x:g}, {y:g}) lies outside its {image.width}x{image.height} image")

@@ -1,12 +1,12 @@
-"""Folders of ``.pts`` files, as iBUG publishes 300-W: one text file of 68 points for each face, beside its photograph.
+"""Read folders of ``.pts`` files as iBUG publishes 300-W: a text file of 68 points beside the photograph of each face.
 
     version: 1
     n_points:  68
     {
-    64.718822 102.736810      one-based: the centre of the first pixel is 1, 1
+    64.718822 102.736810      one-based: the center of the first pixel is 1, 1
     }
 
-The header may be missing, and so may the braces.
+The header and the braces may be missing.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _NUMBERED_FACE = re.compile(r"(.*\d)\s*_\d+")
 
 
 def read_rows(root: Path, folder: str) -> list[Row]:
-    """One row for each face of ``root/folder``, sorted by name, whatever the order of the directory; none if missing.
+    """List the faces of ``root/folder``, one row for each, sorted by name; an empty list if the folder is missing.
 
     Args:
-        root: The published folder.
-        folder: Relative to it, with slashes.
+        root: Published folder.
+        folder: Path relative to ``root``, with slashes.
     """
-    place = root / folder
-    files = [path for path in place.iterdir() if path.suffix.lower() == ".pts"] if place.is_dir() else []
+    directory = root / folder
+    files = [path for path in directory.iterdir() if path.suffix.lower() == ".pts"] if directory.is_dir() else []
     prefix = f"{folder}/" if folder else ""
     return [
         Row(f"{prefix}{path.name}", 0, path.read_text(encoding="utf-8-sig", errors="replace"))
@@ -41,15 +41,15 @@ def read_rows(root: Path, folder: str) -> list[Row]:
 
 
 def face_id(row: Row) -> str:
-    """Name of the face within its source: its file without the suffix."""
+    """Name of the face: its file without the suffix."""
     return row.file[: -len(".pts")]
 
 
 def photo_id(row: Row) -> str:
-    """The photograph a face was taken from; several faces may share it.
+    """Name of the photograph that shows the face; several faces may share it.
 
     In afw, helen and ibug the last number of ``134212_2`` counts the faces of one photograph: in afw each face has a
-    copy of it, in helen a cut of it. ``image_0001`` of lfpw is a photograph by itself.
+    copy of the photograph, in helen a part of it. In lfpw each ``image_0001`` is a photograph of its own.
     """
     face = face_id(row)
     folder, slash, name = face.rpartition("/")
@@ -58,10 +58,10 @@ def photo_id(row: Row) -> str:
 
 
 def photo_name(root: Path, row: Row) -> str:
-    """The image of a face: named as the face is, or as its photograph is where faces share one file.
+    """Find the image file of a face, which is named after the face or, if faces share it, after the photograph.
 
     Raises:
-        RowError: There is none.
+        RowError: The file is missing.
     """
     for stem in dict.fromkeys((face_id(row), photo_id(row))):
         for suffix in _PHOTO_SUFFIXES:
@@ -71,10 +71,10 @@ def photo_name(root: Path, row: Row) -> str:
 
 
 def parse_points(text: str) -> NDArray[np.float64]:
-    """The points as published, one-based: (68, 2).
+    """Parse the points of a file, as published (one-based): (68, 2).
 
     Raises:
-        RowError: There are not 68 finite points.
+        RowError: The text does not hold 68 finite points.
     """
     points = []
     for line in filter(None, map(str.strip, re.split(r"[\n{}]", text))):

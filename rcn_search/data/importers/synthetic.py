@@ -1,4 +1,4 @@
-"""Procedural faces as a data set: the same seed gives the same shards everywhere."""
+"""Import generated faces: the same seed gives the same shards everywhere."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from rcn_search.config.schema import IMAGE_SIZE_PX, canonical_hash
 from rcn_search.data.crops import STAGE_B_68_RATIO, STAGE_B_RATIO, enclosing_box, four_point_box
 from rcn_search.data.importers.base import Importer, Row, RowError
 from rcn_search.data.sample import Sample
+from rcn_search.data.shards import DatasetError
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import FIVE, keypoint_schema
 
 DRAWING_VERSION = 1
-"""Raise it when `draw_face` changes what it draws."""
+"""Version of `draw_face`; increase it whenever the pictures change."""
 
 
 class SyntheticImporter(Importer):
-    """Faces drawn from seeds; no two splits share one."""
+    """Importer of faces that are drawn from seeds; each face belongs to one split."""
 
     name = "synthetic"
     attributes = ("gender", "smile", "glasses", "pose")
     test_splits = MappingProxyType({"test": "synthetic/test"})
     source = "drawn by rcn-search"
-    licence = "Apache-2.0"
+    license = "Apache-2.0"
     citation = "rcn-search"
     in_processes = True
 
@@ -32,23 +33,23 @@ class SyntheticImporter(Importer):
         """Choose the faces.
 
         Args:
-            schema: ``five`` or ``ibug68``.
-            num_train: Faces of the split ``train``.
-            num_val: Of ``val``.
-            num_test: Of ``test``.
-            seed: Other seeds, other faces.
+            schema: Keypoint schema, ``five`` or ``ibug68``.
+            num_train: Number of faces in the split ``train``.
+            num_val: Number of faces in the split ``val``.
+            num_test: Number of faces in the split ``test``.
+            seed: Seed of all faces.
 
         Raises:
-            ValueError: A split would be empty, or there is no such schema.
+            DatasetError: A split would be empty, or the schema is unknown.
         """
         self.keypoints = keypoint_schema(schema).name
         self.counts = {"train": num_train, "val": num_val, "test": num_test}
         self.seed = seed
         if min(self.counts.values()) < 1:
-            raise ValueError(f"every split needs at least one face: {self.counts}")
+            raise DatasetError(f"every split needs at least one face: {self.counts}")
 
     def read_rows(self) -> dict[str, list[Row]]:
-        """One row for each face, numbered through all splits."""
+        """Number the faces through all splits, one row for each."""
         rows, first = {}, 0
         for split, count in self.counts.items():
             rows[split] = [Row(split, number, f"{self.seed}-{number:07d}") for number in range(first, first + count)]
@@ -56,14 +57,14 @@ class SyntheticImporter(Importer):
         return rows
 
     def fingerprint(self, rows: dict[str, list[Row]]) -> str:
-        """Hash of everything the faces depend on."""
+        """Hash everything that the faces depend on."""
         return canonical_hash([DRAWING_VERSION, self.keypoints, self.seed, self.counts])
 
     def read_sample(self, row: Row) -> Sample:
         """Draw one face.
 
         Raises:
-            RowError: Its points leave no face box (they are too close together).
+            RowError: Its points are too close together for a face box.
         """
         seed = int(np.random.SeedSequence([self.seed, row.line]).generate_state(1, np.uint64)[0] >> np.uint64(1))
         face = draw_face(seed, keypoint_schema(self.keypoints))

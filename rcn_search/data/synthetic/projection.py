@@ -56,7 +56,7 @@ def landmarks_xyz(head: Head) -> Floats:
 
 
 def five_of(points_k: Floats) -> Floats:
-    """The five points of arrays (..., 68): eye centres, nose tip, outer mouth corners."""
+    """The five points of arrays (..., 68): eye centers, nose tip, outer mouth corners."""
     return np.asarray(0.5 * (points_k[..., _FIVE_PAIRS[:, 0]] + points_k[..., _FIVE_PAIRS[:, 1]]))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rcn_search.evaluation.figures.labels import distinct
 from rcn_search.evaluation.metrics import Array, image_errors
 from rcn_search.evaluation.predictions import Predictions, read_predictions
-from rcn_search.evaluation.protocol import Protocol, named_protocol
+from rcn_search.evaluation.protocol import EvaluationProtocol, named_protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Comparison:
     methods: list[str]
     error_pct_mn: Array
     group_n: NDArray[np.str_]
-    protocol: Protocol
+    protocol: EvaluationProtocol
 
     @property
     def title(self) -> str:
@@ -81,7 +81,7 @@ def _images_of(read: Predictions) -> str:
     return f"{len(read):,} of split {read.meta['split']} of data {read.meta['fingerprint']}"
 
 
-def protocol_of(read: Predictions, name: str) -> Protocol:
+def protocol_of(read: Predictions, name: str) -> EvaluationProtocol:
     """The protocol called ``name`` for the images and keypoints of a prediction file."""
     keypoints = "ibug49" if name == "rcn2016-49" else read.meta["keypoints"]
     return named_protocol(name, read.meta["dataset"], read.meta["subset"], keypoints)

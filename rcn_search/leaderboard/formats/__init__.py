@@ -1,4 +1,4 @@
-"""Predictions of other systems: from their files to points by image, to be scored by the same code as ours.
+"""Read predictions of other systems: from their files to points by image name.
 
 Shape letters: k points.
 """
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from rcn_search import storage
-from rcn_search.leaderboard.formats import coco, spiga
-from rcn_search.leaderboard.formats import csv as table
+from rcn_search.errors import RcnSearchError
+from rcn_search.leaderboard.formats import coco, csv, spiga
 from rcn_search.leaderboard.formats.base import ExternalPredictions
 
 ExternalFormat = Literal["csv", "spiga", "coco"]
@@ -19,34 +19,34 @@ MAX_BYTES = 1_000_000_000
 
 
 def read_external(uri: str, file_format: ExternalFormat | None = None) -> ExternalPredictions:
-    """The points that a file of another system holds.
+    """Read the predicted points of another system.
 
     Args:
-        uri: Of the file.
-        kind: Its format; by default a table where the name ends in ``.csv``, else what the JSON looks like.
+        uri: URI of the file.
+        file_format: Format of the file; by default CSV if the name ends in ``.csv``, else detected from the JSON.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: It is not of that format; the message names the file and the item.
+        FileNotFoundError: There is no such file.
+        RcnSearchError: It is not of that format; the message names the file and the item.
     """
     content = storage.read_bytes(uri)
     if len(content) > MAX_BYTES:
-        raise ValueError(f"{uri} has {len(content):,} bytes; at most {MAX_BYTES:,} are read")
+        raise RcnSearchError(f"{uri} has {len(content):,} bytes; at most {MAX_BYTES:,} are read")
     try:
         if file_format == "csv" or (file_format is None and uri.lower().endswith(".csv")):
-            return table.parse(content.decode("utf-8-sig"))
+            return csv.parse(content.decode("utf-8-sig"))
         document = json.loads(content)
-        return _reader(document, file_format)(document)
+        return _json_parser(document, file_format)(document)
     except RecursionError:
-        raise ValueError(f"{uri}: too deeply nested") from None
+        raise RcnSearchError(f"{uri}: too deeply nested") from None
     except ValueError as error:
-        raise ValueError(f"{uri}: {error}") from error
+        raise RcnSearchError(f"{uri}: {error}") from error
 
 
-def _reader(document: Any, kind: ExternalFormat | None) -> Callable[[Any], ExternalPredictions]:
-    if kind == "spiga":
+def _json_parser(document: Any, file_format: ExternalFormat | None) -> Callable[[Any], ExternalPredictions]:
+    if file_format == "spiga":
         return spiga.parse
-    if kind == "coco":
+    if file_format == "coco":
         return coco.parse
     if isinstance(document, list) and document and isinstance(document[0], dict) and "landmarks" in document[0]:
         return spiga.parse

@@ -1,4 +1,4 @@
-"""What any file of predictions comes down to: points by the name of an image.
+"""Common form of external prediction files: points by image name.
 
 Shape letters: k points.
 """
@@ -11,32 +11,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rcn_search.errors import RcnSearchError
+
 ExternalPredictions = dict[str, NDArray[np.float64]]
-"""Name of an image to (k, 2) points in pixels of the original image."""
+"""Image name to (k, 2) points in pixels of the original image."""
 
 MAX_FACES = 5_000_000
 MAX_POINTS = 1_000
 
 
 def collect_faces(named: Iterable[tuple[Any, Any]]) -> ExternalPredictions:
-    """Answers from names and flat or paired coordinates.
+    """Collect faces given as image names with flat or paired coordinates.
 
     Raises:
-        ValueError: A name is not text, stands twice, or its points are not numbers in pairs.
+        RcnSearchError: A name is not text or occurs twice, or its points are not pairs of numbers.
     """
-    answers: ExternalPredictions = {}
+    faces: ExternalPredictions = {}
     for number, (name, coordinates) in enumerate(named, start=1):
         if number > MAX_FACES:
-            raise ValueError(f"more than {MAX_FACES:,} faces")
+            raise RcnSearchError(f"more than {MAX_FACES:,} faces")
         if not isinstance(name, str) or not name:
-            raise ValueError(f"face {number} has no name of an image but {str(name)[:80]!r}")
-        if name in answers:
-            raise ValueError(f"the image {name!r} stands twice, so it is not clear which face is meant")
+            raise RcnSearchError(f"face {number} has {str(name)[:80]!r} in place of an image name")
+        if name in faces:
+            raise RcnSearchError(f"image {name!r} occurs twice, so it is not clear which face is meant")
         try:
             values = np.array(coordinates, dtype=np.float64)
         except (ValueError, TypeError, OverflowError):
-            raise ValueError(f"the points of {name!r} are not numbers") from None
+            raise RcnSearchError(f"the points of {name!r} are not numbers") from None
         if values.size % 2 or not 2 <= values.size <= 2 * MAX_POINTS:
-            raise ValueError(f"the points of {name!r} are {values.size} numbers, not pairs of x and y")
-        answers[name] = values.reshape(-1, 2)
-    return answers
+            raise RcnSearchError(f"the points of {name!r} are {values.size} numbers, not pairs of x and y")
+        faces[name] = values.reshape(-1, 2)
+    return faces

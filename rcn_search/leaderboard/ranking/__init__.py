@@ -1,1 +1,1 @@
-"""Rank ranges, means over seeds, and the cache of both."""
+"""Ranges of ranks, means over seeds, and the cache of ranks."""

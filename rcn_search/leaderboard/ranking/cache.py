@@ -1,8 +1,8 @@
-"""Ranks that were found before: the errors of a hundred rows need not be read and tested again if none has changed.
+"""Cache of ranks, so that the errors of a hundred rows are read and tested again only if one has changed.
 
-Beside the index of the leaderboard in this user's cache folder, by what was compared: its objects are named by their content,
-and each counts only while it has the size and the time of change that it had. A file that is damaged or of another
-version is made anew.
+It lies beside the cache of entries in the user's cache folder. Ranks are found by what was compared, and count only
+while the objects have the size and modification time that they had. A file that is damaged or of another version is
+rebuilt.
 """
 
 from __future__ import annotations
@@ -16,47 +16,48 @@ from rcn_search.leaderboard.per_image import object_stamps
 from rcn_search.leaderboard.ranking.statistics import RankRange
 
 _VERSION = 1
-"""Of the rule by which ranks are found, and of this file."""
+"""Version of the ranking rule and of this file."""
 
 
 class RankCache:
     """Ranks of the tables of a leaderboard.
 
-    Those that are asked for or put are kept by `write`, others forgotten.
+    `write` keeps the ranks that were asked for or put since, and drops all others.
     """
 
     def __init__(self, leaderboard: str) -> None:
-        self._board = leaderboard
+        self._leaderboard = leaderboard
         self._path = cache_path(leaderboard, "ranks")
-        found = read_cache(self._path)
-        self._before = found if isinstance(found, dict) else {}
-        self._now: dict[str, list[list[int]]] = {}
+        document = read_cache(self._path)
+        self._before = document if isinstance(document, dict) else {}
+        self._used: dict[str, list[list[int]]] = {}
 
     def get(self, rows: Sequence[EntrySummary]) -> list[RankRange] | None:
-        """Of rows of the same images, best first; None if they are not known, or an object of theirs is not there."""
-        name = self._name(rows)
-        known = self._before.get(name or "")
-        if name is None or known is None:
+        """Look up the ranks of rows of one image set, best first; None if unknown, or if an object is missing."""
+        key = self._key(rows)
+        ranks = self._before.get(key or "")
+        if key is None or ranks is None:
             return None
-        self._now[name] = known
-        return [RankRange(low, high) for low, high in known]
+        self._used[key] = ranks
+        return [RankRange(low, high) for low, high in ranks]
 
     def put(self, rows: Sequence[EntrySummary], ranks: Sequence[RankRange]) -> None:
-        """What was found of rows whose errors were read and are whole."""
-        name = self._name(rows)
-        if name is not None:
-            self._now[name] = [[each.low, each.high] for each in ranks]
+        """Put the ranks of rows whose errors were all read."""
+        key = self._key(rows)
+        if key is not None:
+            self._used[key] = [[rank.low, rank.high] for rank in ranks]
 
     def write(self) -> None:
-        """For the next time."""
-        if self._now != self._before:
-            write_cache(self._path, self._now)
+        """Write the cache file if it changes."""
+        if self._used != self._before:
+            write_cache(self._path, self._used)
 
-    def _name(self, rows: Sequence[EntrySummary]) -> str | None:
+    def _key(self, rows: Sequence[EntrySummary]) -> str | None:
+        errors = [row.errors_sha256 or "" for row in rows]
         try:
-            found = object_stamps(self._board, rows[0].images_sha256 or "", [each.errors_sha256 or "" for each in rows])
+            stamps = object_stamps(self._leaderboard, rows[0].images_sha256 or "", errors)
         except FileNotFoundError:
             return None
-        compared = [(each.errors_sha256, each.error_pct, each.num_images) for each in rows]
-        document = [_VERSION, rows[0].images_sha256, compared, found]
+        compared = [(row.errors_sha256, row.error_pct, row.num_images) for row in rows]
+        document = [_VERSION, rows[0].images_sha256, compared, stamps]
         return hashlib.sha256(json.dumps(document).encode()).hexdigest()

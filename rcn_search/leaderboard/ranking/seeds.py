@@ -1,4 +1,4 @@
-"""Entries of one method trained with several seeds: what one number cannot say."""
+"""Mean and spread of entries of one method that was trained with several seeds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from rcn_search.leaderboard.records import Entry
 
 
 class SeedStatistics(NamedTuple):
-    """The same method trained with several seeds, under one protocol.
-
-    ``num`` entries of different seeds, the mean of their errors, and the standard deviation between them.
-    """
+    """Number of seeds of a method under one protocol, mean of their errors, and standard deviation between them."""
 
     num: int
     mean_pct: float
@@ -25,34 +22,38 @@ class SeedStatistics(NamedTuple):
 
 
 def method_family(entry: Entry) -> str:
-    """What entries have in common that differ in the seed only, on whatever they were computed."""
+    """Hash what entries have in common that differ only in the seed and in where they were computed."""
     config = {key: value for key, value in entry.config.items() if key not in ("seed", "compute")}
     return canonical_hash([without_seed(entry.method), config, entry.fingerprint, entry.origin])
 
 
 def without_seed(method: str) -> str:
-    """The name of a method, where it is that of one of its seeds, as in ``RCN, seed 2``."""
+    """Remove the seed from the name of a method.
+
+    >>> without_seed("RCN, seed 2")
+    'RCN'
+    """
     return re.sub(r", seed \d+$", "", method)
 
 
 def seed_statistics(rows: Sequence[EntrySummary | None]) -> list[SeedStatistics | None]:
-    """Of each entry of one protocol; None for what has one seed only, or is no entry."""
-    namesakes: dict[str, list[EntrySummary]] = defaultdict(list)
-    for listed in rows:
-        if listed and listed.seed is not None:
-            namesakes[without_seed(listed.method)].append(listed)
-    several = {name for name, each in namesakes.items() if len({listed.seed for listed in each}) > 1}
-    found: dict[str, SeedStatistics] = {}
-    for name in several:
+    """Compute the statistics of each row of one protocol; None for published rows and for rows with a single seed."""
+    by_name: dict[str, list[EntrySummary]] = defaultdict(list)
+    for row in rows:
+        if row and row.seed is not None:
+            by_name[without_seed(row.method)].append(row)
+    names = {name for name, members in by_name.items() if len({row.seed for row in members}) > 1}
+    statistics_of: dict[str, SeedStatistics] = {}
+    for name in names:
         families: dict[str, dict[int | None, float]] = defaultdict(dict)
-        for listed in namesakes[name]:
-            # Of several entries of one seed, which are the same weights looked at again, the first counts.
-            families[method_family(listed.entry)].setdefault(listed.seed, listed.error_pct)
-        for same, errors in families.items():
+        for row in by_name[name]:
+            # Several entries of one seed are evaluations of the same weights, of which the first counts.
+            families[method_family(row.entry)].setdefault(row.seed, row.error_pct)
+        for family, errors in families.items():
             if len(errors) > 1:
                 values = list(errors.values())
-                found[same] = SeedStatistics(len(values), statistics.mean(values), statistics.stdev(values))
+                statistics_of[family] = SeedStatistics(len(values), statistics.mean(values), statistics.stdev(values))
     return [
-        found.get(method_family(listed.entry)) if listed and without_seed(listed.method) in several else None
-        for listed in rows
+        statistics_of.get(method_family(row.entry)) if row and without_seed(row.method) in names else None
+        for row in rows
     ]

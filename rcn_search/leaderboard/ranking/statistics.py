@@ -1,12 +1,12 @@
-"""Ranks that say no more than the images do: rows whose difference may be chance share a range, as in 1–3.
+"""Ranges of ranks: rows whose difference may be chance share a range, as in 1–3.
 
-The rule: each two rows are compared on the same images by Student's t of their paired differences, summed by group
-since images of one group are not independent. Of all pairs of a table Holm's correction keeps those that differ with
-at most 5 % risk of a single mistake. A row's rank goes from one more than the number of rows that are certainly better
-to the number of rows that are not certainly worse.
+Every two rows are compared on the same images by Student's t test of their paired differences, summed by group because
+images of one group are not independent. Holm's correction keeps the pairs of a table that differ with at most 5 % risk
+of a single mistake. The best rank of a row is one more than the number of rows that are significantly better; its worst
+rank is the number of rows that are not significantly worse.
 
-Student's t and not the bootstrap that `compare` shows: of 10,000 resamples no p is below 1 in 5,000, and with the 1,225
-pairs of 50 rows Holm asks for less than that. NumPy and one function of SciPy.
+`compare` shows a bootstrap interval. Ranks use Student's t, because 10,000 resamples give no p below 1 in 5,000, and
+with the 1,225 pairs of 50 rows Holm's correction needs less. Only NumPy and one function of SciPy are used.
 
 Array names end in their axes: r rows, n images, g groups.
 """
@@ -22,28 +22,28 @@ from rcn_search.evaluation.metrics import Array
 
 ALPHA = 0.05
 ROUNDING = 1e-12
-"""Differences smaller than this share of what they are differences of are none."""
+"""Differences smaller than this share of the values themselves count as zero."""
 _CANCELS = 1e-6
 
 
 class RankRange(NamedTuple):
-    """Best and worst rank that a row may have."""
+    """Best and worst rank of a row."""
 
     low: int
     high: int
 
     def __str__(self) -> str:
-        """``2``, or ``1–3``."""
+        """Format as ``2``, or as ``1–3``."""
         return str(self.low) if self.low == self.high else f"{self.low}–{self.high}"
 
 
 def rank_ranges(error_pct_rn: Array, group_n: NDArray[np.str_], *, alpha: float = ALPHA) -> list[RankRange]:
-    """The range of ranks of each row.
+    """Compute the range of ranks of each row.
 
     Args:
-        error_pct_rn: Errors of the same images, none of them missing.
-        group_n: Of each image.
-        alpha: Risk of one wrong difference or more in the whole table.
+        error_pct_rn: Errors of all rows on the same images, all finite.
+        group_n: Group of each image.
+        alpha: Risk of at least one wrong difference in the whole table.
     """
     num_rows = len(error_pct_rn)
     upper = np.triu_indices(num_rows, 1)
@@ -51,7 +51,7 @@ def rank_ranges(error_pct_rn: Array, group_n: NDArray[np.str_], *, alpha: float 
     different_rr[upper] = holm(paired_p(error_pct_rn, group_n)[upper]) <= alpha
     different_rr |= different_rr.T
     mean_r = error_pct_rn.mean(axis=1)
-    better_rr = different_rr & (mean_r[None, :] < mean_r[:, None])  # [i, j]: row j is certainly better than row i
+    better_rr = different_rr & (mean_r[None, :] < mean_r[:, None])  # [i, j]: row j is significantly better than row i
     num_better_r, num_worse_r = better_rr.sum(axis=1), better_rr.sum(axis=0)
     return [
         RankRange(1 + int(better), num_rows - int(worse))
@@ -60,35 +60,35 @@ def rank_ranges(error_pct_rn: Array, group_n: NDArray[np.str_], *, alpha: float 
 
 
 def paired_p(error_pct_rn: Array, group_n: NDArray[np.str_]) -> Array:
-    """Two-sided p (r, r) of each two rows having the same mean error; 1 where fewer than two groups can tell."""
+    """Compute the two-sided p (r, r) that two rows have the same mean error; 1 with fewer than two groups."""
     groups, index_n = np.unique(group_n, return_inverse=True)
     (num_rows, num_images), num_groups = error_pct_rn.shape, len(groups)
     if num_groups < 2:
         return np.ones((num_rows, num_rows))
     mean_r = error_pct_rn.mean(axis=1)
-    own_rn = error_pct_rn - mean_r[:, None]
-    own_rn = own_rn - own_rn.mean(axis=0)  # what is common to all rows is in no difference
-    own_rg = np.stack([np.bincount(index_n, row_n, minlength=num_groups) for row_n in own_rn])
-    product_rr = own_rg @ own_rg.T
+    centered_rn = error_pct_rn - mean_r[:, None]
+    centered_rn = centered_rn - centered_rn.mean(axis=0)  # what is common to all rows cancels in every difference
+    centered_rg = np.stack([np.bincount(index_n, row_n, minlength=num_groups) for row_n in centered_rn])
+    product_rr = centered_rg @ centered_rg.T
     squares_r = np.diagonal(product_rr)
     both_rr = squares_r[:, None] + squares_r[None, :]
     squares_rr = both_rr - 2 * product_rr
-    for i, j in np.argwhere(squares_rr <= _CANCELS * both_rr):  # the digits that are left there say nothing
-        squares_rr[i, j] = ((own_rg[i] - own_rg[j]) ** 2).sum()
+    for i, j in np.argwhere(squares_rr <= _CANCELS * both_rr):  # too few digits are left there
+        squares_rr[i, j] = ((centered_rg[i] - centered_rg[j]) ** 2).sum()
     scale_r = np.abs(error_pct_rn).max(axis=1)
     scale_rr = np.maximum(scale_r[:, None], scale_r[None, :])
     difference_rr = np.abs(mean_r[:, None] - mean_r[None, :])
     constant_rr = np.sqrt(squares_rr / num_images) <= ROUNDING * scale_rr
     equal_rr = difference_rr <= ROUNDING * scale_rr
     variance_rr = np.where(constant_rr, 1.0, squares_rr) * num_groups / (num_groups - 1) / num_images**2
-    from scipy.special import stdtr  # a tenth of a second, which most commands need not wait for
+    from scipy.special import stdtr  # imported here because it takes 0.1 s, which most commands need not wait for
 
     p_rr: Array = 2 * stdtr(num_groups - 1, -difference_rr / np.sqrt(variance_rr))
     return np.where(constant_rr, np.where(equal_rr, 1.0, 0.0), p_rr)
 
 
 def holm(p: Array) -> Array:
-    """p-values of many comparisons, corrected so that the risk of a single false one is what each of them says.
+    """Correct p-values for many comparisons, so that each bounds the risk of a single false one among all.
 
     Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
     """

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rcn_search import __version__, storage
+from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
 from rcn_search.leaderboard.render import render
 from rcn_search.leaderboard.site import charts
@@ -63,7 +64,7 @@ class Site:
             How many there are.
 
         Raises:
-            ValueError: The folder holds something else than a site.
+            RcnSearchError: The folder holds something else than a site.
         """
         self._claim()
         for asset in sorted(ASSETS.iterdir()):
@@ -72,7 +73,12 @@ class Site:
             TablePage(table, page, measured_view(table), published_view(table))
             for table, page in zip(leaderboard.tables, table_pages(leaderboard.tables), strict=True)
         ]
-        common = {"problems": _within(leaderboard), "live": self.live, "version": __version__, "written": datetime.now(UTC)}
+        common = {
+            "problems": _within(leaderboard),
+            "live": self.live,
+            "version": __version__,
+            "written": datetime.now(UTC),
+        }
         num_pages = self._write_entries(leaderboard, places, common)
         for place in places:
             self._put(place.page, self._table_page(leaderboard, place, places, common))
@@ -86,7 +92,9 @@ class Site:
     def _claim(self) -> None:
         there = self.folder.exists() and any(self.folder.iterdir())
         if there and not (self.folder / STAMP).exists():
-            raise ValueError(f"{self.folder} holds files that are not a site; name an empty or a new folder with --out")
+            raise RcnSearchError(
+                f"{self.folder} holds files that are not a site; name an empty or a new folder with --out"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         if not there:
             self._put(STAMP, "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from rcn_search import storage
+from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard.class_names import class_name
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.site.charts import Chart
@@ -83,7 +84,7 @@ def read_histories(folders: Sequence[str]) -> Histories:
     """Epochs of runs by run id, of folders that are runs or hold some.
 
     Raises:
-        ValueError: A folder neither is a run nor holds one, or a run cannot be read.
+        RcnSearchError: A folder neither is a run nor holds one, or a run cannot be read.
     """
     if not folders:
         return {}
@@ -92,14 +93,14 @@ def read_histories(folders: Sequence[str]) -> Histories:
         places = [folder, *(storage.join(folder, name) for name in storage.list_names(folder))]
         runs = [place for place in places if storage.exists(storage.join(place, HISTORY_NAME))]
         if not runs:
-            raise ValueError(f"{folder} neither is a run nor holds one: there is no {HISTORY_NAME} in it")
+            raise RcnSearchError(f"{folder} neither is a run nor holds one: there is no {HISTORY_NAME} in it")
         for place in runs:
             try:
                 run_id = storage.read_json(storage.join(place, CONFIG_NAME))["run_id"]
                 history = storage.read_json(storage.join(place, HISTORY_NAME))
                 found[run_id] = [EpochReport.model_validate(report) for report in history]
             except (KeyError, TypeError, ValidationError) as error:
-                raise ValueError(f"{place} is no run that can be read: {error!r}") from error
+                raise RcnSearchError(f"{place} is no run that can be read: {error!r}") from error
     return found
 
 

@@ -68,7 +68,7 @@ class FaceSource:
         """Faces under a title each, their pictures written into ``folder``; or why there are none.
 
         Raises:
-            ValueError: The prediction file is not what its hash said.
+            RcnSearchError: The prediction file is not what its hash said.
         """
         from rcn_search.data.dataset import open_dataset  # torch, which a site without faces need not wait for
 

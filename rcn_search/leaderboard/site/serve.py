@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rcn_search import storage
+from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard.published import PUBLISHED
 from rcn_search.leaderboard.records import ENTRIES
 from rcn_search.leaderboard.site.build import Site
@@ -64,12 +65,12 @@ def serve_folder(folder: Path, port: int = 0) -> Iterator[str]:
     """The files of ``folder`` at the yielded address, until the end of the block.
 
     Raises:
-        ValueError: The port cannot be had.
+        RcnSearchError: The port cannot be had.
     """
     try:
         listening = ThreadingHTTPServer((HOST, port), partial(_Handler, directory=str(folder)))
     except OSError as error:
-        raise ValueError(f"port {port} of {HOST}: {error.strerror}; name another with --port, or 0") from error
+        raise RcnSearchError(f"port {port} of {HOST}: {error.strerror}; name another with --port, or 0") from error
     with listening as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -29,7 +29,7 @@ from rcn_search.training.checkpoint import CheckpointInfo, network_tensors, writ
 def checkpoint(tmp_path: Path):
     """Writes an untrained model; the checkpoint's URI."""
 
-    def write(name: str, keypoints: str = "five", size_px: int = 80, **model: Any) -> str:
+    def write(stem: str, keypoints: str = "five", size_px: int = 80, **model: Any) -> str:
         config = TrainConfig.model_validate({"data": {"uri": "x"}, "input": {"size_px": size_px}, "model": model})
         network = build_model(config.model, num_points={"five": 5, "ibug68": 68}[keypoints], input_px=size_px)
         info = CheckpointInfo(
@@ -41,7 +41,7 @@ def checkpoint(tmp_path: Path):
             val_error_pct=None,
             train_s=0.0,
         )
-        uri = str(tmp_path / f"{name}.safetensors")
+        uri = str(tmp_path / f"{stem}.safetensors")
         write_checkpoint(uri, info, network_tensors(network))
         return uri
 
@@ -57,9 +57,9 @@ def test_maps_are_probabilities_by_resolution(checkpoint, faces: ChosenFaces) ->
     small = {"branches": 3, "channels": 4}
     rcn, sumnet, masked = branch_maps(
         [
-            checkpoint("rcn", kind="rcn", **small),
-            checkpoint("sumnet", kind="sumnet", **small),
-            checkpoint("masked", kind="rcn", mask="101", **small),
+            checkpoint("rcn", name="rcn", **small),
+            checkpoint("sumnet", name="sumnet", **small),
+            checkpoint("masked", name="rcn", mask="101", **small),
         ],
         faces,
     )
@@ -78,9 +78,9 @@ def test_maps_are_probabilities_by_resolution(checkpoint, faces: ChosenFaces) ->
 
 def test_what_has_no_branches_is_refused(checkpoint, faces: ChosenFaces) -> None:
     with pytest.raises(ValueError, match=r"a\.safetensors is a tcdcn, which has no branches; name an RCN or a SumNet"):
-        branch_maps([checkpoint("a", kind="tcdcn", size_px=40)], faces)
+        branch_maps([checkpoint("a", name="tcdcn", size_px=40)], faces)
     with pytest.raises(ValueError, match=r"b\.safetensors predicts 'ibug68' points, .* has 'five' points"):
-        branch_maps([checkpoint("b", keypoints="ibug68", kind="rcn", branches=1, channels=4)], faces)
+        branch_maps([checkpoint("b", keypoints="ibug68", name="rcn", branches=1, channels=4)], faces)
 
 
 def test_faces_are_those_asked_for(synthetic_uri: str, faces: ChosenFaces) -> None:

@@ -1,0 +1,120 @@
+"""Predict every image of a split, in all coordinates that a protocol may ask for.
+
+Shape letters: n images of the split, b of a batch, k points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rcn_search.data.crops import crop_to_image
+from rcn_search.data.dataset import Dataset, Split
+from rcn_search.data.shards import Manifest
+from rcn_search.errors import RcnSearchError
+from rcn_search.evaluation.predictions import Predictions
+from rcn_search.inference.predictor import Predictor
+from rcn_search.training.checkpoint import CheckpointInfo
+from rcn_search.training.validation import BATCH_SIZE
+
+
+def predict_split(
+    predictor: Predictor,
+    dataset: Dataset,
+    split_name: str,
+    *,
+    method: str,
+    on_images: Callable[[int, int], None] = lambda done, total: None,
+) -> Predictions:
+    """Predict every image of a split, without augmentation, in fp32.
+
+    Args:
+        predictor: Trained network.
+        dataset: Data set with the keypoints of the network.
+        split_name: Split of the data set.
+        method: Name in tables.
+        on_images: Called with (images done, images in all).
+
+    Raises:
+        RcnSearchError: The data set has other keypoints than the network.
+        DatasetError: There is no such split, or one of its shards is damaged.
+    """
+    check_keypoints(predictor.info, dataset.manifest, dataset.uri)
+    split = dataset.split(split_name, predictor.inference.device)
+    batches = []
+    for rows in torch.arange(split.num_rows, device=predictor.inference.device).split(BATCH_SIZE):
+        batches.append(predictor.predict_crops(split.images_at(rows), split.face_box_n4[rows]))
+        on_images(int(rows[-1]) + 1, split.num_rows)
+    pred_crop_nk2 = _to_numpy([batch.points_bk2 for batch in batches])
+    return Predictions(
+        **ground_truth_fields(split, bordered=dataset.manifest.bordered),
+        pred_crop_nk2=pred_crop_nk2,
+        pred_image_nk2=crop_to_image(pred_crop_nk2, split.box_n4),
+        pred_cell_nk2=_to_numpy([batch.cells_bk2 for batch in batches]).astype(np.int16),
+        confidence_nk=_to_numpy([batch.confidence_bk for batch in batches]),
+        meta=split_metadata(dataset.manifest, split_name)
+        | {
+            "grid_px": predictor.info.config.input.size_px,
+            "run_id": predictor.info.config.run_id,
+            "method": method,
+            "config": predictor.info.config.model_dump(mode="json"),
+            "epoch": predictor.info.epoch,
+        }
+        | predictor.record,
+    )
+
+
+def check_keypoints(info: CheckpointInfo, manifest: Manifest, data_uri: str) -> None:
+    """Make sure that a checkpoint predicts the keypoints of a data set.
+
+    Raises:
+        RcnSearchError: It predicts others.
+    """
+    if manifest.keypoints != info.keypoints:
+        raise RcnSearchError(
+            f"the checkpoint predicts {info.keypoints!r} points, {data_uri} has {manifest.keypoints!r} points"
+        )
+
+
+def ground_truth_fields(split: Split, *, bordered: bool) -> dict[str, Any]:
+    """Return the fields of `Predictions` that come from the data set.
+
+    Args:
+        split: Split of the data set.
+        bordered: Whether crops may be padded (`Manifest.bordered`).
+    """
+    true_crop_nk2 = _to_numpy([split.points_nk2])
+    return {
+        "image_id": split.image_id_n,
+        "group": split.group_n,
+        "box": split.box_n4,
+        "face_box": _to_numpy([split.face_box_n4]),
+        "visible": _to_numpy([split.visible_nk]),
+        "true_crop_nk2": true_crop_nk2,
+        "true_image_nk2": crop_to_image(true_crop_nk2, split.box_n4),
+        "edge_nk": _to_numpy([split.edge_nk]) if bordered else None,
+        "photo_n4": _to_numpy([split.photo_n4]) if bordered else None,
+        "attributes": {name: _to_numpy([classes]).astype(np.int8) for name, classes in split.attributes.items()},
+    }
+
+
+def split_metadata(manifest: Manifest, split_name: str) -> dict[str, Any]:
+    """Return the metadata of `Predictions` that comes from the data set."""
+    dataset_name, subset = manifest.dataset_and_subset(split_name)
+    return {
+        "dataset": dataset_name,
+        "subset": subset,
+        "split": split_name,
+        "fingerprint": manifest.fingerprint,
+        "keypoints": manifest.keypoints,
+    }
+
+
+def _to_numpy(parts: list[Tensor]) -> NDArray[Any]:
+    joined: NDArray[Any] = torch.cat(parts).cpu().numpy()
+    return joined
