@@ -29,12 +29,12 @@ def doctor_command(
 
     Example: rcn-search doctor --data s3://faces/mtfl --study s3://studies/rcn --address auto
     """
-    from rcn_search.doctor.checks import examine
+    from rcn_search.doctor.checks import run_checks
 
     states: list[str] = []
-    for finding in examine(data=data, study=study, address=address):
+    for finding in run_checks(data=data, study=study, address=address):
         states.append(finding.state)
-        line = Text.assemble((f"{finding.state:<8}", _STYLES[finding.state]), f" {finding.topic}: {finding.found}")
+        line = Text.assemble((f"{finding.state:<8}", _STYLES[finding.state]), f" {finding.topic}: {finding.message}")
         console.print(line, soft_wrap=True, highlight=False)
         if finding.remedy:
             console.print(Text(f"{'':8} → {finding.remedy}", style="bold"), soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""``rcn-search leaderboard html`` and ``serve``: the leaderboard as pages, in a folder or on this machine's own port."""
+"""``rcn-search leaderboard build-site`` and ``serve``: the leaderboard as web pages."""
 
 from __future__ import annotations
 
@@ -9,35 +9,42 @@ from rich.text import Text
 
 from rcn_search.cli.console import command, console, errors
 from rcn_search.cli.options import Leaderboard
+from rcn_search.errors import RcnSearchError
 
 if TYPE_CHECKING:
     from rcn_search.leaderboard.site.faces import FaceSource
 
 Runs = Annotated[
-    list[str] | None, typer.Option(help="A run, or a folder of runs, whose learning curves are shown; may stand often.")
+    list[str] | None,
+    typer.Option(metavar="URI", help="Run, or folder of runs, whose learning curves are shown. May be repeated."),
 ]
-DataUri = Annotated[
+FaceData = Annotated[
     str,
-    typer.Option("--faces", metavar="DATA", help="Show the worst and median faces of this data set. Mind its licence."),
+    typer.Option(
+        "--faces", metavar="DATA", help="Show the worst and median faces of this data set. Check its license first."
+    ),
 ]
 Predictions = Annotated[
-    list[str] | None, typer.Option(help="For --faces: prediction files, or folders of them; may stand often.")
+    list[str] | None,
+    typer.Option(metavar="URI", help="For --faces: prediction file, or folder of such files. May be repeated."),
 ]
 
-# Numpy and Jinja take a while to import, so each command imports what it needs.
+# NumPy and Jinja take a while to import, so each command imports what it needs.
 
 
 @command
-def html_command(
-    out: Annotated[str, typer.Option(help="Folder for the site; a new one, an empty one, or that of a site.")] = "site",
+def build_site_command(
+    out: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Folder to write: new, empty, or a site written before.")
+    ] = "site",
     runs: Runs = None,
-    faces: DataUri = "",
+    faces: FaceData = "",
     predictions: Predictions = None,
     leaderboard: Leaderboard = "",
 ) -> None:
-    """Write the leaderboard as a static site that asks no other host.
+    """Write the leaderboard as a static site that loads nothing from other hosts.
 
-    Example: rcn-search leaderboard html --out site
+    Example: rcn-search leaderboard build-site --out site
     """
     from pathlib import Path
 
@@ -47,22 +54,22 @@ def html_command(
     from rcn_search.leaderboard.table import build_leaderboard
 
     shown = build_leaderboard(leaderboard or default_leaderboard())
-    site = Site(Path(out), histories=read_histories(runs or []), faces=_faces(faces, predictions or []))
+    site = Site(Path(out), histories=read_histories(runs or []), faces=_face_source(faces, predictions or []))
     num_pages = site.write(shown)
     for problem in shown.problems:
-        errors.print(Text(f"warning: {problem}", style="yellow"), soft_wrap=True)
+        _warn(problem)
     console.print(Text(f"{num_pages:,} pages → {Path(out) / 'index.html'}"), soft_wrap=True, highlight=False)
 
 
 @command
 def serve_command(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0: one that is free.")] = 8008,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of 127.0.0.1; 0: any free port.")] = 8008,
     runs: Runs = None,
-    faces: DataUri = "",
+    faces: FaceData = "",
     predictions: Predictions = None,
     leaderboard: Leaderboard = "",
 ) -> None:
-    """Show the leaderboard in a browser; pages load themselves again as a search adds to it. Ctrl-C ends it.
+    """Show the leaderboard in a browser of this machine. Pages reload when entries are added. Ctrl-C ends it.
 
     Example: rcn-search leaderboard serve --leaderboard s3://bucket/leaderboard
     """
@@ -78,22 +85,22 @@ def serve_command(
 
     uri = leaderboard or default_leaderboard()
     with TemporaryDirectory(prefix="rcn-search-leaderboard-") as folder:
-        pictures = _faces(faces, predictions or [])
-        site = Site(Path(folder), histories=read_histories(runs or []), faces=pictures, live=True)
-        before = leaderboard_version(uri)
+        face_source = _face_source(faces, predictions or [])
+        site = Site(Path(folder), histories=read_histories(runs or []), faces=face_source, live=True)
+        written = leaderboard_version(uri)
         site.write(build_leaderboard(uri))
         with serve_folder(site.folder, port) as address:
             console.print(Text(f"{uri} at {address} until Ctrl-C"), soft_wrap=True, highlight=False)
             try:
-                rebuild_on_change(site, uri, shown=before, stop=threading.Event(), on_problem=_warn)
+                rebuild_on_change(site, uri, written=written, stop=threading.Event(), on_problem=_warn)
             except KeyboardInterrupt:
                 console.print("ended")
 
 
-def _faces(data_uri: str, predictions: list[str]) -> FaceSource | None:
+def _face_source(data_uri: str, predictions: list[str]) -> FaceSource | None:
     if not data_uri:
         if predictions:
-            raise ValueError("--predictions are those of --faces DATA; name the data set too")
+            raise RcnSearchError("--predictions needs --faces DATA: name the data set too")
         return None
     from rcn_search.leaderboard.site.faces import FaceSource
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import Normalizer, EvaluationProtocol
+from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer
 from rcn_search.keypoints import KeypointSchema, points_that_count
 
 Array = NDArray[np.float64]

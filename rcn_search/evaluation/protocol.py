@@ -114,7 +114,9 @@ def rcn2016(dataset: str, subset: str, keypoints: str) -> EvaluationProtocol:
 def subpixel(dataset: str, subset: str, keypoints: str, normalizer: Normalizer = "eye_centers") -> EvaluationProtocol:
     """Distances at full resolution in the original image, visible points only: nothing is hidden by rounding."""
     name = "subpixel" if normalizer == "eye_centers" else f"subpixel-{normalizer}"
-    return EvaluationProtocol(name=name, dataset=dataset, subset=subset, keypoints=keypoints, normalizer=normalizer, grid_px=None)
+    return EvaluationProtocol(
+        name=name, dataset=dataset, subset=subset, keypoints=keypoints, normalizer=normalizer, grid_px=None
+    )
 
 
 def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> EvaluationProtocol:

@@ -14,7 +14,14 @@ import numpy as np
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
 from rcn_search.evaluation.metrics import Array, ImageErrors, auc_pct, failure_rate_pct, image_errors
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import RCN2016_GRID_PX, EvaluationProtocol, Normalizer, named_protocol, rcn2016, subpixel
+from rcn_search.evaluation.protocol import (
+    RCN2016_GRID_PX,
+    EvaluationProtocol,
+    Normalizer,
+    named_protocol,
+    rcn2016,
+    subpixel,
+)
 
 PERCENTILES = (90.0, 95.0, 99.0)
 

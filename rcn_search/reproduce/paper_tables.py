@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
 from rcn_search.leaderboard.published import PublishedRow, load_published
+from rcn_search.resources import STUDIES, resource_path
 
 TableName = Literal["table1", "table2", "table3", "table4", "convergence"]
-SPACES = Path(__file__).parents[2] / "search_spaces"
+SPACES = resource_path(STUDIES)
 
 Place = tuple[str, str]
 """Data set and subset."""

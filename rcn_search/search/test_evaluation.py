@@ -130,8 +130,8 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
     predictions_uri = storage.join(folder, _PREDICTIONS)
     if storage.exists(predictions_uri):
         raise StudyError(
-            f"{predictions_uri}: split {test.split!r} was evaluated, but the process died while it submitted the score. "
-            f"Check whether {test.method!r} is on the leaderboard; to repeat the evaluation, which counts it again, "
+            f"{predictions_uri}: split {test.split!r} was evaluated, but the process died while it submitted the "
+            f"score. Check whether {test.method!r} is on the leaderboard; to repeat the evaluation, which counts it again, "
             "delete this file and resume the study"
         )
     submission = evaluate_and_record(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig, canonical_hash
+from rcn_search.errors import RcnSearchError
 from rcn_search.models import build_model
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import build_optimizers
@@ -113,7 +114,7 @@ def usable_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} cannot be used here: {error}") from error
+        raise RcnSearchError(f"device {name!r} cannot be used here: {error}") from error
     return device
 
 

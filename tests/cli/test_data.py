@@ -13,6 +13,7 @@ from PIL import Image
 from rcn_search.data.shards import read_manifest, write_manifest
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import IBUG68
+from tests.conftest import CommandLine
 
 
 @pytest.fixture
@@ -27,38 +28,52 @@ def data(synthetic_uri: str, tmp_path: Path) -> Path:
     return Path(shutil.copytree(synthetic_uri, tmp_path / "data"))
 
 
-def test_data_commands_of_generated_faces(cli, tmp_path: Path) -> None:
-    synth = ("data", "synth", "faces", "--keypoints", "ibug68", "--train", 6, "--val", 2, "--test", 1, "--seed", 3)
-    printed = cli.run(*synth)
+def test_data_commands_of_generated_faces(cli: CommandLine, tmp_path: Path) -> None:
+    generate = (
+        "data",
+        "generate",
+        "faces",
+        "--keypoints",
+        "ibug68",
+        "--train",
+        6,
+        "--val",
+        2,
+        "--test",
+        1,
+        "--seed",
+        3,
+    )
+    printed = cli.run(*generate)
     assert "9 rows: 9 imported (train 6, val 2, test 1), 0 refused;" in printed
     assert "images/s" in printed
     fingerprint = read_manifest("faces").fingerprint
     assert f"fingerprint {fingerprint}" in printed
-    assert "faces holds this data set already: train 6, val 2, test 1" in cli.run(*synth)
+    assert "faces already holds this data set: train 6, val 2, test 1" in cli.run(*generate)
 
     info = cli.run("data", "info", "faces")
-    for said in ("ibug68 (68)", "gender, smile, glasses, pose", "Apache-2.0", fingerprint, "refused rows 0"):
-        assert said in info
+    for text in ("ibug68 (68)", "gender, smile, glasses, pose", "Apache-2.0", fingerprint, "refused rows 0"):
+        assert text in info
     assert "train 6 1" in info
-    assert "every look is counted" in info.split("test 1 1")[1]
+    assert "every evaluation is counted" in info.split("test 1 1")[1]
 
-    assert cli.run("data", "verify", "faces") == "3 shards, 9 rows: all whole"
-    assert "2 faces of val in val.png" in cli.run("data", "show", "faces", "--split", "val", "--out", "val.png")
-    assert "4 faces of train in grid.png" in cli.run("data", "show", "faces", "--count", 4)
+    assert cli.run("data", "verify", "faces") == "3 shards, 9 rows: all intact"
+    assert "2 faces of val → val.png" in cli.run("data", "show", "faces", "--split", "val", "--out", "val.png")
+    assert "4 faces of train → grid.png" in cli.run("data", "show", "faces", "--count", 4)
     few, many = (Image.open(tmp_path / name) for name in ("val.png", "grid.png"))
     assert few.format == "PNG"
     assert few.width * few.height < many.width * many.height
 
 
-def test_data_generate_to_other_data_set_is_refused(cli, data: Path) -> None:
+def test_data_generate_to_other_data_set_is_refused(cli: CommandLine, data: Path) -> None:
     before = (data / "manifest.json").read_bytes()
-    problem = cli.fail("data", "synth", data, "--train", 2, "--val", 1, "--test", 1)
+    problem = cli.fail("data", "generate", data, "--train", 2, "--val", 1, "--test", 1)
     assert problem.startswith(f"{data} already holds the data set 'synthetic' (fingerprint ")
     assert problem.endswith("choose another destination or remove it first")
     assert (data / "manifest.json").read_bytes() == before
 
 
-def test_data_import_300w_in_color_prints_missing_folders(cli, tmp_path: Path) -> None:
+def test_data_import_300w_in_color_prints_missing_folders(cli: CommandLine, tmp_path: Path) -> None:
     face = draw_face(0, IBUG68)
     for name in ("afw/1_1", "afw/1_2", "afw/2_1", "helen/testset/3_1"):
         (tmp_path / "300W" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -71,23 +86,23 @@ def test_data_import_300w_in_color_prints_missing_folders(cli, tmp_path: Path) -
     assert "note: no subset challenging, common, full: not all its faces are here" in printed
     assert "4 rows: 4 imported (train 2, val 1, helen-test-part 1), 0 refused;" in printed
     again = cli.run(*line)
-    assert "out holds this data set already" in again
+    assert "out already holds this data set" in again
     assert "note: afw is incomplete" in again
     info = cli.run("data", "info", "out")
     assert "images color" in info
     assert "ibug is missing: 0 of 135 faces" in info
-    assert "helen-test-part 1 1 0.1 test: every look is counted" in info
-    assert cli.run("data", "verify", "out") == "3 shards, 4 rows: all whole"
-    assert "2 faces of train in grid.png" in cli.run("data", "show", "out")
+    assert "helen-test-part 1 1 0.1 test split: every evaluation is counted" in info
+    assert cli.run("data", "verify", "out") == "3 shards, 4 rows: all intact"
+    assert "2 faces of train → grid.png" in cli.run("data", "show", "out")
 
 
-def test_data_info_and_show_of_union(cli, data: Path) -> None:
+def test_data_info_and_show_of_union(cli: CommandLine, data: Path) -> None:
     manifest = read_manifest(str(data))
     (data / "manifest.json").unlink()
     write_manifest(str(data), manifest.model_copy(update={"unions": {"both": ["train", "val"]}}))
     assert "both 120 2 3.1 train + val" in cli.run("data", "info", data)
-    assert "144 rows: all whole" in cli.run("data", "verify", data)
-    assert "2 faces of both in grid.png" in cli.run("data", "show", data, "--split", "both", "--count", 2)
+    assert "144 rows: all intact" in cli.run("data", "verify", data)
+    assert "2 faces of both → grid.png" in cli.run("data", "show", data, "--split", "both", "--count", 2)
 
 
 def truncate(path: Path) -> None:
@@ -108,7 +123,9 @@ def flip_a_bit(path: Path) -> None:
         (Path.unlink, "missing"),
     ],
 )
-def test_data_verify_and_show_of_damaged_shard_fail(cli, data: Path, damage: Callable[[Path], None], problem: str) -> None:
+def test_data_verify_and_show_of_damaged_shard_fail(
+    cli: CommandLine, data: Path, damage: Callable[[Path], None], problem: str
+) -> None:
     damage(data / "shards/val-00000.arrow")
     message = cli.fail("data", "verify", data)
     assert message.startswith(f"1 of 3 shards damaged:\n{data}/shards/val-00000.arrow: ")
@@ -117,7 +134,7 @@ def test_data_verify_and_show_of_damaged_shard_fail(cli, data: Path, damage: Cal
     assert cli.run("data", "show", data, "--split", "train", "--count", 1)
 
 
-def test_data_verify_lists_every_damaged_shard(cli, data: Path) -> None:
+def test_data_verify_lists_every_damaged_shard(cli: CommandLine, data: Path) -> None:
     for split in ("train", "test"):
         flip_a_bit(data / f"shards/{split}-00000.arrow")
     message = cli.fail("data", "verify", data)
@@ -139,7 +156,7 @@ def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (Path.unlink, "no data set at {uri}: manifest.json is missing. Make one with 'rcn-search data import'"),
+        (Path.unlink, "no data set at {uri}: manifest.json is missing. Create one with 'rcn-search data import'"),
         (truncate, "{uri}/manifest.json is not valid JSON"),
         (lambda path: path.write_text("[]"), "{uri}: manifest of schema version None; this rcn-search reads 1"),
         (edit(lambda manifest: manifest.update(schema_version=2)), "{uri}: manifest of schema version 2"),
@@ -153,13 +170,13 @@ def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
 )
 @pytest.mark.parametrize("command", ["info", "verify", "show"])
 def test_data_commands_of_damaged_manifest_fail(
-    cli, data: Path, command: str, damage: Callable[[Path], None], problem: str
+    cli: CommandLine, data: Path, command: str, damage: Callable[[Path], None], problem: str
 ) -> None:
     damage(data / "manifest.json")
     assert problem.format(uri=data) in cli.fail("data", command, data)
 
 
-def test_data_import_prints_refused_rows(cli, source: Path) -> None:
+def test_data_import_prints_refused_rows(cli: CommandLine, source: Path) -> None:
     (source / "lfw_5590/face_0003.jpg").unlink()
     (source / "AFLW/0021-image.jpg").write_bytes((source / "AFLW/0022-image.jpg").read_bytes()[:999])
     printed = cli.run("data", "import", "mtfl", source, "out")
@@ -170,16 +187,16 @@ def test_data_import_prints_refused_rows(cli, source: Path) -> None:
     assert "refused rows 2" in cli.run("data", "info", "out")
 
 
-def test_data_import_prints_at_most_20_refused_rows(cli, source: Path) -> None:
+def test_data_import_prints_at_most_20_refused_rows(cli: CommandLine, source: Path) -> None:
     with (source / "testing.txt").open("a") as stream:  # after its line of one blank, which is now a row too
         stream.writelines(f"gone{number}.jpg 1 2\n" for number in range(22))
     printed = cli.run("data", "import", "mtfl", source, "out")
     assert printed.count("refused testing.txt:") == 20
-    assert "… and 3 more, all in out/manifest.json" in printed
+    assert "… and 3 more; all are listed in out/manifest.json" in printed
     assert len(read_manifest("out").refused) == 23
 
 
-def test_data_import_strict_fails_at_bad_row(cli, source: Path, tmp_path: Path) -> None:
+def test_data_import_strict_fails_at_bad_row(cli: CommandLine, source: Path, tmp_path: Path) -> None:
     (source / "lfw_5590/face_0003.jpg").unlink()
     problem = cli.fail("data", "import", "mtfl", source, "out", "--strict")
     assert problem == "training.txt:4 lfw_5590\\face_0003.jpg: image is missing (--strict)"
@@ -198,10 +215,10 @@ def disk_of(num_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_data_import_on_full_disk_leaves_no_data_set(cli, source: Path, tmp_path: Path) -> None:
+def test_data_import_on_full_disk_leaves_no_data_set(cli: CommandLine, source: Path, tmp_path: Path) -> None:
     with disk_of(100_000):
         assert "File too large" in cli.fail("data", "import", "mtfl", source, "out")
-    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["import.json"]
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["import_claim.json"]
     assert "no data set at out" in cli.fail("data", "info", "out")
     assert "25 rows: 25 imported" in cli.run("data", "import", "mtfl", source, "out")
 
@@ -212,12 +229,18 @@ def test_data_import_on_full_disk_leaves_no_data_set(cli, source: Path, tmp_path
         ("import wflw {source} out", "unknown format 'wflw'; known: mtfl, 300w, afw, afw-68"),
         ("import 300w {source} out", "{source} holds no .pts file in any of afw, helen/trainset, lfpw/trainset, helen"),
         ("import afw {source} out", "{source}/anno.mat is missing; the source folder must hold it and its images"),
-        ("import afw-68 {source} out", "{source} holds 0 .pts files, the published afw has 337; the source folder must be the"),
-        ("import mtfl nowhere out", "nowhere/training.txt is missing; the source folder must be the unzipped MTFL folder"),
+        (
+            "import afw-68 {source} out",
+            "{source} holds 0 .pts files, the published afw has 337; the source folder",
+        ),
+        (
+            "import mtfl nowhere out",
+            "nowhere/training.txt is missing; the source folder must be the unzipped MTFL folder",
+        ),
         ("import mtfl {source} {synthetic}", "{synthetic} already holds the data set 'synthetic'"),
         ("import mtfl {source} {source}", "{source} is not empty (it holds 'AFLW'); choose an empty destination"),
         ("import mtfl {source} {source}/training.txt", "{source}/training.txt is a file; choose an empty folder"),
-        ("synth out --keypoints six", "unknown keypoint schema 'six'; known: five, ibug68"),
+        ("generate out --keypoints six", "unknown keypoint schema 'six'; known: five, ibug68"),
         ("info nowhere", "no data set at nowhere: manifest.json is missing"),
         ("verify nowhere", "no data set at nowhere"),
         ("show nowhere", "no data set at nowhere"),
@@ -226,11 +249,13 @@ def test_data_import_on_full_disk_leaves_no_data_set(cli, source: Path, tmp_path
         ("info gopher://a/b", "Protocol not known: gopher"),
     ],
 )
-def test_what_cannot_be_done_is_explained(cli, source: Path, synthetic_uri: str, line: str, problem: str) -> None:
+def test_data_commands_with_invalid_arguments_fail(
+    cli: CommandLine, source: Path, synthetic_uri: str, line: str, problem: str
+) -> None:
     names = {"source": source, "synthetic": synthetic_uri}
     assert problem.format(**names) in cli.fail("data", *line.format(**names).split())
 
 
-@pytest.mark.parametrize("command", ["import", "synth", "info", "verify", "show"])
-def test_every_command_has_an_example(cli, command: str) -> None:
+@pytest.mark.parametrize("command", ["import", "generate", "info", "verify", "show"])
+def test_data_commands_help_has_an_example(cli: CommandLine, command: str) -> None:
     assert f"Example: rcn-search data {command} " in cli.run("data", command, "--help")

@@ -17,7 +17,7 @@ from tests.support.searches import write_tiny_study
 @pytest.mark.parametrize(
     ("line", "option"),
     [
-        ("data synth data/synthetic", "DESTINATION"),
+        ("data generate data/synthetic", "DESTINATION"),
         ("train {config} --set data.uri={data}", "--out"),
         ("evaluate runs/a/best.safetensors --data {data} --split test", "--predictions"),
         ("evaluate {shared}/best.safetensors --data {data} --split test --leaderboard board", "--leaderboard"),

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rcn_search.evaluation.predict import predict
 from torch import Tensor, nn
 
 from rcn_search.config.schema import Decoder, TrainConfig
@@ -18,12 +17,16 @@ from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.shards import DatasetError
 from rcn_search.data.synthetic import draw_face
+from rcn_search.errors import RcnSearchError
+from rcn_search.evaluation.predict_split import predict_split
 from rcn_search.evaluation.predictions import Predictions, read_predictions, write_predictions
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import score
+from rcn_search.inference.config import InferenceConfig
+from rcn_search.inference.predictor import Predictor
 from rcn_search.keypoints import FIVE
 from rcn_search.models.blocks import Network
-from rcn_search.training.checkpoint import CheckpointInfo
+from tests.support.checkpoints import checkpoint_info
 
 
 class Oracle(Network):
@@ -52,12 +55,6 @@ def in_face_box(split: Split) -> Tensor:
     return (split.points_nk2 - box_n4[..., :2]) / box_n4[..., 2:]
 
 
-def info_of(config: TrainConfig, keypoints: str = "five") -> CheckpointInfo:
-    return CheckpointInfo(
-        kind="weights", config=config, keypoints=keypoints, data_fingerprint="f", epoch=3, val_error_pct=1.0, train_s=1
-    )
-
-
 def of_size(config: TrainConfig, size_px: int) -> TrainConfig:
     return TrainConfig.model_validate(config.model_dump() | {"input": {"size_px": size_px}})
 
@@ -73,12 +70,15 @@ def predicted(
 ) -> Predictions:
     dataset = open_dataset(uri)
     oracle = Oracle(in_face_box(dataset.split(split)), sigma_px, shift_px)
-    return predict(oracle, info_of(config), dataset, split, method="oracle", decoder=decoder)
+    predictor = Predictor(oracle, checkpoint_info(config), InferenceConfig(decoder=decoder))
+    return predict_split(predictor, dataset, split, method="oracle")
 
 
 @pytest.mark.parametrize("decoder", get_args(Decoder))
-def test_true_cells_are_no_error(tiny_config: TrainConfig, synthetic_uri: str, decoder: Decoder) -> None:
-    """rcn.md 8: a perfect classifier scores 0; against the points themselves it pays for the grid."""
+def test_predict_split_true_cells_have_no_error_on_the_grid(
+    tiny_config: TrainConfig, synthetic_uri: str, decoder: Decoder
+) -> None:
+    """A perfect classifier scores 0; against the points themselves it pays for the grid."""
     predictions = predicted(tiny_config, synthetic_uri, decoder=decoder)
     assert predictions.meta["decoder"] == decoder
     on_grid = score(predictions, rcn2016("synthetic", "val", "five"))
@@ -89,14 +89,16 @@ def test_true_cells_are_no_error(tiny_config: TrainConfig, synthetic_uri: str, d
 
 
 @pytest.mark.parametrize("size_px", [80, 40])
-def test_maps_around_the_points_are_hardly_an_error(tiny_config: TrainConfig, synthetic_uri: str, size_px: int) -> None:
+def test_predict_split_smooth_maps_have_little_subpixel_error(
+    tiny_config: TrainConfig, synthetic_uri: str, size_px: int
+) -> None:
     predictions = predicted(of_size(tiny_config, size_px), synthetic_uri, sigma_px=0.6)
     assert predictions.meta["grid_px"] == size_px
     assert score(predictions, subpixel("synthetic", "val", "five")).error_pct < 0.05
     assert 0.99 < predictions.confidence_nk.min() < predictions.confidence_nk.max() < 1
 
 
-def test_one_cell_beside_is_one_cell_of_error(tiny_config: TrainConfig, synthetic_uri: str) -> None:
+def test_predict_split_one_cell_off_is_one_cell_of_error(tiny_config: TrainConfig, synthetic_uri: str) -> None:
     split = open_dataset(synthetic_uri).split("val")
     eyes = in_face_box(split)[:, :2] * 80
     by_hand = 100 * (1 / (eyes[:, 0] - eyes[:, 1]).norm(dim=1)).mean()
@@ -104,13 +106,13 @@ def test_one_cell_beside_is_one_cell_of_error(tiny_config: TrainConfig, syntheti
     assert score(predictions, rcn2016("synthetic", "val", "five")).error_pct == pytest.approx(float(by_hand), rel=1e-5)
 
 
-def test_predictions_say_what_they_are(tiny_config: TrainConfig, synthetic_uri: str) -> None:
+def test_predict_split_metadata_names_data_and_run(tiny_config: TrainConfig, synthetic_uri: str) -> None:
     dataset = open_dataset(synthetic_uri)
     split = dataset.split("test")
     predictions = predicted(tiny_config, synthetic_uri, "test")
     meta = predictions.meta
     assert (meta["dataset"], meta["subset"], meta["split"]) == ("synthetic", "test", "test")
-    assert (meta["run_id"], meta["method"], meta["epoch"]) == (tiny_config.run_id, "oracle", 3)
+    assert (meta["run_id"], meta["method"], meta["epoch"]) == (tiny_config.run_id, "oracle", 2)
     assert meta["fingerprint"] == dataset.manifest.fingerprint
     assert TrainConfig.model_validate(meta["config"]) == tiny_config
     assert predictions.image_id.tolist() == split.image_id_n.tolist()
@@ -119,7 +121,7 @@ def test_predictions_say_what_they_are(tiny_config: TrainConfig, synthetic_uri: 
     np.testing.assert_array_equal(predictions.attributes["pose"], split.attributes["pose"])
 
 
-def test_file_gives_back_what_was_predicted(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path) -> None:
+def test_prediction_file_round_trip(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Path) -> None:
     predictions = predicted(tiny_config, synthetic_uri, sigma_px=0.6)
     uri = str(tmp_path / "predictions.parquet")
     write_predictions(predictions, uri)
@@ -136,7 +138,7 @@ def test_file_gives_back_what_was_predicted(tiny_config: TrainConfig, synthetic_
         assert score(back, protocol) == score(predictions, protocol)
 
 
-def test_original_pixels_of_a_crop_moved_and_scaled(tiny_config: TrainConfig, tmp_path: Path) -> None:
+def test_predict_split_image_pixels_match_the_annotation(tiny_config: TrainConfig, tmp_path: Path) -> None:
     """A prediction on the spot is where the published annotation has it, in pictures larger than any crop."""
     annotated: list[np.ndarray] = []
     lines: list[list[str]] = [[], [], [], []]  # those of the test, and of three times as many to train on
@@ -169,18 +171,19 @@ def test_original_pixels_of_a_crop_moved_and_scaled(tiny_config: TrainConfig, tm
     np.testing.assert_allclose(predictions.true_image_nk2, np.stack(annotated), atol=2e-3)
 
 
-def test_progress_reaches_the_end(tiny_config: TrainConfig, synthetic_uri: str) -> None:
+def test_predict_split_reports_progress_to_the_end(tiny_config: TrainConfig, synthetic_uri: str) -> None:
     dataset = open_dataset(synthetic_uri)
     seen: list[tuple[int, int]] = []
     oracle = Oracle(in_face_box(dataset.split("train")), 0.0)
-    predict(oracle, info_of(tiny_config), dataset, "train", method="m", on_images=lambda *now: seen.append(now))
+    predictor = Predictor(oracle, checkpoint_info(tiny_config))
+    predict_split(predictor, dataset, "train", method="m", on_images=lambda *now: seen.append(now))
     assert seen == [(64, 96), (96, 96)]
 
 
-def test_other_keypoints_are_refused(tiny_config: TrainConfig, synthetic_uri: str) -> None:
+def test_predict_split_rejects_other_keypoints(tiny_config: TrainConfig, synthetic_uri: str) -> None:
     dataset = open_dataset(synthetic_uri)
     oracle = Oracle(torch.zeros(24, 68, 2), 0.0)
-    with pytest.raises(ValueError, match=f"predicts 'ibug68' points, {synthetic_uri} has 'five' points"):
-        predict(oracle, info_of(tiny_config, "ibug68"), dataset, "val", method="m")
+    with pytest.raises(RcnSearchError, match=f"predicts 'ibug68' points, {synthetic_uri} has 'five' points"):
+        predict_split(Predictor(oracle, checkpoint_info(tiny_config, "ibug68")), dataset, "val", method="m")
     with pytest.raises(DatasetError, match="has no split 'afw'; it has: train, val, test"):
-        predict(oracle, info_of(tiny_config), dataset, "afw", method="m")
+        predict_split(Predictor(oracle, checkpoint_info(tiny_config)), dataset, "afw", method="m")

@@ -36,7 +36,7 @@ def as_csv(answers: ExternalPredictions, path: Path, prefix: str = "") -> str:
 
 
 def add(uri: str, data_uri: str, leaderboard: str, method: str = "Rival", **options: object) -> AddedPredictions:
-    return add_predictions(uri, data_uri, "test", leaderboard=lambda: leaderboard, method=method, **options)  # type: ignore[arg-type]
+    return add_predictions(uri, data_uri, "test", leaderboard=leaderboard, method=method, **options)  # type: ignore[arg-type]
 
 
 def test_a_rival_is_scored_by_our_code(
@@ -64,7 +64,7 @@ def test_a_rival_is_scored_by_our_code(
 def test_shift_moves_them_to_our_pixels(
     answers: ExternalPredictions, synthetic_uri: str, leaderboard: str, tmp_path: Path
 ) -> None:
-    added = add(as_csv({k: v - 2 for k, v in answers.items()}, tmp_path / "a.csv"), synthetic_uri, leaderboard, shift_px=2.0)
+    added = add(as_csv({k: v - 2 for k, v in answers.items()}, tmp_path / "a.csv"), synthetic_uri, leaderboard, pixel_offset=2.0)
     unshifted = add(as_csv(answers, tmp_path / "b.csv"), synthetic_uri, leaderboard)
     assert added.scores[1][1].error.pct == pytest.approx(unshifted.scores[1][1].error.pct, rel=1e-4)
 

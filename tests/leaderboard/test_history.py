@@ -1,4 +1,4 @@
-"""Leaderboards as every version of this package wrote them, kept in ``fixtures/``: they load for ever. Never renew them."""
+"""Leaderboards as every version of this package wrote them, in ``fixtures/``: they load for ever. Never renew them."""
 
 from __future__ import annotations
 

@@ -14,8 +14,10 @@ import yaml
 from PIL import Image
 
 from rcn_search.config.schema import TrainConfig
+from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import Estimate, Part
+from rcn_search.inference.predictor import load
 from rcn_search.leaderboard.records import add_entry
 from rcn_search.leaderboard.site.build import Site
 from rcn_search.leaderboard.site.charts import pareto_front, share_up_to
@@ -214,10 +216,10 @@ def test_faces_are_shown_only_where_their_images_are_named(
     )
     write_checkpoint(checkpoint, info, network_tensors(build_model(tiny_config.model, num_points=5)))
     evaluation = evaluate_and_record(
-        checkpoint,
-        synthetic_uri,
+        load(checkpoint),
+        open_dataset(synthetic_uri),
         "test",
-        leaderboard=lambda: leaderboard,
+        leaderboard=leaderboard,
         predictions_uri=str(tmp_path / "predictions.parquet"),
         submit=True,
     ).evaluation

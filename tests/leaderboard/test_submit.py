@@ -9,28 +9,20 @@ import pytest
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
+from rcn_search.data.dataset import open_dataset
 from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.inference.predictor import load
 from rcn_search.leaderboard import submit
 from rcn_search.leaderboard.entry_fields import shareable_uri
 from rcn_search.leaderboard.records import ENTRIES
 from rcn_search.leaderboard.submit import Submission, describe_hardware, evaluate_and_record
 from rcn_search.leaderboard.table import build_leaderboard, load_errors
 from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
-from rcn_search.models import build_model
-from rcn_search.training.checkpoint import CheckpointError, CheckpointInfo, network_tensors, write_checkpoint
+from rcn_search.training.checkpoint import CheckpointError
+from tests.support.checkpoints import write_untrained
 
 Submit = Callable[..., Submission]
-
-
-def written(config: TrainConfig, folder: Path) -> str:
-    """A checkpoint that was never trained."""
-    uri = str(folder / "best.safetensors")
-    info = CheckpointInfo(
-        kind="weights", config=config, keypoints="five", data_fingerprint="f", epoch=2, val_error_pct=1.0, train_s=9.5
-    )
-    write_checkpoint(uri, info, network_tensors(build_model(config.model, num_points=5)))
-    return uri
 
 
 @pytest.fixture
@@ -39,12 +31,13 @@ def submit_checkpoint(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Pa
 
     def run(split: str = "test", *, config: TrainConfig = tiny_config, **options: Any) -> Submission:
         arguments = {
-            "leaderboard": lambda: leaderboard,
+            "leaderboard": leaderboard,
             "predictions_uri": str(tmp_path / "predictions.parquet"),
-            "enter": False,
             **options,
         }
-        return evaluate_and_record(written(config, tmp_path), synthetic_uri, split, **arguments)
+        return evaluate_and_record(
+            load(write_untrained(config, tmp_path)), open_dataset(synthetic_uri), split, **arguments
+        )
 
     return run
 
@@ -72,7 +65,7 @@ def test_a_look_is_counted_before_it_is_taken(
 
     monkeypatch.setattr(submit, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        submit_checkpoint(enter=True)
+        submit_checkpoint(submit=True)
     assert len(looks(leaderboard)) == 1
     assert storage.list_names(storage.join(leaderboard, ENTRIES)) == []
 
@@ -82,7 +75,7 @@ def test_no_score_without_a_ledger(submit_checkpoint: Submit, tmp_path: Path) ->
     """Where the look cannot be written down it is not taken."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
-        submit_checkpoint(leaderboard=lambda: str(tmp_path / "file"))
+        submit_checkpoint(leaderboard=str(tmp_path / "file"))
     assert not (tmp_path / "predictions.parquet").exists()
 
 
@@ -90,9 +83,7 @@ def test_a_checkpoint_that_cannot_be_read_is_no_look(
     submit_checkpoint: Submit, synthetic_uri: str, leaderboard: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at"):
-        evaluate_and_record(
-            str(tmp_path / "gone"), synthetic_uri, "test", leaderboard=lambda: leaderboard, predictions_uri="p", submit=False
-        )
+        evaluate_and_record(load(str(tmp_path / "gone")), open_dataset(synthetic_uri), "test", leaderboard=leaderboard)
     assert looks(leaderboard) == []
 
 
@@ -101,7 +92,7 @@ def test_a_checkpoint_of_other_points_is_no_look(tiny_config: TrainConfig, leade
     import_dataset(SyntheticImporter(num_train=4, num_val=2, num_test=2, schema="ibug68"), data)
     with pytest.raises(ValueError, match="predicts 'five' points"):
         evaluate_and_record(
-            written(tiny_config, tmp_path), data, "test", leaderboard=lambda: leaderboard, predictions_uri="p", submit=False
+            load(write_untrained(tiny_config, tmp_path)), open_dataset(data), "test", leaderboard=leaderboard
         )
     assert looks(leaderboard) == []
 
@@ -110,11 +101,8 @@ def test_a_checkpoint_of_other_points_is_no_look(tiny_config: TrainConfig, leade
 def test_other_splits_are_free(submit_checkpoint: Submit) -> None:
     """They need no leaderboard at all."""
 
-    def no_board() -> str:
-        raise AssertionError("the leaderboard was asked for")
-
     for split in ("val", "train"):
-        submission = submit_checkpoint(split, leaderboard=no_board)
+        submission = submit_checkpoint(split, leaderboard=None)
         assert (submission.num_test_evaluations, submission.entry_uris) == (None, [])
 
 
@@ -122,8 +110,8 @@ def test_entries_are_on_the_board(
     submit_checkpoint: Submit, leaderboard: str, tiny_config: TrainConfig, tmp_path: Path
 ) -> None:
     submit_checkpoint()
-    submission = submit_checkpoint(enter=True, method="Mine")
-    evaluation = submission.evaluation
+    submission = submit_checkpoint(submit=True, method="Mine")
+    evaluation, predictor = submission.evaluation, load(str(tmp_path / "best.safetensors"))
     tables = {table.protocol: table for table in build_leaderboard(leaderboard).tables}
     assert tables.keys() == {protocol for protocol, _ in evaluation.scores}
     for protocol, score in evaluation.scores:
@@ -135,10 +123,10 @@ def test_entries_are_on_the_board(
         assert (entry.ci_low_pct, entry.ci_high_pct) == (score.ci_low_pct, score.ci_high_pct)
         assert (entry.auc, entry.p95, entry.points, entry.parts) == (score.auc, score.p95, score.points, score.parts)
         np.testing.assert_array_equal(load_errors(leaderboard, entry), score.errors.error_pct_n)
-        assert entry.latency_ms == inference.latency_ms > 0
+        assert entry.latency_ms == evaluation.latency_ms > 0
         assert entry.predictions_uri == str(tmp_path / "predictions.parquet")
         assert entry.predictions_sha256 == evaluation.predictions_sha256
-        assert (entry.num_params, entry.multiply_adds) == (evaluation.num_params, evaluation.multiply_adds)
+        assert (entry.num_params, entry.multiply_adds) == (predictor.num_params, predictor.multiply_adds)
         assert TrainConfig.model_validate(entry.config) == tiny_config
         assert entry.run_id == tiny_config.run_id
     assert len(submission.entry_uris) == 2
@@ -149,13 +137,13 @@ def test_an_entry_of_another_grid_has_only_subpixel(
     submit_checkpoint: Submit, leaderboard: str, tiny_config: TrainConfig
 ) -> None:
     config = TrainConfig.model_validate(tiny_config.model_dump() | {"input": {"size_px": 40}})
-    submit_checkpoint(config=config, enter=True)
+    submit_checkpoint(config=config, submit=True)
     (table,) = build_leaderboard(leaderboard).tables
     assert table.protocol_name == "subpixel"
 
 
 def test_validation_scores_can_be_entered_without_a_look(submit_checkpoint: Submit, leaderboard: str) -> None:
-    submit_checkpoint("val", enter=True)
+    submit_checkpoint("val", submit=True)
     entries = [table.rows[0].entry for table in build_leaderboard(leaderboard).tables]
     assert {(entry.protocol.subset, entry.test_looks) for entry in entries if entry} == {("val", 0)}
     assert looks(leaderboard) == []

@@ -8,9 +8,11 @@ import torch
 from rcn_search.config.schema import IMAGE_SIZE_PX, TrainConfig
 from rcn_search.data.augment import NO_AUGMENTATION
 from rcn_search.data.dataset import Split, open_dataset
-from rcn_search.evaluation.predict import predict
+from rcn_search.evaluation.predict_split import predict_split
 from rcn_search.evaluation.protocol import rcn2016
 from rcn_search.evaluation.score import score
+from rcn_search.inference.config import InferenceConfig
+from rcn_search.inference.predictor import Predictor
 from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
 from rcn_search.models.decode import point_cells, predicted_cells
@@ -45,7 +47,12 @@ def test_error_is_that_of_the_paper(tiny_config: TrainConfig, synthetic_uri: str
     document["model"] = {key: value for key, value in model.items() if value}
     config = TrainConfig.model_validate(document)
     network = build_model(config.model, num_points=5, seed=1)
-    predictions = predict(network, info_of(config), open_dataset(synthetic_uri), "val", method="m")
+    predictions = predict_split(
+        Predictor(network, info_of(config), InferenceConfig(device="cpu")),
+        open_dataset(synthetic_uri),
+        "val",
+        method="m",
+    )
     expected = score(predictions, rcn2016("synthetic", "val", "five"))
     assert expected.num_images == val.num_rows
     error_pct = Validator(config, val, val.num_rows, FIVE).error_pct(network)

@@ -142,7 +142,7 @@ def _look_into(network: Network, info: CheckpointInfo, faces: ChosenFaces, label
     pipeline = InputPipeline(input=info.config.input, augment=NO_AUGMENTATION)
     image, _ = pipeline(faces.image, faces.points_fk2, faces.face_box_f4, draws)
     sides = resolutions_px(size_px, model.branches)
-    kept = [side for side, there in zip(sides, model.kept, strict=True) if there]
+    kept = [side for side, there in zip(sides, model.kept_branches, strict=True) if there]
     maps = [_probabilities(logits) for logits in network.branch_logits(image)]
     return BranchMaps(
         label=label, maps=list(zip(reversed(kept), maps, strict=True)), whole_fkhw=_probabilities(network(image))

@@ -1,8 +1,8 @@
-"""The leaderboard as a static site: pages that read without JavaScript, open from a folder, and ask no other host.
+"""The leaderboard as a static site: pages work without JavaScript, from a folder, and load nothing from other hosts.
 
-index.html              every table of the leaderboard in one line each
-<table>.html            one protocol: charts, measured rows with ranks, published rows apart from them
-entry/<id>.html         one entry: provenance, configuration, points, and how to run it again
-config/<hash>.yaml      what `rcn-search train` takes
-leaderboard.json, leaderboard.csv   the same for programs
+index.html                          one line for each table
+<table>.html                        one protocol: charts, ranked entries, published rows
+entry/<id>.html                     one entry: provenance, configuration, keypoints, commands to reproduce it
+config/<hash>.yaml                  training configuration, for `rcn-search train`
+leaderboard.json, leaderboard.csv   all rows, for programs
 """

@@ -1,4 +1,4 @@
-"""The page of one entry: where the number comes from, the configuration, and how to get it again."""
+"""Content of the page of one entry: provenance, scores, configuration, and commands to reproduce it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import CONFIG_NAME, HISTORY_NAME
 
 Histories = dict[str, list[EpochReport]]
-"""Epochs of runs by their id."""
+"""Epoch reports of runs by run id."""
 
 
 @dataclass(frozen=True)
 class EntryView:
-    """What the page of an entry shows."""
+    """Content of the page of an entry."""
 
     entry_id: str
     entry: Entry
@@ -45,11 +45,11 @@ class EntryView:
 
 
 def entry_view(row: LeaderboardRow, histories: Histories) -> EntryView:
-    """What the page of a measured row shows.
+    """Make the content of the page of a measured row.
 
     Args:
-        row: With an entry.
-        histories: Of runs by their id (`read_histories`).
+        row: Row with an entry.
+        histories: Epoch reports by run id (`read_histories`).
     """
     entry, entry_id = row.entry, row.entry_id
     assert entry is not None
@@ -80,33 +80,31 @@ def entry_view(row: LeaderboardRow, histories: Histories) -> EntryView:
     )
 
 
-def read_histories(folders: Sequence[str]) -> Histories:
-    """Epochs of runs by run id, of folders that are runs or hold some.
+def read_histories(uris: Sequence[str]) -> Histories:
+    """Read the epoch reports of runs, and of all runs in folders of runs.
 
     Raises:
         RcnSearchError: A folder neither is a run nor holds one, or a run cannot be read.
     """
-    if not folders:
-        return {}
-    found: Histories = {}
-    for folder in folders:
-        places = [folder, *(storage.join(folder, name) for name in storage.list_names(folder))]
-        runs = [place for place in places if storage.exists(storage.join(place, HISTORY_NAME))]
+    histories: Histories = {}
+    for uri in uris:
+        folders = [uri, *(storage.join(uri, name) for name in storage.list_names(uri))]
+        runs = [folder for folder in folders if storage.exists(storage.join(folder, HISTORY_NAME))]
         if not runs:
-            raise RcnSearchError(f"{folder} neither is a run nor holds one: there is no {HISTORY_NAME} in it")
-        for place in runs:
+            raise RcnSearchError(f"{uri} is neither a run nor a folder of runs: it has no {HISTORY_NAME}")
+        for run in runs:
             try:
-                run_id = storage.read_json(storage.join(place, CONFIG_NAME))["run_id"]
-                history = storage.read_json(storage.join(place, HISTORY_NAME))
-                found[run_id] = [EpochReport.model_validate(report) for report in history]
+                run_id = storage.read_json(storage.join(run, CONFIG_NAME))["run_id"]
+                history = storage.read_json(storage.join(run, HISTORY_NAME))
+                histories[run_id] = [EpochReport.model_validate(report) for report in history]
             except (KeyError, TypeError, ValidationError) as error:
-                raise RcnSearchError(f"{place} is no run that can be read: {error!r}") from error
-    return found
+                raise RcnSearchError(f"run {run} cannot be read: {error!r}") from error
+    return histories
 
 
 def learning_curve(history: Sequence[EpochReport]) -> Chart | None:
-    """Validation error by epoch; None where fewer than two epochs have one."""
-    validated = [(each.epoch, each.val_error_pct) for each in history if each.val_error_pct is not None]
+    """Chart the validation error by epoch; None if fewer than two epochs have one."""
+    validated = [(report.epoch, report.val_error_pct) for report in history if report.val_error_pct is not None]
     if len(validated) < 2:
         return None
     return {
@@ -124,10 +122,10 @@ def _facts(row: LeaderboardRow, entry: Entry, entry_id: str) -> list[tuple[str, 
     seeds = row.seeds
     facts = [
         ("Protocol", str(entry.protocol)),
-        ("Data", f"{entry.protocol.dataset} {entry.protocol.subset}, fingerprint {entry.fingerprint}"),
+        ("Data set", f"{entry.protocol.dataset} {entry.protocol.subset}, fingerprint {entry.fingerprint}"),
         ("Images", f"{entry.num_images:,}"),
         ("Seeds", f"{seeds.num}: {format_error(seeds.mean_pct)} ± {seeds.sd_pct:.2f} %" if seeds else ""),
-        ("Looks at this test split", str(entry.test_looks or "")),
+        ("Test evaluations", str(entry.test_looks or "")),
         ("Origin", entry.origin),
         ("Source", entry.source or ""),
         ("Parameters", "" if entry.num_params is None else f"{entry.num_params:,}"),

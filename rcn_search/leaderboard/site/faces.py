@@ -1,4 +1,4 @@
-"""The worst and the median faces of an entry, with true and predicted points: only where someone names the images.
+"""Worst and median faces of an entry, with true and predicted points, if the user names the images.
 
 Array names end in their axes: n images.
 """
@@ -28,7 +28,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Face:
-    """One face: its picture within the site, its error, and pairs of true and predicted places in pixels of it."""
+    """One face: path of its picture in the site, its error, and pairs of true and predicted points in its pixels."""
 
     picture: str
     side_px: int
@@ -36,16 +36,16 @@ class Face:
     points: list[tuple[Point, Point]]
 
 
-NO_FACES = "no images were named; rcn-search leaderboard html --faces DATA --predictions FILE draws them"
+NO_FACES = "images are needed; add --faces DATA --predictions FILE to rcn-search leaderboard build-site"
 
 
 @dataclass
 class FaceSource:
-    """Where pictures come from.
+    """Data set and prediction files for pictures of faces.
 
     Attributes:
-        data_uri: The data set whose images may be shown.
-        predictions: URIs of prediction files by their SHA-256, beside those that the leaderboard itself knows of.
+        data_uri: Data set whose images may be shown.
+        predictions: URIs of prediction files by their SHA-256, in addition to those the leaderboard knows.
     """
 
     data_uri: str
@@ -53,11 +53,11 @@ class FaceSource:
 
     @classmethod
     def from_uris(cls, data_uri: str, predictions: Sequence[str]) -> FaceSource:
-        """Of a data set and of prediction files, or folders of them.
+        """Make a source from a data set and prediction files, or folders of them.
 
         Raises:
             DatasetError: There is no such data set.
-            FileNotFoundError: A prediction file is not there.
+            FileNotFoundError: A prediction file does not exist.
         """
         from rcn_search.data.shards import read_manifest
 
@@ -74,16 +74,16 @@ class FaceSource:
 
         dataset = open_dataset(self.data_uri)
         if dataset.manifest.fingerprint != entry.fingerprint:
-            return "the images that were named are of another data set"
+            return "this entry was measured on another data set"
         predictions = find_predictions(leaderboard, entry, self.predictions)
         if predictions is None:
-            return "its predictions are not on the leaderboard; --predictions FILE names them"
+            return "its predictions are not stored on the leaderboard; name them with --predictions FILE"
         error_pct_n = image_errors(predictions, entry.protocol).error_pct_n
         split = dataset.split(predictions.meta["split"])
         if not np.array_equal(split.image_id_n, predictions.image_id):
-            return "its predictions are not of the images of that data set"
-        kept_n = np.flatnonzero(np.isfinite(error_pct_n))
-        by_error = kept_n[np.argsort(error_pct_n[kept_n], kind="stable")]
+            return "its predictions are for other images than those of the data set"
+        counted_n = np.flatnonzero(np.isfinite(error_pct_n))
+        by_error = counted_n[np.argsort(error_pct_n[counted_n], kind="stable")]
         start = max(0, (len(by_error) - NUM_EACH) // 2)
         chosen = {"Worst faces": by_error[::-1][:NUM_EACH], "Median faces": by_error[start : start + NUM_EACH]}
         import torch

@@ -1,8 +1,8 @@
-"""The points of a schema on a mean face, each with the error that an entry has there.
+"""Drawing of the mean error of each keypoint on a mean face.
 
-The mean face is that of the drawn faces, from the front: no photograph is needed, and none is shown.
+The face is the mean of the drawn faces, from the front, so no photograph is needed and none is shown.
 
-Array names end in their axes: k keypoints, f faces.
+Array names end in their axes: k keypoints.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _MARGIN = 12.0
 
 @dataclass(frozen=True)
 class MapPoint:
-    """A point of the drawing: place and size on a canvas of 200 by 190, and what it says.
+    """A point on a canvas of 200 by 190, with its name and error.
 
-    The area is as the error; ``level`` goes from 0 for the best point to 4 for the worst.
+    The area is proportional to the error; ``level`` goes from 0 for the best point to 4 for the worst.
     """
 
     x: float
@@ -37,7 +37,7 @@ class MapPoint:
 
 @dataclass(frozen=True)
 class KeypointMap:
-    """The drawing. ``lines`` are polylines of the face, as SVG takes them; empty where no face can be drawn."""
+    """The drawing. ``lines`` are SVG polylines of the face; empty if no face can be drawn."""
 
     points: list[MapPoint]
     lines: list[str]
@@ -45,23 +45,23 @@ class KeypointMap:
 
 
 def keypoint_map(keypoints: str, estimates: Sequence[Estimate | None]) -> KeypointMap | None:
-    """The drawing of an entry's errors by keypoint; None where it has none.
+    """Draw the errors of an entry by keypoint; None if it has none.
 
     Args:
-        keypoints: Of the protocol: a schema or a named part of one.
-        estimates: One for each point of the schema, None for those that do not count.
+        keypoints: Keypoints of the protocol: a schema or a named subset of one.
+        estimates: Mean error of each point of the schema, None for points that do not count.
     """
     schema = SCHEMAS.get(POINT_SUBSETS.get(keypoints, (keypoints, ()))[0])
     counted = [(k, estimate) for k, estimate in enumerate(estimates) if estimate is not None]
     if schema is None or len(estimates) != schema.num_points or not counted:
         return None
-    place_k2 = canvas_points(schema.name)
+    canvas_k2 = canvas_points(schema.name)
     least, largest = (pick(estimate.pct for _, estimate in counted) for pick in (min, max))
     base = 11.0 if schema.num_points < 12 else 5.5
     points = [
         MapPoint(
-            x=round(float(place_k2[k, 0]), 1) if place_k2 is not None else 0.0,
-            y=round(float(place_k2[k, 1]), 1) if place_k2 is not None else 0.0,
+            x=round(float(canvas_k2[k, 0]), 1) if canvas_k2 is not None else 0.0,
+            y=round(float(canvas_k2[k, 1]), 1) if canvas_k2 is not None else 0.0,
             radius=round(base * max(0.25, (estimate.pct / (largest or 1.0)) ** 0.5), 1),
             level=round(4 * (estimate.pct - least) / ((largest - least) or 1.0)),
             name=schema.names[k].replace("_", " "),
@@ -72,19 +72,19 @@ def keypoint_map(keypoints: str, estimates: Sequence[Estimate | None]) -> Keypoi
         )
         for k, estimate in counted
     ]
-    lines = _outline() if place_k2 is not None else []
+    lines = _outline() if canvas_k2 is not None else []
     return KeypointMap(points, lines, sorted(points, key=lambda point: -point.pct))
 
 
 def canvas_points(schema_name: str) -> Array | None:
-    """Of the mean face, (K, 2), on a canvas of 200 by 190."""
-    place_k2 = mean_face(schema_name)
-    return None if place_k2 is None else place_k2 * (200.0 - 2 * _MARGIN) + _MARGIN
+    """Place the points of the mean face, (K, 2), on a canvas of 200 by 190."""
+    face_k2 = mean_face(schema_name)
+    return None if face_k2 is None else face_k2 * (200.0 - 2 * _MARGIN) + _MARGIN
 
 
 @lru_cache
 def _outline() -> list[str]:
-    """The parts of the mean face as polylines."""
-    place_k2 = canvas_points(IBUG68.name)
-    assert place_k2 is not None
-    return [" ".join(f"{place_k2[k, 0]:.1f},{place_k2[k, 1]:.1f}" for k in part) for part in IBUG68.parts]
+    """Format the parts of the mean face as polylines."""
+    canvas_k2 = canvas_points(IBUG68.name)
+    assert canvas_k2 is not None
+    return [" ".join(f"{canvas_k2[k, 0]:.1f},{canvas_k2[k, 1]:.1f}" for k in part) for part in IBUG68.parts]

@@ -1,4 +1,4 @@
-"""How a reader gets an entry again: its configuration and command lines, without paths of the machine it is from."""
+"""Configuration and commands to reproduce an entry, without paths of the machine that it comes from."""
 
 from __future__ import annotations
 
@@ -14,58 +14,60 @@ from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.site.urls import config_file
 
 DATA = "DATA"
-"""Stands where the reader's own copy of the data set belongs."""
+"""Placeholder for the reader's copy of the data set."""
+DENOISER = "DENOISER"
+"""Placeholder for the checkpoint of the denoiser."""
 
 _PATH = "PATH"
-_OF_A_MACHINE = re.compile(r"(?:/|~|file:|[A-Za-z]:[\\/]|\\\\)", re.IGNORECASE)
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where libyaml is there
+_LOCAL_PATH = re.compile(r"(?:/|~|file:|[A-Za-z]:[\\/]|\\\\)", re.IGNORECASE)
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, if libyaml is installed
 
 
 def config_yaml(entry: Entry) -> str:
-    """The configuration as `rcn-search train` takes it; empty where the entry has none."""
+    """Format the configuration for `rcn-search train`; empty if the entry has none."""
     return _yaml(json.dumps(_public(entry.config))) if entry.config else ""
 
 
 def command_lines(entry: Entry, entry_id: str) -> list[tuple[str, str]]:
-    """What each line does, and the line."""
+    """List commands that reproduce an entry, each after a description."""
     config = config_file(entry)
     if config is None:
-        return [("Score its predictions again", _line("leaderboard", "rescore", entry_id))]
-    stated = _data_uri(_public(entry.config))
-    own_data = () if stated else ("--set", f"data.uri={DATA}")
+        return [("Score its predictions again", _command("leaderboard", "rescore", entry_id))]
+    data_uri = _data_uri(_public(entry.config))
+    overrides = () if data_uri else ("--set", f"data.uri={DATA}")
     checkpoint = f"runs/{entry.run_id}/best.safetensors"
-    denoiser = ("--denoiser", "DENOISER") if entry.made_with.get("denoiser") else ()
-    verify = ("verify", entry_id, "--checkpoint", checkpoint, "--data", stated or DATA, *denoiser)
+    denoiser = ("--denoiser", DENOISER) if entry.made_with.get("denoiser") else ()
+    verify = ("verify", entry_id, "--checkpoint", checkpoint, "--data", data_uri or DATA, *denoiser)
     return [
-        ("Train it again", _line("train", config, *own_data, "--out", f"runs/{entry.run_id}")),
-        ("Check it against this entry", _line("leaderboard", *verify)),
+        ("Train the model", _command("train", config, *overrides, "--out", f"runs/{entry.run_id}")),
+        ("Verify this entry with it", _command("leaderboard", *verify)),
     ]
 
 
 def explanation(entry: Entry) -> str:
-    """What the capital words of the lines stand for; empty where there are none."""
+    """Explain the placeholders in the commands; empty if there are none."""
     if not entry.config:
         return ""
-    told = []
+    sentences = []
     if not _data_uri(_public(entry.config)):
-        told.append(
-            f"{DATA}: your copy of the data set, as rcn-search data import writes it; "
-            f"the fingerprint of the images of this entry is {entry.fingerprint}."
+        sentences.append(
+            f"{DATA}: your copy of the data set, written by rcn-search data import, with fingerprint "
+            f"{entry.fingerprint}."
         )
     if denoiser := entry.made_with.get("denoiser"):
-        told.append(f"DENOISER: best.safetensors of the denoiser, run {denoiser}.")
-    return " ".join(told)
+        sentences.append(f"{DENOISER}: best.safetensors of the denoiser, run {denoiser}.")
+    return " ".join(sentences)
 
 
 def _public(config: Any) -> Any:
-    """The same with a word in place of each path that means something on one machine only."""
+    """Replace each path of one machine by a placeholder."""
 
     def replaced(value: Any, key: str) -> Any:
         if isinstance(value, dict):
-            return {name: replaced(each, f"{key}.{name}") for name, each in value.items()}
+            return {name: replaced(item, f"{key}.{name}") for name, item in value.items()}
         if isinstance(value, list):
-            return [replaced(each, key) for each in value]
-        if isinstance(value, str) and _OF_A_MACHINE.match(value):
+            return [replaced(item, key) for item in value]
+        if isinstance(value, str) and _LOCAL_PATH.match(value):
             return DATA if key == ".data.uri" else _PATH
         return value
 
@@ -73,16 +75,16 @@ def _public(config: Any) -> Any:
 
 
 def _data_uri(config: Any) -> str | None:
-    """The data set that the configuration names for everyone."""
+    """Get the URI of the data set, if the configuration names one that is not a local path."""
     data = config.get("data")
     uri = data.get("uri") if isinstance(data, dict) else None
     return uri if isinstance(uri, str) and uri != DATA else None
 
 
-@lru_cache(maxsize=10_000)  # a run has an entry for each protocol, and they are tables apart
+@lru_cache(maxsize=10_000)  # a run has an entry for each protocol
 def _yaml(config_json: str) -> str:
     return str(yaml.dump(json.loads(config_json), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
-def _line(*words: str) -> str:
+def _command(*words: str) -> str:
     return shlex.join(["rcn-search", *words])

@@ -1,6 +1,6 @@
-"""Show the site on this machine, written anew whenever the leaderboard has grown. Read only.
+"""Serve the site to this machine's browser, read-only, and write it again when the leaderboard changes.
 
-The pages look at the stamp of the site once a second (``assets/live.js``) and load themselves again when it changes.
+The pages fetch the stamp of the site once a second (``assets/live.js``) and reload when it changes.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ HOST = "127.0.0.1"
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """GET and HEAD of files of the site, for this machine's own browser."""
+    """Handles GET and HEAD of files of the site, for browsers of this machine only."""
 
     server_version = "rcn-search"
     sys_version = ""
 
     def do_GET(self) -> None:
-        if self._is_meant():
+        if self._has_local_host():
             super().do_GET()
 
     def do_HEAD(self) -> None:
-        if self._is_meant():
+        if self._has_local_host():
             super().do_HEAD()
 
-    def _is_meant(self) -> bool:
-        """Refuse a page elsewhere that made its own name lead here, to read what only this machine may."""
+    def _has_local_host(self) -> bool:
+        """Refuse requests under another host name: a page elsewhere may let its name point to 127.0.0.1."""
         name = (self.headers.get("Host") or "").rpartition(":")[0]
         if name in (HOST, "localhost"):
             return True
@@ -57,21 +57,23 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the terminal shows the leaderboard's problems only."""
+        """Log nothing: the terminal shows problems of the leaderboard only."""
 
 
 @contextmanager
 def serve_folder(folder: Path, port: int = 0) -> Iterator[str]:
-    """The files of ``folder`` at the yielded address, until the end of the block.
+    """Serve the files of ``folder`` at the yielded address until the end of the block.
 
     Raises:
-        RcnSearchError: The port cannot be had.
+        RcnSearchError: The port is not available.
     """
     try:
-        listening = ThreadingHTTPServer((HOST, port), partial(_Handler, directory=str(folder)))
+        http_server = ThreadingHTTPServer((HOST, port), partial(_Handler, directory=str(folder)))
     except OSError as error:
-        raise RcnSearchError(f"port {port} of {HOST}: {error.strerror}; name another with --port, or 0") from error
-    with listening as server:
+        raise RcnSearchError(
+            f"port {port} of {HOST}: {error.strerror}; choose another with --port, or 0 for any free port"
+        ) from error
+    with http_server as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -82,7 +84,7 @@ def serve_folder(folder: Path, port: int = 0) -> Iterator[str]:
 
 
 def leaderboard_version(leaderboard: str) -> str:
-    """What changes when a leaderboard does: names of entries and looks, which never change, and the published rows."""
+    """Hash what changes with a leaderboard: names of entries and test evaluations, and the published rows."""
     names = [*storage.list_names(storage.join(leaderboard, ENTRIES))]
     for split in storage.list_names(storage.join(leaderboard, TEST_EVALUATIONS)):
         names += [split, *storage.list_names(storage.join(leaderboard, TEST_EVALUATIONS, split))]
@@ -96,30 +98,30 @@ def rebuild_on_change(
     site: Site,
     leaderboard: str,
     *,
-    shown: str,
+    written: str,
     stop: threading.Event,
-    every_s: float = 2.0,
+    interval_s: float = 2.0,
     on_problem: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Write the site again whenever the leaderboard has changed, until ``stop``; what is shown stays while that fails.
+    """Write the site again whenever the leaderboard has changed, until ``stop``; a failure leaves the pages as they are.
 
     Args:
-        site: Written once already.
+        site: Site that was written once.
         leaderboard: URI of its leaderboard.
-        shown: Its `version` before that.
-        stop: Ends it.
-        every_s: How often to look.
-        on_problem: Told of each failure, once.
+        written: `leaderboard_version` that the site shows.
+        stop: Event that ends the loop.
+        interval_s: Time between two checks.
+        on_problem: Called once for each failure.
     """
-    told = ""
-    while not stop.wait(every_s):
+    reported = ""
+    while not stop.wait(interval_s):
         try:
-            now = leaderboard_version(leaderboard)
-            if now != shown:
+            current = leaderboard_version(leaderboard)
+            if current != written:
                 site.write(build_leaderboard(leaderboard))
-                shown = now
-            told = ""
+                written = current
+            reported = ""
         except (OSError, ValueError) as error:
-            if str(error) != told:
-                told = str(error)
-                on_problem(f"the leaderboard could not be read, so the pages stay as they are: {told}")
+            if str(error) != reported:
+                reported = str(error)
+                on_problem(f"the leaderboard could not be read, so the pages are not updated: {reported}")

@@ -1,4 +1,4 @@
-"""What stands in a table: columns, cells as text, the keys they sort by, and what a search finds."""
+"""Content of a table: columns, cells as text, the keys they sort by, and the text that a search looks in."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rcn_search.leaderboard.table import LeaderboardRow, LeaderboardTable, forma
 
 Key = float | str | None
 NUM_STATIC = 100
-"""Rows in the page itself; a longer table keeps the rest beside them, for the script to turn the pages."""
+"""Rows in the page itself; a longer table keeps the rest as data, from which the script makes further pages."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, what it means, and how soon a narrow screen drops it (0: never)."""
+    """A column: its title, a hint, and how soon a narrow screen drops it (0: never; 3: first)."""
 
     name: str
     title: str
@@ -29,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, smaller what belongs to it, and what it is sorted by."""
+    """Text of a cell, its sort key, and a smaller second line."""
 
     text: str
     key: Key
@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Span:
-    """An error and its interval on a scale from 0 to 100; ``beyond`` where it lies to the right of that."""
+    """An error and its interval on a scale from 0 to 100; ``beyond`` if the error lies to the right of it."""
 
     at: float
     low: float | None
@@ -48,7 +48,7 @@ class Span:
 
 @dataclass(frozen=True)
 class RowView:
-    """One row of measured or published figures."""
+    """One measured or published row."""
 
     row: LeaderboardRow
     cells: list[Cell]
@@ -58,7 +58,7 @@ class RowView:
 
     @property
     def text(self) -> str:
-        """What a search looks in."""
+        """Text that a search looks in."""
         entry, published = self.row.entry, self.row.published
         parts = [self.row.method, self.row.origin, *self.notes]
         if entry:
@@ -70,66 +70,69 @@ class RowView:
 
 @dataclass(frozen=True)
 class TableView:
-    """The rows of one kind of a table, with the columns in which any of them has something."""
+    """The measured or the published rows of a table, with the columns in which any of them has text."""
 
     columns: list[Column]
     rows: list[RowView]
 
     @property
     def origins(self) -> list[str]:
-        """Which there are, to choose from."""
+        """Origins of the rows, to filter by."""
         return sorted({view.row.origin for view in self.rows})
 
 
 def measured_view(table: LeaderboardTable) -> TableView:
-    """Rows that this project's code measured."""
+    """Make the view of rows that this project's code measured."""
     rows = [row for row in table.rows if row.entry]
     threshold = f"{table.protocol.threshold_pct:g}" if table.protocol else ""
     columns = [
-        Column("rank", "#", "Rank; rows that cannot be told apart on the same images share a range"),
+        Column("rank", "#", "Rank; rows without a significant difference on the same images share a range"),
         Column("error", "Error %", "Mean error of the images that count, and its 95 % interval"),
         Column("auc", f"AUC{threshold}", f"Area under the cumulative error curve up to {threshold} %, in percent", 2),
         Column("fr", f"FR{threshold} %", f"Share of images with an error above {threshold} %", 2),
         Column("p95", "P95 %", "Error that 95 % of the images do not exceed", 3),
         Column("params", "Params", "Parameters of the model", 1),
         Column("adds", "Mult-adds", "Multiply-adds for one face", 3),
-        Column("ms", "ms", "Median time of one face on the hardware of the entry", 3),
-        Column("epochs", "Epochs", "Trained", 3),
-        Column("train", "Training", "Time of training on the hardware of the entry", 3),
-        Column("looks", "Looks", "How often the test split had been looked at, this time included", 1),
+        Column("ms", "ms", "Median time for one face on the hardware of the entry", 3),
+        Column("epochs", "Epochs", "Number of epochs trained", 3),
+        Column("train", "Training", "Training time on the hardware of the entry", 3),
+        Column("evaluations", "Test evals", "Evaluations of the test split so far, this one included", 1),
     ]
     spans = _spans(rows)
-    filled = [_measured_cells(row, place) for place, row in enumerate(rows)]
-    kept = [i for i in range(len(columns)) if any(cells[i].text for cells in filled)]
+    all_cells = [_measured_cells(row, i) for i, row in enumerate(rows)]
+    used = [i for i in range(len(columns)) if any(cells[i].text for cells in all_cells)]
     return TableView(
-        [columns[i] for i in kept],
+        [columns[i] for i in used],
         [
-            RowView(row, [cells[i] for i in kept], row_notes(row), entry_page(row.entry_id or ""), span)
-            for row, cells, span in zip(rows, filled, spans, strict=True)
+            RowView(row, [cells[i] for i in used], row_notes(row), entry_page(row.entry_id or ""), span)
+            for row, cells, span in zip(rows, all_cells, spans, strict=True)
         ],
     )
 
 
 def published_view(table: LeaderboardTable) -> TableView:
-    """Rows as their sources print them: no rank, no interval."""
+    """Make the view of published rows, as their sources print them: no rank, no interval."""
     rows = [row for row in table.rows if not row.entry]
     columns = [
         Column("error", "Error %", "As printed"),
-        Column("auc", "AUC", "As printed, up to the threshold beside it", 2),
-        Column("fr", "FR %", "As printed, above the threshold beside it", 2),
-        Column("year", "Year", "Of publication", 1),
+        Column("auc", "AUC", "As printed, up to the threshold below it", 2),
+        Column("fr", "FR %", "As printed, above the threshold below it", 2),
+        Column("year", "Year", "Year of publication", 1),
         Column("origin", "Origin", "Reported by the authors, or reproduced by others", 1, is_text=True),
     ]
-    filled = [_published_cells(row) for row in rows]
-    kept = [i for i in range(len(columns)) if any(cells[i].text for cells in filled)]
+    all_cells = [_published_cells(row) for row in rows]
+    used = [i for i in range(len(columns)) if any(cells[i].text for cells in all_cells)]
     return TableView(
-        [columns[i] for i in kept],
-        [RowView(row, [cells[i] for i in kept], row_notes(row), None) for row, cells in zip(rows, filled, strict=True)],
+        [columns[i] for i in used],
+        [
+            RowView(row, [cells[i] for i in used], row_notes(row), None)
+            for row, cells in zip(rows, all_cells, strict=True)
+        ],
     )
 
 
 def row_notes(row: LeaderboardRow) -> list[str]:
-    """Doubts, and why there is no rank."""
+    """List doubts about a row, and why it has no rank."""
     excluded = row.entry.excluded if row.entry else {}
     notes = [
         row.no_rank_reason,
@@ -140,7 +143,11 @@ def row_notes(row: LeaderboardRow) -> list[str]:
 
 
 def duration(seconds: float | None) -> str:
-    """``4 h 10 min``."""
+    """Format a time.
+
+    >>> duration(15_000)
+    '4 h 10 min'
+    """
     if seconds is None:
         return ""
     if seconds < 90:
@@ -150,19 +157,19 @@ def duration(seconds: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """``5.31–5.56``."""
+    """Format an interval, as in 5.31–5.56."""
     return "" if low is None or high is None else f"{format_error(low)}–{format_error(high)}"
 
 
-def _measured_cells(row: LeaderboardRow, place: int) -> list[Cell]:
+def _measured_cells(row: LeaderboardRow, index: int) -> list[Cell]:
     entry = row.entry
     assert entry is not None
     return [
-        Cell(str(row.rank or ""), place),
+        Cell(str(row.rank or ""), index),
         Cell(format_error(row.error_pct), row.error_pct, interval(entry.ci_low_pct, entry.ci_high_pct)),
-        _estimate(entry, lambda each: each.auc and each.auc.pct),
-        _estimate(entry, lambda each: each.failure_rate and each.failure_rate.pct),
-        _estimate(entry, lambda each: each.p95 and each.p95.pct),
+        _estimate(entry, lambda entry: entry.auc and entry.auc.pct),
+        _estimate(entry, lambda entry: entry.failure_rate and entry.failure_rate.pct),
+        _estimate(entry, lambda entry: entry.p95 and entry.p95.pct),
         Cell(short_count(entry.num_params), entry.num_params),
         Cell(short_count(entry.multiply_adds), entry.multiply_adds),
         Cell(f"{entry.latency_ms:.3g}" if entry.latency_ms else "", entry.latency_ms),
@@ -172,19 +179,19 @@ def _measured_cells(row: LeaderboardRow, place: int) -> list[Cell]:
     ]
 
 
-def _estimate(entry: Entry, of: Callable[[Entry], float | None]) -> Cell:
-    value = of(entry)
+def _estimate(entry: Entry, get: Callable[[Entry], float | None]) -> Cell:
+    value = get(entry)
     return Cell("" if value is None else f"{value:.2f}", value)
 
 
 def _published_cells(row: LeaderboardRow) -> list[Cell]:
     published = row.published
     assert published is not None
-    up_to = f"at {published.threshold_pct:g} %" if published.threshold_pct else ""
+    threshold = f"at {published.threshold_pct:g} %" if published.threshold_pct else ""
     return [
         Cell(format_error(row.error_pct), row.error_pct),
-        Cell(*_printed(published.auc_pct), up_to if published.auc_pct is not None else ""),
-        Cell(*_printed(published.fr_pct), up_to if published.fr_pct is not None else ""),
+        Cell(*_printed(published.auc_pct), threshold if published.auc_pct is not None else ""),
+        Cell(*_printed(published.fr_pct), threshold if published.fr_pct is not None else ""),
         Cell(str(published.year or ""), published.year),
         Cell(row.origin, row.origin),
     ]
@@ -195,7 +202,7 @@ def _printed(value: float | None) -> tuple[str, float | None]:
 
 
 def _spans(rows: Sequence[LeaderboardRow]) -> list[Span | None]:
-    """Errors on a scale on which most rows can be told apart: a few that are far off do not squeeze the others."""
+    """Place errors on a scale that separates most rows: a few that are far off do not squeeze the others."""
     if not rows:
         return []
     entries = [row.entry for row in rows if row.entry]
@@ -204,10 +211,15 @@ def _spans(rows: Sequence[LeaderboardRow]) -> list[Span | None]:
     start, end = min(lows), highs[math.ceil(0.6 * len(highs)) - 1]
     end = max(end, start + 0.02 * start, start + 1e-9)
 
-    def place(value: float | None) -> float | None:
+    def position(value: float | None) -> float | None:
         return None if value is None else round(max(0.0, min(100.0, 100 * (value - start) / (end - start))), 1)
 
     return [
-        Span(place(entry.error_pct) or 0.0, place(entry.ci_low_pct), place(entry.ci_high_pct), entry.error_pct > end)
+        Span(
+            position(entry.error_pct) or 0.0,
+            position(entry.ci_low_pct),
+            position(entry.ci_high_pct),
+            entry.error_pct > end,
+        )
         for entry in entries
     ]

@@ -1,4 +1,4 @@
-"""Where things are within the site. Names come from users, so a path is made of letters, digits and hashes only."""
+"""Paths within the site. Names come from users, so paths are made of letters, digits and hashes only."""
 
 from __future__ import annotations
 
@@ -14,34 +14,38 @@ _MAX_SLUG = 80
 
 
 def slug(*parts: str) -> str:
-    """``aflw-test-rcn2016`` of names of any kind."""
+    """Make a path-safe name.
+
+    >>> slug("AFLW", "test", "rcn2016")
+    'aflw-test-rcn2016'
+    """
     return re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-")[:_MAX_SLUG] or "x"
 
 
 def table_pages(tables: Sequence[LeaderboardTable]) -> list[str]:
-    """The page of each table; where two would be the same, each gets a hash of its protocol."""
+    """Name the page of each table; tables with the same name get a hash of their protocol."""
     names = [
         slug(table.dataset, table.subset, table.protocol_name, table.protocol.keypoints if table.protocol else "")
         for table in tables
     ]
-    taken = {"index"} | {name for name in names if names.count(name) > 1}
+    ambiguous = {"index"} | {name for name in names if names.count(name) > 1}
     return [
-        f"{name}-{_identity(table)}.html" if name in taken else f"{name}.html"
+        f"{name}-{_protocol_hash(table)}.html" if name in ambiguous else f"{name}.html"
         for name, table in zip(names, tables, strict=True)
     ]
 
 
 def entry_page(entry_id: str) -> str:
-    """The page of an entry."""
+    """Name the page of an entry."""
     name = entry_id if _SAFE_ID.fullmatch(entry_id) else canonical_hash(entry_id)[:24]
     return f"entry/{name}.html"
 
 
 def config_file(entry: Entry) -> str | None:
-    """The configuration of an entry; entries of one run share it. None for predictions of other systems."""
+    """Name the configuration file of an entry, shared by entries of one run; None for external predictions."""
     return f"config/{canonical_hash(entry.config)[:16]}.yaml" if entry.config else None
 
 
-def _identity(table: LeaderboardTable) -> str:
+def _protocol_hash(table: LeaderboardTable) -> str:
     protocol = table.protocol.model_dump(mode="json") if table.protocol else None
     return canonical_hash([table.dataset, table.subset, protocol])[:8]
