@@ -20,9 +20,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import FIVE
 

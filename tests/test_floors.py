@@ -12,7 +12,7 @@ import rcn_search
 
 PACKAGE = Path(rcn_search.__file__).parent
 FLOORS = (
-    ("__init__", "errors", "keypoints", "machine", "storage"),
+    ("__init__", "errors", "keypoints", "machine", "resources", "storage"),
     ("config",),
     ("models", "data"),
     ("training",),

@@ -13,7 +13,8 @@ from rcn_search.cli.console import command, console, progress
 from rcn_search.cluster.ray_job import check_outlives_job
 
 if TYPE_CHECKING:
-    from rcn_search.data.importers.base import Importer, ImportSummary
+    from rcn_search.data.importers.base import Importer
+    from rcn_search.data.importing import ImportSummary
 
 data_app = typer.Typer(no_args_is_help=True, help="Import, generate, inspect and verify data sets.")
 
@@ -70,7 +71,7 @@ def generate(
 
 
 def _import(importer: Importer, destination: str, *, strict: bool) -> None:
-    from rcn_search.data.importers.base import import_dataset
+    from rcn_search.data.importing import import_dataset
 
     check_outlives_job(destination, "DESTINATION")
     with progress(f"importing {importer.name}", "faces") as on_rows:

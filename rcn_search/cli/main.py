@@ -20,7 +20,6 @@ from rcn_search.cli.leaderboard import leaderboard_app
 from rcn_search.cli.options import Overrides
 from rcn_search.cli.reproduce import reproduce_command
 from rcn_search.cli.simulate import simulate_command
-from rcn_search.cli.space import space_app
 from rcn_search.cli.study import study_app
 from rcn_search.cli.tune import tune_command
 from rcn_search.cluster.ray_job import check_outlives_job
@@ -43,7 +42,6 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(figures_app, name="figures")
 app.add_typer(leaderboard_app, name="leaderboard")
-app.add_typer(space_app, name="space")
 app.add_typer(study_app, name="study")
 app.command("tune")(tune_command)
 app.command("evaluate")(evaluate_command)

@@ -1,4 +1,4 @@
-"""``rcn-search study …``: look at a study and take it away, from any machine and while it runs."""
+"""``rcn-search study …``: look at a study and export it, from any machine, also while it runs."""
 
 from __future__ import annotations
 
@@ -8,103 +8,110 @@ from typing import Annotated, Literal
 import typer
 
 from rcn_search.cli.console import command, console
+from rcn_search.cli.study_check import check_command
 
-study_app = typer.Typer(no_args_is_help=True, help="Studies: show, list trials, export; from anywhere, at any time.")
+study_app = typer.Typer(
+    no_args_is_help=True, help="Check study files; show, list and export studies, also running ones."
+)
+study_app.command("check")(check_command)
 
-Uri = Annotated[str, typer.Argument(metavar="STUDY", help="Folder or URI of the study.")]
-# As in search/describe.py, whose imports would slow down every --help.
+StudyUri = Annotated[str, typer.Argument(metavar="STUDY", help="Folder or URI of the study.")]
+# As in study/trial.py and study/selection.py, whose imports would slow down every --help.
 State = Literal["", "open", "complete", "pruned", "failed"]
 SortKey = Literal["number", "error", "epochs", "time"]
-FOLLOW_S = 2.0
+FOLLOW_INTERVAL_S = 2.0
 
 
 @study_app.command()
 @command
-def show(
-    uri: Uri,
+def status(
+    uri: StudyUri,
     follow: Annotated[bool, typer.Option("--follow", help="Refresh until all trials have ended, or Ctrl-C.")] = False,
 ) -> None:
-    """How a study stands: trials by state, best so far, rungs, time spent and left, the winner by replication.
+    """Show trials by state, the best one, the rungs, the time spent and left, and the winner by replication.
 
-    Example: rcn-search study show s3://lab/studies/rcn --follow
+    Example: rcn-search study status s3://lab/studies/rcn --follow
     """
     from rich.live import Live
 
     from rcn_search.study.lease import read_lease
     from rcn_search.study.snapshot import open_study
-    from rcn_search.study_report.trial_page import study_status
+    from rcn_search.study_report.status import study_status
 
     study = open_study(uri)
     if not follow:
-        console.print(study_status(study, read_lease(study.uri)), soft_wrap=True)
+        console.print(study_status(study, read_lease(study.uri)))
         return
     with Live(study_status(study, read_lease(study.uri)), console=console, auto_refresh=False) as live:
         while study.num_remaining:
             started = time.monotonic()
             study = open_study(uri)
             live.update(study_status(study, read_lease(study.uri)), refresh=True)
-            # A large study takes longer to read; reading it is never more than a fifth of what goes on.
-            time.sleep(max(FOLLOW_S, 4 * (time.monotonic() - started)))
+            # A large study takes longer to read: reading never takes more than a fifth of the time.
+            time.sleep(max(FOLLOW_INTERVAL_S, 4 * (time.monotonic() - started)))
 
 
 @study_app.command()
 @command
 def trials(
-    uri: Uri,
+    uri: StudyUri,
     state: Annotated[State, typer.Option(help="Only trials in this state.")] = "",
-    sort: Annotated[SortKey, typer.Option(help="Lowest error, most epochs or longest time first.")] = "number",
-    limit: Annotated[int | None, typer.Option(min=1, help="No more than this many.")] = None,
-    format: Annotated[Literal["table", "csv", "json"], typer.Option(help="How to print them.")] = "table",
+    sort: Annotated[SortKey, typer.Option(help="Order: lowest error, most epochs or longest time first.")] = "number",
+    limit: Annotated[int | None, typer.Option(min=1, help="Largest number of trials to list.")] = None,
+    format: Annotated[Literal["table", "csv", "json"], typer.Option(help="Format of the list.")] = "table",
 ) -> None:
-    """The trials of a study.
+    """List the trials of a study.
 
     Example: rcn-search study trials studies/rcn --state complete --sort error --limit 10
     """
     from rcn_search.study.selection import choose_trials
     from rcn_search.study.snapshot import open_study
-    from rcn_search.study_report.trial_page import list_trials_table, trials_text
+    from rcn_search.study_report.trial_page import format_trials, trial_list
 
     chosen = choose_trials(open_study(uri), state=state, sort=sort, limit=limit)
     if format == "table":
-        console.print(list_trials_table(chosen))
+        console.print(trial_list(chosen))
         return
-    typer.echo(trials_text(chosen, format), nl=False)
+    typer.echo(format_trials(chosen, format), nl=False)
 
 
 @study_app.command()
 @command
 def best(
-    uri: Uri,
-    trial: Annotated[int | None, typer.Option(min=0, help="Another trial than the best.")] = None,
-    config: Annotated[bool, typer.Option("--config", help="Print its configuration and nothing else.")] = False,
+    uri: StudyUri,
+    trial: Annotated[int | None, typer.Option(min=0, help="Number of another trial than the best.")] = None,
+    config: Annotated[bool, typer.Option("--config", help="Print only its configuration, for train.")] = False,
 ) -> None:
-    """The best trial, or the winner by replication: parameters, curve, configuration, checkpoint.
+    """Show the winner by replication, or the best trial: parameters, learning curve, configuration, checkpoint.
 
     Example: rcn-search study best studies/rcn --config > best.yaml && rcn-search train best.yaml
     """
     from rcn_search.study.selection import choose_best
     from rcn_search.study.snapshot import open_study
-    from rcn_search.study_report.trial_page import config_yaml, replication_status, trial_page
+    from rcn_search.study_report.status import replication_status
+    from rcn_search.study_report.trial_page import config_yaml, trial_page
 
     study = open_study(uri)
     chosen = choose_best(study, trial)
     if config:
         typer.echo(config_yaml(study, chosen), nl=False)
         return
-    console.print(trial_page(study, chosen), soft_wrap=True)
+    console.print(trial_page(study, chosen))
     for part in replication_status(study):
-        console.print(part, soft_wrap=True)
+        console.print(part)
 
 
 @study_app.command()
 @command
 def export(
-    uri: Uri,
-    to: Annotated[str, typer.Option(metavar="FILE", help="FILE.db, .csv, .parquet or .html; replaced if there.")],
+    uri: StudyUri,
+    to: Annotated[
+        str, typer.Option(metavar="FILE", help="FILE.journal, .csv, .parquet or .html; an existing file is replaced.")
+    ],
 ) -> None:
-    """Write a study to a file: an Optuna database for optuna-dashboard, tables, or a page of figures.
+    """Write a study to a file: an Optuna journal for optuna-dashboard, tables, or a page of figures.
 
-    Example: rcn-search study export studies/rcn --to rcn.db && optuna-dashboard sqlite:///rcn.db
+    Example: rcn-search study export studies/rcn --to rcn.journal && optuna-dashboard rcn.journal
     """
     from rcn_search.study.snapshot import open_study
     from rcn_search.study_report.export import export as export_study

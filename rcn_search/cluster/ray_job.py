@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rcn_search import storage
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Name of the variable in which Ray's job server tells a job what it is."""

@@ -185,7 +185,7 @@ def open_dataset(uri: str) -> Dataset:
 
     Example:
         >>> from tempfile import mkdtemp
-        >>> from rcn_search.data.importers.base import import_dataset
+        >>> from rcn_search.data.importing import import_dataset
         >>> from rcn_search.data.importers.synthetic import SyntheticImporter
         >>> uri = mkdtemp()
         >>> _ = import_dataset(SyntheticImporter(num_train=3, num_val=1, num_test=1), uri)

@@ -1,1 +1,1 @@
-"""What keeps a search from running here or on a cluster, found before it starts. Looks only; changes nothing."""
+"""Checks of this machine, of storage and of a Ray cluster before a search starts. They change nothing."""

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ State = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
+class CheckResult:
+    """What one check found.
 
     Attributes:
-        state: ``problem``: a search will fail; ``warning``: it may, or will be slower than it need be.
-        topic: What was looked at.
-        found: What was seen there.
-        remedy: What to do; empty where all is well.
+        state: ``problem`` if a search will fail, ``warning`` if it may fail or will be slower than necessary.
+        topic: Name of what was checked.
+        message: What was found.
+        remedy: What to do; empty if the state is ``ok``.
     """
 
     state: State
     topic: str
-    found: str
+    message: str
     remedy: str = ""
 
 
-def ok(topic: str, found: str) -> Finding:
-    """All is well."""
-    return Finding("ok", topic, found)
+def ok(topic: str, message: str) -> CheckResult:
+    """Result of a check that passed."""
+    return CheckResult("ok", topic, message)
 
 
-def warning(topic: str, found: str, remedy: str) -> Finding:
-    """It will do, not well."""
-    return Finding("warning", topic, found, remedy)
+def warning(topic: str, message: str, remedy: str) -> CheckResult:
+    """Result of a check that found something that may go wrong."""
+    return CheckResult("warning", topic, message, remedy)
 
 
-def problem(topic: str, found: str, remedy: str) -> Finding:
-    """It will not do."""
-    return Finding("problem", topic, found, remedy)
+def problem(topic: str, message: str, remedy: str) -> CheckResult:
+    """Result of a check that found something that will go wrong."""
+    return CheckResult("problem", topic, message, remedy)

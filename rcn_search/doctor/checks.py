@@ -1,33 +1,33 @@
-"""All checks, in the order in which a search would come upon them."""
+"""All checks, in the order in which a search would run into what they find."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from rcn_search import storage
-from rcn_search.doctor.check_result import Finding, ok
-from rcn_search.doctor.cluster_checks import cluster_of, examine_cluster
-from rcn_search.doctor.gpu_checks import examine_gpus
-from rcn_search.doctor.machine_checks import examine_machine
-from rcn_search.doctor.package_checks import examine_packages
-from rcn_search.doctor.storage_checks import examine_places
+from rcn_search.doctor.check_result import CheckResult, ok
+from rcn_search.doctor.cluster_checks import check_cluster, cluster_address
+from rcn_search.doctor.gpu_checks import check_gpus
+from rcn_search.doctor.machine_checks import check_machine
+from rcn_search.doctor.package_checks import check_packages
+from rcn_search.doctor.storage_checks import check_storage
 
 
-def examine(*, data: str = "", study: str = "", address: str = "") -> Iterator[Finding]:
-    """Look at everything.
+def run_checks(*, data: str = "", study: str = "", address: str = "") -> Iterator[CheckResult]:
+    """Run all checks and yield each result as soon as it is there.
 
     Args:
-        data: Data set; not looked at if empty.
-        study: Folder that is to hold a study, or does; not looked at if empty.
-        address: Of the Ray cluster; by default that of RAY_ADDRESS, and none where that is not set either.
+        data: Folder or URI of a data set; empty to skip it.
+        study: Folder or URI of a study, which need not exist; empty to skip it.
+        address: Address of the Ray cluster; empty for that of RAY_ADDRESS, or none where that is not set either.
     """
-    yield from examine_packages()
-    yield from examine_machine()
-    yield examine_gpus()
-    yield from examine_places(data, study)
-    cluster = cluster_of(address)
+    yield from check_packages()
+    yield from check_machine()
+    yield check_gpus()
+    yield from check_storage(data, study)
+    cluster = cluster_address(address)
     if cluster:
-        # That another machine can write a local folder says nothing: it may be another one.
-        yield from examine_cluster(cluster, data and storage.absolute(data), "" if storage.is_local(study) else study)
+        # A local folder that another node can write proves nothing: it may be a folder of that node alone.
+        yield from check_cluster(cluster, data and storage.absolute(data), "" if storage.is_local(study) else study)
     else:
-        yield ok("cluster", "none named by --address or RAY_ADDRESS: a search starts Ray on this machine for itself")
+        yield ok("cluster", "no --address and no RAY_ADDRESS: a search starts Ray on this machine for itself")

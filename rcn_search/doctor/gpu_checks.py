@@ -1,22 +1,23 @@
-"""GPUs: whether torch can use those that are there."""
+"""Check of the GPUs: whether torch can use them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rcn_search.doctor.check_result import Finding, ok, problem, warning
+from rcn_search.doctor.check_result import CheckResult, ok, problem, warning
 
 DRIVER = Path("/proc/driver/nvidia/version")
+"""Exists on Linux if NVIDIA's driver is loaded."""
 GIB = 2**30
 
 
-def examine_gpus() -> Finding:
-    """All that is to be said of the GPUs of this machine."""
+def check_gpus() -> CheckResult:
+    """Check that torch can run a kernel on each GPU."""
     import torch
 
     build = torch.version.cuda
     if not torch.cuda.is_available():
-        return judge_no_gpu(build, DRIVER.is_file())
+        return check_missing_gpu(build, DRIVER.is_file())
     names: list[str] = []
     for index in range(torch.cuda.device_count()):
         try:
@@ -28,24 +29,28 @@ def examine_gpus() -> Finding:
     return ok("GPUs", f"{'; '.join(names)}; CUDA {build}")
 
 
-def judge_no_gpu(build: str | None, has_driver: bool) -> Finding:
-    """What it means that torch finds no GPU.
+def check_missing_gpu(build: str | None, has_driver: bool) -> CheckResult:
+    """Judge why torch finds no GPU.
 
     Args:
-        build: CUDA version that torch was built for, if it was.
+        build: CUDA version that torch was built for; None for a CPU build.
         has_driver: Whether NVIDIA's driver is loaded.
     """
     if has_driver and build is None:
-        return problem("GPUs", "there is a driver, and torch was built for CPUs", "install a CUDA build of torch")
+        return problem(
+            "GPUs", "NVIDIA's driver is loaded, but torch was built for CPUs", "install a CUDA build of torch"
+        )
     if has_driver:
         return problem(
             "GPUs",
-            f"there is a driver, and torch, built for CUDA {build}, finds no GPU",
-            "look at nvidia-smi: the driver is too old for it, CUDA_VISIBLE_DEVICES hides all, or the container was "
-            "started without --gpus all",
+            f"NVIDIA's driver is loaded, but torch, built for CUDA {build}, finds no GPU",
+            "look at nvidia-smi: the driver may be too old for this CUDA version, CUDA_VISIBLE_DEVICES may hide all "
+            "GPUs, or the container was started without --gpus all",
         )
     if build is not None:
         return warning(
-            "GPUs", f"none: torch was built for CUDA {build}, and no driver is loaded", "none needed to train on CPUs"
+            "GPUs",
+            f"none: torch was built for CUDA {build}, but no driver is loaded",
+            "install NVIDIA's driver, or ignore this to train on CPUs",
         )
     return ok("GPUs", "none; trials train on CPUs")

@@ -1,59 +1,67 @@
-"""Whether what is installed is what the package asks for, extras of its dependencies and all."""
+"""Checks of the installed packages: whether all requirements are met, those of extras included, and were tested."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import rcn_search
-from rcn_search.doctor.check_result import Finding, ok, problem, warning
+from rcn_search.doctor.check_result import CheckResult, ok, problem, warning
+from rcn_search.resources import resource_path
 
 NAME = "rcn-search"
-TESTED = Path(rcn_search.__file__).parents[1] / "constraints.txt"
-"""Of the source tree; an installed package has none."""
+TESTED_VERSIONS = resource_path("constraints.txt")
 
-Version = Callable[[str], str]
-
-
-def examine_packages() -> list[Finding]:
-    """All that is to be said of the packages of this Python."""
-    tested = read_constraints(TESTED.read_text()) if TESTED.is_file() else {}
-    return [check_requirements(), check_tested(tested)] if tested else [check_requirements()]
+InstalledVersion = Callable[[str], str]
 
 
-def check_requirements(installed: Version = version) -> Finding:
-    """Whether all is there that the package needs, in versions that it can use."""
-    missing = sorted(set(unmet(NAME, frozenset(), installed)))
-    if missing:
+def check_packages() -> list[CheckResult]:
+    """Check the packages of this Python."""
+    return [check_requirements(), check_tested_versions(read_constraints(TESTED_VERSIONS.read_text()))]
+
+
+def check_requirements(installed: InstalledVersion = version) -> CheckResult:
+    """Check that every required package is installed in a version that can be used.
+
+    Args:
+        installed: Gives the installed version of a distribution.
+    """
+    unmet = sorted(set(unmet_requirements(NAME, frozenset(), installed)))
+    if unmet:
         return problem(
             "packages",
-            "; ".join(missing),
-            f"pip install {' '.join(repr(each.partition(',')[0]) for each in missing)}",
+            "; ".join(unmet),
+            f"pip install {' '.join(repr(requirement.partition(': ')[0]) for requirement in unmet)}",
         )
     ray, torch = installed("ray"), installed("torch")
     return ok("packages", f"Python {platform.python_version()}, Ray {ray}, torch {torch}, {NAME} {installed(NAME)}")
 
 
-def unmet(name: str, extras: frozenset[str], installed: Version) -> Iterator[str]:
-    """Requirements of a distribution that are not met; also those of the extras that it asks others for."""
+def unmet_requirements(name: str, extras: frozenset[str], installed: InstalledVersion) -> Iterator[str]:
+    """Yield the requirements of a distribution that are not met, those of the extras that it asks others for included.
+
+    Args:
+        name: Name of the distribution.
+        extras: Its extras that are asked for.
+        installed: Gives the installed version of a distribution.
+    """
     for line in requires(name) or ():
         requirement = Requirement(line)
         if not _applies(requirement, extras):
             continue
+        required = f"{requirement.name}{requirement.specifier}"
         try:
-            there = installed(requirement.name)
+            found = installed(requirement.name)
         except PackageNotFoundError:
-            yield f"{requirement.name}{requirement.specifier}, which {name} needs, is not installed"
+            yield f"{required}: required by {name}, but not installed"
             continue
-        if not requirement.specifier.contains(there, prereleases=True):
-            yield f"{requirement.name}{requirement.specifier}, which {name} needs: {there} is installed"
+        if not requirement.specifier.contains(found, prereleases=True):
+            yield f"{required}: required by {name}, but {found} is installed"
         if requirement.extras:
-            yield from unmet(requirement.name, frozenset(requirement.extras), installed)
+            yield from unmet_requirements(requirement.name, frozenset(requirement.extras), installed)
 
 
 def _applies(requirement: Requirement, extras: frozenset[str]) -> bool:
@@ -62,24 +70,30 @@ def _applies(requirement: Requirement, extras: frozenset[str]) -> bool:
 
 
 def read_constraints(text: str) -> dict[str, str]:
-    """Versions by package of a file of constraints."""
+    """Parse a pip constraints file into versions by package."""
     lines = (line.partition("#")[0].strip().partition("==") for line in text.splitlines())
     return {canonicalize_name(name): pinned for name, _, pinned in lines if pinned}
 
 
-def check_tested(tested: Mapping[str, str], installed: Version = version) -> Finding:
-    """Whether the packages that the package names are of the versions that it was tested with."""
-    names = {
-        canonicalize_name(each.name) for each in map(Requirement, requires(NAME) or ()) if _applies(each, frozenset())
-    }
-    other: list[str] = []
+def check_tested_versions(tested: Mapping[str, str], installed: InstalledVersion = version) -> CheckResult:
+    """Check that the direct requirements have the versions that this package was tested with.
+
+    Args:
+        tested: Versions by package.
+        installed: Gives the installed version of a distribution.
+    """
+    requirements = map(Requirement, requires(NAME) or ())
+    names = {canonicalize_name(each.name) for each in requirements if _applies(each, frozenset())}
+    differences: list[str] = []
     for name in sorted(names & tested.keys()):
         try:
-            there = installed(name).partition("+")[0]  # torch's builds are marked so
+            found = installed(name).partition("+")[0]  # without torch's mark of the build, as +cu130
         except PackageNotFoundError:
             continue
-        if there != tested[name]:
-            other.append(f"{name} {there}, tested with {tested[name]}")
-    if other:
-        return warning("tested versions", "; ".join(other), f"pip install --constraint {TESTED} {NAME}")
+        if found != tested[name]:
+            differences.append(f"{name} {found}, tested with {tested[name]}")
+    if differences:
+        return warning(
+            "tested versions", "; ".join(differences), f"pip install --constraint {TESTED_VERSIONS} {NAME}"
+        )
     return ok("tested versions", f"{len(names & tested.keys())} packages as in constraints.txt")

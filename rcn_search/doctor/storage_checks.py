@@ -1,4 +1,4 @@
-"""Where data and studies are: whether they can be read and written, and whether the clocks agree."""
+"""Checks of the locations of data and studies: whether they can be read and written, and whether the clocks agree."""
 
 from __future__ import annotations
 
@@ -10,41 +10,42 @@ from email.utils import parsedate_to_datetime
 
 from rcn_search import storage
 from rcn_search.data.shards import read_manifest
-from rcn_search.doctor.check_result import Finding, ok, problem, warning
+from rcn_search.doctor.check_result import CheckResult, ok, problem, warning
+from rcn_search.errors import RcnSearchError
 
-ANSWERS_WITHIN_S = 10
+HTTP_TIMEOUT_S = 10
 OBJECT_STORES = ("s3://", "s3a://")
 WARN_SKEW_S, MAX_SKEW_S = 5.0, 60.0
-"""A driver on another machine counts as dead when it is silent for the second; object stores refuse requests that are
-signed a quarter of an hour off."""
+"""A lease on a study expires after 60 s without a heartbeat, by the clock of whoever waits for it; object stores refuse
+requests that are signed 15 minutes off."""
 
 
-def examine_places(data: str, study: str) -> Iterator[Finding]:
-    """All that is to be said of the places that are named; an empty one is not looked at."""
+def check_storage(data: str, study: str) -> Iterator[CheckResult]:
+    """Check the locations of a data set and of a study; an empty one is skipped."""
     if data:
-        yield check_data(data)
+        yield check_dataset(data)
     if study:
-        yield check_study(study)
+        yield check_study_uri(study)
     if any(uri.startswith(OBJECT_STORES) for uri in (data, study)):
         yield check_store_clock(store_endpoint())
 
 
-def check_data(uri: str) -> Finding:
-    """Whether there is a data set. Of its shards, each is verified when it is opened."""
+def check_dataset(uri: str) -> CheckResult:
+    """Check that a data set exists. Its shards are verified when they are opened."""
     try:
         manifest = read_manifest(uri)
-    except (OSError, ValueError) as error:
-        return problem("data", str(error), "import it there (rcn-search data import), or mend the access")
+    except (OSError, RcnSearchError) as error:
+        return problem("data", str(error), "import it there (rcn-search data import), or correct the access to it")
     return ok("data", f"{', '.join(f'{name} {manifest.num_rows(name):,}' for name in manifest.split_names)} at {uri}")
 
 
-def check_study(uri: str) -> Finding:
-    """Whether a study could be kept there: written, read, put if absent, listed and deleted."""
+def check_study_uri(uri: str) -> CheckResult:
+    """Check that a study can be kept at a URI: write, read, put if absent, list and delete."""
     try:
         storage.preflight(uri)
-    except (OSError, ValueError) as error:
-        return problem("study", str(error), "mend the access, or name another place with --study")
-    return ok("study", f"written, read, put if absent and deleted at {uri}")
+    except (OSError, RcnSearchError) as error:
+        return problem("study", str(error), "correct the access to it, or choose another location with --study")
+    return ok("study", f"write, read, put if absent and delete work at {uri}")
 
 
 def store_endpoint() -> str:
@@ -54,29 +55,35 @@ def store_endpoint() -> str:
     return str(botocore.session.get_session().create_client("s3", region_name="us-east-1").meta.endpoint_url)
 
 
-def check_store_clock(url: str) -> Finding:
-    """Whether this machine's clock agrees with that of the object store."""
-    asked = time.time()
+def check_store_clock(url: str) -> CheckResult:
+    """Check that this machine's clock agrees with that of the object store."""
+    before = time.time()
     try:
-        with urllib.request.urlopen(url, timeout=ANSWERS_WITHIN_S) as answer:
+        with urllib.request.urlopen(url, timeout=HTTP_TIMEOUT_S) as answer:
             date = answer.headers.get("Date")
-    except urllib.error.HTTPError as error:  # it will not talk to strangers, and says when
+    except urllib.error.HTTPError as error:  # refuses anonymous requests, but sends its time
         date = error.headers.get("Date")
     except (OSError, ValueError) as error:
-        return problem("clock", f"{url} does not answer: {error}", "look at AWS_ENDPOINT_URL and the network")
-    answered = time.time()
+        return problem("clock", f"{url} does not answer: {error}", "check AWS_ENDPOINT_URL and the network")
+    after = time.time()
     if not date:
-        return warning("clock", f"{url} does not say what time it is", "make sure that clocks are kept by NTP")
-    # Its seconds are whole ones, and were told some time between the question and the answer.
-    theirs = parsedate_to_datetime(date).timestamp()
-    return judge_skew("clock", max(asked - theirs - 1, theirs - answered, 0.0), f"that of {url}")
+        return warning("clock", f"{url} does not send its time", "make sure that NTP keeps all clocks")
+    # The header has whole seconds, and was written at some time between the request and its answer.
+    store_s = parsedate_to_datetime(date).timestamp()
+    return check_clock_skew("clock", max(before - store_s - 1, store_s - after, 0.0), f"that of {url}")
 
 
-def judge_skew(topic: str, skew_s: float, other: str) -> Finding:
-    """What it means that two clocks differ by at least so much."""
+def check_clock_skew(topic: str, skew_s: float, other: str) -> CheckResult:
+    """Judge a difference between this machine's clock and another one.
+
+    Args:
+        topic: Topic of the result.
+        skew_s: Lower bound of the difference.
+        other: Whose clock the other one is.
+    """
     remedy = "let NTP (chrony, systemd-timesyncd) keep the clock"
     if skew_s > MAX_SKEW_S:
-        return problem(topic, f"{skew_s:.0f} s off {other}", f"{remedy}: a driver that works would be taken for dead")
+        return problem(topic, f"{skew_s:.0f} s off {other}", f"{remedy}: the lease of a live search would look expired")
     if skew_s > WARN_SKEW_S:
         return warning(topic, f"{skew_s:.0f} s off {other}", remedy)
     return ok(topic, f"agrees with {other}")

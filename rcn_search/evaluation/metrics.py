@@ -172,10 +172,19 @@ def auc_pct(error_pct_n: Array, threshold_pct: float) -> float:
     return 100.0 * float(np.mean(np.maximum(0.0, threshold_pct - error_pct_n))) / threshold_pct
 
 
-def ced(error_pct_n: Array) -> tuple[Array, Array]:
-    """The cumulative error distribution as steps: distinct errors, ascending, and the share of images up to each, %."""
+def ced(error_pct_n: Array, end_pct: float = 0.0) -> tuple[Array, Array]:
+    """Compute the cumulative error distribution as a step function from (0, 0) to ``end_pct`` or the largest error.
+
+    Args:
+        error_pct_n: Finite errors of at least one image, %.
+        end_pct: Error up to which the curve goes at least, %.
+
+    Returns:
+        Errors in ascending order, and the share of images with at most each error, both in percent.
+    """
     errors, counts = np.unique(error_pct_n, return_counts=True)
-    return errors, 100.0 * np.cumsum(counts) / len(error_pct_n)
+    shares = 100.0 * np.cumsum(counts) / len(error_pct_n)
+    return np.concatenate([[0.0], errors, [max(end_pct, errors[-1])]]), np.concatenate([[0.0], shares, [100.0]])
 
 
 def bootstrap_interval(

@@ -1,6 +1,6 @@
-"""Pictures of the leaderboard for papers: cumulative errors, errors with intervals, errors by keypoint on a mean face.
+"""Pictures for papers: cumulative errors, mean errors with intervals, errors by keypoint on a mean face.
 
-The end of the name says what it becomes: PNG, SVG or PDF.
+The suffix of the file name selects PNG, SVG or PDF.
 
 Array names end in their axes: n images, k keypoints, 2 for x and y.
 """
@@ -41,10 +41,10 @@ _PANELS_IN_A_ROW = 4
 
 
 def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
-    """Share of images with at most a given error, by entry, up to twice the protocol's threshold.
+    """Draw the cumulative error curve of each entry, up to twice the protocol's threshold.
 
     Raises:
-        RcnSearchError: The entries are of different protocols, or the errors of one are not kept.
+        RcnSearchError: The entries are of different protocols, or one has no per-image errors.
     """
     protocol = _one_protocol(entries)
     errors = [load_errors(leaderboard, entry) for entry in entries]
@@ -52,8 +52,7 @@ def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
     name_axes(axes, "error of an image, %", "share of images, %")
     end = 2 * protocol.threshold_pct
     for index, (entry, error_pct_n) in enumerate(zip(entries, errors, strict=True)):
-        steps, shares = ced(error_pct_n[np.isfinite(error_pct_n)])
-        x, y = np.concatenate([[0.0], steps, [max(end, steps[-1])]]), np.concatenate([[0.0], shares, shares[-1:]])
+        x, y = ced(error_pct_n[np.isfinite(error_pct_n)], end)
         style = line_style(index) | {"marker": "", "linewidth": 1.4}
         axes.step(x, y, where="post", label=plain(f"{entry.error_pct:.2f} %   {entry.method}"), **style)
     axes.axvline(protocol.threshold_pct, color=INK, linewidth=0.8, linestyle=":")
@@ -73,9 +72,9 @@ def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
 
 
 def draw_bars(entries: Sequence[Entry], uri: str) -> None:
-    """Mean errors with their 95 % intervals, best on top.
+    """Draw mean errors with their 95 % intervals, best on top.
 
-    The axis does not start at 0: what is compared is where the intervals lie, and dots have no length to mislead.
+    The axis does not start at 0: intervals are compared by position, and dots have no length that could mislead.
 
     Raises:
         RcnSearchError: The entries are of different protocols.
@@ -83,13 +82,13 @@ def draw_bars(entries: Sequence[Entry], uri: str) -> None:
     protocol = _one_protocol(entries)
     best_first = sorted(entries, key=lambda entry: entry.error_pct)
     figure, (axes,) = panels(1, width=8.0, height=1.3 + 0.42 * len(entries))
-    for place, entry in enumerate(best_first):
+    for y, entry in enumerate(best_first):
         if entry.ci_low_pct is not None and entry.ci_high_pct is not None:
-            axes.plot([entry.ci_low_pct, entry.ci_high_pct], [place, place], color=COLOURS[0], linewidth=5, alpha=0.35)
-        axes.plot(entry.error_pct, place, "o", color=COLOURS[0], markersize=5)
+            axes.plot([entry.ci_low_pct, entry.ci_high_pct], [y, y], color=COLOURS[0], linewidth=5, alpha=0.35)
+        axes.plot(entry.error_pct, y, "o", color=COLOURS[0], markersize=5)
         axes.annotate(
             f"{entry.error_pct:.2f}",
-            (entry.error_pct, place),
+            (entry.error_pct, y),
             xytext=(0, 6),
             textcoords="offset points",
             ha="center",
@@ -106,23 +105,23 @@ def draw_bars(entries: Sequence[Entry], uri: str) -> None:
 
 
 def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
-    """The mean error of each keypoint on a mean face, one face for each entry, all on one scale.
+    """Draw the mean error of each keypoint on a mean face, one face for each entry, all on one scale.
 
     Raises:
-        RcnSearchError: The entries are of different protocols, or one does not say its errors by keypoint.
+        RcnSearchError: The entries are of different protocols, or one has no errors by keypoint.
     """
     protocol = _one_protocol(entries)
     for entry in entries:
         if not any(entry.points):
             raise RcnSearchError(
-                f"{entry.method} does not say its errors by keypoint: 'rcn-search leaderboard rescore' adds them"
+                f"{entry.method} has no errors by keypoint: 'rcn-search leaderboard rescore' adds them"
             )
     schema_name, _ = POINT_SUBSETS.get(protocol.keypoints, (protocol.keypoints, ()))
     schema = keypoint_schema(schema_name)
     face_k2, outline_k2 = mean_face(schema_name), mean_face(IBUG68.name)
     if face_k2 is None or outline_k2 is None:
         raise RcnSearchError(
-            f"no face with the keypoints {schema_name} can be drawn; there are {FIVE.name} and {IBUG68.name}"
+            f"no face can be drawn with keypoints {schema_name!r}; known are {FIVE.name!r} and {IBUG68.name!r}"
         )
     num_rows = -(-len(entries) // _PANELS_IN_A_ROW)
     num_columns = -(-len(entries) // num_rows)
@@ -182,5 +181,5 @@ def _one_protocol(entries: Sequence[Entry]) -> EvaluationProtocol:
     for other in others:
         if other != first:
             reason = "; ".join(first.differences(other)) or f"name: {first.name} or {other.name}"
-            raise RcnSearchError(f"one picture is of one protocol; these differ in {reason}")
+            raise RcnSearchError(f"all entries of a picture must have the same protocol; these differ in {reason}")
     return first

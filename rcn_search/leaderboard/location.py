@@ -7,23 +7,25 @@ from pathlib import Path
 
 from rcn_search.cluster.ray_job import check_outlives_job
 from rcn_search.errors import RcnSearchError
+from rcn_search.resources import is_checkout, resource_path
 
 LEADERBOARD_VARIABLE = "RCN_SEARCH_LEADERBOARD"
 
-REPOSITORY_LEADERBOARD = Path(__file__).parents[2] / "leaderboard"
+PROJECT_LEADERBOARD = resource_path("leaderboard")
+"""The leaderboard of the checkout; in an installed package the published rows alone, which nothing may be added to."""
 
 _REMEDY = f"name a folder or URI with --leaderboard or ${LEADERBOARD_VARIABLE}, or create the folder ./leaderboard"
 
 
 def default_leaderboard() -> str:
-    """Find the default leaderboard: $RCN_SEARCH_LEADERBOARD, ./leaderboard, or the one of the source tree.
+    """Find the default leaderboard: $RCN_SEARCH_LEADERBOARD, ./leaderboard, or the one of the project.
 
     Raises:
         RcnSearchError: None of them exists.
     """
     if os.environ.get(LEADERBOARD_VARIABLE):
         return os.environ[LEADERBOARD_VARIABLE]
-    for folder in (Path("leaderboard"), REPOSITORY_LEADERBOARD):
+    for folder in (Path("leaderboard"), PROJECT_LEADERBOARD):
         if folder.is_dir():
             return str(folder)
     raise RcnSearchError(f"there is no leaderboard: {_REMEDY}")
@@ -40,6 +42,8 @@ def resolve_leaderboard(named: str) -> str | None:
     """
     try:
         uri = named or default_leaderboard()
+        if uri == str(PROJECT_LEADERBOARD) and not is_checkout():
+            raise RcnSearchError(f"{uri} is part of the installed package: {_REMEDY}")
         check_outlives_job(uri, "--leaderboard")
     except RcnSearchError:
         if named:

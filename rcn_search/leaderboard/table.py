@@ -19,7 +19,7 @@ from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.leaderboard.entry_cache import EntrySummary, list_summaries
-from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
+from rcn_search.leaderboard.location import PROJECT_LEADERBOARD
 from rcn_search.leaderboard.per_image import read_errors, read_image_set
 from rcn_search.leaderboard.published import PUBLISHED, PublishedRow, load_published
 from rcn_search.leaderboard.ranking.cache import RankCache
@@ -121,7 +121,7 @@ def build_leaderboard(uri: str) -> Leaderboard:
 def _build(uri: str) -> Leaderboard:
     summaries, problems = list_summaries(uri)
     has_published = storage.exists(storage.join(uri, PUBLISHED))
-    published, published_problems = load_published(uri if has_published else str(REPOSITORY_LEADERBOARD))
+    published, published_problems = load_published(uri if has_published else str(PROJECT_LEADERBOARD))
     rows = [_entry_row(entry_id, summary) for entry_id, summary in drop_superseded(summaries).items()]
     rows += [_published_row(row) for row in published]
     tables, table_problems = _tables(uri, rows)

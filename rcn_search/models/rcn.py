@@ -105,7 +105,7 @@ class RCN(Network):
         def width(paper: int) -> int:
             return paper if config.channels == "paper" else config.channels
 
-        levels = [level for level in reversed(range(config.branches)) if config.kept[level]]
+        levels = [level for level in reversed(range(config.branches)) if config.kept_branches[level]]
         trunk_channels = [width(c) for c in layers.trunk[: levels[0] + 1]]
         self.trunk = Encoder(in_channels, trunk_channels, sides_px)
         self.levels = levels

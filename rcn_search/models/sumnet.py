@@ -35,7 +35,7 @@ class SumNet(Network):
     def __init__(self, config: SumNetConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
         sides_px = resolutions_px(input_px, config.branches)
-        self.levels = [level for level in range(config.branches) if config.kept[level]]
+        self.levels = [level for level in range(config.branches) if config.kept_branches[level]]
         paper = CHANNELS[config.layer_preset][: self.levels[-1] + 1]
         channels = [c if config.channels == "paper" else config.channels for c in paper]
         self.trunk = Encoder(in_channels, channels, sides_px)

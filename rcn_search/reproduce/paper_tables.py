@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
+from rcn_search.leaderboard.location import PROJECT_LEADERBOARD
 from rcn_search.leaderboard.published import PublishedRow, load_published
 from rcn_search.resources import STUDIES, resource_path
 
@@ -61,7 +61,7 @@ class PaperTable:
     def published(self, rows: Iterable[str]) -> list[PublishedRow]:
         """The rows of this table, and those of other tables that are compared with ``rows``."""
         names = {self.published_name(row) for row in rows}
-        all_rows, _ = load_published(str(REPOSITORY_LEADERBOARD))
+        all_rows, _ = load_published(str(PROJECT_LEADERBOARD))
         return [each for each in all_rows if each.source.endswith(f", {self.title}") or each.method in names]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 
 from rcn_search import storage
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.data.shards import read_manifest
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.reproduce.convergence import convergence_sheet

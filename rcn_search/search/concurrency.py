@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from rcn_search.cluster.runtime import CapacityError, ClusterResources, current_resources
-from rcn_search.study.space.study_config import Budget
+from rcn_search.study.space.sections import Budget
 from rcn_search.study.study import Study
 
 SCALE_UP_TIMEOUT_S = 900.0

@@ -10,7 +10,8 @@ from functools import lru_cache
 
 from rcn_search import storage
 from rcn_search.config.schema import ModelConfig, TrainConfig
-from rcn_search.study.space.study_config import StudyConfig, Values
+from rcn_search.study.space.parameter import Values
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.space.unit_interval import from_unit
 from rcn_search.study.study import Study
 

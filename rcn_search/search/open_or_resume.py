@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.cluster.ray_job import check_outlives_job
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.search.test_evaluation import TEST_RESULT_NAME
 from rcn_search.study.loading import load_study_config

@@ -18,7 +18,7 @@ from rcn_search import storage
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.worker_group import WorkerDied, WorkerGroup
 from rcn_search.config.schema import ComputeConfig, FrozenModel, TrainConfig
-from rcn_search.study.records import TRIAL_NAME
+from rcn_search.study.store import TRIAL_NAME
 from rcn_search.training.exit_status import TrainingFailed
 from rcn_search.training.gpu_memory import limit_memory, release_memory
 

@@ -5,15 +5,17 @@ The dependencies in pyproject.toml are bounded above, because any release may ch
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cmaes
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import NSGAIISampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
+
+if TYPE_CHECKING:
+    import cmaes
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:

@@ -35,7 +35,9 @@ def resume_settings(space: StudyConfig) -> dict[str, Any]:
     return space.model_dump(mode="json", by_alias=True, include=_SETTINGS)
 
 
-def restore_config(document: dict[str, Any], current: dict[str, Any] | None, trials: Sequence[TrialRecord]) -> StudyConfig:
+def restore_config(
+    document: dict[str, Any], current: dict[str, Any] | None, trials: Sequence[TrialRecord]
+) -> StudyConfig:
     """The space of a study from its ledger.
 
     Args:

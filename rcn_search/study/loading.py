@@ -7,16 +7,8 @@ import random
 from collections.abc import Callable, Sequence
 
 from rcn_search import storage
-from rcn_search.config.loading import (
-    ConfigError,
-    Lines,
-    apply_override,
-    nearest_line,
-    place_of,
-    read_yaml,
-    resolve_train_config,
-    validate,
-)
+from rcn_search.config.errors import ConfigError, Lines, location, nearest_line
+from rcn_search.config.loading import apply_override, read_yaml, resolve_train_config, validate
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.options import NoScheduler, Pbt
 from rcn_search.study.space.parameter import Parameter, Scalar, Values
@@ -58,7 +50,7 @@ def load_study_config(uri: str, *, overrides: Sequence[str] = (), data_uri: str 
 
 def _check(space: StudyConfig, source: str, lines: Lines) -> None:
     def at(*path: str | int) -> str:
-        return place_of(source, lines, path)
+        return location(source, lines, path)
 
     base_lines = {path[1:]: line for path, line in lines.items() if path[0] == "base"}
     base = resolve_train_config(space.base, source=f"{source}: base", lines=base_lines)

@@ -18,7 +18,8 @@ from rcn_search.study.objectives import constraint_values, directions, objective
 from rcn_search.study.records import EpochResult, StudyError, TrialRecord, TrialResult
 from rcn_search.study.samplers import build_sampler
 from rcn_search.study.samplers.bounded_history import BoundedHistory
-from rcn_search.study.space.study_config import StudyConfig, Values
+from rcn_search.study.space.parameter import Values
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.store import StudyStore
 from rcn_search.study.trial import OPTUNA_STATES, EndState, Trial, dominates, error_key, to_frozen_trial
 
@@ -79,7 +80,10 @@ class Study:
         uri = storage.absolute(uri)
         document, claim = StudyStore(uri).read_study(), read_claim(uri)
         current = claim.record.settings if claim else document.get(SETTINGS)
-        return cls(uri, restore_config(document, current, () if current else [each for each, _ in StudyStore(uri).read_trials()]))
+        return cls(
+            uri,
+            restore_config(document, current, () if current else [each for each, _ in StudyStore(uri).read_trials()]),
+        )
 
     @staticmethod
     def start(uri: str, space: StudyConfig, data_fingerprint: str) -> None:

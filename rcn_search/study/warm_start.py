@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import distribution_to_json
 
 from rcn_search import storage
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.study.identity import SETTINGS, identity, resume_settings
 from rcn_search.study.records import StudyError, TrialRecord, WarmStartTrial
 from rcn_search.study.space.parameter import Parameter, Scalar, Values
@@ -53,10 +53,14 @@ def start_warm_started(parent_uri: str, uri: str, space: StudyConfig, data_finge
     name = f"warm_start-{digest}.json"
     origin: dict[str, Any] = {"uri": parent_uri, "trials": name, "taken": len(taken), "left": len(ended) - len(taken)}
     if study_exists(uri):
-        raise StudyError(f"{uri} holds a study already; add --resume to resume it, or name another location with --study")
+        raise StudyError(
+            f"{uri} holds a study already; add --resume to resume it, or name another location with --study"
+        )
     storage.write_json(storage.join(uri, name), inherited)
     try:
-        StudyStore(uri).create({**identity(space, data_fingerprint), SETTINGS: resume_settings(space), WARM_START: origin})
+        StudyStore(uri).create(
+            {**identity(space, data_fingerprint), SETTINGS: resume_settings(space), WARM_START: origin}
+        )
     except storage.ObjectExistsError:
         raise StudyError(f"another driver started {uri} a moment ago") from None
     return len(taken), len(ended) - len(taken)

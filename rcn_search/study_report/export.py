@@ -1,48 +1,59 @@
-"""A study taken away: an Optuna database, which optuna-dashboard opens, and tables as CSV or Parquet.
+"""Export of a study to a file: an Optuna journal, tables, or a page of figures, by the suffix of its name.
 
-An export is a copy, written whole and then published under its name in one step. The study stays what it is.
+An export is a copy, written whole and then published under its name in one step. It does not change the study.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import PurePosixPath
 
-import pyarrow as pa
-
 from rcn_search import storage
+from rcn_search.errors import RcnSearchError
 from rcn_search.study.study import Study
-from rcn_search.study_report.optuna_export import database
 from rcn_search.study_report.tables import csv_bytes, epoch_table, parquet_bytes, trial_table
+
+JOURNAL_SUFFIXES = (".journal", ".log")
 
 
 def export(study: Study, target: str) -> list[str]:
-    """Write a study to a file; the URIs written.
+    """Write a study to a file.
 
     Args:
-        study: See `open_view`.
-        target: Path or URI. ``.db``: an Optuna database. ``.csv``, ``.parquet``: a row for each trial, and beside it,
-            in ``NAME-epochs``, one for each epoch. ``.html``: see `report.render`.
+        study: Snapshot of the study; see `open_study`.
+        target: Path or URI of the file. ``.journal`` or ``.log``: journal of Optuna, for optuna-dashboard. ``.csv``,
+            ``.parquet``: a table of trials, and beside it, in ``NAME-epochs``, one of epochs. ``.html``: a page of
+            figures.
+
+    Returns:
+        The URIs that were written.
 
     Raises:
-        ValueError: Another suffix, or what writes it is not installed.
-        OSError: It cannot be written.
+        RcnSearchError: The suffix is unknown, or a package that writes the format is not installed.
+        OSError: The file cannot be written.
     """
     suffix = PurePosixPath(target).suffix
-    if suffix == ".html":
+    contents: dict[str, bytes]
+    if suffix in JOURNAL_SUFFIXES:
+        from rcn_search.study_report.optuna_export import journal
+
+        contents = {target: journal(study)}
+    elif suffix == ".html":
         from rcn_search.study_report.html import render_html  # Optuna's figures take a second to import
 
-        storage.write_bytes(target, render_html(study).encode())
-        return [target]
-    if suffix == ".db":
-        storage.write_bytes(target, database(study))
-        return [target]
-    if suffix not in _TABLE_WRITERS:
-        raise ValueError(f"{target}: the name must end in .db, .csv, .parquet or .html")
-    epochs = f"{target.removesuffix(suffix)}-epochs{suffix}"
-    for uri, table in ((epochs, epoch_table(study.trials)), (target, trial_table(study.trials))):
-        storage.write_bytes(uri, _TABLE_WRITERS[suffix](table))
-    return [target, epochs]
-
-
-_TABLE_WRITERS: dict[str, Callable[[pa.Table], bytes]] = {".csv": csv_bytes, ".parquet": parquet_bytes}
+        contents = {target: render_html(study).encode()}
+    elif suffix in (".csv", ".parquet"):
+        to_bytes = csv_bytes if suffix == ".csv" else parquet_bytes
+        contents = {
+            target: to_bytes(trial_table(study.trials)),
+            f"{target.removesuffix(suffix)}-epochs{suffix}": to_bytes(epoch_table(study.trials)),
+        }
+    else:
+        remedy = (
+            "name it STUDY.journal, which optuna-dashboard opens like a database"
+            if suffix == ".db"
+            else ("the name must end in .journal, .csv, .parquet or .html")
+        )
+        raise RcnSearchError(f"{target}: cannot export to {suffix or 'a file without a suffix'}; {remedy}")
+    for uri, content in contents.items():
+        storage.write_bytes(uri, content)
+    return list(contents)

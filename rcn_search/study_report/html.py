@@ -1,4 +1,4 @@
-"""One HTML file about a study: Optuna's Plotly figures and the trials, with nothing to be fetched from anywhere."""
+"""One HTML page about a study: Optuna's Plotly figures and the trials. It loads nothing from anywhere."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ import optuna
 from optuna import visualization
 from optuna.trial import TrialState
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.study.selection import choose_trials
 from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study_report.optuna_export import in_memory
-from rcn_search.study_report.summary import best_line, counts_line, format_duration, format_parameters
+from rcn_search.study_report.status import best_line, counts_line, format_duration, format_parameters
 
 MAX_ROWS = 1000
-"""Of the table, best first."""
+"""Rows of the table of trials, best first."""
 
 
 def render_html(study: Study) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        study: See `open_view`.
+        study: Snapshot of the study; see `open_study`.
 
     Raises:
-        ValueError: Plotly is not installed.
+        RcnSearchError: Plotly is not installed.
     """
     try:
         from plotly import io, offline
     except ImportError:
-        raise ValueError("figures need Plotly: pip install 'rcn-search[report]'") from None
-    standing = StudyStatistics(study)
+        raise RcnSearchError("the HTML page needs Plotly: pip install 'rcn-search[report]'") from None
+    statistics = StudyStatistics(study)
     sections = []
     for title, figure in _figures(study):
         if isinstance(figure, str):
@@ -50,9 +51,9 @@ def render_html(study: Study) -> str:
         title=html.escape(study.config.study.name),
         uri=html.escape(study.uri),
         made=made,
-        counts=html.escape(counts_line(standing).plain),
-        best=html.escape(best_line(standing).plain),
-        spent=html.escape(f"{format_duration(standing.busy_s)} of training in {standing.num_epochs} epochs"),
+        counts=html.escape(counts_line(statistics).plain),
+        best=html.escape(best_line(statistics).plain),
+        spent=html.escape(f"{format_duration(statistics.busy_s)} of training in {statistics.num_epochs} epochs"),
         plotly=offline.get_plotlyjs(),
         figures="".join(sections),
         table=_table(study),
@@ -60,28 +61,31 @@ def render_html(study: Study) -> str:
 
 
 def _figures(study: Study) -> Iterator[tuple[str, Any]]:
-    """Title and figure, or why there is none."""
+    """Yield the title of each figure, and the figure or the reason why there is none."""
     copy = in_memory(study)
     complete = copy.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     names = study.config.objectives
     for index, name in enumerate(names):
-        # Optuna wants no target where there is one objective: then it also knows in which direction lies the best.
-        one = {} if len(names) == 1 else {"target": lambda trial, index=index: trial.values[index]}
-        of = {**one, "target_name": f"{name}, %" if name == "error" else name}
-        yield f"History of {name}", _drawn(visualization.plot_optimization_history, copy, complete, **of)
-        yield f"Importance for {name}", _drawn(visualization.plot_param_importances, copy, complete, **of)
-        yield f"Slices of {name}", _drawn(visualization.plot_slice, copy, complete, **of)
-        yield f"Parallel coordinates of {name}", _drawn(visualization.plot_parallel_coordinate, copy, complete, **of)
+        # With one objective Optuna takes no target: then it knows in which direction the best lies.
+        target = {} if len(names) == 1 else {"target": lambda trial, index=index: trial.values[index]}
+        options = {**target, "target_name": f"{name}, %" if name == "error" else name}
+        yield f"History of {name}", _draw(visualization.plot_optimization_history, copy, complete, **options)
+        yield f"Importance for {name}", _draw(visualization.plot_param_importances, copy, complete, **options)
+        yield f"Slices of {name}", _draw(visualization.plot_slice, copy, complete, **options)
+        yield (
+            f"Parallel coordinates of {name}",
+            _draw(visualization.plot_parallel_coordinate, copy, complete, **options),
+        )
     if len(names) in (2, 3):
-        yield "Pareto front", _drawn(visualization.plot_pareto_front, copy, complete, target_names=list(names))
+        yield "Pareto front", _draw(visualization.plot_pareto_front, copy, complete, target_names=list(names))
     yield "Learning curves", _learning_curves(study)
 
 
-def _drawn(plot: Callable[..., Any], study: optuna.Study, complete: list[Any], **options: Any) -> Any:
+def _draw(plot: Callable[..., Any], study: optuna.Study, complete: list[Any], **options: Any) -> Any:
     if len(complete) < 2:
         return "Two complete trials are needed."
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what Optuna leaves out, and of figures that are experimental
+        warnings.simplefilter("ignore")  # about trials that Optuna leaves out, and experimental figures
         try:
             return plot(study, **options)
         except (ValueError, RuntimeError) as error:
@@ -89,21 +93,21 @@ def _drawn(plot: Callable[..., Any], study: optuna.Study, complete: list[Any], *
 
 
 def _learning_curves(study: Study) -> Any:
-    """All curves as one line for each state, with gaps: thousands of lines of their own would choke a browser."""
+    """Draw all curves as one line with gaps for each state; a browser cannot draw thousands of lines."""
     from plotly import graph_objects
 
     figure = graph_objects.Figure()
-    for state, colour in _COLOURS.items():
+    for state, color in _COLORS.items():
         trials = [trial for trial in study.trials if trial.state == state and trial.epochs]
         points = [point for trial in trials for point in _curve(trial)]
         if points:
             epochs, errors, names = zip(*points, strict=True)
             figure.add_scatter(
-                x=epochs, y=errors, text=names, name=state, mode="lines+markers", line={"color": colour, "width": 1},
+                x=epochs, y=errors, text=names, name=state, mode="lines+markers", line={"color": color, "width": 1},
                 marker={"size": 4}, hovertemplate="%{text}<br>epoch %{x}: %{y:.2f} %<extra></extra>",
             )  # fmt: skip
     if not figure.data:
-        return "No trial has ended an epoch."
+        return "No trial has finished an epoch."
     figure.update_layout(xaxis_title="epoch", yaxis_title="validation error, %")
     return figure
 
@@ -119,15 +123,15 @@ def _table(study: Study) -> str:
     rows = []
     for trial in ranked[:MAX_ROWS]:
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
-        said = trial.result.reason if trial.result and trial.result.reason else format_parameters(trial)
-        cells = (str(trial.number), error, str(len(trial.epochs)), format_duration(trial.busy_s), trial.state, said)
+        details = trial.result.reason if trial.result and trial.result.reason else format_parameters(trial)
+        cells = (str(trial.number), error, str(len(trial.epochs)), format_duration(trial.busy_s), trial.state, details)
         rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
     more = f"<p>and {len(ranked) - MAX_ROWS:,} more</p>" if len(ranked) > MAX_ROWS else ""
     head = "".join(f"<th>{name}</th>" for name in ("trial", "error %", "epochs", "time", "state", "parameters"))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}"
 
 
-_COLOURS = {"complete": "#0072b2", "pruned": "#bbbbbb", "failed": "#d55e00", "open": "#009e73"}
+_COLORS = {"complete": "#0072b2", "pruned": "#bbbbbb", "failed": "#d55e00", "open": "#009e73"}
 
 _PAGE = """<!doctype html>
 <html lang="en">

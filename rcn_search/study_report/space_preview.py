@@ -1,4 +1,4 @@
-"""What a space holds, before a night is spent in it: many settings drawn, their networks built and counted."""
+"""Preview of a search space before a night is spent in it: settings are drawn, their networks built and counted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.config.schema import ModelConfig
 from rcn_search.study.space.parameter import Parameter, Scalar, parameter_name
 from rcn_search.study.space.study_config import StudyConfig
@@ -21,19 +21,19 @@ from rcn_search.study.space.unit_interval import from_unit
 PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
 _BINS, _BAR = 10, 40
 _LOG_RATIO = 20
-"""A histogram of values further apart than this is one of their logarithm."""
+"""Ratio of highest to lowest value above which a histogram has logarithmic bins."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpacePreview:
-    """What was drawn.
+    """Costs of the drawn settings.
 
     Attributes:
-        num_points: Keypoints that the networks were built for.
-        num_parameters: Trainable values of each drawn network.
-        multiply_adds: Of one face's way through each.
-        num_networks: Different ones among them.
-        num_drawn: How often each parameter was drawn, by its name; and each value of a list, as ``(name, value)``.
+        num_points: Number of keypoints that the networks were built for.
+        num_parameters: Number of trainable values of each drawn network.
+        multiply_adds: Number of multiply-adds of each network's forward pass of one face.
+        num_networks: Number of different networks.
+        num_drawn: Number of settings with each parameter, by its name, and with each choice, by ``(name, value)``.
     """
 
     num_points: int
@@ -44,24 +44,24 @@ class SpacePreview:
 
 
 def preview_space(
-    space: StudyConfig,
+    config: StudyConfig,
     *,
     num_points: int,
     num_settings: int = 1_000,
     seed: int = 0,
     on_setting: Callable[[int, int], None] = lambda done, total: None,
 ) -> SpacePreview:
-    """Draw settings at random, each range evenly, and build the network of each.
+    """Draw settings at random, uniformly in each range, and build the network of each.
 
     Args:
-        space: Of a search, as `load_space` has checked it.
-        num_points: Keypoints of the data set.
-        num_settings: How many to draw.
-        seed: Other seeds, other settings.
-        on_setting: Called with (done, total).
+        config: Study file of a search, as loaded by `load_study_config`.
+        num_points: Number of keypoints of the data set.
+        num_settings: Number of settings to draw.
+        seed: Seed of the draw.
+        on_setting: Called with (settings done, settings in all).
 
     Raises:
-        ConfigError: A setting is no legal configuration; it is named.
+        ConfigError: A setting is not a legal configuration; the message shows it.
     """
     draw = random.Random(seed)
     drawn: Counter[str | tuple[str, Scalar]] = Counter()
@@ -74,14 +74,16 @@ def preview_space(
     costs: list[tuple[int, int]] = []
     networks: set[ModelConfig] = set()
     for done in range(num_settings):
-        values = space.draw(choose)
+        values = config.draw(choose)
         try:
-            config = space.train_config(values)
-            costs.append(_cost(config.model, num_points, config.input.size_px, config.input.channels))
+            train_config = config.train_config(values)
+            costs.append(_cost(train_config.model, num_points, train_config.input.size_px, train_config.input.channels))
         except ValueError as error:
             setting = ", ".join(f"{path}={value}" for path, value in values.items())
-            raise ConfigError(f"setting {done + 1} of {num_settings} is not legal: {error}\nDrawn: {setting}") from None
-        networks.add(config.model)
+            raise ConfigError(
+                f"setting {done + 1} of {num_settings} is not legal: {error}\nSetting: {setting}"
+            ) from None
+        networks.add(train_config.model)
         on_setting(done + 1, num_settings)
     num_parameters, multiply_adds = zip(*costs, strict=True)
     return SpacePreview(
@@ -95,7 +97,7 @@ def preview_space(
 
 @lru_cache(maxsize=4_096)
 def _cost(model: ModelConfig, num_points: int, input_px: int, in_channels: int) -> tuple[int, int]:
-    """Trainable values and multiply-adds; counting a network takes a pass through it, so each is counted once."""
+    """Count trainable values and multiply-adds, once for each network, because counting takes a forward pass."""
     from rcn_search.models import build_model
     from rcn_search.models.complexity import count_parameters, multiply_adds
 
@@ -103,14 +105,13 @@ def _cost(model: ModelConfig, num_points: int, input_px: int, in_channels: int) 
     return count_parameters(network), multiply_adds(network, input_px)
 
 
-def print_preview(console: Console, space: StudyConfig, report: SpacePreview) -> None:
-    """Percentiles and histograms of the cost, and how often each branch of the space is taken."""
+def print_preview(console: Console, config: StudyConfig, report: SpacePreview) -> None:
+    """Print percentiles and histograms of the costs, and how often each parameter is drawn."""
     num_settings = len(report.num_parameters)
     console.print(
-        f"[bold]{space.study.name}[/]: {num_settings:,} settings of {len(space.parameter_names)} parameters, all legal; "
-        f"{report.num_networks:,} different networks for {report.num_points} points",
+        f"[bold]{config.study.name}[/]: {num_settings:,} settings of {len(config.parameter_names)} parameters, "
+        f"all legal; {report.num_networks:,} different networks for {report.num_points} points",
         highlight=False,
-        soft_wrap=True,
     )
     table = Table("percentile", *(f"{percentile}" for percentile in PERCENTILES), box=None, pad_edge=False)
     for title, values in (("parameters", report.num_parameters), ("multiply-adds", report.multiply_adds)):
@@ -119,7 +120,7 @@ def print_preview(console: Console, space: StudyConfig, report: SpacePreview) ->
     for column in table.columns[1:]:
         column.justify = "right"
     console.print(table, highlight=False)
-    limit = space.constraints.parameters
+    limit = config.constraints.parameters
     if limit is not None:
         within = sum(value <= limit for value in report.num_parameters) / num_settings
         console.print(f"within constraints.parameters = {limit:,}: {within:.0%}", highlight=False)
@@ -127,11 +128,11 @@ def print_preview(console: Console, space: StudyConfig, report: SpacePreview) ->
         console.print(f"\n{title}", style="bold")
         console.print("\n".join(histogram(values)), highlight=False, markup=False)
     console.print()
-    console.print(_branches(space, report, num_settings), highlight=False)
+    console.print(_branches(config, report, num_settings), highlight=False)
 
 
 def histogram(values: list[int]) -> list[str]:
-    """One line for each of ten equal steps from the lowest value to the highest: ``200 k – 300 k ▇▇▇▇ 12.0 %``."""
+    """Draw a line for each of ten bins from the lowest to the highest value: ``200 k – 300 k ▇▇▇▇ 12.0 %``."""
     low, high = min(values), max(values)
     if low == high:
         return [f"{format_count(low)} always"]
@@ -147,7 +148,7 @@ def histogram(values: list[int]) -> list[str]:
 
 
 def format_count(value: float) -> str:
-    """Three digits: ``310 k``, ``93.3 M``, ``1.33 G``."""
+    """Format a count with three digits: ``310 k``, ``93.3 M``, ``1.33 G``."""
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
             scaled = value / size
@@ -155,11 +156,11 @@ def format_count(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _branches(space: StudyConfig, report: SpacePreview, num_settings: int) -> Table:
+def _branches(config: StudyConfig, report: SpacePreview, num_settings: int) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("drawn", "of settings", "when", "values"):
-        table.add_column(title, overflow="fold", justify="right" if title == "of settings" else "left")
-    for path, alternatives in space.search.items():
+    for title in ("parameter", "drawn", "when", "values"):
+        table.add_column(title, overflow="fold", justify="right" if title == "drawn" else "left")
+    for path, alternatives in config.search.items():
         for index, parameter in enumerate(alternatives):
             name = parameter_name(path, index, len(alternatives))
             count = report.num_drawn[name]

@@ -1,4 +1,4 @@
-"""A curve in a terminal: an error by epoch, in eighths of a character cell."""
+"""A learning curve in a terminal, drawn in eighths of a character cell."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ HEIGHT, WIDTH = 8, 60
 
 
 def plot(values: Sequence[float]) -> list[str]:
-    """Lines of a bar chart with the highest and lowest value beside it; one bar each, or the lowest of several.
+    """Draw a bar chart with its highest and lowest value beside it: a bar for each value, or for the lowest of several.
 
-    A first epoch is often ten times the last one, and all that one wants to see is at the end: the scale is that of all
-    but the first eighth, and bars beyond it are full.
+    A first epoch is often ten times the last one, and what matters is at the end. So the scale is that of all but the
+    first eighth; bars beyond it are full.
+
+    Args:
+        values: One value for each epoch; at least one.
+
+    Returns:
+        Lines of at most 70 characters, the axis of epochs last.
     """
-    bars = _folded(values)
+    bars = _fold(values)
     low, high = min(bars), max(bars[len(bars) // 8 :])
     span = (high - low) or 1.0
-    # The lowest bar keeps an eighth, so that it is seen.
+    # The lowest bar keeps an eighth, so that it can be seen.
     levels = [min(8 * HEIGHT, 1 + round((value - low) / span * (8 * HEIGHT - 1))) for value in bars]
     width = max(1, min(4, WIDTH // len(bars)))
     lines = []
@@ -30,7 +36,7 @@ def plot(values: Sequence[float]) -> list[str]:
     return [*lines, f"{'epoch':>8} └{axis}"]
 
 
-def _folded(values: Sequence[float]) -> list[float]:
+def _fold(values: Sequence[float]) -> list[float]:
     count = min(WIDTH, len(values))
     edges = [round(index * len(values) / count) for index in range(count + 1)]
     return [min(values[start:end]) for start, end in pairwise(edges)]

@@ -1,25 +1,20 @@
-"""What a search prints, and what is printed of a study: plan, trials, rungs, and where the time went."""
+"""Summary that a search prints at its end: the best trials and where the time went."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.study import Study
-from rcn_search.study.trial import State, Trial
+from rcn_search.study.trial import Trial
+from rcn_search.study_report.status import STATES, format_parameters
 
-if TYPE_CHECKING:
-    pass  # Ray, which looking at a study does without
-
-NUM_SHOWN = 20
-STATES: tuple[State, ...] = ("running", "open", "complete", "pruned", "failed")
+MAX_TRIALS = 20
+"""Trials of a search that are listed, best first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +22,11 @@ class SearchSummary:
     """Where the time of a search went.
 
     Attributes:
-        slots: Trials at once.
-        wall_s: From the call to the end of Ray, start-up and all.
-        busy_s: Training steps and validation, summed over trials.
-        other_s: Of trials: opening runs, saving checkpoints.
-        idle_s: Of slots that no trial was left for, while others were still at theirs.
+        slots: Number of trials that ran at once.
+        wall_s: Seconds from the call until Ray was shut down.
+        busy_s: Seconds of training steps and validation, summed over trials.
+        other_s: Seconds of opening runs and saving checkpoints, summed over trials.
+        idle_s: Seconds in which slots had no trial left, while others were still at their last.
     """
 
     slots: int
@@ -42,126 +37,69 @@ class SearchSummary:
 
     @property
     def overhead_pct(self) -> float:
-        """Share of the slots' time in which nothing was trained or validated: 1 - busy_s / (wall_s * slots)."""
+        """Share of the slots' time without training or validation: 1 - busy_s / (wall_s * slots)."""
         return 100 * (1 - self.busy_s / (self.wall_s * self.slots))
 
 
 def idle_s(ended_s: Sequence[float], slots: int) -> float:
-    """Time that slots had no trial left to run: from the end of the last one of each to the end of them all.
+    """Sum the seconds from the end of each slot's last trial to the end of the last of all.
 
-    When the last trial has been given out, every slot is at its last one: theirs are the last ends.
+    Once the last trial has been handed out, every slot is at its last one, so these are the last ends.
 
     Args:
-        ended_s: When each trial ended.
-        slots: Trials at once.
+        ended_s: Times at which the trials ended.
+        slots: Number of trials that ran at once.
     """
     last_s = sorted(ended_s)[-slots:] if slots else []
-    return sum(last_s[-1] - each for each in last_s)
+    return sum(last_s[-1] - end_s for end_s in last_s)
 
 
 def print_summary(console: Console, study: Study, summary: SearchSummary) -> None:
-    """The table of trials, best first, and the time."""
+    """Print the best trials, the reasons of failures, and where the time went."""
     console.print(best_trials_table(study))
     failed = [trial for trial in study.trials if trial.state == "failed"]
-    for trial in failed[:NUM_SHOWN]:
+    for trial in failed[:MAX_TRIALS]:
         assert trial.result is not None
         console.print(f"trial {trial.number} failed: {trial.result.reason}", style="red", markup=False)
     if summary.slots:
         total_s = summary.wall_s * summary.slots
+        rest_s = total_s - summary.busy_s - summary.other_s - summary.idle_s
         console.print(
-            f"{summary.wall_s:.1f} s × {summary.slots} slots: training and validation {summary.busy_s / total_s:.1%}, "
-            f"opening and saving trials {summary.other_s / total_s:.1%}, no trial left for a slot "
-            f"{summary.idle_s / total_s:.1%}, Ray's start, its end and waiting "
-            f"{1 - (summary.busy_s + summary.other_s + summary.idle_s) / total_s:.1%}\n"
-            f"overhead {summary.overhead_pct:.1f} % [dim](all but training and validation)[/]",
+            f"{summary.wall_s:.1f} s × {summary.slots} slots: {summary.busy_s / total_s:.1%} training and validation, "
+            f"{summary.other_s / total_s:.1%} opening and saving trials, {summary.idle_s / total_s:.1%} idle at the "
+            f"end, {rest_s / total_s:.1%} starting Ray and waiting; overhead {summary.overhead_pct:.1f} %",
+            style="dim",
             highlight=False,
         )
 
 
-def best_line(standing: StudyStatistics) -> Text:
-    """The best trial and what was drawn for it; of several objectives, how large the front is."""
-    if standing.config.runs:
-        return Text("a study of rows: each is there to be compared, none to be chosen", style="dim")
-    if not standing.pareto_front:
-        return Text("no trial is complete yet", style="dim")
-    if len(standing.config.objectives) > 1:
-        numbers = ", ".join(str(trial.number) for trial in standing.pareto_front[:NUM_SHOWN])
-        more = ", …" if len(standing.pareto_front) > NUM_SHOWN else ""
-        return Text(f"{len(standing.pareto_front)} trials that no other is better than: {numbers}{more}")
-    (best,) = standing.pareto_front
-    return Text.assemble((f"best {best.error_pct:.2f} %", "bold green"), f"  trial {best.number}: {format_parameters(best)}")
-
-
-def counts_line(standing: StudyStatistics, *, open_is: str = "open") -> Text:
-    """For example ``14 of 30 trials ended  ·  2 running  ·  5 complete  ·  9 pruned``.
-
-    Args:
-        standing: To be told.
-        open_is: What an open trial is called: ``running`` where another process drives the study.
-    """
-    counts = (
-        f"{standing.counts[state]} {open_is if state == 'open' else state}"
-        for state in STATES
-        if standing.counts[state]
-    )
-    return Text("  ·  ".join((f"{standing.num_ended} of {standing.num_trials} trials ended", *counts)))
-
-
-def rung_table(standing: StudyStatistics) -> Table:
-    """How many trials came how far, and how they stood there."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("epoch", "reached", "stopped", "best %", "quarter", "median", "three quarters"):
-        table.add_column(name, justify="right")
-    for rung in standing.rungs:
-        if rung.errors_pct:
-            errors = (f"{rung.quantile(share):.2f}" for share in (0, 0.25, 0.5, 0.75))
-            table.add_row(str(rung.epoch), str(len(rung.errors_pct)), str(rung.num_pruned), *errors)
-    table.show_header = bool(table.row_count)
-    return table
-
-
-def format_duration(seconds: float) -> str:
-    """``41 s``, ``3 min 5 s``, ``2 h 14 min``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, left = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {left} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
 def best_trials_table(study: Study) -> Table:
-    """The best trials of a study, with what was drawn for them; of a study of rows all, in order."""
-    table = Table(
-        title=f"{study.config.study.name}: {count_states(study)}", title_justify="left", box=None, pad_edge=False
-    )
-    table.add_column("trial", justify="right")
-    table.add_column("error %", justify="right")
-    table.add_column("epochs", justify="right")
-    table.add_column("state")
+    """Render the best trials of a search with their parameters, or all trials of a fixed-run study in order."""
+    title = f"{study.config.study.name}: {_count_states(study)}"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in ("trial", "error %", "epochs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     table.add_column("parameters", overflow="fold")
-    ranked = study.trials if study.config.runs else sorted(study.trials, key=_rank)
-    for trial in ranked if study.config.runs else ranked[:NUM_SHOWN]:
+    ranked = study.trials if study.config.runs else sorted(study.trials, key=_rank)[:MAX_TRIALS]
+    best = study.best_trial
+    for trial in ranked:
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
-        style = "bold" if trial is study.best_trial else "" if trial.state == "complete" else "dim"
-        table.add_row(str(trial.number), error, str(len(trial.epochs)), trial.state, format_parameters(trial), style=style)
-    if len(ranked) > table.row_count:
-        table.caption = f"and {len(ranked) - table.row_count} more"
+        style = "bold" if trial is best else "" if trial.state == "complete" else "dim"
+        table.add_row(
+            str(trial.number), error, str(len(trial.epochs)), trial.state, format_parameters(trial), style=style
+        )
+    if len(study.trials) > table.row_count:
+        table.caption = f"and {len(study.trials) - table.row_count} more"
     return table
 
 
-def format_parameters(trial: Trial) -> str:
-    """What was drawn, for people: ``branches 6, skip False, lr 0.004``."""
-    drawn = ((name.partition("[")[0].rpartition(".")[2], value) for name, value in trial.record.params.items())
-    return ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in drawn)
-
-
-def count_states(study: Study) -> str:
-    """For example ``30 trials, 12 complete, 18 pruned``."""
+def _count_states(study: Study) -> str:
     counts = Counter(trial.state for trial in study.trials)
     states = (f"{counts[state]} {state}" for state in STATES if counts[state])
     return ", ".join((f"{len(study.trials)} trials", *states))
 
 
 def _rank(trial: Trial) -> tuple[bool, float, int]:
-    error = float("inf") if trial.error_pct is None else trial.error_pct
-    return trial.state != "complete", error, trial.number
+    error_pct = float("inf") if trial.error_pct is None else trial.error_pct
+    return trial.state != "complete", error_pct, trial.number

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from rcn_search.study.space.study_config import Scalar
+from rcn_search.study.space.parameter import Scalar
 from rcn_search.study.trial import Trial
 
 

@@ -101,6 +101,22 @@ def _read_info(text: str) -> CheckpointInfo:
     return CheckpointInfo.model_validate(document)
 
 
+def with_config(content: bytes, config: TrainConfig) -> bytes:
+    """Replace the configuration in the header of a checkpoint; its tensors are copied byte for byte.
+
+    Args:
+        content: A safetensors file: eight bytes of header size, the header as JSON, the tensors.
+        config: The new configuration.
+    """
+    header_size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + header_size])
+    info = _read_info(header["__metadata__"][_HEADER_KEY]).model_copy(update={"config": config})
+    header["__metadata__"][_HEADER_KEY] = info.model_dump_json()
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + header_size :]
+
+
 def load_network(uri: str) -> tuple[Network, CheckpointInfo]:
     """The network of a checkpoint, in fp32 on the CPU, ready to predict.
 

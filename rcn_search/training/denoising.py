@@ -35,8 +35,8 @@ class DenoisingTask:
         self.num_corrupted, self.num_points = config.model.num_corrupted_points, schema.num_points
         if self.num_corrupted > self.num_points:
             raise ValueError(
-                f"model.num_corrupted_points is {self.num_corrupted}, but faces of {schema.name!r} have {self.num_points} "
-                f"points: set model.num_corrupted_points to at most {self.num_points}, better to half of them"
+                f"model.num_corrupted_points is {self.num_corrupted}, but faces of {schema.name!r} have "
+                f"{self.num_points} points: set model.num_corrupted_points to at most {self.num_points}, better to half of them"
             )
         self.split, self.device, self.augment = split, split.points_nk2.device, augment
         self.flip_k = torch.tensor(schema.flip, device=self.device)

@@ -36,6 +36,6 @@ def check_requirements(config: TrainConfig, manifest: Manifest, num_workers: int
         raise DatasetError(f"data.balance_by: {data.uri} has no attribute {data.balance_by!r}; it has: {has}")
     if num_workers > 1 and config.input.contrast_normalization == "batch":
         raise ValueError(
-            "input.contrast_normalization: batch measures the contrast of a whole batch, but each of several workers sees "
-            "a part of it: train with one worker, or set input.contrast_normalization to image"
+            "input.contrast_normalization: batch measures the contrast of a whole batch, but each of several workers "
+            "sees a part of it: train with one worker, or set input.contrast_normalization to image"
         )

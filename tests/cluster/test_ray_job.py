@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rcn_search.cluster.ray_job import check_outlives_job, in_job
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 
 
 @pytest.mark.usefixtures("ray_job")

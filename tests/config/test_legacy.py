@@ -90,7 +90,8 @@ def test_upgrade_entry_accepts_fields_of_wrong_types() -> None:
 @pytest.mark.parametrize("leaderboard", LEADERBOARDS, ids=lambda path: path.name)
 def test_committed_entries_load_with_valid_configurations_and_their_stated_run_ids(leaderboard: Path) -> None:
     entries, problems = load_entries(str(leaderboard))
-    assert entries and not problems
+    assert entries
+    assert not problems
     for entry_id, entry in entries.items():
         assert f"-{entry.run_id}-" in entry_id
         if entry.origin == "ours" and "data" in entry.config:

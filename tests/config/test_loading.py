@@ -8,7 +8,8 @@ import pytest
 import yaml
 from pydantic import Field
 
-from rcn_search.config.loading import MAX_YAML_BYTES, ConfigError, load_train_config, merge, read_yaml, validate
+from rcn_search.config.errors import ConfigError
+from rcn_search.config.loading import MAX_YAML_BYTES, load_train_config, merge, read_yaml, validate
 from rcn_search.config.schema import FrozenModel, RcnConfig, TrainConfig
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ def test_keys_of_the_file_are_laid_over_the_defaults(tmp_path: Path) -> None:
         ),
         (DOCUMENT.replace("5", "9"), 5, "model.branches = 9: input should be less than or equal to 7"),
         (DOCUMENT.replace("5", "0"), 5, "model.branches = 0: input should be greater than or equal to 1"),
-        (DOCUMENT.replace("rcn", "cnn"), 3, "does not match any of the expected tags: 'rcn', 'sumnet', 'tcdcn'"),
+        (DOCUMENT.replace("rcn", "cnn"), 3, "model.name = 'cnn': must be one of 'rcn', 'sumnet', 'tcdcn', 'denoiser'"),
         ("data: {uri: x}\nrecipe: quick\n", 2, "recipe = 'quick': input should be 'fast' or 'paper'"),
         ("data: {uri: x}\nrecipe: [fast]\n", 2, "recipe = ['fast']: input should be 'fast' or 'paper'"),
         ("data: {uri: x}\noptimizer: {lr: .nan}\n", 2, "optimizer.lr = nan: input should be less than or equal to 10"),
@@ -74,8 +75,8 @@ def test_keys_of_the_file_are_laid_over_the_defaults(tmp_path: Path) -> None:
             "min_px 30 is larger than max_px 20",
         ),
         ("data:\n  num_train: 5\n", 1, "data.uri is required"),
-        ("a: 1\nb: {c: 1, c: 2}\n", 2, "key 'c' stands twice"),
-        ("a: 1\na: 2\n", 2, "key 'a' stands twice"),
+        ("a: 1\nb: {c: 1, c: 2}\n", 2, "key 'c' appears twice"),
+        ("a: 1\na: 2\n", 2, "key 'a' appears twice"),
         ("a: &x [1]\nb: *x\n", 2, "YAML aliases are not allowed here"),
     ],
 )
@@ -131,7 +132,7 @@ def test_every_problem_is_named_once(tmp_path: Path) -> None:
         (b"a: \xff\n", "not valid YAML"),
         (b"a: !!python/object/apply:os.getcwd []\n", "not valid YAML: could not determine a constructor"),
         (b"a: " + b"[" * 5_000 + b"]" * 5_000, "not valid YAML: maximum recursion depth exceeded"),
-        (b"#" * (MAX_YAML_BYTES + 1), "1,000,001 bytes; a configuration has at most 1,000,000"),
+        (b"#" * (MAX_YAML_BYTES + 1), "1,000,001 bytes; a configuration may have 1,000,000"),
     ],
     ids=["list", "empty", "unclosed", "not UTF-8", "tag", "nested", "large"],
 )
@@ -145,7 +146,7 @@ def test_what_is_no_configuration_is_refused(tmp_path: Path, content: bytes, pro
 def test_missing_file_and_folder_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone.yaml: no such file"):
         read_yaml(str(tmp_path / "gone.yaml"))
-    with pytest.raises(ConfigError, match="is a folder; name a YAML file"):
+    with pytest.raises(ConfigError, match="is a folder, not a YAML file"):
         read_yaml(str(tmp_path))
 
 
@@ -171,7 +172,7 @@ def test_overrides_win_and_make_the_sections_they_need(tmp_path: Path) -> None:
         ("schedule.epochs", "--set 'schedule.epochs': expected key=value, as in schedule.epochs=3"),
         ("=3", "--set '=3': expected key=value"),
         ("seed=[1", "--set 'seed=[1': the value is not valid YAML"),
-        ("data.uri.x=1", "--set 'data.uri.x=1': uri is a value, it has no keys of its own"),
+        ("data.uri.x=1", "--set 'data.uri.x=1': uri is a value, not a section with keys"),
         ("schedule.epoch=1", "unknown key 'schedule.epoch'; did you mean 'epochs'?"),
         ("model.branches=9", "model.branches = 9: input should be less than or equal to 7"),
     ],
@@ -212,8 +213,8 @@ def test_merge_leaves_both_sides_alone() -> None:
     assert (base, top) == ({"a": {"b": 1, "c": 2}, "d": {"e": 1}}, {"a": {"b": 3}, "d": 4})
 
 
-def test_recipe_paper_is_the_papers(tmp_path: Path) -> None:
-    """rcn.md 3, 5 (README values of RCN on MTFL) and 6."""
+def test_recipe_paper_has_the_papers_values(tmp_path: Path) -> None:
+    """The values are those of docs/explanation/model-specification.md."""
     config = load_train_config(written(tmp_path, "recipe: paper\ndata: {uri: x}\n"))
     optimizer, schedule, augment = config.optimizer, config.schedule, config.augment
     assert (optimizer.name, optimizer.lr, optimizer.weight_decay) == ("adadelta", 1.0, 0.0)
@@ -342,8 +343,8 @@ def test_a_mask_is_quoted_and_fits(tmp_path: Path) -> None:
     assert "a mask needs quotes, as in '0011'" in message(
         tmp_path, "data: {uri: x}\nmodel: {branches: 4, mask: 0011}\n"
     )
-    assert "one digit for each of the 4 branches" in message(
+    assert "needs one digit for each of the 4 branches" in message(
         tmp_path, "data: {uri: x}\nmodel: {branches: 4, mask: '011'}\n"
     )
     fits = load_train_config(written(tmp_path, "data: {uri: x}\nmodel: {branches: 4, mask: '0011'}\n"))
-    assert fits.model.kept == (True, True, False, False)
+    assert fits.model.kept_branches == (True, True, False, False)

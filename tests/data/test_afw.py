@@ -13,7 +13,7 @@ from PIL import Image
 from rcn_search.data.dataset import Dataset
 from rcn_search.data.importers import afw
 from rcn_search.data.importers.afw import Afw68Importer, AfwImporter, five_of_68
-from rcn_search.data.importers.base import import_dataset
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.shards import DatasetError, Manifest
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import IBUG68

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from rcn_search.data import importing
 from rcn_search.data.cache import shard_cache_folder
 from rcn_search.data.dataset import Dataset, epoch_batches, epoch_rows, open_dataset
-from rcn_search.data.importers import base
-from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.sample import Sample
 from rcn_search.data.shards import DatasetError, Manifest, read_manifest
 
@@ -38,7 +38,7 @@ def test_synthetic_import_of_same_seed_is_the_same(synthetic_uri: str, tmp_path:
 def test_split_of_several_shards_equals_one_shard(
     synthetic_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "ROWS_PER_SHARD", 40)
+    monkeypatch.setattr(importing, "ROWS_PER_SHARD", 40)
     importer = SyntheticImporter(num_train=96, num_val=24, num_test=24)
     many = Dataset(import_dataset(importer, str(tmp_path / "many")) and str(tmp_path / "many")).split("train")
     one = Dataset(synthetic_uri).split("train")

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from rcn_search import storage
+from rcn_search.data import importing
 from rcn_search.data.import_claim import CLAIM_NAME, claim_destination
-from rcn_search.data.importers import base
-from rcn_search.data.importers.base import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.shards import DatasetError, ShardInfo, read_manifest, shard_damage
 
 
@@ -26,15 +26,15 @@ def claim(uri: str, fingerprint: str) -> object:
 
 
 def test_import_dataset_while_another_writes_is_refused(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_shard = base.write_shard
+    write_shard = importing.write_shard
 
     def write_while_another_starts(*args: Any) -> ShardInfo:
-        monkeypatch.setattr(base, "write_shard", write_shard)
+        monkeypatch.setattr(importing, "write_shard", write_shard)
         with pytest.raises(DatasetError, match="belongs to another import, of other faces or with other options"):
             import_dataset(FourFaces(seed=1), store)
         return write_shard(*args)
 
-    monkeypatch.setattr(base, "write_shard", write_while_another_starts)
+    monkeypatch.setattr(importing, "write_shard", write_while_another_starts)
     manifest = import_dataset(FourFaces(seed=0), store).manifest
     assert [shard_damage(store, shard) for shards in manifest.splits.values() for shard in shards] == [None] * 3
     with pytest.raises(DatasetError, match="already holds the data set 'synthetic'"):
@@ -58,7 +58,7 @@ def test_claim_destination_by_two_imports_grants_one(store: str, monkeypatch: py
 
 def test_import_dataset_resumes_only_the_same_interrupted_import(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(base, "write_manifest", lambda *args: 1 / 0)
+        patch.setattr(importing, "write_manifest", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             import_dataset(FourFaces(seed=0), store)
     with pytest.raises(DatasetError, match="remove this one if that import is not running"):

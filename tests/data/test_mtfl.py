@@ -12,10 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from rcn_search.data import importing
 from rcn_search.data.dataset import Dataset
-from rcn_search.data.importers import base
-from rcn_search.data.importers.base import ImportSummary, Row, RowError, import_dataset
+from rcn_search.data.importers.base import Row, RowError
 from rcn_search.data.importers.mtfl import MtflImporter
+from rcn_search.data.importing import ImportSummary, import_dataset
 from rcn_search.data.shards import DatasetError, ShardInfo, read_manifest
 
 
@@ -218,7 +219,7 @@ def test_import_dataset_after_interruption_starts_again(
 ) -> None:
     out = tmp_path / "out"
     written: list[str] = []
-    write_shard = base.write_shard
+    write_shard = importing.write_shard
 
     def fail_on_second(uri: str, split: str, *args: Any) -> ShardInfo:
         if written:
@@ -227,7 +228,7 @@ def test_import_dataset_after_interruption_starts_again(
         return write_shard(uri, split, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(base, "write_shard", fail_on_second)
+        patch.setattr(importing, "write_shard", fail_on_second)
         with pytest.raises(KeyboardInterrupt):
             import_to(folder, out)
     assert list((out / "shards").iterdir())

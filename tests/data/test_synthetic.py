@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from rcn_search.data.synthetic import SyntheticFace, draw_face
-from rcn_search.data.synthetic import accessories as cover
+from rcn_search.data.synthetic import SyntheticFace, accessories, draw_face
 from rcn_search.data.synthetic.head import Head
 from rcn_search.data.synthetic.projection import five_of, frame, landmarks_xyz
-from rcn_search.data.synthetic.render import SUPERSAMPLE, random_light, render_head
+from rcn_search.data.synthetic.render import CANVAS_PX, SUPERSAMPLE, random_light, render_head
 from rcn_search.data.synthetic.traits import Traits, random_traits
 from rcn_search.keypoints import FIVE, IBUG68, KeypointSchema
 
@@ -26,7 +25,7 @@ def faces() -> list[SyntheticFace]:
 
 
 def someone(seed: int = 0, **changes: object) -> Traits:
-    """A person who looks ahead, without hair, which is the only asymmetric part of a head; ``changes`` override this."""
+    """A person who looks ahead and has no hair (which is not symmetric), apart from ``changes``."""
     plain = {
         "hair_style": "bald",
         "glasses": "none",
@@ -174,7 +173,7 @@ def test_draw_face_covered_points_are_not_visible(monkeypatch: pytest.MonkeyPatc
             ImageDraw.Draw(image).rectangle((0, 0, canvas.width / 2, canvas.height), fill=tone)
         return hidden
 
-    monkeypatch.setattr(cover, "occlude", card)
+    monkeypatch.setattr(accessories, "occlude", card)
     covered = draw_face(5, IBUG68)
     np.testing.assert_array_equal(covered.points, bare.points)
     on_left = covered.points[:, 0] < 79
@@ -187,8 +186,8 @@ def test_draw_face_covered_points_are_not_visible(monkeypatch: pytest.MonkeyPatc
 def test_occlude_changes_only_pixels_of_its_mask() -> None:
     points_px, num_hidden = points_of(someone())[:2].T, 0
     for seed in range(40):
-        canvas = Image.new("L", (cover.CANVAS_PX, cover.CANVAS_PX), 3)
-        mask = np.asarray(cover.occlude(canvas, points_px, 50.0, 0.5, np.random.default_rng(seed)))
+        canvas = Image.new("L", (CANVAS_PX, CANVAS_PX), 3)
+        mask = np.asarray(accessories.occlude(canvas, points_px, 50.0, 0.5, np.random.default_rng(seed)))
         np.testing.assert_array_equal(np.asarray(canvas)[mask == 0], 3)
         cells = (points_px * SUPERSAMPLE).astype(int)
         num_hidden += (mask[cells[:, 1], cells[:, 0]] > 0).any()
@@ -202,8 +201,8 @@ def test_wear_glasses_only_dark_ones_hide_the_eyes() -> None:
         points_3k = landmarks_xyz(head)
         view = frame(person, points_3k, rng)
         rendered, _ = render_head(head, view, random_light(rng), rng)
-        canvas = Image.new("L", (cover.CANVAS_PX, cover.CANVAS_PX), 128)
-        mask = np.asarray(cover.wear_glasses(canvas, head, view, rendered, rng))
+        canvas = Image.new("L", (CANVAS_PX, CANVAS_PX), 128)
+        mask = np.asarray(accessories.wear_glasses(canvas, head, view, rendered, rng))
         col, row = (view.project(points_3k)[k][36:48] * SUPERSAMPLE for k in (0, 1))
         assert (mask[row.astype(int), col.astype(int)] > 0).mean() == share
         assert (np.asarray(canvas) != 128).any()

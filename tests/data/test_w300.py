@@ -12,8 +12,9 @@ from PIL import Image
 
 from rcn_search.data.dataset import Dataset, num_rows_used
 from rcn_search.data.importers import pts, w300
-from rcn_search.data.importers.base import Row, RowError, import_dataset
+from rcn_search.data.importers.base import Row, RowError
 from rcn_search.data.importers.w300 import W300Importer, split_by_photo
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.shards import DatasetError, Manifest
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import IBUG68
@@ -53,9 +54,7 @@ def folder(tmp_path: Path, small: None) -> Path:
     write_face(root / "helen/testset/30_2", suffix=".JPG")
     write_face(root / "lfpw/testset/image_0001", suffix=".PNG")
     write_face(root / "lfpw/testset/image_0002")
-    write_face(
-        root / "ibug/image_092 _01", square_face(4, 20, 40)
-    )  # the published name has a blank; padded on the left
+    write_face(root / "ibug/image_092 _01", square_face(4, 20, 40))  # a blank as published; padded on the left
     return root
 
 

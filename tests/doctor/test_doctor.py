@@ -21,12 +21,12 @@ from rcn_search.doctor import gpu_checks as gpus
 from rcn_search.doctor import machine_checks as machine
 from rcn_search.doctor import package_checks as packages
 from rcn_search.doctor import storage_checks as places
-from rcn_search.doctor.check_result import Finding
+from rcn_search.doctor.check_result import CheckResult
 
 GIB = 2**30
 
 
-def state_of(finding: Finding) -> str:
+def state_of(finding: CheckResult) -> str:
     """Whatever is not well comes with a remedy, and only that."""
     assert bool(finding.remedy) == (finding.state != "ok")
     return finding.state
@@ -68,13 +68,13 @@ def test_a_problem_is_exit_code_1(tmp_path):
         (machine.check_shared_memory(2 * GIB), "ok", "2.00 GiB"),
         (machine.check_open_files(1024), "warning", "ulimit -n 8192"),
         (machine.check_open_files(resource.RLIM_INFINITY), "ok", "no limit"),
-        (gpus.judge_no_gpu(None, has_driver=False), "ok", "CPUs"),
-        (gpus.judge_no_gpu(None, has_driver=True), "problem", "install a CUDA build"),
-        (gpus.judge_no_gpu("13.0", has_driver=True), "problem", "nvidia-smi"),
-        (gpus.judge_no_gpu("13.0", has_driver=False), "warning", "no driver"),
-        (places.judge_skew("clock", 0.2, "that"), "ok", "agrees"),
-        (places.judge_skew("clock", 8.0, "that"), "warning", "NTP"),
-        (places.judge_skew("clock", 90.0, "that"), "problem", "taken for dead"),
+        (gpus.check_missing_gpu(None, has_driver=False), "ok", "CPUs"),
+        (gpus.check_missing_gpu(None, has_driver=True), "problem", "install a CUDA build"),
+        (gpus.check_missing_gpu("13.0", has_driver=True), "problem", "nvidia-smi"),
+        (gpus.check_missing_gpu("13.0", has_driver=False), "warning", "no driver"),
+        (places.check_clock_skew("clock", 0.2, "that"), "ok", "agrees"),
+        (places.check_clock_skew("clock", 8.0, "that"), "warning", "NTP"),
+        (places.check_clock_skew("clock", 90.0, "that"), "problem", "taken for dead"),
         (cluster.check_versions("n", {"Ray": "2"}, {"Ray": "2"}), "ok", "Ray 2"),
         (cluster.check_versions("n", {"Ray": "2"}, {"Ray": "1"}), "problem", "Ray 1 there, 2 here"),
     ],
@@ -124,8 +124,8 @@ def test_packages_that_are_missing_or_old():
 
     finding = packages.check_requirements(installed)
     assert state_of(finding) == "problem"
-    assert "which ray needs, is not installed" in finding.found
-    assert "optuna>=5, which rcn-search needs: 1.0 is installed" in finding.found
+    assert "which ray needs, is not installed" in finding.message
+    assert "optuna>=5, which rcn-search needs: 1.0 is installed" in finding.message
     assert "optuna>=5" in finding.remedy
     assert state_of(packages.check_requirements()) == "ok"
 
@@ -133,15 +133,15 @@ def test_packages_that_are_missing_or_old():
 def test_packages_of_other_versions_than_the_tested():
     tested = packages.read_constraints("# what was tested\nray==2.60.0\nTorch==0.1  # old\nboto3==9\n")
     assert tested == {"ray": "2.60.0", "torch": "0.1", "boto3": "9"}
-    finding = packages.check_tested(tested)
+    finding = packages.check_tested_versions(tested)
     assert state_of(finding) == "warning"
-    assert finding.found == f"torch {version('torch').partition('+')[0]}, tested with 0.1"
-    assert state_of(packages.check_tested(tested, {"ray": "2.60.0", "torch": "0.1+cu130"}.__getitem__)) == "ok"
+    assert finding.message == f"torch {version('torch').partition('+')[0]}, tested with 0.1"
+    assert state_of(packages.check_tested_versions(tested, {"ray": "2.60.0", "torch": "0.1+cu130"}.__getitem__)) == "ok"
 
 
 def test_a_study_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    finding = places.check_study(str(tmp_path / "file/study"))
+    finding = places.check_study_uri(str(tmp_path / "file/study"))
     assert state_of(finding) == "problem"
 
 
@@ -198,9 +198,9 @@ def unused_port() -> int:
     ],
 )
 def test_a_cluster_that_is_not_there(address, words):
-    (finding,) = cluster.examine_cluster(address.format(unused_port=unused_port()), "", "")
+    (finding,) = cluster.check_cluster(address.format(unused_port=unused_port()), "", "")
     assert state_of(finding) == "problem"
-    assert words in finding.found
+    assert words in finding.message
 
 
 def test_the_hash_of_the_code_is_that_of_every_line(tmp_path):
@@ -212,15 +212,15 @@ def test_the_hash_of_the_code_is_that_of_every_line(tmp_path):
 
 def test_each_node_speaks_for_itself(ray_cluster, monkeypatch):
     (node,) = ray.nodes()
-    findings = list(cluster._examine_node(node, cluster.own_versions(), "/nowhere/data", ""))
+    findings = list(cluster._check_node(node, cluster.installed_versions(), "/nowhere/data", ""))
     assert findings[0] == cluster.check_versions(
-        f"{node['NodeManagerAddress']}, versions", cluster.own_versions(), cluster.own_versions()
+        f"{node['NodeManagerAddress']}, versions", cluster.installed_versions(), cluster.installed_versions()
     )
     assert all(state_of(finding) == "ok" for finding in findings[:2])
     assert [finding.topic.partition(", ")[2] for finding in findings[2:4]] == ["cores", "memory"]
     assert findings[-1].topic == f"{node['NodeManagerAddress']}, data"
-    assert "no data set at /nowhere/data" in findings[-1].found
+    assert "no data set at /nowhere/data" in findings[-1].message
 
     monkeypatch.setattr(cluster, "STARTS_WITHIN_S", 0)
-    (finding,) = cluster._examine_node(node, cluster.own_versions(), "/nowhere/data", "")
-    assert "did not answer" in finding.found
+    (finding,) = cluster._check_node(node, cluster.installed_versions(), "/nowhere/data", "")
+    assert "did not answer" in finding.message

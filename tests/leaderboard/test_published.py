@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from rcn_search.evaluation.protocol import Normalizer
-from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
+from rcn_search.leaderboard.location import PROJECT_LEADERBOARD
 from rcn_search.leaderboard.published import (
     PUBLISHED,
     PublishedCurve,
@@ -17,7 +17,7 @@ from rcn_search.leaderboard.published import (
     load_published_results,
 )
 
-FILES = sorted((REPOSITORY_LEADERBOARD / PUBLISHED).glob("*.csv"))
+FILES = sorted((PROJECT_LEADERBOARD / PUBLISHED).glob("*.csv"))
 HEADER = "method,year,dataset,subset,keypoints,protocol,normalizer,error_pct,source,note\n"
 PAPER = "Honari et al., CVPR 2016 (arXiv 1511.07356), Table "
 
@@ -26,7 +26,7 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 @pytest.fixture(scope="module")
 def figures() -> list[PublishedRow | PublishedCurve]:
-    figures, problems = load_published_results(str(REPOSITORY_LEADERBOARD))
+    figures, problems = load_published_results(str(PROJECT_LEADERBOARD))
     assert problems == []
     return figures
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rcn_search.leaderboard.location import REPOSITORY_LEADERBOARD
+from rcn_search.leaderboard.location import PROJECT_LEADERBOARD
 from rcn_search.leaderboard.published import load_published
 from rcn_search.leaderboard.render import print_leaderboard, render
 from rcn_search.leaderboard.table import Leaderboard, build_leaderboard
@@ -98,7 +98,7 @@ def test_json_rows_have_what_readers_need(leaderboard: Leaderboard) -> None:
     }
     assert (mine["num_excluded"], mine["test_looks"], mine["ci_low_pct"]) == (3, 7, 5.31)
     assert (mine["rank_high"], mine["auc_pct"], mine["num_seeds"], mine["threshold_pct"]) == (1, 46.1, 2, 10)
-    assert len(rows) == 2 + len(load_published(str(REPOSITORY_LEADERBOARD))[0])
+    assert len(rows) == 2 + len(load_published(str(PROJECT_LEADERBOARD))[0])
     assert {row["origin"] for row in rows if row["entry_id"] is None} == {"reported", "reproduced"}
     assert all(isinstance(row["protocol"], str) for row in rows)
 

@@ -239,7 +239,7 @@ def test_published_rows_of_a_board_stand_in_the_place_of_ours(store: str) -> Non
 def test_where_the_board_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RCN_SEARCH_LEADERBOARD", raising=False)
-    assert default_leaderboard() == str(location.REPOSITORY_LEADERBOARD)
+    assert default_leaderboard() == str(location.PROJECT_LEADERBOARD)
     (tmp_path / "leaderboard").mkdir()
     assert default_leaderboard() == "leaderboard"
     monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", "s3://bucket/leaderboard")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from rcn_search.data.importers.base import import_dataset
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.shards import read_manifest
 from rcn_search.leaderboard.records import load_entries

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rcn_search.data.importers.base import import_dataset
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.leaderboard import submit
 from rcn_search.reproduce.test_scores import Candidate, Scores, find_targets

@@ -10,7 +10,7 @@ from rcn_search.cluster.runtime import CapacityError, ClusterResources
 from rcn_search.search import concurrency
 from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
 from rcn_search.study.loading import load_study_config
-from rcn_search.study.space.study_config import Budget
+from rcn_search.study.space.sections import Budget
 from rcn_search.study.store import StudyStore
 from rcn_search.study.study import Study
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rcn_search.config.loading import ConfigError, merge
+from rcn_search.config.errors import ConfigError
+from rcn_search.config.loading import merge
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from rcn_search import storage
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.search.open_or_resume import OpenedStudy, StudyRequest, open_or_resume
 from rcn_search.search.run_search import run_search
 from rcn_search.study import lease

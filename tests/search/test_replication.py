@@ -12,7 +12,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.leaderboard import submit
 from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
@@ -20,7 +20,7 @@ from rcn_search.search import replication as module
 from rcn_search.search.replication import choose_candidates, run_replication, validation_errors
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
-from rcn_search.study.space.study_config import ReplicationConfig
+from rcn_search.study.space.sections import ReplicationConfig
 from rcn_search.study.study import Study
 from rcn_search.study.winner import read_winner
 from tests.support.searches import search, tiny_base, write_tiny_study

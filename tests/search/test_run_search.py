@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import ray
 
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.study.records import StudyError
 from rcn_search.study.study import Study

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.search.tune_scheduler import build_scheduler
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.pruning import HyperbandPruner, build_pruner

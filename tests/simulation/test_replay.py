@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.simulation.replay import START_S, Method, compare_methods, mean_interval, simulate
 from rcn_search.simulation.surrogate import MIN_CURVES, RecordedCurves
 from rcn_search.study.loading import load_study_config

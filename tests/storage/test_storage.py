@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from rcn_search import storage
 from rcn_search.cli.main import app
 from rcn_search.data.dataset import Dataset
-from rcn_search.data.importers.base import import_dataset
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.cache import shard_cache_folder
 from rcn_search.data.shards import DatasetError

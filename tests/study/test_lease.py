@@ -14,7 +14,7 @@ import pytest
 
 from rcn_search import storage
 from rcn_search.study import lease as claims
-from rcn_search.study.lease import LeaseState, LeaseOwner, acquire, machine, read_lease
+from rcn_search.study.lease import LeaseOwner, LeaseState, acquire, machine, read_lease
 from rcn_search.study.records import StudyError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.objectives import constraint_values, directions, num_parameters, objective_values
 from rcn_search.study.records import EpochResult

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.study import objectives
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.pruning import build_pruner
@@ -18,7 +18,7 @@ from rcn_search.study.records import EpochResult
 from rcn_search.study.space.options import Asha
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
-from rcn_search.study.synchronous import SynchronousStudy, OrderedPruner
+from rcn_search.study.synchronous import OrderedPruner, SynchronousStudy
 from rcn_search.study.trial import Trial
 
 NUM_EPOCHS = 4

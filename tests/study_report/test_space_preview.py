@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.models import build_model
 from rcn_search.models.complexity import count_parameters, multiply_adds
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.space.study_config import StudyConfig
-from rcn_search.study_report.space_preview import preview_space, histogram, format_count
+from rcn_search.study_report.space_preview import format_count, histogram, preview_space
 
 NUM_SETTINGS = 400
 

@@ -33,10 +33,16 @@ class Block(NamedTuple):
 
 
 class CommandLine(NamedTuple):
-    """A command line of this program and where it is written."""
+    """A command line of this program and where it is written; in running text it may leave out arguments."""
 
     source: str
     text: str
+    in_prose: bool = False
+
+    @property
+    def is_abridged(self) -> bool:
+        """Whether arguments are left out."""
+        return self.in_prose or "…" in self.text
 
     @property
     def program(self) -> str:
@@ -85,7 +91,7 @@ def command_lines() -> list[CommandLine]:
     for block in blocks("sh", "bash", "console"):
         lines += _calls(name(block.page), shell_lines(block.text))
     for page in PAGES:
-        lines += [CommandLine(name(page), match) for match in _INLINE.findall(page.read_text())]
+        lines += [CommandLine(name(page), match, in_prose=True) for match in _INLINE.findall(page.read_text())]
     for pattern in ("configs/*.yaml", "search_spaces/*.yaml", "cluster/*.yaml"):
         for path in sorted(REPOSITORY.glob(pattern)):
             comments = (line.strip().removeprefix("#").strip() for line in path.read_text().splitlines() if "#" in line)

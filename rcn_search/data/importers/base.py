@@ -1,30 +1,14 @@
-"""Import annotated faces: turn the rows of a source into shards on all cores, and account for each row."""
+"""Interface of all importers: rows of annotations, and the faces that they describe."""
 
 from __future__ import annotations
 
-import multiprocessing
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from rcn_search.data.import_claim import claim_destination
 from rcn_search.data.sample import Sample
-from rcn_search.data.shards import (
-    ROWS_PER_SHARD,
-    DatasetError,
-    Manifest,
-    RefusedRow,
-    ShardInfo,
-    write_manifest,
-    write_shard,
-)
 from rcn_search.errors import RcnSearchError
-from rcn_search.machine import num_cpus
 
 
 class Row(NamedTuple):
@@ -103,6 +87,7 @@ class Importer(ABC):
         ...         )
         >>> import numpy as np
         >>> from tempfile import mkdtemp
+        >>> from rcn_search.data.importing import import_dataset
         >>> import_dataset(OneFace(), mkdtemp()).manifest.num_rows("train")
         1
     """
@@ -146,172 +131,3 @@ class Importer(ABC):
             imported: Rows of each split that could be imported.
         """
         return NamedSplits({split: split for split in rows}, dict(self.test_splits), {}, [])
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportSummary:
-    """Result of an import.
-
-    Attributes:
-        manifest: Manifest of the data set.
-        num_rows: Number of rows of the source, imported and refused.
-        elapsed_s: Wall time; None if the data set existed already.
-    """
-
-    manifest: Manifest
-    num_rows: int
-    elapsed_s: float | None
-
-
-def import_dataset(
-    importer: Importer,
-    uri: str,
-    *,
-    strict: bool = False,
-    on_rows: Callable[[int, int], None] = lambda done, total: None,
-) -> ImportSummary:
-    """Import a source into Arrow shards at ``uri``, on all cores.
-
-    If ``uri`` already holds this data set, nothing is done; if it holds a part of it, the import starts anew.
-
-    Args:
-        importer: Source of the faces.
-        uri: Destination: an empty folder or URI, or that of an earlier call with the same source.
-        strict: Stop at the first row that cannot be imported; by default such rows are listed in the manifest.
-        on_rows: Called with (number of rows done, number of rows).
-
-    Raises:
-        DatasetError: The source or the destination is not usable; or, if ``strict``, a row is not.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> from rcn_search.data.importers.synthetic import SyntheticImporter
-        >>> summary = import_dataset(SyntheticImporter(num_train=3, num_val=1, num_test=1), mkdtemp())
-        >>> summary.num_rows, summary.manifest.keypoints
-        (5, 'five')
-    """
-    started = time.monotonic()
-    rows = importer.read_rows()
-    num_rows = sum(map(len, rows.values()))
-    fingerprint = importer.fingerprint(rows)
-    existing = claim_destination(uri, name=importer.name, source_fingerprint=fingerprint)
-    if existing is not None:
-        return ImportSummary(manifest=existing, num_rows=num_rows, elapsed_s=None)
-
-    imported: dict[str, list[Row]] = {split: [] for split in rows}
-    refused: list[RefusedRow] = []
-    first_rows: dict[str, Row] = {}
-    num_done = 0
-    with _worker_pool(importer) as pool, _ShardWriter(importer, uri, rows) as writer:
-        for split, part in _shard_parts(rows):
-            samples: list[Sample] = []
-            outcomes = pool.map(partial(_read_or_refuse, importer), part, chunksize=16)
-            for row, outcome in zip(part, outcomes, strict=True):
-                outcome = _refuse_duplicate(outcome, row, first_rows)
-                if isinstance(outcome, Sample):
-                    samples.append(outcome)
-                    imported[split].append(row)
-                elif strict:
-                    pool.shutdown(cancel_futures=True)
-                    raise DatasetError(f"{row.label}: {outcome} (--strict)")
-                else:
-                    refused.append(RefusedRow(row=row.label, reason=str(outcome)))
-                num_done += 1
-                on_rows(num_done, num_rows)
-            writer.write(split, samples)
-    empty = [split for split, shards in writer.shards.items() if not shards]
-    if empty:
-        reason = f"; the first: {refused[0].row}: {refused[0].reason}" if refused else ""
-        raise DatasetError(f"{importer.source}: no usable row for the split {empty[0]!r}{reason}")
-    splits = importer.name_splits(rows, imported)
-    manifest = write_manifest(uri, _manifest(importer, fingerprint, splits, writer.shards, refused))
-    return ImportSummary(manifest=manifest, num_rows=num_rows, elapsed_s=time.monotonic() - started)
-
-
-class _ShardWriter:
-    """Writes a shard in a thread while the rows of the next one are read, so that at most two are in memory.
-
-    Attributes:
-        shards: Shards of each split; complete when the context ends.
-    """
-
-    def __init__(self, importer: Importer, uri: str, splits: Iterable[str]) -> None:
-        self.shards: dict[str, list[ShardInfo]] = {split: [] for split in splits}
-        self._importer, self._uri = importer, uri
-        self._thread = ThreadPoolExecutor(1)
-        self._pending: tuple[str, Future[ShardInfo]] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
-        with self._thread:
-            if error_type is None:
-                self._finish_pending()
-
-    def write(self, split: str, samples: list[Sample]) -> None:
-        """Start to write the next shard of a split, after the shard before is written; nothing without samples."""
-        self._finish_pending()
-        if samples:
-            attributes, bordered = list(self._importer.attributes), self._importer.bordered
-            index = len(self.shards[split])
-            future = self._thread.submit(write_shard, self._uri, split, index, samples, attributes, bordered)
-            self._pending = split, future
-
-    def _finish_pending(self) -> None:
-        if self._pending:
-            split, future = self._pending
-            self._pending = None
-            self.shards[split].append(future.result())
-
-
-def _worker_pool(importer: Importer) -> Executor:
-    if importer.in_processes:
-        return ProcessPoolExecutor(num_cpus(), mp_context=multiprocessing.get_context("spawn"))
-    return ThreadPoolExecutor(num_cpus())
-
-
-def _shard_parts(rows: dict[str, list[Row]]) -> Iterator[tuple[str, list[Row]]]:
-    """Divide the rows of each split into the parts that make up one shard."""
-    for split, members in rows.items():
-        for start in range(0, len(members), ROWS_PER_SHARD):
-            yield split, members[start : start + ROWS_PER_SHARD]
-
-
-def _read_or_refuse(importer: Importer, row: Row) -> Sample | RowError:
-    try:
-        return importer.read_sample(row)
-    except RowError as error:
-        return error
-
-
-def _refuse_duplicate(outcome: Sample | RowError, row: Row, first_rows: dict[str, Row]) -> Sample | RowError:
-    """Refuse a second face with the same ``image_id``, by which predictions are identified."""
-    if isinstance(outcome, Sample) and (first := first_rows.setdefault(outcome.image_id, row)) is not row:
-        return RowError(f"the face {outcome.image_id!r} was imported already, from {first.label}")
-    return outcome
-
-
-def _manifest(
-    importer: Importer,
-    source_fingerprint: str,
-    splits: NamedSplits,
-    shards: dict[str, list[ShardInfo]],
-    refused: list[RefusedRow],
-) -> Manifest:
-    return Manifest(
-        name=importer.name,
-        keypoints=importer.keypoints,
-        attributes=list(importer.attributes),
-        splits={splits.names[split]: infos for split, infos in shards.items()},
-        test_splits=splits.test_splits,
-        source=importer.source,
-        source_fingerprint=source_fingerprint,
-        license=importer.license,
-        citation=importer.citation,
-        refused=refused,
-        channels=3 if importer.color else 1,
-        bordered=importer.bordered,
-        unions=splits.unions,
-        notes=splits.notes,
-    )

@@ -1,15 +1,15 @@
-"""Procedural faces: endless labelled training images that belong to nobody.
+"""Draw synthetic faces with exact keypoints: unlimited training images without a license.
 
-A face is made in this order, one module each:
+Each step is one module:
 
-1. `traits`: who it is, in what expression and pose, drawn at random;
-2. `head`: the surface of the head and the places of the 68 points on it;
-3. `view`: the turn of the head and a camera that frames it like a crop of a face data set;
-4. `paint`, `render`: skin, eyes, lips and hair on the surface; light, shadow and hidden surfaces;
-5. `scene`: background, passers-by, neck, clothes; `cover`: glasses, hands and other things in front;
-6. `camera`: blur, exposure, noise and compression.
+1. `traits`: chooses the person, the expression and the pose at random;
+2. `head`: shapes the surface of the head, with the 68 points on it;
+3. `projection`: turns the head, and frames it like a crop of a face data set;
+4. `paint`, `render`: paint skin, eyes, lips and hair on the surface; add light and remove hidden surfaces;
+5. `scene`: adds background, other people, neck and clothes; `accessories`: adds glasses, hands and other occluders;
+6. `degradation`: adds blur, exposure, noise and compression.
 
-The points are the projections of places on the surface, so they are exact whatever hides them.
+The points are projections of points on the surface, so they are exact even where something hides them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rcn_search.config.schema import IMAGE_SIZE_PX
-from rcn_search.data.synthetic import accessories as cover
-from rcn_search.data.synthetic import scene
+from rcn_search.data.shards import DatasetError
+from rcn_search.data.synthetic import accessories, scene
 from rcn_search.data.synthetic.degradation import photograph
 from rcn_search.data.synthetic.head import Head
 from rcn_search.data.synthetic.noise import to_image
@@ -36,10 +36,10 @@ __all__ = ["SyntheticFace", "draw_face"]
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticFace:
-    """One picture and its labels.
+    """A picture and its labels.
 
     Attributes:
-        image: uint8 (160, 160) grey.
+        image: uint8 (160, 160) gray.
         points: float32 (K, 2) x, y in pixels; pixel i covers [i, i + 1).
         visible: bool (K,); False where the head itself, dark glasses or an object hides the point.
         attributes: MTFL's codes: gender 0 male 1 female, smile 0 smiling 1 not, glasses 0 worn 1 not, pose 0 (left
@@ -53,21 +53,27 @@ class SyntheticFace:
 
 
 def draw_face(seed: int, schema: KeypointSchema) -> SyntheticFace:
-    """Draw the face of a seed: the same one whatever was drawn before, and the same picture for every schema.
+    """Draw the face of a seed. The picture does not depend on earlier calls or on the schema.
 
-    The bytes depend on nothing else but the versions of NumPy and Pillow and, by rounding, the kind of processor.
+    Its bytes depend on the seed, on the versions of NumPy and Pillow and, by rounding, on the kind of processor.
 
     Args:
         seed: Any non-negative integer.
         schema: ``five`` or ``ibug68``.
 
     Raises:
-        ValueError: The schema is another, or the seed is negative.
+        DatasetError: The schema is another one, or the seed is negative.
+
+    Example:
+        >>> from rcn_search.keypoints import keypoint_schema
+        >>> face = draw_face(7, keypoint_schema("five"))
+        >>> face.image.shape, face.points.shape
+        ((160, 160), (5, 2))
     """
     if schema.name not in ("five", "ibug68"):
-        raise ValueError(f"synthetic faces have the keypoint schemas five and ibug68, not {schema.name!r}")
+        raise DatasetError(f"synthetic faces have the keypoint schemas five and ibug68, not {schema.name!r}")
     if seed < 0:
-        raise ValueError(f"the seed of a synthetic face must not be negative, got {seed}")
+        raise DatasetError(f"the seed of a synthetic face must not be negative, got {seed}")
     return _draw(random_traits(np.random.default_rng([seed, 0])), np.random.default_rng([seed, 1]), schema)
 
 
@@ -83,14 +89,14 @@ def _draw(traits: Traits, rng: np.random.Generator, schema: KeypointSchema) -> S
     scene.bystanders(canvas, rendered, five_of(points_3k)[:2, :2].T, view.scale_px, rng)
     scene.body(canvas, head, view, light, gain, rng)
     canvas.paste(to_image(rendered.tones), (0, 0), Image.fromarray(rendered.covered))
-    lenses = cover.wear_glasses(canvas, head, view, rendered, rng)
-    objects = cover.occlude(canvas, points_3k[:2].T, view.scale_px, traits.skin * gain, rng)
+    lenses = accessories.wear_glasses(canvas, head, view, rendered, rng)
+    objects = accessories.occlude(canvas, points_3k[:2].T, view.scale_px, traits.skin * gain, rng)
     image = photograph(canvas, rng)
 
     x_px, y_px, depth = points_3k if schema.name == "ibug68" else five_of(points_3k)
     hidden = rendered.hides(x_px, y_px, depth)
     if schema.name == "ibug68":
-        hidden[:17] = False  # the contour was put on the visible outline
+        hidden[:17] = False  # `landmarks_xyz` puts the contour on the visible outline
     for mask in (lenses, objects):
         hidden |= np.asarray(mask)[(y_px * SUPERSAMPLE).astype(int), (x_px * SUPERSAMPLE).astype(int)] > 127
     assert min(x_px.min(), y_px.min()) >= 0

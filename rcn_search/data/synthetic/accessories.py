@@ -1,4 +1,4 @@
-"""What comes between the camera and the face: glasses, and things that hide a part of it.
+"""Draw what is in front of the face: glasses and occluders.
 
 Each occluder returns a mask and a texture; a point under a mask is not visible.
 """
@@ -30,7 +30,7 @@ def _flat(points: Floats) -> list[float]:
 def wear_glasses(
     canvas: Image.Image, head: Head, view: View, rendered: Rendered, rng: np.random.Generator
 ) -> Image.Image:
-    """Draw the person's glasses, if any. Returns the mask of what they hide: all behind dark lenses, else nothing."""
+    """Draw the person's glasses, if any; return the mask of what they hide, empty unless the lenses are dark."""
     t = head.traits
     hidden, hidden_pen = _blank()
     if t.glasses == "none":
@@ -42,7 +42,7 @@ def wear_glasses(
     outline_x, outline_y = (np.sign(f(turn)) * np.abs(f(turn)) ** square for f in (np.cos, np.sin))
     rim_px, tone = int(rng.integers(2, 7)) if t.glasses == "clear" else 3, int(rng.choice([15, 40, 90, 200]))
     lens_tone, opacity = int(rng.integers(5, 60)), rng.uniform(0.8, 1.0)
-    drawn, drawn_pen = _blank()  # what the glasses cover, and their tones
+    drawn, drawn_pen = _blank()  # mask of the drawn glasses
     tones = canvas.copy()
     pen = ImageDraw.Draw(tones)
 
@@ -63,7 +63,7 @@ def wear_glasses(
             drawn_pen.polygon(_flat(glare), fill=int(rng.integers(60, 200)))
         for target, fill in ((pen, tone), (drawn_pen, 255)):
             target.line(rim + rim[:4], fill=fill, width=rim_px, joint="curve")
-            if side * t.yaw_deg < 10:  # the arm on the side that is seen
+            if side * t.yaw_deg < 10:  # the temple arm on the visible side
                 arm_x, arm_z = np.array([x_eye + 0.02 + half_w, 1.04]), np.array([z_eye - 0.1, -0.1])
                 target.line(project(side * arm_x, np.array([0.0, -0.05]), arm_z), fill=fill, width=rim_px)
             bridge = np.array([-1.0, 0.0, 1.0])
@@ -78,7 +78,7 @@ def wear_glasses(
 
 
 def _hand(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, Tones]:
-    """Fingers from below or beside, over mouth, chin or cheek."""
+    """Draw fingers from below or beside, over mouth, chin or cheek."""
     mask, pen = _blank()
     tip = points[rng.choice([2, 8, 14, 48, 54, 57])] + rng.normal(0, 0.25, 2) * unit
     towards = tip + unit * np.array([rng.normal(0, 1.5), rng.uniform(0.8, 1.8)])
@@ -100,7 +100,7 @@ def _hand(points: Floats, unit: float, skin: float, rng: np.random.Generator) ->
 
 
 def _scarf(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, Tones]:
-    """Cloth over chin and mouth, sometimes up to the nose."""
+    """Draw cloth over chin and mouth, sometimes up to the nose."""
     mask, pen = _blank()
     level = points[rng.choice([33, 51, 57, 8])]
     slope = points[14] - points[2]
@@ -112,7 +112,7 @@ def _scarf(points: Floats, unit: float, skin: float, rng: np.random.Generator) -
 
 
 def _strand(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, Tones]:
-    """Locks of hair from the forehead over an eye."""
+    """Draw locks of hair from the forehead over an eye."""
     mask, pen = _blank()
     eye = points[36:48].reshape(2, 6, 2).mean(axis=1)[rng.integers(2)]
     root = eye + unit * np.array([rng.normal(0, 0.4), -1.2])
@@ -134,13 +134,13 @@ def _microphone(points: Floats, unit: float, skin: float, rng: np.random.Generat
 
 
 def _thing(points: Floats, unit: float, skin: float, rng: np.random.Generator) -> tuple[Image.Image, Tones]:
-    """Any object: a ragged blob or a card, anywhere over the face."""
+    """Draw any object: a ragged blob or a card, anywhere over the face."""
     mask, pen = _blank()
-    centre = points[rng.integers(68)] + rng.normal(0, 0.2, 2) * unit
+    center = points[rng.integers(68)] + rng.normal(0, 0.2, 2) * unit
     num = int(rng.choice([4, 9]))
     turn = rng.uniform(0, 6.3) + np.linspace(0, 2 * np.pi, num, endpoint=False)
     radius = rng.uniform(0.25, 0.6) * unit * (1 + 0.25 * rng.normal(size=num) * (num > 4))
-    pen.polygon(_flat(centre + np.stack([np.cos(turn), np.sin(turn)], axis=1) * radius[:, None]), fill=255)
+    pen.polygon(_flat(center + np.stack([np.cos(turn), np.sin(turn)], axis=1) * radius[:, None]), fill=255)
     kind = str(rng.choice(["skin", "cloud", "strands", "white"]))
     return mask, rng.uniform(0.0, 1.0) + rng.uniform(0.02, 0.4) * texture(kind, _SHAPE, rng)
 
@@ -157,7 +157,7 @@ _OCCLUDERS: tuple[Callable[[Floats, float, float, np.random.Generator], tuple[Im
 def occlude(
     canvas: Image.Image, points_px: Floats, scale_px: float, skin: float, rng: np.random.Generator
 ) -> Image.Image:
-    """Put up to two things before the face, most often none. Returns the mask of what they hide."""
+    """Draw up to two occluders, most often none; return the mask of what they hide."""
     hidden, _ = _blank()
     for _ in range(rng.choice(3, p=[0.58, 0.34, 0.08])):
         draw = _OCCLUDERS[rng.choice(5, p=[0.25, 0.1, 0.2, 0.1, 0.35])]

@@ -1,4 +1,4 @@
-"""From the canvas to the stored picture: uneven light, exposure, blur, coarse pixels, noise and compression."""
+"""Turn the canvas into the stored picture: uneven light, exposure, blur, low resolution, noise and compression."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SIZE = (IMAGE_SIZE_PX, IMAGE_SIZE_PX)
 
 
 def photograph(canvas: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The (160, 160) picture of a canvas."""
+    """Simulate a photograph (160, 160) of the canvas."""
     image = canvas.resize(_SIZE, Image.Resampling.BOX)
     image = _optics(image, rng)
     tones = np.asarray(image, np.float32) / 255
-    if rng.random() < 0.3:  # light and shade of the place
+    if rng.random() < 0.3:  # uneven light
         patches = Image.fromarray(rng.uniform(0.45, 1.25, (4, 4)).astype(np.float32))
         tones = tones * np.asarray(patches.resize(_SIZE, Image.Resampling.BICUBIC))
     gamma, contrast, brightness = rng.uniform(0.75, 1.3), rng.uniform(0.55, 1.2), rng.normal(0, 0.05)
@@ -31,7 +31,7 @@ def photograph(canvas: Image.Image, rng: np.random.Generator) -> NDArray[np.uint
 
 
 def _optics(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Defocus, movement, or too few pixels."""
+    """Apply defocus, motion blur, low resolution, or nothing."""
     kind = rng.random()
     if kind < 0.35:
         return image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 2.2)))
@@ -48,7 +48,7 @@ def _optics(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _compress(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """The picture after JPEG."""
+    """Compress the picture by JPEG, and decompress it."""
     with io.BytesIO() as file:
         Image.fromarray(pixels).save(file, "JPEG", quality=quality)
         return np.asarray(Image.open(file))

@@ -1,9 +1,9 @@
-"""The shape of a head and the places of the 68 points on it.
+"""Shape of a head, and the 68 points on it.
 
 The surface is described by an angle ``theta`` around the vertical axis (0 at the midline of the face, positive to the
 right of the image) and a height ``y`` (0 at the eyes, positive down): an egg with a squarish section, plus smooth
-bumps for nose, brows, sockets, lips, chin, ears and hair. Features are placed in these surface coordinates, so that
-painting them and labelling them is one and the same, and a turn of the head moves both as it does on a real head.
+bumps for nose, brows, sockets, lips, chin, ears and hair. Features have these surface coordinates, so that picture and
+labels always agree, and a turn of the head moves both as on a real head.
 
 Axes: x right, y down, z towards the camera; unit half the width of the head.
 """
@@ -20,7 +20,7 @@ from rcn_search.keypoints import IBUG68
 
 Floats = NDArray[np.float64]
 
-# Points on the image-left half and on the midline; the right half is the left mirrored through the flip permutation.
+# Points on the image-left half and on the midline; the right half is the left one, flipped.
 _LEFT = (*range(8), *range(17, 22), 31, 32, *range(36, 42), 48, 49, 50, 58, 59, 60, 61, 67)
 _MIDLINE = (8, 27, 28, 29, 30, 33, 51, 57, 62, 66)
 
@@ -28,21 +28,21 @@ _HAIRLINES = {"short": (-0.9, 0.1, 0.9), "fringe": (-0.5, 0.2, 1.0), "long": (-0
 
 
 def smoothstep(low: float, high: float, x: Floats) -> Floats:
-    """0 below ``low``, 1 above ``high``, smooth between."""
+    """Interpolate smoothly from 0 below ``low`` to 1 above ``high``."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _bump(x: Floats, centre: float, width: float) -> Floats:
-    return np.exp(-0.5 * ((x - centre) / width) ** 2)
+def _bump(x: Floats, center: float, width: float) -> Floats:
+    return np.exp(-0.5 * ((x - center) / width) ** 2)
 
 
-def _both_sides(theta: Floats, centre: float, width: float) -> Floats:
-    return _bump(np.abs(theta), centre, width)
+def _both_sides(theta: Floats, center: float, width: float) -> Floats:
+    return _bump(np.abs(theta), center, width)
 
 
 class Head:
-    """The head of one person in one expression."""
+    """Head of one person in one expression."""
 
     def __init__(self, traits: Traits) -> None:
         self.traits = traits
@@ -50,7 +50,7 @@ class Head:
         self._hair_waves = np.random.default_rng(traits.hair_seed).normal(0, 1, 5)
 
     def surface(self, theta: Floats, y: Floats) -> Floats:
-        """Points of the surface.
+        """Compute points of the surface.
 
         Args:
             theta: Angles.
@@ -89,7 +89,7 @@ class Head:
         return bumps
 
     def hairline(self, theta: Floats) -> Floats:
-        """Height above which there is hair (or a cap), at each angle."""
+        """Height of the lower edge of the hair (or cap) at each angle."""
         t = self.traits
         side = np.abs(theta)
         if t.hair_style == "bald":
@@ -104,12 +104,12 @@ class Head:
         return line
 
     def hair_cover(self, theta: Floats, y: Floats) -> Floats:
-        """1 under hair, 0 on bare skin."""
+        """Degree to which hair covers the surface: 0 on bare skin to 1."""
         return np.asarray(1 - smoothstep(-0.05, 0.05, y - self.hairline(theta)))
 
     @cached_property
     def landmarks(self) -> Floats:
-        """(68, 2) theta, y of the points in iBUG order, image-left first."""
+        """Coordinates (68, 2) theta, y of the points in iBUG order, image-left first."""
         points = np.zeros((68, 2))
         flip = np.array(IBUG68.flip)
         left, right = (self._half(side) for side in (0, 1))
@@ -119,7 +119,7 @@ class Head:
         return points
 
     def _half(self, side: int) -> Floats:
-        """The points of the image-left half (negative theta) and the midline, in the expression of one side."""
+        """Place the points of the image-left half (negative theta) and the midline, in the expression of one side."""
         t = self.traits
         p = np.zeros((68, 2))
         p[0:9, 0] = -np.array([1.42, 1.42, 1.4, 1.37, 1.3, 1.2, 1.0, 0.6, 0.0])

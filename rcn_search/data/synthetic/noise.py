@@ -1,6 +1,6 @@
-"""Fixed banks of random texture, made once per process, from which every picture cuts its own piece.
+"""Banks of random texture, made once per process, of which every picture uses random pieces.
 
-Drawing fresh noise of good quality for each picture would cost more than all the rest of it.
+Fresh noise of good quality for each picture would take longer than all other steps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Tones = NDArray[np.float32]
 
 @cache
 def _bank(kind: str) -> Tones:
-    """(640, 640), zero mean, unit deviation."""
+    """Create a texture (640, 640) with zero mean and unit standard deviation."""
     rng = np.random.default_rng([7, *kind.encode()])
     if kind == "white":
         return rng.normal(0, 1, (_SIDE_PX, _SIDE_PX)).astype(np.float32)
@@ -36,11 +36,11 @@ def _bank(kind: str) -> Tones:
 
 
 def texture(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Tones:
-    """A random piece (rows, columns) of a bank: white, skin (fine), cloud (all scales) or strands (vertical)."""
+    """Cut a random piece (rows, columns) from a bank: white, skin (fine), cloud (all scales) or strands (vertical)."""
     row, col = (int(rng.integers(0, _SIDE_PX - size + 1)) for size in shape)
     return _bank(kind)[row : row + shape[0], col : col + shape[1]]
 
 
 def to_image(tones: NDArray[np.floating[Any]]) -> Image.Image:
-    """8-bit picture of tones in [0, 1], clipped."""
+    """Convert tones to an 8-bit picture, clipped to [0, 1]."""
     return Image.fromarray((np.clip(tones, 0, 1) * 255).astype(np.uint8))

@@ -1,7 +1,7 @@
-"""The colours of a head: its skin, features and hair painted flat on a chart of the surface (theta across, y down).
+"""Paint skin, features and hair of a head on a flat chart of its surface (theta across, y down).
 
-A chart shows the half of the head that faces the camera. Soft things (blush, folds, shaven cheeks) are painted at a
-quarter of the resolution and enlarged, which blurs them; sharp things (eyes, brows, lips, strands) on top of them.
+A chart shows the half of the head that faces the camera. Soft features (blush, folds, shaven cheeks) are painted at a
+quarter of the resolution and enlarged, which blurs them; sharp features (eyes, brows, lips, strands) on top of them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from PIL import Image, ImageDraw
 from rcn_search.data.synthetic.head import Floats, Head
 from rcn_search.data.synthetic.noise import Tones, texture, to_image
 
-_SOFT = 4  # reduction of the layer of soft things
+_SOFT = 4  # reduction of the layer of soft features
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A window of the surface: 190 degrees around ``centre``, from above the crown to below the chin."""
+    """A window of the surface: 190 degrees around ``center``, from above the crown to below the chin."""
 
-    centre: float
+    center: float
     top: float
     bottom: float
     half_angle: float = np.radians(95)
@@ -32,25 +32,25 @@ class Chart:
 
     @cached_property
     def _low(self) -> Floats:
-        return np.array([self.centre - self.half_angle, self.top])
+        return np.array([self.center - self.half_angle, self.top])
 
     @cached_property
     def _texels_per_unit(self) -> Floats:
         return self.size / np.array([2 * self.half_angle, self.bottom - self.top])
 
     def grid(self, num: int) -> tuple[Floats, Floats]:
-        """Angles (1, num) and heights (num, 1) of the middles of ``num`` x ``num`` cells."""
+        """Compute angles (1, num) and heights (num, 1) of the centers of ``num`` x ``num`` cells."""
         middles = (np.arange(num) + 0.5) / num
-        theta = self.centre + self.half_angle * (2 * middles - 1)
+        theta = self.center + self.half_angle * (2 * middles - 1)
         return theta[None, :], (self.top + (self.bottom - self.top) * middles)[:, None]
 
     def texels(self, points: ArrayLike) -> Floats:
-        """(N, 2) column, row of (N, 2) theta, y."""
+        """Convert (N, 2) theta, y to (N, 2) column, row."""
         return (np.asarray(points, np.float64) - self._low) * self._texels_per_unit
 
 
 def paint_chart(head: Head, chart: Chart, rng: np.random.Generator) -> Tones:
-    """Reflectance in [0, 1] of every texel of the chart, (size, size)."""
+    """Paint the reflectance in [0, 1] of every texel of the chart: (size, size)."""
     painter = _Painter(head, chart, rng)
     return painter.soft_skin().features().hair().tones()
 
@@ -83,12 +83,12 @@ class _Painter:
         texels = width * self.chart.size / (self.chart.bottom - self.chart.top) / self.shrink
         self.pen.line(self._at(points), fill=_tone(tone), width=max(1, round(texels)), joint="curve")
 
-    def _ellipse(self, centre: Iterable[float], radii: tuple[float, float], tone: float) -> None:
-        (x, y), (a, b) = centre, radii
+    def _ellipse(self, center: Iterable[float], radii: tuple[float, float], tone: float) -> None:
+        (x, y), (a, b) = center, radii
         self.pen.ellipse(self._at([(x - a, y - b), (x + a, y + b)]), fill=_tone(tone))
 
     def soft_skin(self) -> _Painter:
-        """Skin with blush, folds, eye sockets, a beard's shade and fine grain."""
+        """Paint skin with blush, folds, eye sockets, a beard's shade and fine grain."""
         t, p = self.traits, self.points
         size = self.chart.size // _SOFT
         self.image, self.shrink = Image.new("L", (size, size), _tone(t.skin)), _SOFT
@@ -116,15 +116,15 @@ class _Painter:
         return self
 
     def _beard_cover(self) -> Image.Image:
-        """How much of the skin the beard hides, at the size of the soft layer."""
+        """Paint how much of the skin the beard hides, at the size of the soft layer."""
         t, p = self.traits, self.points
-        density = {"stubble": self.rng.uniform(0.15, 0.45), "moustache": 0.8, "full": self.rng.uniform(0.6, 0.95)}[
+        density = {"stubble": self.rng.uniform(0.15, 0.45), "mustache": 0.8, "full": self.rng.uniform(0.6, 0.95)}[
             t.beard
         ]
         self.image = Image.new("L", self.image.size, 0)
         self.pen = ImageDraw.Draw(self.image)
         lip_top, nose_base = p[[48, 50, 52, 54]] * (1.25, 1), p[[35, 31]] + [(0.02, 0.03), (-0.02, 0.03)]
-        if t.beard != "moustache":
+        if t.beard != "mustache":
             level = self.rng.uniform(-0.25, 0.1)
             cheeks = [p[14], (0.75, t.mouth_y + level), (0.4, t.mouth_y - 0.1 + 0.3 * level)]
             cheeks += [(-x, y) for x, y in reversed(cheeks[1:])] + [p[2]]
@@ -135,7 +135,7 @@ class _Painter:
         return self.image
 
     def features(self) -> _Painter:
-        """Nostrils, wrinkles, moles, mouth, eyes and brows."""
+        """Paint nostrils, wrinkles, moles, mouth, eyes and brows."""
         t, p, rng = self.traits, self.points, self.rng
         for k, side in ((32, -1), (34, 1)):
             self._ellipse(p[k] + (side * 0.015, -0.02), (0.05, 0.022), t.skin * 0.3)
@@ -147,8 +147,8 @@ class _Painter:
                 line = [(-0.45, t.brow_y - level + bend), (0, t.brow_y - level - 0.03), (0.45, t.brow_y - level - bend)]
                 self._line(line, t.skin * (1.05 - 0.3 * t.age), 0.015)
         for _ in range(rng.poisson(1.2)):
-            place = rng.uniform((-0.9, -0.6), (0.9, 1.3))
-            self._ellipse(place, (0.02, 0.02), t.skin * rng.uniform(0.35, 0.8))
+            mole = rng.uniform((-0.9, -0.6), (0.9, 1.3))
+            self._ellipse(mole, (0.02, 0.02), t.skin * rng.uniform(0.35, 0.8))
         self._mouth()
         for side in (0, 1):
             self._eye(side)
@@ -175,14 +175,14 @@ class _Painter:
     def _eye(self, side: int) -> None:
         t, skin = self.traits, self.traits.skin
         p = self.points[36:42] if side == 0 else self.points[[45, 44, 43, 42, 47, 46]]  # outer corner first
-        centre, lash = p.mean(axis=0), min(0.12, skin * 0.3)
+        center, lash = p.mean(axis=0), min(0.12, skin * 0.3)
         if t.eye_open[side] > 0.15:
             # Paint the eyeball on a copy and keep what the lids leave open.
             lids = Image.new("L", self.image.size, 0)
             ImageDraw.Draw(lids).polygon(self._at(p), fill=255)
             bare, self.image = self.image, Image.new("L", self.image.size, _tone(0.55 + 0.3 * skin))
             self.pen = ImageDraw.Draw(self.image)
-            iris = centre + np.array(t.gaze) * (0.6 * t.eye_half_width, 0.05) - (0, 0.01)
+            iris = center + np.array(t.gaze) * (0.6 * t.eye_half_width, 0.05) - (0, 0.01)
             for radius, tone in ((0.085, t.iris * 0.5), (0.072, t.iris), (0.035, 0.02)):
                 self._ellipse(iris, (radius, radius), tone)
             self._ellipse((iris[0] + 0.025, iris[1] - 0.03), (0.014, 0.014), 1.0)
@@ -209,7 +209,7 @@ class _Painter:
             self._line(hair, 0.7 * tone, 0.012)
 
     def hair(self) -> _Painter:
-        """Hair (or a cap) above the hairline, ragged where it meets the skin."""
+        """Paint hair (or a cap) above the hairline, with a ragged edge."""
         t, rng, full_size = self.traits, self.rng, self.image.size
         theta = self.chart.grid(96)[0][0]
         edge = np.stack([theta, self.head.hairline(theta)], axis=1)
@@ -230,5 +230,5 @@ class _Painter:
         return self
 
     def tones(self) -> Tones:
-        """The finished chart."""
+        """Return the finished chart."""
         return np.asarray(self.image, np.float32) / np.float32(255)

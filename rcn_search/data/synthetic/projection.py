@@ -1,4 +1,4 @@
-"""From the head's own axes to pixels: the turn of the head and the framing of the crop."""
+"""Project points of the head to pixels: turn the head and frame the crop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rcn_search.data.synthetic.head import Floats, Head
 from rcn_search.data.synthetic.traits import Traits
 
 _FIVE_PAIRS = np.array([(36, 39), (42, 45), (30, 30), (48, 48), (54, 54)])  # eye corners, nose tip, mouth corners
-_MARGIN_PX = 2.5  # the box rules round outwards
+_MARGIN_PX = 2.5  # face boxes are rounded outwards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +24,14 @@ class View:
     offset_px: Floats
 
     def project(self, xyz: Floats) -> tuple[Floats, Floats, Floats]:
-        """Crop pixels x, y and depth (larger is nearer the camera) of points (3, ...) in the head's axes."""
+        """Project points (3, ...) in the head's axes to crop pixels x, y and depth (larger is nearer to the camera)."""
         x, y, z = np.tensordot(self.rotation, xyz, 1)
         grown = self.scale_px / (1 - z / self.distance)
         return x * grown + self.offset_px[0], y * grown + self.offset_px[1], z
 
 
 def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats:
-    """Turn (yaw), then nod (pitch), then tilt in the image plane (roll)."""
+    """Build the rotation (3, 3) that turns (yaw), then nods (pitch), then tilts in the image plane (roll)."""
     (cy, cp, cr), (sy, sp, sr) = (f(np.radians([yaw_deg, pitch_deg, roll_deg])) for f in (np.cos, np.sin))
     turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     nod = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
@@ -40,12 +40,12 @@ def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats
 
 
 def landmarks_xyz(head: Head) -> Floats:
-    """(3, 68) points of the head as an annotator sees them.
+    """Compute the points (3, 68) of the head as annotators of 300-W place them.
 
-    Contour points that have turned away slide forward, at their height, to the visible outline: the 300-W mark-up.
+    Contour points that have turned away slide forward, at the same height, to the visible outline.
     """
     theta, y = head.landmarks.T
-    share = np.linspace(1.0, 0.0, 16)[:, None]  # of the way from the midline to the ear
+    share = np.linspace(1.0, 0.0, 16)[:, None]  # fraction of the way from the midline to the ear
     path = share * theta[:17]
     xyz = head.surface(np.r_[theta, path.ravel()], np.r_[y, np.tile(y[:17], len(share))])
     xyz, candidates = xyz[:, :68], xyz[:, 68:].reshape(3, *path.shape)
@@ -56,15 +56,15 @@ def landmarks_xyz(head: Head) -> Floats:
 
 
 def five_of(points_k: Floats) -> Floats:
-    """The five points of arrays (..., 68): eye centers, nose tip, outer mouth corners."""
+    """Derive the five points of arrays (..., 68): eye centers, nose tip, outer mouth corners."""
     return np.asarray(0.5 * (points_k[..., _FIVE_PAIRS[:, 0]] + points_k[..., _FIVE_PAIRS[:, 1]]))
 
 
 def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator) -> View:
-    """The camera that shows the head as a stage-A crop does (rcn.md 1.4): face boxes inside, a little off-centre.
+    """Choose a camera that shows the head as a stored crop does, a little off-center.
 
-    Both boxes that a data set may warp to the network input stay inside: the four-point rule times 0.95 and the
-    68-point box times 1.3.
+    The crop contains both face boxes that a data set may use: `four_point_box` with ratio 0.95 and `enclosing_box`
+    with ratio 1.3 (`rcn_search.data.crops`).
     """
     view = View(
         rotation=rotation_matrix(traits.yaw_deg, traits.pitch_deg, traits.roll_deg),
@@ -89,7 +89,7 @@ def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator) -> Vie
 
 
 def _square(points_2k: Floats, extra: float) -> tuple[Floats, Floats]:
-    """Corners of the square around points, grown by ``extra`` on every side."""
-    centre = 0.5 * (points_2k.min(axis=1) + points_2k.max(axis=1))
+    """Compute two opposite corners of the square around points, enlarged by ``extra`` on every side."""
+    center = 0.5 * (points_2k.min(axis=1) + points_2k.max(axis=1))
     half = 0.5 * float(np.ptp(points_2k, axis=1).max()) + extra
-    return centre - half, centre + half
+    return center - half, center + half

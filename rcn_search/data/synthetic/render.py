@@ -1,7 +1,7 @@
-"""Lights the head and puts it on the canvas with hidden surfaces removed.
+"""Light the head and draw it on the canvas, with hidden surfaces removed.
 
 The surface is sampled on a coarse grid, lit there, enlarged to the resolution of the painted chart, and each texel is
-dropped on its canvas pixel, the nearest to the camera winning.
+projected onto a canvas pixel, where the one nearest to the camera is kept.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from rcn_search.data.synthetic.projection import View
 SUPERSAMPLE = 1.25
 CANVAS_PX = int(IMAGE_SIZE_PX * SUPERSAMPLE)
 _COARSE = 60
-_DEPTH_RANGE = 2.2  # no point of a head lies farther from its centre along the line of sight
+_DEPTH_RANGE = 2.2  # no point of a head lies farther from its center along the line of sight
 
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """A directional light and the ambient rest."""
+    """A directional light and ambient light."""
 
     direction: Floats  # (3,) unit, from the head to the light, in camera axes
     ambient: float
@@ -36,20 +36,20 @@ class Light:
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """The head alone on the canvas."""
+    """Head on the canvas, without background."""
 
     tones: Tones  # (CANVAS_PX, CANVAS_PX)
     covered: NDArray[np.bool_]
     depth: Tones  # of the nearest surface, -inf outside the head
 
     def hides(self, x_px: Floats, y_px: Floats, depth: Floats, tolerance: float = 0.14) -> NDArray[np.bool_]:
-        """Whether the head itself hides points given in crop pixels and depth."""
+        """Whether the head itself hides each of the points, given in crop pixels and depth."""
         col, row = (np.clip(v * SUPERSAMPLE, 0, CANVAS_PX - 1).astype(int) for v in (x_px, y_px))
         return np.asarray(self.depth[row, col] > depth + tolerance)
 
 
 def random_light(rng: np.random.Generator) -> Light:
-    """Mostly from above and in front; sometimes hard from one side, from below or from behind."""
+    """Choose a light, mostly from above and in front; sometimes hard from one side, from below or from behind."""
     direction = np.array([rng.normal(0, 0.7), -0.5 + rng.normal(0, 0.5), rng.uniform(0.15, 1.2)])
     ambient = rng.uniform(0.25, 0.7)
     return Light(
@@ -61,9 +61,9 @@ def random_light(rng: np.random.Generator) -> Light:
 
 
 def render_head(head: Head, view: View, light: Light, rng: np.random.Generator) -> tuple[Rendered, float]:
-    """Paint, light and project the head. Returns also the exposure that the head was given."""
+    """Paint, light and project the head; return also its exposure, a factor of all tones."""
     traits = head.traits
-    chart = Chart(centre=-np.radians(traits.yaw_deg), top=traits.crown_y * 0.995, bottom=head.chin_y * 0.998)
+    chart = Chart(center=-np.radians(traits.yaw_deg), top=traits.crown_y * 0.995, bottom=head.chin_y * 0.998)
     tones = paint_chart(head, chart, rng)
     surface = head.surface(*chart.grid(_COARSE))
     shade = _shade(surface, view, light)
@@ -82,7 +82,7 @@ def _enlarge(layer: Floats, size: int) -> Tones:
 
 
 def _shade(surface: Floats, view: View, light: Light) -> Floats:
-    """Light on each cell of the coarse grid: ambient, diffuse with cast shadows, and a highlight."""
+    """Compute the light on each cell of the coarse grid: ambient, diffuse with cast shadows, and a highlight."""
     across, down = np.gradient(surface, axis=2), np.gradient(surface, axis=1)
     normal = np.cross(across, down, axis=0)
     normal /= np.linalg.norm(normal, axis=0) + 1e-9
@@ -97,7 +97,7 @@ def _shade(surface: Floats, view: View, light: Light) -> Floats:
 
 
 def _lit(surface: Floats, to_light: Floats) -> Floats:
-    """1 where the light reaches, less in cast shadow: a small depth map seen from the light."""
+    """Compute cast shadows by a small depth map seen from the light: 1 in the light, less in shadow."""
     right = np.cross(to_light, (0.0, 1.0, 0.1))
     right /= np.linalg.norm(right)
     up = np.cross(right, to_light)
@@ -114,8 +114,11 @@ def _lit(surface: Floats, to_light: Floats) -> Floats:
 
 
 def _drop(col: Tones, row: Tones, depth: Tones, tones: Tones) -> Rendered:
-    """Each texel on its canvas pixel, the nearest winning: depth above, tone below, in one integer per pixel."""
-    side = CANVAS_PX + 2  # a border takes what falls outside
+    """Project each texel onto a canvas pixel and keep the nearest.
+
+    Depth (upper bits) and tone (lower bits) are packed in one integer per pixel, whose maximum is the nearest texel.
+    """
+    side = CANVAS_PX + 2  # with a border for texels outside
     pixel = np.clip(row + 1, 0, side - 1).astype(np.intp) * side + np.clip(col + 1, 0, side - 1).astype(np.intp)
     packed = ((depth + _DEPTH_RANGE) * (2**15 / _DEPTH_RANGE)).astype(np.uint32) << 16
     packed |= np.minimum(tones * 2**15, 2**16 - 1).astype(np.uint32)

@@ -1,4 +1,4 @@
-"""What is behind the head: a cluttered background, passers-by, neck, clothes and long hair.
+"""Draw what is behind the head: a cluttered background, other people, neck, clothes and long hair.
 
 Everything is drawn on the canvas (``CANVAS_PX`` square), tones 0..255.
 """
@@ -17,7 +17,7 @@ _SHAPE = (CANVAS_PX, CANVAS_PX)
 
 
 def background(rng: np.random.Generator) -> Image.Image:
-    """A wall, a gradient or a blurred view, with some of: clutter, stripes, writing, bright spots."""
+    """Draw a wall, a gradient or a blurred view, with some of: clutter, stripes, writing, bright spots."""
     tone, contrast = rng.uniform(0.05, 0.95), rng.uniform(0.03, 0.3)
     tones = tone + contrast * texture("cloud" if rng.random() < 0.7 else "strands", _SHAPE, rng)
     if rng.random() < 0.5:
@@ -46,7 +46,7 @@ def _stripes(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
 
 
 def _writing(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
-    """Rows of strokes like letters."""
+    """Draw rows of strokes like letters."""
     size, tone = rng.uniform(8, 26), int(rng.choice([10, 245]))
     for line in range(rng.integers(1, 5)):
         col, row = rng.uniform(0, CANVAS_PX / 2), rng.uniform(0, CANVAS_PX) + line * size
@@ -60,7 +60,7 @@ def _writing(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
 
 
 def _spots(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
-    """Out-of-focus lights; dark and small ones look like eyes from near."""
+    """Draw lights out of focus; dark and small ones look like eyes."""
     for _ in range(rng.integers(3, 20)):
         x, y, r = *rng.uniform(0, CANVAS_PX, 2), rng.uniform(2, 18)
         pen.ellipse((x - r, y - 0.8 * r, x + r, y + 0.8 * r), fill=int(rng.integers(256)))
@@ -71,9 +71,9 @@ def _spots(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
 def bystanders(
     canvas: Image.Image, rendered: Rendered, eyes_px: np.ndarray, scale_px: float, rng: np.random.Generator
 ) -> None:
-    """Other faces and scraps of faces, so that an eye alone does not tell where this face is.
+    """Draw other faces and parts of faces, so that a single eye does not reveal where the labeled face is.
 
-    They are copies of the head itself: smaller, mirrored, lighter or darker, mostly beside it and always behind.
+    They are copies of the head itself: smaller, flipped, lighter or darker, mostly beside it and always behind.
     """
     if rng.random() > 0.55:
         return
@@ -97,14 +97,14 @@ def bystanders(
 
 
 def body(canvas: Image.Image, head: Head, view: View, light: Light, gain: float, rng: np.random.Generator) -> None:
-    """Neck, shoulders and the hair behind the head."""
+    """Draw neck, shoulders and the hair behind the head."""
     t, unit = head.traits, view.scale_px * SUPERSAMPLE
     base = np.array(view.project(np.array([0.0, 0.75 * head.chin_y, -0.35]))[:2]) * SUPERSAMPLE
     lean = np.sin(np.radians(0.5 * t.roll_deg))
     pen = ImageDraw.Draw(canvas)
     if t.hair_style == "long" or (t.female and t.hair_style != "bald"):
         _hair_behind(canvas, head, view, gain, rng)
-    edges = np.linspace(-1, 1, 15)  # of upright strips, each lit as its part of a cylinder
+    edges = np.linspace(-1, 1, 15)  # edges of vertical strips, each lit like a part of a cylinder
     middles = 0.5 * (edges[1:] + edges[:-1])
     facing = np.maximum(0, light.direction[0] * middles + light.direction[2] * (1 - middles**2) ** 0.5)
     shades = np.clip(t.skin * gain * 0.75 * (light.ambient + light.strength * facing), 0, 1) * 255

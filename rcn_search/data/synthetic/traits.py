@@ -1,4 +1,4 @@
-"""Who is drawn: the build, looks, expression and pose of one person, drawn at random.
+"""Choose the build, looks, expression and pose of one person at random.
 
 Lengths are in units of half the width of the head (about 75 mm), angles in radians unless the name says degrees,
 tones are reflectances in [0, 1]. Ranges are those of adults, a little widened.
@@ -7,27 +7,28 @@ tones are reflectances in [0, 1]. Ranges are those of adults, a little widened.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 HairStyle = Literal["bald", "short", "fringe", "long", "cap"]
 Glasses = Literal["none", "clear", "dark"]
-Beard = Literal["none", "stubble", "moustache", "full"]
+Beard = Literal["none", "stubble", "mustache", "full"]
+Choice = TypeVar("Choice", bound=str)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """One person at one moment."""
+    """Build, looks, expression and pose of a person."""
 
     # Build
     female: bool
-    age: float  # 0 young .. 1 old: wrinkles, grey hair
+    age: float  # 0 young .. 1 old: wrinkles, gray hair
     chin_y: float  # eyes (y = 0) to chin
     crown_y: float
     jaw_power: float  # exponent of the outline of the lower face: 1.8 pointed .. 3.2 square
-    depth: float  # head centre to forehead
-    eye_angle: float  # of an eye centre from the midline
+    depth: float  # head center to forehead
+    eye_angle: float  # of an eye center from the midline
     eye_half_width: float
     eye_slant: float
     brow_y: float
@@ -63,33 +64,42 @@ class Traits:
 
     @property
     def smiling(self) -> bool:
-        """Whether a person would call it a smile."""
+        """Whether the expression counts as a smile."""
         return self.smile > 0.35
 
     @property
     def pose_code(self) -> int:
-        """MTFL's five poses: 0 left profile, 1 left, 2 frontal, 3 right, 4 right profile."""
+        """Pose class of MTFL: 0 left profile, 1 left, 2 frontal, 3 right, 4 right profile."""
         return int(np.searchsorted([-40.0, -15.0, 15.0, 40.0], self.yaw_deg))
 
 
 def _bell(rng: np.random.Generator, low: float, high: float) -> float:
-    """A draw from [low, high], the middle likeliest."""
+    """Sample a number from [low, high], most likely one in the middle."""
     return low + (high - low) * 0.5 * (rng.random() + rng.random())
 
 
 def _angle(rng: np.random.Generator, spread_deg: float, limit_deg: float) -> float:
-    """Mostly near zero; one in five anywhere up to the limit, so that large angles are not rare."""
+    """Sample an angle near zero, but in one of five cases anywhere up to the limit."""
     if rng.random() < 0.2:
         return float(rng.uniform(-limit_deg, limit_deg))
     return float(np.clip(rng.normal(0, spread_deg), -limit_deg, limit_deg))
 
 
-def _pick(rng: np.random.Generator, shares: dict[str, float]) -> str:
-    return str(rng.choice(list(shares), p=list(shares.values())))
+def _pick(rng: np.random.Generator, probabilities: dict[Choice, float]) -> Choice:
+    names = list(probabilities)
+    return names[int(rng.choice(len(names), p=list(probabilities.values())))]
+
+
+def _random_hair_style(rng: np.random.Generator, female: bool) -> tuple[HairStyle, Beard]:
+    if female:
+        style: HairStyle = _pick(rng, {"bald": 0.01, "short": 0.2, "fringe": 0.24, "long": 0.48, "cap": 0.07})
+        return style, "none"
+    style = _pick(rng, {"bald": 0.14, "short": 0.58, "fringe": 0.1, "long": 0.06, "cap": 0.12})
+    return style, _pick(rng, {"none": 0.52, "stubble": 0.2, "mustache": 0.1, "full": 0.18})
 
 
 def random_traits(rng: np.random.Generator) -> Traits:
-    """Draw one person."""
+    """Choose the traits of a person."""
     female = bool(rng.random() < 0.42)
     age = rng.random() ** 1.5
     skin = float(rng.choice([_bell(rng, 0.62, 0.9), _bell(rng, 0.42, 0.7), _bell(rng, 0.2, 0.45)], p=[0.55, 0.25, 0.2]))
@@ -105,12 +115,7 @@ def random_traits(rng: np.random.Generator) -> Traits:
     lids = float(rng.uniform(0.55, 1.1)) * (1 - 0.25 * max(0.0, smile))
     closed, wink = rng.random() < 0.06, rng.random(2) < 0.02
     brow_raise = float(rng.normal(0, 0.05))
-    if female:
-        style = _pick(rng, {"bald": 0.01, "short": 0.2, "fringe": 0.24, "long": 0.48, "cap": 0.07})
-        beard = "none"
-    else:
-        style = _pick(rng, {"bald": 0.14, "short": 0.58, "fringe": 0.1, "long": 0.06, "cap": 0.12})
-        beard = _pick(rng, {"none": 0.52, "stubble": 0.2, "moustache": 0.1, "full": 0.18})
+    hair_style, beard = _random_hair_style(rng, female)
     return Traits(
         female=female,
         age=age,
@@ -135,10 +140,10 @@ def random_traits(rng: np.random.Generator) -> Traits:
         lip=rng.uniform(0.45, 0.85) if female else rng.uniform(0.7, 0.95),
         iris=rng.uniform(0.05, 0.4),
         hair=hair,
-        hair_style=style,  # type: ignore[arg-type]
+        hair_style=hair_style,
         hair_seed=int(rng.integers(1 << 30)),
-        beard=beard,  # type: ignore[arg-type]
-        glasses=_pick(rng, {"none": 0.8, "clear": 0.14, "dark": 0.06}),  # type: ignore[arg-type]
+        beard=beard,
+        glasses=_pick(rng, {"none": 0.8, "clear": 0.14, "dark": 0.06}),
         smile=smile,
         mouth_open=mouth_open,
         brow_raise=(brow_raise + float(rng.normal(0, 0.02)), brow_raise + float(rng.normal(0, 0.02))),

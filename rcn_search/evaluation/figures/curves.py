@@ -18,6 +18,7 @@ from rcn_search.evaluation.figures.style import (
     plain,
     publish,
 )
+from rcn_search.evaluation.metrics import ced
 
 
 def plot_error_curve(history: Sequence[Mapping[str, float]], uri: str) -> None:
@@ -89,13 +90,10 @@ def plot_ced(
     for index, (method, error_pct_n) in enumerate(error_pct_by_method.items()):
         if not len(error_pct_n) or not np.isfinite(error_pct_n).all():
             raise ValueError(f"{method}: no errors to plot, or some that are not finite; leave out excluded images")
-        errors = np.sort(error_pct_n)
-        shares = 100.0 * np.arange(len(errors) + 1) / len(errors)
         axes.step(
-            np.concatenate([[0.0], errors, [max(threshold_pct, errors[-1])]]),
-            np.concatenate([shares, shares[-1:]]),
+            *ced(error_pct_n, threshold_pct),
             where="post",
-            label=plain(f"{errors.mean():.2f} %   {method}"),
+            label=plain(f"{error_pct_n.mean():.2f} %   {method}"),
             **line_style(index) | {"marker": ""},
         )
     axes.set_xlim(0, threshold_pct)

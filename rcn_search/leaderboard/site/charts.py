@@ -1,6 +1,6 @@
-"""What the charts of a table show, small enough to stand in its page whatever the number of images.
+"""Data for the charts of a table, small enough to be part of its page whatever the number of images.
 
-Array names end in their axes: n images, x places on the axis of errors.
+Array names end in their axes: n images, x points of a curve.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rcn_search.evaluation.metrics import Array
+from rcn_search.evaluation.metrics import Array, ced
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.site.urls import entry_page
 from rcn_search.leaderboard.table import LeaderboardRow, LeaderboardTable, load_errors
@@ -32,14 +32,14 @@ COSTS: tuple[tuple[str, Callable[[Entry], float | None]], ...] = (
 
 
 def ced_chart(leaderboard: str, table: LeaderboardTable) -> Chart | None:
-    """Cumulative error curves of the best rows whose errors are on the leaderboard, read off at `NUM_PLACES` errors.
+    """Chart the cumulative errors of the best rows with per-image errors, sampled at `NUM_CURVE_POINTS` errors.
 
-    Each value is exact: only the steps between two places are not shown. One array of errors is held at a time.
+    Each sample is exact; only steps between two samples are not shown. One array of errors is in memory at a time.
     """
     if table.protocol is None:
         return None
     threshold = table.protocol.threshold_pct
-    place_x = np.linspace(0.0, _BEYOND_THRESHOLD * threshold, NUM_CURVE_POINTS)
+    error_pct_x = np.linspace(0.0, _BEYOND_THRESHOLD * threshold, NUM_CURVE_POINTS)
     series = []
     labels = method_labels(table.rows)
     for row, label in zip(table.rows, labels, strict=True):
@@ -48,8 +48,8 @@ def ced_chart(leaderboard: str, table: LeaderboardTable) -> Chart | None:
         try:
             error_pct_n = load_errors(leaderboard, row.entry)
         except (ValueError, OSError):
-            continue  # the leaderboard's problems say so
-        share_x = share_up_to(error_pct_n[np.isfinite(error_pct_n)], place_x)
+            continue  # the problems of the leaderboard list it
+        share_x = sample_ced(error_pct_n[np.isfinite(error_pct_n)], error_pct_x)
         series.append({"name": label, "href": entry_page(row.entry_id), "y": np.round(share_x, 2).tolist()})
         if len(series) == MAX_CURVES:
             break
@@ -60,7 +60,7 @@ def ced_chart(leaderboard: str, table: LeaderboardTable) -> Chart | None:
         "label": "Cumulative error curves",
         "x_label": "Error of an image, %",
         "y_label": "Images up to this error, %",
-        "x": np.round(place_x, 4).tolist(),
+        "x": np.round(error_pct_x, 4).tolist(),
         "y_max": 100,
         "mark": threshold,
         "shown": NUM_SHOWN,
@@ -68,36 +68,34 @@ def ced_chart(leaderboard: str, table: LeaderboardTable) -> Chart | None:
     }
 
 
-def share_up_to(error_pct_n: Array, place_x: Array) -> Array:
-    """Share of images whose error is at most each place, in percent."""
-    count_x = np.searchsorted(np.sort(error_pct_n), place_x, side="right")
-    return np.asarray(100.0 * count_x / len(error_pct_n))
+def sample_ced(error_pct_n: Array, error_pct_x: Array) -> Array:
+    """Compute the share of images with at most each error, in percent."""
+    errors, shares = ced(error_pct_n)
+    return np.asarray(shares[np.searchsorted(errors, error_pct_x, side="right") - 1])
 
 
 def cost_chart(table: LeaderboardTable) -> Chart | None:
-    """Error against what a model costs, with the front: rows that no other row beats in both."""
+    """Chart the error against the cost of a model, with the Pareto front."""
     rows = [row for row in table.rows if row.entry]
-    costs = [(label, of) for label, of in COSTS if any(row.entry and of(row.entry) for row in rows)]
+    costs = [(label, cost) for label, cost in COSTS if any(row.entry and cost(row.entry) for row in rows)]
     if len(rows) < 2 or not costs:
         return None
     errors = [row.error_pct for row in rows]
     entries = [row.entry for row in rows if row.entry]
-    fronts = [pareto_front([of(entry) for entry in entries], errors) for _, of in costs]
-    in_front = set().union(*fronts)
+    fronts = [pareto_front([cost(entry) for entry in entries], errors) for _, cost in costs]
     labels = method_labels(rows)
-    shown = sorted(in_front | set(range(min(len(rows), MAX_POINTS))))
     points = []
-    for place in shown:
-        row, entry = rows[place], entries[place]
+    for i in sorted(set(range(min(len(rows), MAX_POINTS))).union(*fronts)):
+        row, entry = rows[i], entries[i]
         points.append(
             {
-                "name": labels[place],
+                "name": labels[i],
                 "href": entry_page(row.entry_id or ""),
                 "error": round(row.error_pct, 4),
                 "low": entry.ci_low_pct,
                 "high": entry.ci_high_pct,
-                "cost": [of(entry) for _, of in costs],
-                "front": [place in front for front in fronts],
+                "cost": [cost(entry) for _, cost in costs],
+                "front": [i in front for front in fronts],
             }
         )
     return {
@@ -111,21 +109,21 @@ def cost_chart(table: LeaderboardTable) -> Chart | None:
 
 
 def pareto_front(costs: Sequence[float | None], errors: Sequence[float]) -> set[int]:
-    """Places of those that none undercuts in one of cost and error without costing more in the other."""
+    """Find the indices of rows that no other row beats in cost or error without being worse in the other."""
     front: set[int] = set()
-    least = np.inf
-    known = [(cost, errors[place], place) for place, cost in enumerate(costs) if cost is not None]
-    for cost, error, place in sorted(known):
-        if error < least:
-            front.add(place)
-            least, least_cost = error, cost
-        elif error == least and cost == least_cost:
-            front.add(place)
+    least_error = np.inf
+    known = [(cost, errors[i], i) for i, cost in enumerate(costs) if cost is not None]
+    for cost, error, i in sorted(known):
+        if error < least_error:
+            front.add(i)
+            least_error, least_error_cost = error, cost
+        elif error == least_error and cost == least_error_cost:
+            front.add(i)
     return front
 
 
 def method_labels(rows: Sequence[LeaderboardRow]) -> list[str]:
-    """Names of methods, with the run where two entries of a table have the same."""
+    """Label rows with their method, and with the run if two entries of a table have the same method."""
     counts = Counter(row.method for row in rows if row.entry)
     return [
         f"{row.method} ({row.entry.run_id})" if row.entry and counts[row.method] > 1 else row.method for row in rows

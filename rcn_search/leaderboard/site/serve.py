@@ -103,7 +103,7 @@ def rebuild_on_change(
     interval_s: float = 2.0,
     on_problem: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Write the site again whenever the leaderboard has changed, until ``stop``; a failure leaves the pages as they are.
+    """Write the site again whenever the leaderboard has changed, until ``stop``; a failure leaves the pages unchanged.
 
     Args:
         site: Site that was written once.

@@ -1,4 +1,4 @@
-"""Samplers by name: what draws the next trial from the history."""
+"""Samplers by name: which one proposes the next trial, and whether it suits the study."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ import warnings
 import numpy as np
 import optuna
 
-from rcn_search.study.samplers.designs import GridSampler, QmcSampler, grid
-from rcn_search.study.samplers.evolution import CmaesSampler, Nsga2Sampler
+from rcn_search.study.samplers.cmaes import CmaesSampler
+from rcn_search.study.samplers.grid import GridSampler, grid
+from rcn_search.study.samplers.nsga2 import Nsga2Sampler
 from rcn_search.study.samplers.pbt import EXPLORED_KEYS, PbtSampler
+from rcn_search.study.samplers.qmc import QmcSampler
 from rcn_search.study.space.options import Cmaes, Gp, Grid, Nsga2, Pbt, Qmc, Random, Tpe
 from rcn_search.study.space.parameter import Parameter
 from rcn_search.study.space.study_config import StudyConfig
 
 
-def build_sampler(space: StudyConfig, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler that draws trial ``number``: what it draws depends on the history and on this number only."""
-    seed = int(np.random.SeedSequence([space.study.seed, number]).generate_state(1)[0])
-    if space.runs:
+def build_sampler(config: StudyConfig, number: int) -> optuna.samplers.BaseSampler:
+    """Build the sampler that proposes trial ``number``; the proposal depends only on the history and this number."""
+    seed = int(np.random.SeedSequence([config.study.seed, number]).generate_state(1)[0])
+    if config.runs:
         return optuna.samplers.RandomSampler(seed)
-    sampler = _build(space, number, seed)
-    if isinstance(space.scheduler, Pbt):
-        return PbtSampler(space.scheduler, sampler, number=number, max_epochs=space.budget.epochs, seed=seed)
+    sampler = _build(config, number, seed)
+    if isinstance(config.scheduler, Pbt):
+        return PbtSampler(config.scheduler, sampler, number=number, max_epochs=config.budget.epochs, seed=seed)
     return sampler
 
 
-def _build(space: StudyConfig, number: int, seed: int) -> optuna.samplers.BaseSampler:
-    match space.sampler:
+def _build(config: StudyConfig, number: int, seed: int) -> optuna.samplers.BaseSampler:
+    match config.sampler:
         case Random():
             return optuna.samplers.RandomSampler(seed)
         case Tpe() as tpe:
@@ -42,43 +44,43 @@ def _build(space: StudyConfig, number: int, seed: int) -> optuna.samplers.BaseSa
                 seed=seed, n_startup_trials=gp.num_startup_trials, warn_independent_sampling=False
             )
         case Cmaes() as cmaes:
-            return CmaesSampler(cmaes, space.unconditional_ranges(), study_seed=space.study.seed, seed=seed)
+            return CmaesSampler(cmaes, config.unconditional_ranges(), study_seed=config.study.seed, seed=seed)
         case Nsga2() as nsga2:
             return Nsga2Sampler(population_size=nsga2.population_size, seed=seed)
         case Qmc():
-            return QmcSampler(space, number)
+            return QmcSampler(config, number)
         case Grid():
-            return GridSampler(space, number)
+            return GridSampler(config, number)
 
 
-def check_sampler(space: StudyConfig) -> None:
-    """Make sure that the study's sampler can draw from its space.
+def check_sampler(config: StudyConfig) -> None:
+    """Check that the study's sampler can search its space.
 
     Raises:
-        ValueError: It cannot; the message says why and which can.
+        ValueError: The sampler cannot; the message says why, and which sampler can.
     """
-    always = space.unconditional_ranges()
-    if isinstance(space.scheduler, Pbt):
-        if len(space.objectives) > 1:
+    ranges = config.unconditional_ranges()
+    if isinstance(config.scheduler, Pbt):
+        if len(config.objectives) > 1:
             raise ValueError("scheduler pbt takes one objective; asha, hyperband and median take several")
-        if not any(path.startswith(EXPLORED_KEYS) for path in space.search):
-            raise ValueError("scheduler pbt explores augment.… and optimizer.lr, and none of them is searched")
-    match space.sampler:
-        case Cmaes() if len(space.objectives) > 1:
-            raise ValueError("it minimises one objective; tpe, gp and nsga2 take several")
-        case Cmaes() if len(always) < 2:
+        if not any(path.startswith(EXPLORED_KEYS) for path in config.search):
+            raise ValueError("scheduler pbt changes augment.… and optimizer.lr, but none of them is searched")
+    match config.sampler:
+        case Cmaes() if len(config.objectives) > 1:
+            raise ValueError("it minimizes a single objective; tpe, gp and nsga2 take several")
+        case Cmaes() if len(ranges) < 2:
             raise ValueError(
-                "it moves int and float ranges that are always drawn, at least two of them; "
-                f"here is {len(always)}. tpe draws conditional parameters and lists, too"
+                "it needs at least two int or float ranges without 'when', and the study has "
+                f"{len(ranges)}; tpe also samples conditional parameters and choices"
             )
-        case Gp() if not always and not any(_is_always_a_list(alternatives) for alternatives in space.search.values()):
-            raise ValueError("it learns from what is always drawn, and here is nothing; tpe learns from all parameters")
+        case Gp() if not ranges and not any(_is_unconditional_choice(each) for each in config.search.values()):
+            raise ValueError("it learns from parameters without 'when', and the study has none; tpe learns from all")
         case Grid():
-            num_settings = len(grid(space)) + len(space.initial_trials)
-            if space.budget.trials is not None and space.budget.trials > num_settings:
-                raise ValueError(f"there are {num_settings:,} settings; budget.trials can be no more")
+            num_settings = len(grid(config)) + len(config.initial_trials)
+            if config.budget.trials is not None and config.budget.trials > num_settings:
+                raise ValueError(f"the grid has {num_settings:,} settings; budget.trials cannot be more")
 
 
-def _is_always_a_list(alternatives: tuple[Parameter, ...]) -> bool:
-    first = alternatives[0]
+def _is_unconditional_choice(ranges: tuple[Parameter, ...]) -> bool:
+    first = ranges[0]
     return first.choice is not None and len(first.choice) > 1 and not first.when

@@ -1,1 +1,1 @@
-"""What a study file declares: parameters, their ranges and the options of the search."""
+"""What a study file declares: parameters, their ranges, and the options of the search."""

@@ -1,11 +1,11 @@
-"""The section ``callbacks`` of a study file: which other tools are told of a search.
+"""Section ``callbacks`` of a study file: which experiment trackers a search reports to.
 
     callbacks:
-      tensorboard: false                        # it is on where nothing is said
-      mlflow: {experiment: rcn}                 # where: MLFLOW_TRACKING_URI, and its token or password
-      wandb:  {project: rcn, group: first}      # who: WANDB_API_KEY, or `wandb login`
+      tensorboard: false                        # on by default
+      mlflow: {experiment: rcn}                 # server and credentials: MLFLOW_TRACKING_URI and MLflow's variables
+      wandb:  {project: rcn, group: first}      # credentials: WANDB_API_KEY, or `wandb login`
 
-Keys and passwords are read from the environment by those tools and never stand in a study file, which is published
+The trackers read keys and passwords from the environment. They never belong in a study file, because it is published
 with the study.
 """
 
@@ -17,24 +17,26 @@ from rcn_search.config.schema import FrozenModel
 
 
 class Mlflow(FrozenModel):
-    """MLflow, through Ray's own callback: a run for each trial."""
+    """MLflow through Ray's callback: one run per trial."""
 
-    experiment: str | None = Field(None, description="Its name; that of the study by default.")
-    tags: dict[str, str] = Field({}, description="Of all runs.")
+    experiment: str | None = Field(None, description="Name of the experiment; by default the study's name.")
+    tags: dict[str, str] = Field({}, description="Tags of all runs.")
 
 
 class Wandb(FrozenModel):
-    """Weights & Biases, through Ray's own callback: a run for each trial."""
+    """Weights & Biases through Ray's callback: one run per trial."""
 
-    project: str = Field(min_length=1)
-    entity: str | None = Field(None, description="A team; your own account by default.")
-    group: str | None = Field(None, description="Of the runs; the name of the study by default.")
-    mode: str | None = Field(None, pattern="^(online|offline|disabled)$", description="Else WANDB_MODE.")
+    project: str = Field(min_length=1, description="Name of the project.")
+    entity: str | None = Field(None, description="Team; by default your own account.")
+    group: str | None = Field(None, description="Group of the runs; by default the study's name.")
+    mode: str | None = Field(
+        None, pattern="^(online|offline|disabled)$", description="online, offline or disabled; by default WANDB_MODE."
+    )
 
 
 class CallbackOptions(FrozenModel):
-    """The section ``callbacks`` of a study file."""
+    """Section ``callbacks`` of a study file."""
 
-    tensorboard: bool = True
-    mlflow: Mlflow | None = None
-    wandb: Wandb | None = None
+    tensorboard: bool = Field(True, description="Write TensorBoard events into the study's folder.")
+    mlflow: Mlflow | None = Field(None, description="Report to MLflow.")
+    wandb: Wandb | None = Field(None, description="Report to Weights & Biases.")

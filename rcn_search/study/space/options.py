@@ -1,4 +1,4 @@
-"""Samplers and schedulers as a study file names them: their options, with defaults that need no thought."""
+"""Options of the samplers and schedulers that a study file names."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ from rcn_search.config.schema import FrozenModel
 
 
 class Tpe(FrozenModel):
-    """Tree-structured Parzen estimator, multivariate, aware of running trials."""
+    """Tree-structured Parzen estimator: multivariate, conditional parameters included."""
 
     name: Literal["tpe"] = "tpe"
-    num_startup_trials: int = Field(10, ge=0, description="Random trials before the estimator is trusted.")
+    num_startup_trials: int = Field(10, ge=0, description="Random trials before the estimator is used.")
 
 
 class Random(FrozenModel):
-    """Independent random draws."""
+    """Independent random sampling."""
 
     name: Literal["random"] = "random"
 
 
 class Qmc(FrozenModel):
-    """A scrambled Sobol sequence: random draws that leave no holes."""
+    """Scrambled Sobol sequence: covers the space more evenly than random sampling."""
 
     name: Literal["qmc"] = "qmc"
 
 
 class Cmaes(FrozenModel):
-    """Covariance matrix adaptation over the ranges that are always drawn; all else is drawn at random."""
+    """Covariance matrix adaptation over the ranges without 'when'; other parameters are sampled at random."""
 
     name: Literal["cmaes"] = "cmaes"
-    population_size: int | None = Field(None, ge=4, description="Trials of a generation; none: 4 + 3 ln(ranges).")
-    sigma: float = Field(0.25, gt=0, le=1, description="First spread, as a share of each range.")
+    population_size: int | None = Field(
+        None, ge=4, description="Trials of a generation; by default 4 + 3 ln(number of ranges)."
+    )
+    sigma: float = Field(0.25, gt=0, le=1, description="Initial standard deviation, as a share of each range.")
 
 
 class Gp(FrozenModel):
-    """Gaussian process with expected improvement over what is always drawn; all else is drawn at random."""
+    """Gaussian process with expected improvement over parameters without 'when'; others are sampled at random."""
 
     name: Literal["gp"] = "gp"
     num_startup_trials: int = Field(10, ge=1, description="Random trials before the process is fitted.")
@@ -47,11 +49,11 @@ class Nsga2(FrozenModel):
     """Genetic algorithm with non-dominated sorting, for several objectives."""
 
     name: Literal["nsga2"] = "nsga2"
-    population_size: int = Field(20, ge=2, description="Trials of a generation, and parents of the next.")
+    population_size: int = Field(20, ge=2, description="Trials of a generation, and parents of the next one.")
 
 
 class Grid(FrozenModel):
-    """Every setting once, in an order shuffled by the study's seed."""
+    """Every combination of values once, in an order shuffled by the study's seed."""
 
     name: Literal["grid"] = "grid"
 
@@ -60,63 +62,69 @@ class Asha(FrozenModel):
     """Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934)."""
 
     name: Literal["asha"] = "asha"
-    grace_epochs: int = Field(1, ge=1, description="The first rung: no trial is stopped before.")
-    reduction_factor: float = Field(3, gt=1, description="The best 1 / reduction of a rung go on to the next.")
+    grace_epochs: int = Field(1, ge=1, description="The first rung: no trial is stopped before this epoch.")
+    reduction_factor: float = Field(3, gt=1, description="The best 1 / reduction_factor of a rung continue.")
     comparison_window: int | None = Field(
-        18, ge=2, description="Of the last so many trials there; null: of all, as in Ray."
+        18, ge=2, description="Number of most recent trials to compare with at a rung; null: all, as in Ray Tune."
     )
 
     def __str__(self) -> str:
-        return f"ASHA from epoch {self.grace_epochs}, 1 in {self.reduction_factor:g} goes on"
+        return f"ASHA from epoch {self.grace_epochs}, 1 in {self.reduction_factor:g} continues"
 
 
 class Hyperband(FrozenModel):
-    """Asynchronous Hyperband: successive halving from several first rungs, for curves that cross late.
+    """Asynchronous Hyperband: successive halving with several first rungs, for learning curves that cross late.
 
     Li et al. 2018 (https://arxiv.org/abs/1603.06560), asynchronous as in Li et al. 2020, section 4.
     """
 
     name: Literal["hyperband"] = "hyperband"
-    grace_epochs: int = Field(1, ge=1, description="The first rung of the strictest bracket.")
-    reduction_factor: float = Field(3, gt=1, description="The best 1 / reduction of a rung go on to the next.")
-    brackets: int = Field(3, ge=1, le=8, description="Each starts a rung later than the one before.")
+    grace_epochs: int = Field(1, ge=1, description="The first rung of the most aggressive bracket.")
+    reduction_factor: float = Field(3, gt=1, description="The best 1 / reduction_factor of a rung continue.")
+    brackets: int = Field(3, ge=1, le=8, description="Number of brackets; each starts one rung later.")
 
     def __str__(self) -> str:
-        return f"Hyperband of {self.brackets} brackets from epoch {self.grace_epochs}, 1 in {self.reduction_factor:g} goes on"
+        return (
+            f"Hyperband with {self.brackets} brackets from epoch {self.grace_epochs}, "
+            f"1 in {self.reduction_factor:g} continues"
+        )
 
 
 class Median(FrozenModel):
     """Stops a trial whose best error is worse than the median of the others' mean so far (Golovin et al. 2017)."""
 
     name: Literal["median"] = "median"
-    grace_epochs: int = Field(1, ge=1, description="No trial is stopped before this epoch is over.")
-    min_trials: int = Field(5, ge=2, description="Others that must have come as far.")
+    grace_epochs: int = Field(1, ge=1, description="No trial is stopped before this epoch.")
+    min_trials: int = Field(5, ge=2, description="Number of other trials that must have reached the epoch.")
 
     def __str__(self) -> str:
-        return f"stopped from epoch {self.grace_epochs} on when worse than the median of {self.min_trials} or more"
+        return f"median stopping from epoch {self.grace_epochs}, against {self.min_trials} or more trials"
 
 
 class Pbt(FrozenModel):
     """Population-based training of augmentation and learning rate (Jaderberg et al. 2017).
 
-    At every ``interval_epochs`` the worst ``quantile`` of trials stop. Each is followed by a new trial that starts from
-    the checkpoint of one among the best, with other augmentation and another learning rate (`search.population`).
+    Every ``perturbation_interval_epochs`` the worst ``quantile_fraction`` of the trials stop. Each is followed by a new
+    trial that starts from the checkpoint of one of the best, with other augmentation and another learning rate (see
+    `rcn_search.study.samplers.pbt`).
     """
 
     name: Literal["pbt"] = "pbt"
-    population_size: int = Field(8, ge=2, description="Trials drawn by the sampler; all others follow one of the best.")
+    population_size: int = Field(8, ge=2, description="Trials from the study's sampler; later ones follow a parent.")
     perturbation_interval_epochs: int = Field(3, ge=1, description="Epochs between two comparisons.")
     quantile_fraction: float = Field(
-        0.25, gt=0, le=0.5, description="Share that is stopped, and share that is followed."
+        0.25, gt=0, le=0.5, description="Share of the trials that is stopped, and share that may be a parent."
     )
 
     @property
     def grace_epochs(self) -> int:
-        """No trial is stopped before."""
+        """First epoch at which a trial may be stopped."""
         return self.perturbation_interval_epochs
 
     def __str__(self) -> str:
-        return f"population of {self.population_size}, of which every {self.perturbation_interval_epochs} epochs the worst start again"
+        return (
+            f"population of {self.population_size}, the worst replaced every {self.perturbation_interval_epochs} epochs"
+        )
 
 
 class NoScheduler(FrozenModel):

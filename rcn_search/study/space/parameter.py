@@ -1,4 +1,4 @@
-"""One range or list of values in a study file, and the value it may draw."""
+"""One parameter of a search space: a range or a list of values, and the conditions under which it is sampled."""
 
 from __future__ import annotations
 
@@ -14,59 +14,66 @@ from rcn_search.config.schema import FrozenModel
 
 Scalar = bool | int | float | str | None
 Values = dict[str, Scalar]
-"""Drawn values by dotted path into `TrainConfig`."""
+"""Values by dotted path into `TrainConfig`, as in ``{"optimizer.lr": 1e-3}``."""
 
 MAX_STEPS = 10**7
-"""Of a range. Beyond, float64 cannot tell whether a value lies on a step."""
+"""Largest number of steps of a range. Beyond it, float64 cannot tell whether a value lies on a step."""
 
-OneOf = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
+_OneOrMore = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
 
 
 class DependentBound(FrozenModel):
-    """An end of a range that depends on another key: ``times`` its value ``plus`` something."""
+    """A bound of a range that depends on another key: ``scale`` × its value + ``offset``."""
 
-    key: str = Field(min_length=1, description="A key searched further up, or of base.")
-    scale: FiniteFloat = Field(1, description="Its factor.")
-    offset: FiniteFloat = Field(0, description="What is added.")
+    key: str = Field(min_length=1, description="A key that is searched further up, or that base sets.")
+    scale: FiniteFloat = Field(1, description="Factor of the key's value.")
+    offset: FiniteFloat = Field(0, description="Number to add.")
 
     def __str__(self) -> str:
-        times = "" if self.scale == 1 else f"{self.scale:g} × "
-        return f"{times}{self.key}" + (
-            f" {'+' if self.offset > 0 else '-'} {abs(self.offset):g}" if self.offset else ""
-        )
+        scale = "" if self.scale == 1 else f"{self.scale:g} × "
+        offset = f" {'+' if self.offset > 0 else '-'} {abs(self.offset):g}" if self.offset else ""
+        return f"{scale}{self.key}{offset}"
 
 
 class Parameter(FrozenModel):
-    """One range or list of values, drawn where ``when`` holds."""
+    """A range or a list of values, sampled where its conditions hold.
+
+    Exactly one of ``int``, ``float`` and ``choice`` is given.
+
+    >>> str(Parameter.model_validate({"float": [1e-4, 1e-2], "log": True}))
+    '0.0001 to 0.01, log'
+    """
 
     integer: tuple[int | DependentBound, int | DependentBound] | None = Field(
-        None, alias="int", description="Lowest and highest value, both included."
+        None, alias="int", description="Lowest and highest whole number, both included."
     )
     real: tuple[FiniteFloat | DependentBound, FiniteFloat | DependentBound] | None = Field(
-        None, alias="float", description="The same, of real numbers."
+        None, alias="float", description="Lowest and highest real number, both included."
     )
-    choice: tuple[Scalar, ...] | None = Field(None, min_length=1, description="One of these.")
-    log: bool = Field(False, description="Draw evenly in the logarithm.")
-    step: FiniteFloat | None = Field(None, gt=0, description="Only lowest + multiples of this.")
-    when: dict[str, OneOf] = Field({}, description="Keys and the values they must have; else this is not drawn.")
+    choice: tuple[Scalar, ...] | None = Field(None, min_length=1, description="Values to choose from.")
+    log: bool = Field(False, description="Sample uniformly in the logarithm.")
+    step: FiniteFloat | None = Field(None, gt=0, description="Sample only the lowest value plus multiples of this.")
+    when: dict[str, _OneOrMore] = Field(
+        {}, description="Keys and the values that they must have; elsewhere this parameter is not sampled."
+    )
 
     @model_validator(mode="after")
-    def _legal(self) -> Parameter:
+    def _check(self) -> Parameter:
         if sum(kind is not None for kind in (self.integer, self.real, self.choice)) != 1:
             raise ValueError("give exactly one of int, float and choice")
         if self.choice is not None and (self.log or self.step is not None):
-            raise ValueError("log and step are for int and float")
+            raise ValueError("log and step are options of int and float, not of choice")
         if self.integer is not None and self.step is not None and self.step != int(self.step):
-            raise ValueError("the step of an int is whole")
+            raise ValueError("the step of an int must be a whole number")
         if self.depends_on:
             if self.log and self.step is not None:
-                raise ValueError("log and step together: give one of the two")
-            return self  # what it comes to is checked where it is drawn
-        low, high = self._range
+                raise ValueError("log and step exclude each other: give one of the two")
+            return self  # its values are checked where the bounds are resolved
+        low, high = self._bounds
         self._check_steps(low, high)
         if self.step is not None and not self.contains(high):
             raise ValueError(f"{high} is not {low} plus a multiple of {self.step}")
-        _ = self.distribution  # Optuna refuses crossed bounds, log from 0, log with step
+        _ = self.distribution  # Optuna rejects crossed bounds, log from 0, and log with step
         return self
 
     def _check_steps(self, low: float, high: float) -> None:
@@ -75,30 +82,37 @@ class Parameter(FrozenModel):
 
     @property
     def depends_on(self) -> tuple[str, ...]:
-        """Keys that its ends depend on."""
-        return tuple(end.key for end in self.integer or self.real or () if isinstance(end, DependentBound))
+        """Keys that its bounds depend on."""
+        return tuple(bound.key for bound in self.integer or self.real or () if isinstance(bound, DependentBound))
 
     def resolve(self, number_at: Callable[[str], float]) -> Parameter:
-        """Its range with the ends worked out: of an int inwards to whole numbers, of steps down to the last of them.
+        """Replace bounds that depend on other keys by numbers.
+
+        Bounds of an int are rounded inwards to whole numbers; the upper bound of a range with steps is lowered to its
+        last step.
+
+        Args:
+            number_at: Gives the value of a key.
 
         Raises:
-            ValueError: Nothing is left between them.
+            ValueError: The range is empty, or a bound is not a finite number.
         """
         if not self.depends_on:
             return self
-        ends = self.integer or self.real
-        assert ends is not None
+        bounds = self.integer or self.real
+        assert bounds is not None
         low, high = (
-            end.scale * number_at(end.key) + end.offset if isinstance(end, DependentBound) else float(end) for end in ends
+            bound.scale * number_at(bound.key) + bound.offset if isinstance(bound, DependentBound) else float(bound)
+            for bound in bounds
         )
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError(f"its ends are {low:g} and {high:g}, no numbers to draw between")
+            raise ValueError(f"its bounds are {low:g} and {high:g}, which is no range of numbers")
         if self.integer:
             low, high = math.ceil(low - 1e-9), math.floor(high + 1e-9)
         if self.log and low <= 0:
-            raise ValueError(f"log needs more than 0, not {low:g}")
+            raise ValueError(f"the lower bound of a log range must be above 0, not {low:g}")
         if low > high:
-            raise ValueError(f"nothing lies between {low:g} and {high:g}")
+            raise ValueError(f"the range from {low:g} to {high:g} is empty")
         self._check_steps(low, high)
         if self.step is not None:
             num_steps = math.floor((high - low) / self.step + 1e-9)
@@ -108,31 +122,31 @@ class Parameter(FrozenModel):
 
     @property
     def distribution(self) -> BaseDistribution:
-        """As Optuna has it; of a parameter that is `resolved`."""
+        """Optuna's distribution of a parameter without dependent bounds."""
         if self.choice is not None:
             return CategoricalDistribution(self.choice)
-        low, high = self._range
+        low, high = self._bounds
         if self.integer is not None:
             return IntDistribution(int(low), int(high), log=self.log, step=int(self.step or 1))
         return FloatDistribution(low, high, log=self.log, step=self.step)
 
     @property
-    def _range(self) -> tuple[float, float]:
+    def _bounds(self) -> tuple[float, float]:
         low, high = self.integer or self.real or (0, 0)
         assert not isinstance(low, DependentBound)
         assert not isinstance(high, DependentBound)
         return low, high
 
     @property
-    def ends(self) -> tuple[Scalar, ...]:
-        """Both ends of a range, all values of a list: legal wherever every value is."""
-        return self.choice if self.choice is not None else self._range
+    def extremes(self) -> tuple[Scalar, ...]:
+        """Both bounds of a range, or all values of a choice: if these are legal, so is every value between them."""
+        return self.choice if self.choice is not None else self._bounds
 
     def contains(self, value: Scalar) -> bool:
-        """Whether ``value`` can be drawn."""
+        """Whether ``value`` can be sampled."""
         if self.choice is not None:
-            return any(type(value) is type(each) and value == each for each in self.choice)
-        low, high = self._range
+            return any(type(value) is type(choice) and value == choice for choice in self.choice)
+        low, high = self._bounds
         if isinstance(value, bool) or not isinstance(value, int if self.integer else int | float):
             return False
         if not low <= value <= high:
@@ -141,18 +155,19 @@ class Parameter(FrozenModel):
         return abs(steps - round(steps)) < 1e-8
 
     def __str__(self) -> str:
-        """For messages: what can be drawn."""
+        """Describe the values in a message."""
         if self.choice is not None:
             return "one of " + ", ".join(map(str, self.choice))
-        low, high = self.ends
+        low, high = self.extremes
         return f"{low} to {high}" + (f" in steps of {self.step:g}" if self.step else ", log" if self.log else "")
 
 
 ConditionalRanges = Annotated[
     tuple[Parameter, ...], BeforeValidator(lambda value: value if isinstance(value, list) and value else [value])
 ]
+"""Ranges of one key; the first whose conditions hold is sampled."""
 
 
-def parameter_name(path: str, index: int, num_alternatives: int) -> str:
-    """The name of a path's parameter number ``index``."""
-    return path if num_alternatives == 1 else f"{path}[{index}]"
+def parameter_name(path: str, index: int, num_ranges: int) -> str:
+    """Name the range number ``index`` of a key: the key itself, or ``model.channels[1]`` if it has several ranges."""
+    return path if num_ranges == 1 else f"{path}[{index}]"

@@ -1,4 +1,4 @@
-"""A value of a range from a number between 0 and 1, and back."""
+"""Mapping between the values of a range and the unit interval."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from rcn_search.study.space.parameter import Scalar
 
 
-def from_unit(kind: BaseDistribution, unit: float) -> Scalar:
-    """The value at ``unit`` in [0, 1]: equal shares of it belong to equal parts of the range, or of its logarithm."""
-    if isinstance(kind, CategoricalDistribution):
-        choice: Scalar = kind.choices[min(int(unit * len(kind.choices)), len(kind.choices) - 1)]
+def from_unit(distribution: BaseDistribution, unit: float) -> Scalar:
+    """Return the value at ``unit`` in [0, 1]; equal parts of the interval map to equal parts of the (log) range."""
+    if isinstance(distribution, CategoricalDistribution):
+        index = min(int(unit * len(distribution.choices)), len(distribution.choices) - 1)
+        choice: Scalar = distribution.choices[index]
         return choice
-    assert isinstance(kind, FloatDistribution | IntDistribution)
-    low, high = _ends(kind)
-    value = math.exp(low + (high - low) * unit) if kind.log else low + (high - low) * unit
-    if isinstance(kind, IntDistribution):
-        return kind.low + kind.step * _nearest(value - kind.low, kind.step, kind.high - kind.low)
-    if kind.step is not None:
-        value = kind.low + kind.step * _nearest(value - kind.low, kind.step, kind.high - kind.low)
-    return min(max(value, kind.low), kind.high)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = _ends(distribution)
+    value = math.exp(low + (high - low) * unit) if distribution.log else low + (high - low) * unit
+    if isinstance(distribution, IntDistribution):
+        return distribution.low + distribution.step * _nearest_step(distribution, value)
+    if distribution.step is not None:
+        value = distribution.low + distribution.step * _nearest_step(distribution, value)
+    return min(max(value, distribution.low), distribution.high)
 
 
-def to_unit(kind: FloatDistribution | IntDistribution, value: float) -> float:
-    """The middle of what `from_unit` makes ``value`` of."""
-    low, high = _ends(kind)
-    return ((math.log(value) if kind.log else value) - low) / (high - low)
+def to_unit(distribution: FloatDistribution | IntDistribution, value: float) -> float:
+    """Return the middle of the part of the unit interval that `from_unit` maps to ``value``."""
+    low, high = _ends(distribution)
+    return ((math.log(value) if distribution.log else value) - low) / (high - low)
 
 
-def _ends(kind: FloatDistribution | IntDistribution) -> tuple[float, float]:
-    """Of the range, or of its logarithm; half a step beyond the outermost values, so that they get their share."""
-    half = (kind.step or 0) / 2
-    if kind.log:
-        return math.log(kind.low - half), math.log(kind.high + half)
-    return kind.low - half, kind.high + half
+def _ends(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
+    """Ends of the (log) range, half a step beyond the outermost values, so that these get a whole part each."""
+    half_step = (distribution.step or 0) / 2
+    if distribution.log:
+        return math.log(distribution.low - half_step), math.log(distribution.high + half_step)
+    return distribution.low - half_step, distribution.high + half_step
 
 
-def _nearest(offset: float, step: float, span: float) -> int:
-    return min(max(math.floor(offset / step + 0.5), 0), round(span / step))
+def _nearest_step(distribution: FloatDistribution | IntDistribution, value: float) -> int:
+    assert distribution.step is not None
+    num_steps = round((distribution.high - distribution.low) / distribution.step)
+    return min(max(math.floor((value - distribution.low) / distribution.step + 0.5), 0), num_steps)

@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 
 from rcn_search import storage
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder, StudySearcher

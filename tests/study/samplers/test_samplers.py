@@ -11,11 +11,11 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult
 from rcn_search.study.samplers import build_sampler
-from rcn_search.study.samplers.designs import grid
+from rcn_search.study.samplers.grid import grid
 from rcn_search.study.space.unit_interval import from_unit, to_unit
 from rcn_search.study.study import Study
 
@@ -201,7 +201,7 @@ def test_unit_interval(kind):
 
 
 def test_cmaes_counts_a_trial_that_was_stopped_after_one_that_was_not():
-    from rcn_search.study.samplers.evolution import _rank
+    from rcn_search.study.samplers.cmaes import _rank
 
     def trial(state, value, constraint=0.0, step=1):
         return create_trial(

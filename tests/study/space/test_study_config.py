@@ -6,7 +6,7 @@ import optuna
 import pytest
 import yaml
 
-from rcn_search.config.loading import ConfigError
+from rcn_search.config.errors import ConfigError
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.space.parameter import Parameter
 

@@ -1,0 +1,69 @@
+"""Configuration of the images: which data set, how they enter the network, how they are augmented."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rcn_search.config.frozen_model import FrozenModel
+
+IMAGE_SIZE_PX = 160
+"""Side of a stored crop."""
+
+
+class DataConfig(FrozenModel):
+    """Data set and splits."""
+
+    uri: str = Field(min_length=1, description="Folder or s3:// URI of an imported data set.")
+    train_split: str = Field("train", description="Split to train on.")
+    val_split: str = Field("val", description="Split to validate on.")
+    num_train: int | None = Field(None, ge=1, description="Train on the first N images only, for quick searches.")
+    num_val: int | None = Field(None, ge=1, description="Validate on the first N images only.")
+    balance_by: str | None = Field(
+        None,
+        description="Attribute, such as pose, whose rare classes are shown more often: each class in proportion to the "
+        "square root of its number of faces.",
+    )
+
+
+class InputConfig(FrozenModel):
+    """Network input."""
+
+    size_px: Literal[40, 80] = Field(80, description="Side of the input and of the probability maps, in pixels.")
+    color: bool = Field(False, description="Red, green and blue instead of gray; needs a data set imported in color.")
+    contrast_normalization: Literal["image", "batch", "none"] = Field(
+        "image",
+        description="Local contrast normalization with a threshold per image or per batch (as in the paper); with none "
+        "the input is only standardized.",
+    )
+
+    @property
+    def channels(self) -> int:
+        """Number of input channels: 3 in color, 1 in gray."""
+        return 3 if self.color else 1
+
+
+class OccluderConfig(FrozenModel):
+    """One black rectangle inside each image; its sides are independent and uniform (Honari et al. 2016, sec. 3)."""
+
+    min_px: int = Field(20, ge=0, le=80, description="Shortest side, in pixels of an 80-pixel input.")
+    max_px: int = Field(50, ge=0, le=80, description="Longest side, in pixels of an 80-pixel input; 0: no rectangle.")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.min_px > self.max_px:
+            raise ValueError(f"min_px {self.min_px} is larger than max_px {self.max_px}")
+        return self
+
+
+class AugmentConfig(FrozenModel):
+    """Random changes of the face box, drawn for each image and epoch from the seed, the epoch and the row."""
+
+    translate: float = Field(0.1, ge=0, le=0.5, description="Largest shift on each axis, relative to the box side.")
+    scale: float = Field(0.1, ge=0, le=0.5, description="Largest relative change of the box side, up or down.")
+    rotate_deg: float = Field(40.0, ge=0, le=180, description="Largest rotation in degrees, either way.")
+    occluder: OccluderConfig = Field(OccluderConfig(), description="Black rectangle drawn over each image.")
+    flip: float = Field(
+        0.0, ge=0, le=1, description="Fraction of the images that are flipped left to right, points renumbered."
+    )

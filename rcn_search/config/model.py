@@ -1,0 +1,110 @@
+"""Configuration of the networks; ``name`` selects one of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from rcn_search.config.frozen_model import FrozenModel
+
+Width = Annotated[int, Field(ge=4, le=256)]
+
+
+def _require_quotes(value: Any) -> Any:
+    if isinstance(value, int):  # YAML reads 0011 as the octal number 9
+        raise ValueError("a mask needs quotes, as in '0011'")
+    return value
+
+
+class BranchesConfig(FrozenModel):
+    """Keys that RCN and SumNet share."""
+
+    branches: int = Field(6, ge=1, le=7, description="Number of resolutions, from the finest: 80, 40, 20, 10, 5, 2, 1.")
+    layer_preset: Literal["mtfl", "300w"] = Field(
+        "mtfl", description="The paper's layers: narrow with 3x3 kernels for MTFL, or 64 channels wide for 300-W."
+    )
+    channels: Literal["paper"] | Width = Field("paper", description="The preset's widths, or one width for all layers.")
+    mask: Annotated[str, BeforeValidator(_require_quotes), Field(pattern="^[01]{1,7}$")] | None = Field(
+        None, description="Branches to keep, coarsest first as in the paper's Table 1: '0011'. By default all."
+    )
+
+    @model_validator(mode="after")
+    def _check_mask(self) -> Self:
+        if self.mask is not None and (len(self.mask) != self.branches or "1" not in self.mask):
+            raise ValueError(
+                f"mask {self.mask!r} needs one digit for each of the {self.branches} branches and at least one 1"
+            )
+        return self
+
+    @property
+    def kept_branches(self) -> tuple[bool, ...]:
+        """Whether the network has each branch, finest first."""
+        return tuple(digit == "1" for digit in reversed(self.mask or "1" * self.branches))
+
+
+class RcnConfig(BranchesConfig):
+    """Recombinator Network (Honari et al. 2016, sec. 3.2)."""
+
+    name: Literal["rcn"] = Field("rcn", description="Network.")
+    skip: bool = Field(False, description="Each branch receives the maps of all coarser branches.")
+    upsampling: Literal["tile", "bilinear", "learned"] = Field("tile", description="From a coarse map to a finer one.")
+    zero_non_pooled: bool = Field(
+        False, description="Encoder maps keep only the values that max pooling selected when they are recombined."
+    )
+
+    @model_validator(mode="after")
+    def _check_skip(self) -> Self:
+        if self.skip and self.mask is not None and "0" in self.mask:
+            raise ValueError("a mask needs skip: false, because skip connections use every coarser branch")
+        return self
+
+
+class SumNetConfig(BranchesConfig):
+    """SumNet: the maps of all branches, upsampled, weighted and summed (Honari et al. 2016, sec. 3.1)."""
+
+    name: Literal["sumnet"] = Field("sumnet", description="Network.")
+    branches: int = Field(6, ge=1, le=6, description="Number of resolutions, from the finest: 80, 40, 20, 10, 5, 2.")
+    upsampling: Literal["tile", "bilinear"] = Field("tile", description="From a coarse map to a finer one.")
+    fusion_weights: Literal["map", "pixel"] = Field(
+        "map", description="One weight for each branch and keypoint, or one for each pixel as well."
+    )
+
+
+class TcdcnConfig(FrozenModel):
+    """TCDCN: regression of coordinates, optionally with attributes of the face (Zhang et al., ECCV 2014)."""
+
+    name: Literal["tcdcn"] = Field("tcdcn", description="Network.")
+    auxiliary: bool = Field(
+        False, description="Learn the data set's attributes (gender, smile, glasses, pose) as auxiliary tasks."
+    )
+    auxiliary_weight: float = Field(0.1, ge=0, le=100, description="Weight of each auxiliary cross-entropy.")
+    task_stop_threshold: float | None = Field(
+        None, gt=0, description="Task-wise early stopping: drop an attribute when its criterion exceeds this value."
+    )
+
+    @model_validator(mode="after")
+    def _check_threshold(self) -> Self:
+        if self.task_stop_threshold is not None and not self.auxiliary:
+            raise ValueError("task_stop_threshold needs auxiliary: true; without attributes there is no task to stop")
+        return self
+
+
+class DenoiserConfig(FrozenModel):
+    """Keypoint denoiser: from one-hot maps, some of them wrong, to the true positions (Honari et al. 2016, sec. 4)."""
+
+    name: Literal["denoiser"] = Field("denoiser", description="Network.")
+    kernel_px: int = Field(45, ge=3, le=79, description="Side of the three large kernels; an odd number.")
+    channels: Width = Field(64, description="Width of the three large layers.")
+    num_corrupted_points: int = Field(
+        35, ge=1, le=1000, description="Points of each face that are moved to a random position in training."
+    )
+
+    @model_validator(mode="after")
+    def _check_kernel(self) -> Self:
+        if self.kernel_px % 2 == 0:
+            raise ValueError(f"kernel_px {self.kernel_px} must be odd, so that the kernel has a center")
+        return self
+
+
+ModelConfig = Annotated[RcnConfig | SumNetConfig | TcdcnConfig | DenoiserConfig, Field(discriminator="name")]

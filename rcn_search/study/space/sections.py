@@ -1,0 +1,70 @@
+"""Sections of a study file: name and seed, budget, constraints, test evaluation, replication."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rcn_search.config.schema import FrozenModel
+from rcn_search.study.space.parameter import Scalar
+
+
+class StudyInfo(FrozenModel):
+    """Section ``study``: name and seed of a study."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Name of the study, and of its folder.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the sampler; base.seed is the seed of the training.")
+    trial_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Trials that are proposed together. Makes the study repeatable: the same seed gives the same "
+        "trials on any cluster, even after crashes.",
+        exclude_if=lambda size: size is None,
+    )
+
+
+class Budget(FrozenModel):
+    """Section ``budget``: how much is trained, and how much at once."""
+
+    trials: int | None = Field(None, ge=1, description="Trials of a search; runs and seeds_per_run imply them.")
+    epochs: int = Field(ge=1, description="Epochs of each trial, unless it is stopped early.")
+    max_concurrent: int | Literal["auto"] = Field("auto", description="Trials at once; auto: as many as fit.")
+    workers_per_trial: int = Field(
+        1, ge=1, description="Processes that train a trial together.", exclude_if=lambda num: num == 1
+    )
+    cpus_per_trial: float = Field(1, gt=0, description="CPU cores, and threads, of each worker of a trial.")
+    gpus_per_trial: float = Field(0, ge=0, le=1, description="Share of one GPU of each worker of a trial.")
+
+    @model_validator(mode="after")
+    def _check_gpus(self) -> Self:
+        if self.workers_per_trial > 1 and self.gpus_per_trial not in (0, 1):
+            raise ValueError(
+                f"workers_per_trial is {self.workers_per_trial} and gpus_per_trial {self.gpus_per_trial:g}: workers of "
+                "a trial cannot share a GPU; set gpus_per_trial to 1"
+            )
+        return self
+
+
+class Constraints(FrozenModel):
+    """Section ``constraints``: limits of a feasible trial."""
+
+    parameters: int | None = Field(None, ge=1, description="Largest number of trainable values.")
+    latency_ms: float | None = Field(None, gt=0, description="Longest time for one face on the trial's machine, in ms.")
+
+
+class TestEvaluationConfig(FrozenModel):
+    """Section ``test``: the best trial is scored once on a test split and submitted to the leaderboard."""
+
+    split: str = Field(description="Name of the test split.")
+    method: str = Field(min_length=1, description="Name of the method on the leaderboard.")
+    retrain: dict[str, Scalar] = Field(
+        {}, description="Keys to set for training the configuration again; if empty, the trial's checkpoint is scored."
+    )
+
+
+class ReplicationConfig(FrozenModel):
+    """Section ``replication``: the best trials are trained again with other seeds, which decide the winner."""
+
+    top: int = Field(3, ge=1, description="Number of trials, best validation error first.")
+    seeds: int = Field(3, ge=2, description="Trainings of each, with base.seed + 1, base.seed + 2 and so on.")
