@@ -27,11 +27,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 setup: $(VENV)/.installed-dev
 
 quickstart: $(VENV)/.installed
-	$(BIN)/rcn-search data synth $(QUICK)/data --train 1500 --val 200 --test 300
+	$(BIN)/rcn-search data generate $(QUICK)/data --train 1500 --val 200 --test 300
 	$(BIN)/rcn-search tune search_spaces/quickstart.yaml --data $(QUICK)/data --study $(QUICK)/study \
-		--leaderboard $(QUICK)/board --go-on
-	$(BIN)/rcn-search leaderboard --leaderboard $(QUICK)/board --dataset synthetic
-	$(BIN)/rcn-search figures faces $(QUICK)/study/final/predictions.parquet --data $(QUICK)/data --out $(QUICK)/faces.png
+		--leaderboard $(QUICK)/leaderboard --auto-resume
+	$(BIN)/rcn-search leaderboard --leaderboard $(QUICK)/leaderboard --dataset synthetic
+	$(BIN)/rcn-search figures faces $(QUICK)/study/test/predictions.parquet --data $(QUICK)/data --out $(QUICK)/faces.png
 
 lint: setup
 	$(BIN)/ruff format --check .

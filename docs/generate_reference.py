@@ -9,9 +9,9 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator
+from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import click
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -24,8 +24,15 @@ from rcn_search.cli.main import app
 from rcn_search.config.schema import TrainConfig
 from rcn_search.study.space import study_config
 
-Group = click.Group
-Command = click.Command
+SCALARS = {
+    "NoneType": "`null`",
+    "str": "text",
+    "int": "integer",
+    "float": "number",
+    "bool": "`true`, `false`",
+}
+"""Types of values in words."""
+HIDE_HEADING = "    options:\n      show_root_heading: false\n      show_root_toc_entry: false"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -55,20 +62,19 @@ def commands_page() -> str:
         "`python -m rcn_search.tune` is `rcn-search tune`, in the form that `ray job submit` takes.",
     ]
     for path, command in walk_commands(root, ()):
-        if not isinstance(command, Group) or command.invoke_without_command:
+        if not hasattr(command, "commands") or command.invoke_without_command:
             parts += command_section(path, command)
     return "\n\n".join(parts) + "\n"
 
 
-def walk_commands(command: Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Command]]:
+def walk_commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command below (and including) one, with the words that call it."""
     yield path, command
-    if isinstance(command, Group):
-        for name, child in command.commands.items():
-            yield from walk_commands(child, (*path, name))
+    for name, child in getattr(command, "commands", {}).items():
+        yield from walk_commands(child, (*path, name))
 
 
-def command_section(path: tuple[str, ...], command: Command) -> list[str]:
+def command_section(path: tuple[str, ...], command: Any) -> list[str]:
     """Heading, description, examples and a table of parameters."""
     heading = f"## {' '.join(('rcn-search', *path))}"
     text, examples = split_examples(command.callback.__doc__ or command.help or "" if command.callback else "")
@@ -95,24 +101,35 @@ def split_examples(doc: str) -> tuple[str, list[str]]:
     return "\n\n".join(filter(None, text)), examples
 
 
-def parameter_row(parameter: click.Parameter) -> tuple[str, str, str]:
+def parameter_row(parameter: Any) -> tuple[str, str, str]:
     """One row: how it is written, its default, what it means."""
-    help_text = getattr(parameter, "help", None) or ""
-    kind = parameter.type
-    values = f" One of {', '.join(f'`{each}`' for each in kind.choices if each)}." if isinstance(kind, click.Choice) else ""
-    if isinstance(parameter, click.Argument):
-        return f"`{parameter.make_metavar(click.Context(click.Command('x')))}`", "", escape_cell(help_text + values)
-    assert isinstance(parameter, click.Option)
-    name = ", ".join(f"`{option}`" for option in parameter.opts)
-    if not parameter.is_flag:
-        metavar = parameter.metavar or ("VALUE" if isinstance(kind, click.Choice) else kind.name.upper().split()[0])
-        name += f" `{metavar}`"
+    text, choices = parameter.help or "", choices_of(parameter.type_descriptor.annotation)
+    if choices:
+        text += f" One of {', '.join(f'`{choice}`' for choice in choices)}."
+    if not parameter.opts[0].startswith("-"):
+        name = parameter.metavar or parameter.name.upper()
+        return f"`{name if parameter.required else f'[{name}]'}`", "", escape_cell(text)
+    name = " ".join([*parameter.opts, *([] if parameter.is_flag else [parameter.metavar or value_name(parameter)])])
     if parameter.multiple:
-        help_text += " May be given more than once."
-    default = "" if parameter.is_flag or parameter.default in (None, "") else f"`{parameter.default}`"
-    if callable(parameter.default):
-        default = ""
-    return name, "required" if parameter.required else default, escape_cell(help_text + values)
+        text += " May be given more than once."
+    hidden = parameter.is_flag or parameter.default in (None, "") or callable(parameter.default)
+    default = "required" if parameter.required else "" if hidden else f"`{parameter.default}`"
+    return f"`{escape_cell(name)}`", default, escape_cell(text)
+
+
+def choices_of(annotation: Any) -> list[str]:
+    """The values that a parameter is limited to."""
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation) if value]
+    return [choice for argument in get_args(annotation) for choice in choices_of(argument)]
+
+
+def value_name(parameter: Any) -> str:
+    """What stands for an option's value."""
+    names = {int: "N", float: "X", str: "TEXT"}
+    annotation = parameter.type_descriptor.annotation
+    kinds = [annotation, *get_args(annotation)]
+    return next((names[kind] for kind in kinds if kind in names), "VALUE")
 
 
 # Configuration keys
@@ -164,20 +181,22 @@ def study_model() -> type[BaseModel]:
 
 def model_sections(model: type[BaseModel], path: str, seen: set[type[BaseModel]]) -> list[str]:
     """A table of a model's keys, then a section for each model that its keys may hold."""
-    rows, below = [], []
+    rows, sections = [], []
     for name, field in model.model_fields.items():
         key = field.alias or name
-        children = [child for child in models_in(field.annotation) if child not in seen]
-        rows.append((f"`{key}`", escape_cell(type_text(field)), default_text(field), escape_cell(field.description or "")))
-        below += [(f"{path}.{key}" if path else key, child, len(list(models_in(field.annotation))) > 1) for child in children]
+        child_path = f"{path}.{key}" if path else key
+        meaning = escape_cell(field.description or "")
+        rows.append((f"`{key}`", escape_cell(type_text(field)), default_text(field), meaning))
+        children = list(models_in(field.annotation))
+        sections += [(child_path, child, len(children) > 1) for child in children]
     parts = [table(("Key", "Values", "Default", "Meaning"), rows)]
-    for child_path, child, is_choice in below:
+    for child_path, child, is_choice in sections:
         if child in seen:
             continue
         seen.add(child)
-        discriminator = next((f"name: {f.default}" for n, f in child.model_fields.items() if n == "name" and is_choice), "")
-        title = f"`{child_path}`" + (f" with `{discriminator}`" if discriminator else "")
-        parts += [f"{'##' if child_path.count('.') == 0 else '###'} {title}", escape(first_paragraph(child))]
+        discriminator = child.model_fields["name"].default if is_choice and "name" in child.model_fields else ""
+        title = f"`{child_path}`" + (f" with `name: {discriminator}`" if discriminator else "")
+        parts += [f"{'###' if '.' in child_path else '##'} {title}", escape(first_paragraph(child))]
         parts += model_sections(child, child_path, seen)
     return parts
 
@@ -212,7 +231,7 @@ def annotation_text(annotation: Any) -> str:
         return ", ".join([annotation_text(arguments[0]), *filter(None, limits)])
     if origin is Literal:
         return ", ".join(f"`{json.dumps(value) if not isinstance(value, str) else value}`" for value in arguments)
-    if origin is Union or (origin is not None and type(annotation).__name__ == "UnionType") or "|" in str(type(annotation)):
+    if origin in (Union, UnionType):
         return " or ".join(dict.fromkeys(annotation_text(each) for each in arguments))
     if origin is dict:
         return f"mapping to {annotation_text(arguments[1])}"
@@ -221,9 +240,7 @@ def annotation_text(annotation: Any) -> str:
         return "list of " + " and ".join(dict.fromkeys(inner))
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return "section"
-    return {"NoneType": "`null`", "str": "text", "int": "whole number", "float": "number", "bool": "`true`, `false`"}.get(
-        getattr(annotation, "__name__", ""), "any value"
-    )
+    return SCALARS.get(getattr(annotation, "__name__", ""), "any value")
 
 
 def limit_text(constraint: Any) -> str:
@@ -259,7 +276,7 @@ def api_page() -> str:
     for name in sorted(public_names(), key=str.lower):
         value = getattr(rcn_search, name)
         target = f"{value.__module__}.{getattr(value, '__qualname__', name)}"
-        parts += [f"## {name}", f"::: {target}\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false"]
+        parts += [f"## {name}", f"::: {target}\n{HIDE_HEADING}"]
     return "\n\n".join(parts) + "\n"
 
 

@@ -104,7 +104,7 @@ def test_command_line_is_accepted(line: CommandLine):
     ],
 )
 def test_wrong_command_line_is_refused(text: str, message: str):
+    line = CommandLine("", text)
     with pytest.raises(UsageError) as refusal:
-        line = CommandLine("", text)
         accept(ROOT, line.arguments, abridged=line.is_abridged)
     assert message.lower() in refusal.value.format_message().lower()
