@@ -34,10 +34,10 @@ from rcn_search.cluster.status_channel import (
 )
 from rcn_search.config.schema import TrainConfig
 from rcn_search.errors import RcnSearchError
-from rcn_search.training.distributed import BACKENDS, PATIENCE, Workers
+from rcn_search.training.distributed import BACKENDS, COLLECTIVE_TIMEOUT, DistributedContext
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import Interrupted, TrainingFailed
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.trainer import Trainer, train
 
 MAX_WORKER_DEATHS = 3
 """After each death all workers resume from the last checkpoint; after one more the training fails."""
@@ -176,7 +176,7 @@ def _build_trainer(
             "resume": resume,
             "channel": channel,
         },
-        torch_config=TorchConfig(backend=BACKENDS[device], timeout_s=int(PATIENCE.total_seconds())),
+        torch_config=TorchConfig(backend=BACKENDS[device], timeout_s=int(COLLECTIVE_TIMEOUT.total_seconds())),
         scaling_config=ray_train.ScalingConfig(
             num_workers=plan.num_workers,
             use_gpu=bool(plan.gpus),
@@ -248,20 +248,20 @@ def _train_on_worker(job: dict[str, Any]) -> None:
     """Train as one of the workers; called by Ray Train in each of their processes."""
     logging.getLogger("ray.train").setLevel(logging.CRITICAL)
     context, channel = ray_train.get_context(), job["channel"]
-    workers = Workers(context.get_world_rank(), context.get_world_size())
+    workers = DistributedContext(context.get_world_rank(), context.get_world_size())
     orders = ray.get(channel.register.remote())
     orders.credentials.apply_to_environment()
     if orders.has_ended:
         return  # the reason would end these workers, too
     reporter = StatusReporter(channel if workers.is_first else None)
     try:
-        run = TrainRun(
+        run = Trainer(
             TrainConfig.model_validate_json(job["config"]),
             job["out"],
             resume=job["resume"] or orders.resume,
             should_stop=lambda: reporter.stop,
             on_step=reporter.report_step,
-            workers=workers,
+            distributed=workers,
         )
         start = RunStarted(out=run.out, settings=run.settings, num_params=run.num_params, history=tuple(run.history))
         reporter.report(start)

@@ -22,8 +22,8 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.training.exit_status import TrainingFailed
 
 if TYPE_CHECKING:
-    from rcn_search.training.distributed import Workers
-    from rcn_search.training.trainer import TrainRun
+    from rcn_search.training.distributed import DistributedContext
+    from rcn_search.training.trainer import Trainer
 
 _GRACE_S = 10.0
 """Longest wait, after an error of one worker, for the others to raise theirs."""
@@ -39,8 +39,8 @@ class WorkerDied(RuntimeError):  # noqa: N818
 class TrialWorker:
     """Actor that is one of the further workers."""
 
-    _run: TrainRun | None
-    _workers: Workers
+    _run: Trainer | None
+    _workers: DistributedContext
 
     def __init__(self) -> None:
         """Import torch while the first worker does."""
@@ -50,10 +50,10 @@ class TrialWorker:
         self, host: str, port: int, rank: int, size: int, device: str, credentials: Credentials
     ) -> None:
         """Join the process group of all workers, for as long as this process lives."""
-        from rcn_search.training.distributed import join, store_at
+        from rcn_search.training.distributed import join_group, connect_store
 
         credentials.apply_to_environment()
-        self._workers = join(store_at(host, port), rank, size, device)
+        self._workers = join_group(connect_store(host, port), rank, size, device)
 
     def open(self, train: str, folder: str) -> None:
         """Open the run of the next trial.
@@ -62,15 +62,15 @@ class TrialWorker:
             train: `TrainConfig` as JSON.
             folder: Folder or URI of the trial.
         """
-        from rcn_search.training.trainer import TrainRun
+        from rcn_search.training.trainer import Trainer
 
         self._run = None  # free its memory before the next one needs some
-        self._run = TrainRun(TrainConfig.model_validate_json(train), folder, resume=True, workers=self._workers)
+        self._run = Trainer(TrainConfig.model_validate_json(train), folder, resume=True, distributed=self._workers)
 
     def epoch(self) -> None:
         """Train this worker's part of an epoch."""
         assert self._run
-        self._run.run_epoch()
+        self._run.train_epoch()
 
 
 @dataclass(frozen=True)
@@ -152,13 +152,13 @@ class WorkerGroup:
 
     def shutdown(self) -> None:
         """End the further workers and leave the process group."""
-        from rcn_search.training.distributed import leave
+        from rcn_search.training.distributed import leave_group
 
         self.is_shut_down = True
         for worker in self._workers:
             ray.kill(worker)
         if self._has_process_group:
-            leave()
+            leave_group()
 
     def _kill_failed_workers(self, calls: list[Any], is_over: Event) -> None:
         """Kill a worker that failed alone: this one may wait for its gradients, and gloo waits for half an hour."""
@@ -183,16 +183,16 @@ class WorkerGroup:
         self._has_process_group = True
 
     def _join_all(self) -> None:
-        from rcn_search.training.distributed import join, new_store
+        from rcn_search.training.distributed import join_group, create_store
 
         ray.get([worker.__ray_ready__.remote() for worker in self._workers])  # raises if one died while it started
         host = get_node_ip_address()
-        store = new_store(host)
+        store = create_store(host)
         calls = [
             worker.init_process_group.remote(host, store.port, rank, self.size, self._device, self._credentials)
             for rank, worker in enumerate(self._workers, start=1)
         ]
-        join(store, 0, self.size, self._device)
+        join_group(store, 0, self.size, self._device)
         ray.get(calls)
 
 

@@ -20,7 +20,8 @@ InstalledVersion = Callable[[str], str]
 
 def check_packages() -> list[CheckResult]:
     """Check the packages of this Python."""
-    return [check_requirements(), check_tested_versions(read_constraints(TESTED_VERSIONS.read_text()))]
+    tested = read_constraints(TESTED_VERSIONS.read_text()) if TESTED_VERSIONS.is_file() else {}
+    return [check_requirements(), *([check_tested_versions(tested)] if tested else [])]
 
 
 def check_requirements(installed: InstalledVersion = version) -> CheckResult:
@@ -93,7 +94,5 @@ def check_tested_versions(tested: Mapping[str, str], installed: InstalledVersion
         if found != tested[name]:
             differences.append(f"{name} {found}, tested with {tested[name]}")
     if differences:
-        return warning(
-            "tested versions", "; ".join(differences), f"pip install --constraint {TESTED_VERSIONS} {NAME}"
-        )
+        return warning("tested versions", "; ".join(differences), f"pip install --constraint {TESTED_VERSIONS} {NAME}")
     return ok("tested versions", f"{len(names & tested.keys())} packages as in constraints.txt")

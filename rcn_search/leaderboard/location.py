@@ -59,5 +59,5 @@ def require_leaderboard(uri: str | None) -> str:
         RcnSearchError: It is None.
     """
     if uri is None:
-        raise RcnSearchError(f"the evaluation must be recorded on a leaderboard, and there is none: {_REMEDY}")
+        raise RcnSearchError(f"the results must be recorded on a leaderboard, and there is none: {_REMEDY}")
     return uri

@@ -1,4 +1,7 @@
-"""What the paper says of each of its tables: the published rows, how they are ordered, and what they were run on."""
+"""The tables of the paper: published rows, claims about their order, and the images they were measured on.
+
+Honari et al., "Recombinator Networks", CVPR 2016.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,47 @@ from rcn_search.leaderboard.published import PublishedRow, load_published
 from rcn_search.resources import STUDIES, resource_path
 
 TableName = Literal["table1", "table2", "table3", "table4", "convergence"]
-SPACES = resource_path(STUDIES)
+STUDY_FILES = resource_path(STUDIES)
+"""Folder of the tables' study files."""
 
-Place = tuple[str, str]
-"""Data set and subset."""
 
-PAPER_TEST_IMAGES: dict[Place, int] = {
-    ("aflw", "test"): 2_995,
-    ("afw", "test"): 377,
-    ("300w", "common"): 554,
-    ("300w", "challenging"): 135,
-    ("300w", "full"): 689,
+class Subset(NamedTuple):
+    """A subset of a data set, as in ``aflw/test``."""
+
+    dataset: str
+    name: str
+
+    def __str__(self) -> str:
+        """Name in tables."""
+        return f"{self.dataset}/{self.name}"
+
+
+PAPER_TEST_IMAGES: dict[Subset, int] = {
+    Subset("aflw", "test"): 2_995,
+    Subset("afw", "test"): 377,
+    Subset("300w", "common"): 554,
+    Subset("300w", "challenging"): 135,
+    Subset("300w", "full"): 689,
 }
-"""Faces of the paper's test sets (rcn.md 1)."""
+"""Number of faces of the paper's test sets (docs/explanation/model-specification.md)."""
 PAPER_TRAINING_IMAGES = {"mtfl": 9_000, "300w": 2_834}
-"""Faces the paper trains on, by name of the data set."""
+"""Number of faces that the paper trains on, by name of the data set."""
 
 
 class Claim(NamedTuple):
-    """An ordering that the paper's figures have: all rows of ``lower`` have a lower error than all of ``higher``."""
+    """A claim that the paper's figures support: all rows of ``lower`` have lower errors than all of ``higher``.
+
+    Attributes:
+        words: The claim, for people.
+        lower: Rows with lower errors.
+        higher: Rows with higher errors.
+        worst_tenth: Whether it is about the tenth of the images with the highest errors.
+    """
 
     words: str
     lower: tuple[str, ...]
     higher: tuple[str, ...]
     worst_tenth: bool = False
-    """Whether it is about the tenth of the images with the highest errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +62,10 @@ class PaperTable:
     """One table of the paper.
 
     Attributes:
-        title: As the published rows name it.
-        claims: Its orderings.
-        epochs: What the public commands train, by row, where they are known (rcn.md 5).
-        compared_with: The published method of a row of another name.
+        title: Title, as published rows name it.
+        claims: Claims about its rows.
+        epochs: Epochs that the authors' public commands train, by row, where they are known.
+        compared_with: Published method of a row, where it has another name.
     """
 
     title: str
@@ -55,14 +74,14 @@ class PaperTable:
     compared_with: dict[str, str] = field(default_factory=dict)
 
     def published_name(self, row: str) -> str:
-        """What the published rows call a row."""
+        """Return the published method that a row is compared with."""
         return self.compared_with.get(row, row)
 
     def published(self, rows: Iterable[str]) -> list[PublishedRow]:
-        """The rows of this table, and those of other tables that are compared with ``rows``."""
+        """Load the published rows of this table, and those of other tables that are compared with ``rows``."""
         names = {self.published_name(row) for row in rows}
         all_rows, _ = load_published(str(PROJECT_LEADERBOARD))
-        return [each for each in all_rows if each.source.endswith(f", {self.title}") or each.method in names]
+        return [row for row in all_rows if row.source.endswith(f", {self.title}") or row.method in names]
 
 
 def _masks() -> Iterable[Claim]:
@@ -114,15 +133,15 @@ TABLES: dict[TableName, PaperTable] = {
 }
 
 
-class Reached(NamedTuple):
-    """How soon the paper says a network had an error below `GOAL_PCT`, on a Tesla K20."""
+class PaperConvergence(NamedTuple):
+    """Epochs and minutes in which the paper's network fell below `TARGET_ERROR_PCT`, on a Tesla K20."""
 
     epochs: int
     minutes: int
 
 
-GOAL_PCT = 7.0
+TARGET_ERROR_PCT = 7.0
 PAPER_CONVERGENCE = {
-    "RCN 6 branches, occlusion": Reached(15, 20),
-    "SumNet 6 branches, occlusion": Reached(110, 120),
+    "RCN 6 branches, occlusion": PaperConvergence(15, 20),
+    "SumNet 6 branches, occlusion": PaperConvergence(110, 120),
 }

@@ -28,7 +28,7 @@ from rcn_search.search.tune_searcher import StudyRecorder
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import LAST_NAME, Interrupted
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.trainer import Trainer, train
 
 
 def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
@@ -137,7 +137,7 @@ def test_train_with_workers_killed_worker_costs_at_most_an_epoch(ray_cluster, ti
     assert 2 <= len(second.history) < 8  # it went on from the last checkpoint
     assert [json.loads((tmp_path / "two/history.json").read_text())[-1]["epoch"]] == [8]
 
-    alone = TrainRun(config, str(tmp_path / "one"))
+    alone = Trainer(config, str(tmp_path / "one"))
     train(alone)
     assert [report.loss for report in history] == pytest.approx([report.loss for report in alone.history], rel=1e-3)
 
@@ -213,7 +213,7 @@ def test_run_search_two_workers_per_trial_survives_a_killed_worker(ray_cluster, 
     info = read_checkpoint(str(Path(study.trials[0].folder, LAST_NAME))).info
     assert info.state["num_workers"] == 2
 
-    alone = TrainRun(study.trials[3].record.config, str(tmp_path / "alone"))
+    alone = Trainer(study.trials[3].record.config, str(tmp_path / "alone"))
     train(alone)
     losses = [epoch.loss for epoch in study.trials[3].epochs.values()]
     assert losses[:2] == pytest.approx([each.loss for each in alone.history][:2], rel=1e-2)

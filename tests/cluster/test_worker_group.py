@@ -70,20 +70,20 @@ class First:
         """Type of the error, seconds it took, and whether the group is shut down."""
         started = time.monotonic()
         try:
-            self.group.run_on_all("epoch", local=self.run.run_epoch)
+            self.group.run_on_all("epoch", local=self.run.train_epoch)
         except Exception as error:
             return type(error).__name__, time.monotonic() - started, self.group.is_shut_down
         return "", 0.0, self.group.is_shut_down
 
     def open(self, own: str, others: str, folder: str) -> tuple[str, str, float, bool]:
         """Type and message of the error, seconds it took, and whether the group is shut down."""
-        from rcn_search.training.distributed import Workers
-        from rcn_search.training.trainer import TrainRun
+        from rcn_search.training.distributed import DistributedContext
+        from rcn_search.training.trainer import Trainer
 
         config, started = TrainConfig.model_validate_json(own), time.monotonic()
         try:
             self.run = self.group.run_on_all(
-                "open", others, folder, local=lambda: TrainRun(config, folder, resume=True, workers=Workers(0, 2))
+                "open", others, folder, local=lambda: Trainer(config, folder, resume=True, distributed=DistributedContext(0, 2))
             )
         except Exception as error:
             return type(error).__name__, str(error), time.monotonic() - started, self.group.is_shut_down

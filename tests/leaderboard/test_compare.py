@@ -80,7 +80,9 @@ def test_a_name_of_several_results_is_refused(add_measured: Add, leaderboard: st
     assert entry_id(first) in str(error.value)
 
 
-def test_what_cannot_be_compared_is_refused_with_the_reason(add_measured: Add, make_entry: Make, leaderboard: str) -> None:
+def test_what_cannot_be_compared_is_refused_with_the_reason(
+    add_measured: Add, make_entry: Make, leaderboard: str
+) -> None:
     add_measured(leaderboard, BASE, method="A")
     add_measured(leaderboard, OTHER[:200], method="part")
     add_entry(leaderboard, make_entry(method="old"))
@@ -127,7 +129,9 @@ def test_an_old_entry_gets_its_errors(predicted: Make, predictions: Predictions,
     assert entry_id(result.uri) == new_id != old
     assert (entry.replaces, entry.schema_version, entry.test_looks) == (old, 3, 1)
     np.testing.assert_allclose(load_errors(leaderboard, entry), 10, rtol=1e-6)
-    (again,) = rescore(leaderboard, load_current_entries(leaderboard), load_current_entries(leaderboard), predictions={})
+    (again,) = rescore(
+        leaderboard, load_current_entries(leaderboard), load_current_entries(leaderboard), predictions={}
+    )
     assert (again.uri, again.reason) == ("", "is on the leaderboard under subpixel already")
 
 
@@ -156,7 +160,9 @@ def test_predictions_that_changed_or_are_gone_change_nothing(
     moved = path.rename(path.with_name("moved.parquet"))
     (gone,) = rescore(leaderboard, there, there, predictions={})
     assert "is not there; name it with --predictions" in gone.reason
-    (found,) = rescore(leaderboard, there, there, normalizer="box", predictions=hash_prediction_files([str(moved.parent)]))
+    (found,) = rescore(
+        leaderboard, there, there, normalizer="box", predictions=hash_prediction_files([str(moved.parent)])
+    )
     assert found.uri
     write_predictions(predictions, str(moved))
     moved.write_bytes(moved.read_bytes() + b"x")

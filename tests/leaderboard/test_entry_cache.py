@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rcn_search import storage
-from rcn_search.leaderboard import entry_cache as index
-from rcn_search.leaderboard.entry_cache import load_indexed
+from rcn_search.leaderboard import entry_cache
+from rcn_search.leaderboard.entry_cache import list_summaries
 from rcn_search.leaderboard.records import Entry, add_entry, load_entries, read_entries
 
 Make = Callable[..., Entry]
@@ -20,7 +20,7 @@ Make = Callable[..., Entry]
 def leaderboard(make_entry: Make, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Thirty entries and an object that is none; leaderboards of any size have an index."""
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(index, "SMALLEST", 1)
+    monkeypatch.setattr(entry_cache, "MIN_CACHED_ENTRIES", 1)
     with ThreadPoolExecutor(8) as pool:
         entries = [make_entry(error_pct=float(number), auc=(1.0, 0.5, 2.0)) for number in range(30)]
         list(pool.map(lambda entry: add_entry(store, entry), entries))
@@ -37,33 +37,39 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.extend(wanted)
         return read_entries(leaderboard, wanted)
 
-    monkeypatch.setattr(index, "read_entries", noted)
+    monkeypatch.setattr(entry_cache, "read_entries", noted)
     return names
 
 
+def load_cached(leaderboard: str) -> tuple[dict[str, Entry], list[str]]:
+    """Load the entries as `load_entries` does, through the cache."""
+    summaries, problems = list_summaries(leaderboard)
+    return {entry_id: summary.entry for entry_id, summary in summaries.items()}, problems
+
+
 def test_the_second_time_only_what_is_no_entry_is_read_again(leaderboard: str, reads: list[str]) -> None:
-    first = load_indexed(leaderboard)
+    first = load_cached(leaderboard)
     assert first == load_entries(leaderboard)
     assert len(reads) == 31
     reads.clear()
-    assert load_indexed(leaderboard) == first
+    assert load_cached(leaderboard) == first
     assert reads == ["alien.json"]
 
 
 def test_what_comes_and_goes_is_seen_at_once(leaderboard: str, make_entry: Make, reads: list[str]) -> None:
-    load_indexed(leaderboard)
+    load_cached(leaderboard)
     reads.clear()
     gone, *_ = storage.list_names(storage.join(leaderboard, "entries"))
     storage.delete(storage.join(leaderboard, "entries", gone))
     added = Path(add_entry(leaderboard, make_entry(method="new"))).name
-    assert load_indexed(leaderboard) == load_entries(leaderboard)
+    assert load_cached(leaderboard) == load_entries(leaderboard)
     assert reads == [added, "alien.json"]
 
 
 @pytest.mark.parametrize("store", ["file"], indirect=True)  # what an object store holds is not edited in place
 @pytest.mark.parametrize("damage", ["edited", "torn", "same size"])
 def test_an_object_that_changed_is_read_again(leaderboard: str, damage: str) -> None:
-    load_indexed(leaderboard)
+    load_cached(leaderboard)
     path = next((Path(leaderboard) / "entries").glob("*-0123456789ab-*.json"))
     text = path.read_text()
     if damage == "edited":
@@ -72,24 +78,24 @@ def test_an_object_that_changed_is_read_again(leaderboard: str, damage: str) -> 
         path.write_text(text[:100])
     else:
         path.write_text(text.replace("RCN", "NCR"))
-    assert load_indexed(leaderboard) == load_entries(leaderboard)
-    assert len(load_indexed(leaderboard)[1]) == 2
+    assert load_cached(leaderboard) == load_entries(leaderboard)
+    assert len(load_cached(leaderboard)[1]) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\n{}", "flip", "version"])
 def test_a_damaged_index_is_made_anew(leaderboard: str, damage: bytes | str, reads: list[str]) -> None:
-    load_indexed(leaderboard)
+    load_cached(leaderboard)
     (path,) = (Path(os.environ["RCN_SEARCH_CACHE"]) / "leaderboards").iterdir()
     whole = path.read_bytes()
     if damage == "flip":
         path.write_bytes(whole.replace(b'"error_pct":3.0', b'"error_pct":0.1'))
     elif damage == "version":
-        path.write_bytes(whole.replace(b'"index_version":2', b'"index_version":"x"'))
+        path.write_bytes(whole.replace(b'"index_version":3', b'"index_version":"x"'))
     else:
         assert isinstance(damage, bytes)
         path.write_bytes(damage)
     reads.clear()
-    assert load_indexed(leaderboard) == load_entries(leaderboard)
+    assert load_cached(leaderboard) == load_entries(leaderboard)
     assert len(reads) == 31
     assert path.read_bytes() == whole
 
@@ -99,8 +105,8 @@ def test_small_boards_and_homes_without_room_need_none(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "file"))
-    assert load_indexed(leaderboard) == load_entries(leaderboard)
+    assert load_cached(leaderboard) == load_entries(leaderboard)
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "other"))
-    monkeypatch.setattr(index, "SMALLEST", 256)
-    assert load_indexed(leaderboard) == load_entries(leaderboard)
+    monkeypatch.setattr(entry_cache, "MIN_CACHED_ENTRIES", 256)
+    assert load_cached(leaderboard) == load_entries(leaderboard)
     assert not (tmp_path / "other").exists()

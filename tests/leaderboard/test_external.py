@@ -64,7 +64,9 @@ def test_a_rival_is_scored_by_our_code(
 def test_shift_moves_them_to_our_pixels(
     answers: ExternalPredictions, synthetic_uri: str, leaderboard: str, tmp_path: Path
 ) -> None:
-    added = add(as_csv({k: v - 2 for k, v in answers.items()}, tmp_path / "a.csv"), synthetic_uri, leaderboard, pixel_offset=2.0)
+    added = add(
+        as_csv({k: v - 2 for k, v in answers.items()}, tmp_path / "a.csv"), synthetic_uri, leaderboard, pixel_offset=2.0
+    )
     unshifted = add(as_csv(answers, tmp_path / "b.csv"), synthetic_uri, leaderboard)
     assert added.scores[1][1].error.pct == pytest.approx(unshifted.scores[1][1].error.pct, rel=1e-4)
 

@@ -20,7 +20,7 @@ from rcn_search.evaluation.score import Estimate, Part
 from rcn_search.inference.predictor import load
 from rcn_search.leaderboard.records import add_entry
 from rcn_search.leaderboard.site.build import Site
-from rcn_search.leaderboard.site.charts import pareto_front, share_up_to
+from rcn_search.leaderboard.site.charts import pareto_front, sample_ced
 from rcn_search.leaderboard.site.entries import read_histories
 from rcn_search.leaderboard.site.faces import FaceSource
 from rcn_search.leaderboard.site.keypoint_map import keypoint_map
@@ -29,7 +29,7 @@ from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import CheckpointInfo, network_tensors, write_checkpoint
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.trainer import Trainer, train
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -77,7 +77,9 @@ def written(leaderboard: str, out: Path) -> Path:
     return out
 
 
-def test_measured_and_published_rows_stand_apart_and_only_the_measured_have_ranks(leaderboard: str, tmp_path: Path) -> None:
+def test_measured_and_published_rows_stand_apart_and_only_the_measured_have_ranks(
+    leaderboard: str, tmp_path: Path
+) -> None:
     html = (written(leaderboard, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
     measured, published = html.split('data-kind="published"')
     assert "RCN" in measured
@@ -88,7 +90,9 @@ def test_measured_and_published_rows_stand_apart_and_only_the_measured_have_rank
     assert measured.count('class="rank"') == 1 + 1 + len(HOSTILE)
 
 
-def test_tables_of_two_protocols_are_two_pages(leaderboard: str, tmp_path: Path, add_measured: Callable[..., str]) -> None:
+def test_tables_of_two_protocols_are_two_pages(
+    leaderboard: str, tmp_path: Path, add_measured: Callable[..., str]
+) -> None:
     add_measured(leaderboard, [3.0, 4.0], method="Only sub-pixel", protocol=subpixel("aflw", "test", "five"))
     site = written(leaderboard, tmp_path / "site")
     first, second = ((site / f"aflw-test-{name}-five.html").read_text() for name in ("rcn2016", "subpixel"))
@@ -186,7 +190,7 @@ def test_classes_have_names(tmp_path: Path, add_measured: Callable[..., str]) ->
 def test_learning_curves_come_from_the_runs_that_are_named(
     tmp_path: Path, tiny_config: TrainConfig, add_measured: Callable[..., str]
 ) -> None:
-    train(TrainRun(tiny_config, str(tmp_path / "runs" / "one")), lambda report: None)
+    train(Trainer(tiny_config, str(tmp_path / "runs" / "one")), lambda report: None)
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     add_measured(str(tmp_path / "leaderboard"), [4.0, 5.0], method="Known", run_id=tiny_config.run_id)
     add_measured(str(tmp_path / "leaderboard"), [5.0, 6.0], method="Unknown")
@@ -229,7 +233,8 @@ def test_faces_are_shown_only_where_their_images_are_named(
     (tmp_path / "predictions.parquet").rename(tmp_path / "moved.parquet")
     Site(tmp_path / "moved", faces=FaceSource.from_uris(synthetic_uri, [])).write(build_leaderboard(leaderboard))
     assert all(
-        "its predictions are not on the leaderboard" in path.read_text() for path in (tmp_path / "moved").glob("entry/*")
+        "its predictions are not on the leaderboard" in path.read_text()
+        for path in (tmp_path / "moved").glob("entry/*")
     )
     (tmp_path / "moved.parquet").rename(tmp_path / "predictions.parquet")
     faces = FaceSource.from_uris(synthetic_uri, [str(tmp_path / "predictions.parquet")])
@@ -292,7 +297,7 @@ def test_curves_are_exact_where_they_are_read() -> None:
     errors[:50] = 3.75  # ties at a place that is read
     places = np.linspace(0, 15, 161)
     expected = [100 * np.mean(errors <= place) for place in places]
-    np.testing.assert_allclose(share_up_to(errors, places), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(sample_ced(errors, places), expected, rtol=0, atol=1e-12)
 
 
 def test_the_front_is_what_no_other_row_beats_in_both() -> None:

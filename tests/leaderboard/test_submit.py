@@ -10,8 +10,8 @@ import pytest
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import open_dataset
-from rcn_search.data.importing import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.inference.predictor import load
 from rcn_search.leaderboard import submit
 from rcn_search.leaderboard.entry_fields import shareable_uri

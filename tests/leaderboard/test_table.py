@@ -103,7 +103,9 @@ def test_damaged_errors_cost_the_rank_and_are_told(add_measured: Add, leaderboar
         uri = storage.join(leaderboard, "errors", f"{entry.errors_sha256}.npy")
     else:
         uri = storage.join(leaderboard, "images", f"{entry.images_sha256}.json")
-        add_measured(leaderboard, base_errors(seed=8) + 1, method="c", first_image=50)  # now most rows are of these images
+        add_measured(
+            leaderboard, base_errors(seed=8) + 1, method="c", first_image=50
+        )  # now most rows are of these images
     content = storage.read_bytes(uri)
     per_image.read_image_set.cache_clear()
     storage.delete(uri)
@@ -133,7 +135,9 @@ def test_seeds_of_one_method_are_a_second_opinion(add_measured: Add, leaderboard
     for seed, shift in ((0, 0.0), (1, 1.0), (2, 2.0)):
         config = {"seed": seed, "model": {"name": "rcn"}, "compute": {"threads": seed + 1}}
         add_measured(leaderboard, np.full(400, 5.0) + shift, config=config)
-    add_measured(leaderboard, np.full(400, 5.0), config={"seed": 2, "model": {"name": "rcn"}}, epochs=16)  # a second look
+    add_measured(
+        leaderboard, np.full(400, 5.0), config={"seed": 2, "model": {"name": "rcn"}}, epochs=16
+    )  # a second look
     add_measured(leaderboard, np.full(400, 5.0), config={"seed": 0, "model": {"name": "sumnet"}})
     add_measured(leaderboard, np.full(400, 5.0), config={"seed": 3, "model": {"name": "rcn"}}, method="Other")
     rows = build_leaderboard(leaderboard).tables[0].rows
@@ -149,7 +153,9 @@ def test_seeds_of_one_method_are_a_second_opinion(add_measured: Add, leaderboard
     } == {None}
 
 
-def test_an_entry_that_says_more_stands_in_anothers_place(make_entry: Make, add_measured: Add, leaderboard: str) -> None:
+def test_an_entry_that_says_more_stands_in_anothers_place(
+    make_entry: Make, add_measured: Add, leaderboard: str
+) -> None:
     errors = base_errors()
     old = add_entry(leaderboard, make_entry(error_pct=float(errors.mean()), num_images=400)).rpartition("/")[2][:-5]
     add_measured(leaderboard, errors, replaces=old)

@@ -4,13 +4,13 @@ import io
 import time
 
 import pytest
+from rcn_search.study.config.sections import Budget
 from rich.console import Console
 
 from rcn_search.cluster.runtime import CapacityError, ClusterResources
 from rcn_search.search import concurrency
 from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
 from rcn_search.study.loading import load_study_config
-from rcn_search.study.space.sections import Budget
 from rcn_search.study.store import StudyStore
 from rcn_search.study.study import Study
 

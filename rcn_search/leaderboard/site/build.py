@@ -148,16 +148,14 @@ class Site:
         )
 
     def _script_data(self, view: TableView, kind: str) -> dict[str, Any]:
-        """Make the data that the script sorts and filters by; rows beyond the first ones as they will be in the page."""
+        """Make the data that the script sorts and filters by, with the HTML of rows beyond the first ones."""
         row = self._environment.get_template("row.html")
         return {
             "keys": [[cell.key for cell in row_view.cells] for row_view in view.rows],
             "methods": [row_view.row.method for row_view in view.rows],
             "origins": [row_view.row.origin for row_view in view.rows],
             "texts": [row_view.text for row_view in view.rows],
-            "more": [
-                row.render(view=row_view, kind=kind, columns=view.columns) for row_view in view.rows[NUM_STATIC:]
-            ],
+            "more": [row.render(view=row_view, kind=kind, columns=view.columns) for row_view in view.rows[NUM_STATIC:]],
         }
 
     def _render(self, template: str, **values: Any) -> str:
@@ -188,7 +186,7 @@ def _portable_problems(leaderboard: Leaderboard) -> list[str]:
     lines = list(leaderboard.problems)
     if storage.is_local(leaderboard.uri):
         folder = storage.local_path(leaderboard.uri)
-        for path in (leaderboard.uri, str(folder), str(folder.absolute()), str(REPOSITORY_LEADERBOARD)):
+        for path in (leaderboard.uri, str(folder), str(folder.absolute()), str(PROJECT_LEADERBOARD)):
             lines = [line.replace(f"{path}/", "").removeprefix(f"{path}: ") for line in lines]
     return lines
 

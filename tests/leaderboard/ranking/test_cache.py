@@ -52,7 +52,9 @@ def test_the_second_time_nothing_is_read(leaderboard: str, reads: list[str]) -> 
     assert len(reads) == 3
 
 
-def test_a_new_row_is_tested_with_the_others(leaderboard: str, reads: list[str], add_measured: Callable[..., str]) -> None:
+def test_a_new_row_is_tested_with_the_others(
+    leaderboard: str, reads: list[str], add_measured: Callable[..., str]
+) -> None:
     ranks(leaderboard)
     reads.clear()
     add_measured(leaderboard, ERRORS * 1.001, method="as good as the first")
