@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rcn_search.errors import RcnSearchError
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeypointSchema:
@@ -208,13 +210,13 @@ def points_that_count(schema: KeypointSchema, wanted: str) -> list[int]:
     """Indices of the points of ``schema`` that a protocol for ``wanted`` keypoints counts.
 
     Raises:
-        ValueError: ``wanted`` is neither the schema nor a subset of it.
+        RcnSearchError: ``wanted`` is neither the schema nor a subset of it.
     """
     if wanted == schema.name:
         return list(range(schema.num_points))
     of, points = POINT_SUBSETS.get(wanted, ("", ()))
     if of != schema.name:
-        raise ValueError(f"{schema.name!r} points do not hold {wanted!r} points")
+        raise RcnSearchError(f"{schema.name!r} points do not hold {wanted!r} points")
     return list(points)
 
 
@@ -222,8 +224,8 @@ def keypoint_schema(name: str) -> KeypointSchema:
     """The schema called ``name``.
 
     Raises:
-        ValueError: No schema has that name.
+        RcnSearchError: No schema has that name.
     """
     if name not in SCHEMAS:
-        raise ValueError(f"unknown keypoint schema {name!r}; known: {', '.join(SCHEMAS)}")
+        raise RcnSearchError(f"unknown keypoint schema {name!r}; known: {', '.join(SCHEMAS)}")
     return SCHEMAS[name]

@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 from rich.text import Text
 
-from rcn_search.training.exit_status import Interrupted, TrainingFailed
+from rcn_search.errors import RcnSearchError
+from rcn_search.training.exit_status import Interrupted
 
 if TYPE_CHECKING:
     from rcn_search.evaluation.protocol import EvaluationProtocol
@@ -32,10 +33,39 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Turn what a user can mend into one message and exit code 1, and an interruption into exit code 130.
+_NO_SPACE = "free some space, then continue a run or a study with --resume"
+_NO_PERMISSION = "name another file or folder, or change its permissions"
+_NO_CONNECTION = "check the address, the network and that the server is running"
+_NO_ANSWER = "the disk or the server of this file system may be failing"
+_REMEDIES = {
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "name a file",
+    errno.EEXIST: "name another file or folder",
+    errno.ENOTEMPTY: "name an empty folder",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: "name a folder on another file system",
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EMFILE: "raise the limit on open files with ulimit -n",
+    errno.EIO: _NO_ANSWER,
+    errno.ESTALE: _NO_ANSWER,
+    errno.ETIMEDOUT: _NO_CONNECTION,
+    errno.ECONNREFUSED: _NO_CONNECTION,
+    errno.ECONNRESET: _NO_CONNECTION,
+    errno.EHOSTUNREACH: _NO_CONNECTION,
+    errno.ENETUNREACH: _NO_CONNECTION,
+    errno.EADDRINUSE: "choose another port",
+}
+"""Remedy for each operating-system error that is not a fault of this program."""
 
-    Anything else is a fault of this program and keeps its traceback.
+
+def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Print errors that the user can mend as one message with exit code 1; exit with code 130 when interrupted.
+
+    Any other exception is a fault of this program and keeps its traceback.
     """
 
     @functools.wraps(function)
@@ -45,13 +75,26 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
         except (Interrupted, KeyboardInterrupt) as interruption:
             errors.print(Text(str(interruption) or "interrupted", style="yellow"), soft_wrap=True)
             sys.exit(EXIT_INTERRUPTED)
-        except (ValueError, OSError, TrainingFailed) as error:
-            is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-            remedy = "; make room and go on, of a run or a study with --resume" if is_full else ""
-            errors.print(Text(f"error: {error}{remedy}", style="red"), soft_wrap=True)
-            sys.exit(EXIT_ERROR)
+        except RcnSearchError as error:
+            message = str(error)
+        except OSError as error:
+            message = explain_os_error(error)
+            if not message:
+                raise
+        errors.print(Text(f"error: {message}", style="red"), soft_wrap=True)
+        sys.exit(EXIT_ERROR)
 
     return guarded
+
+
+def explain_os_error(error: OSError) -> str:
+    """Describe an operating-system error with its path and a remedy; empty where it may be a fault of this program."""
+    if error.errno in _REMEDIES:
+        path = "" if error.filename is None else f"{error.filename}: "
+        return f"{path}{error.strerror}; {_REMEDIES[error.errno]}"
+    # Without a number it was raised by `rcn_search.storage` or Ray, whose messages name the location and the remedy.
+    is_explained = error.errno is None and type(error) is not OSError and not isinstance(error, BrokenPipeError)
+    return str(error) if is_explained else ""
 
 
 def score_table(scores: Iterable[tuple[EvaluationProtocol, Score]]) -> Table:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rcn_search.cli.console import command, console
+from rcn_search.errors import RcnSearchError
 
 figures_app = typer.Typer(no_args_is_help=True, help="Figures of predictions, models and runs.")
 
@@ -46,7 +47,7 @@ def faces(
     read = read_predictions(predictions)
     dataset = open_dataset(data)
     if dataset.manifest.fingerprint != read.meta["fingerprint"]:
-        raise ValueError(
+        raise RcnSearchError(
             f"{predictions} was made from data {read.meta['fingerprint']}; {data} is {dataset.manifest.fingerprint}"
         )
     errors = image_errors(read, protocol_of(read, protocol))

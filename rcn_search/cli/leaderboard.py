@@ -54,7 +54,7 @@ def show(
     if by_attribute and format in ("csv", "json"):
         raise RcnSearchError(f"--by-attribute does not apply to --format {format}, which has all columns; leave it out")
     with without_collector():
-        shown = build_leaderboard(_resolve(leaderboard))
+        shown = build_leaderboard(_to_read(leaderboard))
         if dataset:
             known = sorted({table.dataset for table in shown.tables})
             if dataset not in known:
@@ -86,7 +86,7 @@ def compare(first: EntryOrMethod, second: EntryOrMethod, leaderboard: Leaderboar
     from rcn_search.leaderboard.compare import compare
     from rcn_search.leaderboard.lookup import load_current_entries
 
-    uri = _resolve(leaderboard)
+    uri = _to_read(leaderboard)
     for comparison in compare(uri, load_current_entries(uri), first, second):
         protocol = comparison.protocol
         _print(f"{protocol.dataset} {protocol.subset}, {comparison.num_images:,} images · {protocol}", style="bold")
@@ -136,7 +136,7 @@ def add(
         predictions,
         data,
         split,
-        leaderboard=_resolve(leaderboard),
+        leaderboard=_to_write(leaderboard),
         method=method,
         file_format=format,
         normalizers=[parse_normalizer(name) for name in normalizer or ()],
@@ -181,7 +181,7 @@ def rescore(
     from rcn_search.leaderboard.lookup import find_entries, hash_prediction_files, load_current_entries
     from rcn_search.leaderboard.rescore import rescore
 
-    uri = _resolve(leaderboard)
+    uri = _to_write(leaderboard)
     current = load_current_entries(uri)
     if all_entries == bool(entries):
         raise RcnSearchError("name the entries to score again, or give --all")
@@ -232,7 +232,7 @@ def verify(
     from rcn_search.leaderboard.lookup import find_entries, load_current_entries
     from rcn_search.leaderboard.verify import verify
 
-    uri = _resolve(leaderboard)
+    uri = _to_write(leaderboard)
     matches = find_entries(load_current_entries(uri), entry)
     if len(matches) > 1:
         raise RcnSearchError(f"{entry!r} has {len(matches)} entries; name one of them: {', '.join(matches)}")
@@ -283,7 +283,7 @@ def figure(
     from rcn_search.leaderboard.lookup import find_entries_under, load_current_entries
 
     check_kind(out)
-    uri = _resolve(leaderboard)
+    uri = _to_read(leaderboard)
     current = load_current_entries(uri)
     chosen = [
         entry
@@ -299,10 +299,16 @@ def figure(
     _print(f"{len(chosen)} entries → {out}")
 
 
-def _resolve(named: str) -> str:
+def _to_read(named: str) -> str:
     from rcn_search.leaderboard.location import default_leaderboard
 
     return named or default_leaderboard()
+
+
+def _to_write(named: str) -> str:
+    from rcn_search.leaderboard.location import require_leaderboard, resolve_leaderboard
+
+    return require_leaderboard(resolve_leaderboard(named))
 
 
 def _print_test_evaluations(num: int | None) -> None:

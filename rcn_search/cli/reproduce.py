@@ -1,4 +1,4 @@
-"""``rcn-search reproduce``: a table of the paper, re-run."""
+"""``rcn-search reproduce``: train a table of the paper again and compare with the published errors."""
 
 from __future__ import annotations
 
@@ -7,58 +7,62 @@ from typing import Annotated, Literal, get_args
 import typer
 
 from rcn_search.cli.console import command, console, errors, progress
-from rcn_search.cli.options import Leaderboard
+from rcn_search.cli.options import Leaderboard, Overrides
 
-# As in reproduce/paper.py and reproduce/sheet.py, whose imports would slow down every --help.
+# Repeated from `rcn_search.reproduce.paper_tables`, whose import would slow down every --help.
 TableName = Literal["table1", "table2", "table3", "table4", "convergence"]
-Format = Literal["table", "markdown", "csv"]
 
 
 @command
 def reproduce_command(
-    table: Annotated[TableName, typer.Argument(metavar="|".join(get_args(TableName)), help="Which of the paper's.")],
+    table: Annotated[TableName, typer.Argument(metavar="|".join(get_args(TableName)), help="Table of the paper.")],
+    data: Annotated[
+        str, typer.Option(metavar="URI", help="Data set to train on. Default: that of the study file.")
+    ] = "",
+    afw: Annotated[str, typer.Option(metavar="URI", help="Imported AFW, to evaluate on as well.")] = "",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of each row; by default as its file in search_spaces/ says.")
+        int | None, typer.Option(min=1, help="Epochs of each row. Default: as in the study file.")
     ] = None,
-    data: Annotated[str, typer.Option(help="Data set, instead of that of the file.")] = "",
-    afw: Annotated[str, typer.Option(help="AFW, imported: scored too.")] = "",
-    study: Annotated[str, typer.Option(help="Folder or URI of the study; studies/TABLE by default.")] = "",
-    show: Annotated[bool, typer.Option("--show", help="Train and score nothing: print what is there.")] = False,
-    format: Annotated[Format, typer.Option(help="How to print the results.")] = "table",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the study, as in budget.max_concurrent=1."),
-    ] = None,
-    space: Annotated[str, typer.Option(metavar="FILE.yaml", help="Another study file of these rows.")] = "",
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Train and evaluate nothing; print the results that exist.")
+    ] = False,
+    format: Annotated[Literal["table", "markdown", "csv"], typer.Option(help="How to print the results.")] = "table",
+    study: Annotated[str, typer.Option(metavar="URI", help="Folder or URI of the study. Default: studies/TABLE.")] = "",
+    study_file: Annotated[
+        str, typer.Option(metavar="STUDY.yaml", help="Study file of the rows. Default: the one of the package.")
+    ] = "",
+    overrides: Overrides = None,
     leaderboard: Leaderboard = "",
 ) -> None:
-    """Train the rows of a table of the paper, score each once on each test split, and print paper against ours.
+    """Train the rows of a table of the paper, evaluate each once on each test split, and print paper and ours.
 
-    The same line goes on where it stopped; what is trained or scored is not trained or scored again.
+    The same command resumes where it stopped: nothing is trained or evaluated twice.
 
     Example: rcn-search reproduce table2 --data data/mtfl --epochs 10
     """
     from rcn_search.leaderboard.location import resolve_leaderboard
-    from rcn_search.reproduce.run import compare, train_rows
+    from rcn_search.reproduce.run import ReproductionRequest, compare_with_paper, open_table, train_table
 
-    place = lambda: resolve_leaderboard(leaderboard)  # noqa: E731
-    rerun = train_rows(
-        table,
-        space_uri=space,
+    request = ReproductionRequest(
+        table=table,
+        study_file=study_file,
         overrides=overrides or (),
         epochs=epochs,
         data_uri=data,
         afw_uri=afw,
         study_uri=study,
-        board=place,
-        console=console if format == "table" else errors,
-        run=not show,
     )
-    with progress("scoring", "faces") as on_images:
-        sheet = compare(rerun, board=None if show else place, on_images=on_images)
+    leaderboard_uri = None if report_only else resolve_leaderboard(leaderboard)
+    if report_only:
+        reproduction = open_table(request)
+    else:
+        log = console if format == "table" else errors
+        reproduction = train_table(request, leaderboard=leaderboard_uri, console=log)
+    with progress("evaluating", "faces") as on_images:
+        result = compare_with_paper(reproduction, leaderboard=leaderboard_uri, on_images=on_images)
     if format == "table":
-        sheet.print(console)
+        result.print(console)
         return
-    typer.echo(sheet.render(format), nl=False)
-    for remark in sheet.remarks if format == "csv" else ():
+    typer.echo(result.render(format), nl=False)
+    for remark in result.remarks if format == "csv" else ():
         errors.print(remark, markup=False, highlight=False, soft_wrap=True)

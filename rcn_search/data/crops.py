@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rcn_search.config.schema import IMAGE_SIZE_PX
+from rcn_search.errors import RcnSearchError
 
 STAGE_A_RATIO = 1.25
 """Margin of the stored crop around eyes and mouth corners, as a multiple of the eye or eye-mouth distance."""
@@ -45,7 +46,7 @@ def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int],
         ratio: Margin in units of the larger of eye distance and eye-mouth distance.
 
     Raises:
-        ValueError: No square of at least one pixel fits.
+        RcnSearchError: No square of at least one pixel fits.
     """
     eyes, mouth = points_k2[[0, 1]].astype(np.float64), points_k2[[3, 4]].astype(np.float64)
     eye_distance = math.dist(*eyes)
@@ -70,7 +71,7 @@ def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int],
         end[other] -= rest // 2
     width, height = end[0] - start[0], end[1] - start[1]
     if width < 1 or height < 1:
-        raise ValueError(f"the four points leave no square box inside the {image_size[0]}x{image_size[1]} image")
+        raise RcnSearchError(f"the four points leave no square box inside the {image_size[0]}x{image_size[1]} image")
     assert width == height, (start, end)
     return Box(start[0], start[1], width, height)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer
@@ -62,13 +63,13 @@ def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> Imag
     every point counts. At full resolution all is in pixels of the original image and visible points count.
 
     Raises:
-        ValueError: The predictions have other keypoints or another grid than ``protocol``.
+        RcnSearchError: The predictions have other keypoints or another grid than ``protocol``.
     """
     schema = predictions.schema
     try:
         wanted = points_that_count(schema, protocol.keypoints)
     except ValueError:
-        raise ValueError(
+        raise RcnSearchError(
             f"the predictions have {schema.name!r} points; {protocol.name} here needs {protocol.keypoints!r}"
         ) from None
     if protocol.grid_px is None:
@@ -78,7 +79,7 @@ def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> Imag
         counts_nk = predictions.visible
     else:
         if predictions.meta["grid_px"] != protocol.grid_px:
-            raise ValueError(
+            raise RcnSearchError(
                 f"the predictions are cells of a {predictions.meta['grid_px']} px grid; {protocol.name} needs one of "
                 f"{protocol.grid_px} px. Train with input.size_px={protocol.grid_px}, or score under subpixel"
             )
@@ -151,7 +152,7 @@ def _normalizer(points_nk2: Array, counts_nk: NDArray[np.bool_], schema: Keypoin
         length_n: Array = np.sqrt(side_n2.prod(axis=1)) if name == "box" else np.hypot(side_n2[:, 0], side_n2[:, 1])
         return length_n
     if name not in schema.normalizers:
-        raise ValueError(
+        raise RcnSearchError(
             f"{schema.name!r} points have no normalizer {name!r}; they have {', '.join(schema.normalizers)}"
         )
     first, second = schema.normalizers[name]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Array, Interval, resampled_counts
 
 Names = NDArray[np.str_]
@@ -58,7 +59,7 @@ def paired_difference(
     settings would have shown, one training of each cannot say: see `seeded_difference`.
 
     Raises:
-        ValueError: The arrays are not of the same images, or no image has an error under both.
+        RcnSearchError: The arrays are not of the same images, or no image has an error under both.
     """
     difference_n, index_n, num_groups = _grouped(error_pct_a_n - error_pct_b_n, group_n)
     mean = float(difference_n.mean())
@@ -78,7 +79,7 @@ def seeded_difference(
     in the first term. With one seed each it is `paired_difference`.
 
     Raises:
-        ValueError: As `paired_difference`.
+        RcnSearchError: As `paired_difference`.
     """
     num_a, num_b = len(error_pct_a_sn), len(error_pct_b_tn)
     num_free = num_a + num_b - 2
@@ -111,7 +112,7 @@ def sign_flip_p(
     of signs are gone through where there are no more than ``num_resamples``, else so many are drawn.
 
     Raises:
-        ValueError: As `paired_difference`.
+        RcnSearchError: As `paired_difference`.
     """
     difference_n, index_n, num_groups = _grouped(error_pct_a_n - error_pct_b_n, group_n)
     total_g = np.bincount(index_n, difference_n)
@@ -128,10 +129,10 @@ def sign_flip_p(
 def _grouped(difference_n: Array, group_n: Names) -> tuple[Array, NDArray[np.intp], int]:
     """The differences that are there, the group of each by number, and how many groups there are."""
     if difference_n.shape != group_n.shape:
-        raise ValueError(f"{difference_n.shape} differences in groups of shape {group_n.shape}")
+        raise RcnSearchError(f"{difference_n.shape} differences in groups of shape {group_n.shape}")
     kept_n = np.isfinite(difference_n)
     if not kept_n.any():
-        raise ValueError("no image has an error under both methods: there is nothing to compare")
+        raise RcnSearchError("no image has an error under both methods: there is nothing to compare")
     groups, index_n = np.unique(group_n[kept_n], return_inverse=True)
     return difference_n[kept_n], index_n, len(groups)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rcn_search import storage
 from rcn_search.config.legacy import upgrade_config
+from rcn_search.errors import RcnSearchError
 from rcn_search.inference.config import upgrade_record
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
 
@@ -54,7 +55,7 @@ class Predictions:
             side of the grid of ``pred_cell_nk2``.
 
     Raises:
-        ValueError: A shape does not fit, an image id stands twice, or meta lacks a key.
+        RcnSearchError: A shape does not fit, an image id stands twice, or meta lacks a key.
     """
 
     image_id: NDArray[np.str_]
@@ -76,23 +77,23 @@ class Predictions:
     def __post_init__(self) -> None:
         missing = [key for key in REQUIRED_META if key not in self.meta]
         if missing:
-            raise ValueError(f"predictions: meta lacks {', '.join(missing)}")
+            raise RcnSearchError(f"predictions: meta lacks {', '.join(missing)}")
         num_images, num_points = len(self.image_id), self.schema.num_points
         for name, shape in _shapes(num_images, num_points).items():
             values = getattr(self, name)
             if values is None and name in _OPTIONAL:
                 continue
             if values.shape != shape:
-                raise ValueError(
+                raise RcnSearchError(
                     f"predictions: {name} has shape {values.shape}; {num_images} images with the "
                     f"{num_points} points of {self.schema.name!r} need {shape}"
                 )
         for name, values in self.attributes.items():
             if values.shape != (num_images,):
-                raise ValueError(f"predictions: attribute {name!r} has shape {values.shape}, not ({num_images},)")
+                raise RcnSearchError(f"predictions: attribute {name!r} has shape {values.shape}, not ({num_images},)")
         names, counts = np.unique(self.image_id, return_counts=True)
         if num_images and counts.max() > 1:
-            raise ValueError(f"predictions: image_id {str(names[counts.argmax()])!r} stands {counts.max()} times")
+            raise RcnSearchError(f"predictions: image_id {str(names[counts.argmax()])!r} stands {counts.max()} times")
 
     def __len__(self) -> int:
         """N."""
@@ -179,7 +180,7 @@ def read_predictions(uri: str) -> Predictions:
 
     Raises:
         FileNotFoundError: There is nothing there.
-        ValueError: It is not a prediction file of this schema version, or lacks a column, or a column does not fit.
+        RcnSearchError: It is not a prediction file of this schema version, or lacks a column, or a column does not fit.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -188,7 +189,7 @@ def read_predictions(uri: str) -> Predictions:
     try:
         table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{uri} is not a readable Parquet file: {error}") from error
+        raise RcnSearchError(f"{uri} is not a readable Parquet file: {error}") from error
     try:
         meta = _read_meta(table.schema.metadata or {})
         shapes = _shapes(len(table), keypoint_schema(meta["keypoints"]).num_points)
@@ -205,32 +206,32 @@ def read_predictions(uri: str) -> Predictions:
         }
         return Predictions(**arrays, attributes=attributes, meta=meta)
     except (ValueError, pa.ArrowException) as error:
-        raise ValueError(f"{uri}: {error}") from error
+        raise RcnSearchError(f"{uri}: {error}") from error
 
 
 def _read_meta(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     if METADATA_KEY not in metadata:
-        raise ValueError("no rcn_search metadata; this Parquet file was not written by `rcn-search evaluate`")
+        raise RcnSearchError("no rcn_search metadata; this Parquet file was not written by `rcn-search evaluate`")
     meta = json.loads(metadata[METADATA_KEY])
     version = meta.get("schema_version") if isinstance(meta, dict) else None
     if version == 1 and isinstance(meta.get("config"), dict):
         meta["config"] = upgrade_config(meta["config"])
     elif version not in (1, SCHEMA_VERSION):
-        raise ValueError(
+        raise RcnSearchError(
             f"prediction file of schema version {version}; this rcn-search reads versions 1 and {SCHEMA_VERSION}"
         )
     missing = [key for key in REQUIRED_META if key not in meta]
     if missing:
-        raise ValueError(f"metadata lacks {', '.join(missing)}")
+        raise RcnSearchError(f"metadata lacks {', '.join(missing)}")
     return upgrade_record(meta)
 
 
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     if name not in table.column_names:
-        raise ValueError(f"no column {name!r}")
+        raise RcnSearchError(f"no column {name!r}")
     column = table.column(name)
     if column.null_count:
-        raise ValueError(f"column {name!r} has {column.null_count} empty values")
+        raise RcnSearchError(f"column {name!r} has {column.null_count} empty values")
     return column
 
 
@@ -240,13 +241,13 @@ def _read_lists(table: pa.Table, name: str, item: str, shape: tuple[int, ...]) -
 
     column = _column(table, name)
     if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
-        raise ValueError(f"column {name!r} has {column.type} values; it needs lists")
+        raise RcnSearchError(f"column {name!r} has {column.type} values; it needs lists")
     length = int(np.prod(shape[1:]))
     lengths = pc.unique(pc.list_value_length(column)).to_pylist()
     if lengths not in ([length], []):
-        raise ValueError(f"column {name!r} has lists of {lengths} values; the keypoints of the file need {length}")
+        raise RcnSearchError(f"column {name!r} has lists of {lengths} values; the keypoints of the file need {length}")
     flat = pc.list_flatten(column)
     if flat.null_count:
-        raise ValueError(f"column {name!r} has {flat.null_count} empty values")
+        raise RcnSearchError(f"column {name!r} has {flat.null_count} empty values")
     values: NDArray[Any] = flat.cast(pa.type_for_alias(item)).to_numpy()
     return values.reshape(shape)

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rcn_search.errors import RcnSearchError
+
 Normalizer = Literal["eye_centers", "outer_eye_corners", "pupils", "box", "diagonal"]
 
 # What the field reports with each normalizer: AUC8 on 300-W, AUC10 where eyes or pupils normalize, AUC7 by the box.
@@ -30,13 +32,13 @@ def parse_normalizer(name: str) -> Normalizer:
     """The one that a person means: ``outer-eye`` and ``outer_eye_corners`` are the same; so for all.
 
     Raises:
-        ValueError: None is called so.
+        RcnSearchError: None is called so.
     """
     asked = name.replace("-", "_")
     fits: list[Normalizer] = [each for each in get_args(Normalizer) if asked and each.startswith(asked)]
     if len(fits) != 1:
         known = ", ".join(each.replace("_", "-") for each in get_args(Normalizer))
-        raise ValueError(f"no normalizer is called {name!r}; known: {known}")
+        raise RcnSearchError(f"no normalizer is called {name!r}; known: {known}")
     return fits[0]
 
 
@@ -130,7 +132,7 @@ def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> Eval
         keypoints: Keypoint schema.
 
     Raises:
-        ValueError: There is none of that name.
+        RcnSearchError: There is none of that name.
     """
     if name == "rcn2016":
         return rcn2016(dataset, subset, keypoints)
@@ -139,7 +141,7 @@ def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> Eval
     rule, _, normalizer = name.partition("-")
     if rule == "subpixel" and (not normalizer or normalizer in get_args(Normalizer)):
         return subpixel(dataset, subset, keypoints, cast(Normalizer, normalizer or "eye_centers"))
-    raise ValueError(
+    raise RcnSearchError(
         f"unknown protocol {name!r}; known: rcn2016, rcn2016-49, subpixel, subpixel-NORMALIZER with one of "
         f"{', '.join(get_args(Normalizer))}"
     )

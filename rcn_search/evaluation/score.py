@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
 from rcn_search.evaluation.metrics import Array, ImageErrors, auc_pct, failure_rate_pct, image_errors
 from rcn_search.evaluation.predictions import Predictions
@@ -96,12 +97,12 @@ def score(predictions: Predictions, protocol: EvaluationProtocol, *, num_resampl
         num_resamples: For the intervals.
 
     Raises:
-        ValueError: The predictions cannot be measured by ``protocol``, or no image is left to average.
+        RcnSearchError: The predictions cannot be measured by ``protocol``, or no image is left to average.
     """
     errors = image_errors(predictions, protocol)
     kept_n = errors.kept_n
     if not kept_n.any():
-        raise ValueError(
+        raise RcnSearchError(
             f"no image to score under {protocol.name}: {errors.excluded or 'the prediction file is empty'}"
         )
     error_n, error_nk = errors.error_pct_n[kept_n], errors.error_pct_nk[kept_n]

@@ -31,7 +31,7 @@ from rcn_search.models.flip_average import Mirrored
 from rcn_search.models.joint import Joint
 from rcn_search.models.tcdcn import TCDCN
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
-from rcn_search.training.compute_probe import usable_device
+from rcn_search.training.compute_probe import resolve_device
 from rcn_search.training.validation import BATCH_SIZE
 
 
@@ -96,7 +96,7 @@ class Predictor:
             RcnSearchError: The device cannot be used.
         """
         decoder = inference.decoder or default_decoder(info.config.loss.name)
-        device = str(usable_device(inference.device))
+        device = str(resolve_device(inference.device))
         self.info = info
         self.inference = inference.model_copy(update={"decoder": decoder, "device": device})
         self.record = self.inference.record() | ({"denoiser": denoiser_run_id} if denoiser_run_id else {})

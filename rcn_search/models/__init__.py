@@ -39,7 +39,7 @@ def build_model(
         from cells (b, K, 2) int64 to logits.
 
     Raises:
-        ValueError: The input is too small for the model.
+        RcnSearchError: The input is too small for the model.
     """
     with torch.device("meta"):  # torch's own initialisation would draw from the global state
         network = _BUILDERS[model.name](model, num_points, input_px, in_channels)

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rcn_search.errors import RcnSearchError
+
 
 class Network(nn.Module):
     """Base of every model: one initialisation and the two groups of weights that carry their own L2 coefficient."""
@@ -44,9 +46,9 @@ class Network(nn.Module):
         """What each branch makes of an image, coarsest first: logits (b, k, h, h) each. See the models that have it.
 
         Raises:
-            ValueError: The model has no branches.
+            RcnSearchError: The model has no branches.
         """
-        raise ValueError(f"{type(self).__name__} has no branches to look into; take an RCN or a SumNet")
+        raise RcnSearchError(f"{type(self).__name__} has no branches to look into; take an RCN or a SumNet")
 
     def place(self, device: str | torch.device, memory_format: torch.memory_format) -> Self:
         """This network, moved to a device with its weights laid out for it."""
@@ -73,13 +75,13 @@ def resolutions_px(input_px: int, num_branches: int) -> list[int]:
     """Sides of the maps, finest first, each half of the one before, rounded down.
 
     Raises:
-        ValueError: The input is neither 80 nor 40 pixels wide, or too small for so many branches.
+        RcnSearchError: The input is neither 80 nor 40 pixels wide, or too small for so many branches.
     """
     if input_px not in (40, 80):
-        raise ValueError(f"input_px is {input_px}; the map models take inputs of 40 or 80 pixels")
+        raise RcnSearchError(f"input_px is {input_px}; the map models take inputs of 40 or 80 pixels")
     sides = [input_px >> level for level in range(num_branches)]
     if sides[-1] == 0:
-        raise ValueError(
+        raise RcnSearchError(
             f"{num_branches} branches do not fit an input of {input_px} px: take at most {num_branches - 1}"
         )
     return sides

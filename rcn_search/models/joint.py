@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import peak_cells
 from rcn_search.models.denoiser import Denoiser
@@ -36,12 +37,12 @@ class Joint(Network):
         """Logits (b, k, h, h) of the sum.
 
         Raises:
-            ValueError: The network makes maps of another size, or of other points, than the denoiser was trained on.
+            RcnSearchError: The network makes maps of another size, or of other points, than the denoiser was trained on.
         """
         logits_bkhw: Tensor = self.network(image_bchw)
         size_px, num_points = self.denoiser.input_px, self.denoiser.num_points
         if logits_bkhw.shape[1:] != (num_points, size_px, size_px):
-            raise ValueError(
+            raise RcnSearchError(
                 f"the network makes maps of shape {tuple(logits_bkhw.shape[1:])}, the denoiser takes {num_points} "
                 f"points on {size_px} px: take two that were trained for the same points and input.size_px"
             )

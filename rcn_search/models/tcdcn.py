@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rcn_search.config.schema import TcdcnConfig
+from rcn_search.errors import RcnSearchError
 from rcn_search.models.blocks import Network
 
 INPUT_PX = 40
@@ -38,7 +39,7 @@ class TCDCN(Network):
     def __init__(self, config: TcdcnConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
         if input_px % INPUT_PX:
-            raise ValueError(f"input_px is {input_px}; TCDCN takes inputs of 40 or 80 pixels")
+            raise RcnSearchError(f"input_px is {input_px}; TCDCN takes inputs of 40 or 80 pixels")
         self.trunk = nn.ModuleList(
             [nn.Conv2d(in_channels, 16, 5), nn.Conv2d(16, 48, 3), nn.Conv2d(48, 64, 3), nn.Conv2d(64, 64, 2)]
         )

@@ -1,4 +1,4 @@
-"""A table of the paper as it is being re-run: its study, the weights of each row, and where they are scored."""
+"""A table of the paper as it is being reproduced: its study, the checkpoints of each row, and where they are scored."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rcn_search.training.exit_status import BEST_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rerun:
-    """A study of a table, and where and how its rows are scored.
+class Reproduction:
+    """A fixed-run study of a table, and where its rows are scored. A row is a run or a joint model of the study.
 
     Attributes:
-        table: Of the paper.
-        published: The rows that are shown beside ours.
-        study: Its rows here.
-        targets: The splits to score on.
-        manifests: Of the data sets, the one that is trained on first.
+        table: Table of the paper.
+        published: Published rows that are shown beside ours.
+        study: Study whose runs are the rows.
+        targets: Splits to evaluate on.
+        manifests: Manifests of the data sets, the one that is trained on first.
     """
 
     table: PaperTable
@@ -34,58 +34,58 @@ class Rerun:
     manifests: list[Manifest]
 
     def trials_of(self, row: str) -> list[Trial]:
-        """All trials of a row that there are, by seed."""
-        found = [trial for trial in self.study.trials if trial.record.params[RUN] == row]
-        return sorted(found, key=lambda trial: int(trial.record.params[SEED] or 0))
+        """All trials of a row, by seed."""
+        trials = [trial for trial in self.study.trials if trial.record.params[RUN] == row]
+        return sorted(trials, key=lambda trial: int(trial.record.params[SEED] or 0))
 
-    def complete(self, row: str) -> list[Trial]:
-        """Those that are complete."""
+    def complete_trials(self, row: str) -> list[Trial]:
+        """The complete trials of a row, by seed."""
         return [trial for trial in self.trials_of(row) if trial.state == "complete"]
 
     def num_seeds(self, row: str) -> int:
-        """How many seeds a row, or the network of a joint row, is to have."""
-        space = self.study.config
-        return space.seeds_per_run.get(space.joint_models[row][0] if row in space.joint_models else row, 1)
+        """Number of seeds of a row; of a joint model, of its network."""
+        config = self.study.config
+        return config.seeds_per_run.get(config.joint_models[row][0] if row in config.joint_models else row, 1)
 
     def is_denoiser(self, row: str) -> bool:
-        """Whether a row sees no image, so that it has no score of its own."""
-        space = self.study.config
-        return space.train_config(space.run_values(row)).model.name == "denoiser"
+        """Whether a row takes no image, so that it has no score."""
+        config = self.study.config
+        return config.train_config(config.run_values(row)).model.name == "denoiser"
 
     def candidates(self, row: str) -> list[Candidate]:
-        """The weights that a row, or a joint row, is scored by; one for each of its seeds that is complete."""
-        space = self.study.config
+        """The checkpoints by which a row is scored; one for each seed that is complete."""
+        config = self.study.config
 
-        def weights(trial: Trial, second: Trial | None = None) -> Candidate:
+        def candidate(trial: Trial, denoiser: Trial | None = None) -> Candidate:
             seed = f", seed {trial.record.config.seed}" if self.num_seeds(row) > 1 else ""
             return Candidate(
-                name="+".join(f"{each.number:06d}" for each in (trial, second) if each),
-                method=f"{row}, {space.budget.epochs} epochs{seed}",
+                name="+".join(f"{part.number:06d}" for part in (trial, denoiser) if part),
+                method=f"{row}, {config.budget.epochs} epochs{seed}",
                 checkpoint=storage.join(trial.folder, BEST_NAME),
-                denoiser=storage.join(second.folder, BEST_NAME) if second else "",
+                denoiser=storage.join(denoiser.folder, BEST_NAME) if denoiser else "",
             )
 
-        if row in space.joint_models:
-            networks, denoisers = map(self.complete, space.joint_models[row])
-            return [
-                weights(each, denoisers[index % len(denoisers)]) for index, each in enumerate(networks) if denoisers
-            ]
-        return [] if self.is_denoiser(row) else [weights(each) for each in self.complete(row)]
+        if row not in config.joint_models:
+            return [] if self.is_denoiser(row) else [candidate(trial) for trial in self.complete_trials(row)]
+        networks, denoisers = map(self.complete_trials, config.joint_models[row])
+        if not denoisers:
+            return []
+        return [candidate(network, denoisers[seed % len(denoisers)]) for seed, network in enumerate(networks)]
 
-    def remarks(self) -> list[str]:
-        """What a reader must know of the data."""
+    def data_remarks(self) -> list[str]:
+        """List how the data differ from the paper's."""
         data = self.study.config.train_config({}).data
         trained_on = self.manifests[0]
-        there = trained_on.num_rows(data.train_split)
-        used, papers = min(data.num_train or there, there), PAPER_TRAINING_IMAGES.get(trained_on.name)
+        num_rows = trained_on.num_rows(data.train_split)
+        used, paper = min(data.num_train or num_rows, num_rows), PAPER_TRAINING_IMAGES.get(trained_on.name)
         remarks = []
-        if papers is None:
+        if paper is None:
             remarks.append(f"trained on {used:,} faces of {trained_on.name!r}, which are not the paper's")
-        elif used != papers:
-            remarks.append(f"trained on {used:,} of the paper's {papers:,} faces")
+        elif used != paper:
+            remarks.append(f"trained on {used:,} of the paper's {paper:,} faces")
         if not any(target.is_test for target in self.targets):
             remarks.append(
-                "no test split is here: ours is measured on the validation split, which also chose the epoch, and "
-                "cannot be compared with the paper's"
+                "no data set has a test split: ours is measured on the validation split, which also chose the epoch, "
+                "and cannot be compared with the paper's"
             )
         return remarks + [f"{manifest.name}: {note}" for manifest in self.manifests for note in manifest.notes]

@@ -1,116 +1,166 @@
-"""A table of the paper, re-run: its rows as a study, each scored once on each test split, and what came of it."""
+"""Reproduce a table of the paper: train its rows as a study, evaluate each once on each test split, and compare."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.config.errors import ConfigError
-from rcn_search.data.shards import read_manifest
+from rcn_search.data.shards import Manifest, read_manifest
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.reproduce.convergence import convergence_sheet
-from rcn_search.reproduce.paper_tables import SPACES, TABLES, TableName
-from rcn_search.reproduce.reproduction import Rerun
-from rcn_search.reproduce.result_table import table_sheet
-from rcn_search.reproduce.test_scores import Candidate, Scores, Target, find_targets
-from rcn_search.reproduce.text_table import Sheet
+from rcn_search.leaderboard.location import require_leaderboard
+from rcn_search.leaderboard.published import PublishedRow
+from rcn_search.reproduce.convergence import convergence_table
+from rcn_search.reproduce.paper_tables import STUDY_FILES, TABLES, PaperTable, Subset, TableName
+from rcn_search.reproduce.reproduction import Reproduction
+from rcn_search.reproduce.result_table import result_table
+from rcn_search.reproduce.test_scores import Candidate, Target, TestScores, find_targets
+from rcn_search.reproduce.text_table import TextTable
 from rcn_search.search.open_or_resume import STUDIES, StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.study.loading import load_study_config
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.store import study_exists
 from rcn_search.study.study import Study
 
 
-def train_rows(
-    name: TableName,
-    *,
-    space_uri: str = "",
-    overrides: Sequence[str] = (),
-    epochs: int | None = None,
-    data_uri: str = "",
-    afw_uri: str = "",
-    study_uri: str = "",
-    board: Callable[[], str],
-    console: Console,
-    run: bool = True,
-) -> Rerun:
+@dataclass(frozen=True, kw_only=True)
+class ReproductionRequest:
+    """The table to reproduce, and what differs from its study file.
+
+    Attributes:
+        table: Name of the table.
+        study_file: Study file of its rows; by default the one that comes with the package.
+        overrides: ``key.path=value`` settings laid over the study file.
+        epochs: Epochs of each row, in place of ``budget.epochs``.
+        data_uri: Data set, in place of ``base.data.uri``.
+        afw_uri: Another data set whose test splits are evaluated, too.
+        study_uri: Folder or URI of the study; by default ``studies/TABLE``, with the epochs where they are given.
+    """
+
+    table: TableName
+    study_file: str = ""
+    overrides: Sequence[str] = ()
+    epochs: int | None = None
+    data_uri: str = ""
+    afw_uri: str = ""
+    study_uri: str = ""
+
+
+def train_table(request: ReproductionRequest, *, leaderboard: str | None, console: Console) -> Reproduction:
     """Train the rows of a table that are not trained yet.
 
     Args:
-        name: Which table.
-        space_uri: Its study file; by default that of the source tree.
-        overrides: ``key.path=value`` laid over it.
-        epochs: Of each row, instead of ``budget.epochs``.
-        data_uri: Data set, instead of ``base.data.uri``.
-        afw_uri: Another data set whose test splits are scored too.
-        study_uri: Folder of the study; by default ``studies/NAME``, with the epochs where they are given.
-        board: Gives the board's URI.
+        request: The table.
+        leaderboard: URI of the leaderboard, which is checked before anything is trained.
         console: Where the run prints.
-        run: Without it nothing is trained: what is there is only opened.
 
     Raises:
         ConfigError: The study file is wrong.
         DatasetError: A data set is missing or damaged.
-        StudyError: There is another study at ``study_uri``, or the search cannot go on.
-        ValueError: See `run_search`; or the two data sets have other points.
-        KeyboardInterrupt: Ctrl-C; the same call goes on.
+        StudyError: There is another study at ``study_uri``, or the search cannot continue.
+        RcnSearchError: The data sets have different keypoints, or there is no leaderboard.
+        KeyboardInterrupt: Ctrl-C; the same call resumes.
     """
-    table = TABLES[name]
-    space_uri = space_uri or str(SPACES / f"{name}.yaml")
-    overrides = [*overrides, *([f"budget.epochs={epochs}"] if epochs else [])]
-    uri = storage.absolute(study_uri or storage.join(STUDIES, f"{name}-{epochs}-epochs" if epochs else name))
-    space = load_study_config(space_uri, overrides=overrides, data_uri=data_uri)
-    if not space.runs:
-        raise ConfigError(f"{space_uri} has no rows: it is a search, for rcn-search tune")
-    data = space.train_config({}).data
-    data_uris = [data.uri, *([storage.absolute(afw_uri)] if afw_uri else [])]
-    manifests = [read_manifest(each) for each in data_uris]
-    for manifest in manifests[1:]:
-        if manifest.keypoints != manifests[0].keypoints:
-            raise ValueError(f"{afw_uri} has {manifest.keypoints!r} points, {data.uri} {manifests[0].keypoints!r}")
-    published = table.published([*space.runs, *space.joint_models])
-    targets = find_targets(data_uris, {(row.dataset, row.subset) for row in published}, data.val_split)
-    started = study_exists(uri)
-    if not run and not started:
-        raise ValueError(f"nothing is there to show at {uri}; leave out --show, or name the place with --study")
-    if run:
-        storage.preflight(board())  # a missing board is said now, not after the training
-        try:
-            request = StudyRequest(
-                study_file=space_uri, overrides=overrides, study_uri=uri, resume=started, data_uri=data_uri
-            )
-            study = run_search(request, console=console).study
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"stopped; the same line goes on with {uri}") from None
-    else:
-        study = Study.resume(uri, space, data_fingerprint=manifests[0].fingerprint)
-    return Rerun(table=table, published=published, study=study, targets=targets, manifests=manifests)
+    plan = _plan(request)
+    storage.preflight(require_leaderboard(leaderboard))
+    try:
+        study = run_search(plan.study_request, console=console).study
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; the same command resumes {plan.study_request.study_uri}") from None
+    return plan.reproduction(study)
 
 
-def compare(
-    rerun: Rerun,
-    *,
-    board: Callable[[], str] | None,
-    on_images: Callable[[int, int], None] = lambda done, total: None,
-) -> Sheet:
-    """Score what is trained and not scored yet, and compare with the paper.
-
-    Args:
-        rerun: What was trained.
-        board: Gives the board's URI; without a board nothing is scored that is not scored yet.
-        on_images: Called with (images done, images in all) of each score.
+def open_table(request: ReproductionRequest) -> Reproduction:
+    """Open the study of a table as it is, without training anything.
 
     Raises:
-        ValueError: See `Scores.take`.
+        ConfigError: The study file is wrong.
+        DatasetError: A data set is missing or damaged.
+        StudyError: There is another study at ``study_uri``.
+        RcnSearchError: There is no study, or the data sets have different keypoints.
     """
-    scores, is_convergence = Scores(rerun.study.uri), rerun.table is TABLES["convergence"]
+    plan = _plan(request)
+    uri = plan.study_request.study_uri
+    if not plan.study_request.resume:
+        raise RcnSearchError(f"no study at {uri}; leave out --report-only to start it, or name another with --study")
+    Study.check(uri, plan.config, plan.manifests[0].fingerprint)
+    return plan.reproduction(Study(uri, plan.config))
 
-    def look(candidate: Candidate, target: Target) -> Predictions | None:
-        if board is None:
-            return scores.find(candidate, target)
-        # Of a curve only the looks are counted: early epochs are no entries.
-        return scores.take(candidate, target, board=board, enter=not is_convergence, on_images=on_images)
 
-    return convergence_sheet(rerun, look) if is_convergence else table_sheet(rerun, look)
+def compare_with_paper(
+    reproduction: Reproduction,
+    *,
+    leaderboard: str | None,
+    on_images: Callable[[int, int], None] = lambda done, total: None,
+) -> TextTable:
+    """Evaluate what is trained and not evaluated yet, and compare with the paper.
+
+    Args:
+        reproduction: Trained rows.
+        leaderboard: URI of the leaderboard; None: only evaluations that were made before are compared.
+        on_images: Called with (images done, images in all) of each evaluation.
+
+    Raises:
+        RcnSearchError: A checkpoint cannot be evaluated (see `TestScores.evaluate_once`).
+    """
+    scores, is_convergence = TestScores(reproduction.study.uri), reproduction.table is TABLES["convergence"]
+
+    def predictions_of(candidate: Candidate, target: Target) -> Predictions | None:
+        if leaderboard is None:
+            return scores.load(candidate, target)
+        # The epochs of a curve are counted as test evaluations, but are no entries.
+        return scores.evaluate_once(
+            candidate, target, leaderboard=leaderboard, submit=not is_convergence, on_images=on_images
+        )
+
+    return (convergence_table if is_convergence else result_table)(reproduction, predictions_of)
+
+
+class _Plan(NamedTuple):
+    table: PaperTable
+    study_request: StudyRequest
+    config: StudyConfig
+    published: list[PublishedRow]
+    targets: list[Target]
+    manifests: list[Manifest]
+
+    def reproduction(self, study: Study) -> Reproduction:
+        return Reproduction(
+            table=self.table,
+            published=self.published,
+            study=study,
+            targets=self.targets,
+            manifests=self.manifests,
+        )
+
+
+def _plan(request: ReproductionRequest) -> _Plan:
+    """Read everything that a request names, so that mistakes show before anything is trained."""
+    table = TABLES[request.table]
+    name = f"{request.table}-{request.epochs}-epochs" if request.epochs else request.table
+    uri = storage.absolute(request.study_uri or storage.join(STUDIES, name))
+    study_request = StudyRequest(
+        study_file=request.study_file or str(STUDY_FILES / f"{request.table}.yaml"),
+        overrides=[*request.overrides, *([f"budget.epochs={request.epochs}"] if request.epochs else [])],
+        study_uri=uri,
+        resume=study_exists(uri),
+        data_uri=request.data_uri,
+    )
+    config = load_study_config(study_request.study_file, overrides=study_request.overrides, data_uri=request.data_uri)
+    if not config.runs:
+        raise ConfigError(f"{study_request.study_file} has no runs: it is a search, for rcn-search tune")
+    data = config.train_config({}).data
+    data_uris = [data.uri, *([storage.absolute(request.afw_uri)] if request.afw_uri else [])]
+    manifests = [read_manifest(data_uri) for data_uri in data_uris]
+    if len({manifest.keypoints for manifest in manifests}) > 1:
+        both = " and ".join(f"{uri} ({manifest.keypoints})" for uri, manifest in zip(data_uris, manifests, strict=True))
+        raise RcnSearchError(f"the data sets have different keypoints: {both}")
+    published = table.published([*config.runs, *config.joint_models])
+    targets = find_targets(data_uris, {Subset(row.dataset, row.subset) for row in published}, data.val_split)
+    return _Plan(table, study_request, config, published, targets, manifests)

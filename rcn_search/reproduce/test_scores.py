@@ -1,57 +1,72 @@
-"""Trials of a study against test splits, each once in the life of the study: a look is marked before it is taken.
+"""Scores of a study's checkpoints on test splits: each evaluation is made once in the life of the study.
 
-STUDY/scores/000012-aflw-test/started.json            put-if-absent: this trial is being looked at on this split
+STUDY/scores/000012-aflw-test/started.json          put if absent, before the evaluation
 STUDY/scores/000012-aflw-test/predictions.parquet
-STUDY/scores/000012-aflw-test/score.json           written last: errors, and the entries on the board
+STUDY/scores/000012-aflw-test/score.json            written last: errors, and the entries on the leaderboard
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rcn_search import storage
 from rcn_search.config.schema import FrozenModel
-from rcn_search.data.shards import read_manifest
+from rcn_search.data.shards import Manifest, read_manifest
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.predictions import Predictions, read_predictions
 from rcn_search.inference.config import InferenceConfig
-from rcn_search.reproduce.paper_tables import Place
+from rcn_search.reproduce.paper_tables import Subset
 from rcn_search.study.records import StudyError
 
+if TYPE_CHECKING:
+    from rcn_search.leaderboard.submit import Submission
+
 SCORES = "scores"
-_LOOK, _PREDICTIONS, _SCORE = "started.json", "predictions.parquet", "score.json"
+_STARTED, _PREDICTIONS, _SCORE = "started.json", "predictions.parquet", "score.json"
 
 
 class Target(NamedTuple):
-    """A split to be scored on."""
+    """A split to evaluate on.
+
+    Attributes:
+        data_uri: Data set.
+        split: Split of the data set.
+        subset: Data set and subset that the split holds.
+        is_test: Whether it is a test split.
+        fingerprint: Fingerprint of the data set.
+    """
 
     data_uri: str
     split: str
-    place: Place
+    subset: Subset
     is_test: bool
     fingerprint: str
-    """Of its data set."""
 
 
 class Candidate(NamedTuple):
-    """Weights to be scored."""
+    """A checkpoint to evaluate.
+
+    Attributes:
+        name: Name that is unique in the study, as in ``000012``.
+        method: Name on the leaderboard.
+        checkpoint: URI of the checkpoint.
+        denoiser: Checkpoint of the denoiser of a joint model; empty without one.
+    """
 
     name: str
-    """Unique in the study, as in ``000012``."""
     method: str
-    """On the board."""
     checkpoint: str
     denoiser: str = ""
-    """Checkpoint of the denoiser of a joint model."""
 
 
-Look = Callable[[Candidate, Target], Predictions | None]
-"""Gives the predictions of weights on a split; None where there are none and none shall be made."""
+PredictionSource = Callable[[Candidate, Target], Predictions | None]
+"""Return the predictions of a checkpoint on a split; None where there are none and none are to be made."""
 
 
-class Scored(FrozenModel):
-    """``score.json``: the weights, the split, the errors by protocol, the entries on the board."""
+class ScoreRecord(FrozenModel):
+    """``score.json``: checkpoint, split, errors by protocol, and entries on the leaderboard."""
 
     method: str
     checkpoint: str
@@ -62,107 +77,100 @@ class Scored(FrozenModel):
     entries: tuple[str, ...]
 
 
-def find_targets(data_uris: Sequence[str], wanted: Iterable[Place], val_split: str) -> list[Target]:
-    """Where to score: of each data set the wanted test subsets it has, else all its tests; without any, validation.
+def find_targets(data_uris: Sequence[str], wanted: Iterable[Subset], val_split: str) -> list[Target]:
+    """Choose where to evaluate: the wanted test subsets of each data set, else all its test splits.
+
+    Args:
+        data_uris: Data sets, the one that is trained on first.
+        wanted: Subsets that the paper reports.
+        val_split: Split to evaluate on if no data set has a test split.
 
     Raises:
         DatasetError: A data set is missing or damaged.
-        ValueError: Two of them have a test subset of the same name.
+        RcnSearchError: Two data sets have the same test subset.
     """
     wanted, targets = set(wanted), list[Target]()
     for uri in data_uris:
         manifest = read_manifest(uri)
-        tests = [
-            Target(uri, split, manifest.dataset_and_subset(split), True, manifest.fingerprint)
-            for split in manifest.test_splits
-        ]
-        targets += [each for each in tests if each.place in wanted] or tests
-    if len({each.place for each in targets}) < len(targets):
-        raise ValueError(f"{' and '.join(data_uris)} both have {'/'.join(targets[0].place)}: which is meant?")
-    if not targets:
-        manifest = read_manifest(data_uris[0])
-        targets = [Target(data_uris[0], val_split, manifest.dataset_and_subset(val_split), False, manifest.fingerprint)]
-    return targets
+        tests = [_target(uri, manifest, split, is_test=True) for split in manifest.test_splits]
+        targets += [target for target in tests if target.subset in wanted] or tests
+    if len({target.subset for target in targets}) < len(targets):
+        raise RcnSearchError(f"{' and '.join(data_uris)} both have {targets[0].subset}; name only one of them")
+    return targets or [_target(data_uris[0], read_manifest(data_uris[0]), val_split, is_test=False)]
 
 
-class Scores:
-    """The scores of a study."""
+def _target(uri: str, manifest: Manifest, split: str, *, is_test: bool) -> Target:
+    return Target(uri, split, Subset(*manifest.dataset_and_subset(split)), is_test, manifest.fingerprint)
+
+
+class TestScores:
+    """Scores of a study's checkpoints."""
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
 
     def __init__(self, study_uri: str) -> None:
         self._uri = storage.join(study_uri, SCORES)
 
-    def find(self, candidate: Candidate, target: Target) -> Predictions | None:
-        """The predictions of a look that was taken; None where it was not.
+    def load(self, candidate: Candidate, target: Target) -> Predictions | None:
+        """Read the predictions of a finished evaluation; None where there was none.
 
         Raises:
-            StudyError: It was taken at other images of the same name.
+            StudyError: The checkpoint was evaluated on another data set of the same name.
         """
         folder = self._folder(candidate, target)
         try:
-            scored = Scored.model_validate(storage.read_json(storage.join(folder, _SCORE)))
+            record = ScoreRecord.model_validate(storage.read_json(storage.join(folder, _SCORE)))
         except FileNotFoundError:
             return None
-        if scored.fingerprint != target.fingerprint:
+        if record.fingerprint != target.fingerprint:
             raise StudyError(
-                f"{folder}: {candidate.method} was scored on {'/'.join(target.place)} of data {scored.fingerprint}; "
-                f"{target.data_uri} is {target.fingerprint}. Name that data set, or start a study at another place"
+                f"{folder}: {candidate.method} was scored on {target.subset} of data {record.fingerprint}; "
+                f"{target.data_uri} is {target.fingerprint}. Name that data set, or start another study (--study)"
             )
         return read_predictions(storage.join(folder, _PREDICTIONS))
 
-    def take(
+    def evaluate_once(
         self,
         candidate: Candidate,
         target: Target,
         *,
-        board: Callable[[], str],
-        enter: bool,
+        leaderboard: str | None,
+        submit: bool,
         on_images: Callable[[int, int], None] = lambda done, total: None,
     ) -> Predictions:
-        """The predictions of weights on a split: of the look that was taken, or of the one that is taken now.
+        """Return the predictions of a checkpoint on a split, evaluating it if that was not done before.
 
         Args:
-            candidate: What to score.
-            target: Where.
-            board: Gives the board's URI.
-            enter: Add the scores to the board.
+            candidate: Checkpoint.
+            target: Split.
+            leaderboard: URI of the leaderboard.
+            submit: Add the scores to the leaderboard.
             on_images: Called with (images done, images in all).
 
         Raises:
-            StudyError: See `find`; or a look was begun and did not end.
-            ValueError: See `evaluate_and_record`.
+            StudyError: The checkpoint was evaluated on another data set of the same name, or an evaluation was started
+                and has not ended.
+            RcnSearchError: The checkpoint cannot be evaluated (see `evaluate_and_record`).
         """
-        if (there := self.find(candidate, target)) is not None:
-            return there
-        from rcn_search.data.dataset import open_dataset  # torch is not needed before
-        from rcn_search.inference.predictor import load
-        from rcn_search.leaderboard.submit import evaluate_and_record
-
+        if (predictions := self.load(candidate, target)) is not None:
+            return predictions
         folder = self._folder(candidate, target)
-        look, predictions_uri = storage.join(folder, _LOOK), storage.join(folder, _PREDICTIONS)
-        mark = {"method": candidate.method, "split": target.split, "when": datetime.now(UTC).isoformat()}
+        started_uri, predictions_uri = storage.join(folder, _STARTED), storage.join(folder, _PREDICTIONS)
+        started = {"method": candidate.method, "split": target.split, "when": datetime.now(UTC).isoformat()}
         try:
-            storage.write_json(look, mark, if_absent=True)
+            storage.write_json(started_uri, started, if_absent=True)
         except storage.ObjectExistsError:
             raise StudyError(
-                f"{folder}: a look was begun and has not ended. Another process is at it; if none is, it was killed: "
-                "delete this folder to look again"
+                f"{folder}: an evaluation was started and has not ended. If no other process is at it, it was killed: "
+                "delete this folder to evaluate again"
             ) from None
         try:
-            submission = evaluate_and_record(
-                load(candidate.checkpoint, InferenceConfig(denoiser_uri=candidate.denoiser or None)),
-                open_dataset(target.data_uri),
-                target.split,
-                leaderboard=board,
-                predictions_uri=predictions_uri,
-                submit=enter,
-                method=candidate.method,
-                on_images=on_images,
-            )
+            submission = _evaluate(candidate, target, leaderboard, predictions_uri, submit, on_images)
         except BaseException:
-            if not storage.exists(predictions_uri):  # nobody has seen anything
-                storage.delete(look)
+            if not storage.exists(predictions_uri):  # nobody has seen a score
+                storage.delete(started_uri)
             raise
-        scored = Scored(
+        record = ScoreRecord(
             method=candidate.method,
             checkpoint=candidate.checkpoint,
             denoiser=candidate.denoiser,
@@ -171,8 +179,32 @@ class Scores:
             errors_pct={protocol.name: score.error_pct for protocol, score in submission.evaluation.scores},
             entries=tuple(submission.entry_uris),
         )
-        storage.write_json(storage.join(folder, _SCORE), scored.model_dump(mode="json"), if_absent=True)
+        storage.write_json(storage.join(folder, _SCORE), record.model_dump(mode="json"), if_absent=True)
         return submission.evaluation.predictions
 
     def _folder(self, candidate: Candidate, target: Target) -> str:
-        return storage.join(self._uri, "-".join((candidate.name, *target.place)))
+        return storage.join(self._uri, "-".join((candidate.name, *target.subset)))
+
+
+def _evaluate(
+    candidate: Candidate,
+    target: Target,
+    leaderboard: str | None,
+    predictions_uri: str,
+    submit: bool,
+    on_images: Callable[[int, int], None],
+) -> Submission:
+    from rcn_search.data.dataset import open_dataset  # torch is not needed before
+    from rcn_search.inference.predictor import load
+    from rcn_search.leaderboard.submit import evaluate_and_record
+
+    return evaluate_and_record(
+        load(candidate.checkpoint, InferenceConfig(denoiser_uri=candidate.denoiser or None)),
+        open_dataset(target.data_uri),
+        target.split,
+        leaderboard=leaderboard,
+        predictions_uri=predictions_uri,
+        submit=submit,
+        method=candidate.method,
+        on_images=on_images,
+    )

@@ -1,9 +1,10 @@
-"""A small table of text with remarks, for the terminal, as Markdown, or as CSV."""
+"""A table of text with remarks, for the terminal, as Markdown, or as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,32 +12,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Format = Literal["table", "markdown", "csv"]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
+class TextTable:
     """A table.
 
     Attributes:
-        title: Above it.
-        columns: Names; those in ``wide`` hold text and are set to the left.
+        title: Line above the table.
+        columns: Names of the columns.
         rows: Text of each cell.
-        remarks: Lines below it; not part of the CSV.
-        wide: Names of columns of text.
+        remarks: Lines below the table; not part of the CSV.
+        text_columns: Names of the columns that are set to the left; the others hold numbers.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     remarks: tuple[str, ...] = ()
-    wide: tuple[str, ...] = ()
+    text_columns: tuple[str, ...] = ()
 
     def print(self, console: Console) -> None:
-        """On a terminal."""
+        """Print the table on a terminal."""
         table = Table(title=self.title, title_justify="left", box=None, pad_edge=False)
         for name in self.columns:
-            table.add_column(name, justify="left" if name in self.wide else "right", overflow="fold")
+            table.add_column(name, justify="left" if name in self.text_columns else "right", overflow="fold")
         for row in self.rows:
             table.add_row(*map(Text, row))
         console.print(table)
@@ -44,22 +43,23 @@ class Sheet:
             console.print(Text(remark), soft_wrap=True)
 
     def render(self, format: Literal["markdown", "csv"]) -> str:
-        """As a document."""
+        """Render the table as a document."""
         if format == "csv":
             stream = io.StringIO()
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerows([self.columns, *self.rows])
             return stream.getvalue()
-        ruler = ["---" if name in self.wide else "--:" for name in self.columns]
-        lines = [f"**{_escaped(self.title)}**", "", _line(self.columns), _line(ruler), *map(_line, self.rows)]
+        ruler = ["---" if name in self.text_columns else "--:" for name in self.columns]
+        rows = map(_markdown_row, (self.columns, ruler, *self.rows))
+        lines = [f"**{_escape_markdown(self.title)}**", "", *rows]
         if self.remarks:
-            lines += ["", *(f"- {_escaped(remark)}" for remark in self.remarks)]
+            lines += ["", *(f"- {_escape_markdown(remark)}" for remark in self.remarks)]
         return "\n".join(lines) + "\n"
 
 
-def _line(cells: tuple[str, ...] | list[str]) -> str:
-    return "| " + " | ".join(map(_escaped, cells)) + " |"
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_escape_markdown, cells)) + " |"
 
 
-def _escaped(text: str) -> str:
+def _escape_markdown(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from rcn_search.cluster.runtime import CapacityError, ClusterResources, current_resources
 from rcn_search.study.space.sections import Budget
 from rcn_search.study.study import Study
+from rcn_search.study_report.status import uri_line
 
 SCALE_UP_TIMEOUT_S = 900.0
 """Longest wait for the first node that a trial fits on: a cloud may take minutes to start one."""
@@ -83,33 +84,38 @@ class ScaleUpTimeout(Callback):  # type: ignore[misc]
 
 
 def print_plan(
-    console: Console, study: Study, slots: int, cluster: ClusterResources, room_bytes: int, free_bytes: int | None
+    console: Console,
+    study: Study,
+    slots: int,
+    cluster: ClusterResources,
+    checkpoint_bytes: int,
+    free_bytes: int | None,
 ) -> None:
-    """What is about to be run, where, and what it will take there.
+    """Print what is about to run, where, and the disk space that it will take.
 
     Args:
         console: Where to print.
-        study: With its trials.
-        slots: Trials at once.
+        study: The study.
+        slots: Number of trials that run at once.
         cluster: Nodes of the cluster.
-        room_bytes: That the checkpoints are likely to take.
-        free_bytes: Where they go; None where nobody can tell.
+        checkpoint_bytes: Estimated size of the checkpoints.
+        free_bytes: Free space where they go; None if it is unknown.
     """
-    space = study.config
-    source = f"{len(space.runs)} rows" if space.runs else f"{space.sampler.name} sampler"
-    if space.study.trial_batch_size:
-        source += f", repeatable in rounds of {space.study.trial_batch_size}"
+    config = study.config
+    source = f"{len(config.runs)} fixed runs" if config.runs else f"{config.sampler.name} sampler"
+    if config.study.trial_batch_size:
+        source += f", repeatable in batches of {config.study.trial_batch_size}"
     console.print(
-        f"[bold]{space.study.name}[/]: {study.num_remaining} trials of up to {space.budget.epochs} epochs, "
-        f"{space.scheduler}, {source}\n"
-        f"{_at_once(slots, cluster, space.budget)}\n"
-        f"[dim]{study.uri}[/]\n"
-        f"{decimal(room_bytes)} of checkpoints, about: the best and the last of each trial",
+        f"[bold]{config.study.name}[/]: {study.num_remaining} trials of up to {config.budget.epochs} epochs, "
+        f"{config.scheduler}, {source}\n"
+        f"{_at_once(slots, cluster, config.budget)}",
         highlight=False,
     )
-    if free_bytes is not None and free_bytes < room_bytes:
+    console.print(uri_line(study.uri, style="dim"))
+    console.print(f"about {decimal(checkpoint_bytes)} of checkpoints: best and last of each trial", highlight=False)
+    if free_bytes is not None and free_bytes < checkpoint_bytes:
         console.print(
-            f"only {decimal(free_bytes)} are free there: make room, or stop and name another place with --study",
+            f"only {decimal(free_bytes)} are free there: free some, or stop and name another location with --study",
             style="yellow",
             highlight=False,
         )

@@ -1,4 +1,4 @@
-"""What the checkpoints of a study will take where it is kept, before it starts: the best and the last of each trial."""
+"""Estimate of the disk space that the checkpoints of a study will take, before it starts."""
 
 from __future__ import annotations
 
@@ -16,38 +16,37 @@ from rcn_search.study.space.unit_interval import from_unit
 from rcn_search.study.study import Study
 
 NUM_SETTINGS = 32
-"""Drawn at random, of a space; of rows all are looked at."""
+"""Settings drawn at random from a search space; of a fixed-run study all runs count."""
 VALUE_BYTES = 4
 OPTIMIZER_VALUES = {"adadelta": 2, "adamw": 2, "muon": 1}
-"""Kept for each weight beside it; by Muon two for the few that AdamW moves."""
+"""Values that an optimizer keeps for each weight; Muon keeps two for the few weights that AdamW moves."""
 
 
 def estimate_checkpoint_bytes(study: Study, num_points: int) -> int:
-    """Bytes that the trials still to be run are likely to take: so many times the mean over settings of the config.
+    """Estimate the bytes of the best and last checkpoints of all remaining trials, from the mean over settings.
 
     Args:
-        study: Whose.
-        num_points: Keypoints of its data set.
+        study: The study.
+        num_points: Number of keypoints of its data set.
     """
     sizes = []
     for values in _settings(study.config):
-        with suppress(ValueError):  # a network that cannot be built is said when its trial is run
+        with suppress(ValueError):  # a network that cannot be built fails its trial, with a reason
             sizes.append(estimate_trial_bytes(study.config.train_config(values), num_points))
     return round(study.num_remaining * sum(sizes) / max(1, len(sizes)))
 
 
 def estimate_trial_bytes(config: TrainConfig, num_points: int) -> int:
-    """Of best.safetensors, the weights, and last.safetensors, all that a run goes on from; but for their headers."""
+    """Estimate the bytes of a run's checkpoints: weights in best.safetensors, weights and state in last.safetensors."""
     num_weights = _num_weights(config.model, num_points, config.input.size_px, config.input.channels)
-    average = 1 if config.schedule.ema_decay else 0
-    copies = 1 + 1 + OPTIMIZER_VALUES[config.optimizer.name] + average
+    num_copies = 1 + 1 + OPTIMIZER_VALUES[config.optimizer.name] + (1 if config.schedule.ema_decay else 0)
     if config.validation.save == "every":
-        copies += config.schedule.epochs
-    return VALUE_BYTES * num_weights * copies
+        num_copies += config.schedule.epochs
+    return VALUE_BYTES * num_weights * num_copies
 
 
 def free_disk_bytes(uri: str) -> int | None:
-    """Of the disk that a folder is on; none of an object store's."""
+    """Return the free bytes of the disk that holds a folder; None for an object store."""
     return shutil.disk_usage(storage.local_path(uri)).free if storage.is_local(uri) else None
 
 

@@ -19,7 +19,7 @@ from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.store import study_exists
 from rcn_search.study.study import Study
-from rcn_search.study.warm_start import start_warm_started
+from rcn_search.study.warm_start import warm_start_study
 from rcn_search.training.preconditions import check_splits
 
 STUDIES = "studies"
@@ -162,7 +162,7 @@ def _warm_start(uri: str, config: StudyConfig, manifest: Manifest, request: Stud
         raise ConfigError("--warm-start-from: a fixed-run study has no search to warm-start; start a new study")
     if parent.rstrip("/") == uri.rstrip("/"):
         raise ConfigError(f"--warm-start-from {parent}: the new study needs another location; name it with --study NEW")
-    num_taken, num_left_out = start_warm_started(parent, uri, config, manifest.fingerprint)
+    num_taken, num_left_out = warm_start_study(parent, uri, config, manifest.fingerprint)
     console.print(f"warm start: {num_taken} trials of {parent} taken over, {num_left_out} do not fit", soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""The live view of a search: trials by state, the best so far, rungs, the cluster, time left."""
+"""Live view of a search: trials by state, the best one, rungs, cluster use, time left."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from rich.text import Text
 from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
-from rcn_search.study_report.summary import best_line, counts_line, format_duration, format_parameters, rung_table
+from rcn_search.study_report.status import best_line, counts_line, format_duration, format_parameters, rung_table
 
-REFRESH_S = 0.5
-CLUSTER_S = 2.0
-"""How often Ray is asked what is in use."""
+REFRESH_INTERVAL_S = 0.5
+CLUSTER_INTERVAL_S = 2.0
+"""Seconds between two questions to Ray about the resources in use."""
 
 
 class SearchProgress(Callback):  # type: ignore[misc]
-    """A line for each trial that ends and, on a terminal, how the search stands below them. A context manager.
+    """Prints a line for each trial that ends and, on a terminal, the status of the search below. A context manager.
 
-    What it shows is kept up event by event (see `Standing`); nothing here looks at all trials.
+    The status is updated event by event (see `StudyStatistics`); no event loops over all trials.
     """
 
     def __init__(self, study: Study, console: Console) -> None:
         self._study, self._console = study, console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._standing = StudyStatistics(study)
-        self._epochs_before = self._standing.num_epochs
+        self._statistics = StudyStatistics(study)
+        self._num_epochs_before = self._statistics.num_epochs
         self._started = time.monotonic()
-        self._shown = self._asked = float("-inf")
-        self._in_use = ""
-        self._to_be_said: dict[int, Trial] = {}
+        self._refreshed = self._asked = float("-inf")
+        self._cluster_use = ""
+        self._unprinted: dict[int, Trial] = {}
 
     def __enter__(self) -> SearchProgress:
         if self._live:
@@ -50,60 +50,60 @@ class SearchProgress(Callback):  # type: ignore[misc]
             self._live.stop()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Refresh, twice a second."""
-        self._say()
+        """Refresh the view, twice a second."""
+        self._print_ended()
         now = time.monotonic()
-        if self._live is None or now - self._shown < REFRESH_S:
+        if self._live is None or now - self._refreshed < REFRESH_INTERVAL_S:
             return
-        if now - self._asked > CLUSTER_S:
-            self._in_use, self._asked = _in_use(), now
-        self._live.update(self.view(now - self._started), refresh=True)
-        self._shown = now
+        if now - self._asked > CLUSTER_INTERVAL_S:
+            self._cluster_use, self._asked = _cluster_use(), now
+        self._live.update(self.render(now - self._started), refresh=True)
+        self._refreshed = now
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """It runs."""
-        self._standing.update(self._trial(trial))
+        """Count a trial that started, or an epoch of it."""
+        self._statistics.update(self._study.trials[trial.config["number"]])
 
     on_trial_result = on_trial_start
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Say how a trial ended; in a synchronous study as soon as that is settled."""
-        ended = self._trial(trial)
-        self._to_be_said[ended.number] = ended
-        self._say()
+        """Print how a trial ended; in a synchronous study only once its result is decided."""
+        number = trial.config["number"]
+        self._unprinted[number] = self._study.trials[number]
+        self._print_ended()
 
     on_trial_error = on_trial_complete
 
-    def _say(self) -> None:
-        for trial in [trial for trial in self._to_be_said.values() if trial.result]:
-            del self._to_be_said[trial.number]
-            self._standing.update(trial)
-            self._console.print(_line(trial), highlight=False, markup=False, soft_wrap=self._live is None)
+    def _print_ended(self) -> None:
+        for trial in [trial for trial in self._unprinted.values() if trial.result]:
+            del self._unprinted[trial.number]
+            self._statistics.update(trial)
+            is_failed = trial.state == "failed"
+            self._console.print(
+                Text(_end_line(trial), no_wrap=not is_failed, overflow="fold" if is_failed else "ellipsis"),
+                style="red" if is_failed else None,
+            )
 
-    def view(self, elapsed_s: float) -> Group:
-        """How the search stands, ``elapsed_s`` after it started."""
-        standing = self._standing
-        epochs = standing.num_epochs - self._epochs_before
-        left_s = standing.num_remaining_epochs * elapsed_s / epochs if epochs else None
-        times = f"{format_duration(elapsed_s)} gone" + (
-            "" if left_s is None else f", about {format_duration(left_s)} left"
-        )
-        state = Text("  ·  ".join(part for part in (self._in_use, times) if part), style="dim")
-        return Group(Text(), counts_line(standing), best_line(standing), rung_table(standing), state)
-
-    def _trial(self, trial: Any) -> Trial:
-        number: int = trial.config["number"]
-        return self._study.trials[number]
+    def render(self, elapsed_s: float) -> Group:
+        """Render the status of the search, ``elapsed_s`` after it started."""
+        statistics = self._statistics
+        num_epochs = statistics.num_epochs - self._num_epochs_before
+        times = f"{format_duration(elapsed_s)} elapsed"
+        if num_epochs:
+            times += f", about {format_duration(statistics.num_remaining_epochs * elapsed_s / num_epochs)} left"
+        line = Text("  ·  ".join(part for part in (self._cluster_use, times) if part), style="dim")
+        return Group(Text(), counts_line(statistics), best_line(statistics), rung_table(statistics), line)
 
 
-def _in_use() -> str:
-    """For example ``3 of 4 CPU, 1 of 1 GPU in use``: of the whole cluster, by whomever."""
+def _cluster_use() -> str:
+    """Describe what is in use in the whole cluster, by anybody: ``3 of 4 CPU, 1 of 1 GPU in use``."""
     total, free = ray.cluster_resources(), ray.available_resources()
     kinds = (kind for kind in ("CPU", "GPU") if total.get(kind))
     return ", ".join(f"{total[kind] - free.get(kind, 0):g} of {total[kind]:g} {kind}" for kind in kinds) + " in use"
 
 
-def _line(trial: Trial) -> str:
+def _end_line(trial: Trial) -> str:
+    """Describe the end of a trial in one line, the parameters last: they may be cut off."""
     assert trial.result is not None
     if trial.result.state == "failed":
         return f"trial {trial.number:>3} failed: {trial.result.reason}"

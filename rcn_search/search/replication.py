@@ -20,8 +20,8 @@ from rcn_search.evaluation.bootstrap import Array
 from rcn_search.evaluation.paired import Names, seeded_difference
 from rcn_search.study.records import StudyError
 from rcn_search.study.space.parameter import Values
-from rcn_search.study.space.study_config import RUN, StudyConfig, overlay
 from rcn_search.study.space.sections import ReplicationConfig
+from rcn_search.study.space.study_config import RUN, StudyConfig, overlay
 from rcn_search.study.store import StudyStore, study_exists
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial

@@ -1,4 +1,4 @@
-"""TensorBoard's event files of a search, beside each trial's other files: ``tensorboard --logdir STUDY/trials``."""
+"""Event files of TensorBoard, in the folder of each trial: ``tensorboard --logdir STUDY/trials``."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ CURVES = ("val_error_pct", "best_error_pct", "loss")
 
 
 class TensorBoard(Callback):  # type: ignore[misc]
-    """Writes each epoch's errors and loss, and at the end of a trial what was drawn for it.
+    """Writes errors and loss of each epoch, and at the end of a trial its parameters.
 
-    Ray's own TBXLoggerCallback writes to Ray's folder of the experiment, which here is a temporary one, and counts
-    epochs from the last restart.
+    Ray's own TBXLoggerCallback writes to the folder of Ray's experiment, which is temporary here, and counts epochs
+    from the last restart.
     """
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._open: dict[int, _EventFile] = {}
-        self._works = True
+        self._is_enabled = True
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch is over."""
+        """Write the new epochs of a trial."""
         self._write(self._study.trials[trial.config["number"]], ended=False)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial ended."""
+        """Write the last epochs and the parameters of a trial."""
         self._write(self._study.trials[trial.config["number"]], ended=True)
 
     on_trial_error = on_trial_complete
 
     def _write(self, trial: Trial, *, ended: bool) -> None:
-        if not self._works or not trial.epochs:
+        if not self._is_enabled or not trial.epochs:
             return
         try:
             if trial.number not in self._open:
@@ -53,30 +53,30 @@ class TensorBoard(Callback):  # type: ignore[misc]
             self._open[trial.number].write(trial)
             if ended:
                 self._open.pop(trial.number).close(trial)
-        except OSError as error:  # the ledger has it all; a search does not end for want of a picture
-            self._works = False
-            warnings.warn(f"no more event files for TensorBoard: {error}", stacklevel=2)
+        except OSError as error:  # the study store has everything; a missing picture does not end a search
+            self._is_enabled = False
+            warnings.warn(f"TensorBoard gets no more event files: {error}", stacklevel=2)
 
 
 class _EventFile:
-    """The event file of one trial, written by one driver."""
+    """Event file of one trial, written by one search process."""
 
     def __init__(self, trial: Trial) -> None:
         self._folder = trial.folder
         self._scratch = (
             None if storage.is_local(trial.folder) else tempfile.TemporaryDirectory(prefix="rcn-search-events-")
         )
-        self._place = Path(self._scratch.name) if self._scratch else storage.local_path(trial.folder)
-        self._place.mkdir(parents=True, exist_ok=True)
+        self._local_folder = Path(self._scratch.name) if self._scratch else storage.local_path(trial.folder)
+        self._local_folder.mkdir(parents=True, exist_ok=True)
         # tensorboardX's SummaryWriter has a thread and a queue for each trial, and a flush that does not wait for them.
-        self._file = EventsWriter(str(self._place / "events"))
+        self._file = EventsWriter(str(self._local_folder / "events"))
         self._num_written = 0
-        # An earlier driver's file holds the first epochs of a trial that is taken up: all is written again, and
-        # TensorBoard told to forget what came before.
+        # The file of an earlier process holds the first epochs of a resumed trial. All are written again, and this
+        # event makes TensorBoard drop what came before.
         self._add(step=1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, trial: Trial) -> None:
-        """Add the epochs that are new."""
+        """Write the new epochs."""
         for number in sorted(trial.epochs)[self._num_written :]:
             values = trial.epochs[number].model_dump(include=set(CURVES))
             for name in CURVES:
@@ -85,9 +85,9 @@ class _EventFile:
         self._publish()
 
     def close(self, trial: Trial) -> None:
-        """Add what was drawn."""
-        drawn = {name: value for name, value in trial.record.params.items() if value is not None}
-        for summary in hparams(hparam_dict=drawn, metric_dict={"best_error_pct": trial.error_pct}):
+        """Write the parameters and close the file."""
+        parameters = {name: value for name, value in trial.record.params.items() if value is not None}
+        for summary in hparams(hparam_dict=parameters, metric_dict={"best_error_pct": trial.error_pct}):
             self._add(summary=summary)
         self._publish()
         self._file.close()
@@ -98,8 +98,8 @@ class _EventFile:
         self._file.write_event(Event(wall_time=time.time(), **content))
 
     def _publish(self) -> None:
-        """An object store has no appending: the file, of some kB, is put whole each time."""
+        """Flush the file; to an object store, which cannot append, put the whole file of some kB again."""
         self._file.flush()
         if self._scratch:
-            for file in self._place.iterdir():
+            for file in self._local_folder.iterdir():
                 storage.write_bytes(storage.join(self._folder, file.name), file.read_bytes())

@@ -131,8 +131,8 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
     if storage.exists(predictions_uri):
         raise StudyError(
             f"{predictions_uri}: split {test.split!r} was evaluated, but the process died while it submitted the "
-            f"score. Check whether {test.method!r} is on the leaderboard; to repeat the evaluation, which counts it again, "
-            "delete this file and resume the study"
+            f"score. Check whether {test.method!r} is on the leaderboard; to repeat the evaluation, which counts it "
+            "again, delete this file and resume the study"
         )
     submission = evaluate_and_record(
         load(checkpoint),
@@ -155,14 +155,14 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
 def _retrain(study: Study, best: Trial, console: Console) -> str:
     """Train the best configuration again with the study's changes, or resume that training; the folder of the run."""
     from rcn_search.training.epoch_report import EpochReport
-    from rcn_search.training.trainer import TrainRun, train
+    from rcn_search.training.trainer import Trainer, train
 
     assert study.config.test is not None
     changes, folder = study.config.test.retrain, storage.join(study.uri, TEST_FOLDER)
     document = best.record.config.model_dump(mode="json", exclude={"compute"})
     document["data"]["uri"] = study.config.train_config({}).data.uri
     config: TrainConfig = resolve_train_config(overlay(document, changes), source="test.retrain")
-    run = TrainRun(config, folder, resume=True)
+    run = Trainer(config, folder, resume=True)
 
     def on_epoch(report: EpochReport) -> None:
         error = "" if report.val_error_pct is None else f", validation error {report.val_error_pct:.2f} %"

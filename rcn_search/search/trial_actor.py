@@ -24,7 +24,7 @@ from rcn_search.training.gpu_memory import limit_memory, release_memory
 
 if TYPE_CHECKING:
     from rcn_search.training.epoch_report import EpochReport
-    from rcn_search.training.trainer import TrainRun
+    from rcn_search.training.trainer import Trainer
 
 METRIC = "val_error_pct"
 NUM_LATENCY_RUNS = 25
@@ -81,7 +81,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     _credentials: Credentials
     _spec: TrialSpec
     _compute: ComputeConfig | None
-    _run: TrainRun | None
+    _run: Trainer | None
     _unreported: list[EpochReport]
     _worker_group: WorkerGroup | None
     _flush_error: OSError | None
@@ -145,10 +145,10 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             self._run = self._open_run()
             self._unreported = list(self._run.history)
             metrics = _measure(self._run, latency=self._spec.measure_latency)
-        if self._run.done:  # its last epoch was saved, but the search process died before it recorded the end
+        if self._run.is_done:  # its last epoch was saved, but the search process died before it recorded the end
             report = self._unreported.pop()
         else:
-            train = self._run.run_epoch
+            train = self._run.train_epoch
             report = self._worker_group.run_on_all("epoch", local=train) if self._worker_group else train()
             self._run.save()
         other_s = max(0.0, time.perf_counter() - started - report.train_s - report.val_s)
@@ -161,13 +161,13 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
                 *({**epoch, "other_s": other_s} for epoch in _epoch_results([report])),
             ],
             "metrics": metrics,
-            "complete": self._run.done,
-            "done": self._run.done,
+            "complete": self._run.is_done,
+            "done": self._run.is_done,
         }
 
-    def _open_run(self) -> TrainRun:
-        from rcn_search.training.distributed import Workers
-        from rcn_search.training.trainer import TrainRun
+    def _open_run(self) -> Trainer:
+        from rcn_search.training.distributed import DistributedContext
+        from rcn_search.training.trainer import Trainer
 
         folder = self._spec.folder
         if not storage.exists(storage.join(folder, TRIAL_NAME)):  # which the search process has written
@@ -178,13 +178,13 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         config = self._spec.config.model_copy(update={"compute": self._choose_compute()})
         group = self._worker_group
         if group is None:
-            return TrainRun(config, folder, resume=True)
-        workers = Workers(0, group.size)
+            return Trainer(config, folder, resume=True)
+        workers = DistributedContext(0, group.size)
         return group.run_on_all(
             "open",
             config.model_dump_json(),
             folder,
-            local=lambda: TrainRun(config, folder, resume=True, workers=workers),
+            local=lambda: Trainer(config, folder, resume=True, distributed=workers),
         )
 
     def _choose_compute(self) -> ComputeConfig:
@@ -207,18 +207,18 @@ def _probe(config: TrainConfig) -> ComputeConfig:
     return ComputeConfig.model_validate(choose_settings(config, num_points).model_dump())
 
 
-def _measure(run: TrainRun, *, latency: bool) -> dict[str, float]:
+def _measure(run: Trainer, *, latency: bool) -> dict[str, float]:
     from rcn_search.models.complexity import count_parameters
 
-    metrics = {"parameters": float(count_parameters(run.learner.network))}
+    metrics = {"parameters": float(count_parameters(run.state.network))}
     return {**metrics, "latency_ms": _latency_ms(run)} if latency else metrics
 
 
-def _latency_ms(run: TrainRun) -> float:
+def _latency_ms(run: Trainer) -> float:
     """Measure the median time of the network's forward pass of one face, on this device and in training precision."""
     import torch
 
-    network, options = run.learner.network, run.config.input
+    network, options = run.state.network, run.config.input
     image_bchw = torch.zeros(1, options.channels, options.size_px, options.size_px, device=run.settings.device)
     times_s: list[float] = []
     was_training = network.training
@@ -226,7 +226,7 @@ def _latency_ms(run: TrainRun) -> float:
     with torch.inference_mode():
         for _ in range(NUM_LATENCY_RUNS):
             started = time.perf_counter()
-            network(run.settings.laid_out(image_bchw)).sum().item()  # waits for the device
+            network(run.settings.to_memory_format(image_bchw)).sum().item()  # waits for the device
             times_s.append(time.perf_counter() - started)
     network.train(was_training)
     return 1e3 * statistics.median(times_s[NUM_LATENCY_RUNS // 5 :])

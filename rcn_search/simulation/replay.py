@@ -14,12 +14,12 @@ from rcn_search.config.loading import validate
 from rcn_search.config.schema import FrozenModel
 from rcn_search.simulation.surrogate import Curve, RecordedCurves
 from rcn_search.study.pruning import Pruner, build_pruner
-from rcn_search.study.records import EpochResult, TrialResult, TrialRecord
-from rcn_search.study.store import StudyStore
+from rcn_search.study.records import EpochResult, TrialRecord, TrialResult
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.options import Sampler, Scheduler
 from rcn_search.study.space.parameter import Scalar
 from rcn_search.study.space.study_config import StudyConfig
+from rcn_search.study.store import StudyStore
 from rcn_search.study.study import Study
 
 START_S = 0.5
@@ -104,7 +104,7 @@ def simulate(
         seed: Of the sampler.
 
     Raises:
-        ValueError: The sampler cannot draw from this space.
+        RcnSearchError: The sampler cannot draw from this space.
     """
     changed = {
         "study": space.study.model_copy(update={"seed": seed}),
@@ -253,7 +253,7 @@ def compare_methods(
         on_run: Called with (searches done, searches in all).
 
     Raises:
-        ValueError: A sampler cannot draw from the space.
+        RcnSearchError: A sampler cannot draw from the space.
     """
     contenders = []
     for index, method in enumerate(methods):

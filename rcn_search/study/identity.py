@@ -1,104 +1,85 @@
-"""What makes a study the same study, as its study.json holds it: written, read back, compared.
+"""What makes two studies the same study: how study.json holds it, how it is read back, and how two are compared.
 
-The identity of a study is the content of its data set, what is the same for all trials, and what is drawn and how. Its
-settings may change whenever a driver takes it up: how many trials, where they run, what becomes of the best.
+The identity of a study is the content of its data set, the configuration that all trials share, and what is sampled
+and how. Its settings may change whenever it is resumed: how many trials, where they run, what happens to the best one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
-from rcn_search.config.schema import TrainConfig
-from rcn_search.study.records import StudyError, TrialRecord
-from rcn_search.study.space.study_config import RUN, SEED, StudyConfig
-from rcn_search.study.store import WARM_START
+from rcn_search.study.records import StudyError
+from rcn_search.study.space.study_config import StudyConfig
+from rcn_search.study.store import STUDY_NAME, WARM_START
 
 _SETTINGS = {"base", "budget", "seeds_per_run", "joint_models", "replication", "test", "callbacks"}
-_OF_A_SEARCH, _OF_ROWS = {"search", "initial_trials", "sampler"}, {"runs"}
+_SEARCH_ONLY, _RUNS_ONLY = {"search", "initial_trials", "sampler"}, {"runs"}
 SETTINGS = "settings"
-_NOT_OF_THE_SPACE = {"schema_version", "data_fingerprint", WARM_START, SETTINGS}
+_NOT_CONFIG = {"schema_version", "data_fingerprint", WARM_START, SETTINGS}
 _ABSENT = "—"
 
 
-def identity(space: StudyConfig, data_fingerprint: str) -> dict[str, Any]:
-    """All that makes a study the same study; not how many trials or seeds, where they run, or what becomes of them."""
-    unused = _OF_A_SEARCH if space.runs else _OF_ROWS
-    document = space.model_dump(mode="json", by_alias=True, exclude=unused | _SETTINGS)
-    return {"data_fingerprint": data_fingerprint, "base": _base(space.train_config({})), **document}
+def identity(config: StudyConfig, data_fingerprint: str) -> dict[str, Any]:
+    """Return what makes a study the same study, as study.json holds it."""
+    unused = _SEARCH_ONLY if config.runs else _RUNS_ONLY
+    document = config.model_dump(mode="json", by_alias=True, exclude=unused | _SETTINGS)
+    base = config.base_config.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}})
+    return {"data_fingerprint": data_fingerprint, "base": base, **document}
 
 
-def resume_settings(space: StudyConfig) -> dict[str, Any]:
-    """All of a study that may change when it is taken up; ``base`` as it was written, for where it runs."""
-    return space.model_dump(mode="json", by_alias=True, include=_SETTINGS)
+def resume_settings(config: StudyConfig) -> dict[str, Any]:
+    """Return what may change when a study is resumed; ``base`` as it was written, for where the study runs."""
+    return config.model_dump(mode="json", by_alias=True, include=_SETTINGS)
 
 
-def restore_config(
-    document: dict[str, Any], current: dict[str, Any] | None, trials: Sequence[TrialRecord]
-) -> StudyConfig:
-    """The space of a study from its ledger.
+def restore_config(document: dict[str, Any], settings: dict[str, Any]) -> StudyConfig:
+    """Build the configuration of a study from what is stored of it.
 
     Args:
-        document: Its study.json.
-        current: Its settings; None of a study from before they were kept, whose trials show them.
-        trials: As they were drawn.
+        document: Content of study.json.
+        settings: Settings of its newest lease, or of its start.
 
     Raises:
-        StudyError: It is none of today's: it was written by a newer version, or damaged.
+        StudyError: The study is damaged, or a newer version of rcn-search wrote it.
     """
     try:
-        known = {key: value for key, value in document.items() if key not in _NOT_OF_THE_SPACE}
-        return StudyConfig.model_validate({**known, **(current or _shown_by(document, trials))})
+        known = {key: value for key, value in document.items() if key not in _NOT_CONFIG}
+        return StudyConfig.model_validate({**known, **settings})
     except (ValidationError, LookupError, TypeError, AttributeError) as error:
-        raise StudyError(f"study.json is damaged, or of a newer version of rcn-search: {error}") from error
+        raise StudyError(f"{STUDY_NAME} is damaged, or of a newer version of rcn-search: {error}") from error
 
 
-def _shown_by(document: dict[str, Any], trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    seeds: dict[str, int] = {}
-    for trial in trials if "runs" in document else ():
-        row, seed = str(trial.params[RUN]), trial.params[SEED]
-        seeds[row] = max(seeds.get(row, 1), int(seed or 0) + 1)
-    budget = {"epochs": document["base"]["schedule"]["epochs"]}
-    return {
-        "budget": budget if "runs" in document else {**budget, "trials": max(1, len(trials))},
-        "seeds_per_run": {row: count for row, count in seeds.items() if count > 1},
-        "base": {
-            **document["base"],
-            "data": {**document["base"]["data"], "uri": trials[0].config.data.uri if trials else "unknown"},
-            "compute": trials[0].config.compute.model_dump(mode="json") if trials else {},
-        },
-    }
-
-
-def current_identity(document: dict[str, Any]) -> dict[str, Any]:
-    """The identity in a study.json with every option there is today: one that came later had its default."""
+def stored_identity(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the identity in study.json, with the defaults of options that are newer than the study."""
     try:
-        return identity(restore_config(document, None, ()), document["data_fingerprint"])
-    except (StudyError, LookupError):
-        return document  # not one that could be gone on with; what differs will be named
+        settings, base = document[SETTINGS], document["base"]
+        base = {**base, "data": {**base["data"], "uri": settings["base"]["data"]["uri"]}}
+        return identity(restore_config(document, {**settings, "base": base}), document["data_fingerprint"])
+    except (StudyError, LookupError, TypeError):
+        return document  # it cannot be resumed; the comparison names what differs
 
 
-def differences(was: Any, now: Any, path: str = "") -> Iterator[str]:
-    """What two identities do not share, as ``key: was → is``, by key."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for key in sorted(was.keys() | now.keys()):
-            yield from differences(was.get(key, _ABSENT), now.get(key, _ABSENT), f"{path}.{key}" if path else key)
-    elif was != now:
-        yield f"{path}: {_brief(was)} → {_brief(now)}"
+def differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """Compare two identities: yield ``key: before → now`` for each key that differs.
+
+    >>> list(differences({"study": {"seed": 0}}, {"study": {"seed": 1}}))
+    ['study.seed: 0 → 1']
+    """
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            yield from differences(before.get(key, _ABSENT), now.get(key, _ABSENT), f"{path}.{key}" if path else key)
+    elif before != now:
+        yield f"{path}: {_in_one_line(before)} → {_in_one_line(now)}"
 
 
-def _brief(value: Any) -> str:
-    """A value in one line, as YAML's flow style has it, without what is not set."""
+def _in_one_line(value: Any) -> str:
+    """Write a value in YAML's flow style, without what is not set."""
     if isinstance(value, dict):
-        pairs = (f"{key}: {_brief(each)}" for key, each in value.items() if each not in (None, False, {}, []))
+        pairs = (f"{key}: {_in_one_line(item)}" for key, item in value.items() if item not in (None, False, {}, []))
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_brief, value)) + "]" if len(value) != 1 else _brief(value[0])
+        return "[" + ", ".join(map(_in_one_line, value)) + "]" if len(value) != 1 else _in_one_line(value[0])
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
-
-
-def _base(base: TrainConfig) -> dict[str, Any]:
-    """What is the same for all trials; not where they run or where the data set is."""
-    return base.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}})

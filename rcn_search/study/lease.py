@@ -1,14 +1,14 @@
-"""One driver at a time: the claim on a study, which its driver holds, keeps alive and gives back.
+"""The lease on a study: one search process at a time acquires it, keeps it alive with heartbeats, and releases it.
 
-    STUDY/leases/000003/acquired.json      who drives, and with which settings; put-if-absent: one driver a number
-    STUDY/leases/000003/heartbeat.json       its last sign of life; the one object of a study that is replaced, whole
-    STUDY/leases/000003/released.json   put when it ended by itself
+    STUDY/leases/000003/acquired.json    which process, and with which settings; put-if-absent: one process per number
+    STUDY/leases/000003/heartbeat.json   its last heartbeat; the one object of a study that is replaced, as a whole
+    STUDY/leases/000003/released.json    written when the process ended by itself
 
-Whoever holds the highest number drives. The next number may be put once the one before is released, or its process is
-gone (seen at once on the same machine), or it has not beaten for `STALE_S`. A driver with patience, such as a job that
-is submitted again after its machine was lost, waits until then, or until a beat shows that the other one lives. Two
-that try put the same number, and storage lets one of them. A driver that was frozen and taken for dead finds the number
-above its own at its next beat, which comes before its next write, and stops.
+The highest number is the current lease. The next number may be acquired once the current lease is released, its process
+is dead (noticed at once on the same machine), or there was no heartbeat for `LEASE_TIMEOUT_S`. A process that waits,
+such as a job that is submitted again after its machine was lost, waits for that, or until a heartbeat shows that the
+other process is alive. If two processes try at once, they put the same number, and storage lets one of them. A process
+that was frozen finds the next number at its next heartbeat, which comes before its next write, and stops.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 from rcn_search import storage
 from rcn_search.config.schema import FrozenModel
@@ -30,25 +30,23 @@ from rcn_search.study.records import StudyError
 
 HEARTBEAT_INTERVAL_S = 10.0
 LEASE_TIMEOUT_S = 60.0
-"""After so long without a beat a driver on another machine counts as dead. Clocks may differ by less than this."""
+"""Time without a heartbeat after which a lease has expired. Clocks of machines must differ by less."""
 POLL_INTERVAL_S = 1.0
-"""How often one that waits for the next beat looks for it."""
-_CLAIMS, _TAKEN, _BEAT, _RELEASED = "leases", "acquired.json", "heartbeat.json", "released.json"
-_held: set[str] = set()
-"""Owners of this process."""
+"""Time between two looks at the lease of another process while waiting for it to expire."""
+_START_TOLERANCE_S = 2.0
+"""Error of a process's start time, which the system counts from a boot time in whole seconds."""
+_LEASES, _ACQUIRED, _HEARTBEAT, _RELEASED = "leases", "acquired.json", "heartbeat.json", "released.json"
 
 
 class LeaseOwner(FrozenModel):
-    """Who drives a study.
+    """The process that acquired a lease.
 
     Attributes:
-        id: Random; of this claim.
-        host: Name of the machine, for people.
-        machine: What process numbers are unique in: this boot of this machine, and the container's process space.
-        pid: Of the driver.
+        host: Name of its machine, for people.
+        machine: What process numbers are unique in; see `machine`.
+        pid: Process number.
     """
 
-    id: str
     host: str
     machine: str
     pid: int
@@ -58,15 +56,15 @@ class LeaseOwner(FrozenModel):
 
 
 class LeaseRecord(FrozenModel):
-    """One driver's turn.
+    """Content of ``acquired.json``.
 
     Attributes:
-        owner: Who has it.
-        at: Since when, in seconds since 1970.
-        settings: What the study was taken up with (see `rcn_search.study.identity.settings`).
+        owner: The process that acquired the lease.
+        acquired_at: Unix time, in seconds.
+        settings: Settings that the study is run with (see `rcn_search.study.identity.resume_settings`).
     """
 
-    schema_version: int = 1
+    schema_version: int = 2
     owner: LeaseOwner
     acquired_at: float
     settings: dict[str, Any]
@@ -74,13 +72,13 @@ class LeaseRecord(FrozenModel):
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseState:
-    """The newest claim on a study, as anyone sees it.
+    """The newest lease on a study, as any process sees it.
 
     Attributes:
-        number: From 0.
-        taken: By whom, and with which settings.
-        seen_at: Time of its last sign of life.
-        released: Whether its driver ended by itself.
+        number: Number of the lease, from 0.
+        record: Its owner and settings.
+        last_heartbeat_at: Unix time, in seconds.
+        released: Whether its owner released it.
     """
 
     number: int
@@ -90,137 +88,133 @@ class LeaseState:
 
     @property
     def is_active(self) -> bool:
-        """Whether its driver is, as far as can be told from here, at work."""
+        """Whether its owner is running, as far as this process can tell."""
         if self.released or time.time() - self.last_heartbeat_at > LEASE_TIMEOUT_S:
             return False
         owner = self.record.owner
-        if owner.machine != machine():
-            return True
-        if owner.pid == os.getpid():  # its number may be that of a dead one's, as in a container that was restarted
-            return owner.id in _held
-        return _is_running(owner.pid)
+        return owner.machine != machine() or _is_running(owner.pid, self.last_heartbeat_at)
 
 
 def read_lease(uri: str) -> LeaseState | None:
-    """The newest claim on a study; None of one that was never driven."""
-    claims = storage.join(uri, _CLAIMS)
-    for name in reversed(storage.list_names(claims)):
-        folder = storage.join(claims, name)
+    """Read the newest lease on a study; None if it was never run.
+
+    Raises:
+        StudyError: The lease is damaged.
+    """
+    leases = storage.join(uri, _LEASES)
+    for name in reversed(storage.list_names(leases)):
+        folder = storage.join(leases, name)
         try:
-            taken = LeaseRecord.model_validate(storage.read_json(storage.join(folder, _TAKEN)))
+            record = LeaseRecord.model_validate(storage.read_json(storage.join(folder, _ACQUIRED)))
         except FileNotFoundError:
-            continue  # a folder, and its object was never put
+            continue  # a folder whose object was never written
         except ValueError as error:
-            raise StudyError(f"{storage.join(folder, _TAKEN)} is damaged: {error}") from error
-        seen_at = taken.acquired_at
+            raise StudyError(f"{storage.join(folder, _ACQUIRED)} is damaged: {error}") from error
+        last_heartbeat_at = record.acquired_at
         with suppress(FileNotFoundError):
-            seen_at = float(storage.read_json(storage.join(folder, _BEAT))["at"])
+            last_heartbeat_at = float(storage.read_json(storage.join(folder, _HEARTBEAT))["at"])
         released = storage.exists(storage.join(folder, _RELEASED))
-        return LeaseState(number=int(name), record=taken, last_heartbeat_at=seen_at, released=released)
+        return LeaseState(number=int(name), record=record, last_heartbeat_at=last_heartbeat_at, released=released)
     return None
 
 
 class Lease:
-    """A claim from the inside, which beats from now on. Made by `hold`."""
+    """A lease that this process holds; it sends heartbeats from a thread. Made by `acquire`."""
 
     def __init__(self, uri: str, number: int) -> None:
         self._uri, self._number = uri, number
-        self._beaten = time.time()  # not the monotonic clock: it stands still while the machine sleeps
+        self._last_heartbeat_at = time.time()  # not the monotonic clock, which stands still while the machine sleeps
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._heartbeat_loop, name="study-claim", daemon=True)
+        self._thread = threading.Thread(target=self._heartbeat_loop, name="study-lease", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """Make sure that the study is still ours; costs nothing while the beats come regularly.
+        """Check that this process still holds the lease; costs nothing while heartbeats are sent in time.
 
         Raises:
-            StudyError: Another driver took it over, for we gave no sign of life.
-            OSError: Storage is out of reach, so that nobody knows.
+            StudyError: Another process has taken over the study, because this one sent no heartbeat.
+            OSError: Storage cannot be reached, so nobody knows.
         """
-        if time.time() - self._beaten > 2 * HEARTBEAT_INTERVAL_S:
+        if time.time() - self._last_heartbeat_at > 2 * HEARTBEAT_INTERVAL_S:
             self.heartbeat()
         if self._ended.is_set():
-            raise StudyError(f"{self._uri} was taken over by another driver, as this one gave no sign of life")
+            raise StudyError(f"{self._uri}: another search process took over this study: no heartbeat from this one")
 
     def heartbeat(self) -> None:
-        """Give a sign of life, or notice that it comes too late.
+        """Send a heartbeat, or notice that the lease is lost.
 
         Raises:
-            OSError: Storage is out of reach.
+            OSError: Storage cannot be reached.
         """
         now = time.time()
-        if storage.exists(storage.join(_folder(self._uri, self._number + 1), _TAKEN)):
+        if storage.exists(storage.join(_folder(self._uri, self._number + 1), _ACQUIRED)):
             self._ended.set()
             return
-        storage.write_json(storage.join(_folder(self._uri, self._number), _BEAT), {"at": now})
-        self._beaten = now
+        storage.write_json(storage.join(_folder(self._uri, self._number), _HEARTBEAT), {"at": now})
+        self._last_heartbeat_at = now
 
     def _heartbeat_loop(self) -> None:
         while not self._ended.wait(HEARTBEAT_INTERVAL_S):
-            with suppress(OSError):  # the next beat may get through; `check` says so before anything is written
+            with suppress(OSError):  # the next one may succeed; `check` raises before anything is written
                 self.heartbeat()
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lease, so that the next process need not wait for it to expire."""
         self._ended.set()
         self._thread.join()
-        with suppress(OSError):  # then it is found stale
-            released = {"at": time.time()}
-            storage.write_json(storage.join(_folder(self._uri, self._number), _RELEASED), released)
+        with suppress(OSError):  # then it expires
+            document = {"at": time.time()}
+            storage.write_json(storage.join(_folder(self._uri, self._number), _RELEASED), document)
 
 
 @contextmanager
 def acquire(
-    uri: str, settings: dict[str, Any], *, on_status: Callable[[str], None], wait: bool = False
+    uri: str, settings: dict[str, Any], *, on_status: Callable[[str], object], wait: bool = False
 ) -> Iterator[Lease]:
-    """Drive a study within.
+    """Hold the lease on a study for the duration of a ``with`` block.
 
     Args:
-        uri: The study.
-        settings: What it is taken up with.
-        on_takeover: Called with a line about the driver that died, if one did, and before waiting for one.
-        patient: Wait as long as a driver on another machine may be dead without counting as dead.
+        uri: Folder of the study.
+        settings: Settings that the study is run with.
+        on_status: Called with a message before waiting, and when the lease of a dead process is taken over.
+        wait: If the lease belongs to a process on another machine, wait until it expires or a heartbeat comes.
 
     Raises:
-        StudyError: Another driver is at work on it.
+        StudyError: Another process runs the study.
     """
-    last, is_silent = read_lease(uri), False
+    last, has_expired = read_lease(uri), False
     if wait and last and last.is_active and last.record.owner.machine != machine():
-        is_silent = _wait_for_expiry(uri, last, on_status)
+        has_expired = _wait_for_expiry(uri, last, on_status)
         last = read_lease(uri) or last
-    if last and last.is_active and not is_silent:
-        raise StudyError(_refusal(uri, last))
+    if last and last.is_active and not has_expired:
+        raise StudyError(_describe_conflict(uri, last))
     if last and not last.released:
-        on_status(f"{last.record.owner} drove this study and is gone: taken over")
-    owner = LeaseOwner(id=uuid.uuid4().hex, host=socket.gethostname(), machine=machine(), pid=os.getpid())
+        on_status(f"{last.record.owner} ran this study and is gone: its lease is taken over")
+    owner = LeaseOwner(host=socket.gethostname(), machine=machine(), pid=os.getpid())
     number = last.number + 1 if last else 0
-    taken = LeaseRecord(owner=owner, acquired_at=time.time(), settings=settings).model_dump(mode="json")
-    _held.add(owner.id)  # before another thread can read the claim
+    record = LeaseRecord(owner=owner, acquired_at=time.time(), settings=settings).model_dump(mode="json")
     try:
-        try:
-            storage.write_json(storage.join(_folder(uri, number), _TAKEN), taken, if_absent=True)
-        except storage.ObjectExistsError:
-            raise StudyError(f"another driver took up {uri} a moment ago") from None
-        held = Lease(uri, number)
-        try:
-            yield held
-        finally:
-            held.release()
+        storage.write_json(storage.join(_folder(uri, number), _ACQUIRED), record, if_absent=True)
+    except storage.ObjectExistsError:
+        raise StudyError(f"another search process started to run {uri} a moment ago") from None
+    lease = Lease(uri, number)
+    try:
+        yield lease
     finally:
-        _held.discard(owner.id)
+        lease.release()
 
 
-def _wait_for_expiry(uri: str, last: LeaseState, say: Callable[[str], None]) -> bool:
-    """Wait for a driver on another machine to beat, to be followed by another one, or to do neither for too long."""
+def _wait_for_expiry(uri: str, last: LeaseState, on_status: Callable[[str], object]) -> bool:
+    """Wait while a lease neither gets a heartbeat nor a successor; whether that lasted until it expired."""
     ago_s = time.time() - last.last_heartbeat_at
-    left_s = min(LEASE_TIMEOUT_S, LEASE_TIMEOUT_S - ago_s)  # its clock may be ahead of ours
-    say(
-        f"{last.record.owner} drove this study {max(0, round(ago_s))} s ago: waiting up to {left_s:.0f} s for another "
-        "sign of life; without one, the study is taken over"
+    left_s = min(LEASE_TIMEOUT_S, LEASE_TIMEOUT_S - ago_s)  # the other machine's clock may be ahead
+    on_status(
+        f"{last.record.owner} ran this study {max(0, round(ago_s))} s ago: waiting up to {left_s:.0f} s for another "
+        "heartbeat; without one, its lease is taken over"
     )
     deadline = time.monotonic() + left_s
-    while (wait_s := min(POLL_INTERVAL_S, deadline - time.monotonic())) > 0:
-        time.sleep(wait_s)
+    while (pause_s := min(POLL_INTERVAL_S, deadline - time.monotonic())) > 0:
+        time.sleep(pause_s)
         now = read_lease(uri)
         assert now is not None
         if now.released or (now.number, now.last_heartbeat_at) != (last.number, last.last_heartbeat_at):
@@ -228,37 +222,38 @@ def _wait_for_expiry(uri: str, last: LeaseState, say: Callable[[str], None]) -> 
     return True
 
 
-def _refusal(uri: str, last: LeaseState) -> str:
+def _describe_conflict(uri: str, last: LeaseState) -> str:
     ago_s = max(0, round(time.time() - last.last_heartbeat_at))
-    waits = (
+    alternative = (
         ""
         if last.record.owner.machine == machine()
         else f", or wait {max(1, round(LEASE_TIMEOUT_S) - ago_s)} s if it is dead, as --auto-resume does"
     )
-    return f"{last.record.owner} is at work on {uri} (last seen {ago_s} s ago); stop it first{waits}"
+    return f"{last.record.owner} is running {uri} (last heartbeat {ago_s} s ago); stop it first{alternative}"
 
 
 def _folder(uri: str, number: int) -> str:
-    return storage.join(uri, _CLAIMS, f"{number:06d}")
+    return storage.join(uri, _LEASES, f"{number:06d}")
 
 
 def machine() -> str:
-    """What process numbers are unique in; the host's name where the kernel does not say."""
+    """Identify what process numbers are unique in: a boot of a host, or a container.
+
+    Containers can share the name of their host, but each has a first process of its own.
+    """
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return socket.gethostname()
+        started_at = psutil.Process(1).create_time()
+    except psutil.Error:  # there is no process 1 on Windows, and it may be hidden elsewhere
+        started_at = psutil.boot_time()
+    return f"{socket.gethostname()}/{started_at:.2f}"
 
 
-def _is_running(pid: int) -> bool:
+def _is_running(pid: int, since: float) -> bool:
+    """Whether a process of this machine has been running since ``since``: numbers of dead processes are used again."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= since + _START_TOLERANCE_S
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    with suppress(OSError):
-        # Of a killed process whose parent has not asked how it ended, the number is left and nothing else.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return True

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rcn_search.config.schema import ModelConfig, TrainConfig
+from rcn_search.errors import RcnSearchError
 from rcn_search.study.space.study_config import ERROR, LATENCY, PARAMETERS, TRAIN_TIME, StudyConfig
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def objective_values(
         values. ``latency``: of one face, in ms. ``train_time``: of all training steps, in s.
 
     Raises:
-        ValueError: An objective was not measured.
+        RcnSearchError: An objective was not measured.
     """
     values = {
         ERROR: min(epoch.val_error_pct for epoch in epochs),
@@ -93,4 +94,4 @@ def _measured(key: str, config: TrainConfig, measured: Mapping[str, float]) -> f
         return measured[key]
     if key == "parameters":
         return num_parameters(config)
-    raise ValueError(f"{key} was not measured; it is an objective of this study")
+    raise RcnSearchError(f"{key} was not measured; it is an objective of this study")

@@ -1,4 +1,4 @@
-"""A child study: another space, and what of its parent's trials still belongs there."""
+"""Warm start: a new study that takes over those trials of an earlier one that also belong to its own search space."""
 
 from __future__ import annotations
 
@@ -17,79 +17,77 @@ from rcn_search.study.space.study_config import StudyConfig, value_at
 from rcn_search.study.store import WARM_START, StudyStore, study_exists
 
 
-def start_warm_started(parent_uri: str, uri: str, space: StudyConfig, data_fingerprint: str) -> tuple[int, int]:
-    """Publish a child study with the ended trials of its parent that fit.
+def warm_start_study(source_uri: str, uri: str, config: StudyConfig, data_fingerprint: str) -> tuple[int, int]:
+    """Publish a new study with the ended trials of an earlier one that fit.
 
-    A trial fits if the child could have drawn the very same training: all that is drawn there is within its ranges, and
-    all else is as the child has it. So one that ran for other epochs does not fit, nor one on other data.
+    A trial fits if the new study could have proposed the very same training: all its sampled values are within the
+    new ranges, and everything else is as the new study has it. A trial with other epochs or on other data does not fit.
 
     Args:
-        parent_uri: The study that is branched. Nothing is written to it.
-        uri: The child's place.
-        space: What the child searches.
-        data_fingerprint: Of its data set.
+        source_uri: Folder of the earlier study. Nothing is written to it.
+        uri: Folder of the new study.
+        config: Configuration of the new study.
+        data_fingerprint: Fingerprint of its data set.
 
     Returns:
-        How many trials were taken over, and how many ended ones were left.
+        Number of trials taken over, and number of ended trials left out.
 
     Raises:
-        StudyError: There is no parent, or something at the child's place already.
+        StudyError: There is no earlier study, or there is a study at ``uri`` already.
     """
-    parent = StudyStore(parent_uri)
-    document = parent.read_study()
+    source = StudyStore(source_uri)
+    document = source.read_study()
     ended = [
-        *parent.read_warm_start(document),
+        *source.read_warm_start(document),
         *(
-            WarmStartTrial(origin=parent_uri, record=suggestion, result=outcome)
-            for suggestion, outcome in parent.read_trials()
-            if outcome
+            WarmStartTrial(origin=source_uri, record=record, result=result)
+            for record, result in source.read_trials()
+            if result
         ),
     ]
     same_data = document.get("data_fingerprint") == data_fingerprint
-    taken = [each for trial in ended if same_data and (each := _as_drawn_here(trial, space))]
-    inherited = [trial.model_dump(mode="json") for trial in taken]
-    # Named by its content and put before study.json, which names it: there is a child with all of them, or none.
-    digest = hashlib.sha256(json.dumps(inherited, sort_keys=True).encode()).hexdigest()[:12]
+    fitting = [fit for trial in ended if same_data and (fit := _convert(trial, config))]
+    num_left_out = len(ended) - len(fitting)
+    content = [trial.model_dump(mode="json") for trial in fitting]
+    # Named by its content and written before study.json, which names it: all trials are taken over, or there is no study.
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     name = f"warm_start-{digest}.json"
-    origin: dict[str, Any] = {"uri": parent_uri, "trials": name, "taken": len(taken), "left": len(ended) - len(taken)}
+    origin: dict[str, Any] = {"uri": source_uri, "trials": name, "taken": len(fitting), "left_out": num_left_out}
     if study_exists(uri):
-        raise StudyError(
-            f"{uri} holds a study already; add --resume to resume it, or name another location with --study"
-        )
-    storage.write_json(storage.join(uri, name), inherited)
+        raise StudyError(f"there is a study at {uri} already; resume it with --resume, or name another location")
+    storage.write_json(storage.join(uri, name), content)
+    settings = {SETTINGS: resume_settings(config), WARM_START: origin}
     try:
-        StudyStore(uri).create(
-            {**identity(space, data_fingerprint), SETTINGS: resume_settings(space), WARM_START: origin}
-        )
+        StudyStore(uri).create({**identity(config, data_fingerprint), **settings})
     except storage.ObjectExistsError:
-        raise StudyError(f"another driver started {uri} a moment ago") from None
-    return len(taken), len(ended) - len(taken)
+        raise StudyError(f"another process started a study at {uri} a moment ago") from None
+    return len(fitting), num_left_out
 
 
-def _as_drawn_here(trial: WarmStartTrial, space: StudyConfig) -> WarmStartTrial | None:
-    """The same trial with the parameters of ``space``; None if it could not be drawn there."""
-    config = trial.record.config
+def _convert(trial: WarmStartTrial, config: StudyConfig) -> WarmStartTrial | None:
+    """Give a trial the parameters that the new study has for its configuration; None if it does not fit."""
+    train_config = trial.record.config
     params: Values = {}
     distributions: dict[str, str] = {}
 
     def choose(path: str, name: str, parameter: Parameter) -> Scalar:
-        value: Scalar = value_at(config, path)
+        value: Scalar = value_at(train_config, path)
         if not parameter.contains(value):
             raise ConfigError(f"{path} = {value!r} is out of its range")
         params[name], distributions[name] = value, distribution_to_json(parameter.distribution)
         return value
 
     try:
-        if space.train_config(space.draw(choose)).run_id != config.run_id:
+        if config.train_config(config.draw(choose)).run_id != train_config.run_id:
             return None
     except ConfigError:
         return None
-    suggestion = TrialRecord(
+    record = TrialRecord(
         number=trial.record.number,
         params=params,
         distributions=distributions,
-        config=config,
-        run_id=config.run_id,
+        config=train_config,
+        run_id=train_config.run_id,
         created_at=trial.record.created_at,
     )
-    return WarmStartTrial(origin=trial.origin, record=suggestion, result=trial.result)
+    return WarmStartTrial(origin=trial.origin, record=record, result=trial.result)

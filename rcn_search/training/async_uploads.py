@@ -16,7 +16,7 @@ from functools import cached_property
 from rcn_search import storage
 
 
-class Uploads:
+class AsyncUploads:
     """What one run publishes. Once a put has failed, all that follows raises its error: nothing is left out."""
 
     def __init__(self, out: str) -> None:
@@ -35,7 +35,7 @@ class Uploads:
         else:
             self._waiting.append((uri, content))
 
-    def send(self) -> None:
+    def start(self) -> None:
         """Begin to put what was added, once the save before is through.
 
         Raises:
@@ -46,7 +46,7 @@ class Uploads:
             self._under_way = self._thread.submit(_put, self._waiting)
             self._waiting = []
 
-    def check(self) -> None:
+    def raise_if_failed(self) -> None:
         """Without waiting for anything: has a save failed?
 
         Raises:

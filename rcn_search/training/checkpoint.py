@@ -95,7 +95,7 @@ def _read_info(text: str) -> CheckpointInfo:
     document = json.loads(text)
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version not in (1, SCHEMA_VERSION):  # checked first: nothing else need be right in another version
-        raise ValueError(f"it is of version {version}; this rcn-search reads versions 1 and {SCHEMA_VERSION}")
+        raise RcnSearchError(f"it is of version {version}; this rcn-search reads versions 1 and {SCHEMA_VERSION}")
     if version == 1 and isinstance(document.get("config"), dict):
         document |= {"schema_version": SCHEMA_VERSION, "config": upgrade_config(document["config"])}
     return CheckpointInfo.model_validate(document)

@@ -37,7 +37,7 @@ class ComputeSettings(BaseModel):
         """Context of a forward pass in training."""
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def laid_out(self, inputs: Tensor) -> Tensor:
+    def to_memory_format(self, inputs: Tensor) -> Tensor:
         """Inputs of a network in its layout."""
         return inputs.contiguous(memory_format=self.memory_format) if inputs.dim() == 4 else inputs
 
@@ -54,10 +54,10 @@ def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
     cache folder, per model, device and version of torch.
 
     Raises:
-        ValueError: The device asked for is not there.
+        RcnSearchError: The requested device cannot be used.
     """
     compute = config.compute
-    device = usable_device(compute.device)
+    device = resolve_device(compute.device)
     available = len(os.sched_getaffinity(0))
     threads = (
         [available, *([available // 2] if available > 1 else [])] if compute.threads == "auto" else [compute.threads]
@@ -102,11 +102,11 @@ def _cache_folder() -> Path:
     return Path(root) / "probe"
 
 
-def usable_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is a GPU if there is one.
+def resolve_device(name: str) -> torch.device:
+    """Resolve a device name; ``auto`` is a GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: It is not there.
+        RcnSearchError: The device cannot be used.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -139,7 +139,7 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
     for step in range(_TIMED_STEPS + 1):
         started = time.perf_counter()
         with settings.autocast():
-            output = network(settings.laid_out(inputs))
+            output = network(settings.to_memory_format(inputs))
         training_loss(config, output, points_bk2, attributes).backward()
         for optimizer in optimizers:
             optimizer.step()

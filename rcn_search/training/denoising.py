@@ -12,6 +12,7 @@ from torch import Tensor
 from rcn_search.config.schema import AugmentConfig, DenoiserConfig, TrainConfig
 from rcn_search.data.augment import augment_face_boxes, random_draws, warp_points
 from rcn_search.data.dataset import Split
+from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models.decode import point_cells
 from rcn_search.training.task import Batch, inside_window
@@ -29,12 +30,12 @@ class DenoisingTask:
         """Args as of any task.
 
         Raises:
-            ValueError: There are fewer points than are to be corrupted.
+            RcnSearchError: There are fewer points than are to be corrupted.
         """
         assert isinstance(config.model, DenoiserConfig)
         self.num_corrupted, self.num_points = config.model.num_corrupted_points, schema.num_points
         if self.num_corrupted > self.num_points:
-            raise ValueError(
+            raise RcnSearchError(
                 f"model.num_corrupted_points is {self.num_corrupted}, but faces of {schema.name!r} have "
                 f"{self.num_points} points: set model.num_corrupted_points to at most {self.num_points}, better to half of them"
             )

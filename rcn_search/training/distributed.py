@@ -1,8 +1,10 @@
-"""Several processes that train one run: what they share, and what each of them does.
+"""Data-parallel training: one run that several processes train together, by `torch.distributed`.
 
-Each worker trains on its part of every batch, on weights that are the same everywhere: the sum of the workers'
-gradients, each weighted by its share of the batch, is the gradient of the whole batch. By `torch.distributed` alone,
-whoever started the processes and joined them.
+Each worker trains on its part of every batch, and all of them have the same weights: the sum of the workers' gradients,
+each weighted by its share of the batch, is the gradient of the whole batch. It does not matter who starts the
+processes: Ray Train for ``train --workers``, or the worker group of a trial.
+
+Shape letters: b images, k points.
 """
 
 from __future__ import annotations
@@ -16,124 +18,129 @@ from torch import Tensor, nn
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # public, but not in its __all__
 from torch.nn.parallel import DistributedDataParallel
 
-from rcn_search.training.loss import WHOLE, Share, weight_sum
+from rcn_search.training.loss import FULL_SHARE, LossShare, weight_sum
 
 BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
-"""By type of device. Flags and counts are on the CPU always, so that no step waits for a GPU because of them."""
-PATIENCE = timedelta(minutes=30)
-"""With a worker that is alive and silent: the first of a node may have to fetch the data set. A dead one is noticed at
-once, where its connections end with it."""
-MEET_WITHIN = timedelta(minutes=2)
-"""Workers that are all running: what keeps them apart then is the network, and it will not get better."""
+"""Backend for each type of device. Flags and counts always stay on the CPU, so that no step waits for a GPU."""
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+"""Longest wait for a worker that is alive: the first one of a node may have to fetch the data set. The death of a
+worker is noticed at once, because it closes the connections."""
+RENDEZVOUS_TIMEOUT = timedelta(minutes=2)
+"""Longest wait for workers that are all running to connect; a network that fails longer will not recover."""
 
 
 @dataclass(frozen=True)
-class Workers:
-    """The processes of a run, as one of them sees them. By default there is only this one.
+class DistributedContext:
+    """The processes of a run, as seen by one of them; by default there is only one.
 
     Attributes:
-        rank: This worker, from 0. The first one writes the files.
-        size: All workers.
+        rank: Rank of this worker, from 0. Worker 0 writes the files.
+        world_size: Number of workers.
     """
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the worker that writes and reports."""
+        """Whether this worker writes files and reports."""
         return self.rank == 0
 
-    def replicated(self, network: nn.Module, *, some_unused: bool) -> nn.Module:
-        """The network, to be called in its place in training: backward passes then give the gradient of all workers.
+    def wrap_network(self, network: nn.Module, *, some_unused: bool) -> nn.Module:
+        """Wrap a network for training, so that backward passes give the gradient of all workers.
 
-        Waits for the other workers, and gives all of them the weights of the first.
+        Waits for the other workers, and gives all of them the weights of worker 0.
 
         Args:
-            network: The same on each worker, on its device.
-            some_unused: Whether a parameter may have no part in a loss.
+            network: Network of this worker, on its device; the same on each worker.
+            some_unused: Whether a loss may not depend on some parameters.
         """
-        if self.size == 1:
+        if self.world_size == 1:
             return network
         return DistributedDataParallel(network, find_unused_parameters=some_unused)
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of the sum of the workers' losses, whose mean is what `DistributedDataParallel` computes."""
-        (loss * self.size if self.size > 1 else loss).backward()
+        """Compute the gradient of the sum of the workers' losses.
 
-    def share(self, num_images: int, batch_size: int, weight_bk: Tensor | None) -> Share:
-        """Of this worker in the loss of a batch.
+        `DistributedDataParallel` computes that of their mean, hence the factor.
+        """
+        (loss * self.world_size if self.world_size > 1 else loss).backward()
+
+    def loss_share(self, num_images: int, batch_size: int, weight_bk: Tensor | None) -> LossShare:
+        """Compute the weight of this worker's images in the loss of the whole batch.
 
         Args:
-            num_images: Of this worker; 0 for one that has none, and trains on an image that does not count.
-            batch_size: Of all workers.
-            weight_bk: Of this worker's points.
+            num_images: Number of images of this worker; 0 if it has none and trains on one that does not count.
+            batch_size: Number of images of all workers.
+            weight_bk: Weights of this worker's points.
         """
-        if self.size == 1:
-            return WHOLE
+        if self.world_size == 1:
+            return FULL_SHARE
         images = num_images / batch_size
         if weight_bk is None:
-            return Share(images, images)
-        own = weight_sum(weight_bk)
-        counted = weight_bk.sum() * bool(num_images)
-        return Share(own * bool(num_images) / weight_sum(self.total(counted)), images)
+            return LossShare(images, images)
+        has_images = bool(num_images)
+        batch_weight = weight_sum(self.all_reduce_sum(weight_bk.sum() * has_images))
+        return LossShare(weight_sum(weight_bk) * has_images / batch_weight, images)
 
-    def total(self, value: Tensor) -> Tensor:
-        """Sum over the workers, the same for each of them."""
-        if self.size == 1:
+    def all_reduce_sum(self, value: Tensor) -> Tensor:
+        """Sum a tensor over the workers; each of them gets the result."""
+        if self.world_size == 1:
             return value
         summed = value.clone()
         dist.all_reduce(summed)
         return summed
 
-    def any(self, flag: bool) -> bool:
-        """Whether one of them says so."""
-        if self.size == 1:
+    def any_rank(self, flag: bool) -> bool:
+        """Whether the flag of at least one worker is true."""
+        if self.world_size == 1:
             return flag
         number = torch.tensor(flag, dtype=torch.uint8)
         dist.all_reduce(number, dist.ReduceOp.MAX)
         return bool(number)
 
-    def agreed(self, text: str) -> str:
-        """What the first worker says."""
-        if self.size == 1:
+    def broadcast_text(self, text: str) -> str:
+        """Return the text of worker 0, whatever that of this worker is."""
+        if self.world_size == 1:
             return text
-        said = [text]
-        dist.broadcast_object_list(said)
-        return said[0]
+        texts = [text]
+        dist.broadcast_object_list(texts)
+        return texts[0]
 
 
-ALONE = Workers()
+SINGLE_PROCESS = DistributedContext()
 
 
-def new_store(host: str) -> TCPStore:
-    """Where workers meet: of the first of them, at a free port of ``host``, its own address."""
-    return TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+def create_store(host: str) -> TCPStore:
+    """Create, in worker 0, the store through which workers connect, at a free port of ``host``, its own address."""
+    return TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=COLLECTIVE_TIMEOUT)
 
 
-def store_at(host: str, port: int) -> TCPStore:
-    """The same for the other workers."""
-    return TCPStore(host, port, is_master=False, timeout=PATIENCE)
+def connect_store(host: str, port: int) -> TCPStore:
+    """Connect another worker to the store of worker 0."""
+    return TCPStore(host, port, is_master=False, timeout=COLLECTIVE_TIMEOUT)
 
 
-def join(store: Store, rank: int, size: int, device: str) -> Workers:
-    """Meet the others, which are running already. They stay together until `leave`, and train run after run.
+def join_group(store: Store, rank: int, world_size: int, device: str) -> DistributedContext:
+    """Join the process group of all workers, which train run after run until `leave_group`.
 
     Args:
-        store: Where.
-        rank: This worker.
-        size: All workers.
-        device: Type of what they train on: ``cpu`` or ``cuda``.
+        store: Store of worker 0.
+        rank: Rank of this worker.
+        world_size: Number of workers.
+        device: Type of the device that they train on: ``cpu`` or ``cuda``.
 
     Raises:
-        RuntimeError: One of them did not come.
+        RuntimeError: A worker did not connect in time.
     """
-    store.set(f"here/{rank}", "")
-    store.wait([f"here/{each}" for each in range(size)], MEET_WITHIN)
-    dist.init_process_group(BACKENDS[device], store=store, rank=rank, world_size=size, timeout=PATIENCE)
-    return Workers(rank, size)
+    store.set(f"ready/{rank}", "")
+    store.wait([f"ready/{other}" for other in range(world_size)], RENDEZVOUS_TIMEOUT)
+    dist.init_process_group(
+        BACKENDS[device], store=store, rank=rank, world_size=world_size, timeout=COLLECTIVE_TIMEOUT
+    )
+    return DistributedContext(rank, world_size)
 
 
-def leave() -> None:
-    """Part from the others."""
+def leave_group() -> None:
+    """Leave the process group."""
     dist.destroy_process_group()

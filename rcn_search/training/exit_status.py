@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from rcn_search.errors import RcnSearchError
+
 CONFIG_NAME = "config.json"
 HISTORY_NAME = "history.json"
 BEST_NAME = "best.safetensors"
 LAST_NAME = "last.safetensors"
 
 
-def epoch_name(epoch: int) -> str:
+def epoch_checkpoint_name(epoch: int) -> str:
     """Weights of one epoch (from 1), where every epoch's are kept."""
     return f"epoch-{epoch:04d}.safetensors"
 
 
-class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome of a run, not a fault of the program
-    """The run cannot go on, for its loss is not finite, say; the message is the reason."""
+class TrainingFailed(RcnSearchError):  # noqa: N818 - an outcome of a run
+    """The run cannot continue, for example because its loss is not finite; the message is the reason."""
 
 
 class Interrupted(Exception):  # noqa: N818

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 
+from rcn_search.errors import RcnSearchError
+
 CONTEXT_BYTES = 600 * 2**20
 """What CUDA keeps for each process besides what torch takes: roughly, as it depends on GPU and driver."""
 MIN_BYTES = 2**30
@@ -18,14 +20,14 @@ def memory_fraction(gpus: float, total_bytes: int) -> float:
         total_bytes: Memory of the GPU.
 
     Raises:
-        ValueError: The share is too small to train in.
+        RcnSearchError: The share is too small to train in.
     """
     if not 0 < gpus < 1:
         return 1.0
     own_bytes = gpus * total_bytes - CONTEXT_BYTES
     if own_bytes < MIN_BYTES:
         least = (MIN_BYTES + CONTEXT_BYTES) / total_bytes
-        raise ValueError(
+        raise RcnSearchError(
             f"{gpus:g} of a GPU with {total_bytes / 2**30:.1f} GiB is too little to train in; "
             f"give each trial at least budget.gpus_per_trial={least:.2f}"
         )
@@ -36,7 +38,7 @@ def limit_memory(gpus: float) -> None:
     """Keep this process to its share of the GPU that it sees; beyond it torch raises OutOfMemoryError here alone.
 
     Raises:
-        ValueError: See `memory_fraction`.
+        RcnSearchError: See `memory_fraction`.
     """
     import torch
 

@@ -17,7 +17,7 @@ from rcn_search.models.decode import mean_points, point_cells
 from rcn_search.models.tcdcn import TcdcnOutput
 
 
-class Share(NamedTuple):
+class LossShare(NamedTuple):
     """What a worker's part of a batch weighs in the loss of the whole batch, whose means have other denominators."""
 
     points: Tensor | float
@@ -26,7 +26,7 @@ class Share(NamedTuple):
     """Share of the images."""
 
 
-WHOLE = Share(1.0, 1.0)
+FULL_SHARE = LossShare(1.0, 1.0)
 """Of the only worker."""
 
 
@@ -57,7 +57,7 @@ def spatial_nll(
     return weighted_mean(logits.flatten(2).logsumexp(2) - expected, weight_bk)
 
 
-def mean_position_loss(logits_bkhw: Tensor, points_bk2: Tensor, weight_bk: Tensor | None = None) -> Tensor:
+def soft_argmax_loss(logits_bkhw: Tensor, points_bk2: Tensor, weight_bk: Tensor | None = None) -> Tensor:
     """Half the squared distance in pixels between the mean position of each map and the truth; averaged as the NLL.
 
     The L2 head: the softmax of a map is not scored cell by cell but read as a position (Sun et al., ECCV 2018).
@@ -84,7 +84,7 @@ def tcdcn_loss(
     attributes: Mapping[str, Tensor],
     auxiliary_weight: float,
     weight_bk: Tensor | None = None,
-    share: Share = WHOLE,
+    share: LossShare = FULL_SHARE,
 ) -> Tensor:
     """Half the squared distance, summed over points, mean over images, plus weighted cross-entropies of the attributes.
 
@@ -117,12 +117,12 @@ def training_loss(
     points_bk2: Tensor,
     attributes: Mapping[str, Tensor],
     weight_bk: Tensor | None = None,
-    share: Share = WHOLE,
+    share: LossShare = FULL_SHARE,
 ) -> Tensor:
     """The loss a configuration asks for, or a worker's share of it: over the workers the shares add up to it."""
     if isinstance(output, Tensor):
         if config.loss.name == "l2":
-            return share.points * mean_position_loss(output, points_bk2, weight_bk)
+            return share.points * soft_argmax_loss(output, points_bk2, weight_bk)
         return share.points * spatial_nll(output, points_bk2, config.loss.target_sigma_px, weight_bk)
     assert isinstance(config.model, TcdcnConfig)
     return tcdcn_loss(output, points_bk2, attributes, config.model.auxiliary_weight, weight_bk, share)

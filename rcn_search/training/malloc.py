@@ -9,7 +9,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _LARGEST = 2**31 - 1
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory_in_process() -> None:
     """Keep the large buffers of a training step for the next one.
 
     glibc hands blocks of that size back to the system at every free, so each step of RCN-6 begins with some 11,000 page

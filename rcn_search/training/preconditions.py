@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rcn_search.config.schema import DataConfig, TrainConfig
 from rcn_search.data.shards import DatasetError, Manifest
+from rcn_search.errors import RcnSearchError
 
 
 def check_splits(data: DataConfig, manifest: Manifest) -> None:
@@ -25,7 +26,7 @@ def check_requirements(config: TrainConfig, manifest: Manifest, num_workers: int
 
     Raises:
         DatasetError: As `check_splits`; or the data set has not the colour or the attribute that is asked for.
-        ValueError: Several workers cannot train as one does.
+        RcnSearchError: Several workers cannot train as one does.
     """
     data = config.data
     check_splits(data, manifest)
@@ -35,7 +36,7 @@ def check_requirements(config: TrainConfig, manifest: Manifest, num_workers: int
         has = ", ".join(manifest.attributes) or "none"
         raise DatasetError(f"data.balance_by: {data.uri} has no attribute {data.balance_by!r}; it has: {has}")
     if num_workers > 1 and config.input.contrast_normalization == "batch":
-        raise ValueError(
+        raise RcnSearchError(
             "input.contrast_normalization: batch measures the contrast of a whole batch, but each of several workers "
             "sees a part of it: train with one worker, or set input.contrast_normalization to image"
         )

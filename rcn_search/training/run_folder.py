@@ -1,4 +1,4 @@
-"""The place of a training run: whose it is, and what there is to go on from."""
+"""Folder of a training run: which run owns it, and the checkpoint from which that run can be resumed."""
 
 from __future__ import annotations
 
@@ -10,92 +10,107 @@ from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
-from rcn_search.training.distributed import Workers
+from rcn_search.training.distributed import DistributedContext
 from rcn_search.training.exit_status import CONFIG_NAME, LAST_NAME
 
-_SEEN_WITHIN_S, _LOOK_EVERY_S = 75.0, 1.0
-"""What one machine has just written to NFS may not be there for another one for up to a minute (acdirmax in nfs(5))."""
-Seen = TypeVar("Seen")
-_EXISTS = "{} holds a run already; add --resume to go on with it"
+_VISIBLE_WITHIN_S, _POLL_INTERVAL_S = 75.0, 1.0
+"""A file that one machine has written to NFS can be invisible to others for a minute (acdirmax in nfs(5))."""
+Observed = TypeVar("Observed")
 
 
 class RunExistsError(RcnSearchError):
-    """There is a run at this place already, or another one than the one to be resumed."""
+    """The folder already holds a run, or a different run than the one to resume."""
+
+    @classmethod
+    def without_resume(cls, out: str) -> RunExistsError:
+        """Create the error of a run that exists and was not to be resumed."""
+        return cls(f"{out} already holds a run; resume it with --resume, or choose another folder")
 
 
-def saved_run(
-    out: str, config: TrainConfig, data_fingerprint: str, workers: Workers, *, resume: bool
+def load_resumable_run(
+    out: str, config: TrainConfig, data_fingerprint: str, distributed: DistributedContext, *, resume: bool
 ) -> Checkpoint | None:
-    """What the run at ``out`` is to go on from, if there is anything.
+    """Load the checkpoint from which the run at ``out`` is resumed; None if it starts from the beginning.
 
     Raises:
-        RunExistsError: Without ``resume``: there is a run. With it: it is another one, or of other data.
+        RunExistsError: The folder holds a run and ``resume`` is false; or ``resume`` is true, and the folder holds a run
+            of another configuration or on other data.
         CheckpointError: The checkpoint is damaged.
-        ValueError: Another worker than the first sees another checkpoint.
+        RcnSearchError: Another worker does not see the checkpoint that worker 0 sees.
     """
-    return _seen_by_all(
+    return _agree_across_workers(
         out,
-        lambda: _saved(out, config, data_fingerprint, resume=resume or not workers.is_first),
-        lambda saved: f"{saved.info.state['steps_done']} steps" if saved else "no checkpoint",
-        workers,
+        lambda: _read_last_checkpoint(out, config, data_fingerprint, resume=resume or not distributed.is_first),
+        lambda checkpoint: f"{checkpoint.info.state['steps_done']} steps" if checkpoint else "no checkpoint",
+        distributed,
     )
 
 
-def _saved(out: str, config: TrainConfig, data_fingerprint: str, *, resume: bool) -> Checkpoint | None:
-    place = storage.join(out, CONFIG_NAME)
-    if not storage.exists(place):
+def _read_last_checkpoint(out: str, config: TrainConfig, data_fingerprint: str, *, resume: bool) -> Checkpoint | None:
+    config_uri = storage.join(out, CONFIG_NAME)
+    if not storage.exists(config_uri):
         return None
     if not resume:
-        raise RunExistsError(_EXISTS.format(out))
-    there = storage.read_json(place).get("run_id")
-    if there != config.run_id:
-        raise RunExistsError(f"{out} holds run {there}, of another configuration than {config.run_id}")
-    last = storage.join(out, LAST_NAME)
-    if not storage.exists(last):
+        raise RunExistsError.without_resume(out)
+    run_id = storage.read_json(config_uri).get("run_id")
+    if run_id != config.run_id:
+        raise RunExistsError(f"{out} holds run {run_id}, whose configuration differs from that of run {config.run_id}")
+    last_uri = storage.join(out, LAST_NAME)
+    if not storage.exists(last_uri):
         return None
-    saved = read_checkpoint(last)
-    if saved.info.data_fingerprint != data_fingerprint:
+    checkpoint = read_checkpoint(last_uri)
+    if checkpoint.info.data_fingerprint != data_fingerprint:
         raise RunExistsError(
-            f"{out} was trained on data {saved.info.data_fingerprint}; {config.data.uri} is {data_fingerprint}"
+            f"{out} was trained on data with fingerprint {checkpoint.info.data_fingerprint}; {config.data.uri} has "
+            f"{data_fingerprint}"
         )
-    return saved
+    return checkpoint
 
 
-def claim_run(out: str, config: TrainConfig, workers: Workers, *, resume: bool) -> None:
-    """Make ``out`` the place of this run; last of all, for what cannot start is no run.
+def claim_run_folder(out: str, config: TrainConfig, distributed: DistributedContext, *, resume: bool) -> None:
+    """Make ``out`` the folder of this run. Call it last, so that a run that cannot start leaves no trace.
 
     Raises:
-        RunExistsError: Without ``resume``: there is a run, which another process has just started.
-        ValueError: Another worker than the first does not see it.
+        RunExistsError: ``resume`` is false, and another process has just started a run in the folder.
+        RcnSearchError: Another worker does not see the file that worker 0 has written.
     """
-    place = storage.join(out, CONFIG_NAME)
-    if workers.is_first:
+    config_uri = storage.join(out, CONFIG_NAME)
+    if distributed.is_first:
         document = {"run_id": config.run_id, "config": config.model_dump(mode="json")}
         try:
-            storage.write_json(place, document, if_absent=True)
+            storage.write_json(config_uri, document, if_absent=True)
         except storage.ObjectExistsError:
             if not resume:
-                raise RunExistsError(_EXISTS.format(out)) from None
-    _seen_by_all(
+                raise RunExistsError.without_resume(out) from None
+    _agree_across_workers(
         out,
-        lambda: workers.is_first or storage.exists(place),
-        lambda there: "a run" if there else "nothing",
-        workers,
+        lambda: distributed.is_first or storage.exists(config_uri),
+        lambda exists: "a run" if exists else "nothing",
+        distributed,
     )
 
 
-def _seen_by_all(out: str, look: Callable[[], Seen], say: Callable[[Seen], str], workers: Workers) -> Seen:
-    """What is found at ``out``, the same for all workers: the first one looks first, the others until they see that."""
-    if workers.is_first:
-        seen = look()
-        workers.agreed(say(seen))
-        return seen
-    first, give_up = workers.agreed(""), time.monotonic() + _SEEN_WITHIN_S
-    while (own := say(seen := look())) != first:
-        if time.monotonic() > give_up:
-            raise ValueError(
-                f"{out} is not one folder for all workers: the first sees {first} there, worker {workers.rank} {own}; "
-                "name a folder that their machines share, or s3://…"
+def _agree_across_workers(
+    out: str,
+    observe: Callable[[], Observed],
+    describe: Callable[[Observed], str],
+    distributed: DistributedContext,
+) -> Observed:
+    """Observe the folder in worker 0, and in the other workers until they see the same.
+
+    Raises:
+        RcnSearchError: This worker still sees something else after `_VISIBLE_WITHIN_S`.
+    """
+    if distributed.is_first:
+        observed = observe()
+        distributed.broadcast_text(describe(observed))
+        return observed
+    expected, deadline = distributed.broadcast_text(""), time.monotonic() + _VISIBLE_WITHIN_S
+    while (description := describe(observed := observe())) != expected:
+        if time.monotonic() > deadline:
+            raise RcnSearchError(
+                f"{out} is not one folder for all workers: worker 0 sees {expected}, worker {distributed.rank} sees "
+                f"{description}; choose a folder that their machines share, or s3://…"
             )
-        time.sleep(_LOOK_EVERY_S)
-    return seen
+        time.sleep(_POLL_INTERVAL_S)
+    return observed

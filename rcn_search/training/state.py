@@ -19,14 +19,14 @@ from rcn_search.models import build_model
 from rcn_search.training.checkpoint import load_optimizers, load_weights, network_tensors, optimizer_tensors
 from rcn_search.training.compute_probe import ComputeSettings
 from rcn_search.training.denoising import DenoisingTask
-from rcn_search.training.distributed import ALONE, Workers
+from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import MovingAverage, build_optimizers, learning_rate
-from rcn_search.training.task import LocalisingTask, Task
+from rcn_search.training.task import LocalizationTask, Task
 from rcn_search.training.tcdcn_task_stopping import TaskStopping
 
 
-class Learner:
+class TrainState:
     """Network, optimiser and moving average of a run, on its device.
 
     Attributes:
@@ -43,14 +43,14 @@ class Learner:
         settings: ComputeSettings,
         *,
         num_steps: int,
-        workers: Workers = ALONE,
+        distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         self.config, self.split, self.settings, self.num_steps = config, split, settings, num_steps
-        self.workers = workers
-        self.steps_done = 0
+        self.distributed = distributed
+        self.num_steps_done = 0
         self.lr = config.optimizer.lr
         self.task = build_task(config, split, schema, config.augment)
-        self.stopping = TaskStopping(config.model, workers)
+        self.task_stopping = TaskStopping(config.model, distributed)
         network = build_model(
             config.model,
             num_points=schema.num_points,
@@ -59,12 +59,12 @@ class Learner:
             seed=config.seed,
         )
         self.network = network.place(settings.device, settings.memory_format)
-        self._trained = workers.replicated(self.network, some_unused=config.model.name == "tcdcn")
+        self._trained = distributed.wrap_network(self.network, some_unused=config.model.name == "tcdcn")
         self.optimizers = build_optimizers(self.network, config.optimizer)
         decay = config.schedule.ema_decay
         self.average = MovingAverage(self.network, decay) if decay else None
 
-    def step(self, rows_b: Tensor, draws_bd: Tensor, batch_size: int | None = None) -> Tensor:
+    def train_step(self, rows_b: Tensor, draws_bd: Tensor, batch_size: int | None = None) -> Tensor:
         """Train on the given rows of the split, by their draws.
 
         Args:
@@ -78,27 +78,27 @@ class Learner:
         config, num_images = self.config, len(rows_b)
         if not num_images:  # the others wait for its gradients: those of any image, which weighs nothing
             rows_b, draws_bd = rows_b.new_zeros(1), draws_bd.new_zeros(1, draws_bd.shape[1])
-        batch = self.task.batch(rows_b, draws_bd)
-        share = self.workers.share(num_images, batch_size or num_images, batch.weight_bk)
-        self.lr = learning_rate(self.steps_done, self.num_steps, config.optimizer, config.schedule)
+        batch = self.task.make_batch(rows_b, draws_bd)
+        share = self.distributed.loss_share(num_images, batch_size or num_images, batch.weight_bk)
+        self.lr = learning_rate(self.num_steps_done, self.num_steps, config.optimizer, config.schedule)
         with self.settings.autocast():
-            output = self._trained(self.settings.laid_out(batch.inputs))
-        attributes = self.stopping.learned(batch.attributes)
+            output = self._trained(self.settings.to_memory_format(batch.inputs))
+        attributes = self.task_stopping.active_attributes(batch.attributes)
         loss = training_loss(config, output, batch.points_bk2, attributes, batch.weight_bk, share)
-        self.stopping.note_step(output, attributes, share)
-        self.workers.backward(loss)
+        self.task_stopping.record_step(output, attributes, share)
+        self.distributed.backward(loss)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr
             optimizer.step()
         self.network.zero_grad()
         if self.average:
-            self.average.update(self.network, self.steps_done)
-        self.steps_done += 1
+            self.average.update(self.network, self.num_steps_done)
+        self.num_steps_done += 1
         return loss.detach()
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged_weights(self) -> Iterator[None]:
         """Within: the network has its averaged weights, if there is an average, and is in evaluation mode."""
         own = [parameter.detach().clone() for parameter in self.network.parameters()] if self.average else []
         with torch.no_grad():
@@ -127,16 +127,16 @@ class Learner:
             with torch.no_grad():
                 for i, weight in enumerate(self.average.weights):
                     weight.copy_(tensors[f"average.{i}"])
-        self.steps_done = steps_done
+        self.num_steps_done = steps_done
 
 
 def build_task(config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> Task:
     """What the model of a configuration learns.
 
     Raises:
-        ValueError: The data set has not what it takes.
+        RcnSearchError: The data set lacks what the task needs.
     """
-    kind = DenoisingTask if config.model.name == "denoiser" else LocalisingTask
+    kind = DenoisingTask if config.model.name == "denoiser" else LocalizationTask
     return kind(config, split, schema, augment)
 
 

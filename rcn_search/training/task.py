@@ -32,14 +32,14 @@ class Batch(NamedTuple):
 class Task(Protocol):
     """Makes examples; every random number in them is a function of (seed, epoch, row) alone."""
 
-    def draws(self, num_rows: int, *, seed: int, epoch: int) -> Tensor:
+    def random_draws(self, num_rows: int, *, seed: int, epoch: int) -> Tensor:
         """The random numbers of an epoch (n, d), on the device of the split."""
 
-    def batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
+    def make_batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
         """Examples of the given rows, by their draws."""
 
 
-class LocalisingTask:
+class LocalizationTask:
     """Keypoints in images: crops are jittered, occluded and normalized."""
 
     def __init__(self, config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> None:

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from rcn_search.config.schema import FrozenModel, ModelConfig
 from rcn_search.models.tcdcn import TcdcnOutput
-from rcn_search.training.distributed import ALONE, Workers
-from rcn_search.training.loss import WHOLE, Share, attribute_losses
+from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
+from rcn_search.training.loss import FULL_SHARE, LossShare, attribute_losses
 
 WINDOW_EPOCHS = 5
 """k."""
@@ -53,7 +53,7 @@ class TaskStopping:
         dropped: Attributes and the last epoch that learned them.
     """
 
-    def __init__(self, model: ModelConfig, workers: Workers = ALONE) -> None:
+    def __init__(self, model: ModelConfig, workers: DistributedContext = SINGLE_PROCESS) -> None:
         self._workers = workers
         self.threshold = model.task_stop_threshold if model.name == "tcdcn" else None
         self.weight = model.auxiliary_weight if model.name == "tcdcn" else 0.0
@@ -62,17 +62,17 @@ class TaskStopping:
         self._errors: dict[str, tuple[float, ...]] = {}
         self.dropped: dict[str, int] = {}
 
-    def learned(self, attributes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def active_attributes(self, attributes: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those that are still learned."""
         return {name: classes for name, classes in attributes.items() if name not in self.dropped}
 
     @torch.no_grad()
-    def note_step(self, output: Tensor | TcdcnOutput, attributes: Mapping[str, Tensor], share: Share = WHOLE) -> None:
+    def record_step(self, output: Tensor | TcdcnOutput, attributes: Mapping[str, Tensor], share: LossShare = FULL_SHARE) -> None:
         """Take in the training error of a step, of all workers."""
         if self.threshold is None or isinstance(output, Tensor):
             return
         for name, own in attribute_losses(output, attributes).items():
-            cross_entropy = self._workers.total(share.images * own)
+            cross_entropy = self._workers.all_reduce_sum(share.images * own)
             self._sums[name] = self._sums.get(name, torch.zeros_like(cross_entropy)) + cross_entropy
         self._num_steps += 1
 
@@ -80,7 +80,7 @@ class TaskStopping:
         """Drop what has to be, by the cross-entropies on the validation images, after every validated epoch."""
         for name, total in self._sums.items():
             self._errors[name] = (*self._errors.get(name, ()), float(total) / self._num_steps)
-            if criterion(self._errors[name], validation[name], self.weight) > (self.threshold or math.inf):
+            if stopping_criterion(self._errors[name], validation[name], self.weight) > (self.threshold or math.inf):
                 self.dropped[name] = epoch
         self._sums, self._num_steps = {}, 0
 
@@ -89,13 +89,13 @@ class TaskStopping:
         sums = {name: float(total) for name, total in self._sums.items()}
         return StoppingState(sums=sums, num_steps=self._num_steps, errors=self._errors, dropped=self.dropped)
 
-    def load(self, state: StoppingState, device: str) -> None:
+    def load_state(self, state: StoppingState, device: str) -> None:
         """Take up what `state` gave."""
         self._sums = {name: torch.tensor(total, device=device) for name, total in state.sums.items()}
         self._num_steps, self._errors, self.dropped = state.num_steps, dict(state.errors), dict(state.dropped)
 
 
-def criterion(train_errors: tuple[float, ...], val_error: float, weight: float) -> float:
+def stopping_criterion(train_errors: tuple[float, ...], val_error: float, weight: float) -> float:
     """The left side of the rule above.
 
     Minus infinity before there are k epochs, and where the validation error is no higher than the lowest training

@@ -11,7 +11,7 @@ from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import default_decoder, point_cells, predicted_cells
-from rcn_search.training.distributed import ALONE, Workers
+from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.loss import attribute_losses
 from rcn_search.training.state import build_task
 from rcn_search.training.task import Batch
@@ -28,18 +28,18 @@ class Validator:
     """
 
     def __init__(
-        self, config: TrainConfig, split: Split, num_rows: int, schema: KeypointSchema, workers: Workers = ALONE
+        self, config: TrainConfig, split: Split, num_rows: int, schema: KeypointSchema, workers: DistributedContext = SINGLE_PROCESS
     ) -> None:
         self._workers, self._attributes = workers, sorted(split.attributes)
         augment = config.augment.model_copy(update={"flip": 0.0}) if config.validation.augment else NO_AUGMENTATION
         task = build_task(config, split, schema, augment)
-        draws = task.draws(num_rows, seed=_JITTER_SEED, epoch=0)
+        draws = task.random_draws(num_rows, seed=_JITTER_SEED, epoch=0)
         rows = torch.arange(num_rows, device=draws.device)
         self.size_px, self.decoder = config.input.size_px, default_decoder(config.loss.name)
         self.left, self.right = (list(group) for group in schema.normalizers["eye_centers"])
         self._rows_n = rows
-        self._parts = rows.split(BATCH_SIZE)[workers.rank :: workers.size]
-        self.batches: list[Batch] = [task.batch(part, draws[part]) for part in self._parts]
+        self._parts = rows.split(BATCH_SIZE)[workers.rank :: workers.world_size]
+        self.batches: list[Batch] = [task.make_batch(part, draws[part]) for part in self._parts]
 
     @torch.inference_mode()
     def error_pct(self, network: Network) -> float:
@@ -66,7 +66,7 @@ class Validator:
             counts_n[part] = weight_bk.any(1).byte()
             mean_b = (distance_bk * weight_bk).sum(1) / weight_bk.sum(1)
             error_n[part] = mean_b / self.eye_distance_px(batch.points_bk2)
-        return self._workers.total(error_n), self._workers.total(counts_n).bool()
+        return self._workers.all_reduce_sum(error_n), self._workers.all_reduce_sum(counts_n).bool()
 
     def eye_distance_px(self, points_bk2: Tensor) -> Tensor:
         """(b,), of the jittered face, unclamped."""
@@ -83,5 +83,5 @@ class Validator:
             if not isinstance(output, Tensor):
                 for name, cross_entropy in attribute_losses(output, batch.attributes).items():
                     sums[self._attributes.index(name)] += float(cross_entropy) * len(batch.points_bk2)
-        means = self._workers.total(sums) / len(self._rows_n)
+        means = self._workers.all_reduce_sum(sums) / len(self._rows_n)
         return dict(zip(self._attributes, means.tolist(), strict=True))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import re
@@ -18,12 +19,14 @@ from typer.testing import CliRunner
 from rcn_search import __version__
 from rcn_search.cli.console import command, stop_on_signal
 from rcn_search.cli.main import app
+from rcn_search.config.errors import ConfigError
 from rcn_search.config.loading import load_train_config
+from rcn_search.errors import RcnSearchError
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.study import Study
 from rcn_search.training.checkpoint import read_checkpoint, write_checkpoint
 from rcn_search.training.exit_status import Interrupted, TrainingFailed
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.trainer import Trainer, train
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def config(synthetic_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def checkpoint(config: Path) -> Path:
     """Of a finished run."""
-    train(TrainRun(load_train_config(str(config)), str(config.parent / "run")))
+    train(Trainer(load_train_config(str(config)), str(config.parent / "run")))
     return config.parent / "run" / "best.safetensors"
 
 
@@ -138,7 +141,7 @@ def test_a_run_is_gone_on_with_only_when_asked(cli, config: Path, tmp_path: Path
         return steps_left[0] == 0
 
     with pytest.raises(Interrupted):
-        train(TrainRun(load_train_config(str(config)), str(tmp_path / "run"), should_stop=should_stop))
+        train(Trainer(load_train_config(str(config)), str(tmp_path / "run"), should_stop=should_stop))
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     again = ("train", config, "--out", "run")
     assert cli.fail(*again) == f"{tmp_path}/run holds a run already; add --resume to go on with it"
@@ -280,15 +283,34 @@ def test_without_a_board_a_test_is_not_looked_at(
 @pytest.mark.parametrize(
     ("outcome", "code", "said"),
     [
-        (ValueError("a remedy"), 1, "error: a remedy\n"),
-        (OSError(28, "Full"), 1, "error: [Errno 28] Full; make room and go on, of a run or a study with --resume\n"),
+        (RcnSearchError("a remedy"), 1, "error: a remedy\n"),
+        (ConfigError("a.yaml, line 3: wrong"), 1, "error: a.yaml, line 3: wrong\n"),
+        (
+            OSError(errno.ENOSPC, "Full"),
+            1,
+            "error: Full; free some space, then continue a run or a study with --resume\n",
+        ),
+        (FileNotFoundError(errno.ENOENT, "None", "a/b.csv"), 1, "error: a/b.csv: None; check the path\n"),
+        (
+            PermissionError(errno.EACCES, "Denied", "/root/x"),
+            1,
+            "error: /root/x: Denied; name another file or folder, or change its permissions\n",
+        ),
+        (
+            ConnectionRefusedError(errno.ECONNREFUSED, "Refused"),
+            1,
+            "error: Refused; check the address, the network and that the server is running\n",
+        ),
+        (PermissionError("s3://b/k: no. Check the key"), 1, "error: s3://b/k: no. Check the key\n"),
         (TrainingFailed("the loss became nan"), 1, "error: the loss became nan\n"),
         (Interrupted("stopped after epoch 3"), 130, "stopped after epoch 3\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
-        (ValueError("a[/b] [red]c"), 1, "error: a[/b] [red]c\n"),
+        (RcnSearchError("a[/b] [red]c"), 1, "error: a[/b] [red]c\n"),
     ],
 )
-def test_ends_of_commands(outcome: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_turns_errors_of_users_into_a_message_and_an_exit_code(
+    outcome: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     @command
     def ends() -> None:
         raise outcome
@@ -299,13 +321,26 @@ def test_ends_of_commands(outcome: BaseException, code: int, said: str, capsys: 
     assert capsys.readouterr().err == said
 
 
-def test_faults_of_the_program_keep_their_traceback() -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ZeroDivisionError(),
+        ValueError("invalid literal for int()"),
+        RuntimeError("shapes do not match"),
+        OSError("nobody knows"),
+        OSError(errno.EBADF, "Bad file descriptor"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),  # for Click, which ends quietly
+    ],
+    ids=repr,
+)
+def test_command_keeps_the_traceback_of_a_fault_of_the_program(fault: Exception) -> None:
     @command
     def breaks() -> None:
-        raise ZeroDivisionError
+        raise fault
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(type(fault)) as raised:
         breaks()
+    assert raised.value is fault
 
 
 def test_version_and_help(cli) -> None:
@@ -350,8 +385,8 @@ def test_an_interrupted_training_can_be_gone_on_with(config: Path, tmp_path: Pat
         _, said = training.communicate()
     assert training.returncode == 130
     assert re.fullmatch(r"stopping after this step; once more to stop at once\nstopped after .*\n", said)
-    resumed = TrainRun(load_train_config(str(config), [long]), str(tmp_path / "run"), resume=True)
-    epochs_done = resumed.epochs_done
-    assert resumed.learner.steps_done >= 3 * epochs_done >= 3
-    assert resumed.run_epoch().epoch == epochs_done + 1
-    assert resumed.learner.steps_done == 3 * (epochs_done + 1)
+    resumed = Trainer(load_train_config(str(config), [long]), str(tmp_path / "run"), resume=True)
+    epochs_done = resumed.num_epochs_done
+    assert resumed.state.num_steps_done >= 3 * epochs_done >= 3
+    assert resumed.train_epoch().epoch == epochs_done + 1
+    assert resumed.state.num_steps_done == 3 * (epochs_done + 1)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.trainer import Trainer, train
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def run(synthetic_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     out = tmp_path_factory.mktemp("runs") / "first"
-    train(TrainRun(config, str(out)))
+    train(Trainer(config, str(out)))
     return out
 
 

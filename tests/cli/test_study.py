@@ -54,7 +54,7 @@ def study_settings(study) -> dict:
 
 
 def test_follow_ends_with_the_last_trial(cli, study, monkeypatch):
-    resumed, pauses_s = type(study).resume(study.uri, study.space, data_fingerprint="drawn"), []
+    resumed, pauses_s = type(study).resume(study.uri, study.config, data_fingerprint="drawn"), []
 
     def finish_one(seconds: float) -> None:
         pauses_s.append(seconds)

@@ -206,6 +206,6 @@ def test_what_one_group_holds_has_no_interval() -> None:
     assert bootstrap_intervals(values_nc, np.array(list("aaa")), percentiles=[50]) == ([None, None], [None])
 
 
-def test_the_cumulative_curve_counts_ties_once() -> None:
-    errors, shares = ced(np.array([2.0, 1.0, 2.0, 5.0]))
-    assert (errors.tolist(), shares.tolist()) == ([1, 2, 5], [25, 75, 100])
+def test_ced_with_ties_has_one_step_for_each_error() -> None:
+    errors, shares = ced(np.array([2.0, 1.0, 2.0, 5.0]), end_pct=8.0)
+    assert (errors.tolist(), shares.tolist()) == ([0, 1, 2, 5, 8], [0, 25, 75, 100, 100])

@@ -32,12 +32,11 @@ def fails(lr: float) -> bool:
 
 
 class ScriptedActor(TrialActor):
-    """Its checkpoint is the number of epochs behind it; its diary, what was trained, whether it was saved or not."""
+    """Its checkpoint is the number of trained epochs; its diary lists all that were trained, saved or not."""
 
     def step(self) -> dict[str, object]:
-        folder = Path(self._trial["folder"])
-        train = json.loads(self._trial["train"])
-        lr, num_epochs = train["optimizer"]["lr"], train["schedule"]["epochs"]
+        folder, config = Path(self._spec.folder), self._spec.config
+        lr, num_epochs = config.optimizer.lr, config.schedule.epochs
         saved = folder / "done.json"
         done = json.loads(saved.read_text()) if saved.exists() else 0
         is_first, self._known = getattr(self, "_known", None) != str(folder), str(folder)
@@ -46,35 +45,40 @@ class ScriptedActor(TrialActor):
             time.sleep(EPOCH_S)
             done += 1
             if fails(lr) and done == 3:
-                return {"val_error_pct": math.nan, "done": True, "failure": "nan", "epochs": _told(lr, earlier)}
+                return {
+                    "val_error_pct": math.nan,
+                    "done": True,
+                    "failure": "nan",
+                    "epochs": _epoch_results(lr, earlier),
+                }
             with (folder / "diary.txt").open("a") as diary:
                 diary.write(f"{done}\n")
             storage.write_json(str(saved), done)
-        epochs = _told(lr, sorted({*earlier, done}))
+        epochs = _epoch_results(lr, sorted({*earlier, done}))
         complete = done == num_epochs
         return {**epochs[-1], "epochs": epochs, "complete": complete, "done": complete}
 
 
-def _told(lr: float, epochs: list[int]) -> list[dict[str, float]]:
+def _epoch_results(lr: float, epochs: list[int]) -> list[dict[str, float]]:
     times = {"train_s": EPOCH_S, "val_s": 0.0, "other_s": 0.0}
     return [
-        {"epoch": each, "loss": 1.0, "val_error_pct": error_pct(lr, each), "best_error_pct": 1.0, **times}
-        for each in epochs
+        {"epoch": epoch, "loss": 1.0, "val_error_pct": error_pct(lr, epoch), "best_error_pct": 1.0, **times}
+        for epoch in epochs
     ]
 
 
 class _Manifest:
     fingerprint = "scripted"
-    point_schema = keypoint_schema("five")
+    keypoint_schema = keypoint_schema("five")
 
 
 def main() -> None:
-    """One driver."""
-    place, trials, epochs, *options = sys.argv[1:]
-    file = Path(place).parent / "space.yaml"
+    """Run one search process."""
+    study, trials, epochs, *options = sys.argv[1:]
+    file = Path(study).parent / "study.yaml"
     document = {
         "study": {"name": "scripted"},
-        "base": {"data": {"uri": place}, "model": {"name": "rcn"}},
+        "base": {"data": {"uri": study}, "model": {"name": "rcn"}},
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
         "budget": {"trials": int(trials), "epochs": int(epochs), "max_concurrent": 2},
         "scheduler": {"name": "asha", "reduction_factor": 2},
@@ -85,7 +89,7 @@ def main() -> None:
     open_or_resume.check_dataset = lambda space: _Manifest()  # type: ignore[assignment,return-value]
     request = open_or_resume.StudyRequest(
         study_file=str(file),
-        study_uri=place,
+        study_uri=study,
         resume="--resume" in options,
         deterministic="--deterministic" in options,
     )

@@ -20,7 +20,7 @@ from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study
 from rcn_search.training.epoch_report import EpochReport
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.trainer import Trainer, train
 
 SMALL = {"model.branches": 2, "model.channels": 8}
 
@@ -78,7 +78,7 @@ def train_here(path: str, folder: Path) -> None:
     fingerprint = read_manifest(space.train_config({}).data.uri).fingerprint
     study = Study.create(str(folder / "study"), space, data_fingerprint=fingerprint)
     while (trial := study.ask()) is not None:
-        run = TrainRun(trial.record.config, trial.folder)
+        run = Trainer(trial.record.config, trial.folder)
         train(run)
         fields = EpochResult.model_fields.keys() & EpochReport.model_fields.keys()
         study.report(trial.number, [EpochResult.model_validate(each.model_dump(include=fields)) for each in run.history])

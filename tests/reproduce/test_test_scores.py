@@ -11,7 +11,7 @@ from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.leaderboard import submit
 from rcn_search.reproduce.test_scores import Candidate, Scores, find_targets
 from rcn_search.study.records import StudyError
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.trainer import Trainer, train
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def checkpoint(synthetic_uri, tmp_path_factory):
         }
     )
     out = str(tmp_path_factory.mktemp("run") / "run")
-    train(TrainRun(config, out))
+    train(Trainer(config, out))
     return f"{out}/best.safetensors"
 
 

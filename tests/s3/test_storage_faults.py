@@ -33,7 +33,7 @@ from rcn_search.study.records import EpochResult
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.store import StudyStore, study_exists
 from rcn_search.study.study import Study
-from rcn_search.training.async_uploads import Uploads
+from rcn_search.training.async_uploads import AsyncUploads
 
 _spec = importlib.util.spec_from_file_location("fault_proxy", Path(__file__).with_name("fault_proxy.py"))
 fault_proxy: Any = importlib.util.module_from_spec(_spec)
@@ -77,12 +77,12 @@ def drive(uri: str, space: StudyConfig) -> None:
     with acquire(uri, resume_settings(space), on_takeover=str) as claim:
         study = Study(uri, space, StudyStore(uri, claim.check))
         while trial := study.ask():
-            uploads = Uploads(trial.folder)
+            uploads = AsyncUploads(trial.folder)
             for number in range(1, NUM_EPOCHS + 1):
-                uploads.check()
+                uploads.raise_if_failed()
                 for name in ("best", "last"):
                     uploads.add(storage.join(trial.folder, name), checkpoint(trial.number, number))
-                uploads.send()
+                uploads.start()
                 study.report(trial.number, [epoch(number, trial.number)])
             uploads.flush()
             study.finish(trial.number, "complete")

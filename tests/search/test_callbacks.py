@@ -32,8 +32,8 @@ def report(study: Study, number: int, *epochs: int) -> None:
         study.report(number, [epoch])
 
 
-def as_ray_has_it(trial: Trial) -> SimpleNamespace:
-    return SimpleNamespace(config={"number": trial.number, "train": "{}"}, trial_id=f"t{trial.number}")
+def tune_trial(trial: Trial) -> SimpleNamespace:
+    return SimpleNamespace(config={"number": trial.number, "spec": None}, trial_id=f"t{trial.number}")
 
 
 def events(trial: Trial) -> list[list[Event]]:
@@ -44,12 +44,12 @@ def events(trial: Trial) -> list[list[Event]]:
 
 def records(content: bytes) -> list[Event]:
     """TensorFlow's record format: length, its checksum, the record, its checksum."""
-    found = []
+    events_read = []
     while content:
         length = int.from_bytes(content[:8], "little")
-        found.append(Event.FromString(content[12 : 12 + length]))
+        events_read.append(Event.FromString(content[12 : 12 + length]))
         content = content[16 + length :]
-    return found
+    return events_read
 
 
 def scalars(found: list[Event]) -> list[tuple[int, str, float]]:
@@ -57,16 +57,16 @@ def scalars(found: list[Event]) -> list[tuple[int, str, float]]:
     return [(step, value.tag, value.simple_value) for step, value in values if not value.tag.startswith("_hparams_")]
 
 
-def test_tensorboard_has_each_epoch_once_and_what_was_drawn(study):
+def test_tensorboard_writes_each_epoch_once_and_the_parameters(study):
     board, trial = TensorBoard(study), study.ask()
     report(study, trial.number, 1, 2)
-    board.on_trial_result(0, [], as_ray_has_it(trial), {})
+    board.on_trial_result(0, [], tune_trial(trial), {})
     (so_far,) = events(trial)  # while it runs
     assert {step for step, _, _ in scalars(so_far)} == {1, 2}
     report(study, trial.number, 3)
-    board.on_trial_result(0, [], as_ray_has_it(trial), {})
+    board.on_trial_result(0, [], tune_trial(trial), {})
     study.finish(trial.number, "pruned")
-    board.on_trial_complete(0, [], as_ray_has_it(trial))
+    board.on_trial_complete(0, [], tune_trial(trial))
     (found,) = events(trial)
     assert scalars(found) == [
         (step, name, value)
@@ -77,31 +77,31 @@ def test_tensorboard_has_each_epoch_once_and_what_was_drawn(study):
     assert b"optimizer.lr" in drawn
 
 
-def test_a_trial_that_is_taken_up_is_written_anew_and_what_came_before_is_purged(study, write_study):
+def test_tensorboard_of_a_resumed_trial_purges_and_rewrites_its_epochs(study, write_study):
     before = study.ask()
     report(study, before.number, 1, 2)
-    TensorBoard(study).on_trial_result(0, [], as_ray_has_it(before), {})
-    resumed = Study.resume(study.uri, study.space, data_fingerprint="f")
+    TensorBoard(study).on_trial_result(0, [], tune_trial(before), {})
+    resumed = Study.resume(study.uri, study.config, data_fingerprint="f")
     trial = resumed.ask()
     report(resumed, trial.number, 1, 2, 3)
     board = TensorBoard(resumed)
-    board.on_trial_result(0, [], as_ray_has_it(trial), {})
+    board.on_trial_result(0, [], tune_trial(trial), {})
     resumed.finish(trial.number, "complete")
-    board.on_trial_complete(0, [], as_ray_has_it(trial))
+    board.on_trial_complete(0, [], tune_trial(trial))
     *_, last = events(trial)
     assert [event.session_log.status for event in last if event.HasField("session_log")] == [1]  # START
     assert {event.step for event in last if event.HasField("session_log")} == {1}
     assert [step for step, tag, _ in scalars(last) if tag == "loss"] == [1, 2, 3]
 
 
-def test_a_trial_without_an_epoch_leaves_no_event_file(study):
+def test_tensorboard_of_a_trial_without_epochs_writes_no_file(study):
     trial = study.ask()
     study.finish(trial.number, "failed", reason="out of memory")
-    TensorBoard(study).on_trial_error(0, [], as_ray_has_it(trial))
+    TensorBoard(study).on_trial_error(0, [], tune_trial(trial))
     assert events(trial) == []
 
 
-def test_a_full_disk_is_warned_of_once(study, monkeypatch):
+def test_tensorboard_on_a_full_disk_warns_once(study, monkeypatch):
     board, trial = TensorBoard(study), study.ask()
     report(study, trial.number, 1)
 
@@ -109,58 +109,58 @@ def test_a_full_disk_is_warned_of_once(study, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("rcn_search.search.tensorboard.EventsWriter", full)
-    with pytest.warns(UserWarning, match="no more event files"):
-        board.on_trial_result(0, [], as_ray_has_it(trial), {})
+    with pytest.warns(UserWarning, match="gets no more event files"):
+        board.on_trial_result(0, [], tune_trial(trial), {})
     with warnings.catch_warnings(record=True) as more:
-        board.on_trial_result(0, [], as_ray_has_it(trial), {})
+        board.on_trial_result(0, [], tune_trial(trial), {})
     assert more == []
 
 
 class Listener(Callback):
-    """Notes what it is told."""
+    """Notes its events."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple] = []
+        self.events: list[tuple] = []
         self.broken = False
 
     def on_trial_start(self, iteration, trials, trial, **info):
-        self.heard.append(("start", trial, trial.trial_id, trial.config))
+        self.events.append(("start", trial, trial.trial_id, trial.config))
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
         if self.broken:
             raise ConnectionError("no route to host")
-        self.heard.append(("result", trial, result))
+        self.events.append(("result", trial, result))
 
     def on_trial_complete(self, iteration, trials, trial, **info):
-        self.heard.append(("complete", trial))
+        self.events.append(("complete", trial))
 
 
-def test_other_tools_see_what_was_drawn_and_numbers_of_the_last_epoch(study):
+def test_adapter_passes_on_parameters_and_numbers_of_the_last_epoch(study):
     listener, trial = Listener(), study.ask()
-    shown, ray_trial = TrialCallbackAdapter(listener, study), as_ray_has_it(trial)
+    shown, ray_trial = TrialCallbackAdapter(listener, study), tune_trial(trial)
     shown.on_trial_start(0, [], ray_trial)
     epochs = [{"epoch": 3, "val_error_pct": 7.0, "loss": 1.0}, {"epoch": 4, "val_error_pct": 6.0, "loss": float("nan")}]
     shown.on_trial_result(0, [], ray_trial, {"epochs": epochs, "val_error_pct": 6.0, "complete": False})
     shown.on_trial_result(0, [], ray_trial, {"failure": "the loss became nan", "done": True})
     shown.on_trial_complete(0, [], ray_trial)
-    (start, seen, identity, config), (_, same, result), (_, still) = listener.heard
+    (start, seen, identity, config), (_, same, result), (_, still) = listener.events
     assert (start, identity) == ("start", "t0")
-    assert config == study.space.points[0]
+    assert config == study.config.initial_trials[0]
     assert seen is same is still
     assert result == {"val_error_pct": 6.0, "training_iteration": 4}
 
 
-def test_a_tool_that_breaks_is_left_alone(study):
+def test_adapter_gives_a_broken_tool_no_more_events(study):
     listener, trial = Listener(), study.ask()
-    shown, ray_trial = TrialCallbackAdapter(listener, study), as_ray_has_it(trial)
+    shown, ray_trial = TrialCallbackAdapter(listener, study), tune_trial(trial)
     listener.broken = True
-    with pytest.warns(UserWarning, match="Listener is left alone from now on: ConnectionError: no route to host"):
+    with pytest.warns(UserWarning, match="Listener gets no more events: ConnectionError: no route to host"):
         shown.on_trial_result(0, [], ray_trial, {"epochs": [{"epoch": 1, "loss": 1.0}]})
     shown.on_trial_complete(0, [], ray_trial)
-    assert listener.heard == []
+    assert listener.events == []
 
 
-def test_tensorboard_is_on_and_others_are_asked_for(study, monkeypatch):
+def test_build_callbacks_has_tensorboard_by_default_and_checks_packages(study, monkeypatch):
     assert [type(each) for each in build_callbacks(CallbackOptions(), study)] == [TensorBoard]
     assert build_callbacks(CallbackOptions(tensorboard=False), study) == []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -170,7 +170,7 @@ def test_tensorboard_is_on_and_others_are_asked_for(study, monkeypatch):
 
 
 @pytest.mark.parametrize("section", ["mlflow", "wandb"])
-def test_a_secret_in_a_study_file_is_refused(section):
+def test_callback_options_with_a_secret_are_refused(section):
     for key in ("api_key", "tracking_token", "password"):
         with pytest.raises(ValidationError, match=key):
             CallbackOptions.model_validate({section: {"project": "rcn", key: "1234"}})

@@ -1,4 +1,4 @@
-"""The ledger is stopped at every single write, before it took place and after: nothing is lost, the study goes on."""
+"""A search process dies at every single write, before and after it took place: nothing is lost, the study resumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUM_TRIALS = 4
 
 
 class Crash(BaseException):
-    """The driver is gone: no handler of the program runs to its good."""
+    """The process is gone; no handler of the program runs."""
 
 
 class FaultyStorage:
@@ -95,7 +95,7 @@ but_swift = pytest.mark.parametrize("store", ["file", "memory", "moto"], indirec
 
 
 @but_swift
-def test_a_driver_that_dies_at_any_write_loses_nothing_and_the_next_goes_on(uri, space, monkeypatch):
+def test_study_whose_process_dies_at_any_write_resumes_without_loss(uri, space, monkeypatch):
     faulty = FaultyStorage(monkeypatch)
     monkeypatch.setattr("rcn_search.study.lease.machine", lambda: f"{uuid.uuid4()}")  # each driver on another machine
     monkeypatch.setattr("rcn_search.study.lease.STALE_S", -1.0)  # and the last one dead for long
@@ -122,8 +122,8 @@ def test_a_driver_that_dies_at_any_write_loses_nothing_and_the_next_goes_on(uri,
 
 
 @but_swift
-def test_a_branch_is_there_with_all_its_trials_or_not_at_all(uri, space, monkeypatch):
-    from rcn_search.study.warm_start import start_warm_started
+def test_warm_start_that_dies_at_any_write_leaves_a_whole_study_or_none(uri, space, monkeypatch):
+    from rcn_search.study.warm_start import warm_start_study
 
     parent = storage.join(uri, "parent")
     drive(parent, space)
@@ -133,8 +133,8 @@ def test_a_branch_is_there_with_all_its_trials_or_not_at_all(uri, space, monkeyp
             child = storage.join(uri, f"child-{number}-{after}")
             faulty.arm(number, after=after)
             with pytest.raises(Crash):
-                start_warm_started(parent, child, space, "f")
+                warm_start_study(parent, child, space, "f")
             faulty.arm(-1, after=False)
             if not study_exists(child):
-                assert start_warm_started(parent, child, space, "f") == (NUM_TRIALS, 0)
+                assert warm_start_study(parent, child, space, "f") == (NUM_TRIALS, 0)
             assert len(Study.open(child).warm_start_trials) == NUM_TRIALS

@@ -14,7 +14,7 @@ from rcn_search.search.concurrency import print_plan
 from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, estimate_trial_bytes, free_disk_bytes
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.study import Study
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.trainer import Trainer, train
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ from rcn_search.training.trainer import TrainRun, train
         {"optimizer": {"name": "adadelta", "weight_decay": 0.0}, "validation": {"save": "every"}},
     ],
 )
-def test_it_is_what_a_run_leaves(tiny_config, tmp_path, changes):
+def test_estimate_trial_bytes_is_the_size_of_what_a_run_leaves(tiny_config, tmp_path, changes):
     document = tiny_config.model_dump(mode="json")
     for part, values in {"model": {"channels": 48}, **changes}.items():
         document[part] |= values
     config = TrainConfig.model_validate(document)
-    train(TrainRun(config, str(tmp_path)))
+    train(Trainer(config, str(tmp_path)))
     left = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))
     assert estimate_trial_bytes(config, 5) == pytest.approx(left, rel=0.1)
 
@@ -39,7 +39,7 @@ def study_of(path: str, folder: object) -> Study:
     return Study.create(str(folder), load_study_config(path), data_fingerprint="f")
 
 
-def test_it_grows_with_the_trials_left_and_with_the_networks(write_study, tmp_path):
+def test_estimate_checkpoint_bytes_grows_with_trials_and_networks(write_study, tmp_path):
     few = study_of(write_study(budget={"trials": 12}), tmp_path / "few")
     many = study_of(write_study(budget={"trials": 120}), tmp_path / "many")
     wide = study_of(write_study(search={"model.channels": [{"choice": [64]}]}, initial_trials=[]), tmp_path / "wide")
@@ -49,7 +49,7 @@ def test_it_grows_with_the_trials_left_and_with_the_networks(write_study, tmp_pa
     assert estimate_checkpoint_bytes(wide, 5) > 2 * estimate_checkpoint_bytes(few, 5)
 
 
-def test_rows_are_counted_as_they_are(tmp_path):
+def test_estimate_checkpoint_bytes_of_fixed_runs_counts_each_run(tmp_path):
     path = tmp_path / "rows.yaml"
     path.write_text(
         """
@@ -67,19 +67,24 @@ budget: {epochs: 1}
     )
 
 
-def test_the_plan_says_it_and_warns_of_a_disk_that_is_too_small(write_study, tmp_path, monkeypatch):
+def test_print_plan_shows_the_estimate_and_warns_of_a_full_disk(write_study, tmp_path, monkeypatch):
     study = study_of(write_study(), tmp_path / "study")
     disk = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(0, 0, 80_000_000))
 
-    def plan(room_bytes: int, uri: str) -> str:
+    def plan(checkpoint_bytes: int, uri: str) -> str:
         text = io.StringIO()
         print_plan(
-            Console(file=text, width=200), study, 2, ClusterResources(({"CPU": 2},)), room_bytes, free_disk_bytes(uri)
+            Console(file=text, width=200),
+            study,
+            2,
+            ClusterResources(({"CPU": 2},)),
+            checkpoint_bytes,
+            free_disk_bytes(uri),
         )
         return text.getvalue()
 
-    assert re.search(r"^79\.0 MB of checkpoints, about: .* of each trial$", plan(79_000_000, study.uri), re.MULTILINE)
+    assert re.search(r"^about 79\.0 MB of checkpoints: .* of each trial$", plan(79_000_000, study.uri), re.MULTILINE)
     assert "free" not in plan(79_000_000, study.uri)
-    assert "only 80.0 MB are free there: make room, or" in plan(81_000_000, study.uri)
+    assert "only 80.0 MB are free there: free some, or" in plan(81_000_000, study.uri)
     assert "free" not in plan(81_000_000, "s3://bucket/study")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from rcn_search.study.config.sections import ReplicationConfig
 from rich.console import Console
 
 from rcn_search.config.errors import ConfigError
@@ -20,7 +21,6 @@ from rcn_search.search import replication as module
 from rcn_search.search.replication import choose_candidates, run_replication, validation_errors
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
-from rcn_search.study.space.sections import ReplicationConfig
 from rcn_search.study.study import Study
 from rcn_search.study.winner import read_winner
 from tests.support.searches import search, tiny_base, write_tiny_study
@@ -258,7 +258,7 @@ def test_run_replication_resumed_keeps_its_candidates_and_accepts_more_seeds(fin
 
     with pytest.raises(Killed):
         run_replication(study, check=lambda: None, run=killed, console=Console(file=io.StringIO()))
-    more = study.space.model_copy(update={"replication": ReplicationConfig(top=1, seeds=3)})
+    more = study.config.model_copy(update={"replication": ReplicationConfig(top=1, seeds=3)})
     _, replication = choose_winner(Study(study.uri, more), [5.1, 5.2, 5.0, 5.1, 5.4], monkeypatch)
     assert len(replication.trials) == 6
     winner = read_winner(study.uri)

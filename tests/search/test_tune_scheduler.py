@@ -1,147 +1,20 @@
-"""What holds for every rule that stops trials early, and that halving decides as Ray's does."""
+"""Schedulers of Ray Tune over a study's pruner."""
 
 from __future__ import annotations
 
-import math
-import random
-from types import SimpleNamespace
-
 import pytest
-from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 
-from rcn_search.config.errors import ConfigError
 from rcn_search.search.tune_scheduler import build_scheduler
 from rcn_search.study.loading import load_study_config
-from rcn_search.study.pruning import HyperbandPruner, build_pruner
 from rcn_search.study.records import EpochResult
-from rcn_search.study.space.options import Asha, Hyperband, Median, NoScheduler, Pbt
 from rcn_search.study.study import Study
-
-GRACE, EPOCHS, NUM_TRIALS = 2, 18, 60
-RULES = {
-    "asha": Asha(grace_epochs=GRACE, reduction_factor=3),
-    "asha by 1.5": Asha(grace_epochs=GRACE, reduction_factor=1.5),
-    "hyperband": Hyperband(grace_epochs=GRACE, reduction_factor=3, brackets=2),
-    "median": Median(grace_epochs=GRACE, min_trials=3),
-    "pbt": Pbt(perturbation_interval_epochs=GRACE),
-    "none": NoScheduler(),
-}
-
-
-def curves(seed: int) -> list[list[float]]:
-    """Errors by trial and epoch: falling, noisy, each towards an error of its own."""
-    draw = random.Random(seed)
-    ends = [draw.uniform(5, 12) for _ in range(NUM_TRIALS)]
-    return [[end + 20 / epoch + draw.gauss(0, 0.5) for epoch in range(1, EPOCHS + 1)] for end in ends]
-
-
-def stopped_at(rule, errors: list[list[float]], order: random.Random | None = None) -> list[int | None]:
-    """The last epoch of each trial; none where it ran to its end. Trials run one by one, or in a shuffle."""
-    stops: list[int | None] = [None] * len(errors)
-    done = [0] * len(errors)
-    running = list(range(len(errors)))
-    while running:
-        trial = order.choice(running) if order else running[0]
-        done[trial] += 1
-        stop = rule.report(trial, done[trial], errors[trial][done[trial] - 1])
-        if stop:
-            stops[trial] = done[trial]
-        if stop or done[trial] == EPOCHS:
-            running.remove(trial)
-    return stops
-
-
-@pytest.fixture(params=RULES)
-def options(request):
-    return RULES[request.param]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_no_trial_is_stopped_before_its_grace_the_best_never_and_the_worst_soon(options, seed):
-    errors = curves(seed)
-    best = errors[seed * 10] = [min(at_epoch) for at_epoch in zip(*errors, strict=True)]
-    for order in (None, random.Random(seed)):
-        rule = build_pruner(options, EPOCHS)
-        stops = stopped_at(rule, errors, order)
-        assert all(epoch is None or epoch >= GRACE for epoch in stops)
-        assert stops[errors.index(best)] is None
-        worst = (rule.report(1_000, epoch, 99.0) for epoch in range(1, EPOCHS + 1))
-        assert any(worst) == (not isinstance(options, NoScheduler))
-
-
-def test_a_rule_that_is_told_again_decides_as_before(options):
-    errors = curves(0)
-    straight = stopped_at(build_pruner(options, EPOCHS), errors)
-    for cut in (1, 7, 30):
-        rule = build_pruner(options, EPOCHS)
-        for trial in random.Random(cut).sample(range(cut), cut):  # in another order
-            for epoch, error in enumerate(errors[trial][: straight[trial]], 1):
-                rule.report(trial, epoch, error)
-        # The one that was running when the driver died had come this far, and says so again.
-        for epoch in range(1, GRACE):
-            rule.report(cut, epoch, errors[cut][epoch - 1])
-        for trial in range(cut, NUM_TRIALS):
-            stops = next((e for e in range(1, EPOCHS + 1) if rule.report(trial, e, errors[trial][e - 1])), None)
-            assert stops == straight[trial]
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_no_number_is_no_rank(options, value):
-    errors = curves(0)
-    clean, rule = build_pruner(options, EPOCHS), build_pruner(options, EPOCHS)
-    for trial, curve in enumerate(errors):
-        for number in range(3):  # would drag every quantile and mean down or up
-            assert not any(rule.report(1_000 + 17 * (3 * trial + number), e, value) for e in range(1, EPOCHS))
-        for epoch, error in enumerate(curve, 1):
-            assert rule.report(trial, epoch, error) == clean.report(trial, epoch, error)
-
-
-@pytest.mark.parametrize(("grace", "reduction"), [(1, 3), (2, 3), (1, 2), (3, 4), (1, 1.5)])
-def test_halving_decides_as_ray_does(grace, reduction):
-    errors, order = curves(1), random.Random(2)
-    errors = [[round(error, 1) for error in curve] for curve in errors]  # ties
-    rule = build_pruner(Asha(grace_epochs=grace, reduction_factor=reduction, comparison_window=None), EPOCHS)
-    ray = ASHAScheduler("epoch", "e", "min", max_t=EPOCHS, grace_period=grace, reduction_factor=reduction)
-    trials = [SimpleNamespace(trial_id=str(number)) for number in range(NUM_TRIALS)]
-    for trial in trials:
-        ray.on_trial_add(None, trial)
-    steps = [number for number in range(NUM_TRIALS) for _ in range(EPOCHS - 1)]
-    order.shuffle(steps)
-    done = [0] * NUM_TRIALS
-    for number in steps:
-        done[number] += 1
-        error = errors[number][done[number] - 1]
-        action = ray.on_trial_result(None, trials[number], {"epoch": done[number], "e": error})
-        assert rule.report(number, done[number], error) == (action == TrialScheduler.STOP)
-
-
-def test_a_trial_is_compared_with_the_last_ones_by_number():
-    rule = build_pruner(Asha(reduction_factor=2, comparison_window=4), EPOCHS)
-    everyone = build_pruner(Asha(reduction_factor=2, comparison_window=None), EPOCHS)
-    for number in reversed(range(20)):  # told in whatever order; each better than the one before it
-        assert rule.report(number, 1, 50.0 - number) == everyone.report(number, 1, 50.0 - number) == (number < 19)
-    assert not everyone.report(20, 1, 35.0)
-    assert rule.report(20, 1, 35.0), "15 of 20 were worse, but not one of the last four"
-    assert not rule.report(21, 1, 31.5)
-    assert build_pruner(Asha(), EPOCHS)._window == 18
-
-
-def test_hyperband_deals_most_trials_to_the_bracket_that_stops_first():
-    rule = HyperbandPruner(Hyperband(grace_epochs=1, reduction_factor=3, brackets=3), EPOCHS)
-    assert [rule._deal.count(bracket) for bracket in range(3)] == [9, 5, 3]
-    assert len(set(rule._deal[:6])) == 3
-    # The last bracket stops nobody before epoch 9, however bad.
-    late = [number for number in range(50) if rule._deal[number % 17] == 2]
-    for number in late:
-        assert not any(rule.report(number, epoch, 10.0 + number) for epoch in range(1, 9))
-    assert rule.report(late[-1], 9, 99.0) is False
-    assert rule.report(late[0], 9, 100.0) is True
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median", "pbt", "none"])
-def test_a_study_starts_with_what_its_ledger_knows(write_study, tmp_path, name):
-    space = load_study_config(write_study(budget={"trials": 20, "epochs": 4}, scheduler={"name": name}))
-    study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+def test_build_scheduler_knows_the_epochs_of_ended_trials(write_study, tmp_path, name):
+    config = load_study_config(write_study(budget={"trials": 20, "epochs": 4}, scheduler={"name": name}))
+    study = Study.create(str(tmp_path / "study"), config, data_fingerprint="f")
     for number in range(9):
         trial = study.ask()
         epochs = [
@@ -155,7 +28,7 @@ def test_a_study_starts_with_what_its_ledger_knows(write_study, tmp_path, name):
 
     def decision(trials: list, error_pct: float) -> bool:
         study.trials = trials
-        trial = SimpleNamespace(trial_id="any", config={"number": 34})
+        trial = SimpleNameconfig(trial_id="any", config={"number": 34})
         epochs = [{"epoch": epoch, "val_error_pct": error_pct} for epoch in (1, 2, 3)]
         scheduler = build_scheduler(study)
         actions = [scheduler.on_trial_result(None, trial, {"epochs": epochs[:epoch]}) for epoch in (1, 2, 3)]
@@ -165,9 +38,3 @@ def test_a_study_starts_with_what_its_ledger_knows(write_study, tmp_path, name):
     assert decision(trials, 9.0) == (name != "none")
     assert not decision(trials, 4.0)
     assert not decision([], 9.0)
-
-
-@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
-def test_a_grace_longer_than_the_trials_is_refused(write_study, name):
-    with pytest.raises(ConfigError, match=r"scheduler.grace_epochs = 5: no more than budget.epochs = 4"):
-        load_study_config(write_study(scheduler={"name": name, "grace_epochs": 5}))

@@ -26,7 +26,7 @@ NO_METRIC = {"val_error_pct": float("nan"), "done": True}
 
 
 def entry(epoch: int, error_pct: float) -> dict[str, float]:
-    """What a `TrialActor` says of an epoch."""
+    """An epoch as a `TrialActor` reports it."""
     return {
         "epoch": epoch,
         "loss": 1.0,
@@ -44,7 +44,7 @@ def result(*epochs: dict[str, float], complete: bool = False) -> dict:
 class OneSlot:
     """Tune's side of a search with one slot: what it calls, in its order.
 
-    ``saved`` holds the epochs behind each trial's checkpoint: what outlives a driver.
+    ``saved`` holds the epochs in each trial's checkpoint, which outlives the search process.
     """
 
     def __init__(self, study: Study, saved: dict[int, list[dict]] | None = None) -> None:
@@ -90,13 +90,13 @@ def outcomes(study: Study) -> list[tuple]:
     return [(trial.state, [epoch.val_error_pct for epoch in trial.result.epochs]) for trial in study.trials]
 
 
-def test_asha_decides_alike_whether_its_driver_died_or_not(study, tmp_path):
+def test_scheduler_asha_decides_the_same_after_restarts(study, tmp_path):
     draw = random.Random(0)
     curves = {number: sorted((draw.uniform(0, 9) for _ in range(9)), reverse=True) for number in range(40)}
     OneSlot(study).run(curves, 1_000)
     assert 4 < sum(trial.state == "complete" for trial in study.trials) < 20
 
-    again = Study.create(str(tmp_path / "again"), study.space, data_fingerprint="f")
+    again = Study.create(str(tmp_path / "again"), study.config, data_fingerprint="f")
     saved: dict[int, list[dict]] = {}
     while again.num_remaining:
         OneSlot(again, saved).run(curves, 7)
@@ -104,26 +104,26 @@ def test_asha_decides_alike_whether_its_driver_died_or_not(study, tmp_path):
     assert outcomes(again) == outcomes(study)
 
 
-def test_a_trial_without_a_metric_fails_with_its_reason(study):
+def test_recorder_trial_without_a_metric_fails_with_its_reason(study):
     tune = OneSlot(study)
     tune.report(tune.start(), {**NO_METRIC, "failure": "the loss became nan", "traceback": "line 1"})
     tune.recorder.on_step_end(0, [])
-    outcome = Study.resume(study.uri, study.space, data_fingerprint="f").trials[0].result
+    outcome = Study.resume(study.uri, study.config, data_fingerprint="f").trials[0].result
     assert (outcome.state, outcome.reason, outcome.traceback) == ("failed", "the loss became nan", "line 1")
 
 
-def test_a_full_disk_stops_the_search_and_the_trial_stays_open(study):
+def test_recorder_halt_stops_the_search_and_leaves_the_trial_open(study):
     tune = OneSlot(study)
     tune.report(tune.start(), {**NO_METRIC, "halt": "OSError: No space left on device"})
     with pytest.raises(StudyError, match="No space left on device"):
         tune.recorder.on_step_end(0, [])
-    assert Study.resume(study.uri, study.space, data_fingerprint="f").trials[0].state == "open"
+    assert Study.resume(study.uri, study.config, data_fingerprint="f").trials[0].state == "open"
 
 
-def test_what_goes_wrong_with_the_ledger_is_raised_where_tune_lets_it_pass(study):
+def test_recorder_study_error_is_raised_at_the_end_of_the_step(study):
     tune = OneSlot(study)
     trial = tune.start()
-    other = Study.resume(study.uri, study.space, data_fingerprint="f")
+    other = Study.resume(study.uri, study.config, data_fingerprint="f")
     other.ask()
     other.finish(0, "failed", reason="taken")
     tune.report(trial, result(entry(9, 5.0), complete=True))
@@ -131,7 +131,7 @@ def test_what_goes_wrong_with_the_ledger_is_raised_where_tune_lets_it_pass(study
         tune.recorder.on_step_end(0, [])
 
 
-def test_a_search_whose_first_trials_all_fail_stops(study):
+def test_recorder_stops_a_search_whose_first_trials_all_fail(study):
     tune = OneSlot(study)
     for number in range(MAX_FAILED_FIRST):
         tune.recorder.on_step_end(0, [])
@@ -140,7 +140,7 @@ def test_a_search_whose_first_trials_all_fail_stops(study):
         tune.recorder.on_step_end(0, [])
 
 
-def test_busy_time_is_that_of_this_driver(study):
+def test_recorder_busy_time_excludes_epochs_of_earlier_processes(study):
     tune = OneSlot(study)
     tune.report(tune.start(), result(entry(1, 9.0), entry(2, 8.0), {**entry(3, 7.0), "other_s": 0.5}))
     assert (tune.recorder.busy_s, tune.recorder.other_s) == (3.0, 0.5)
@@ -148,12 +148,12 @@ def test_busy_time_is_that_of_this_driver(study):
     assert SearchSummary(slots=2, wall_s=2.0, busy_s=3.0, other_s=0.5, idle_s=0.0).overhead_pct == 25.0
 
 
-def test_slots_are_idle_from_the_end_of_their_last_trial_to_the_end_of_all():
+def test_idle_s_sums_the_wait_of_each_slot_for_the_last_trial():
     assert idle_s([3.0, 10.0, 4.0, 5.0, 9.0, 7.0], slots=3) == 10.0 - 9.0 + 10.0 - 7.0
     assert idle_s([3.0, 10.0], slots=1) == idle_s([], slots=2) == idle_s([1.0], slots=0) == 0.0
 
 
-def test_each_end_of_a_trial_is_noted(study):
+def test_recorder_notes_when_each_trial_ended(study):
     tune, started_s = OneSlot(study), time.perf_counter()
     tune.report(tune.start(), result(entry(1, 9.0), complete=True))
     tune.report(tune.start(), {**NO_METRIC, "failure": "no split"})
@@ -165,50 +165,50 @@ def test_each_end_of_a_trial_is_noted(study):
     ("changes", "latency"),
     [({}, False), ({"objectives": ["error", "latency"]}, True), ({"constraints": {"latency_ms": 20}}, True)],
 )
-def test_latency_is_measured_where_the_study_asks_and_kept(write_study, tmp_path, changes, latency):
+def test_searcher_asks_for_latency_if_the_study_needs_it_and_records_it(write_study, tmp_path, changes, latency):
     space = load_study_config(write_study(budget={"trials": 4, "epochs": 9}, **changes))
     study = Study.create(str(tmp_path / "measured"), space, data_fingerprint="f")
     tune = OneSlot(study)
     trial = tune.start()
-    assert trial.config["latency"] == latency
-    measured = {"parameters": 7.0, "latency_ms": 3.5}
-    tune.report(trial, {**result(entry(1, 9.0)), "measured": measured})
-    tune.report(trial, {**result(entry(9, 5.0), complete=True), "measured": {}})
+    assert trial.config["spec"].measure_latency == latency
+    metrics = {"parameters": 7.0, "latency_ms": 3.5}
+    tune.report(trial, {**result(entry(1, 9.0)), "metrics": metrics})
+    tune.report(trial, {**result(entry(9, 5.0), complete=True), "metrics": {}})
     tune.recorder.on_step_end(0, [])
-    assert Study.resume(study.uri, space, data_fingerprint="f").trials[0].result.metrics == measured
+    assert Study.resume(study.uri, space, data_fingerprint="f").trials[0].result.metrics == metrics
 
 
-@pytest.mark.parametrize("synchronous", [None, 2])
-def test_a_trial_whose_process_died_while_it_took_it_up_is_asked_for_again(write_study, tmp_path, synchronous):
-    options = {"name": "tiny", "trial_batch_size": synchronous} if synchronous else {"name": "tiny"}
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_recorder_requeues_a_trial_whose_process_died_between_trials(write_study, tmp_path, batch_size):
+    options = {"name": "tiny", "trial_batch_size": batch_size} if batch_size else {"name": "tiny"}
     space = load_study_config(write_study(study=options, budget={"trials": 3, "epochs": 2}, scheduler={"name": "none"}))
     study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
-    driven = SynchronousStudy(study) if synchronous else study
-    slot = OneSlot(driven)
-    slot.scheduler._told = True  # there is no Tune whose processes could be kept
+    source = SynchronousStudy(study) if batch_size else study
+    slot = OneSlot(source)
+    slot.scheduler._has_reserved = True  # there is no Tune whose processes could be kept
     ended = []
-    while driven.num_remaining:
+    while source.num_remaining:
         while trial := slot.start():
             number = trial.config["number"]
             if ended.count(number) < MAX_PROCESS_DEATHS and number != 0:
-                trial.num_failures = 1  # Tune gives it up at once: it died between two trials
+                trial.num_failures = 1  # Tune gives up at once: the process died between two trials
                 slot.recorder.on_trial_error(0, [], trial)
                 slot.recorder.on_step_end(0, [])
             else:
                 slot.report(trial, result(entry(1, 9.0)))
                 slot.report(trial, result(entry(2, 8.0), complete=True))
             ended.append(number)
-    assert [each.state for each in study.trials] == ["complete"] * 3
+    assert [trial.state for trial in study.trials] == ["complete"] * 3
     assert sorted(ended) == [0, 1, 1, 1, 2, 2, 2]
     assert Study.open(study.uri).num_remaining == 0
 
 
-def test_a_trial_whose_process_always_dies_has_failed(study):
+def test_recorder_trial_whose_process_always_dies_fails(study):
     slot = OneSlot(study)
     trial = slot.start()
-    trial.num_failures = MAX_PROCESS_DEATHS + 1  # Tune took it up again each time
+    trial.num_failures = MAX_PROCESS_DEATHS + 1  # Tune restarted it each time
     slot.recorder.on_trial_error(0, [], trial)
-    assert study.trials[0].outcome.reason == "its process died 3 times"
+    assert study.trials[0].result.reason == "its process died 3 times"
     for _ in range(MAX_PROCESS_DEATHS + 1):
         trial = slot.start()
         assert trial.config["number"] == 1

@@ -48,7 +48,11 @@ def record(study: Study, num_trials: int, *, epochs: int = EPOCHS, noise: float 
             error_pct = factor * true_error_pct(params["optimizer.lr"], params["model.branches"], epoch)
             study.report(
                 trial.number,
-                [EpochResult(epoch=epoch, loss=1, val_error_pct=error_pct, best_error_pct=error_pct, train_s=9, val_s=1)],
+                [
+                    EpochResult(
+                        epoch=epoch, loss=1, val_error_pct=error_pct, best_error_pct=error_pct, train_s=9, val_s=1
+                    )
+                ],
             )
         study.finish(trial.number, "complete" if epochs == EPOCHS else "pruned")
     return study
@@ -107,7 +111,9 @@ def test_too_few_whole_curves_are_refused(space) -> None:
 
 
 def test_without_stopping_every_trial_costs_a_full_training(recorded) -> None:
-    run = simulate(recorded.space, RecordedCurves(recorded), Method.from_names("random", "none"), workers=4, cost=12, seed=0)
+    run = simulate(
+        recorded.space, RecordedCurves(recorded), Method.from_names("random", "none"), workers=4, cost=12, seed=0
+    )
     assert run.num_trials == pytest.approx(12 + 4, abs=1)  # 12 ended, and each worker is in the middle of the next
     assert run.wall_s == pytest.approx(12 / 4 * (EPOCHS * EPOCH_S + START_S), rel=0.1)
     assert run.at(12) == run.best_error_pct.min()
@@ -117,7 +123,9 @@ def test_without_stopping_every_trial_costs_a_full_training(recorded) -> None:
 
 def test_the_same_seed_gives_the_same_search(recorded) -> None:
     first, again, other = (
-        simulate(recorded.space, RecordedCurves(recorded), Method.from_names("tpe", "asha"), workers=8, cost=10, seed=seed)
+        simulate(
+            recorded.space, RecordedCurves(recorded), Method.from_names("tpe", "asha"), workers=8, cost=10, seed=seed
+        )
         for seed in (1, 1, 2)
     )
     assert np.array_equal(first.best_error_pct, again.best_error_pct)

@@ -11,10 +11,10 @@ import torch
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
-from rcn_search.training.async_uploads import Uploads
+from rcn_search.training.async_uploads import AsyncUploads
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.exit_status import Interrupted
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.trainer import Trainer, train
 
 
 @pytest.fixture
@@ -41,19 +41,19 @@ class Gate:
 
 
 def test_a_folder_of_this_machine_is_written_at_once(tmp_path) -> None:
-    Uploads(str(tmp_path)).add(str(tmp_path / "a"), b"x")
+    AsyncUploads(str(tmp_path)).add(str(tmp_path / "a"), b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
 
 
 def test_one_save_is_under_way_and_the_next_waits(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate, uploads = Gate(monkeypatch), Uploads(out)
+    gate, uploads = Gate(monkeypatch), AsyncUploads(out)
     for name in ("best", "last"):
         uploads.add(f"{out}/{name}", b"1")
-    uploads.send()
-    uploads.check()  # it is not through, and nothing waits for it
+    uploads.start()
+    uploads.raise_if_failed()  # it is not through, and nothing waits for it
     assert gate.written == []
     uploads.add(f"{out}/last", b"2")
-    second = threading.Thread(target=uploads.send)
+    second = threading.Thread(target=uploads.start)
     second.start()
     time.sleep(0.05)
     assert second.is_alive()
@@ -64,17 +64,17 @@ def test_one_save_is_under_way_and_the_next_waits(out: str, monkeypatch: pytest.
 
 
 def test_after_a_failure_nothing_follows(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate, uploads = Gate(monkeypatch), Uploads(out)
+    gate, uploads = Gate(monkeypatch), AsyncUploads(out)
     gate.opened.set()
     gate.fails = "best"
     uploads.add(f"{out}/best", b"1")
     uploads.add(f"{out}/last", b"1")
-    uploads.send()
+    uploads.start()
     with pytest.raises(OSError, match="best: the store is gone"):
         uploads.flush()
     gate.fails = ""
     uploads.add(f"{out}/last", b"2")
-    for each in (uploads.check, uploads.send, uploads.flush):
+    for each in (uploads.raise_if_failed, uploads.start, uploads.flush):
         with pytest.raises(OSError, match="best: the store is gone"):
             each()
     assert gate.written == []  # a last that speaks of weights that are not there would be worse than none
@@ -83,11 +83,11 @@ def test_after_a_failure_nothing_follows(out: str, monkeypatch: pytest.MonkeyPat
 def test_training_goes_on_while_a_save_is_under_way(
     tiny_config: TrainConfig, out: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = TrainRun(tiny_config, out)
+    run = Trainer(tiny_config, out)
     gate = Gate(monkeypatch)
-    run.run_epoch()
+    run.train_epoch()
     run.save()
-    report = run.run_epoch()  # its save waits; its steps do not
+    report = run.train_epoch()  # its save waits; its steps do not
     assert (report.epoch, gate.written) == (2, [])
     gate.opened.set()
     run.save()  # the end: all is flushed
@@ -98,32 +98,32 @@ def test_training_goes_on_while_a_save_is_under_way(
 def test_a_store_that_fails_stops_the_run_and_it_goes_on_later(
     tiny_config: TrainConfig, out: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight = TrainRun(tiny_config, f"{out}/straight")
+    straight = Trainer(tiny_config, f"{out}/straight")
     train(straight)
     place = f"{out}/stopped"
-    run = TrainRun(tiny_config, place)
+    run = Trainer(tiny_config, place)
     with pytest.MonkeyPatch.context() as patch:
         gate = Gate(patch)
         gate.opened.set()
         gate.fails = "last"
-        run.run_epoch()
+        run.train_epoch()
         run.save()
         with pytest.raises(OSError, match="the store is gone"):
             train(run)
     assert not storage.exists(f"{place}/last.safetensors")
-    resumed = TrainRun(tiny_config, place, resume=True)
+    resumed = Trainer(tiny_config, place, resume=True)
     train(resumed)
     assert_same(f"{out}/straight", place)
 
 
 def test_resumed_equals_straight_bit_for_bit_on_a_store(tiny_config: TrainConfig, out: str) -> None:
-    train(TrainRun(tiny_config, f"{out}/straight"))
+    train(Trainer(tiny_config, f"{out}/straight"))
     left = iter(range(4))
-    stopped = TrainRun(tiny_config, f"{out}/stopped", should_stop=lambda: next(left, None) is None)
+    stopped = Trainer(tiny_config, f"{out}/stopped", should_stop=lambda: next(left, None) is None)
     with pytest.raises(Interrupted):
         train(stopped)
     assert storage.exists(f"{out}/stopped/last.safetensors")  # flushed before it stopped
-    train(TrainRun(tiny_config, f"{out}/stopped", resume=True))
+    train(Trainer(tiny_config, f"{out}/stopped", resume=True))
     assert_same(f"{out}/straight", f"{out}/stopped")
 
 

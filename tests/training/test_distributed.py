@@ -17,10 +17,10 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import epoch_batches
 from rcn_search.training import run_folder as run_place
 from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
-from rcn_search.training.distributed import Workers, join, leave
+from rcn_search.training.distributed import DistributedContext, join_group, leave_group
 from rcn_search.training.exit_status import BEST_NAME, CONFIG_NAME, LAST_NAME, Interrupted
-from rcn_search.training.run_folder import claim_run, saved_run
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.run_folder import claim_run_folder, load_resumable_run
+from rcn_search.training.trainer import Trainer, train
 
 PATIENCE_S = 120
 
@@ -30,23 +30,23 @@ Crew = Callable[..., list[Any]]
 def work(rank: int, place: str, jobs: Queue[Any], results: Queue[Any]) -> None:
     """Train what is asked for, one run after another."""
     torch.set_num_threads(1)
-    workers = join(FileStore(place, 2), rank, 2, "cpu")
+    workers = join_group(FileStore(place, 2), rank, 2, "cpu")
     while job := jobs.get():
         document, out, resume, stop_at = job
         results.put((rank, one_job(TrainConfig.model_validate_json(document), out, resume, stop_at, workers)))
-    leave()
+    leave_group()
 
 
-def one_job(config: TrainConfig, out: str, resume: bool, stop_at: int | None, workers: Workers) -> Any:
+def one_job(config: TrainConfig, out: str, resume: bool, stop_at: int | None, workers: DistributedContext) -> Any:
     """Losses of the run, or what it raised. Only the first worker is asked to stop."""
     steps = []
-    run = TrainRun(
+    run = Trainer(
         config,
         out,
         resume=resume,
         should_stop=lambda: workers.is_first and stop_at is not None and len(steps) >= stop_at,
         on_step=lambda step, num_steps: steps.append(step),
-        workers=workers,
+        distributed=workers,
     )
     try:
         train(run)
@@ -133,7 +133,7 @@ CASES: dict[str, dict[str, Any]] = {
 )
 def test_two_workers_train_as_one(crew: Crew, tiny_config: TrainConfig, tmp_path: Path, case: str) -> None:
     config = changed(tiny_config, **CASES[case])
-    alone = one_job(config, str(tmp_path / "one"), False, None, Workers())
+    alone = one_job(config, str(tmp_path / "one"), False, None, DistributedContext())
     first, second = crew(config, tmp_path / "two")
     assert first == second
     for found, expected in zip(first, alone, strict=True):
@@ -147,7 +147,7 @@ def test_two_workers_train_as_one(crew: Crew, tiny_config: TrainConfig, tmp_path
 def test_other_optimisers_learn_the_same(crew: Crew, tiny_config: TrainConfig, tmp_path: Path, name: str) -> None:
     """They make large steps of small gradients, so that roundings grow: the loss stays the same for an epoch or two."""
     config = changed(tiny_config, optimizer={"name": name, "lr": 1e-3})
-    alone = one_job(config, str(tmp_path / "one"), False, None, Workers())
+    alone = one_job(config, str(tmp_path / "one"), False, None, DistributedContext())
     first, _ = crew(config, tmp_path / "two")
     assert first[0][1] == pytest.approx(alone[0][1], rel=1e-3)
     assert first[1][1] == pytest.approx(alone[1][1], rel=1e-2)
@@ -156,11 +156,11 @@ def test_other_optimisers_learn_the_same(crew: Crew, tiny_config: TrainConfig, t
 def test_a_run_goes_on_with_another_number_of_workers(crew: Crew, tiny_config: TrainConfig, tmp_path: Path) -> None:
     """Two workers, then one, then two again; stopped within an epoch, where only one of them was asked."""
     config = changed(tiny_config, schedule={"epochs": 3})
-    alone = one_job(config, str(tmp_path / "one"), False, None, Workers())
+    alone = one_job(config, str(tmp_path / "one"), False, None, DistributedContext())
     out = tmp_path / "several"
     assert crew(config, out, stop_at=1) == ["stopped after 1 of 3 steps of epoch 1"] * 2
     assert saved(out).info.state["num_workers"] == 2
-    assert one_job(config, str(out), True, 4, Workers()) == "stopped after 2 of 3 steps of epoch 2"
+    assert one_job(config, str(out), True, 4, DistributedContext()) == "stopped after 2 of 3 steps of epoch 2"
     first, second = crew(config, out, resume=True)
     assert first == second
     assert [epoch for epoch, *_ in first] == [1, 2, 3]
@@ -172,21 +172,21 @@ def test_a_run_goes_on_with_another_number_of_workers(crew: Crew, tiny_config: T
 def test_contrast_over_a_batch_is_not_for_several_workers(tiny_config: TrainConfig, tmp_path: Path) -> None:
     config = changed(tiny_config, input={"contrast_normalization": "batch"})
     with pytest.raises(ValueError, match=r"set input\.contrast_normalization to image"):
-        TrainRun(config, str(tmp_path), workers=Workers(0, 2))
+        Trainer(config, str(tmp_path), distributed=DistributedContext(0, 2))
 
 
 def test_a_folder_that_is_not_shared_is_noticed(
     tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the second worker, which hears from the first what that one sees."""
-    place, second = str(tmp_path / "run"), Workers(1, 2)
+    place, second = str(tmp_path / "run"), DistributedContext(1, 2)
     monkeypatch.setattr(run_place, "_SEEN_WITHIN_S", 0)
-    monkeypatch.setattr(Workers, "agreed", lambda self, text: "7 steps")
+    monkeypatch.setattr(DistributedContext, "agreed", lambda self, text: "7 steps")
     with pytest.raises(ValueError, match=f"{place} is not one folder for all workers: the first sees 7 steps "):
-        saved_run(place, tiny_config, "f", second, resume=True)
-    monkeypatch.setattr(Workers, "agreed", lambda self, text: "a run")
+        load_resumable_run(place, tiny_config, "f", second, resume=True)
+    monkeypatch.setattr(DistributedContext, "agreed", lambda self, text: "a run")
     with pytest.raises(ValueError, match=f"{place} is not one folder for all workers: the first sees a run "):
-        claim_run(place, tiny_config, second, resume=True)
+        claim_run_folder(place, tiny_config, second, resume=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -194,9 +194,9 @@ def test_a_shared_folder_may_show_later_what_another_machine_wrote(
     tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_place, "_LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(Workers, "agreed", lambda self, text: "a run")
-    threading.Timer(0.3, claim_run, (str(tmp_path / "run"), tiny_config, Workers()), {"resume": False}).start()
-    claim_run(str(tmp_path / "run"), tiny_config, Workers(1, 2), resume=True)
+    monkeypatch.setattr(DistributedContext, "agreed", lambda self, text: "a run")
+    threading.Timer(0.3, claim_run_folder, (str(tmp_path / "run"), tiny_config, DistributedContext()), {"resume": False}).start()
+    claim_run_folder(str(tmp_path / "run"), tiny_config, DistributedContext(1, 2), resume=True)
     assert (tmp_path / "run" / CONFIG_NAME).exists()
 
 

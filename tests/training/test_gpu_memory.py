@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from rcn_search import storage
-from rcn_search.search.trial_actor import TrialActor
+from rcn_search.search.trial_actor import TrialActor, TrialSpec
 from rcn_search.study.store import TRIAL_NAME
 from rcn_search.training.gpu_memory import CONTEXT_BYTES, limit_memory, memory_fraction
 
@@ -45,11 +47,11 @@ def test_torch_is_given_the_fraction(monkeypatch):
 )
 def test_a_trial_that_runs_out_of_memory_fails_alone(error, tiny_config, tmp_path):
     """The run is real; the error comes from within its second epoch, and the next trial of the process trains."""
-    document = tiny_config.model_dump_json()
 
-    def trial(name: str) -> dict[str, str]:
-        storage.write_json(str(tmp_path / name / TRIAL_NAME), {})  # as the driver does
-        return {"folder": str(tmp_path / name), "train": document, "base": document}
+    def trial(name: str) -> dict[str, Any]:
+        storage.write_json(str(tmp_path / name / TRIAL_NAME), {})  # as the search process does
+        folder = str(tmp_path / name)
+        return TrialSpec(number=0, folder=folder, config=tiny_config, base_config=tiny_config).to_tune_config()
 
     def run_out(*args: object) -> None:
         raise error
@@ -57,7 +59,7 @@ def test_a_trial_that_runs_out_of_memory_fails_alone(error, tiny_config, tmp_pat
     actor = TrialActor.__new__(TrialActor)
     actor.setup(trial("0"))
     assert actor.step()["epoch"] == 1
-    actor._run.learner.network.register_forward_hook(run_out)
+    actor._run.state.network.register_forward_hook(run_out)
     result = actor.step()
     assert result["done"]
     assert result["failure"] == f"{type(error).__name__}: {error}"

@@ -7,7 +7,7 @@ import torch
 
 from rcn_search.config.schema import LossConfig, TcdcnConfig, TrainConfig
 from rcn_search.models.tcdcn import TcdcnOutput
-from rcn_search.training.loss import mean_position_loss, spatial_nll, tcdcn_loss, training_loss
+from rcn_search.training.loss import soft_argmax_loss, spatial_nll, tcdcn_loss, training_loss
 
 # Of one map of 2x2 cells: probabilities 0.1, 0.2 in the upper row, 0.3, 0.4 in the lower.
 LOGITS_HW = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).log()
@@ -113,15 +113,15 @@ def test_mean_position_by_hand() -> None:
     points = torch.tensor([[[0.55, 0.4], [0.8, 0.6]]])
     logits = torch.stack([LOGITS_HW, LOGITS_HW])[None]
     half_squares = (0.2**2 + 0.25**2) * 2**2 / 2
-    torch.testing.assert_close(mean_position_loss(logits, points), torch.tensor(half_squares))
+    torch.testing.assert_close(soft_argmax_loss(logits, points), torch.tensor(half_squares))
     left_out = torch.tensor([[1.0, 0.0]])
-    torch.testing.assert_close(mean_position_loss(logits, points, left_out), torch.tensor(2 * 0.2**2 * 2**2 / 2))
+    torch.testing.assert_close(soft_argmax_loss(logits, points, left_out), torch.tensor(2 * 0.2**2 * 2**2 / 2))
 
 
 def test_the_l2_head_is_chosen_by_the_configuration(tiny_config: TrainConfig) -> None:
     points, logits = torch.tensor([[[0.7, 0.2]]]), LOGITS_HW[None, None]
     l2 = tiny_config.model_copy(update={"loss": LossConfig(name="l2")})
-    assert training_loss(l2, logits, points, {}) == mean_position_loss(logits, points)
+    assert training_loss(l2, logits, points, {}) == soft_argmax_loss(logits, points)
 
 
 def test_points_of_a_regressor_can_be_left_out() -> None:

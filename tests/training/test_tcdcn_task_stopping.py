@@ -10,8 +10,8 @@ import torch
 from rcn_search.config.schema import RcnConfig, TcdcnConfig, TrainConfig
 from rcn_search.models.tcdcn import TcdcnOutput
 from rcn_search.training.exit_status import Interrupted
-from rcn_search.training.tcdcn_task_stopping import TaskStopping, criterion
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.tcdcn_task_stopping import TaskStopping, stopping_criterion
+from rcn_search.training.trainer import Trainer, train
 
 LABELS = {"smile": torch.tensor([0, 1])}
 
@@ -24,7 +24,7 @@ def output_with(probability: float) -> TcdcnOutput:
 
 def test_criterion_by_hand() -> None:
     """k = 5: median 0.4, sum 2.1; flat 2.0, fallen 0.1; gap (0.6 - 0.3) / (0.5 * 0.3)."""
-    assert criterion((0.6, 0.4, 0.4, 0.4, 0.3), 0.6, 0.5) == pytest.approx(2.0 / 0.1 * 2.0)
+    assert stopping_criterion((0.6, 0.4, 0.4, 0.4, 0.3), 0.6, 0.5) == pytest.approx(2.0 / 0.1 * 2.0)
 
 
 @pytest.mark.parametrize(
@@ -37,18 +37,18 @@ def test_criterion_by_hand() -> None:
     ],
 )
 def test_criterion_at_its_ends(train_errors: tuple[float, ...], val_error: float, expected: float) -> None:
-    assert criterion(train_errors, val_error, 0.1) == expected
+    assert stopping_criterion(train_errors, val_error, 0.1) == expected
 
 
 def test_only_the_last_epochs_and_the_lowest_of_all_count() -> None:
-    assert criterion((0.1, 0.6, 0.4, 0.4, 0.4, 0.3), 0.6, 0.5) == pytest.approx(2.0 / 0.1 * 0.5 / (0.5 * 0.1))
+    assert stopping_criterion((0.1, 0.6, 0.4, 0.4, 0.4, 0.3), 0.6, 0.5) == pytest.approx(2.0 / 0.1 * 0.5 / (0.5 * 0.1))
 
 
 def stopping_after(epochs: int, validation: Mapping[str, float]) -> TaskStopping:
     stopping = TaskStopping(TcdcnConfig(auxiliary=True, auxiliary_weight=1.0, task_stop_threshold=0.5))
     for epoch in range(1, epochs + 1):
         for _ in range(3):
-            stopping.note_step(output_with(0.5), LABELS)
+            stopping.record_step(output_with(0.5), LABELS)
         stopping.end_epoch(epoch, validation)
     return stopping
 
@@ -57,7 +57,7 @@ def test_an_attribute_that_stays_behind_is_learned_no_more() -> None:
     assert stopping_after(4, {"smile": 0.8}).dropped == {}
     late = stopping_after(5, {"smile": 0.8})
     assert late.dropped == {"smile": 5}
-    assert late.learned(LABELS | {"pose": torch.tensor([1, 1])}).keys() == {"pose"}
+    assert late.active_attributes(LABELS | {"pose": torch.tensor([1, 1])}).keys() == {"pose"}
     assert stopping_after(9, {"smile": 0.5}).dropped == {}
 
 
@@ -65,16 +65,16 @@ def test_nothing_is_dropped_unasked() -> None:
     for model in (TcdcnConfig(auxiliary=True), RcnConfig()):
         stopping = TaskStopping(model)
         for epoch in range(1, 9):
-            stopping.note_step(output_with(0.5), LABELS)
+            stopping.record_step(output_with(0.5), LABELS)
             stopping.end_epoch(epoch, {"smile": 9.0})
-        assert stopping.learned(LABELS) == LABELS
+        assert stopping.active_attributes(LABELS) == LABELS
 
 
 def test_state_survives_a_checkpoint() -> None:
     one = stopping_after(4, {"smile": 0.8})
-    one.note_step(output_with(0.25), LABELS)
+    one.record_step(output_with(0.25), LABELS)
     other = TaskStopping(TcdcnConfig(auxiliary=True, auxiliary_weight=1.0, task_stop_threshold=0.5))
-    other.load(one.state(), "cpu")
+    other.load_state(one.state(), "cpu")
     assert other.state() == one.state()
     assert one.state().sums["smile"] == pytest.approx(-math.log(0.25))
     for stopping in (one, other):
@@ -87,16 +87,16 @@ def test_a_run_drops_attributes_and_goes_on_bit_for_bit(tiny_config: TrainConfig
     document["model"] = {"name": "tcdcn", "auxiliary": True, "task_stop_threshold": 1e-6}
     document["schedule"] |= {"epochs": 7}
     config = TrainConfig.model_validate(document)
-    straight = TrainRun(config, str(tmp_path / "straight"))
+    straight = Trainer(config, str(tmp_path / "straight"))
     train(straight)
-    assert straight.learner.stopping.dropped
-    assert set(straight.learner.stopping.dropped.values()) <= {5, 6, 7}
-    stopped = TrainRun(config, str(tmp_path / "stopped"))
-    stopped.should_stop = lambda: stopped.learner.steps_done == 17
+    assert straight.state.task_stopping.dropped
+    assert set(straight.state.task_stopping.dropped.values()) <= {5, 6, 7}
+    stopped = Trainer(config, str(tmp_path / "stopped"))
+    stopped.should_stop = lambda: stopped.state.num_steps_done == 17
     with pytest.raises(Interrupted):
         train(stopped)
-    resumed = TrainRun(config, str(tmp_path / "stopped"), resume=True)
+    resumed = Trainer(config, str(tmp_path / "stopped"), resume=True)
     train(resumed)
-    assert resumed.learner.stopping.state() == straight.learner.stopping.state()
-    for ours, theirs in zip(resumed.learner.network.parameters(), straight.learner.network.parameters(), strict=True):
+    assert resumed.state.task_stopping.state() == straight.state.task_stopping.state()
+    for ours, theirs in zip(resumed.state.network.parameters(), straight.state.network.parameters(), strict=True):
         assert torch.equal(ours, theirs)

@@ -12,7 +12,7 @@ from rcn_search.data.dataset import open_dataset
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.exit_status import BEST_NAME, LAST_NAME, Interrupted, TrainingFailed
 from rcn_search.training.run_folder import RunExistsError
-from rcn_search.training.trainer import TrainRun, train
+from rcn_search.training.trainer import Trainer, train
 
 
 def changed(config: TrainConfig, **sections: object) -> TrainConfig:
@@ -53,13 +53,13 @@ def test_resumed_equals_straight_bit_for_bit(tiny_config: TrainConfig, tmp_path:
         config = TrainConfig.model_validate(tiny_config.model_dump() | sections)
     else:
         config = changed(tiny_config, **sections)
-    straight = TrainRun(config, str(tmp_path / "straight"))
+    straight = Trainer(config, str(tmp_path / "straight"))
     train(straight)
     stop = StopAfter(stop_at)
     with pytest.raises(Interrupted):
-        train(TrainRun(config, str(tmp_path / "stopped"), should_stop=stop, on_step=stop.on_step))
-    resumed = TrainRun(config, str(tmp_path / "stopped"), resume=True)
-    assert resumed.learner.steps_done == stop_at
+        train(Trainer(config, str(tmp_path / "stopped"), should_stop=stop, on_step=stop.on_step))
+    resumed = Trainer(config, str(tmp_path / "stopped"), resume=True)
+    assert resumed.state.num_steps_done == stop_at
     train(resumed)
 
     assert [(r.loss, r.val_error_pct) for r in resumed.history] == [(r.loss, r.val_error_pct) for r in straight.history]
@@ -76,14 +76,14 @@ def test_training_learns(tiny_config: TrainConfig, tmp_path: Path) -> None:
         augment={"rotate_deg": 0, "occluder": {"min_px": 0, "max_px": 0}},
         model={"branches": 5, "channels": 16},
     )
-    run = TrainRun(config, str(tmp_path / "run"))
+    run = Trainer(config, str(tmp_path / "run"))
     train(run)
     assert run.history[-1].loss < 0.7 * run.history[0].loss
     assert run.best_error_pct == min(r.val_error_pct for r in run.history if r.val_error_pct is not None)
 
 
 def test_best_checkpoint_is_that_of_the_best_epoch(tiny_config: TrainConfig, tmp_path: Path) -> None:
-    run = TrainRun(changed(tiny_config, schedule={"epochs": 4}), str(tmp_path / "run"))
+    run = Trainer(changed(tiny_config, schedule={"epochs": 4}), str(tmp_path / "run"))
     train(run)
     best = min(run.history, key=lambda report: report.val_error_pct or 0)
     info = read_checkpoint(str(tmp_path / "run" / BEST_NAME)).info
@@ -93,22 +93,22 @@ def test_best_checkpoint_is_that_of_the_best_epoch(tiny_config: TrainConfig, tmp
 
 def test_a_run_is_not_overwritten(tiny_config: TrainConfig, tmp_path: Path) -> None:
     out = str(tmp_path / "run")
-    train(TrainRun(tiny_config, out))
+    train(Trainer(tiny_config, out))
     with pytest.raises(RunExistsError, match="add --resume"):
-        TrainRun(tiny_config, out)
+        Trainer(tiny_config, out)
     with pytest.raises(RunExistsError, match="another configuration"):
-        TrainRun(changed(tiny_config, seed=1), out, resume=True)
-    assert TrainRun(tiny_config, out, resume=True).done
+        Trainer(changed(tiny_config, seed=1), out, resume=True)
+    assert Trainer(tiny_config, out, resume=True).is_done
 
 
 def test_resume_on_other_data_is_refused(tiny_config: TrainConfig, mtfl_uri: str, tmp_path: Path) -> None:
     out = str(tmp_path / "run")
     config = changed(tiny_config, schedule={"batch_size": 8, "epochs": 1})
-    train(TrainRun(config, out))
+    train(Trainer(config, out))
     elsewhere = changed(config, data={"uri": mtfl_uri})
     assert elsewhere.run_id == config.run_id
     with pytest.raises(RunExistsError, match="was trained on data"):
-        TrainRun(elsewhere, out, resume=True)
+        Trainer(elsewhere, out, resume=True)
 
 
 def test_nan_loss_ends_the_run_with_a_reason(tiny_config: TrainConfig, tmp_path: Path) -> None:
@@ -117,9 +117,9 @@ def test_nan_loss_ends_the_run_with_a_reason(tiny_config: TrainConfig, tmp_path:
         optimizer={"name": "adamw", "lr": 10.0},
         schedule={"lr_schedule": "constant", "ema_decay": 0.0, "epochs": 50},
     )
-    run = TrainRun(config, str(tmp_path / "run"))
+    run = Trainer(config, str(tmp_path / "run"))
     with torch.no_grad():
-        next(run.learner.network.parameters()).fill_(float("nan"))
+        next(run.state.network.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingFailed, match=r"the loss became nan in epoch 1; try a lower optimizer\.lr"):
         train(run)
 
@@ -128,7 +128,7 @@ def test_nan_loss_ends_the_run_with_a_reason(tiny_config: TrainConfig, tmp_path:
 def test_a_loss_that_is_not_a_number_is_never_saved(tiny_config: TrainConfig, tmp_path: Path, stop_at: int) -> None:
     """Neither where an epoch ends nor where it is interrupted: the checkpoint that is there can be gone on with."""
     steps: list[int] = []
-    run = TrainRun(
+    run = Trainer(
         tiny_config,
         str(tmp_path / "run"),
         should_stop=lambda: len(steps) >= stop_at,
@@ -137,25 +137,25 @@ def test_a_loss_that_is_not_a_number_is_never_saved(tiny_config: TrainConfig, tm
     run.save()
     before = (tmp_path / "run" / LAST_NAME).read_bytes()
     with torch.no_grad():
-        next(run.learner.network.parameters()).fill_(float("nan"))
+        next(run.state.network.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingFailed, match="the loss became nan in epoch 1"):
         train(run)
     assert (tmp_path / "run" / LAST_NAME).read_bytes() == before
-    assert TrainRun(tiny_config, str(tmp_path / "run"), resume=True).epochs_done == 0
+    assert Trainer(tiny_config, str(tmp_path / "run"), resume=True).num_epochs_done == 0
 
 
 def test_every_epoch_has_an_order_and_draws_of_its_own(
     tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = TrainRun(changed(tiny_config, schedule={"epochs": 2}), str(tmp_path / "run"))
+    run = Trainer(changed(tiny_config, schedule={"epochs": 2}), str(tmp_path / "run"))
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    real = run.learner.step
+    real = run.state.train_step
 
     def step(rows_b: torch.Tensor, draws_bd: torch.Tensor, batch_size: int) -> torch.Tensor:
         seen.append((rows_b, draws_bd))
         return real(rows_b, draws_bd, batch_size)
 
-    monkeypatch.setattr(run.learner, "step", step)
+    monkeypatch.setattr(run.state, "step", step)
     train(run)
     orders, tables = zip(
         *(
@@ -173,11 +173,11 @@ def test_every_epoch_has_an_order_and_draws_of_its_own(
 def test_full_disk_keeps_the_old_checkpoint(
     tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = TrainRun(tiny_config, str(tmp_path / "run"))
-    run.run_epoch()
+    run = Trainer(tiny_config, str(tmp_path / "run"))
+    run.train_epoch()
     run.save()
     before = (tmp_path / "run" / LAST_NAME).read_bytes()
-    run.run_epoch()
+    run.train_epoch()
     monkeypatch.setattr(Path, "open", full_disk(Path.open))
     with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/run/{LAST_NAME}'"):
         run.save()
@@ -211,36 +211,36 @@ def full_disk(open_path):
 
 
 def test_a_subset_is_the_first_rows(tiny_config: TrainConfig, tmp_path: Path) -> None:
-    run = TrainRun(changed(tiny_config, data={"num_train": 40, "num_val": 10}), str(tmp_path / "run"))
+    run = Trainer(changed(tiny_config, data={"num_train": 40, "num_val": 10}), str(tmp_path / "run"))
     assert run.steps_per_epoch == 2
     assert sum(len(batch.inputs) for batch in run.validator.batches) == 10
     with pytest.raises(ValueError, match="1,000 rows of the split 'train'"):
-        TrainRun(changed(tiny_config, data={"num_train": 1000}), str(tmp_path / "too-many"))
+        Trainer(changed(tiny_config, data={"num_train": 1000}), str(tmp_path / "too-many"))
 
 
 def test_reused_process_opens_the_data_once(tiny_config: TrainConfig, tmp_path: Path) -> None:
-    first = TrainRun(tiny_config, str(tmp_path / "a"))
-    second = TrainRun(tiny_config, str(tmp_path / "b"))
-    assert first.learner.split is second.learner.split
-    assert open_dataset(tiny_config.data.uri).split("train") is first.learner.split
+    first = Trainer(tiny_config, str(tmp_path / "a"))
+    second = Trainer(tiny_config, str(tmp_path / "b"))
+    assert first.state.split is second.state.split
+    assert open_dataset(tiny_config.data.uri).split("train") is first.state.split
 
 
 def test_damaged_checkpoint_is_not_started_over(tiny_config: TrainConfig, tmp_path: Path) -> None:
-    run = TrainRun(tiny_config, str(tmp_path / "run"))
-    run.run_epoch()
+    run = Trainer(tiny_config, str(tmp_path / "run"))
+    run.train_epoch()
     run.save()
     path = tmp_path / "run" / LAST_NAME
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"last.safetensors is not a readable safetensors file"):
-        TrainRun(tiny_config, str(tmp_path / "run"), resume=True)
+        Trainer(tiny_config, str(tmp_path / "run"), resume=True)
     shutil.rmtree(tmp_path / "run")
-    assert not TrainRun(tiny_config, str(tmp_path / "run"), resume=True).epochs_done
+    assert not Trainer(tiny_config, str(tmp_path / "run"), resume=True).num_epochs_done
 
 
 def test_weights_of_every_epoch_are_kept_if_asked(tiny_config: TrainConfig, tmp_path: Path) -> None:
-    train(TrainRun(tiny_config, str(tmp_path / "best")))
+    train(Trainer(tiny_config, str(tmp_path / "best")))
     assert not list((tmp_path / "best").glob("epoch-*"))
-    every = TrainRun(changed(tiny_config, validation={"save": "every"}), str(tmp_path / "every"))
+    every = Trainer(changed(tiny_config, validation={"save": "every"}), str(tmp_path / "every"))
     train(every)
     assert every.config.run_id == tiny_config.run_id
     names = [path.name for path in sorted((tmp_path / "every").glob("epoch-*"))]
@@ -255,8 +255,8 @@ def test_points_outside_are_not_learned_if_asked(tiny_config: TrainConfig, tmp_p
     """With jitter some points leave the window; the loss is then another one."""
     jitter = {"translate": 0.5}
     losses = [
-        TrainRun(changed(tiny_config, augment=jitter, loss={"points_outside": outside}), str(tmp_path / outside))
-        .run_epoch()
+        Trainer(changed(tiny_config, augment=jitter, loss={"points_outside": outside}), str(tmp_path / outside))
+        .train_epoch()
         .loss
         for outside in ("border", "ignore")
     ]

@@ -17,7 +17,7 @@ from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
 from rcn_search.models.decode import point_cells, predicted_cells
 from rcn_search.training.checkpoint import CheckpointInfo
-from rcn_search.training.task import LocalisingTask
+from rcn_search.training.task import LocalizationTask
 from rcn_search.training.validation import BATCH_SIZE, Validator
 
 
@@ -142,7 +142,7 @@ def test_a_point_at_an_edge_is_left_out_of_the_mirror_image_too(
     edge_nk = val.edge_nk.clone()
     edge_nk[:, 3] = 1  # the left corner of the mouth, which is the right one of a mirrored face
     config = config_with(tiny_config, loss={"points_outside": "ignore"})
-    task = LocalisingTask(
+    task = LocalizationTask(
         config, replace(val, edge_nk=edge_nk), FIVE, NO_AUGMENTATION.model_copy(update={"flip": flip})
     )
     batch = task.batch(torch.arange(4), task.draws(4, seed=0, epoch=0))

@@ -24,6 +24,7 @@ from torch import Tensor
 from rcn_search.config.schema import BranchesConfig
 from rcn_search.data.augment import NO_AUGMENTATION, InputPipeline, augment_face_boxes, random_draws, warp_points
 from rcn_search.data.dataset import open_dataset
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.labels import config_labels
 from rcn_search.evaluation.figures.style import INK, plain, publish
 from rcn_search.keypoints import KeypointSchema
@@ -82,7 +83,7 @@ def chosen_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> ChosenF
     """The faces at the given rows of a split; without rows three, spread over the split.
 
     Raises:
-        ValueError: There is no such row.
+        RcnSearchError: There is no such row.
         DatasetError: No such data set or split, or a damaged shard.
     """
     dataset = open_dataset(data_uri)
@@ -90,7 +91,7 @@ def chosen_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> ChosenF
     shown = list(rows) or [int(row) for row in np.linspace(0, split.num_rows - 1, min(_NUM_FACES, split.num_rows))]
     for row in shown:
         if not 0 <= row < split.num_rows:
-            raise ValueError(f"there is no row {row} in split {split_name!r}: it has rows 0 to {split.num_rows - 1}")
+            raise RcnSearchError(f"split {split_name!r} has no row {row}; it has rows 0 to {split.num_rows - 1}")
     index = torch.tensor(shown)
     return ChosenFaces(
         image=split.images_at(index),
@@ -106,14 +107,14 @@ def chosen_points(schema: KeypointSchema, names: Sequence[str]) -> list[int]:
     """Indices of the named points; without names a few that lie apart.
 
     Raises:
-        ValueError: There is no point of that name, or there are more than colours that can be told apart.
+        RcnSearchError: There is no point of that name, or there are more than colours that can be told apart.
     """
     names = names or _SHOWN_POINTS.get(schema.name, schema.names[: len(_GLOW)])
     for name in names:
         if name not in schema.names:
-            raise ValueError(f"{schema.name!r} has no point {name!r}; it has {', '.join(schema.names)}")
+            raise RcnSearchError(f"{schema.name!r} has no point {name!r}; it has {', '.join(schema.names)}")
     if len(names) > len(_GLOW):
-        raise ValueError(f"{len(names)} points are too many to tell apart by colour; name at most {len(_GLOW)}")
+        raise RcnSearchError(f"{len(names)} points are too many to tell apart by colour; name at most {len(_GLOW)}")
     return [schema.names.index(name) for name in names]
 
 
@@ -122,14 +123,16 @@ def branch_maps(checkpoint_uris: Sequence[str], faces: ChosenFaces) -> list[Bran
 
     Raises:
         CheckpointError: See `load_network`.
-        ValueError: A model has no branches, or other keypoints than the faces.
+        RcnSearchError: A model has no branches, or other keypoints than the faces.
     """
     loaded = [(uri, *load_network(uri)) for uri in checkpoint_uris]
     for uri, _, info in loaded:
         if not isinstance(info.config.model, BranchesConfig):
-            raise ValueError(f"{uri} is a {info.config.model.name}, which has no branches; name an RCN or a SumNet")
+            raise RcnSearchError(f"{uri} is a {info.config.model.name}, which has no branches; name an RCN or a SumNet")
         if info.keypoints != faces.schema.name:
-            raise ValueError(f"{uri} predicts {info.keypoints!r} points, {faces.uri} has {faces.schema.name!r} points")
+            raise RcnSearchError(
+                f"{uri} predicts {info.keypoints!r} points, {faces.uri} has {faces.schema.name!r} points"
+            )
     labels = config_labels([info.config for _, _, info in loaded], checkpoint_uris, section="model")
     return [_look_into(network, info, faces, label) for (_, network, info), label in zip(loaded, labels, strict=True)]
 

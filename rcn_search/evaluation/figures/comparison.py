@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.labels import distinct
 from rcn_search.evaluation.metrics import Array, image_errors
 from rcn_search.evaluation.predictions import Predictions, read_predictions
@@ -52,10 +53,10 @@ def compare(uris: Sequence[str], protocol: str) -> Comparison:
         protocol: Its name.
 
     Raises:
-        ValueError: The files are of different images, one is named twice, or the protocol cannot measure them.
+        RcnSearchError: The files are of different images, one is named twice, or the protocol cannot measure them.
     """
     if len(set(uris)) < len(uris):
-        raise ValueError("a prediction file is named twice; name each of them once")
+        raise RcnSearchError("a prediction file is named twice; name each of them once")
     files = [read_predictions(uri) for uri in uris]
     first = files[0]
     rows = []
@@ -64,7 +65,7 @@ def compare(uris: Sequence[str], protocol: str) -> Comparison:
         order = np.argsort(read.image_id)
         place = np.argsort(np.argsort(first.image_id))
         if _images_of(read) != _images_of(first) or not np.array_equal(np.sort(first.image_id), read.image_id[order]):
-            raise ValueError(
+            raise RcnSearchError(
                 f"the prediction files are of different images: {uris[0]} of {_images_of(first)}, {uri} of "
                 f"{_images_of(read)}; evaluate both methods on the same split"
             )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rcn_search import storage
 from rcn_search.config.legacy import upgrade_config
 from rcn_search.config.schema import TrainConfig
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.labels import config_labels
 from rcn_search.evaluation.figures.style import (
     INK,
@@ -57,10 +58,10 @@ def read_convergence(uris: Sequence[str]) -> list[Convergence]:
     """The histories of the runs at ``uris``.
 
     Raises:
-        ValueError: There is no run, a run is named twice, or it has no validated epoch yet.
+        RcnSearchError: There is no run, a run is named twice, or it has no validated epoch yet.
     """
     if len({uri.rstrip("/") for uri in uris}) < len(uris):
-        raise ValueError("a run is named twice; name each of them once")
+        raise RcnSearchError("a run is named twice; name each of them once")
     configs = [_read_config(uri) for uri in uris]
     labels = config_labels(configs, [uri.rstrip("/") for uri in uris])
     return [_read_history(uri, label) for uri, label in zip(uris, labels, strict=True)]
@@ -71,11 +72,13 @@ def _read_config(uri: str) -> TrainConfig:
     try:
         document = storage.read_json(place)
     except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(f"no run at {uri}: {CONFIG_NAME} is missing; name the folder that a training wrote") from None
+        raise RcnSearchError(
+            f"no run at {uri}: {CONFIG_NAME} is missing; name the folder that a training wrote"
+        ) from None
     try:
         return TrainConfig.model_validate(upgrade_config(document["config"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{place} is not the configuration of a run this rcn-search can read: {error}") from error
+        raise RcnSearchError(f"{place} is not the configuration of a run this rcn-search can read: {error}") from error
 
 
 def _read_history(uri: str, label: str) -> Convergence:
@@ -94,9 +97,9 @@ def _read_history(uri: str, label: str) -> Convergence:
             error_pct_e=np.array([history[index]["val_error_pct"] for index in validated], dtype=np.float64),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{place} is not the history of a run: {error!r}") from error
+        raise RcnSearchError(f"{place} is not the history of a run: {error!r}") from error
     if not validated:
-        raise ValueError(f"the run at {uri} has no validated epoch yet; train it first")
+        raise RcnSearchError(f"the run at {uri} has no validated epoch yet; train it first")
     return curve
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.style import (
     COLOURS,
     headline,
@@ -29,10 +30,10 @@ def plot_error_curve(history: Sequence[Mapping[str, float]], uri: str) -> None:
         uri: Where it goes: .png, .svg or .pdf.
 
     Raises:
-        ValueError: The history is empty.
+        RcnSearchError: The history is empty.
     """
     if not history:
-        raise ValueError("no epoch to plot: the history is empty")
+        raise RcnSearchError("no epoch to plot: the history is empty")
     epochs = [row["epoch"] for row in history]
     errors = [row["val_error_pct"] for row in history]
     figure, (axes,) = panels(1)
@@ -83,13 +84,13 @@ def plot_ced(
         measure: How the error was measured.
 
     Raises:
-        ValueError: A method has no errors, or one that is not a number.
+        RcnSearchError: A method has no errors, or one that is not a number.
     """
     figure, (axes,) = panels(1, height=4.2 + 0.18 * len(error_pct_by_method))
     name_axes(axes, "error of an image, %", "share of images, %")
     for index, (method, error_pct_n) in enumerate(error_pct_by_method.items()):
         if not len(error_pct_n) or not np.isfinite(error_pct_n).all():
-            raise ValueError(f"{method}: no errors to plot, or some that are not finite; leave out excluded images")
+            raise RcnSearchError(f"{method}: no errors to plot, or some that are not finite; leave out excluded images")
         axes.step(
             *ced(error_pct_n, threshold_pct),
             where="post",

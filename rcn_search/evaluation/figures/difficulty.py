@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.comparison import Comparison
 from rcn_search.evaluation.figures.style import (
     headline,
@@ -46,11 +47,13 @@ def difficulty_bins(error_pct_mn: Array, num_bins: int) -> NDArray[np.int64]:
     """Bin (n,) of each image, by the rank of its mean error over the methods; sizes differ by one image at most.
 
     Raises:
-        ValueError: There are fewer images than bins.
+        RcnSearchError: There are fewer images than bins.
     """
     num_images = error_pct_mn.shape[1]
     if num_images < num_bins:
-        raise ValueError(f"{num_images} images that count for every method do not fill {num_bins} bins; ask for fewer")
+        raise RcnSearchError(
+            f"{num_images} images that count for every method do not fill {num_bins} bins; ask for fewer"
+        )
     rank_n = np.argsort(np.argsort(error_pct_mn.mean(axis=0), kind="stable"))
     bin_n: NDArray[np.int64] = rank_n * num_bins // num_images
     return bin_n
@@ -60,7 +63,7 @@ def by_difficulty(comparison: Comparison, num_bins: int) -> Difficulty:
     """Bin the images that count for every method and average each method's errors in each bin.
 
     Raises:
-        ValueError: See `difficulty_bins`.
+        RcnSearchError: See `difficulty_bins`.
     """
     counts_n = np.isfinite(comparison.error_pct_mn).all(axis=0)
     error_pct_mn, group_n = comparison.error_pct_mn[:, counts_n], comparison.group_n[counts_n]

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox, TransformedBbox
 from numpy.typing import NDArray
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.style import INK, plain, publish
 from rcn_search.evaluation.metrics import Array
 from rcn_search.keypoints import KeypointSchema
@@ -53,14 +54,14 @@ def draw_faces(
         num_columns: Faces in a row; by default about as many as there are rows.
 
     Raises:
-        ValueError: There is no face, or the points are not those of the schema.
+        RcnSearchError: There is no face, or the points are not those of the schema.
     """
     num_faces = len(image_nhw)
     if not num_faces:
-        raise ValueError("no face to draw")
+        raise RcnSearchError("no face to draw")
     for points in (true_nk2, pred_nk2):
         if points is not None and points.shape != (num_faces, schema.num_points, 2):
-            raise ValueError(f"points of shape {points.shape} are not {num_faces} faces of schema {schema.name!r}")
+            raise RcnSearchError(f"points of shape {points.shape} are not {num_faces} faces of schema {schema.name!r}")
     num_columns = min(num_faces, num_columns or math.ceil(math.sqrt(num_faces)))
     num_rows = math.ceil(num_faces / num_columns)
     pitch_px = _FACE_PX + _GAP_PX

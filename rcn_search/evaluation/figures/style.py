@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rcn_search import storage
+from rcn_search.errors import RcnSearchError
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette: distinct for all kinds of colour vision."""
@@ -108,7 +109,7 @@ def publish(figure: Figure, uri: str) -> None:
     """Draw the figure in memory and put it, whole, at a URI; the end of its name says what it becomes.
 
     Raises:
-        ValueError: The name ends in none of `KINDS`.
+        RcnSearchError: The name ends in none of `KINDS`.
     """
     check_kind(uri)
     stream = io.BytesIO()
@@ -122,10 +123,10 @@ def check_kind(uri: str) -> None:
     """Make sure that a picture can be written there, before anything is computed for it.
 
     Raises:
-        ValueError: It cannot.
+        RcnSearchError: It cannot.
     """
     if _kind(uri) not in KINDS:
-        raise ValueError(f"{uri} must end in one of .{', .'.join(KINDS)}")
+        raise RcnSearchError(f"{uri} must end in one of .{', .'.join(KINDS)}")
 
 
 def _kind(uri: str) -> str:

@@ -65,12 +65,12 @@ class FaceSource:
         return cls(data_uri, hash_prediction_files(predictions))
 
     def faces_of(self, leaderboard: str, entry: Entry, folder: Path) -> dict[str, list[Face]] | str:
-        """Faces under a title each, their pictures written into ``folder``; or why there are none.
+        """Write pictures of an entry's faces into ``folder``; return them by title, or the reason why there are none.
 
         Raises:
-            RcnSearchError: The prediction file is not what its hash said.
+            RcnSearchError: The prediction file is damaged.
         """
-        from rcn_search.data.dataset import open_dataset  # torch, which a site without faces need not wait for
+        from rcn_search.data.dataset import open_dataset  # imports torch, which a site without faces does not need
 
         dataset = open_dataset(self.data_uri)
         if dataset.manifest.fingerprint != entry.fingerprint:

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import optuna
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.study.samplers.cmaes import CmaesSampler
 from rcn_search.study.samplers.grid import GridSampler, grid
 from rcn_search.study.samplers.nsga2 import Nsga2Sampler
@@ -57,28 +58,28 @@ def check_sampler(config: StudyConfig) -> None:
     """Check that the study's sampler can search its space.
 
     Raises:
-        ValueError: The sampler cannot; the message says why, and which sampler can.
+        RcnSearchError: The sampler cannot; the message says why, and which sampler can.
     """
     ranges = config.unconditional_ranges()
     if isinstance(config.scheduler, Pbt):
         if len(config.objectives) > 1:
-            raise ValueError("scheduler pbt takes one objective; asha, hyperband and median take several")
+            raise RcnSearchError("scheduler pbt takes one objective; asha, hyperband and median take several")
         if not any(path.startswith(EXPLORED_KEYS) for path in config.search):
-            raise ValueError("scheduler pbt changes augment.… and optimizer.lr, but none of them is searched")
+            raise RcnSearchError("scheduler pbt changes augment.… and optimizer.lr, but none of them is searched")
     match config.sampler:
         case Cmaes() if len(config.objectives) > 1:
-            raise ValueError("it minimizes a single objective; tpe, gp and nsga2 take several")
+            raise RcnSearchError("it minimizes a single objective; tpe, gp and nsga2 take several")
         case Cmaes() if len(ranges) < 2:
-            raise ValueError(
+            raise RcnSearchError(
                 "it needs at least two int or float ranges without 'when', and the study has "
                 f"{len(ranges)}; tpe also samples conditional parameters and choices"
             )
         case Gp() if not ranges and not any(_is_unconditional_choice(each) for each in config.search.values()):
-            raise ValueError("it learns from parameters without 'when', and the study has none; tpe learns from all")
+            raise RcnSearchError("it learns from parameters without 'when', and the study has none; tpe learns from all")
         case Grid():
             num_settings = len(grid(config)) + len(config.initial_trials)
             if config.budget.trials is not None and config.budget.trials > num_settings:
-                raise ValueError(f"the grid has {num_settings:,} settings; budget.trials cannot be more")
+                raise RcnSearchError(f"the grid has {num_settings:,} settings; budget.trials cannot be more")
 
 
 def _is_unconditional_choice(ranges: tuple[Parameter, ...]) -> bool:

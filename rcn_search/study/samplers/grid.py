@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.study.space.parameter import Parameter, Scalar, Values
 from rcn_search.study.space.study_config import StudyConfig
 
@@ -40,7 +41,7 @@ def grid(config: StudyConfig) -> tuple[Values, ...]:
     """List all settings of a search space by parameter name, shuffled by the study's seed, without its initial trials.
 
     Raises:
-        ValueError: A parameter has infinitely many values, or there are more than `MAX_GRID` settings.
+        RcnSearchError: A parameter has infinitely many values, or there are more than `MAX_GRID` settings.
     """
     return _grid(config.model_dump_json(by_alias=True))
 
@@ -54,7 +55,7 @@ def _grid(document: str) -> tuple[Values, ...]:
         if setting not in initial:
             settings.append(setting)
         if len(settings) > MAX_GRID:
-            raise ValueError(f"the grid has more than {MAX_GRID:,} settings: use larger steps, or sampler qmc")
+            raise RcnSearchError(f"the grid has more than {MAX_GRID:,} settings: use larger steps, or sampler qmc")
     random.Random(config.study.seed).shuffle(settings)
     return tuple(settings)
 
@@ -96,7 +97,7 @@ def values_of(name: str, parameter: Parameter) -> tuple[Scalar, ...]:
     """List all values of a parameter.
 
     Raises:
-        ValueError: It has infinitely many.
+        RcnSearchError: It has infinitely many.
     """
     if parameter.choice is not None:
         return parameter.choice
@@ -106,5 +107,5 @@ def values_of(name: str, parameter: Parameter) -> tuple[Scalar, ...]:
     assert isinstance(distribution, FloatDistribution)
     low, high, step = distribution.low, distribution.high, distribution.step
     if step is None:
-        raise ValueError(f"{name} has infinitely many values: give it a step or a choice, or use sampler qmc")
+        raise RcnSearchError(f"{name} has infinitely many values: give it a step or a choice, or use sampler qmc")
     return tuple(min(low + step * index, high) for index in range(round((high - low) / step) + 1))

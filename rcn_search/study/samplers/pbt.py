@@ -26,7 +26,7 @@ from rcn_search.study.space.unit_interval import from_unit, to_unit
 from rcn_search.training.exit_status import BEST_NAME, CONFIG_NAME, LAST_NAME
 
 EXPLORED_KEYS = ("augment.", "optimizer.lr")
-"""Prefixes of the keys that may change in the middle of a training; a new trial has its parent's values of all others."""
+"""Prefixes of the keys that may change during a training; of all others a new trial has its parent's values."""
 _RESAMPLE_PROBABILITY = 0.25
 _MAX_STEP = 0.2
 """Largest change of a value that is not resampled, as a share of its range."""

@@ -167,15 +167,13 @@ class StudyConfig(FrozenModel):
             trial.suggest_int(PARENT, NO_PARENT, _MAX_PARENT)
 
         def choose(path: str, name: str, parameter: Parameter) -> Scalar:
-            distribution = parameter.distribution
-            if isinstance(distribution, IntDistribution):
-                low, high = distribution.low, distribution.high
-                return trial.suggest_int(name, low, high, log=distribution.log, step=distribution.step)
-            if isinstance(distribution, FloatDistribution):
-                low, high = distribution.low, distribution.high
-                return trial.suggest_float(name, low, high, log=distribution.log, step=distribution.step)
-            assert isinstance(distribution, CategoricalDistribution)
-            return trial.suggest_categorical(name, distribution.choices)
+            kind = parameter.distribution
+            if isinstance(kind, IntDistribution):
+                return trial.suggest_int(name, kind.low, kind.high, log=kind.log, step=kind.step)
+            if isinstance(kind, FloatDistribution):
+                return trial.suggest_float(name, kind.low, kind.high, log=kind.log, step=kind.step)
+            assert isinstance(kind, CategoricalDistribution)
+            return trial.suggest_categorical(name, kind.choices)
 
         return self.draw(choose)
 

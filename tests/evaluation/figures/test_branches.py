@@ -89,7 +89,7 @@ def test_faces_are_those_asked_for(synthetic_uri: str, faces: ChosenFaces) -> No
     assert torch.equal(faces.points_fk2, split.points_nk2[[3, 11]])
     assert chosen_faces(synthetic_uri, "val", ()).rows == [0, 11, 23]
     for row in (-1, 24):
-        with pytest.raises(ValueError, match=f"there is no row {row} in split 'val': it has rows 0 to 23"):
+        with pytest.raises(ValueError, match=f"split 'val' has no row {row}; it has rows 0 to 23"):
             chosen_faces(synthetic_uri, "val", [row])
 
 

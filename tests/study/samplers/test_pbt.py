@@ -30,7 +30,7 @@ from rcn_search.study.trial import Trial
 from rcn_search.training.checkpoint import load_network, read_checkpoint
 from rcn_search.training.exit_status import BEST_NAME, LAST_NAME
 from rcn_search.training.optim import learning_rate
-from rcn_search.training.trainer import TrainRun
+from rcn_search.training.trainer import Trainer
 
 POPULATION = 8
 PBT = {"name": "pbt", "population_size": POPULATION, "perturbation_interval_epochs": 2, "quantile_fraction": 0.25}
@@ -96,8 +96,8 @@ def test_a_population_that_is_gone_on_with_draws_the_same_parents(space, tmp_pat
 
 def test_a_checkpoint_is_taken_along(tiny_config, tmp_path):
     parent, child = str(tmp_path / "parent"), str(tmp_path / "child")
-    run = TrainRun(tiny_config, parent)
-    run.run_epoch()
+    run = Trainer(tiny_config, parent)
+    run.train_epoch()
     run.save()
     optimizer = tiny_config.optimizer.model_copy(update={"lr": 9e-3})
     config = tiny_config.model_copy(update={"optimizer": optimizer})
@@ -109,19 +109,19 @@ def test_a_checkpoint_is_taken_along(tiny_config, tmp_path):
     assert all((before.tensors[name] == tensor).all() for name, tensor in after.tensors.items())
     load_network(f"{child}/{BEST_NAME}")
 
-    taken_up = TrainRun(config, child, resume=True)
+    taken_up = Trainer(config, child, resume=True)
     assert taken_up.history == run.history
-    assert taken_up.run_epoch().epoch == 2
+    assert taken_up.train_epoch().epoch == 2
     taken_up.save()
     copy_checkpoint(parent, child, config)  # as a driver does that takes the trial up again
-    assert TrainRun(config, child, resume=True).epochs_done == 2
+    assert Trainer(config, child, resume=True).num_epochs_done == 2
 
 
 def test_a_checkpoint_that_is_still_on_its_way_is_waited_for(tiny_config, tmp_path, monkeypatch):
     """An epoch is told, so that a child may be drawn, while its checkpoint is uploaded."""
     parent, child = f"memory://{uuid.uuid4().hex}", f"memory://{uuid.uuid4().hex}"
-    run = TrainRun(tiny_config, parent)
-    run.run_epoch()
+    run = Trainer(tiny_config, parent)
+    run.train_epoch()
     run.save()
     run.flush()
     late = {name: storage.read_bytes(f"{parent}/{name}") for name in (BEST_NAME, LAST_NAME)}
@@ -143,8 +143,8 @@ def test_a_checkpoint_that_is_still_on_its_way_is_waited_for(tiny_config, tmp_pa
 
 def test_the_searcher_hands_the_checkpoint_on(space, tmp_path, tiny_config):
     study = running(str(tmp_path / "study"), space)
-    run = TrainRun(tiny_config, study.trials[1].folder)
-    run.run_epoch()
+    run = Trainer(tiny_config, study.trials[1].folder)
+    run.train_epoch()
     run.save()
     config = StudySearcher(study).suggest("any")
     assert config["number"] == POPULATION

@@ -1,8 +1,8 @@
-// Charts of a page: lines and points in SVG, read by pointer, by touch and by the arrow keys. No library, no colours:
-// those are in the style sheet, so that a chart follows the theme.
+// Charts of a page: curves and points in SVG, for pointer, touch and arrow keys. No library. Colors are in the style
+// sheet, so that a chart follows the theme.
 "use strict";
 {
-  const NUM_COLOURS = 8;
+  const NUM_COLORS = 8;
   const MARGIN = { top: 10, right: 12, bottom: 38, left: 46 };
 
   const svg = (name, attributes, parent, text) => {
@@ -31,18 +31,20 @@
   const ticks = (low, high, count) => {
     const rough = (high - low) / count;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = power * [1, 2, 5, 10].find((each) => each * power >= rough);
-    const found = [];
-    for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i += 1) found.push(Number((i * step).toPrecision(12)));
-    return found;
+    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
+    const values = [];
+    for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i += 1) {
+      values.push(Number((i * step).toPrecision(12)));
+    }
+    return values;
   };
 
   const logTicks = (low, high) => {
-    const found = [];
+    const values = [];
     for (let power = 10 ** Math.floor(Math.log10(low)); power <= high; power *= 10) {
-      for (const each of [1, 2, 5]) if (each * power >= low && each * power <= high) found.push(each * power);
+      for (const value of [power, 2 * power, 5 * power]) if (value >= low && value <= high) values.push(value);
     }
-    return found.length >= 2 ? found : [low, high];
+    return values.length >= 2 ? values : [low, high];
   };
 
   class Chart {
@@ -53,13 +55,13 @@
       this.svg = svg("svg", { role: "img", tabindex: "0" }, this.stage);
       this.tip = html("div", "tip", this.stage);
       this.tip.hidden = true;
-      this.said = html("p", "said", figure);
-      this.said.setAttribute("aria-live", "polite");
-      this.svg.addEventListener("pointermove", (event) => this.point(event));
-      this.svg.addEventListener("pointerdown", (event) => this.point(event));
-      this.svg.addEventListener("pointerleave", () => this.leave());
-      this.svg.addEventListener("keydown", (event) => this.key(event));
-      this.svg.addEventListener("blur", () => this.leave());
+      this.announcement = html("p", "announcement", figure);
+      this.announcement.setAttribute("aria-live", "polite");
+      this.svg.addEventListener("pointermove", (event) => this.onPointer(event));
+      this.svg.addEventListener("pointerdown", (event) => this.onPointer(event));
+      this.svg.addEventListener("pointerleave", () => this.hideTip());
+      this.svg.addEventListener("keydown", (event) => this.onKey(event));
+      this.svg.addEventListener("blur", () => this.hideTip());
       this.prepare();
       new ResizeObserver(() => this.draw()).observe(this.stage);
     }
@@ -99,27 +101,27 @@
         if (value !== undefined) html("b", "", line, value);
       }
       this.tip.hidden = false;
-      const room = this.stage.clientWidth - this.tip.offsetWidth;
-      const beside = x + 14 > room ? x - 14 - this.tip.offsetWidth : x + 14;
-      this.tip.style.left = `${Math.max(0, Math.min(room, beside))}px`;
+      const maxLeft = this.stage.clientWidth - this.tip.offsetWidth;
+      const left = x + 14 > maxLeft ? x - 14 - this.tip.offsetWidth : x + 14;
+      this.tip.style.left = `${Math.max(0, Math.min(maxLeft, left))}px`;
       this.tip.style.top = `${Math.max(0, Math.min(this.height - this.tip.offsetHeight, y))}px`;
-      this.said.textContent = this.svg.matches(":focus-visible") ? lines.map(([text, , value]) => `${text} ${value ?? ""}`).join("; ") : "";
+      this.announcement.textContent = this.svg.matches(":focus-visible") ? lines.map(([text, , value]) => `${text} ${value ?? ""}`).join("; ") : "";
     }
 
-    leave() {
+    hideTip() {
       this.tip.hidden = true;
       this.cursor?.remove();
     }
 
-    key(event) {
+    onKey(event) {
       const step = { ArrowRight: 1, ArrowLeft: -1, ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
       if (step) { this.step(step); event.preventDefault(); }
       if (event.key === "Home") { this.step(-Infinity); event.preventDefault(); }
       if (event.key === "End") { this.step(Infinity); event.preventDefault(); }
-      if (event.key === "Escape") this.leave();
+      if (event.key === "Escape") this.hideTip();
     }
 
-    place(event) {
+    pointerPosition(event) {
       const box = this.svg.getBoundingClientRect();
       return [event.clientX - box.left, event.clientY - box.top];
     }
@@ -128,24 +130,24 @@
   class Lines extends Chart {
     prepare() {
       const { series, shown } = this.data;
-      this.colour = new Map();
-      series.slice(0, shown).forEach((_, index) => this.colour.set(index, index));
-      this.at = null;
+      this.colors = new Map();
+      series.slice(0, shown).forEach((_, index) => this.colors.set(index, index));
+      this.index = null;
       this.svg.setAttribute("aria-label", `${this.data.label}. ${this.data.y_label} against ${this.data.x_label}; arrow keys read the values.`);
       if (series.length === 1) return;
       this.legend = html("div", "legend", this.figure);
       this.legend.setAttribute("role", "group");
       this.legend.setAttribute("aria-label", "Curves shown");
-      this.buttons = series.map((each, index) => {
+      this.buttons = series.map((curve, index) => {
         const button = html("button", "key", this.legend);
         button.type = "button";
         html("i", "", button);
-        html("bdi", "", button, each.name);
-        button.addEventListener("click", () => this.flip(index));
-        button.addEventListener("pointerenter", () => this.raise(index));
-        button.addEventListener("focus", () => this.raise(index));
-        button.addEventListener("pointerleave", () => this.raise(null));
-        button.addEventListener("blur", () => this.raise(null));
+        html("bdi", "", button, curve.name);
+        button.addEventListener("click", () => this.toggleCurve(index));
+        button.addEventListener("pointerenter", () => this.highlight(index));
+        button.addEventListener("focus", () => this.highlight(index));
+        button.addEventListener("pointerleave", () => this.highlight(null));
+        button.addEventListener("blur", () => this.highlight(null));
         return button;
       });
       if (series.length > shown) {
@@ -160,30 +162,30 @@
       }
     }
 
-    flip(index) {
-      if (this.colour.has(index)) this.colour.delete(index);
+    toggleCurve(index) {
+      if (this.colors.has(index)) this.colors.delete(index);
       else {
-        const used = new Set(this.colour.values());
+        const used = new Set(this.colors.values());
         let free = 0;
         while (used.has(free)) free += 1;
-        this.colour.set(index, free);
+        this.colors.set(index, free);
       }
       this.draw();
-      this.raise(index);
+      this.highlight(index);
     }
 
-    raise(index) {
-      for (const path of this.svg.querySelectorAll(".line")) path.classList.toggle("faded", index !== null && this.colour.has(index) && path.dataset.index !== String(index));
+    highlight(index) {
+      for (const path of this.svg.querySelectorAll(".line")) path.classList.toggle("faded", index !== null && this.colors.has(index) && path.dataset.index !== String(index));
     }
 
     draw() {
       const { x, series, mark } = this.data;
       this.buttons?.forEach((button, index) => {
-        button.setAttribute("aria-pressed", String(this.colour.has(index)));
-        button.querySelector("i").className = this.colour.has(index) ? `colour${this.colour.get(index) % NUM_COLOURS}` : "";
+        button.setAttribute("aria-pressed", String(this.colors.has(index)));
+        button.querySelector("i").className = this.colors.has(index) ? `color${this.colors.get(index) % NUM_COLORS}` : "";
       });
       if (!this.frame(this.data.x_label, this.data.y_label)) return;
-      const values = [...this.colour.keys()].flatMap((index) => series[index].y);
+      const values = [...this.colors.keys()].flatMap((index) => series[index].y);
       const { x0, x1, y0, y1 } = this.box;
       let low = 0;
       let high = this.data.y_max ?? 0;
@@ -195,47 +197,47 @@
       const [left, right] = [x[0], x.at(-1)];
       this.x = (value) => x0 + (x1 - x0) * (value - left) / (right - left);
       this.y = (value) => y0 + (y1 - y0) * (value - low) / (high - low);
-      this.axes(ticks(left, right, Math.max(3, this.width / 90)).filter((each) => this.data.y_max || Number.isInteger(each)), ticks(low, high, 5));
+      this.axes(ticks(left, right, Math.max(3, this.width / 90)).filter((tick) => this.data.y_max || Number.isInteger(tick)), ticks(low, high, 5));
       if (mark) {
         svg("path", { class: "mark", d: `M${this.x(mark)} ${y0}V${y1}` }, this.svg);
         svg("text", { class: "tick", x: this.x(mark) - 5, y: y0 - 8, "text-anchor": "end" }, this.svg, `threshold ${mark} %`);
       }
-      for (const [index, colour] of this.colour) {
+      for (const [index, color] of this.colors) {
         const points = series[index].y.map((value, i) => `${this.x(x[i]).toFixed(1)} ${this.y(value).toFixed(1)}`);
-        const line = svg("path", { class: `line colour${colour % NUM_COLOURS}`, d: `M${points.join("L")}` }, this.svg);
+        const line = svg("path", { class: `line color${color % NUM_COLORS}`, d: `M${points.join("L")}` }, this.svg);
         line.dataset.index = index;
       }
-      if (this.at !== null && document.activeElement === this.svg) this.read(this.at);
+      if (this.index !== null && document.activeElement === this.svg) this.showValues(this.index);
     }
 
-    point(event) {
-      const [place] = this.place(event);
+    onPointer(event) {
+      const [pointerX] = this.pointerPosition(event);
       const { x } = this.data;
-      const value = x[0] + (x.at(-1) - x[0]) * (place - this.box.x0) / (this.box.x1 - this.box.x0);
+      const value = x[0] + (x.at(-1) - x[0]) * (pointerX - this.box.x0) / (this.box.x1 - this.box.x0);
       let best = 0;
-      x.forEach((each, i) => { if (Math.abs(each - value) < Math.abs(x[best] - value)) best = i; });
-      this.read(best);
+      x.forEach((sample, i) => { if (Math.abs(sample - value) < Math.abs(x[best] - value)) best = i; });
+      this.showValues(best);
     }
 
     step(by) {
       const last = this.data.x.length - 1;
-      const start = this.at ?? this.data.x.findIndex((each) => each >= (this.data.mark ?? this.data.x[0]));
-      this.read(Math.max(0, Math.min(last, this.at === null && Number.isFinite(by) ? start : start + by)));
+      const start = this.index ?? this.data.x.findIndex((sample) => sample >= (this.data.mark ?? this.data.x[0]));
+      this.showValues(Math.max(0, Math.min(last, this.index === null && Number.isFinite(by) ? start : start + by)));
     }
 
-    read(index) {
-      this.at = index;
+    showValues(index) {
+      this.index = index;
       const { x, series } = this.data;
       const { y0, y1 } = this.box;
       this.cursor?.remove();
       this.cursor = svg("g", { class: "cursor" }, this.svg);
       svg("path", { d: `M${this.x(x[index])} ${y0}V${y1}` }, this.cursor);
-      const read = [...this.colour].map(([each, colour]) => [each, colour, series[each].y[index]]).sort((a, b) => b[2] - a[2]);
-      for (const [, colour, value] of read) svg("circle", { class: `colour${colour % NUM_COLOURS}`, r: 3.5, cx: this.x(x[index]), cy: this.y(value) }, this.cursor);
+      const values = [...this.colors].map(([curve, color]) => [curve, color, series[curve].y[index]]).sort((a, b) => b[2] - a[2]);
+      for (const [, color, value] of values) svg("circle", { class: `color${color % NUM_COLORS}`, r: 3.5, cx: this.x(x[index]), cy: this.y(value) }, this.cursor);
       const head = this.data.y_max ? `up to ${x[index].toFixed(2)} %` : `epoch ${x[index]}`;
       this.showTip(this.x(x[index]), y1 + 6, [
         [head, "head"],
-        ...read.map(([each, colour, value]) => [series[each].name, `colour${colour % NUM_COLOURS}`, `${value.toFixed(this.data.y_max ? 1 : 2)} %`]),
+        ...values.map(([curve, color, value]) => [series[curve].name, `color${color % NUM_COLORS}`, `${value.toFixed(this.data.y_max ? 1 : 2)} %`]),
       ]);
     }
   }
@@ -243,7 +245,7 @@
   class Scatter extends Chart {
     prepare() {
       this.cost = 0;
-      this.chosen = null;
+      this.selected = null;
       this.svg.setAttribute("aria-label", `${this.data.label}; arrow keys go from point to point, Enter opens one.`);
       if (this.data.costs.length > 1) {
         const group = html("div", "switch costs");
@@ -253,87 +255,87 @@
         this.buttons = this.data.costs.map((label, index) => {
           const button = html("button", "", group, label);
           button.type = "button";
-          button.addEventListener("click", () => { this.cost = index; this.chosen = null; this.leave(); this.draw(); });
+          button.addEventListener("click", () => { this.cost = index; this.selected = null; this.hideTip(); this.draw(); });
           return button;
         });
       }
-      this.svg.addEventListener("click", () => { if (this.chosen !== null) this.follow(); });
+      this.svg.addEventListener("click", () => { if (this.selected !== null) this.openEntry(); });
       if (this.data.left_out) html("p", "faint", this.figure, `The ${this.data.points.length.toLocaleString("en")} best rows; ${this.data.left_out.toLocaleString("en")} are in the table only.`);
     }
 
-    // An address of the site itself, whatever the leaderboard says.
-    follow() {
-      location.assign(this.shown[this.chosen].href);
+    // The address is a page of the site, never one that an entry names.
+    openEntry() {
+      location.assign(this.shown[this.selected].href);
     }
 
     draw() {
       this.buttons?.forEach((button, index) => button.setAttribute("aria-pressed", String(index === this.cost)));
       if (!this.frame(this.data.costs[this.cost], this.data.y_label)) return;
-      this.shown = this.data.points.filter((each) => each.cost[this.cost] !== null).sort((a, b) => a.cost[this.cost] - b.cost[this.cost] || a.error - b.error);
+      this.shown = this.data.points.filter((point) => point.cost[this.cost] !== null).sort((a, b) => a.cost[this.cost] - b.cost[this.cost] || a.error - b.error);
       if (!this.shown.length) return;
       const { x0, x1, y0, y1 } = this.box;
-      const costs = this.shown.map((each) => each.cost[this.cost]);
-      const [cheap, dear] = [Math.min(...costs) / 1.25, Math.max(...costs) * 1.25];
-      // A few rows far off must not squeeze the others: they stand at the edge, hollow.
-      const errors = this.shown.map((each) => each.error);
-      const least = Math.min(...this.shown.map((each) => each.low ?? each.error));
+      const costs = this.shown.map((point) => point.cost[this.cost]);
+      const [cheap, expensive] = [Math.min(...costs) / 1.25, Math.max(...costs) * 1.25];
+      // A few rows far off must not squeeze the others: they are drawn hollow at the edge.
+      const errors = this.shown.map((point) => point.error);
+      const least = Math.min(...this.shown.map((point) => point.low ?? point.error));
       const most = Math.min(Math.max(...errors), 2 * Math.min(...errors));
       const pad = (most - least || 1) * 0.08;
       const [low, high] = [Math.max(0, least - pad), most + pad];
-      this.x = (value) => x0 + (x1 - x0) * Math.log(value / cheap) / Math.log(dear / cheap);
+      this.x = (value) => x0 + (x1 - x0) * Math.log(value / cheap) / Math.log(expensive / cheap);
       this.y = (value) => y0 + (y1 - y0) * (Math.min(value, high) - low) / (high - low);
-      this.axes(this.thin(logTicks(cheap, dear)), ticks(low, high, 5));
-      const front = this.shown.filter((each) => each.front[this.cost]);
+      this.axes(this.dropCloseTicks(logTicks(cheap, expensive)), ticks(low, high, 5));
+      const front = this.shown.filter((point) => point.front[this.cost]);
       if (front.length) {
         let path = `M${this.x(front[0].cost[this.cost])} ${this.y(front[0].error)}`;
-        for (const each of front.slice(1)) path += `H${this.x(each.cost[this.cost])}V${this.y(each.error)}`;
+        for (const point of front.slice(1)) path += `H${this.x(point.cost[this.cost])}V${this.y(point.error)}`;
         svg("path", { class: "front", d: path }, this.svg);
       }
-      this.shown.forEach((each, index) => {
-        const [cx, cy] = [this.x(each.cost[this.cost]), this.y(each.error)];
-        if (each.low !== null && each.front[this.cost]) svg("path", { class: "whisker", d: `M${cx} ${this.y(each.low)}V${this.y(each.high)}` }, this.svg);
-        const dot = svg("circle", { class: `dot${each.front[this.cost] ? " best" : ""}${each.error > high ? " beyond" : ""}`, cx, cy, r: each.front[this.cost] ? 5 : 3.5 }, this.svg);
+      this.shown.forEach((point, index) => {
+        const [cx, cy] = [this.x(point.cost[this.cost]), this.y(point.error)];
+        if (point.low !== null && point.front[this.cost]) svg("path", { class: "whisker", d: `M${cx} ${this.y(point.low)}V${this.y(point.high)}` }, this.svg);
+        const dot = svg("circle", { class: `dot${point.front[this.cost] ? " best" : ""}${point.error > high ? " beyond" : ""}`, cx, cy, r: point.front[this.cost] ? 5 : 3.5 }, this.svg);
         dot.dataset.index = index;
       });
     }
 
-    thin(values) {
+    dropCloseTicks(values) {
       const kept = [];
       for (const value of values) if (!kept.length || this.x(value) - this.x(kept.at(-1)) > 44) kept.push(value);
       return kept;
     }
 
-    point(event) {
-      const [x, y] = this.place(event);
+    onPointer(event) {
+      const [x, y] = this.pointerPosition(event);
       let [best, distance] = [null, 30];
-      this.shown.forEach((each, index) => {
-        const away = Math.hypot(this.x(each.cost[this.cost]) - x, this.y(each.error) - y);
+      this.shown.forEach((point, index) => {
+        const away = Math.hypot(this.x(point.cost[this.cost]) - x, this.y(point.error) - y);
         if (away < distance) [best, distance] = [index, away];
       });
-      if (best === null) { this.chosen = null; this.leave(); } else this.choose(best);
+      if (best === null) { this.selected = null; this.hideTip(); } else this.select(best);
     }
 
     step(by) {
-      this.choose(Math.max(0, Math.min(this.shown.length - 1, (this.chosen ?? (by > 0 ? -1 : 1)) + by)));
+      this.select(Math.max(0, Math.min(this.shown.length - 1, (this.selected ?? (by > 0 ? -1 : 1)) + by)));
     }
 
-    key(event) {
-      if (event.key === "Enter" && this.chosen !== null) this.follow();
-      else super.key(event);
+    onKey(event) {
+      if (event.key === "Enter" && this.selected !== null) this.openEntry();
+      else super.onKey(event);
     }
 
-    choose(index) {
-      this.chosen = index;
-      const each = this.shown[index];
-      const [x, y] = [this.x(each.cost[this.cost]), this.y(each.error)];
+    select(index) {
+      this.selected = index;
+      const point = this.shown[index];
+      const [x, y] = [this.x(point.cost[this.cost]), this.y(point.error)];
       this.cursor?.remove();
       this.cursor = svg("circle", { class: "cursor", cx: x, cy: y, r: 9 }, this.svg);
-      const within = each.low === null ? "" : ` (${each.low.toFixed(2)}–${each.high.toFixed(2)})`;
+      const interval = point.low === null ? "" : ` (${point.low.toFixed(2)}–${point.high.toFixed(2)})`;
       this.showTip(x, y + 10, [
-        [each.name, "head"],
-        ["error", "", `${each.error.toFixed(2)} %${within}`],
-        [this.data.costs[this.cost].toLowerCase(), "", short(each.cost[this.cost])],
-        ...(each.front[this.cost] ? [["on the Pareto front", ""]] : []),
+        [point.name, "head"],
+        ["error", "", `${point.error.toFixed(2)} %${interval}`],
+        [this.data.costs[this.cost].toLowerCase(), "", short(point.cost[this.cost])],
+        ...(point.front[this.cost] ? [["on the Pareto front", ""]] : []),
       ]);
     }
   }

@@ -1,19 +1,19 @@
-// Only where `rcn-search leaderboard serve` shows the leaderboard: load the page anew when the leaderboard has changed. Order, search
-// and open rows outlive that (table.js); here it is the search field that someone is typing into.
+// Used by `rcn-search leaderboard serve` only: reloads the page when the leaderboard has changed. The state of tables lasts
+// through a reload (table.js); this script keeps the cursor in a search field that somebody is typing into.
 "use strict";
 {
-  const place = document.currentScript.dataset.stamp;
+  const stampUrl = document.currentScript.dataset.stamp;
   const key = `${location.pathname}#typing`;
 
-  const leave = () => {
+  const reload = () => {
     const field = document.activeElement;
     if (field?.matches("input[type=search]")) {
-      try { sessionStorage.setItem(key, JSON.stringify([field.id, field.selectionStart, field.selectionEnd])); } catch { /* not kept then */ }
+      try { sessionStorage.setItem(key, JSON.stringify([field.id, field.selectionStart, field.selectionEnd])); } catch { /* storage is blocked */ }
     }
     location.reload();
   };
 
-  const comeBack = () => {
+  const restoreCursor = () => {
     try {
       const [id, start, end] = JSON.parse(sessionStorage.getItem(key));
       sessionStorage.removeItem(key);
@@ -23,16 +23,16 @@
     } catch { /* nobody was typing */ }
   };
 
-  let shown = null;
-  const look = async () => {
+  let knownStamp = null;
+  const poll = async () => {
     try {
-      const answer = await fetch(place, { cache: "no-store" });
-      const stamp = answer.ok ? await answer.text() : shown;
-      if (shown !== null && stamp !== shown) { leave(); return; }
-      shown = stamp;
-    } catch { /* the server is away; it may come back */ }
-    setTimeout(look, 1000);
+      const response = await fetch(stampUrl, { cache: "no-store" });
+      const stamp = response.ok ? await response.text() : knownStamp;
+      if (knownStamp !== null && stamp !== knownStamp) { reload(); return; }
+      knownStamp = stamp;
+    } catch { /* the server does not respond; it may return */ }
+    setTimeout(poll, 1000);
   };
-  comeBack();
-  look();
+  restoreCursor();
+  poll();
 }

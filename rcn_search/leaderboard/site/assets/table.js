@@ -1,11 +1,11 @@
-// Tables that sort, filter, turn pages, and open a row in its place. Without this script they are read as they stand.
+// Tables that sort, filter, have pages, and open a row in place. Without this script they are plain tables.
 "use strict";
 {
   const PAGE = 100;
 
   const element = (html) => {
     const template = document.createElement("template");
-    template.innerHTML = html; // written by the site with every name escaped
+    template.innerHTML = html; // the site has escaped every name in it
     return template.content.firstElementChild;
   };
 
@@ -14,97 +14,97 @@
     return a - b;
   };
 
-  class Leaderboard {
+  class SortableTable {
     constructor(section) {
       this.section = section;
       this.data = JSON.parse(section.querySelector("script.rows").textContent);
       this.body = section.querySelector("tbody");
       this.rows = [...this.body.rows];
       this.static = this.rows.length;
-      this.heads = [...section.querySelectorAll("thead th")];
+      this.headers = [...section.querySelectorAll("thead th")];
       this.input = section.querySelector("input");
-      this.chips = [...section.querySelectorAll(".chip")];
+      this.originButtons = [...section.querySelectorAll(".chip")];
       this.pager = section.querySelector(".pager");
       this.store = `${location.pathname}#${section.dataset.kind}`;
-      const first = this.heads.find((head) => head.hasAttribute("aria-sort"));
-      this.state = { column: first.dataset.column, descending: false, query: "", without: [], page: 0, open: [] };
-      this.recall();
+      const first = this.headers.find((header) => header.hasAttribute("aria-sort"));
+      this.state = { column: first.dataset.column, descending: false, query: "", hiddenOrigins: [], page: 0, open: [] };
+      this.restoreState();
       this.prepare();
       this.show();
       this.reopen();
     }
 
-    // What is chosen outlives a reload, by hand or by the live server, and no more.
-    recall() {
-      try { Object.assign(this.state, JSON.parse(sessionStorage.getItem(this.store))); } catch { /* as at first */ }
+    // The state lasts for the session, so that a reload by the user or by the live server keeps it.
+    restoreState() {
+      try { Object.assign(this.state, JSON.parse(sessionStorage.getItem(this.store))); } catch { /* the default state */ }
     }
 
-    keep() {
-      try { sessionStorage.setItem(this.store, JSON.stringify(this.state)); } catch { /* not kept then */ }
+    saveState() {
+      try { sessionStorage.setItem(this.store, JSON.stringify(this.state)); } catch { /* storage is blocked */ }
     }
 
     prepare() {
-      for (const head of this.heads) {
+      for (const header of this.headers) {
         const button = document.createElement("button");
         button.type = "button";
-        button.textContent = head.textContent;
-        button.title = head.title;
-        head.removeAttribute("title");
-        head.replaceChildren(button);
-        button.addEventListener("click", () => this.sort(head.dataset.column));
+        button.textContent = header.textContent;
+        button.title = header.title;
+        header.removeAttribute("title");
+        header.replaceChildren(button);
+        button.addEventListener("click", () => this.sort(header.dataset.column));
       }
       this.section.querySelector(".tools").hidden = false;
       this.input.value = this.state.query;
-      this.input.addEventListener("input", () => this.set({ query: this.input.value, page: 0 }));
-      for (const chip of this.chips) {
-        chip.addEventListener("click", () => {
-          const without = new Set(this.state.without);
-          const origin = chip.dataset.origin;
-          if (!without.delete(origin)) without.add(origin);
-          this.set({ without: [...without], page: 0 });
+      this.input.addEventListener("input", () => this.update({ query: this.input.value, page: 0 }));
+      for (const button of this.originButtons) {
+        button.addEventListener("click", () => {
+          const hidden = new Set(this.state.hiddenOrigins);
+          const origin = button.dataset.origin;
+          if (!hidden.delete(origin)) hidden.add(origin);
+          this.update({ hiddenOrigins: [...hidden], page: 0 });
         });
       }
       const [previous, next] = this.pager.querySelectorAll("button");
-      previous.addEventListener("click", () => this.set({ page: this.state.page - 1 }));
-      next.addEventListener("click", () => this.set({ page: this.state.page + 1 }));
-      this.body.addEventListener("keydown", (event) => this.step(event));
+      previous.addEventListener("click", () => this.update({ page: this.state.page - 1 }));
+      next.addEventListener("click", () => this.update({ page: this.state.page + 1 }));
+      this.body.addEventListener("keydown", (event) => this.moveFocus(event));
     }
 
-    set(change) {
+    update(change) {
       Object.assign(this.state, change);
-      this.keep();
+      this.saveState();
       this.show();
     }
 
     sort(column) {
       const descending = this.state.column === column && !this.state.descending;
-      this.set({ column, descending, page: 0 });
+      this.update({ column, descending, page: 0 });
     }
 
-    key(place) {
+    key(index) {
       const { column } = this.state;
-      return column === "method" ? this.data.methods[place] : this.data.keys[place][Number(column)];
+      return column === "method" ? this.data.methods[index] : this.data.keys[index][Number(column)];
     }
 
     order() {
       const words = this.state.query.toLowerCase().split(/\s+/).filter(Boolean);
-      const places = [...this.data.keys.keys()].filter((place) => (
-        !this.state.without.includes(this.data.origins[place])
-        && words.every((word) => this.data.texts[place].includes(word))
+      const indices = [...this.data.keys.keys()].filter((index) => (
+        !this.state.hiddenOrigins.includes(this.data.origins[index])
+        && words.every((word) => this.data.texts[index].includes(word))
       ));
       const sign = this.state.descending ? -1 : 1;
-      // What is not known stands last, whichever way the rest goes.
-      return places.sort((a, b) => {
-        const [one, other] = [this.key(a), this.key(b)];
-        if (one === null || other === null) return (one === null) - (other === null) || a - b;
-        return sign * compare(one, other) || a - b;
+      // Unknown values come last in either direction.
+      return indices.sort((a, b) => {
+        const [keyA, keyB] = [this.key(a), this.key(b)];
+        if (keyA === null || keyB === null) return (keyA === null) - (keyB === null) || a - b;
+        return sign * compare(keyA, keyB) || a - b;
       });
     }
 
-    row(place) {
-      if (!this.rows[place]) this.rows[place] = element(this.data.more[place - this.static]);
-      const row = this.rows[place];
-      if (!row.dataset.ready) this.open(row);
+    row(index) {
+      if (!this.rows[index]) this.rows[index] = element(this.data.more[index - this.static]);
+      const row = this.rows[index];
+      if (!row.dataset.ready) this.addToggle(row);
       return row;
     }
 
@@ -114,21 +114,21 @@
       this.state.page = Math.min(Math.max(this.state.page, 0), pages - 1);
       const { page } = this.state;
       const shown = order.slice(page * PAGE, (page + 1) * PAGE);
-      this.body.replaceChildren(...shown.flatMap((place) => {
-        const row = this.row(place);
+      this.body.replaceChildren(...shown.flatMap((index) => {
+        const row = this.row(index);
         return row.panel && !row.panel.hidden ? [row, row.panel] : [row];
       }));
-      for (const head of this.heads) {
-        if (head.dataset.column !== this.state.column) head.removeAttribute("aria-sort");
-        else head.setAttribute("aria-sort", this.state.descending ? "descending" : "ascending");
+      for (const header of this.headers) {
+        if (header.dataset.column !== this.state.column) header.removeAttribute("aria-sort");
+        else header.setAttribute("aria-sort", this.state.descending ? "descending" : "ascending");
       }
-      for (const chip of this.chips) {
-        chip.setAttribute("aria-pressed", String(!this.state.without.includes(chip.dataset.origin)));
+      for (const button of this.originButtons) {
+        button.setAttribute("aria-pressed", String(!this.state.hiddenOrigins.includes(button.dataset.origin)));
       }
-      const all = this.data.keys.length;
+      const total = this.data.keys.length;
       const count = (number) => number.toLocaleString("en");
-      this.section.querySelector("output").textContent = order.length === all
-        ? `${count(all)} ${all === 1 ? "row" : "rows"}` : `${count(order.length)} of ${count(all)} rows`;
+      this.section.querySelector("output").textContent = order.length === total
+        ? `${count(total)} ${total === 1 ? "row" : "rows"}` : `${count(order.length)} of ${count(total)} rows`;
       this.pager.hidden = pages === 1;
       this.pager.querySelector("span").textContent = `${page + 1} of ${pages}`;
       const [previous, next] = this.pager.querySelectorAll("button");
@@ -136,8 +136,8 @@
       next.disabled = page === pages - 1;
     }
 
-    // A button beside the name opens the page of the entry within the table; the name itself leads to that page.
-    open(row) {
+    // A button beside the name shows the page of the entry within the table; the name itself links to that page.
+    addToggle(row) {
       row.dataset.ready = "true";
       const link = row.querySelector("a.open");
       if (!link) return;
@@ -159,22 +159,22 @@
 
     async toggle(row, button, link) {
       if (!row.panel) {
-        if (location.protocol === "file:") { // a page from a folder may not read its neighbour, but it may lead there
+        if (location.protocol === "file:") { // a page opened from a folder may link to its neighbor, but not read it
           location.assign(link.href);
           return;
         }
         let entry;
         try {
-          const answer = await fetch(link.href);
-          if (!answer.ok) throw new Error(answer.statusText);
-          entry = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("article.entry");
-        } catch { // the server is away
+          const response = await fetch(link.href);
+          if (!response.ok) throw new Error(response.statusText);
+          entry = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("article.entry");
+        } catch { // the server does not respond
           location.assign(link.href);
           return;
         }
-        for (const each of entry.querySelectorAll("a[href], image[href]")) {
-          if (each.getAttribute("href").startsWith("../")) {
-            each.setAttribute("href", each.getAttribute("href").slice("../".length));
+        for (const link of entry.querySelectorAll("a[href], image[href]")) {
+          if (link.getAttribute("href").startsWith("../")) {
+            link.setAttribute("href", link.getAttribute("href").slice("../".length));
           }
         }
         row.panel = document.createElement("tr");
@@ -185,18 +185,18 @@
         row.panel.hidden = true;
         row.after(row.panel);
         globalThis.drawCharts(cell);
-        globalThis.offerCopies(cell);
+        globalThis.addCopyButtons(cell);
       }
       row.panel.hidden = !row.panel.hidden;
       if (!row.panel.isConnected) row.after(row.panel);
       button.setAttribute("aria-expanded", String(!row.panel.hidden));
       const others = this.state.open.filter((entry) => entry !== row.dataset.entry);
       this.state.open = row.panel.hidden ? others : [...others, row.dataset.entry];
-      this.keep();
+      this.saveState();
       if (!row.panel.hidden) globalThis.drawCharts(row.panel);
     }
 
-    step(event) {
+    moveFocus(event) {
       const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (!move || !event.target.matches("button.toggle")) return;
       const buttons = [...this.body.querySelectorAll("button.toggle")];
@@ -205,7 +205,7 @@
     }
   }
 
-  globalThis.offerCopies = (root) => {
+  globalThis.addCopyButtons = (root) => {
     for (const box of root.querySelectorAll(".copy:not(:has(button))")) {
       const button = document.createElement("button");
       button.type = "button";
@@ -219,7 +219,7 @@
     }
   };
 
-  if (navigator.clipboard) globalThis.offerCopies(document);
-  else globalThis.offerCopies = () => {};
-  for (const section of document.querySelectorAll("section.leaderboard")) new Leaderboard(section);
+  if (navigator.clipboard) globalThis.addCopyButtons(document);
+  else globalThis.addCopyButtons = () => {};
+  for (const section of document.querySelectorAll("section.leaderboard")) new SortableTable(section);
 }
