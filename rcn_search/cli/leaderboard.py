@@ -49,11 +49,11 @@ def show(
         return
     from rcn_search.leaderboard.render import print_leaderboard, render, select_attribute
     from rcn_search.leaderboard.table import build_leaderboard
-    from rcn_search.storage.gc_pause import without_collector
+    from rcn_search.storage.gc_pause import gc_paused
 
     if by_attribute and format in ("csv", "json"):
         raise RcnSearchError(f"--by-attribute does not apply to --format {format}, which has all columns; leave it out")
-    with without_collector():
+    with gc_paused():
         shown = build_leaderboard(_to_read(leaderboard))
         if dataset:
             known = sorted({table.dataset for table in shown.tables})
@@ -278,11 +278,11 @@ def figure(
 
     Example: rcn-search leaderboard figure bars "RCN 6 branches" "SumNet 6 branches" --dataset aflw --out bars.pdf
     """
-    from rcn_search.evaluation.figures.style import check_kind
+    from rcn_search.evaluation.figures.style import check_format
     from rcn_search.leaderboard.figures import draw_bars, draw_ced, draw_keypoints
     from rcn_search.leaderboard.lookup import find_entries_under, load_current_entries
 
-    check_kind(out)
+    check_format(out)
     uri = _to_read(leaderboard)
     current = load_current_entries(uri)
     chosen = [

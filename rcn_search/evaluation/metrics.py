@@ -44,7 +44,7 @@ class ImageErrors:
     excluded_n: NDArray[np.str_]
 
     @property
-    def kept_n(self) -> NDArray[np.bool_]:
+    def is_included_n(self) -> NDArray[np.bool_]:
         """Which images count."""
         kept_n: NDArray[np.bool_] = self.excluded_n == ""
         return kept_n
@@ -52,7 +52,7 @@ class ImageErrors:
     @property
     def excluded(self) -> dict[str, int]:
         """Number of excluded images by reason."""
-        return dict(sorted(Counter(self.excluded_n[~self.kept_n].tolist()).items()))
+        return dict(sorted(Counter(self.excluded_n[~self.is_included_n].tolist()).items()))
 
 
 def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> ImageErrors:
@@ -83,16 +83,16 @@ def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> Imag
                 f"the predictions are cells of a {predictions.meta['grid_px']} px grid; {protocol.name} needs one of "
                 f"{protocol.grid_px} px. Train with input.size_px={protocol.grid_px}, or score under subpixel"
             )
-        frame_nk2 = _in_face_box(predictions) * protocol.grid_px
+        frame_nk2 = _to_face_box(predictions) * protocol.grid_px
         true_nk2 = np.floor(np.clip(frame_nk2, 0.0, 0.99999 * protocol.grid_px))
-        pred_nk2 = _within_photo(predictions, protocol.grid_px)
+        pred_nk2 = _clip_to_photo(predictions, protocol.grid_px)
         pred_source_nk2 = predictions.pred_crop_nk2.astype(np.float64)
         counts_nk = np.ones(predictions.visible.shape, dtype=np.bool_)
 
     in_protocol_k = np.isin(np.arange(schema.num_points), wanted)
     counts_nk = counts_nk & in_protocol_k
     with np.errstate(invalid="ignore"):  # a normalizer that is not finite is excluded below
-        normalizer_n = _normalizer(frame_nk2, counts_nk, schema, protocol.normalizer)
+        normalizer_n = _normalizer_lengths(frame_nk2, counts_nk, schema, protocol.normalizer)
     excluded_n = np.select(
         [
             ~counts_nk.any(axis=1),
@@ -114,7 +114,7 @@ def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> Imag
     return ImageErrors(error_pct_nk=error_pct_nk, error_pct_n=error_pct_n, excluded_n=excluded_n)
 
 
-def _within_photo(predictions: Predictions, grid_px: int) -> Array:
+def _clip_to_photo(predictions: Predictions, grid_px: int) -> Array:
     """Predicted cells (N, K, 2), none of them in the black padding of its crop (rcn.md 8, 300-W).
 
     The paper's code also moves points that were annotated at an edge of the photograph to that edge. That uses the
@@ -135,7 +135,7 @@ def _within_photo(predictions: Predictions, grid_px: int) -> Array:
     return moved
 
 
-def _in_face_box(predictions: Predictions) -> Array:
+def _to_face_box(predictions: Predictions) -> Array:
     """True points as shares of the face box, (N, K, 2); not finite where the box has no width."""
     box_n4 = predictions.face_box.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -143,7 +143,7 @@ def _in_face_box(predictions: Predictions) -> Array:
     return shares
 
 
-def _normalizer(points_nk2: Array, counts_nk: NDArray[np.bool_], schema: KeypointSchema, name: Normalizer) -> Array:
+def _normalizer_lengths(points_nk2: Array, counts_nk: NDArray[np.bool_], schema: KeypointSchema, name: Normalizer) -> Array:
     """(N,) in the unit of the points."""
     if name in ("box", "diagonal"):
         low_n2 = np.where(counts_nk[:, :, None], points_nk2, np.inf).min(axis=1)
@@ -173,7 +173,7 @@ def auc_pct(error_pct_n: Array, threshold_pct: float) -> float:
     return 100.0 * float(np.mean(np.maximum(0.0, threshold_pct - error_pct_n))) / threshold_pct
 
 
-def ced(error_pct_n: Array, end_pct: float = 0.0) -> tuple[Array, Array]:
+def cumulative_errors(error_pct_n: Array, end_pct: float = 0.0) -> tuple[Array, Array]:
     """Compute the cumulative error distribution as a step function from (0, 0) to ``end_pct`` or the largest error.
 
     Args:

@@ -18,18 +18,18 @@ from matplotlib.figure import Figure
 
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.style import (
-    COLOURS,
     FAINT,
     INK,
-    headline,
-    legend_below,
+    PALETTE,
+    add_legend_below,
+    label_axes,
     line_style,
-    name_axes,
     panels,
-    plain,
-    publish,
+    save_figure,
+    set_title,
+    wrap_text,
 )
-from rcn_search.evaluation.metrics import Array, ced
+from rcn_search.evaluation.metrics import Array, cumulative_errors
 from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.evaluation.score import Estimate
 from rcn_search.keypoints import FIVE, IBUG68, POINT_SUBSETS, KeypointSchema, keypoint_schema
@@ -49,12 +49,12 @@ def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
     protocol = _one_protocol(entries)
     errors = [load_errors(leaderboard, entry) for entry in entries]
     figure, (axes,) = panels(1, height=4.2 + 0.2 * len(entries))
-    name_axes(axes, "error of an image, %", "share of images, %")
+    label_axes(axes, "error of an image, %", "share of images, %")
     end = 2 * protocol.threshold_pct
     for index, (entry, error_pct_n) in enumerate(zip(entries, errors, strict=True)):
-        x, y = ced(error_pct_n[np.isfinite(error_pct_n)], end)
+        x, y = cumulative_errors(error_pct_n[np.isfinite(error_pct_n)], end)
         style = line_style(index) | {"marker": "", "linewidth": 1.4}
-        axes.step(x, y, where="post", label=plain(f"{entry.error_pct:.2f} %   {entry.method}"), **style)
+        axes.step(x, y, where="post", label=wrap_text(f"{entry.error_pct:.2f} %   {entry.method}"), **style)
     axes.axvline(protocol.threshold_pct, color=INK, linewidth=0.8, linestyle=":")
     axes.annotate(
         f"AUC and failure rate: {protocol.threshold_pct:g} %",
@@ -66,9 +66,9 @@ def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
     )
     axes.set_xlim(0, end)
     axes.set_ylim(0, 101)
-    legend_below(figure, axes, "mean error and method")
-    headline(figure, f"{protocol.dataset} {protocol.subset}: {entries[0].num_images:,} images", str(protocol))
-    publish(figure, uri)
+    add_legend_below(figure, axes, "mean error and method")
+    set_title(figure, f"{protocol.dataset} {protocol.subset}: {entries[0].num_images:,} images", str(protocol))
+    save_figure(figure, uri)
 
 
 def draw_bars(entries: Sequence[Entry], uri: str) -> None:
@@ -84,8 +84,8 @@ def draw_bars(entries: Sequence[Entry], uri: str) -> None:
     figure, (axes,) = panels(1, width=8.0, height=1.3 + 0.42 * len(entries))
     for y, entry in enumerate(best_first):
         if entry.ci_low_pct is not None and entry.ci_high_pct is not None:
-            axes.plot([entry.ci_low_pct, entry.ci_high_pct], [y, y], color=COLOURS[0], linewidth=5, alpha=0.35)
-        axes.plot(entry.error_pct, y, "o", color=COLOURS[0], markersize=5)
+            axes.plot([entry.ci_low_pct, entry.ci_high_pct], [y, y], color=PALETTE[0], linewidth=5, alpha=0.35)
+        axes.plot(entry.error_pct, y, "o", color=PALETTE[0], markersize=5)
         axes.annotate(
             f"{entry.error_pct:.2f}",
             (entry.error_pct, y),
@@ -95,13 +95,13 @@ def draw_bars(entries: Sequence[Entry], uri: str) -> None:
             fontsize="x-small",
             color=INK,
         )
-    axes.set_yticks(range(len(best_first)), [plain(entry.method, 48) for entry in best_first], fontsize="small")
+    axes.set_yticks(range(len(best_first)), [wrap_text(entry.method, 48) for entry in best_first], fontsize="small")
     axes.set_ylim(len(best_first) - 0.4, -0.75)
     axes.margins(x=0.08)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("mean error, % (band: 95 % interval)", color=INK)
-    headline(figure, f"{protocol.dataset} {protocol.subset}: {best_first[0].num_images:,} images", str(protocol))
-    publish(figure, uri)
+    set_title(figure, f"{protocol.dataset} {protocol.subset}: {best_first[0].num_images:,} images", str(protocol))
+    save_figure(figure, uri)
 
 
 def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
@@ -131,15 +131,15 @@ def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
     scale = ScalarMappable(Normalize(min(counted), max(counted)), matplotlib.colormaps["viridis_r"])
     for axes, entry in zip(grid, entries, strict=False):
         _face(axes, schema, face_k2, outline_k2, entry.points, scale)
-        axes.set_title(plain(f"{entry.error_pct:.2f} %  {entry.method}", 42), fontsize="x-small", color=INK)
+        axes.set_title(wrap_text(f"{entry.error_pct:.2f} %  {entry.method}", 42), fontsize="x-small", color=INK)
     for axes in grid[len(entries) :]:
         axes.set_axis_off()
     bar = figure.colorbar(scale, ax=grid, shrink=0.7)
     bar.set_label("mean error of the point, %", fontsize="small", color=INK)
     bar.ax.tick_params(labelsize="small", labelcolor=INK)
     bar.outline.set_visible(False)
-    headline(figure, f"{protocol.dataset} {protocol.subset}, by keypoint", str(protocol))
-    publish(figure, uri)
+    set_title(figure, f"{protocol.dataset} {protocol.subset}, by keypoint", str(protocol))
+    save_figure(figure, uri)
 
 
 def _face(

@@ -26,7 +26,7 @@ from rcn_search.leaderboard.ranking.cache import RankCache
 from rcn_search.leaderboard.ranking.seeds import SeedStatistics, seed_statistics
 from rcn_search.leaderboard.ranking.statistics import RankRange, rank_ranges
 from rcn_search.leaderboard.records import Entry
-from rcn_search.storage.gc_pause import without_collector
+from rcn_search.storage.gc_pause import gc_paused
 
 UNSTATED = "not stated"
 MAX_RANKED = 100
@@ -114,7 +114,7 @@ class Leaderboard:
 
 def build_leaderboard(uri: str) -> Leaderboard:
     """Load the leaderboard at ``uri``; if it has no published rows, those of this project are shown."""
-    with without_collector():
+    with gc_paused():
         return _build(uri)
 
 

@@ -15,7 +15,8 @@ from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import Estimate, Part
 from rcn_search.leaderboard.records import Entry, load_entries
 from rcn_search.models import build_model
-from rcn_search.training.checkpoint import CheckpointInfo, network_tensors, write_checkpoint
+from rcn_search.training.checkpoint import CheckpointInfo, network_tensors
+from tests.support.checkpoints import write_checkpoint
 
 Add = Callable[..., str]
 BASE = np.random.default_rng(0).gamma(4, 1.4, 300)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rcn_search.evaluation import bootstrap
-from rcn_search.evaluation.bootstrap import bootstrap_intervals, resampled_counts
-from rcn_search.evaluation.metrics import bootstrap_interval, ced, image_errors
+from rcn_search.evaluation.bootstrap import bootstrap_intervals, resample_groups
+from rcn_search.evaluation.metrics import bootstrap_interval, cumulative_errors, image_errors
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import EvaluationProtocol, rcn2016, subpixel
 from rcn_search.evaluation.score import score
@@ -172,10 +172,10 @@ def test_every_number_has_the_interval_of_its_own_bootstrap(make_predictions: Ma
     protocol = subpixel("aflw", "test", "five")
     scored = score(found, protocol, num_resamples=400)
     errors = image_errors(found, protocol)
-    error_n, group_n = errors.error_pct_n[errors.kept_n], found.group[errors.kept_n]
+    error_n, group_n = errors.error_pct_n[errors.is_included_n], found.group[errors.is_included_n]
     names, index_n = np.unique(group_n, return_inverse=True)
     drawn: list[list[float]] = []
-    for count_bg in resampled_counts(len(names), 400):
+    for count_bg in resample_groups(len(names), 400):
         for count_g in count_bg:
             items = [error for error, g in zip(error_n, index_n, strict=True) for _ in range(count_g[g])]
             over = [100.0 * (item > 10) for item in items]
@@ -207,5 +207,5 @@ def test_what_one_group_holds_has_no_interval() -> None:
 
 
 def test_ced_with_ties_has_one_step_for_each_error() -> None:
-    errors, shares = ced(np.array([2.0, 1.0, 2.0, 5.0]), end_pct=8.0)
+    errors, shares = cumulative_errors(np.array([2.0, 1.0, 2.0, 5.0]), end_pct=8.0)
     assert (errors.tolist(), shares.tolist()) == ([0, 1, 2, 5, 8], [0, 25, 75, 100, 100])

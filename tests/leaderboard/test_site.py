@@ -28,8 +28,9 @@ from rcn_search.leaderboard.submit import evaluate_and_record
 from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 from rcn_search.models import build_model
-from rcn_search.training.checkpoint import CheckpointInfo, network_tensors, write_checkpoint
+from rcn_search.training.checkpoint import CheckpointInfo, network_tensors
 from rcn_search.training.trainer import Trainer, train
+from tests.support.checkpoints import write_checkpoint
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
 from rcn_search.keypoints import keypoint_schema
@@ -18,6 +20,11 @@ def checkpoint_info(config: TrainConfig, keypoints: str = "five", **changes: Any
     return CheckpointInfo(kind="weights", config=config, keypoints=keypoints, **fields)
 
 
+def write_checkpoint(uri: str, info: CheckpointInfo, tensors: dict[str, Tensor]) -> None:
+    """Write a checkpoint, replacing an older one."""
+    storage.write_bytes(uri, checkpoint_bytes(info, tensors))
+
+
 def write_untrained(config: TrainConfig, folder: Path, keypoints: str = "five", seed: int = 0) -> str:
     """Write ``best.safetensors`` with random weights; return its URI."""
     uri = str(folder / "best.safetensors")
@@ -28,5 +35,5 @@ def write_untrained(config: TrainConfig, folder: Path, keypoints: str = "five", 
         in_channels=config.input.channels,
         seed=seed,
     )
-    storage.write_bytes(uri, checkpoint_bytes(checkpoint_info(config, keypoints), network_tensors(network)))
+    write_checkpoint(uri, checkpoint_info(config, keypoints), network_tensors(network))
     return uri

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.style import (
-    COLOURS,
-    headline,
-    legend_below,
+    PALETTE,
+    add_legend_below,
+    label_axes,
     line_style,
-    name_axes,
     panels,
-    plain,
-    publish,
+    save_figure,
+    set_title,
+    wrap_text,
 )
-from rcn_search.evaluation.metrics import ced
+from rcn_search.evaluation.metrics import cumulative_errors
 
 
 def plot_error_curve(history: Sequence[Mapping[str, float]], uri: str) -> None:
@@ -37,10 +37,10 @@ def plot_error_curve(history: Sequence[Mapping[str, float]], uri: str) -> None:
     epochs = [row["epoch"] for row in history]
     errors = [row["val_error_pct"] for row in history]
     figure, (axes,) = panels(1)
-    name_axes(axes, "epoch", "validation error, %")
-    axes.plot(epochs, errors, color=COLOURS[0], marker="o", markersize=4, linewidth=1.8)
+    label_axes(axes, "epoch", "validation error, %")
+    axes.plot(epochs, errors, color=PALETTE[0], marker="o", markersize=4, linewidth=1.8)
     best = int(np.nanargmin(errors))
-    axes.plot(epochs[best], errors[best], "o", markersize=9, markerfacecolor="none", color=COLOURS[0])
+    axes.plot(epochs[best], errors[best], "o", markersize=9, markerfacecolor="none", color=PALETTE[0])
     axes.annotate(
         f"{errors[best]:.2f} %",
         (epochs[best], errors[best]),
@@ -48,7 +48,7 @@ def plot_error_curve(history: Sequence[Mapping[str, float]], uri: str) -> None:
         textcoords="offset points",
         ha="center",
         va="top",
-        color=COLOURS[0],
+        color=PALETTE[0],
         fontweight="bold",
         bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
     )
@@ -57,13 +57,13 @@ def plot_error_curve(history: Sequence[Mapping[str, float]], uri: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if all("loss" in row for row in history):
         twin = axes.twinx()
-        twin.plot(epochs, [row["loss"] for row in history], color=COLOURS[1], linewidth=1.2, linestyle="--")
-        twin.set_ylabel("training loss (dashed)", color=COLOURS[1])
-        twin.tick_params(colors=COLOURS[1], length=0)
+        twin.plot(epochs, [row["loss"] for row in history], color=PALETTE[1], linewidth=1.2, linestyle="--")
+        twin.set_ylabel("training loss (dashed)", color=PALETTE[1])
+        twin.tick_params(colors=PALETTE[1], length=0)
         twin.spines[:].set_visible(False)
         axes.set_zorder(twin.get_zorder() + 1)  # the error, which matters, above the loss
         axes.patch.set_visible(False)
-    publish(figure, uri)
+    save_figure(figure, uri)
 
 
 def plot_ced(
@@ -87,19 +87,19 @@ def plot_ced(
         RcnSearchError: A method has no errors, or one that is not a number.
     """
     figure, (axes,) = panels(1, height=4.2 + 0.18 * len(error_pct_by_method))
-    name_axes(axes, "error of an image, %", "share of images, %")
+    label_axes(axes, "error of an image, %", "share of images, %")
     for index, (method, error_pct_n) in enumerate(error_pct_by_method.items()):
         if not len(error_pct_n) or not np.isfinite(error_pct_n).all():
             raise RcnSearchError(f"{method}: no errors to plot, or some that are not finite; leave out excluded images")
         axes.step(
-            *ced(error_pct_n, threshold_pct),
+            *cumulative_errors(error_pct_n, threshold_pct),
             where="post",
-            label=plain(f"{error_pct_n.mean():.2f} %   {method}"),
+            label=wrap_text(f"{error_pct_n.mean():.2f} %   {method}"),
             **line_style(index) | {"marker": ""},
         )
     axes.set_xlim(0, threshold_pct)
     axes.set_ylim(0, 101)
-    legend_below(figure, axes, "mean error and method")
+    add_legend_below(figure, axes, "mean error and method")
     if title:
-        headline(figure, title, measure)
-    publish(figure, uri)
+        set_title(figure, title, measure)
+    save_figure(figure, uri)

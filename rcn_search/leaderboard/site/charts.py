@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rcn_search.evaluation.metrics import Array, ced
+from rcn_search.evaluation.metrics import Array, cumulative_errors
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.site.urls import entry_page
 from rcn_search.leaderboard.table import LeaderboardRow, LeaderboardTable, load_errors
@@ -70,7 +70,7 @@ def ced_chart(leaderboard: str, table: LeaderboardTable) -> Chart | None:
 
 def sample_ced(error_pct_n: Array, error_pct_x: Array) -> Array:
     """Compute the share of images with at most each error, in percent."""
-    errors, shares = ced(error_pct_n)
+    errors, shares = cumulative_errors(error_pct_n)
     return np.asarray(shares[np.searchsorted(errors, error_pct_x, side="right") - 1])
 
 
