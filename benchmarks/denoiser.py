@@ -32,7 +32,7 @@ from rcn_search.models import build_model
 from rcn_search.models.denoiser import Denoiser
 from rcn_search.models.fft_conv import Phases, ShiftedKernels, convolve
 from rcn_search.training.loss import spatial_nll
-from rcn_search.training.malloc import keep_freed_memory
+from rcn_search.training.malloc import keep_freed_memory_in_process
 from rcn_search.training.optim import build_optimizers
 
 NUM_POINTS, SIZE_PX = 68, 80
@@ -190,7 +190,7 @@ def main() -> None:
     options = parser.parse_args()
     device, rounds = options.device, options.rounds
     torch.set_num_threads(1)
-    keep_freed_memory()
+    keep_freed_memory_in_process()
     if options.one_step:
         one_step(options.one_step[0], int(options.one_step[1]), device)
         peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

@@ -62,10 +62,10 @@ def mirror_gap_pct(network: Network, config: TrainConfig, dataset: Dataset) -> f
     """Median over validation faces of x said of a face less x said of its mirror image, in percent of the eyes."""
     split, schema = dataset.split(config.data.val_split), dataset.manifest.keypoint_schema
     task = build_task(config, split, schema, NO_AUGMENTATION)
-    draws, flip, gaps = task.draws(split.num_rows, seed=SEED, epoch=0), list(schema.flip), []
+    draws, flip, gaps = task.random_draws(split.num_rows, seed=SEED, epoch=0), list(schema.flip), []
     left, right = (list(group) for group in schema.normalizers["eye_centers"])
     for rows in torch.arange(min(NUM_FACES, split.num_rows)).split(BATCH):
-        batch = task.batch(rows, draws[rows])
+        batch = task.make_batch(rows, draws[rows])
         said = []
         for logits in (network(batch.inputs), network(batch.inputs.flip(3))[:, flip].flip(3)):
             said.append(refine_peaks(logits, median_cells(logits))[0][..., 0])
@@ -81,9 +81,9 @@ def mean_loss(network: Network, config: TrainConfig, dataset: Dataset, split_nam
     augment = config.augment.model_copy(update={"flip": 0.0})
     task = build_task(config, split, dataset.manifest.keypoint_schema, augment)
     count = min(NUM_FACES, split.num_rows)
-    draws, total = task.draws(count, seed=SEED, epoch=0), 0.0
+    draws, total = task.random_draws(count, seed=SEED, epoch=0), 0.0
     for rows in torch.arange(count).split(BATCH):
-        batch = task.batch(rows, draws[rows])
+        batch = task.make_batch(rows, draws[rows])
         loss = training_loss(config, network(batch.inputs), batch.points_bk2, batch.attributes, batch.weight_bk)
         total += float(loss) * len(rows)
     return total / count

@@ -40,15 +40,15 @@ NETWORK = {"name": "rcn", "branches": 2, "channels": 8}
 
 def note_first_step(path: str) -> None:
     """Have this process write down when the first step of its next run begins."""
-    from rcn_search.training.state import Learner
+    from rcn_search.training.state import TrainState
 
-    step = Learner.step
+    step = TrainState.train_step
 
-    def noted(learner: Learner, *arguments: Any) -> Any:
+    def noted(learner: TrainState, *arguments: Any) -> Any:
         note(path)
         return step(learner, *arguments)
 
-    Learner.step = noted  # type: ignore[method-assign]
+    TrainState.train_step = noted  # type: ignore[method-assign]
 
 
 def note(path: str) -> None:
@@ -84,17 +84,17 @@ def stock(config: dict[str, Any]) -> None:
 
 
 def stock_worker(config: dict[str, Any]) -> None:
-    from rcn_search.training.distributed import Workers
-    from rcn_search.training.trainer import TrainRun
+    from rcn_search.training.distributed import DistributedContext
+    from rcn_search.training.trainer import Trainer
 
     context = ray_train.get_context()
-    workers = Workers(context.get_world_rank(), context.get_world_size())
+    workers = DistributedContext(context.get_world_rank(), context.get_world_size())
     if workers.is_first:
         note_first_step(f"{config['folder']}/stepped")
     folder = f"{config['folder']}/run"
-    run = TrainRun(TrainConfig.model_validate_json(config["train"]), folder, resume=True, workers=workers)
-    while not run.done:
-        report = run.run_epoch()
+    run = Trainer(TrainConfig.model_validate_json(config["train"]), folder, resume=True, distributed=workers)
+    while not run.is_done:
+        report = run.train_epoch()
         run.save()
         ray_train.report({"val_error_pct": report.val_error_pct})
 

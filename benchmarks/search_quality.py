@@ -1,9 +1,9 @@
 """How good searches are at equal cost, replayed over recorded learning curves: our default against what others do.
 
     rcn-search tune search_spaces/recorded.yaml --data data/mtfl      # once: 200 real trials, 40 minutes of two cores
-    python benchmarks/search_quality.py studies/recorded [--workers 4] [--cost 60] [--seeds 40]
+    python benchmarks/search_quality.py studies/recorded [--workers 4] [--budget 60] [--seeds 40]
 
-Contenders, all with the same asynchronous successive halving and the same virtual clock:
+Methods, all with the same asynchronous successive halving and the same virtual clock:
 
 - the default of a study file: TPE, which is told of stopped trials as stopped, with their last rung;
 - random draws;
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.tune.search.optuna import OptunaSearch
 
-from rcn_search.simulation.replay import TrialSource, Method, mean_interval, replay, simulate
+from rcn_search.simulation.replay import Method, TrialSource, mean_interval, replay, simulate
 from rcn_search.simulation.surrogate import RecordedCurves
 from rcn_search.study.pruning import build_pruner
 from rcn_search.study.space.options import Asha, Random, Tpe
@@ -46,11 +46,11 @@ METHODS = {
 STOCK = "Ray's OptunaSearch + asha"
 
 
-class StockDraws:
+class StockTrialSource:
     """Ray's searcher, told what Ray Tune tells it: each epoch, and at the end the last result, whatever the end was."""
 
-    def __init__(self, space: StudyConfig, seed: int) -> None:
-        self._space = space
+    def __init__(self, config: StudyConfig, seed: int) -> None:
+        self._config = config
         self._search = OptunaSearch(self._draw, metric="error", mode="min", seed=seed)
         self._params: dict[str, Scalar] = {}
         self._last: dict[int, float] = {}
@@ -58,21 +58,21 @@ class StockDraws:
 
     def _draw(self, trial: Any) -> None:
         """Ray hands over a stand-in for Optuna's trial that has its methods."""
-        self._space.sample(trial)
+        self._config.sample(trial)
 
     def ask(self) -> tuple[int, Mapping[str, Scalar]]:
-        """See `Draws`."""
+        """See `TrialSource`."""
         number, self._num_asked = self._num_asked, self._num_asked + 1
         self._search.suggest(str(number))
         return number, self._search._ot_trials[str(number)].params
 
     def report(self, number: int, epoch: int, error_pct: float) -> None:
-        """See `Draws`."""
+        """See `TrialSource`."""
         self._last[number] = error_pct
         self._search.on_trial_result(str(number), {"error": error_pct, "training_iteration": epoch})
 
     def finish(self, number: int, *, complete: bool) -> None:
-        """See `Draws`."""
+        """See `TrialSource`."""
         self._search.on_trial_complete(str(number), {"error": self._last.pop(number)})
 
 
@@ -84,22 +84,22 @@ def recorded(uri: str) -> tuple[StudyConfig, RecordedCurves]:
     return study.config, RecordedCurves(study)
 
 
-def reached(name: str, uri: str, workers: int, cost: float, seed: int) -> list[float]:
-    """Errors of one search at each share of its cost."""
-    space, curves = recorded(uri)
+def reached(name: str, uri: str, workers: int, budget: float, seed: int) -> list[float]:
+    """Errors of one search at each share of its budget."""
+    config, curves = recorded(uri)
     if name == STOCK:
-        draws: TrialSource = StockDraws(space, seed)
-        run = replay(draws, build_pruner(PLAIN, space.budget.epochs), curves, workers=workers, cost=cost)
+        source: TrialSource = StockTrialSource(config, seed)
+        run = replay(source, build_pruner(PLAIN, config.budget.epochs), curves, workers=workers, budget=budget)
     else:
-        run = simulate(space, curves, METHODS[name], workers=workers, cost=cost, seed=seed)
-    return [*(run.at(share * cost) for share in SHARES), run.num_trials]
+        run = simulate(config, curves, METHODS[name], workers=workers, budget=budget, seed=seed)
+    return [*(run.error_at(share * budget) for share in SHARES), run.num_trials]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--cost", type=float, default=60, help="of each search, in full trainings")
+    parser.add_argument("--budget", type=float, default=60, help="of each search, in full trainings")
     parser.add_argument("--seeds", type=int, default=40)
     arguments = parser.parse_args()
     _, curves = recorded(arguments.study)
@@ -107,19 +107,19 @@ def main() -> None:
     results: dict[str, NDArray[np.float64]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for name in (*METHODS, STOCK):
-            one = partial(reached, name, arguments.study, arguments.workers, arguments.cost)
+            one = partial(reached, name, arguments.study, arguments.workers, arguments.budget)
             results[name] = np.array(list(pool.map(one, range(arguments.seeds))))
     ours, *rivals = results
     found: dict[str, Any] = {"workers": arguments.workers, "seeds": arguments.seeds}
-    print(f"{'full trainings':26}" + "".join(f"{share * arguments.cost:7g}" for share in SHARES) + "   trials")
+    print(f"{'full trainings':26}" + "".join(f"{share * arguments.budget:7g}" for share in SHARES) + "   trials")
     for name, errors in results.items():
         print(f"{name:26}" + "".join(f"{error:7.2f}" for error in errors.mean(0)[:3]) + f"{errors.mean(0)[3]:9.0f}")
     for name in rivals:
         for place, share in enumerate(SHARES):
             gain = results[ours][:, place] - results[name][:, place]
             low, high = mean_interval(gain)
-            print(f"ours less {name} at {share * arguments.cost:g}: {gain.mean():+.2f} ({low:+.2f} to {high:+.2f})")
-            found[f"{name} at {share * arguments.cost:g}"] = [round(each, 3) for each in (gain.mean(), low, high)]
+            print(f"ours less {name} at {share * arguments.budget:g}: {gain.mean():+.2f} ({low:+.2f} to {high:+.2f})")
+            found[f"{name} at {share * arguments.budget:g}"] = [round(each, 3) for each in (gain.mean(), low, high)]
     print(json.dumps(found))
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rcn_search.evaluation.bootstrap import Array, resampled_counts
+from rcn_search.evaluation.bootstrap import Array, resample_groups
 from rcn_search.evaluation.paired import seeded_difference
 
 NUM_IMAGES, NUM_RESAMPLES = 200, 1000
@@ -54,7 +54,7 @@ def _two_equal_methods(rng: np.random.Generator, num_seeds: int, of_seed: float,
 
 def _with_resampled_seeds(a_sn: Array, b_sn: Array, rng: np.random.Generator) -> tuple[float, float]:
     """Percentile interval where images are drawn with replacement, and seeds of each method."""
-    count_bn: NDArray[np.int64] = np.concatenate(list(resampled_counts(NUM_IMAGES, NUM_RESAMPLES)))
+    count_bn: NDArray[np.int64] = np.concatenate(list(resample_groups(NUM_IMAGES, NUM_RESAMPLES)))
     mean_b = np.zeros(NUM_RESAMPLES)
     for sign, error_sn in ((1, a_sn), (-1, b_sn)):
         seed_mean_bs = count_bn @ error_sn.T / NUM_IMAGES

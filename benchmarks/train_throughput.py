@@ -29,15 +29,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from rcn_search.config.schema import TrainConfig
 from rcn_search.data.augment import random_draws
-from rcn_search.data.dataset import Split, epoch_batches, open_dataset
-from rcn_search.data.importers.base import import_dataset
-from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.contrast_normalization import KERNEL_PX, SIGMA_PX
+from rcn_search.data.dataset import Split, epoch_batches, open_dataset
+from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.models import build_model
 from rcn_search.training.compute_probe import choose_settings
 from rcn_search.training.loss import spatial_nll
-from rcn_search.training.malloc import keep_freed_memory
-from rcn_search.training.state import Learner
+from rcn_search.training.malloc import keep_freed_memory_in_process
+from rcn_search.training.state import TrainState
 
 SIZE_PX = 80
 
@@ -74,7 +74,7 @@ class PerImage(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(normalized[None]), torch.from_numpy((points / SIZE_PX).astype(np.float32))
 
 
-def ours(learner: Learner, batch: int) -> Callable[[], None]:
+def ours(learner: TrainState, batch: int) -> Callable[[], None]:
     """The step of the training loop, over epochs of the split."""
 
     def rows() -> Iterator[tuple[Tensor, Tensor]]:
@@ -90,13 +90,13 @@ def ours(learner: Learner, batch: int) -> Callable[[], None]:
     stream = rows()
 
     def step() -> None:
-        learner.steps_done = 0
-        learner.step(*next(stream))
+        learner.num_steps_done = 0
+        learner.train_step(*next(stream))
 
     return step
 
 
-def bare(learner: Learner, batch: int) -> Callable[[], None]:
+def bare(learner: TrainState, batch: int) -> Callable[[], None]:
     """Forward, backward and step on one ready batch, with the same settings and optimiser."""
     device, network = learner.settings.device, learner.network
     image_b1hw = torch.rand(batch, 1, SIZE_PX, SIZE_PX, device=device)
@@ -179,9 +179,9 @@ def main() -> None:
         dataset = open_dataset(uri)
         settings = choose_settings(config, 5)
         torch.set_num_threads(settings.threads)
-        keep_freed_memory()
+        keep_freed_memory_in_process()
         split = dataset.split("train", options.device)
-        learner = Learner(config, split, dataset.manifest.keypoint_schema, settings, num_steps=1)
+        learner = TrainState(config, split, dataset.manifest.keypoint_schema, settings, num_steps=1)
         kinds = {"bare": bare(learner, options.batch), "ours": ours(learner, options.batch)}
         for num_workers in (0, settings.threads):
             kinds[f"common, {num_workers} workers"] = common(

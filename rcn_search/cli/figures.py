@@ -37,21 +37,21 @@ def faces(
     import torch
 
     from rcn_search.data.dataset import open_dataset
-    from rcn_search.evaluation.figures.comparison import protocol_of
+    from rcn_search.evaluation.figures.comparison import find_protocol
     from rcn_search.evaluation.figures.faces import draw_faces
-    from rcn_search.evaluation.figures.style import check_kind
+    from rcn_search.evaluation.figures.style import check_format
     from rcn_search.evaluation.metrics import image_errors
     from rcn_search.evaluation.predictions import read_predictions
 
-    check_kind(out)
+    check_format(out)
     read = read_predictions(predictions)
     dataset = open_dataset(data)
     if dataset.manifest.fingerprint != read.meta["fingerprint"]:
         raise RcnSearchError(
             f"{predictions} was made from data {read.meta['fingerprint']}; {data} is {dataset.manifest.fingerprint}"
         )
-    errors = image_errors(read, protocol_of(read, protocol))
-    kept = np.flatnonzero(errors.kept_n)
+    errors = image_errors(read, find_protocol(read, protocol))
+    kept = np.flatnonzero(errors.is_included_n)
     by_error = kept[np.argsort(errors.error_pct_n[kept], kind="stable")]
     shown = by_error[np.linspace(0, len(by_error) - 1, min(count, len(by_error))).round().astype(int)]
     draw_faces(
@@ -78,13 +78,13 @@ def ced(
 
     Example: rcn-search figures ced runs/rcn/predictions-aflw.parquet runs/sumnet/predictions-aflw.parquet --out ced.pdf
     """
-    from rcn_search.evaluation.figures.comparison import compare
+    from rcn_search.evaluation.figures.comparison import compare_methods
     from rcn_search.evaluation.figures.curves import plot_ced
-    from rcn_search.evaluation.figures.style import check_kind
+    from rcn_search.evaluation.figures.style import check_format
 
-    check_kind(out)
-    compared = compare(predictions, protocol)
-    plot_ced(compared.own(), out, threshold_pct=threshold_pct, title=compared.title, measure=str(compared.protocol))
+    check_format(out)
+    compared = compare_methods(predictions, protocol)
+    plot_ced(compared.errors_by_method(), out, threshold_pct=threshold_pct, title=compared.title, measure=str(compared.protocol))
     _say(f"{len(predictions)} curves in {out}")
 
 
@@ -100,13 +100,13 @@ def difficulty(
 
     Example: rcn-search figures difficulty runs/rcn/predictions-aflw.parquet runs/sumnet/predictions-aflw.parquet
     """
-    from rcn_search.evaluation.figures.comparison import compare
-    from rcn_search.evaluation.figures.difficulty import by_difficulty, plot_difficulty
-    from rcn_search.evaluation.figures.style import check_kind
+    from rcn_search.evaluation.figures.comparison import compare_methods
+    from rcn_search.evaluation.figures.difficulty import bin_by_difficulty, plot_difficulty
+    from rcn_search.evaluation.figures.style import check_format
 
-    check_kind(out)
-    compared = compare(predictions, protocol)
-    binned = by_difficulty(compared, bins)
+    check_format(out)
+    compared = compare_methods(predictions, protocol)
+    binned = bin_by_difficulty(compared, bins)
     plot_difficulty(compared, binned, out)
     _say(f"{len(predictions)} methods on {binned.num_images_b.sum():,} images in {bins} bins, in {out}")
 
@@ -131,13 +131,13 @@ def branches(
 
     Mind the licence of the data: the picture shows its faces.
     """
-    from rcn_search.evaluation.figures.branches import branch_maps, chosen_faces, chosen_points, draw_branches
-    from rcn_search.evaluation.figures.style import check_kind
+    from rcn_search.evaluation.figures.branches import compute_branch_maps, draw_branches, select_faces, select_points
+    from rcn_search.evaluation.figures.style import check_format
 
-    check_kind(out)
-    faces = chosen_faces(data, split, rows or ())
-    maps = branch_maps(checkpoints, faces)
-    draw_branches(faces, maps, chosen_points(faces.schema, points or ()), out)
+    check_format(out)
+    faces = select_faces(data, split, rows or ())
+    maps = compute_branch_maps(checkpoints, faces)
+    draw_branches(faces, maps, select_points(faces.schema, points or ()), out)
     _say(f"{len(maps)} models on {len(faces.rows)} faces of {split}, in {out}")
 
 
@@ -154,14 +154,18 @@ def convergence(
 
     Example: rcn-search figures convergence runs/rcn6 runs/sumnet6 --at 7
     """
-    from rcn_search.evaluation.figures.convergence import plot_convergence, reached, read_convergence
-    from rcn_search.evaluation.figures.style import check_kind
+    from rcn_search.evaluation.figures.convergence import (
+        describe_first_below,
+        plot_convergence,
+        read_convergence_curves,
+    )
+    from rcn_search.evaluation.figures.style import check_format
 
-    check_kind(out)
-    curves = read_convergence(runs)
-    plot_convergence(curves, out, at_pct=at)
+    check_format(out)
+    curves = read_convergence_curves(runs)
+    plot_convergence(curves, out, threshold_pct=at)
     for curve in curves:
-        _say(f"{curve.label}: best {curve.error_pct_e.min():.2f} %{'' if at is None else ', ' + reached(curve, at)}")
+        _say(f"{curve.label}: best {curve.error_pct_e.min():.2f} %{'' if at is None else ', ' + describe_first_below(curve, at)}")
     _say(f"{len(curves)} runs in {out}")
 
 

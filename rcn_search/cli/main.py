@@ -24,6 +24,7 @@ from rcn_search.cli.study import study_app
 from rcn_search.cli.tune import tune_command
 from rcn_search.cluster.ray_job import check_outlives_job
 from rcn_search.config.loading import load_train_config
+from rcn_search.storage.preflight import preflight
 from rcn_search.training.exit_status import BEST_NAME
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def train_command(
     config = load_train_config(config_uri, overrides or ())
     out = out or f"runs/{config.model.name}-{config.run_id}"
     check_outlives_job(out, "--out")
-    storage.preflight(out)
+    preflight(out)
     trained = _with_workers(config, out, workers, resume) if workers > 1 else _alone(config, out, resume)
     validated = [report.model_dump() for report in trained if report.val_error_pct is not None]
     if validated:

@@ -1,4 +1,4 @@
-"""``rcn-search simulate``: samplers and schedulers compared over the recorded curves of a study."""
+"""``rcn-search simulate``: compare samplers and schedulers over the recorded learning curves of a study."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from rcn_search.cli.console import command, console, progress
 if TYPE_CHECKING:
     from rcn_search.simulation.replay import MethodResult
 
-DEFAULT_COST = 50.0
 SHARES = (0.25, 0.5, 1.0)
-TRUSTED = 0.6
-"""Below this the surrogate is marked: methods are ranked by a landscape that is mostly made up."""
+"""Shares of the budget at which the errors are shown."""
+TRUSTED_EXPLAINED_VARIANCE = 0.6
+"""Below this the surrogate is marked: it ranks the methods on a landscape that is mostly made up."""
 
 
 @command
 def simulate_command(
-    study: Annotated[str, typer.Argument(help="Folder or URI of a study whose trials ran to their last epoch.")],
-    workers: Annotated[int, typer.Option(min=1, max=100_000, help="Trials at once.")] = 8,
-    sampler: Annotated[list[str] | None, typer.Option(help="tpe, random, …; may stand more than once.")] = None,
-    scheduler: Annotated[list[str] | None, typer.Option(help="asha, none, …; may stand more than once.")] = None,
-    cost: Annotated[
-        float, typer.Option(min=0.1, help="Of each search, in trainings to the last epoch.")
-    ] = DEFAULT_COST,
-    seeds: Annotated[int, typer.Option(min=2, help="Searches of each pair of sampler and scheduler.")] = 20,
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="Folder or URI of a study whose trials ran to their last epoch.")
+    ],
+    workers: Annotated[int, typer.Option(min=1, max=100_000, help="Number of trials that run at once.")] = 8,
+    sampler: Annotated[list[str] | None, typer.Option(help="tpe, random, …; repeat the option to compare.")] = None,
+    scheduler: Annotated[list[str] | None, typer.Option(help="asha, none, …; repeat the option to compare.")] = None,
+    budget: Annotated[float, typer.Option(min=0.1, help="Worker time of each search, in full trainings.")] = 50.0,
+    seeds: Annotated[int, typer.Option(min=2, help="Number of searches of each sampler and scheduler.")] = 20,
 ) -> None:
     """Replay searches over the learning curves of a study, on a virtual clock.
 
-    Settings that were not recorded get the curve that a Gaussian process makes of all that were. The first pair is what
-    the others are compared with, seed by seed.
+    A Gaussian process predicts the curves of settings that were not recorded. All methods are compared with the first,
+    seed by seed.
 
     Example: rcn-search simulate studies/recorded --workers 256 --sampler random --sampler tpe --scheduler asha
     """
@@ -44,49 +44,60 @@ def simulate_command(
     methods = [Method.from_names(*names) for names in product(sampler or ["random", "tpe"], scheduler or ["asha"])]
     recorded = Study.open(study)
     curves = RecordedCurves(recorded)
-    with progress("simulating", "searches") as on_run:
-        contenders = compare_methods(
-            recorded.config, curves, methods, workers=workers, cost=cost, seeds=seeds, on_run=on_run
+    with progress("simulating", "searches") as on_search:
+        results = compare_methods(
+            recorded.config, curves, methods, workers=workers, budget=budget, num_seeds=seeds, on_search=on_search
         )
-    console.print(_table(contenders, cost))
+    console.print(_error_table(results, budget))
+    if len(results) > 1:
+        console.print(_difference_table(results, budget))
     console.print(
-        f"The curves explain {100 * max(0.0, curves.explained_variance):.0f} % of what a trial left out of them reached",
-        style="dim" if curves.explained_variance > TRUSTED else "yellow",
+        f"The surrogate explains {100 * max(0.0, curves.explained_variance):.0f} % of the variance of the errors of "
+        "trials that it has not seen",
+        style="dim" if curves.explained_variance > TRUSTED_EXPLAINED_VARIANCE else "yellow",
         highlight=False,
     )
 
 
-def _table(contenders: list[MethodResult], cost: float) -> Table:
-    """Mean error of the seeds when a part of the cost was spent, best last column; and against the first method."""
+def _error_table(results: list[MethodResult], budget: float) -> Table:
+    """Render the mean error over seeds at shares of the budget, the number of trials and the virtual time."""
     from rcn_search.simulation.replay import mean_interval
 
-    first = contenders[0]
-    table = Table(
-        title=f"lowest validation error, %, after so many full trainings; {len(first.searches)} seeds",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
+    table = _table(
+        f"lowest validation error in %, by full trainings spent; {len(results[0].searches)} seeds",
+        *(f"{share * budget:g}" for share in SHARES),
+        "95 % interval",
+        "trials",
+        "time",
     )
-    table.add_column("method", no_wrap=True)
-    for share in SHARES:
-        table.add_column(f"{share * cost:g}", justify="right")
-    for heading in ("95 % interval", f"less {first.name}", "95 % interval", "trials", "virtual time"):
-        table.add_column(heading, justify="right")
-    for contender in contenders:
-        reached = contender.errors_at(cost)
-        gain = reached - first.errors_at(cost)
-        trials = sum(run.num_trials for run in contender.searches) / len(contender.searches)
-        minutes = sum(run.wall_s for run in contender.searches) / len(contender.searches) / 60
+    for result in results:
+        num_trials = sum(search.num_trials for search in result.searches) / len(result.searches)
+        minutes = sum(search.wall_s for search in result.searches) / len(result.searches) / 60
         table.add_row(
-            contender.name,
-            *(f"{contender.errors_at(share * cost).mean():.2f}" for share in SHARES),
-            "{:.2f} to {:.2f}".format(*mean_interval(reached)),
-            *(
-                ("", "")
-                if contender is first
-                else (f"{gain.mean():+.2f}", "{:+.2f} to {:+.2f}".format(*mean_interval(gain)))
-            ),
-            f"{trials:.0f}",
+            result.name,
+            *(f"{result.errors_at(share * budget).mean():.2f}" for share in SHARES),
+            "{:.2f} to {:.2f}".format(*mean_interval(result.errors_at(budget))),
+            f"{num_trials:.0f}",
             f"{minutes:.0f} min",
         )
+    return table
+
+
+def _difference_table(results: list[MethodResult], budget: float) -> Table:
+    """Render the mean difference of each method from the first, seed by seed."""
+    from rcn_search.simulation.replay import mean_interval
+
+    first, *others = results
+    table = _table(f"error minus that of {first.name}, after {budget:g} full trainings", "mean", "95 % interval")
+    for result in others:
+        difference = result.errors_at(budget) - first.errors_at(budget)
+        table.add_row(result.name, f"{difference.mean():+.2f}", "{:+.2f} to {:+.2f}".format(*mean_interval(difference)))
+    return table
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table

@@ -36,7 +36,7 @@ def check_command(
     config = load_study_config(study_file, overrides=overrides or (), data_uri=data)
     if config.runs:
         raise RcnSearchError(f"{study_file} is a fixed-run study, in which nothing is drawn; its runs are all legal")
-    uri = config.train_config({}).data.uri
+    uri = config.base_config.data.uri
     try:
         points = num_points(uri)
     except (OSError, RcnSearchError):

@@ -13,6 +13,7 @@ from rcn_search.cluster.ray_job import check_outlives_job
 from rcn_search.config.errors import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.search.test_evaluation import TEST_RESULT_NAME
+from rcn_search.storage.preflight import preflight
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import StudyError
 from rcn_search.study.samplers import check_sampler
@@ -84,7 +85,7 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
     manifest = check_dataset(config)
     uri = storage.absolute(request.study_uri or storage.join(STUDIES, config.study.name))
     check_outlives_job(uri, "--study")
-    storage.preflight(uri)
+    preflight(uri)
     if config.test and not storage.exists(storage.join(uri, TEST_RESULT_NAME)):
         _check_leaderboard(leaderboard)
     if request.resume or (request.auto_resume and study_exists(uri)):
@@ -108,7 +109,7 @@ def check_dataset(config: StudyConfig) -> Manifest:
         ConfigError: A split or rows are missing.
         DatasetError: The data set is missing or damaged.
     """
-    data = config.train_config({}).data
+    data = config.base_config.data
     manifest = read_manifest(data.uri)
     wanted = {
         "base.data.train_split": (data.train_split, data.num_train),
@@ -153,7 +154,7 @@ def _check_leaderboard(uri: str | None) -> None:
             "--leaderboard or $RCN_SEARCH_LEADERBOARD, or create the folder ./leaderboard"
         )
     check_outlives_job(uri, "--leaderboard")
-    storage.preflight(uri)
+    preflight(uri)
 
 
 def _warm_start(uri: str, config: StudyConfig, manifest: Manifest, request: StudyRequest, console: Console) -> None:

@@ -101,7 +101,7 @@ def _replication_config(config: StudyConfig, options: ReplicationConfig, runs: d
     return StudyConfig.model_validate(
         {
             "study": {"name": f"{config.study.name[:_MAX_NAME]}-{REPLICATION}"},
-            "base": overlay(config.base, {"seed": config.train_config({}).seed + 1}),
+            "base": overlay(config.base, {"seed": config.base_config.seed + 1}),
             "runs": runs,
             "seeds_per_run": dict.fromkeys(runs, options.seeds),
             "budget": config.budget.model_dump(exclude={"trials"}),
@@ -205,7 +205,7 @@ def validation_errors(config: StudyConfig, trial: Trial) -> Array:
     from rcn_search.training.checkpoint import load_network
     from rcn_search.training.validation import Validator
 
-    data = config.train_config({}).data
+    data = config.base_config.data
     dataset = open_dataset(data.uri)
     num_rows = num_rows_used(dataset.manifest, data.val_split, data.num_val)
     split = dataset.split(data.val_split)
@@ -219,6 +219,6 @@ def validation_errors(config: StudyConfig, trial: Trial) -> Array:
 def _validation_groups(config: StudyConfig) -> Names:
     from rcn_search.data.dataset import num_rows_used, open_dataset
 
-    data = config.train_config({}).data
+    data = config.base_config.data
     dataset = open_dataset(data.uri)
     return dataset.split(data.val_split).group_n[: num_rows_used(dataset.manifest, data.val_split, data.num_val)]

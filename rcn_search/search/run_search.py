@@ -152,7 +152,7 @@ def _run_tune(
 ) -> None:
     """Run Ray Tune once over all trials that are left; the arguments are those of `_run_trials`."""
     budget = study.config.budget
-    credentials = Credentials.from_environment(study.uri, study.config.train_config({}).data.uri)
+    credentials = Credentials.from_environment(study.uri, study.config.base_config.data.uri)
     disable_tune_env_propagation()
     actor = tune.with_parameters(TrialActor, credentials=credentials)
     actor.__qualname__ = TrialActor.__qualname__  # shown by ps and the dashboard as the name of its processes

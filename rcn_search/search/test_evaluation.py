@@ -136,7 +136,7 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
         )
     submission = evaluate_and_record(
         load(checkpoint),
-        open_dataset(study.config.train_config({}).data.uri),
+        open_dataset(study.config.base_config.data.uri),
         test.split,
         leaderboard=leaderboard,
         predictions_uri=predictions_uri,
@@ -160,7 +160,7 @@ def _retrain(study: Study, best: Trial, console: Console) -> str:
     assert study.config.test is not None
     changes, folder = study.config.test.retrain, storage.join(study.uri, TEST_FOLDER)
     document = best.record.config.model_dump(mode="json", exclude={"compute"})
-    document["data"]["uri"] = study.config.train_config({}).data.uri
+    document["data"]["uri"] = study.config.base_config.data.uri
     config: TrainConfig = resolve_train_config(overlay(document, changes), source="test.retrain")
     run = Trainer(config, folder, resume=True)
 

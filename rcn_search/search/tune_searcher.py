@@ -40,7 +40,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if trial is None:
             return None if self._study.num_remaining else str(Searcher.FINISHED)
         study_config, config = self._study.config, trial.record.config
-        base_config = study_config.train_config({})
+        base_config = study_config.base_config
         # The data set may have moved since an open trial was drawn; its content is the same.
         config = config.model_copy(update={"data": config.data.model_copy(update={"uri": base_config.data.uri})})
         parent = trial.record.params.get(PARENT, NO_PARENT)

@@ -1,4 +1,7 @@
-"""A search replayed over recorded learning curves: real sampler, real stopping rule, and a clock that costs nothing."""
+"""A search replayed over recorded learning curves: real sampler, real pruner, and a virtual clock.
+
+Shape letter: e epochs, of all trials together, in the order in which they end.
+"""
 
 from __future__ import annotations
 
@@ -25,197 +28,201 @@ from rcn_search.study.study import Study
 START_S = 0.5
 """Seconds between two trials of a worker (benchmarks/trial_start.py)."""
 _MANY = 10**6
-"""Trials: the cost ends a search."""
+"""Number of trials; the budget ends a search before."""
 _NUM_RESAMPLES = 2_000
 
 
 class _NullStore(StudyStore):
-    """Of a search that has nothing to lose."""
+    """Store of a study that is never saved."""
 
-    def space(self) -> dict[str, Any]:
-        """Of no study before it."""
+    def read_study(self) -> dict[str, Any]:
+        """Return no study."""
         return {}
 
-    def trials(self) -> Iterator[tuple[TrialRecord, TrialResult | None]]:
-        """None yet."""
+    def read_trials(self) -> Iterator[tuple[TrialRecord, TrialResult | None]]:
+        """Yield no trials."""
         return iter(())
 
-    def suggest(self, suggestion: TrialRecord) -> None:
-        """Nothing."""
+    def write_trial(self, record: TrialRecord) -> None:
+        """Do nothing."""
 
-    def finish(self, number: int, outcome: TrialResult) -> None:
-        """Nothing."""
+    def write_result(self, number: int, result: TrialResult) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedSearch:
-    """One simulated search.
+    """Result of one simulated search.
 
     Attributes:
-        cost: After each epoch of any trial, in order: worker-seconds spent, in full trainings.
-        best_error_pct: The lowest validation error that had been seen by then.
-        wall_s: Of the virtual clock, when the search ended.
-        num_trials: Trials started.
+        cost_e: Worker time spent by the end of each epoch, in full trainings.
+        best_error_pct_e: Lowest validation error by then.
+        wall_s: Virtual seconds until the search ended.
+        num_trials: Number of trials that started.
     """
 
     cost_e: NDArray[np.float64]
-    best_error_pct: NDArray[np.float64]
+    best_error_pct_e: NDArray[np.float64]
     wall_s: float
     num_trials: int
 
-    def at(self, cost: float) -> float:
-        """The lowest error seen when so many full trainings had been spent; NaN before the first epoch ended."""
+    def error_at(self, cost: float) -> float:
+        """Return the lowest error by the time ``cost`` full trainings were spent; NaN before the first epoch ended."""
         index = int(np.searchsorted(self.cost_e, cost, side="right")) - 1
-        return float(self.best_error_pct[index]) if index >= 0 else float("nan")
+        return float(self.best_error_pct_e[index]) if index >= 0 else float("nan")
 
 
 class Method(FrozenModel):
-    """What draws trials and what stops them."""
+    """A sampler with a scheduler."""
 
     sampler: Sampler
     scheduler: Scheduler
 
     @classmethod
     def from_names(cls, sampler: str, scheduler: str) -> Method:
-        """Both with the defaults of a study file.
+        """Make a method with the defaults of a study file.
 
         Raises:
-            ConfigError: There is none of that name; the message lists those that are.
+            ConfigError: A name is unknown; the message lists those that are known.
         """
         document = {"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}
         return validate(cls, document, source="simulate", lines={})
 
     def __str__(self) -> str:
-        """``tpe + asha``."""
+        """Format as ``tpe + asha``."""
         return f"{self.sampler.name} + {self.scheduler.name}"
 
 
 def simulate(
-    space: StudyConfig, curves: RecordedCurves, method: Method, *, workers: int, cost: float, seed: int
+    config: StudyConfig, curves: RecordedCurves, method: Method, *, workers: int, budget: float, seed: int
 ) -> SimulatedSearch:
-    """One search until its workers have spent ``cost``.
+    """Simulate one search until its workers have spent ``budget``.
 
     Args:
-        space: Of the recorded study; what is drawn and for how many epochs.
-        curves: What trials turn out to be.
-        method: In place of the study's own.
-        workers: Trials at once.
-        cost: In full trainings: the mean seconds of a recorded trial.
-        seed: Of the sampler.
+        config: Configuration of the recorded study: what is searched, and for how many epochs.
+        curves: Learning curves of the trials.
+        method: Sampler and scheduler, in place of the study's own.
+        workers: Number of trials that run at once.
+        budget: Worker time, in full trainings (mean time of a recorded trial).
+        seed: Seed of the sampler.
 
     Raises:
-        RcnSearchError: The sampler cannot draw from this space.
+        ConfigError: The sampler cannot draw from this search space.
     """
-    changed = {
-        "study": space.study.model_copy(update={"seed": seed}),
-        "budget": space.budget.model_copy(update={"trials": None}),
-        "sampler": method.sampler,
-        "scheduler": method.scheduler,
-        "initial_trials": (),
-    }
-    space = space.model_copy(update=changed)
-    check_sampler(space)
-    drawn = StudyTrialSource(space.model_copy(update={"budget": space.budget.model_copy(update={"trials": _MANY})}))
-    return replay(drawn, build_pruner(space.scheduler, space.budget.epochs), curves, workers=workers, cost=cost)
+    config = config.model_copy(
+        update={
+            "study": config.study.model_copy(update={"seed": seed}),
+            "budget": config.budget.model_copy(update={"trials": None}),
+            "sampler": method.sampler,
+            "scheduler": method.scheduler,
+            "initial_trials": (),
+        }
+    )
+    check_sampler(config)
+    endless = config.model_copy(update={"budget": config.budget.model_copy(update={"trials": _MANY})})
+    pruner = build_pruner(config.scheduler, config.budget.epochs)
+    return replay(StudyTrialSource(endless), pruner, curves, workers=workers, budget=budget)
 
 
 class TrialSource(Protocol):
-    """What asks for trials and is told of them: a study, or another tool, which a benchmark puts in its place."""
+    """Where a simulated search gets its trials: a study, or another tool in a benchmark."""
 
     def ask(self) -> tuple[int, Mapping[str, Scalar]] | None:
-        """Number and parameters of the next trial; None after the last."""
+        """Return number and parameters of the next trial; None after the last."""
 
     def report(self, number: int, epoch: int, error_pct: float) -> None:
-        """A trial has trained one more epoch."""
+        """Record one more epoch of a trial."""
 
     def finish(self, number: int, *, complete: bool) -> None:
-        """A trial has ended, by itself or stopped."""
+        """Record the end of a trial: complete, or pruned."""
 
 
 class StudyTrialSource:
-    """A study without a ledger."""
+    """Trials of a study that is never saved."""
 
-    def __init__(self, space: StudyConfig) -> None:
-        self._study = Study("simulated", space, _NullStore("simulated"))
+    def __init__(self, config: StudyConfig) -> None:
+        self._study = Study("simulated", config, _NullStore("simulated"))
 
     def ask(self) -> tuple[int, Mapping[str, Scalar]] | None:
-        """See `Draws`."""
+        """Return number and parameters of the next trial."""
         trial = self._study.ask()
         return (trial.number, trial.record.params) if trial else None
 
     def report(self, number: int, epoch: int, error_pct: float) -> None:
-        """See `Draws`."""
+        """Record one more epoch of a trial."""
         times = {"train_s": 0.0, "val_s": 0.0}
-        report = EpochResult(epoch=epoch, loss=0.0, val_error_pct=error_pct, best_error_pct=error_pct, **times)
-        self._study.report(number, [report])
+        result = EpochResult(epoch=epoch, loss=0.0, val_error_pct=error_pct, best_error_pct=error_pct, **times)
+        self._study.report(number, [result])
 
     def finish(self, number: int, *, complete: bool) -> None:
-        """See `Draws`."""
+        """Record the end of a trial."""
         self._study.finish(number, "complete" if complete else "pruned")
 
 
-def replay(draws: TrialSource, rule: Pruner, curves: RecordedCurves, *, workers: int, cost: float) -> SimulatedSearch:
-    """A search by whatever ``draws`` and whatever ``rule`` stops; see `simulate`."""
-    search = _Search(draws, rule, curves)
+def replay(
+    source: TrialSource, pruner: Pruner, curves: RecordedCurves, *, workers: int, budget: float
+) -> SimulatedSearch:
+    """Simulate a search with any source of trials and any pruner; the other arguments are those of `simulate`."""
+    simulation = _Simulation(source, pruner, curves)
     for _ in range(workers):
-        search.start()
-    while search.ends and search.spent_s < cost * curves.full_training_s:
-        search.step()
-    return search.result()
+        simulation.start_trial()
+    while simulation.epoch_ends and simulation.spent_s < budget * curves.full_training_s:
+        simulation.end_epoch()
+    return simulation.result()
 
 
-class _Search:
-    """Where a simulated search stands."""
+class _Simulation:
+    """State of a simulated search."""
 
-    def __init__(self, draws: TrialSource, rule: Pruner, curves: RecordedCurves) -> None:
-        self.draws, self.rule, self.curves = draws, rule, curves
-        self.drawn: dict[int, Curve] = {}
-        self.ends: list[tuple[float, int, int]] = []  # of epochs to come: when, whose, which
+    def __init__(self, source: TrialSource, pruner: Pruner, curves: RecordedCurves) -> None:
+        self.source, self.pruner, self.curves = source, pruner, curves
+        self.curve_of: dict[int, Curve] = {}
+        self.epoch_ends: list[tuple[float, int, int]] = []  # heap of time, trial and epoch
         self.now, self.spent_s = 0.0, 0.0
         self.costs: list[float] = []
-        self.errors: list[float] = []
+        self.best_errors_pct: list[float] = []
 
-    def start(self) -> None:
-        """A worker is free."""
-        asked = self.draws.ask()
+    def start_trial(self) -> None:
+        """Start the next trial on a free worker."""
+        asked = self.source.ask()
         if asked is not None:  # a grid has an end
             number, params = asked
-            self.drawn[number] = curve = self.curves.of(params)
-            heapq.heappush(self.ends, (self.now + START_S + curve.epoch_s, number, 1))
+            self.curve_of[number] = curve = self.curves.predict(params)
+            heapq.heappush(self.epoch_ends, (self.now + START_S + curve.epoch_s, number, 1))
 
-    def step(self) -> None:
-        """The next epoch ends."""
-        self.now, number, epoch = heapq.heappop(self.ends)
-        curve = self.drawn[number]
+    def end_epoch(self) -> None:
+        """Advance the clock to the end of the next epoch."""
+        self.now, number, epoch = heapq.heappop(self.epoch_ends)
+        curve = self.curve_of[number]
         error_pct, is_last = float(curve.error_pct_e[epoch - 1]), epoch == len(curve.error_pct_e)
         self.spent_s += curve.epoch_s + (START_S if epoch == 1 else 0)
         self.costs.append(self.spent_s / self.curves.full_training_s)
-        self.errors.append(min([error_pct, *self.errors[-1:]]))
-        self.draws.report(number, epoch, error_pct)
-        stop = self.rule.report(number, epoch, error_pct)
-        if not (stop or is_last):
-            heapq.heappush(self.ends, (self.now + curve.epoch_s, number, epoch + 1))
+        self.best_errors_pct.append(min([error_pct, *self.best_errors_pct[-1:]]))
+        self.source.report(number, epoch, error_pct)
+        is_pruned = self.pruner.report(number, epoch, error_pct)
+        if not (is_pruned or is_last):
+            heapq.heappush(self.epoch_ends, (self.now + curve.epoch_s, number, epoch + 1))
             return
-        self.draws.finish(number, complete=is_last)
-        self.start()
+        self.source.finish(number, complete=is_last)
+        self.start_trial()
 
     def result(self) -> SimulatedSearch:
-        """As far as it came."""
+        """Return the search up to now."""
         return SimulatedSearch(
             cost_e=np.array(self.costs),
-            best_error_pct=np.array(self.errors),
+            best_error_pct_e=np.array(self.best_errors_pct),
             wall_s=self.now,
-            num_trials=len(self.drawn),
+            num_trials=len(self.curve_of),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """A method over several seeds.
+    """Searches of a method with several seeds.
 
     Attributes:
-        method: Of all its runs.
-        runs: One for each seed.
+        method: The method.
+        searches: One search for each seed.
     """
 
     method: Method
@@ -223,50 +230,50 @@ class MethodResult:
 
     @property
     def name(self) -> str:
-        """Of the method."""
+        """Name of the method."""
         return str(self.method)
 
     def errors_at(self, cost: float) -> NDArray[np.float64]:
-        """Of each seed, NaN for one that had seen no epoch by then."""
-        return np.array([run.at(cost) for run in self.searches])
+        """Return the error of each seed at a cost; see `SimulatedSearch.error_at`."""
+        return np.array([search.error_at(cost) for search in self.searches])
 
 
 def compare_methods(
-    space: StudyConfig,
+    config: StudyConfig,
     curves: RecordedCurves,
     methods: Sequence[Method],
     *,
     workers: int,
-    cost: float,
-    seeds: int,
-    on_run: Callable[[int, int], None] = lambda done, total: None,
+    budget: float,
+    num_seeds: int,
+    on_search: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[MethodResult]:
-    """Each method over the same seeds.
+    """Simulate searches of each method with the same seeds.
 
     Args:
-        space: Of the recorded study.
-        curves: Its own.
-        methods: To compare.
-        workers: Trials at once.
-        cost: Of each search, in full trainings.
-        seeds: Searches of each method.
-        on_run: Called with (searches done, searches in all).
+        config: Configuration of the recorded study.
+        curves: Learning curves of its trials.
+        methods: Methods to compare.
+        workers: Number of trials that run at once.
+        budget: Worker time of each search, in full trainings.
+        num_seeds: Number of searches of each method.
+        on_search: Called with (searches done, searches in all).
 
     Raises:
-        RcnSearchError: A sampler cannot draw from the space.
+        ConfigError: A sampler cannot draw from the search space.
     """
-    contenders = []
+    results = []
     for index, method in enumerate(methods):
-        runs = []
-        for seed in range(seeds):
-            runs.append(simulate(space, curves, method, workers=workers, cost=cost, seed=seed))
-            on_run(index * seeds + seed + 1, len(methods) * seeds)
-        contenders.append(MethodResult(method=method, searches=tuple(runs)))
-    return contenders
+        searches = []
+        for seed in range(num_seeds):
+            searches.append(simulate(config, curves, method, workers=workers, budget=budget, seed=seed))
+            on_search(index * num_seeds + seed + 1, len(methods) * num_seeds)
+        results.append(MethodResult(method=method, searches=tuple(searches)))
+    return results
 
 
-def mean_interval(values: NDArray[np.float64], share: float = 0.95) -> tuple[float, float]:
-    """Of the mean, by drawing the seeds anew with replacement."""
+def mean_interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """Compute a bootstrap confidence interval of a mean over seeds."""
     means = np.random.default_rng(0).choice(values, (_NUM_RESAMPLES, len(values))).mean(1)
-    low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -9,6 +9,7 @@ from rcn_search import storage
 from rcn_search.config.errors import ConfigError, Lines, nearest_line
 from rcn_search.config.loading import apply_override, read_yaml, resolve_train_config, validate
 from rcn_search.config.schema import TrainConfig
+from rcn_search.errors import RcnSearchError
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.checks import StudyFile, check_search_space
 from rcn_search.study.space.options import NoScheduler, Pbt
@@ -90,7 +91,7 @@ def _check_search(config: StudyConfig, base: TrainConfig, file: StudyFile) -> No
     check_search_space(config, file)
     try:
         check_sampler(config)
-    except ValueError as error:
+    except RcnSearchError as error:
         raise file.error(("sampler",), f"sampler {config.sampler.name}: {error}") from None
     for index, values in enumerate(config.initial_trials):
         try:

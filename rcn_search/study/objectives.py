@@ -1,10 +1,10 @@
-"""What a study minimises and what it must not exceed: names in the study file to the numbers Optuna is told."""
+"""Objectives and constraints of a study: from their names in the study file to the numbers that Optuna gets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rcn_search.config.schema import ModelConfig, TrainConfig
 from rcn_search.errors import RcnSearchError
@@ -13,30 +13,29 @@ from rcn_search.study.space.study_config import ERROR, LATENCY, PARAMETERS, TRAI
 if TYPE_CHECKING:
     from rcn_search.study.records import EpochResult
 
-MEASURED = {PARAMETERS: "parameters", LATENCY: "latency_ms"}
-"""Objectives that are measured once for each trial, and their keys in ``measured``."""
+METRIC_NAMES = {PARAMETERS: "parameters", LATENCY: "latency_ms"}
+"""Objectives that are measured once per trial, and their names in its metrics."""
 
 
-def directions(space: StudyConfig) -> list[str]:
-    """``minimize`` for each of the study's objectives, in their order: all that is measured here is a cost."""
-    return ["minimize"] * len(space.objectives)
+def directions(config: StudyConfig) -> list[Literal["minimize"]]:
+    """Return the direction of each objective, in the order of the study file: all of them are costs."""
+    return ["minimize"] * len(config.objectives)
 
 
 def objective_values(
-    space: StudyConfig, config: TrainConfig, epochs: Sequence[EpochResult], measured: Mapping[str, float]
+    config: StudyConfig, train_config: TrainConfig, epochs: Sequence[EpochResult], metrics: Mapping[str, float]
 ) -> list[float]:
-    """What a trial reached, for each of the study's objectives.
+    """Compute the values of a trial for each of the study's objectives.
 
     Args:
-        space: The study.
-        config: What was trained.
-        epochs: All of the trial's epochs; at least one.
-        measured: ``parameters`` and ``latency_ms`` as the trial reported them; parameters are counted where they are
-            missing.
+        config: Configuration of the study.
+        train_config: Configuration of the trial.
+        epochs: All epochs of the trial; at least one.
+        metrics: ``parameters`` and ``latency_ms`` as the trial reported them. Parameters are counted if missing.
 
     Returns:
-        ``error``: the lowest validation error in percent, that of the weights that are kept. ``parameters``: trainable
-        values. ``latency``: of one face, in ms. ``train_time``: of all training steps, in s.
+        In the order of the study file: ``error``, the lowest validation error in percent; ``parameters``, the number of
+        trainable values; ``latency`` of one face, in ms; ``train_time``, of all training steps, in s.
 
     Raises:
         RcnSearchError: An objective was not measured.
@@ -46,36 +45,38 @@ def objective_values(
         TRAIN_TIME: sum(epoch.train_s for epoch in epochs),
     }
     return [
-        values[name] if name in values else _measured(MEASURED[name], config, measured) for name in space.objectives
+        values[name] if name in values else _metric(METRIC_NAMES[name], train_config, metrics)
+        for name in config.objectives
     ]
 
 
-def constraint_values(space: StudyConfig, config: TrainConfig, measured: Mapping[str, float]) -> dict[str, float]:
-    """How far a trial is beyond each limit of its study, by constraint: 0 and less is feasible.
+def constraint_values(config: StudyConfig, train_config: TrainConfig, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Compute by how much a trial exceeds each constraint of the study; 0 and less is feasible.
 
-    Parameters are known before a trial is trained. A latency that is not in ``measured`` is left out: it is not known.
+    Parameters are known before a trial is trained. Latency is left out until it is in ``metrics``.
     """
-    limits = space.constraints
+    limits = config.constraints
     values: dict[str, float] = {}
     if limits.parameters is not None:
-        values["parameters"] = _measured("parameters", config, measured) - limits.parameters
-    if limits.latency_ms is not None and "latency_ms" in measured:
-        values["latency_ms"] = measured["latency_ms"] - limits.latency_ms
+        values["parameters"] = _metric("parameters", train_config, metrics) - limits.parameters
+    if limits.latency_ms is not None and "latency_ms" in metrics:
+        values["latency_ms"] = metrics["latency_ms"] - limits.latency_ms
     return values
 
 
-def num_parameters(config: TrainConfig) -> int:
-    """Trainable values of a configuration's model for the keypoints of its data set.
+def num_parameters(train_config: TrainConfig) -> int:
+    """Count the trainable values of a configuration's network for the keypoints of its data set.
 
     Raises:
         DatasetError: There is no such data set.
     """
-    return _num_parameters(config.model, num_points(config.data.uri), config.input.size_px, config.input.channels)
+    size_px, channels = train_config.input.size_px, train_config.input.channels
+    return _num_parameters(train_config.model, num_points(train_config.data.uri), size_px, channels)
 
 
 @lru_cache(maxsize=8)
 def num_points(data_uri: str) -> int:
-    """Keypoints of a data set."""
+    """Return the number of keypoints of a data set."""
     from rcn_search.data.shards import read_manifest
 
     return read_manifest(data_uri).keypoint_schema.num_points
@@ -83,15 +84,15 @@ def num_points(data_uri: str) -> int:
 
 @lru_cache(maxsize=4_096)
 def _num_parameters(model: ModelConfig, num_points: int, input_px: int, in_channels: int) -> int:
-    from rcn_search.models import build_model  # Torch: only where a study limits or minimises parameters
+    from rcn_search.models import build_model  # imports torch; only studies that limit or minimize parameters need it
     from rcn_search.models.complexity import count_parameters
 
     return count_parameters(build_model(model, num_points=num_points, input_px=input_px, in_channels=in_channels))
 
 
-def _measured(key: str, config: TrainConfig, measured: Mapping[str, float]) -> float:
-    if key in measured:
-        return measured[key]
-    if key == "parameters":
-        return num_parameters(config)
-    raise RcnSearchError(f"{key} was not measured; it is an objective of this study")
+def _metric(name: str, train_config: TrainConfig, metrics: Mapping[str, float]) -> float:
+    if name in metrics:
+        return metrics[name]
+    if name == "parameters":
+        return num_parameters(train_config)
+    raise RcnSearchError(f"{name} was not measured, but is an objective of this study")

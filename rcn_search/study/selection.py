@@ -1,4 +1,4 @@
-"""Which trials of a study are asked for: by state, in an order, or the best."""
+"""Selection of trials of a study: by state and in an order, or the best one."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _SORT_KEYS: dict[str, Callable[[Trial], float]] = {
 
 
 def choose_trials(study: Study, *, state: str, sort: SortKey, limit: int | None) -> list[Trial]:
-    """Trials of a state (all, if it is empty) in an order, no more than ``limit``."""
+    """Return the trials in ``state``, or all if it is empty, sorted, and at most ``limit`` of them."""
     chosen = [trial for trial in study.trials if state in ("", trial.state)]
     return sorted(chosen, key=lambda trial: (_SORT_KEYS[sort](trial), trial.number))[:limit]
 
 
 def choose_best(study: Study, number: int | None) -> Trial:
-    """Trial ``number``, or the winner by its replicates, or the best.
+    """Return trial ``number``; if it is None, the winner by replication, or else the best trial.
 
     Raises:
-        StudyError: There is none.
+        StudyError: There is no such trial.
     """
     if number is not None:
         if number < len(study.trials):
             return study.trials[number]
         raise StudyError(f"{study.uri} has no trial {number}; its {len(study.trials)} trials are numbered from 0")
     if study.config.runs:
-        raise StudyError(f"{study.uri} is a study of rows, none of which is to be chosen; name one with --trial")
+        raise StudyError(f"{study.uri} is a fixed-run study and has no best trial; name one of its runs with --trial")
     if winner := read_winner(study.uri):
         return study.trials[winner.trial]
     if study.best_trial is None:
-        raise StudyError(f"no trial of {study.uri} is complete yet; name one with --trial")
+        raise StudyError(f"no trial of {study.uri} is complete yet; name a trial with --trial")
     return study.best_trial

@@ -1,4 +1,4 @@
-"""A study as anybody may look at it, from any machine and while it runs: nothing is claimed, nothing is written."""
+"""A study as it is now: read from any machine and while it runs, without a lease and without writing anything."""
 
 from __future__ import annotations
 
@@ -8,29 +8,40 @@ from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.training.exit_status import HISTORY_NAME
 
+_SAVED_FIELDS = ("epoch", "loss", "val_error_pct", "best_error_pct", "train_s", "val_s")
+
 
 def open_study(uri: str) -> Study:
-    """The study at ``uri`` as it is now; of trials that have not ended, the epochs that their runs have saved.
+    """Open a study to read its trials, including the epochs that running trials have saved so far.
+
+    To see what happened since, open it again.
+
+    >>> from rcn_search.study.loading import load_study_config
+    >>> config = load_study_config("search_spaces/rcn.yaml", overrides=["study.name=example"])
+    >>> _ = Study.start("memory://example", config, data_fingerprint="none")
+    >>> study = open_study("memory://example")
+    >>> study.config.study.name, study.num_remaining, study.trials, study.best_trial
+    ('example', 60, [], None)
+
+    Args:
+        uri: Folder or URI of the study.
 
     Raises:
-        StudyError: There is no study, or an object of it is damaged.
+        StudyError: There is no study, it is damaged, or another version of rcn-search wrote it.
     """
-    study = Study.open(storage.absolute(uri))
+    study = Study.open(uri)
     for trial in study.trials:
         if trial.result is None:
-            trial.epochs = {epoch.epoch: epoch for epoch in _saved_epochs(trial)}
+            trial.epochs = {epoch.epoch: epoch for epoch in _read_saved_epochs(trial)}
     return study
 
 
-def _saved_epochs(trial: Trial) -> list[EpochResult]:
-    place = storage.join(trial.folder, HISTORY_NAME)
+def _read_saved_epochs(trial: Trial) -> list[EpochResult]:
+    uri = storage.join(trial.folder, HISTORY_NAME)
     try:
-        reports = storage.read_json(place)
-        return [EpochResult.model_validate({key: report[key] for key in _SAVED}) for report in reports]
+        reports = storage.read_json(uri)
+        return [EpochResult.model_validate({name: report[name] for name in _SAVED_FIELDS}) for report in reports]
     except FileNotFoundError:
         return []  # it has not ended its first epoch
     except (ValueError, TypeError, LookupError) as error:
-        raise StudyError(f"{place} is damaged: {error}") from error
-
-
-_SAVED = ("epoch", "loss", "val_error_pct", "best_error_pct", "train_s", "val_s")
+        raise StudyError(f"{uri} is damaged: {error}") from error

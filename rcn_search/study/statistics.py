@@ -1,4 +1,4 @@
-"""How a study stands: counts, front and rungs that are kept up trial by trial, so that nothing looks at all trials."""
+"""Statistics of a study, updated trial by trial, so that no event costs a look at all trials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
 from rcn_search.study.trial import State, Trial
 
-ENDED: tuple[State, ...] = ("complete", "pruned", "failed")
+END_STATES: tuple[State, ...] = ("complete", "pruned", "failed")
 
 
 @dataclass
@@ -21,30 +21,31 @@ class Rung:
     """An epoch at which trials are compared.
 
     Attributes:
-        epoch: From 1.
-        errors_pct: Validation errors there of all trials that reached it, lowest first.
-        stopped: Trials that the scheduler stopped here, or later and before the next rung.
+        epoch: Number of the epoch, from 1.
+        errors_pct: Validation errors at this epoch of all trials that reached it, lowest first.
+        num_pruned: Number of trials that were pruned here, or later but before the next rung.
     """
 
     epoch: int
     errors_pct: list[float] = field(default_factory=list)
     num_pruned: int = 0
 
-    def quantile(self, share: float) -> float:
-        """The error that ``share`` of the trials here are not above."""
-        return self.errors_pct[max(0, math.ceil(share * len(self.errors_pct)) - 1)]
+    def quantile(self, fraction: float) -> float:
+        """Return the lowest error that is not below that of ``fraction`` of the trials."""
+        return self.errors_pct[max(0, math.ceil(fraction * len(self.errors_pct)) - 1)]
 
 
 class StudyStatistics:
-    """How a study stands; `note` each trial of which something is new.
+    """Counts, Pareto front and rungs of a study; call `update` with each trial that has changed.
 
     Attributes:
-        counts: Trials by state.
-        front: Complete, feasible trials that no other one is better than; with one objective the best alone.
-        rungs: By epoch.
-        num_trials: All that there will be.
-        num_epochs: All that were trained.
-        busy_s: Time that took, summed over trials.
+        config: Configuration of the study.
+        counts: Number of trials, by state.
+        pareto_front: Feasible complete trials that no other one dominates; with one objective the best trial.
+        rungs: Epochs at which trials are compared, in order.
+        num_trials: Number of all trials that the study will have.
+        num_epochs: Number of epochs trained so far.
+        busy_s: Time of these epochs, summed over trials.
     """
 
     def __init__(self, study: Study) -> None:
@@ -55,81 +56,80 @@ class StudyStatistics:
         self._rung_at = {rung.epoch: rung for rung in self.rungs}
         self.num_epochs = 0
         self.busy_s = 0.0
-        self._ended_epochs = 0
+        self._num_ended_epochs = 0
         self._ended: set[int] = set()
-        self._unfinished: dict[int, tuple[State, int]] = {}  # number: state and epochs when last noted
-        self._values: list[Sequence[float]] = []  # of the front
+        self._unfinished: dict[int, tuple[State, int]] = {}  # by number: state and epochs at the last update
+        self._front_values: list[Sequence[float]] = []
         for trial in study.trials:
             self.update(trial)
         self.num_trials = self.num_ended + self.counts["running"] + study.num_remaining
 
     @property
     def num_ended(self) -> int:
-        """Trials behind the study."""
-        return sum(self.counts[state] for state in ENDED)
+        """Number of trials that have ended."""
+        return sum(self.counts[state] for state in END_STATES)
 
     @property
     def num_remaining_epochs(self) -> float:
-        """Epochs still to train, at least one, if the rest goes as far as those that ended; all while none has."""
-        mean = self._ended_epochs / self.num_ended if self.num_ended else self.config.budget.epochs
-        left = (self.num_trials - self.num_ended) * mean - (self.num_epochs - self._ended_epochs)
-        return max(left, float(self.num_trials > self.num_ended))
+        """Expected number of epochs still to train, if the other trials run as long as those that have ended."""
+        mean = self._num_ended_epochs / self.num_ended if self.num_ended else self.config.budget.epochs
+        expected = (self.num_trials - self.num_ended) * mean - (self.num_epochs - self._num_ended_epochs)
+        return max(expected, float(self.num_trials > self.num_ended))
 
     def update(self, trial: Trial) -> None:
-        """Take in what is new of a trial; nothing ever is of one that has ended."""
+        """Count what is new of a trial; a trial that has ended is counted once."""
         if trial.number in self._ended:
             return
-        epochs = 0
+        num_known = 0
         if trial.number in self._unfinished:
-            state, epochs = self._unfinished.pop(trial.number)
+            state, num_known = self._unfinished.pop(trial.number)
             self.counts[state] -= 1
         self.counts[trial.state] += 1
-        for number in range(epochs + 1, len(trial.epochs) + 1):
+        for number in range(num_known + 1, len(trial.epochs) + 1):
             epoch = trial.epochs[number]
             self.busy_s += epoch.train_s + epoch.val_s + epoch.other_s
             if rung := self._rung_at.get(number):
                 insort(rung.errors_pct, epoch.val_error_pct)
-        self.num_epochs += len(trial.epochs) - epochs
+        self.num_epochs += len(trial.epochs) - num_known
         if trial.result is None:
             self._unfinished[trial.number] = trial.state, len(trial.epochs)
             return
         self._ended.add(trial.number)
-        self._ended_epochs += len(trial.epochs)
+        self._num_ended_epochs += len(trial.epochs)
         if trial.state == "pruned":
             reached = [rung for rung in self.rungs if rung.epoch <= len(trial.epochs)]
             for rung in reached[-1:]:
                 rung.num_pruned += 1
         if trial.state == "complete" and not self.config.runs:
-            self._enter(trial)
+            self._update_front(trial)
 
-    def _enter(self, trial: Trial) -> None:
+    def _update_front(self, trial: Trial) -> None:
         assert trial.result is not None
-        config, measured = trial.record.config, trial.result.metrics
-        if any(excess > 0 for excess in constraint_values(self.config, config, measured).values()):
+        metrics = trial.result.metrics
+        if any(excess > 0 for excess in constraint_values(self.config, trial.config, metrics).values()):
             return
-        values = objective_values(self.config, config, trial.result.epochs, measured)
-        if any(_at_least_as_good(others, values) for others in self._values):
+        values = objective_values(self.config, trial.config, trial.result.epochs, metrics)
+        if any(_at_least_as_good(other, values) for other in self._front_values):
             return
-        kept = [
-            (each, others)
-            for each, others in zip(self.pareto_front, self._values, strict=True)
-            if not _at_least_as_good(values, others)
+        remaining = [
+            (member, other)
+            for member, other in zip(self.pareto_front, self._front_values, strict=True)
+            if not _at_least_as_good(values, other)
         ]
-        self.pareto_front = [*(each for each, _ in kept), trial]
-        self._values = [*(others for _, others in kept), values]
+        self.pareto_front = [*(member for member, _ in remaining), trial]
+        self._front_values = [*(other for _, other in remaining), values]
 
 
-def _at_least_as_good(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(mine <= its for mine, its in zip(one, other, strict=True))
+def _at_least_as_good(values: Sequence[float], others: Sequence[float]) -> bool:
+    return all(value <= other for value, other in zip(values, others, strict=True))
 
 
-def _rung_epochs(space: StudyConfig) -> list[int]:
-    """Where the scheduler compares trials; every doubling where it does so after each epoch, or never."""
-    first = getattr(space.scheduler, "grace_epochs", 1)
-    factor = getattr(space.scheduler, "reduction_factor", 2)
-    epochs = {space.budget.epochs}
-    epoch = float(first)
-    while epoch < space.budget.epochs:
+def _rung_epochs(config: StudyConfig) -> list[int]:
+    """Epochs at which the scheduler compares trials; powers of two if it does so after every epoch, or never."""
+    epoch = float(getattr(config.scheduler, "grace_epochs", 1))
+    factor = getattr(config.scheduler, "reduction_factor", 2)
+    epochs = {config.budget.epochs}
+    while epoch < config.budget.epochs:
         epochs.add(math.ceil(epoch))
         epoch *= factor
     return sorted(epochs)

@@ -1,19 +1,18 @@
-"""A study: Optuna's ask and tell over the ledger, from which Optuna's study is rebuilt when it is first asked."""
+"""A study: Optuna's ask-and-tell interface over the study store, from which Optuna's study is rebuilt when needed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Literal
 
 import optuna
 from optuna.distributions import distribution_to_json
 
 from rcn_search import storage
-from rcn_search.storage.gc_pause import without_collector
-from rcn_search.study.identity import SETTINGS, current_identity, differences, identity, restore_config, resume_settings
-from rcn_search.study.lease import read_lease as read_claim
+from rcn_search.storage.gc_pause import gc_paused
+from rcn_search.study.identity import SETTINGS, differences, identity, restore_config, resume_settings, stored_identity
+from rcn_search.study.lease import read_lease
 from rcn_search.study.objectives import constraint_values, directions, objective_values
 from rcn_search.study.records import EpochResult, StudyError, TrialRecord, TrialResult
 from rcn_search.study.samplers import build_sampler
@@ -24,213 +23,202 @@ from rcn_search.study.store import StudyStore
 from rcn_search.study.trial import OPTUNA_STATES, EndState, Trial, dominates, error_key, to_frozen_trial
 
 _BOUNDED = {"tpe", "gp"}
-"""Samplers that look at every trial there is at each draw."""
+"""Samplers that read all trials at each draw."""
 
 
 class Study:
-    """A study at a URI. Make one with `create` or `resume`; look at one with `open`.
+    """A study in a folder or at a URI, with all its trials in memory.
+
+    The constructor opens a study to run it: finished trials are kept, and open ones are run again. `start` publishes a
+    new study; `rcn_search.study.snapshot.open_study` opens one to read it.
 
     Attributes:
-        uri: Its folder.
-        space: What it searches.
-        trials: All trials so far, by number.
-        inherited: Those taken over from the study that this one was branched from: the sampler knows them, and they
-            are no part of the budget.
+        uri: Folder of the study.
+        config: Its configuration.
+        trials: All its trials so far, by number.
+        warm_start_trials: Trials taken over from an earlier study. The sampler learns from them, and they are not part
+            of the budget.
+
+    Args:
+        uri: Folder of the study.
+        config: Its configuration.
+        store: Its store, if writing needs a lease.
     """
 
-    def __init__(self, uri: str, space: StudyConfig, ledger: StudyStore | None = None) -> None:
-        self.uri, self.config = uri, space
-        self._ledger = ledger or StudyStore(uri)
+    def __init__(self, uri: str, config: StudyConfig, store: StudyStore | None = None) -> None:
+        self.uri, self.config = uri, config
+        self._store = store or StudyStore(uri)
         self.warm_start_trials = [
-            Trial(each.record, StudyStore(each.origin).trial_folder(each.record.number), each.result)
-            for each in self._ledger.read_warm_start(self._ledger.read_study())
+            Trial(trial.record, StudyStore(trial.origin).trial_folder(trial.record.number), trial.result)
+            for trial in self._store.read_warm_start(self._store.read_study())
         ]
-        with without_collector():
+        with gc_paused():
             self.trials = [
-                Trial(suggestion, self._ledger.trial_folder(suggestion.number), outcome)
-                for suggestion, outcome in self._ledger.read_trials()
+                Trial(record, self._store.trial_folder(record.number), result)
+                for record, result in self._store.read_trials()
             ]
         self._open = {trial.number for trial in self.trials if not trial.result}
-        self._given_back: list[int] = []
+        self._requeued: list[int] = []
         for trial in (*self.warm_start_trials, *self.trials):
             if trial.result:
-                self._judge(trial)
+                self._evaluate(trial, trial.result)
 
     @classmethod
-    def create(cls, uri: str, space: StudyConfig, *, data_fingerprint: str) -> Study:
-        """`start`, and be its driver."""
-        cls.start(uri, space, data_fingerprint)
-        return cls(uri, space)
-
-    @classmethod
-    def resume(cls, uri: str, space: StudyConfig, *, data_fingerprint: str) -> Study:
-        """`check`, and go on with it: finished trials are kept, open ones will be run again."""
-        cls.check(uri, space, data_fingerprint)
-        return cls(uri, space)
-
-    @classmethod
-    def open(cls, uri: str) -> Study:
-        """Look at a study from anywhere, also while a driver is at work on it: nothing is written or claimed.
-
-        What is seen is the study at this moment; open it again to see what came since.
-
-        Raises:
-            StudyError: There is none at ``uri``, or its ledger is damaged or of a newer version.
-        """
-        uri = storage.absolute(uri)
-        document, claim = StudyStore(uri).read_study(), read_claim(uri)
-        current = claim.record.settings if claim else document.get(SETTINGS)
-        return cls(
-            uri,
-            restore_config(document, current, () if current else [each for each, _ in StudyStore(uri).read_trials()]),
-        )
-
-    @staticmethod
-    def start(uri: str, space: StudyConfig, data_fingerprint: str) -> None:
-        """Publish what is searched. A study of the same space without a trial, whose start failed, is taken over.
+    def start(cls, uri: str, config: StudyConfig, data_fingerprint: str) -> Study:
+        """Publish a new study. If there is one without trials of the same configuration, its start failed: reuse it.
 
         Raises:
             StudyError: There is a study at ``uri`` already.
         """
-        ledger = StudyStore(uri)
+        store = StudyStore(uri)
         try:
-            ledger.create({**identity(space, data_fingerprint), SETTINGS: resume_settings(space)})
+            store.create({**identity(config, data_fingerprint), SETTINGS: resume_settings(config)})
         except storage.ObjectExistsError:
-            if next(ledger.read_trials(), None) is not None:
+            if next(store.read_trials(), None) is not None:
                 raise StudyError(
-                    f"{uri} holds a study already; add --resume to resume it, or name another location with --study"
+                    f"there is a study at {uri} already; resume it with --resume, or name another location"
                 ) from None
-            Study.check(uri, space, data_fingerprint)
+            cls.check(uri, config, data_fingerprint)
+        return cls(uri, config)
 
-    @staticmethod
-    def check(uri: str, space: StudyConfig, data_fingerprint: str) -> None:
-        """Make sure that it is this that is searched.
+    @classmethod
+    def open(cls, uri: str) -> Study:
+        """Open a study as it is now, to read it. Nothing is written, and the study may be running.
 
         Raises:
-            StudyError: There is no study at ``uri``, or one of another space; the message shows what differs.
+            StudyError: There is no study at ``uri``, it is damaged, or another version of rcn-search wrote it.
         """
-        there = current_identity(StudyStore(uri).read_study())
-        if changed := list(differences(there, identity(space, data_fingerprint))):
+        uri = storage.absolute(uri)
+        document, lease = StudyStore(uri).read_study(), read_lease(uri)
+        return cls(uri, restore_config(document, lease.record.settings if lease else document.get(SETTINGS, {})))
+
+    @staticmethod
+    def check(uri: str, config: StudyConfig, data_fingerprint: str) -> None:
+        """Check that a study is one of this configuration and data set, apart from its settings.
+
+        Raises:
+            StudyError: There is no study at ``uri``, or it is another study; the message shows what differs.
+        """
+        stored = stored_identity(StudyStore(uri).read_study())
+        if changes := list(differences(stored, identity(config, data_fingerprint))):
             raise StudyError(
-                f"the study at {uri} was started with another space:\n  " + "\n  ".join(changed) + "\n"
-                f"Undo the change, or start a new study with the trials that still fit: --warm-start-from {uri} --study NEW"
+                f"the study at {uri} was started with another configuration:\n  " + "\n  ".join(changes) + "\n"
+                "Undo the change, or start a new study with the trials that still fit: "
+                f"--warm-start-from {uri} --study NEW"
             )
 
     @cached_property
     def _optuna(self) -> optuna.Study:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce a study of no name
-        several = len(self.directions) > 1
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report the creation of a study without a name
+        multi_objective = len(self.config.objectives) > 1
         history = BoundedHistory() if self.config.sampler.name in _BOUNDED else None
-        study = optuna.create_study(storage=history, directions=self.directions)
+        study = optuna.create_study(storage=history, directions=directions(self.config))
         for trial in (*self.warm_start_trials, *self.trials):
             if trial.result:
-                study.add_trial(to_frozen_trial(trial, trial.result, self._excess(trial), several=several))
+                excess = self._excess(trial)
+                study.add_trial(to_frozen_trial(trial, trial.result, excess, multi_objective=multi_objective))
             else:
-                study.enqueue_trial(trial.record.params)
-        for setting in self._planned():
-            study.enqueue_trial(setting)
+                study.enqueue_trial(trial.params)
+        for params in self._queued():
+            study.enqueue_trial(params)
         return study
 
     @property
     def num_remaining(self) -> int:
-        """Trials still to start: open ones, and those of the budget, or rows, that are not drawn yet."""
+        """Number of trials still to run: open ones, and those of the budget that are not proposed yet."""
         budget = self.config.budget.trials
-        undrawn = len(self._planned()) if budget is None else max(0, budget - len(self.trials))
-        return len(self._open) + len(self._given_back) + undrawn
-
-    @property
-    def directions(self) -> list[Literal["minimize", "maximize"]]:
-        """Of each objective."""
-        return ["maximize" if each == "maximize" else "minimize" for each in directions(self.config)]
+        num_new = len(self._queued()) if budget is None else max(0, budget - len(self.trials))
+        return len(self._open) + len(self._requeued) + num_new
 
     @property
     def best_trial(self) -> Trial | None:
-        """Of the complete trials within the limits that with the lowest validation error; of rows none is chosen."""
-        return None if self.config.runs else min(self._results(), key=error_key, default=None)
+        """Feasible complete trial with the lowest validation error; None of a fixed-run study."""
+        return None if self.config.runs else min(self._feasible_trials(), key=error_key, default=None)
 
     @property
     def pareto_front(self) -> list[Trial]:
-        """Results that no other is better than in all objectives, by number; with one objective the best alone."""
+        """Feasible complete trials that no other one dominates, by number; with one objective the best trial."""
         if len(self.config.objectives) == 1:
             return [self.best_trial] if self.best_trial else []
-        results = list(self._results())
-        return [trial for trial in results if not any(dominates(other, trial) for other in results)]
+        trials = list(self._feasible_trials())
+        return [trial for trial in trials if not any(dominates(other, trial) for other in trials)]
 
-    def _results(self) -> Iterator[Trial]:
+    def _feasible_trials(self) -> Iterator[Trial]:
         return (trial for trial in self.trials if trial.state == "complete" and trial.is_feasible)
 
     def _excess(self, trial: Trial) -> dict[str, float]:
-        """How far a trial is beyond each limit of the study; 0 and less is within."""
-        return constraint_values(self.config, trial.record.config, trial.metrics)
+        """By how much a trial exceeds each constraint; 0 and less is feasible."""
+        return constraint_values(self.config, trial.config, trial.metrics)
 
-    def _judge(self, trial: Trial) -> None:
-        """Settle what an ended trial reached."""
-        outcome = trial.result
-        assert outcome is not None
+    def _evaluate(self, trial: Trial, result: TrialResult) -> None:
+        """Compute whether an ended trial is feasible, and its objective values."""
         trial.is_feasible = all(excess <= 0 for excess in self._excess(trial).values())
-        if outcome.state == "complete":
-            trial.values = objective_values(self.config, trial.record.config, outcome.epochs, trial.metrics)
+        if result.state == "complete":
+            trial.values = objective_values(self.config, trial.config, result.epochs, trial.metrics)
 
-    def _planned(self) -> list[Values]:
-        """What is drawn before the sampler has a say, and is not drawn yet."""
+    def _queued(self) -> list[Values]:
+        """Parameters of initial trials or fixed runs that are not proposed yet."""
         if self.config.runs:
-            drawn = [trial.record.params for trial in self.trials]
-            return [setting for setting in self.config.fixed_trials if setting not in drawn]
-        return [self.config.initial_params(point) for point in self.config.initial_trials[len(self.trials) :]]
+            proposed = [trial.params for trial in self.trials]
+            return [params for params in self.config.fixed_trials if params not in proposed]
+        return [self.config.initial_params(values) for values in self.config.initial_trials[len(self.trials) :]]
 
     def ask(self) -> Trial | None:
-        """The next trial to run: open ones, then points or rows, then what the sampler draws; None if there is none.
+        """Return the next trial to run, which is in the store already; None if there is none.
 
-        A new suggestion is in the ledger before it is returned. One that is beyond a limit known before training ends
-        at once, as pruned; the sampler learns of it, and the budget counts it.
+        Open trials come first, then initial trials or fixed runs, then what the sampler proposes. A proposal that
+        exceeds a constraint before any training ends at once, as pruned: the sampler learns from it, and the budget
+        counts it.
+
+        Raises:
+            StudyError: Another process runs the study.
         """
-        if self._given_back:
-            return self.trials[self._given_back.pop(0)]
+        if self._requeued:
+            return self.trials[self._requeued.pop(0)]
         while self.num_remaining:
-            trial = self._draw()
-            assert trial.optuna_trial is not None
-            beyond = {name: excess for name, excess in self._excess(trial).items() if excess > 0}
-            if not beyond:
+            trial = self._propose()
+            exceeded = {name: excess for name, excess in self._excess(trial).items() if excess > 0}
+            if not exceeded:
                 return trial
-            reason = ", ".join(f"{name} {excess:,.6g} over the limit" for name, excess in beyond.items())
+            reason = ", ".join(f"{name} {excess:,.6g} over the limit" for name, excess in exceeded.items())
             self.finish(trial.number, "pruned", reason=reason)
         return None
 
-    def _draw(self) -> Trial:
-        # A fresh sampler for each draw: what it draws depends on the history only, not on when the driver was started.
+    def _propose(self) -> Trial:
+        # A new sampler for each proposal, which depends on the history only, and not on when the process was started.
         self._optuna.sampler = build_sampler(self.config, len(self.trials))
-        asked = self._optuna.ask()
-        values = self.config.sample(asked)
-        number = asked.number - len(self.warm_start_trials)
+        optuna_trial = self._optuna.ask()
+        values = self.config.sample(optuna_trial)
+        number = optuna_trial.number - len(self.warm_start_trials)
         if number == len(self.trials):
-            config = self.config.train_config(values)
-            suggestion = TrialRecord(
+            train_config = self.config.train_config(values)
+            record = TrialRecord(
                 number=number,
-                params=asked.params,
-                distributions={name: distribution_to_json(each) for name, each in asked.distributions.items()},
-                config=config,
-                run_id=config.run_id,
+                params=optuna_trial.params,
+                distributions={name: distribution_to_json(kind) for name, kind in optuna_trial.distributions.items()},
+                config=train_config,
+                run_id=train_config.run_id,
                 created_at=time.time(),
             )
-            self._ledger.write_trial(suggestion)
-            self.trials.append(Trial(suggestion, self._ledger.trial_folder(number)))
+            self._store.write_trial(record)
+            self.trials.append(Trial(record, self._store.trial_folder(number)))
         trial = self.trials[number]
-        trial.optuna_trial = asked
+        trial.optuna_trial = optuna_trial
         self._open.discard(trial.number)
         return trial
 
     def requeue(self, number: int) -> None:
-        """A trial that was asked for was not run to an end; `ask` returns it again."""
+        """Return a trial that was not run to its end; `ask` gives it out again."""
         assert self.trials[number].optuna_trial is not None, f"trial {number} is not running"
-        self._given_back.append(number)
+        self._requeued.append(number)
 
     def report(self, number: int, epochs: Iterable[EpochResult], *, metrics: Mapping[str, float] | None = None) -> None:
-        """Note epochs of a running trial; those known already, from before its process died, are passed over.
+        """Record epochs of a running trial; epochs that are known from before its process died are skipped.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             epochs: Some of its epochs.
-            measured: Of its network; what was first reported stays.
+            metrics: Measurements of its network; those reported first are kept.
         """
         trial = self.trials[number]
         assert trial.optuna_trial is not None, f"trial {number} is not running"
@@ -238,19 +226,25 @@ class Study:
         for epoch in epochs:
             if epoch.epoch not in trial.epochs:
                 trial.epochs[epoch.epoch] = epoch
-                if len(self.config.objectives) == 1:  # with several, Optuna takes no values before the end
+                if len(self.config.objectives) == 1:  # with several, Optuna takes no intermediate values
                     trial.optuna_trial.report(epoch.val_error_pct, step=epoch.epoch)
 
     def finish(self, number: int, state: EndState, *, reason: str | None = None, traceback: str | None = None) -> None:
-        """Enter the end of a running trial in the ledger, then tell the sampler.
+        """Publish how a running trial ended, then report it to the sampler.
+
+        Args:
+            number: Number of the trial.
+            state: Its final state.
+            reason: Why it failed or was pruned before training.
+            traceback: Traceback of the failure.
 
         Raises:
-            StudyError: Another driver has entered one.
+            StudyError: Another process has published its result.
         """
         trial = self.trials[number]
-        running = trial.optuna_trial
-        assert running is not None, f"trial {number} is not running"
-        outcome = TrialResult(
+        optuna_trial = trial.optuna_trial
+        assert optuna_trial is not None, f"trial {number} is not running"
+        result = TrialResult(
             state=state,
             epochs=tuple(trial.epochs[epoch] for epoch in sorted(trial.epochs)),
             reason=reason,
@@ -258,9 +252,9 @@ class Study:
             metrics=trial.metrics,
             ended_at=time.time(),
         )
-        self._ledger.write_result(number, outcome)
-        trial.result, trial.optuna_trial = outcome, None
-        self._judge(trial)
+        self._store.write_result(number, result)
+        trial.result, trial.optuna_trial = result, None
+        self._evaluate(trial, result)
         for name, excess in self._excess(trial).items():
-            running.set_constraint(name, excess)
-        self._optuna.tell(running, trial.values, state=OPTUNA_STATES[state])
+            optuna_trial.set_constraint(name, excess)
+        self._optuna.tell(optuna_trial, trial.values, state=OPTUNA_STATES[state])

@@ -1,4 +1,4 @@
-"""A trial of a study: what is known of it, how it compares, and how Optuna has it."""
+"""A trial of a study, in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import optuna
 from optuna.distributions import json_to_distribution
 from optuna.trial import TrialState, create_trial
 
+from rcn_search.config.schema import TrainConfig
 from rcn_search.study.records import EpochResult, TrialRecord, TrialResult
+from rcn_search.study.space.parameter import Values
 
 EndState = Literal["complete", "pruned", "failed"]
 State = Literal[EndState, "running", "open"]
@@ -16,40 +18,50 @@ OPTUNA_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "
 
 
 class Trial:
-    """A trial and what is known of it by now.
+    """A trial and its results so far.
 
     Attributes:
-        suggestion: As it was drawn.
-        folder: URI of its files.
-        epochs: Those behind it, by number.
-        measured: Of its network, once it has reported it.
-        values: What it reached, for each of the study's objectives, once it is complete.
-        is_feasible: Whether it keeps the limits of the study, as far as they are known.
-        outcome: How it ended, once it has.
-        running: Optuna's handle, while it runs.
+        record: The trial as the sampler proposed it.
+        folder: URI of the folder of its files.
+        epochs: Results of its epochs so far, by number.
+        metrics: Measurements of its network, once reported: ``parameters``, ``latency_ms``.
+        values: Value of each of the study's objectives, once it is complete.
+        is_feasible: Whether it keeps the constraints of the study, as far as is known.
+        result: How it ended; None until then.
+        optuna_trial: Optuna's trial, while it runs in this process.
     """
 
-    def __init__(self, suggestion: TrialRecord, folder: str, outcome: TrialResult | None = None) -> None:
-        self.record, self.folder, self.result = suggestion, folder, outcome
-        self.epochs: dict[int, EpochResult] = {epoch.epoch: epoch for epoch in outcome.epochs} if outcome else {}
-        self.metrics: dict[str, float] = dict(outcome.metrics) if outcome else {}
+    def __init__(self, record: TrialRecord, folder: str, result: TrialResult | None = None) -> None:
+        self.record, self.folder, self.result = record, folder, result
+        self.epochs: dict[int, EpochResult] = {epoch.epoch: epoch for epoch in result.epochs} if result else {}
+        self.metrics: dict[str, float] = dict(result.metrics) if result else {}
         self.values: list[float] | None = None
         self.is_feasible = True
         self.optuna_trial: optuna.Trial | None = None
 
     @property
     def number(self) -> int:
-        """From 0."""
+        """Number of the trial, from 0."""
         return self.record.number
 
     @property
+    def params(self) -> Values:
+        """Sampled values, by parameter name."""
+        return self.record.params
+
+    @property
+    def config(self) -> TrainConfig:
+        """Training configuration."""
+        return self.record.config
+
+    @property
     def state(self) -> State:
-        """``open``: suggested, to be run or run again."""
+        """State of the trial; ``open`` if it is still to be run, or to be run again."""
         return self.result.state if self.result else "running" if self.optuna_trial else "open"
 
     @property
     def error_pct(self) -> float | None:
-        """Lowest validation error: that of the weights in best.safetensors."""
+        """Lowest validation error so far in percent, that of the weights in best.safetensors."""
         return min((epoch.val_error_pct for epoch in self.epochs.values()), default=None)
 
     @property
@@ -59,29 +71,36 @@ class Trial:
 
 
 def error_key(trial: Trial) -> tuple[float, int]:
-    """Sorts complete trials, the best first."""
+    """Sort key of complete trials: lowest validation error first, then lowest number."""
     assert trial.error_pct is not None
     return trial.error_pct, trial.number
 
 
-def dominates(one: Trial, other: Trial) -> bool:
-    """Whether it is nowhere worse and somewhere better; all objectives are costs."""
-    assert one.values is not None
+def dominates(trial: Trial, other: Trial) -> bool:
+    """Whether a complete trial is better than another in some objective and worse in none; all are minimized."""
+    assert trial.values is not None
     assert other.values is not None
-    pairs = list(zip(one.values, other.values, strict=True))
+    pairs = list(zip(trial.values, other.values, strict=True))
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
 def to_frozen_trial(
-    trial: Trial, outcome: TrialResult, excess: dict[str, float], *, several: bool
+    trial: Trial, result: TrialResult, constraints: dict[str, float], *, multi_objective: bool
 ) -> optuna.trial.FrozenTrial:
-    """A finished trial, as it would be in Optuna had it been run here."""
-    last = outcome.epochs[-1:] if outcome.state == "pruned" and not several else ()
+    """Convert an ended trial to what Optuna would have stored, had it run the trial.
+
+    Args:
+        trial: The trial.
+        result: Its result.
+        constraints: By how much it exceeds each constraint.
+        multi_objective: Whether the study has several objectives; then Optuna takes no intermediate values.
+    """
+    last_epoch = result.epochs[-1:] if result.state == "pruned" and not multi_objective else ()
     return create_trial(
-        state=OPTUNA_STATES[outcome.state],
-        values=trial.values or [epoch.val_error_pct for epoch in last] or None,
-        params=dict(trial.record.params),
+        state=OPTUNA_STATES[result.state],
+        values=trial.values or [epoch.val_error_pct for epoch in last_epoch] or None,
+        params=dict(trial.params),
         distributions={name: json_to_distribution(text) for name, text in trial.record.distributions.items()},
-        intermediate_values={} if several else {epoch.epoch: epoch.val_error_pct for epoch in outcome.epochs},
-        constraints=excess or None,
+        intermediate_values={} if multi_objective else {epoch.epoch: epoch.val_error_pct for epoch in result.epochs},
+        constraints=constraints or None,
     )

@@ -49,7 +49,7 @@ def warm_start_study(source_uri: str, uri: str, config: StudyConfig, data_finger
     fitting = [fit for trial in ended if same_data and (fit := _convert(trial, config))]
     num_left_out = len(ended) - len(fitting)
     content = [trial.model_dump(mode="json") for trial in fitting]
-    # Named by its content and written before study.json, which names it: all trials are taken over, or there is no study.
+    # Named by its content and written before study.json, which names it: with all its trials, or no study at all.
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     name = f"warm_start-{digest}.json"
     origin: dict[str, Any] = {"uri": source_uri, "trials": name, "taken": len(fitting), "left_out": num_left_out}

@@ -48,7 +48,7 @@ def format_trials(trials: Sequence[Trial], format: Literal["csv", "json"]) -> st
 def config_yaml(study: Study, trial: Trial) -> str:
     """Format the configuration of a trial as a file for ``rcn-search train``."""
     document = trial.record.config.model_dump(mode="json")
-    document["data"]["uri"] = study.config.train_config({}).data.uri  # it may have moved since
+    document["data"]["uri"] = study.config.base_config.data.uri  # it may have moved since
     return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 

@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors object with the tensors, and JSON about them in its header. Nothing is ever unpickled.
+"""Read and write checkpoints: one safetensors object whose header holds JSON. Nothing is ever unpickled.
 
-Two kinds. ``best.safetensors`` holds the weights of a network and the configuration to rebuild it. ``last.safetensors``
-holds all that a run needs to go on bit for bit.
+``best.safetensors`` holds the weights of a network and the configuration to rebuild it. ``last.safetensors`` holds
+everything from which a run is resumed with bit-identical results.
 """
 
 from __future__ import annotations
@@ -30,11 +30,23 @@ _MAX_HEADER_BYTES = 100_000_000
 
 
 class CheckpointError(RcnSearchError):
-    """A checkpoint is missing, damaged, or of another model; the message names it."""
+    """A checkpoint is missing, damaged, or belongs to another model; the message names it."""
 
 
 class CheckpointInfo(BaseModel):
-    """What the tensors of a checkpoint belong to."""
+    """Metadata of a checkpoint.
+
+    Attributes:
+        schema_version: Version of this document.
+        kind: ``weights`` (best.safetensors) or ``run`` (last.safetensors).
+        config: Configuration of the run.
+        keypoints: Name of the keypoint schema.
+        data_fingerprint: Fingerprint of the data set.
+        epoch: Number of epochs that the run has trained.
+        val_error_pct: Validation error of that epoch.
+        train_s: Time spent on training and validation so far.
+        state: State of a run to resume (kind ``run``).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: int = SCHEMA_VERSION
@@ -49,19 +61,14 @@ class CheckpointInfo(BaseModel):
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint read back."""
+    """Metadata and tensors of a checkpoint."""
 
     info: CheckpointInfo
     tensors: dict[str, Tensor]
 
 
-def write_checkpoint(uri: str, info: CheckpointInfo, tensors: dict[str, Tensor]) -> None:
-    """Publish a checkpoint whole, replacing an older one."""
-    storage.write_bytes(uri, checkpoint_bytes(info, tensors))
-
-
 def checkpoint_bytes(info: CheckpointInfo, tensors: dict[str, Tensor]) -> bytes:
-    """A checkpoint as it is published; what becomes of the tensors afterwards does not change it."""
+    """Serialize a checkpoint; later changes of the tensors do not affect it."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return safetensors.torch.save(content, {_HEADER_KEY: info.model_dump_json()})  # type: ignore[no-any-return]
 
@@ -70,7 +77,7 @@ def read_checkpoint(uri: str) -> Checkpoint:
     """Read and check a checkpoint.
 
     Raises:
-        CheckpointError: It is missing, damaged, not one of ours, or of a version this rcn-search cannot read.
+        CheckpointError: The file is missing, damaged, not written by rcn-search, or of an unknown schema version.
     """
     try:
         content = storage.read_bytes(uri)
@@ -94,7 +101,7 @@ def read_checkpoint(uri: str) -> Checkpoint:
 def _read_info(text: str) -> CheckpointInfo:
     document = json.loads(text)
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if version not in (1, SCHEMA_VERSION):  # checked first: nothing else need be right in another version
+    if version not in (1, SCHEMA_VERSION):  # checked first, because anything may differ in another version
         raise RcnSearchError(f"it is of version {version}; this rcn-search reads versions 1 and {SCHEMA_VERSION}")
     if version == 1 and isinstance(document.get("config"), dict):
         document |= {"schema_version": SCHEMA_VERSION, "config": upgrade_config(document["config"])}
@@ -118,10 +125,10 @@ def with_config(content: bytes, config: TrainConfig) -> bytes:
 
 
 def load_network(uri: str) -> tuple[Network, CheckpointInfo]:
-    """The network of a checkpoint, in fp32 on the CPU, ready to predict.
+    """Load the network of a checkpoint in fp32 on the CPU, in evaluation mode.
 
     Raises:
-        CheckpointError: See `read_checkpoint`; or its weights are those of another model.
+        CheckpointError: The checkpoint cannot be read, or its weights do not fit its configuration.
     """
     info, tensors = read_checkpoint(uri)
     num_points = keypoint_schema(info.keypoints).num_points
@@ -136,30 +143,30 @@ def load_network(uri: str) -> tuple[Network, CheckpointInfo]:
 
 
 def load_weights(network: nn.Module, tensors: dict[str, Tensor], uri: str) -> None:
-    """Copy ``model.*`` of a checkpoint into a network.
+    """Copy the tensors ``model.*`` of a checkpoint into a network.
 
     Raises:
-        CheckpointError: Names or shapes are those of another model.
+        CheckpointError: Names or shapes of the tensors differ from those of the network.
     """
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    needed = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if found != needed:
-        name = next(name for name in sorted(found | needed) if found.get(name) != needed.get(name))
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    actual = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if actual != expected:
+        name = next(name for name in sorted(actual | expected) if actual.get(name) != expected.get(name))
         raise CheckpointError(
-            f"{uri} holds the weights of another model: {name} has shape {found.get(name, 'none')}; its configuration "
-            f"needs {needed.get(name, 'none')}"
+            f"{uri} holds the weights of another model: {name} has shape {actual.get(name, 'none')}; its configuration "
+            f"needs {expected.get(name, 'none')}"
         )
     network.load_state_dict(weights)
 
 
 def network_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """A network's weights as ``model.*``."""
+    """Name the weights of a network ``model.*``."""
     return {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
 
 
 def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """The state of optimisers as ``optim.<optimiser>.<parameter>.<name>`` tensors."""
+    """Collect the state of optimizers as tensors ``optim.<optimizer>.<parameter>.<name>``."""
     return {
         f"optim.{number}.{index}.{key}": torch.as_tensor(value)
         for number, optimizer in enumerate(optimizers)
@@ -169,7 +176,7 @@ def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, 
 
 
 def load_optimizers(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` took."""
+    """Restore the state of optimizers from `optimizer_tensors`."""
     for number, optimizer in enumerate(optimizers):
         state: dict[int, dict[str, Tensor]] = {}
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -177,7 +184,7 @@ def load_optimizers(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[s
             if name.startswith(f"optim.{number}."):
                 *_, index, key = name.split(".")
                 like = parameters[int(index)]
-                # Fused optimisers walk parameter and state side by side in memory, so the layouts must agree.
-                laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
-                state.setdefault(int(index), {})[key] = laid_out
+                # Fused optimizers read parameter and state in the same memory order, so the layouts must agree.
+                value = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+                state.setdefault(int(index), {})[key] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

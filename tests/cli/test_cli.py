@@ -24,9 +24,10 @@ from rcn_search.config.loading import load_train_config
 from rcn_search.errors import RcnSearchError
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.study import Study
-from rcn_search.training.checkpoint import read_checkpoint, write_checkpoint
+from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.exit_status import Interrupted, TrainingFailed
 from rcn_search.training.trainer import Trainer, train
+from tests.support.checkpoints import write_checkpoint
 
 
 @pytest.fixture(scope="module")

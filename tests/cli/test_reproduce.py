@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -20,7 +21,7 @@ from rcn_search.study.study import Study
 
 
 @pytest.fixture
-def rows(mtfl_uri, tmp_path, monkeypatch) -> str:
+def rows(mtfl_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A study file whose study is started where the command looks for it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_reproduce, "console", Console(width=200))
@@ -38,14 +39,14 @@ def rows(mtfl_uri, tmp_path, monkeypatch) -> str:
     return str(path)
 
 
-def invoke(*line: str):
+def invoke(*line: str) -> Result:
     app = typer.Typer()
     app.command("reproduce")(reproduce_command)
     return CliRunner().invoke(app, list(line))
 
 
-def test_what_is_there_is_shown_in_each_format(rows):
-    line = ("table2", "--space", rows, "--show")
+def test_report_only_prints_each_format(rows: str) -> None:
+    line = ("table2", "--study-file", rows, "--report-only")
     table = invoke(*line)
     assert table.exit_code == 0, table.output
     assert "not finished" in table.stdout
@@ -58,12 +59,12 @@ def test_what_is_there_is_shown_in_each_format(rows):
     assert "- not measured" in markdown
 
 
-def test_epochs_have_a_study_of_their_own(rows):
-    shown = invoke("table2", "--space", rows, "--show", "--epochs", "3", "--format", "markdown")
+def test_epochs_give_a_study_of_its_own(rows: str) -> None:
+    shown = invoke("table2", "--study-file", rows, "--report-only", "--epochs", "3", "--format", "markdown")
     assert "and 3 epochs here" in shown.stdout
-    missing = invoke("table2", "--space", rows, "--show", "--epochs", "4")
+    missing = invoke("table2", "--study-file", rows, "--report-only", "--epochs", "4")
     assert missing.exit_code == 1
-    assert "studies/table2-4-epochs; leave out --show" in missing.stderr
+    assert "studies/table2-4-epochs; leave out --report-only" in missing.stderr
 
 
 @pytest.mark.parametrize(
@@ -71,18 +72,18 @@ def test_epochs_have_a_study_of_their_own(rows):
     [
         (("table3", "--data", "nowhere"), "no data set at"),
         (("table2", "--afw", "nowhere"), "no data set at"),
-        (("table2", "--space", "nowhere.yaml"), "no such file"),
+        (("table2", "--study-file", "nowhere.yaml"), "no such file"),
         (("table2", "--set", "runs.RCN 4 branches=1"), "runs"),
     ],
 )
-def test_what_is_missing_is_said_before_anything_runs(rows, line, message):
-    line = line if "--space" in line or "--data" in line else (*line, "--space", rows)
+def test_reproduce_reports_bad_input_before_training(rows: str, line: tuple[str, ...], message: str) -> None:
+    line = line if "--study-file" in line or "--data" in line else (*line, "--study-file", rows)
     result = invoke(*line)
     assert (result.exit_code, "error: " in result.stderr) == (1, True), result.output
     assert message in result.stderr
     assert not Path("studies/table3").exists()
 
 
-def test_a_search_is_no_table(rows):
+def test_reproduce_refuses_a_search(rows: str) -> None:
     space = Path(__file__).parents[2] / "search_spaces/rcn.yaml"
-    assert "it is a search" in invoke("table2", "--space", str(space)).stderr
+    assert "it is a search" in invoke("table2", "--study-file", str(space)).stderr

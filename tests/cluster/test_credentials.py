@@ -18,8 +18,8 @@ from rich.console import Console
 from rcn_search import storage
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.train_distributed import train_with_workers
-from rcn_search.data.importing import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.search.open_or_resume import StudyRequest
 from rcn_search.search.run_search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder

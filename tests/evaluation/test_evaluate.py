@@ -8,8 +8,8 @@ import pytest
 
 from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import Dataset, open_dataset
-from rcn_search.data.importing import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.shards import DatasetError
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.evaluate import evaluate, method_name

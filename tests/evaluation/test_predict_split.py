@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from rcn_search.config.schema import Decoder, TrainConfig
 from rcn_search.data.dataset import Dataset, Split, open_dataset
-from rcn_search.data.importing import import_dataset
 from rcn_search.data.importers.mtfl import MtflImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.shards import DatasetError
 from rcn_search.data.synthetic import draw_face
 from rcn_search.errors import RcnSearchError

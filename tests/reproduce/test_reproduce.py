@@ -1,21 +1,24 @@
-"""Tables re-run on a few drawn faces, by networks that train in a moment: one through Ray, the others without."""
+"""Tables trained again on a few drawn faces, by tiny networks: one through Ray, the others without."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from rich.console import Console
 
-from rcn_search.data.importing import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.shards import read_manifest
+from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard.records import load_entries
 from rcn_search.leaderboard.table import build_leaderboard
-from rcn_search.reproduce.run import compare, train_rows
-from rcn_search.reproduce.text_table import Sheet
+from rcn_search.reproduce.paper_tables import TableName
+from rcn_search.reproduce.run import ReproductionRequest, compare_with_paper, open_table, train_table
+from rcn_search.reproduce.text_table import TextTable
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study
@@ -41,7 +44,7 @@ class W300(SyntheticImporter):
     in_processes = False
 
 
-def study_file(folder: Path, data_uri: str, rows: dict, **changes) -> str:
+def study_file(folder: Path, data_uri: str, rows: dict[str, dict[str, Any]], **changes: Any) -> str:
     document = {
         "study": {"name": "tiny"},
         "base": {
@@ -58,57 +61,54 @@ def study_file(folder: Path, data_uri: str, rows: dict, **changes) -> str:
     return str(path)
 
 
-def run(name: str, path: str, folder: Path, *, show: bool = False, **options) -> Sheet:
-    board = str(folder / "board")
-    rerun = train_rows(
-        name,
-        space_uri=path,
-        study_uri=str(folder / "study"),
-        board=lambda: board,
-        console=Console(file=io.StringIO()),
-        run=not show,
-        **options,
-    )
-    return compare(rerun, board=None if show else lambda: board)
+def run(name: TableName, path: str, folder: Path, *, report_only: bool = False, **options: Any) -> TextTable:
+    leaderboard = str(folder / "leaderboard")
+    request = ReproductionRequest(table=name, study_file=path, study_uri=str(folder / "study"), **options)
+    if report_only:
+        return compare_with_paper(open_table(request), leaderboard=None)
+    reproduction = train_table(request, leaderboard=leaderboard, console=Console(file=io.StringIO()))
+    return compare_with_paper(reproduction, leaderboard=leaderboard)
 
 
 def train_here(path: str, folder: Path) -> None:
     """Run all trials of a study in this process."""
     space = load_study_config(path)
-    fingerprint = read_manifest(space.train_config({}).data.uri).fingerprint
+    fingerprint = read_manifest(space.base_config.data.uri).fingerprint
     study = Study.create(str(folder / "study"), space, data_fingerprint=fingerprint)
     while (trial := study.ask()) is not None:
         run = Trainer(trial.record.config, trial.folder)
         train(run)
         fields = EpochResult.model_fields.keys() & EpochReport.model_fields.keys()
-        study.report(trial.number, [EpochResult.model_validate(each.model_dump(include=fields)) for each in run.history])
+        study.report(
+            trial.number, [EpochResult.model_validate(each.model_dump(include=fields)) for each in run.history]
+        )
         study.finish(trial.number, "complete")
 
 
-def cells(sheet: Sheet) -> dict[tuple[str, str], dict[str, str]]:
+def cells(table: TextTable) -> dict[tuple[str, str], dict[str, str]]:
     """Rows by method and images."""
-    return {row[:2]: dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows}
+    return {(row[0], row[1]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
 
 
 def num_files(folder: Path, pattern: str) -> int:
     return len(list(folder.rglob(pattern)))
 
 
-def test_a_table_from_rows_to_paper_against_ours(ray_cluster, mtfl_uri, tmp_path):
+def test_reproduce_table_from_training_to_comparison(ray_cluster: None, mtfl_uri: str, tmp_path: Path) -> None:
     rows = {"SumNet 4 branches": {"model.name": "sumnet", **SMALL}, "RCN 4 branches": SMALL}
     path = study_file(tmp_path, mtfl_uri, rows, seeds_per_run={"RCN 4 branches": 2})
-    with pytest.raises(ValueError, match="nothing is there to show"):
-        run("table2", path, tmp_path, show=True)
+    with pytest.raises(RcnSearchError, match="leave out --report-only"):
+        run("table2", path, tmp_path, report_only=True)
 
     space = load_study_config(path)
     Study.create(str(tmp_path / "study"), space, data_fingerprint=read_manifest(mtfl_uri).fingerprint).ask()
-    unfinished = cells(run("table2", path, tmp_path, show=True))
+    unfinished = cells(run("table2", path, tmp_path, report_only=True))
     line = unfinished["SumNet 4 branches", "aflw/test"]
     assert (line["paper %"], line["ours %"], line["seeds"], line["notes"]) == ("6.44", "", "0 of 1", "not finished")
     assert unfinished["RCN 4 branches", "aflw/test"]["seeds"] == "0 of 2"
 
-    sheet = run("table2", path, tmp_path)
-    by_row = cells(sheet)
+    table = run("table2", path, tmp_path)
+    by_row = cells(table)
     line = by_row["RCN 4 branches", "aflw/test"]
     assert float(line["difference"]) == pytest.approx(float(line["ours %"]) - 6.37, abs=0.011)
     low, high = map(float, line["95 % interval"].split(" to "))
@@ -121,60 +121,62 @@ def test_a_table_from_rows_to_paper_against_ours(ray_cluster, mtfl_uri, tmp_path
     # Published rows that the study lacks are shown where ours are measured, and nowhere else.
     assert by_row["RCN 7 branches", "aflw/test"]["ours %"] == ""
     assert {images for _, images in by_row} == {"aflw/test"}
-    remarks = "\n".join(sheet.remarks)
-    assert "not measured, as no data set given here has it whole: afw/test" in remarks
+    remarks = "\n".join(table.remarks)
+    assert "not measured, because no data set given here has them: afw/test" in remarks
     assert "trained on 18 of the paper's 9,000 faces" in remarks
     assert "aflw/test: 4 branches: RCN is better than SumNet:" in remarks
     assert "in the paper 0.07 below" in remarks
     assert "occlusion helps" not in remarks
 
-    board = tmp_path / "board"
-    ours = [row for each in build_leaderboard(str(board)).tables for row in each.rows if row.origin == "ours"]
+    leaderboard = tmp_path / "leaderboard"
+    ours = [row for each in build_leaderboard(str(leaderboard)).tables for row in each.rows if row.origin == "ours"]
     assert {row.method for row in ours} == {
         "SumNet 4 branches, 1 epochs",
         "RCN 4 branches, 1 epochs, seed 0",
         "RCN 4 branches, 1 epochs, seed 1",
     }
-    assert num_files(board / "test_looks", "*.json") == 3
+    assert num_files(leaderboard / "test_evaluations", "*.json") == 3
 
     afw = str(tmp_path / "afw")
     import_dataset(Afw(num_train=1, num_val=1, num_test=3), afw)
     both = run("table2", path, tmp_path, afw_uri=afw)
     assert cells(both)["RCN 4 branches", "aflw/test"] == line
     assert "3 test images, the paper 377" in cells(both)["RCN 4 branches", "afw/test"]["notes"]
-    assert num_files(board / "test_looks/aflw-test", "*.json") == 3
-    assert num_files(board / "test_looks/afw-test", "*.json") == 3
-    assert run("table2", path, tmp_path, afw_uri=afw, show=True) == both
+    assert num_files(leaderboard / "test_evaluations/aflw-test", "*.json") == 3
+    assert num_files(leaderboard / "test_evaluations/afw-test", "*.json") == 3
+    assert run("table2", path, tmp_path, afw_uri=afw, report_only=True) == both
 
     with pytest.raises(StudyError, match=r"base\.schedule\.epochs: 1 → 2"):
         run("table2", path, tmp_path, epochs=2)
 
 
-def test_a_joint_row_is_made_of_two_trained_ones(tmp_path):
+def test_joint_model_is_scored_with_two_trained_runs(tmp_path: Path) -> None:
     data = str(tmp_path / "300w")
     import_dataset(W300(schema="ibug68", num_train=8, num_val=4, num_test=1), data)
     rows = {"RCN": SMALL, "Denoiser": {"model.name": "denoiser", "model.kernel_px": 3, "model.channels": 4}}
     path = study_file(tmp_path, data, rows, joint_models={"RCN + denoising": ["RCN", "Denoiser"]})
     train_here(path, tmp_path)
-    assert cells(run("table4", path, tmp_path, show=True))["RCN", "300w/val"]["notes"].startswith("trained, not scored")
-    sheet = run("table4", path, tmp_path)
-    by_row = cells(sheet)
+    assert cells(run("table4", path, tmp_path, report_only=True))["RCN", "300w/val"]["notes"].startswith(
+        "trained, not scored"
+    )
+    table = run("table4", path, tmp_path)
+    by_row = cells(table)
     for images in ("300w/val", "300w/val, 49 points"):
         assert float(by_row["RCN + denoising", images]["ours %"]) > 0
         assert by_row["RCN", images]["paper %"] == ""
     assert by_row["RCN + denoising", "300w/full"]["paper %"] == "5.41"
-    assert by_row["RCN + denoising", "300w/full"]["notes"] == "these images are not here"
+    assert by_row["RCN + denoising", "300w/full"]["notes"] == "no data set given here has these images"
     assert ("Denoiser", "300w/val") not in by_row
-    remarks = "\n".join(sheet.remarks)
-    assert "no test split is here" in remarks
+    remarks = "\n".join(table.remarks)
+    assert "no data set has a test split" in remarks
     assert "300w/val: the denoiser helps on the worst tenth of the images: " in remarks
-    assert not (tmp_path / "board/test_looks").exists()
-    size = {entry.method: entry.num_params for entry in load_entries(str(tmp_path / "board"))[0].values()}
+    assert not (tmp_path / "leaderboard/test_evaluations").exists()
+    size = {entry.method: entry.num_params for entry in load_entries(str(tmp_path / "leaderboard"))[0].values()}
     assert size["RCN + denoising, 1 epochs"] > size["RCN, 1 epochs"]
 
 
-def test_convergence_scores_every_epoch(mtfl_uri, tmp_path, monkeypatch):
-    monkeypatch.setattr("rcn_search.reproduce.convergence.GOAL_PCT", 1e6)
+def test_convergence_scores_every_epoch(mtfl_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rcn_search.reproduce.convergence.TARGET_ERROR_PCT", 1e6)
     path = study_file(
         tmp_path,
         mtfl_uri,
@@ -183,14 +185,14 @@ def test_convergence_scores_every_epoch(mtfl_uri, tmp_path, monkeypatch):
         budget={"epochs": 3, "max_concurrent": 1},
     )
     train_here(path, tmp_path)
-    sheet = run("convergence", path, tmp_path)
-    line = cells(sheet)["RCN 6 branches, occlusion", "aflw/test"]
+    table = run("convergence", path, tmp_path)
+    line = cells(table)["RCN 6 branches, occlusion", "aflw/test"]
     assert (line["paper"], line["ours"], line["seeds"]) == ("15 epochs, 20 min", "1 epochs", "2")
     assert line["training time"].endswith(" s")
     assert len(line["notes"].removeprefix("error by epoch ").split()) == 3
-    assert num_files(tmp_path / "board/test_looks", "*.json") == 6
-    assert not (tmp_path / "board/entries").exists()
-    monkeypatch.setattr("rcn_search.reproduce.convergence.GOAL_PCT", 0.0)
-    again = cells(run("convergence", path, tmp_path, show=True))["RCN 6 branches, occlusion", "aflw/test"]
+    assert num_files(tmp_path / "leaderboard/test_evaluations", "*.json") == 6
+    assert not (tmp_path / "leaderboard/entries").exists()
+    monkeypatch.setattr("rcn_search.reproduce.convergence.TARGET_ERROR_PCT", 0.0)
+    again = cells(run("convergence", path, tmp_path, report_only=True))["RCN 6 branches, occlusion", "aflw/test"]
     assert (again["ours"], again["training time"]) == ("not reached", "")
-    assert num_files(tmp_path / "board/test_looks", "*.json") == 6
+    assert num_files(tmp_path / "leaderboard/test_evaluations", "*.json") == 6

@@ -1,21 +1,23 @@
-"""A look is marked before it is taken, and is never taken twice."""
+"""A test evaluation is recorded before it is made, and is never made twice."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rcn_search.data.importing import import_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.leaderboard import submit
-from rcn_search.reproduce.test_scores import Candidate, Scores, find_targets
+from rcn_search.reproduce.paper_tables import Subset
+from rcn_search.reproduce.test_scores import Candidate, TestScores, find_targets
 from rcn_search.study.records import StudyError
 from rcn_search.training.trainer import Trainer, train
 
 
 @pytest.fixture(scope="module")
-def checkpoint(synthetic_uri, tmp_path_factory):
+def checkpoint(synthetic_uri: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Weights of one epoch on a few faces."""
     from rcn_search.config.schema import TrainConfig
 
@@ -33,72 +35,82 @@ def checkpoint(synthetic_uri, tmp_path_factory):
 
 
 @pytest.fixture
-def board(tmp_path):
-    return tmp_path / "board"
+def leaderboard(tmp_path: Path) -> Path:
+    return tmp_path / "leaderboard"
 
 
-def looks(board: Path) -> int:
-    return len(list((board / "test_looks").rglob("*.json")))
+def num_evaluations(leaderboard: Path) -> int:
+    return len(list((leaderboard / "test_evaluations").rglob("*.json")))
 
 
-def test_a_look_is_taken_once(checkpoint, synthetic_uri, board, tmp_path):
-    (target,) = find_targets([synthetic_uri], [("aflw", "test")], "val")
-    assert (target.split, target.place, target.is_test) == ("test", ("synthetic", "test"), True)
-    scores, candidate = Scores(str(tmp_path / "study")), Candidate("000000", "a row", checkpoint)
-    assert scores.find(candidate, target) is None
-    first = scores.take(candidate, target, board=lambda: str(board), enter=True)
+def test_evaluate_once_reads_the_second_time(
+    checkpoint: str, synthetic_uri: str, leaderboard: Path, tmp_path: Path
+) -> None:
+    (target,) = find_targets([synthetic_uri], [Subset("aflw", "test")], "val")
+    assert (target.split, target.subset, target.is_test) == ("test", ("synthetic", "test"), True)
+    scores, candidate = TestScores(str(tmp_path / "study")), Candidate("000000", "a row", checkpoint)
+    assert scores.load(candidate, target) is None
+    first = scores.evaluate_once(candidate, target, leaderboard=str(leaderboard), submit=True)
     assert len(first) == 24
-    assert (looks(board), len(list((board / "entries").iterdir()))) == (1, 2)
-    again = scores.take(candidate, target, board=lambda: str(board), enter=True)
+    assert (num_evaluations(leaderboard), len(list((leaderboard / "entries").iterdir()))) == (1, 2)
+    again = scores.evaluate_once(candidate, target, leaderboard=str(leaderboard), submit=True)
     assert (again.pred_cell_nk2 == first.pred_cell_nk2).all()
-    assert (looks(board), len(list((board / "entries").iterdir()))) == (1, 2)
+    assert (num_evaluations(leaderboard), len(list((leaderboard / "entries").iterdir()))) == (1, 2)
 
     other = target._replace(fingerprint="of other images")
     with pytest.raises(StudyError, match="is of other images"):
-        scores.take(candidate, other, board=lambda: str(board), enter=True)
-    assert looks(board) == 1
+        scores.evaluate_once(candidate, other, leaderboard=str(leaderboard), submit=True)
+    assert num_evaluations(leaderboard) == 1
 
 
-def test_a_curve_is_looked_at_without_entries(checkpoint, synthetic_uri, board, tmp_path):
+def test_evaluate_once_without_submit_adds_no_entries(
+    checkpoint: str, synthetic_uri: str, leaderboard: Path, tmp_path: Path
+) -> None:
     (target,) = find_targets([synthetic_uri], [], "val")
-    Scores(str(tmp_path)).take(Candidate("x", "x", checkpoint), target, board=lambda: str(board), enter=False)
-    assert (looks(board), (board / "entries").exists()) == (1, False)
+    TestScores(str(tmp_path)).evaluate_once(
+        Candidate("x", "x", checkpoint), target, leaderboard=str(leaderboard), submit=False
+    )
+    assert (num_evaluations(leaderboard), (leaderboard / "entries").exists()) == (1, False)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError("no such weights")])
-def test_a_look_that_showed_nothing_can_be_taken_again(checkpoint, synthetic_uri, board, tmp_path, monkeypatch, error):
+def test_evaluate_once_repeats_an_evaluation_without_predictions(
+    checkpoint: str, synthetic_uri: str, leaderboard: Path, tmp_path: Path, error: Any
+) -> None:
     (target,) = find_targets([synthetic_uri], [], "val")
-    scores, candidate = Scores(str(tmp_path / "study")), Candidate("000000", "a row", checkpoint)
+    scores, candidate = TestScores(str(tmp_path / "study")), Candidate("000000", "a row", checkpoint)
     seen = []
 
     def stop(done: int, total: int) -> None:
-        seen.append(scores_marked())
+        seen.append(is_started())
         raise error
 
-    def scores_marked() -> bool:
+    def is_started() -> bool:
         return (tmp_path / "study/scores/000000-synthetic-test/started.json").exists()
 
     with pytest.raises(error if isinstance(error, type) else type(error)):
-        scores.take(candidate, target, board=lambda: str(board), enter=True, on_images=stop)
+        scores.evaluate_once(candidate, target, leaderboard=str(leaderboard), submit=True, on_images=stop)
     assert seen == [True]
-    assert not scores_marked()
-    assert len(scores.take(candidate, target, board=lambda: str(board), enter=True)) == 24
+    assert not is_started()
+    assert len(scores.evaluate_once(candidate, target, leaderboard=str(leaderboard), submit=True)) == 24
 
 
-def test_a_look_that_may_have_been_seen_is_not_taken_again(checkpoint, synthetic_uri, board, tmp_path, monkeypatch):
+def test_evaluate_once_does_not_repeat_one_that_may_have_been_seen(
+    checkpoint: str, synthetic_uri: str, leaderboard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (target,) = find_targets([synthetic_uri], [], "val")
-    scores, candidate = Scores(str(tmp_path / "study")), Candidate("000000", "a row", checkpoint)
+    scores, candidate = TestScores(str(tmp_path / "study")), Candidate("000000", "a row", checkpoint)
 
-    def full_disk(*args, **options) -> None:
+    def full_disk(*arguments: object, **options: object) -> None:
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
         patch.setattr(submit, "add_entry", full_disk)
         with pytest.raises(OSError, match="no space"):
-            scores.take(candidate, target, board=lambda: str(board), enter=True)
-    with pytest.raises(StudyError, match="000000-synthetic-test: a look was begun and has not ended"):
-        scores.take(candidate, target, board=lambda: str(board), enter=True)
-    assert looks(board) == 1
+            scores.evaluate_once(candidate, target, leaderboard=str(leaderboard), submit=True)
+    with pytest.raises(StudyError, match="000000-synthetic-test: an evaluation was started and has not ended"):
+        scores.evaluate_once(candidate, target, leaderboard=str(leaderboard), submit=True)
+    assert num_evaluations(leaderboard) == 1
 
 
 class Afw(SyntheticImporter):
@@ -117,19 +129,19 @@ class Plain(SyntheticImporter):
     in_processes = False
 
 
-def test_targets(mtfl_uri, synthetic_uri, tmp_path):
+def test_find_targets_prefers_wanted_test_subsets(mtfl_uri: str, synthetic_uri: str, tmp_path: Path) -> None:
     afw, plain = str(tmp_path / "afw"), str(tmp_path / "plain")
     import_dataset(Afw(num_train=1, num_val=1, num_test=3), afw)
     import_dataset(Plain(num_train=2, num_val=2, num_test=2), plain)
-    wanted = [("aflw", "test"), ("afw", "test")]
+    wanted = [Subset("aflw", "test"), Subset("afw", "test")]
 
-    def places(*uris: str) -> list[tuple]:
-        return [(each.place, each.is_test) for each in find_targets(uris, wanted, "val")]
+    def subsets(*uris: str) -> list[tuple[Subset, bool]]:
+        return [(target.subset, target.is_test) for target in find_targets(uris, wanted, "val")]
 
-    assert places(mtfl_uri) == [(("aflw", "test"), True)]
-    assert places(mtfl_uri, afw) == [(("aflw", "test"), True), (("afw", "test"), True)]
-    assert places(mtfl_uri, synthetic_uri) == [(("aflw", "test"), True), (("synthetic", "test"), True)]
-    assert places(plain) == [(("plain", "val"), False)]
-    assert places(plain, afw) == [(("afw", "test"), True)]
+    assert subsets(mtfl_uri) == [(("aflw", "test"), True)]
+    assert subsets(mtfl_uri, afw) == [(("aflw", "test"), True), (("afw", "test"), True)]
+    assert subsets(mtfl_uri, synthetic_uri) == [(("aflw", "test"), True), (("synthetic", "test"), True)]
+    assert subsets(plain) == [(("plain", "val"), False)]
+    assert subsets(plain, afw) == [(("afw", "test"), True)]
     with pytest.raises(ValueError, match="both have aflw/test"):
-        places(mtfl_uri, mtfl_uri)
+        subsets(mtfl_uri, mtfl_uri)

@@ -24,7 +24,7 @@ def test_mtfl_is_imported_shown_and_read(store: str, cli: Any, mtfl_folder: Any,
     grid = storage.join(store, "grid.png")
     assert "4 faces of train in" in cli.run("data", "show", uri, "--count", 4, "--out", grid)
     assert storage.read_bytes(grid).startswith(b"\x89PNG")
-    assert "all whole" in cli.run("data", "verify", uri)
+    assert "all intact" in cli.run("data", "verify", uri)
     here, there = Dataset(mtfl_uri), Dataset(uri)
     for name in there.manifest.split_names:
         one, other = here.split(name), there.split(name)

@@ -25,8 +25,8 @@ import boto3
 import pytest
 
 from rcn_search import storage
-from rcn_search.storage import object_store as storage_remote
-from rcn_search.storage import retry as storage_retry
+from rcn_search.storage import object_store, retry
+from rcn_search.storage.preflight import preflight
 from rcn_search.study.identity import resume_settings
 from rcn_search.study.lease import acquire
 from rcn_search.study.records import EpochResult
@@ -40,7 +40,7 @@ fault_proxy: Any = importlib.util.module_from_spec(_spec)
 sys.modules["fault_proxy"] = fault_proxy  # where dataclasses looks for it
 _spec.loader.exec_module(fault_proxy)
 
-IMPATIENT = storage_retry.Limits(attempt_s=3.0, total_s=1.5, first_pause_s=0.02, longest_pause_s=0.2)
+IMPATIENT = retry.Limits(attempt_s=3.0, total_s=1.5, first_pause_s=0.02, longest_pause_s=0.2)
 NUM_TRIALS, NUM_EPOCHS, CHECKPOINT_BYTES = 3, 2, 20_000
 
 
@@ -69,7 +69,7 @@ def space(tmp_path: Path) -> StudyConfig:
 
 def drive(uri: str, space: StudyConfig) -> None:
     """What a search does with storage, from preflight to end."""
-    storage.preflight(uri)
+    preflight(uri)
     if study_exists(uri):
         Study.check(uri, space, "f")
     else:
@@ -181,12 +181,14 @@ def test_what_is_refused_is_asked_once_and_explained(proxy: Any) -> None:
 
 @pytest.mark.parametrize("fault", ["hang", "throttled"])
 def test_patience_ends(proxy: Any, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_retry, "LIMITS", storage_retry.Limits(attempt_s=0.6, total_s=1.5))
+    monkeypatch.setattr(retry, "LIMITS", retry.Limits(attempt_s=0.6, total_s=1.5))
     monkeypatch.setattr(proxy, "hang_s", 5.0)
     place = f"s3://bucket/{uuid.uuid4().hex}"
     proxy.weather = fault_proxy.Weather(lasting=fault)
     started = time.monotonic()
-    with pytest.raises(OSError, match=rf"{place}: writing it failed after .*overloaded or out of reach; go on later"):
+    with pytest.raises(
+        OSError, match=rf"{place}: writing it failed after .*overloaded or unreachable; try again later"
+    ):
         storage.write_bytes(place, b"x")
     assert 0.5 < time.monotonic() - started < 20
 
@@ -202,7 +204,7 @@ def test_no_secret_is_kept_or_said(
         refused = driven(f"s3://bucket/{folder}", space)
         proxy.weather = Script()
     assert refused
-    said = [*traceback.format_exception(refused), caplog.text, storage_remote._without_secrets(f"a {secret} b")]
+    said = [*traceback.format_exception(refused), caplog.text, object_store._without_secrets(f"a {secret} b")]
     assert not any(secret in text for text in said)
     client = boto3.Session().client("s3")
     kept = client.list_objects_v2(Bucket="bucket", Prefix=folder)["Contents"]
@@ -231,7 +233,7 @@ def test_a_study_goes_on_or_stops_resumably(
         uri = f"{place}/{seed}"
         proxy.weather = weather(seed)
         with monkeypatch.context() as patch:
-            patch.setattr(storage_retry, "LIMITS", IMPATIENT)
+            patch.setattr(retry, "LIMITS", IMPATIENT)
             stopped = driven(uri, space)
             assert stopped is None or "s3://" in str(stopped), "what cannot be read or written is named"
             ended[f"stopped: {type(stopped).__name__}" if stopped else "went on"] += 1

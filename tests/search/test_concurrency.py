@@ -4,14 +4,13 @@ import io
 import time
 
 import pytest
-from rcn_search.study.config.sections import Budget
 from rich.console import Console
 
 from rcn_search.cluster.runtime import CapacityError, ClusterResources
 from rcn_search.search import concurrency
 from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
 from rcn_search.study.loading import load_study_config
-from rcn_search.study.store import StudyStore
+from rcn_search.study.space.sections import Budget
 from rcn_search.study.study import Study
 
 SMALL = ({"CPU": 2.0}, {"CPU": 2.0})
@@ -89,8 +88,9 @@ def test_budget_workers_sharing_a_gpu_are_refused():
 
 
 def test_print_plan_says_how_many_trials_wait_for_nodes(write_study, tmp_path):
-    space = load_study_config(write_study(budget={"max_concurrent": 4}))
-    study = Study(str(tmp_path / "study"), space, StudyStore(str(tmp_path / "study")))
+    config = load_study_config(write_study(budget={"max_concurrent": 4}))
+    Study.start(str(tmp_path / "study"), config, "fingerprint")
+    study = Study(str(tmp_path / "study"), config)
     text = io.StringIO()
     print_plan(Console(file=text, width=200), study, 4, ClusterResources(({"CPU": 1},)), 0, None)
     assert "4 at once, 1 CPU, 0 GPU each; on 1 CPU, 0 GPU: 1 fit now, the others wait until the cluster" in (

@@ -60,7 +60,7 @@ budget: {epochs: 1}
 """
     )
     study = study_of(str(path), tmp_path / "study")
-    base = study.config.train_config({})
+    base = study.config.base_config
     models = [base.model.model_copy(update={"channels": channels}) for channels in (8, 32)]
     assert estimate_checkpoint_bytes(study, 5) == sum(
         estimate_trial_bytes(base.model_copy(update={"model": each}), 5) for each in models

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from rcn_search.study.config.sections import ReplicationConfig
 from rich.console import Console
 
 from rcn_search.config.errors import ConfigError
@@ -18,9 +17,11 @@ from rcn_search.leaderboard import submit
 from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
 from rcn_search.search import replication as module
+from rcn_search.search import run_search
 from rcn_search.search.replication import choose_candidates, run_replication, validation_errors
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
+from rcn_search.study.space.sections import ReplicationConfig
 from rcn_search.study.study import Study
 from rcn_search.study.winner import read_winner
 from tests.support.searches import search, tiny_base, write_tiny_study

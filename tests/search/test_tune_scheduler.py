@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
@@ -28,7 +30,7 @@ def test_build_scheduler_knows_the_epochs_of_ended_trials(write_study, tmp_path,
 
     def decision(trials: list, error_pct: float) -> bool:
         study.trials = trials
-        trial = SimpleNameconfig(trial_id="any", config={"number": 34})
+        trial = SimpleNamespace(trial_id="any", config={"number": 34})
         epochs = [{"epoch": epoch, "val_error_pct": error_pct} for epoch in (1, 2, 3)]
         scheduler = build_scheduler(study)
         actions = [scheduler.on_trial_result(None, trial, {"epochs": epochs[:epoch]}) for epoch in (1, 2, 3)]

@@ -63,86 +63,86 @@ def recorded(space) -> Study:
     return record(Study.create(f"memory://{uuid.uuid4().hex}", space, data_fingerprint="f"), 60)
 
 
-def test_the_surrogate_knows_curves_that_it_has_not_seen(recorded) -> None:
+def test_recorded_curves_predict_unseen_curves(recorded) -> None:
     curves = RecordedCurves(recorded)
     for lr, branches in ((4e-3, 5), (2e-4, 2), (5e-2, 6)):
         expected = [true_error_pct(lr, branches, epoch) for epoch in range(1, EPOCHS + 1)]
-        curve = curves.of({"model.branches": branches, "optimizer.lr": lr})
+        curve = curves.predict({"model.branches": branches, "optimizer.lr": lr})
         np.testing.assert_allclose(curve.error_pct_e, expected, rtol=0.05)
         assert curve.epoch_s == pytest.approx(EPOCH_S)
     assert curves.full_training_s == pytest.approx(EPOCHS * EPOCH_S)
     assert curves.explained_variance > 0.95
 
 
-def test_what_it_explains_is_what_it_foretells_of_a_trial_left_out(space) -> None:
+def test_explained_variance_is_that_of_predictions_with_one_trial_left_out(space) -> None:
     study = record(Study.create(f"memory://{uuid.uuid4().hex}", space, data_fingerprint="f"), 30, noise=0.3)
     curves = RecordedCurves(study)
     params = [trial.record.params for trial in study.trials]
     last = np.log([trial.epochs[EPOCHS].val_error_pct for trial in study.trials])
     features = np.array([curves._features(each) for each in params])
-    foretold = []
+    predicted = []
     for index in range(len(params)):
         kept = np.arange(len(params)) != index
-        process = GaussianProcessRegressor(curves._error.kernel_, optimizer=None, normalize_y=False)
+        process = GaussianProcessRegressor(curves._error_process.kernel_, optimizer=None, normalize_y=False)
         process.fit(features[kept], (last[kept] - last.mean()) / last.std())
-        foretold.append(process.predict(features[[index]]).item() * last.std() + last.mean())
-    residual = last - np.array(foretold)
+        predicted.append(process.predict(features[[index]]).item() * last.std() + last.mean())
+    residual = last - np.array(predicted)
     assert curves.explained_variance == pytest.approx(1 - (residual**2).mean() / last.var(), abs=1e-6)
     assert 0 < curves.explained_variance < 0.95
 
 
-def test_parameters_that_are_not_always_drawn_and_lists_are_features(play_study) -> None:
+def test_recorded_curves_use_conditional_parameters_and_choices(play_study) -> None:
     study = play_study(num_trials=90, budget={"trials": 90})
     for trial in study.trials:
-        kinds = trial.suggestion.params
+        kinds = trial.record.params
         trial_error = 30 if kinds["model.name"] == "rcn" else 10
         for epoch in list(trial.epochs):
             trial.epochs[epoch] = trial.epochs[epoch].model_copy(update={"val_error_pct": trial_error + epoch})
     curves = RecordedCurves(study)
     for trial in study.trials:
-        expected = 34 if trial.suggestion.params["model.name"] == "rcn" else 14
-        assert curves.of(trial.suggestion.params).error_pct_e[-1] == pytest.approx(expected, rel=0.1)
+        expected = 34 if trial.record.params["model.name"] == "rcn" else 14
+        assert curves.predict(trial.record.params).error_pct_e[-1] == pytest.approx(expected, rel=0.1)
 
 
-def test_too_few_whole_curves_are_refused(space) -> None:
+def test_recorded_curves_with_too_few_complete_trials_are_refused(space) -> None:
     study = record(Study.create(f"memory://{uuid.uuid4().hex}", space, data_fingerprint="f"), MIN_CURVES, epochs=3)
     with pytest.raises(StudyError, match="has 0 trials that ran to their last epoch"):
         RecordedCurves(study)
 
 
-def test_without_stopping_every_trial_costs_a_full_training(recorded) -> None:
+def test_simulate_without_pruning_spends_a_full_training_per_trial(recorded) -> None:
     run = simulate(
-        recorded.space, RecordedCurves(recorded), Method.from_names("random", "none"), workers=4, cost=12, seed=0
+        recorded.config, RecordedCurves(recorded), Method.from_names("random", "none"), workers=4, budget=12, seed=0
     )
     assert run.num_trials == pytest.approx(12 + 4, abs=1)  # 12 ended, and each worker is in the middle of the next
     assert run.wall_s == pytest.approx(12 / 4 * (EPOCHS * EPOCH_S + START_S), rel=0.1)
-    assert run.at(12) == run.best_error_pct.min()
-    assert (np.diff(run.best_error_pct) <= 0).all()
-    assert np.isnan(run.at(0))
+    assert run.error_at(12) == run.best_error_pct_e.min()
+    assert (np.diff(run.best_error_pct_e) <= 0).all()
+    assert np.isnan(run.error_at(0))
 
 
-def test_the_same_seed_gives_the_same_search(recorded) -> None:
+def test_simulate_with_the_same_seed_gives_the_same_search(recorded) -> None:
     first, again, other = (
         simulate(
-            recorded.space, RecordedCurves(recorded), Method.from_names("tpe", "asha"), workers=8, cost=10, seed=seed
+            recorded.config, RecordedCurves(recorded), Method.from_names("tpe", "asha"), workers=8, budget=10, seed=seed
         )
         for seed in (1, 1, 2)
     )
-    assert np.array_equal(first.best_error_pct, again.best_error_pct)
-    assert not np.array_equal(first.best_error_pct[:20], other.best_error_pct[:20])
+    assert np.array_equal(first.best_error_pct_e, again.best_error_pct_e)
+    assert not np.array_equal(first.best_error_pct_e[:20], other.best_error_pct_e[:20])
 
 
-def test_stopping_early_and_learning_pay(recorded) -> None:
+def test_compare_methods_ranks_pruning_and_tpe_above_random(recorded) -> None:
     methods = [Method.from_names(*names) for names in (("random", "none"), ("random", "asha"), ("tpe", "asha"))]
     done: list[tuple[int, int]] = []
     plain, stopped, learning = compare_methods(
-        recorded.space,
+        recorded.config,
         RecordedCurves(recorded),
         methods,
         workers=4,
-        cost=24,
-        seeds=6,
-        on_run=lambda *each: done.append(each),
+        budget=24,
+        num_seeds=6,
+        on_search=lambda *counts: done.append(counts),
     )
     assert [each.name for each in (plain, stopped, learning)] == ["random + none", "random + asha", "tpe + asha"]
     assert stopped.searches[0].num_trials > 1.5 * plain.searches[0].num_trials
@@ -151,19 +151,21 @@ def test_stopping_early_and_learning_pay(recorded) -> None:
     assert done[-1] == (18, 18)
 
 
-def test_the_interval_is_around_the_mean() -> None:
+def test_mean_interval_contains_the_mean() -> None:
     low, high = mean_interval(np.array([1.0, 2.0, 3.0, 4.0]))
     assert 1 < low < 2.5 < high < 4
 
 
-def test_an_unknown_method_is_named() -> None:
+def test_method_with_an_unknown_name_is_refused() -> None:
     with pytest.raises(ConfigError, match="sampler"):
         Method.from_names("magic", "asha")
 
 
-def test_command(cli, recorded) -> None:
-    printed = cli.run("simulate", recorded.uri, "--workers", "4", "--cost", "4", "--seeds", "2", "--sampler", "random")
+def test_simulate_command_prints_methods_and_explained_variance(cli, recorded) -> None:
+    printed = cli.run(
+        "simulate", recorded.uri, "--workers", "4", "--budget", "4", "--seeds", "2", "--sampler", "random"
+    )
     assert "random + asha" in printed
     assert "2 seeds" in printed
-    assert re.search(r"The curves explain (9\d|100) %", printed)
+    assert re.search(r"The surrogate explains (9\d|100) %", printed)
     assert "no study at" in cli.fail("simulate", "nowhere")

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from rcn_search.storage import retry as storage_retry
-from rcn_search.storage.retry import Limits, answer, passes, retried
+from rcn_search.storage import retry
+from rcn_search.storage.retry import Limits, http_error, is_transient, with_retries
 
 
 def answered(status: int, code: str = "") -> Exception:
@@ -20,19 +20,19 @@ def answered(status: int, code: str = "") -> Exception:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408])
 def test_an_overloaded_server_passes(status: int) -> None:
-    assert passes(answered(status))
+    assert is_transient(answered(status))
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 411, 412, 416, 501])
 def test_a_refusal_does_not(status: int) -> None:
-    assert not passes(answered(status))
+    assert not is_transient(answered(status))
 
 
 def test_some_refusals_are_none() -> None:
-    assert passes(answered(400, "RequestTimeout"))
-    assert passes(answered(409, "ConditionalRequestConflict"))
-    assert not passes(answered(409, "BucketNotEmpty"))
-    assert answer(answered(409, "X")) == (409, "X")
+    assert is_transient(answered(400, "RequestTimeout"))
+    assert is_transient(answered(409, "ConditionalRequestConflict"))
+    assert not is_transient(answered(409, "BucketNotEmpty"))
+    assert http_error(answered(409, "X")) == (409, "X")
 
 
 def test_the_network_passes_and_the_program_does_not() -> None:
@@ -48,17 +48,17 @@ def test_the_network_passes_and_the_program_does_not() -> None:
         ReadTimeoutError(endpoint_url="x"),
         ResponseParserError(),
     ):
-        assert passes(error)
+        assert is_transient(error)
     for error in (NoCredentialsError(), PermissionError(), FileNotFoundError(), FileExistsError(), KeyError()):
-        assert not passes(error)
+        assert not is_transient(error)
 
 
 @pytest.fixture
 def slept_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses that were made; the clock shows their sum."""
     slept: list[float] = []
-    monkeypatch.setattr(storage_retry.time, "sleep", slept.append)
-    monkeypatch.setattr(storage_retry.time, "monotonic", lambda: sum(slept))
+    monkeypatch.setattr(retry.time, "sleep", slept.append)
+    monkeypatch.setattr(retry.time, "monotonic", lambda: sum(slept))
     return slept
 
 
@@ -67,9 +67,9 @@ def test_it_ends_when_the_time_is_up(slept_s: list[float]) -> None:
         raise answered(503)
 
     with pytest.raises(OSError, match="translated"):
-        retried(fail)
+        with_retries(fail)
     assert len(slept_s) > 5
-    assert sum(slept_s) <= storage_retry.LIMITS.total_s
+    assert sum(slept_s) <= retry.LIMITS.total_s
 
 
 def test_it_stops_at_the_first_success_and_at_the_first_refusal(slept_s: list[float]) -> None:
@@ -80,10 +80,10 @@ def test_it_stops_at_the_first_success_and_at_the_first_refusal(slept_s: list[fl
             raise error
         return "done"
 
-    assert (retried(operation), len(slept_s)) == ("done", 2)
+    assert (with_retries(operation), len(slept_s)) == ("done", 2)
     refused = iter([answered(403)])
     with pytest.raises(OSError, match="translated"):
-        retried(lambda: (_ for _ in ()).throw(next(refused)))
+        with_retries(lambda: (_ for _ in ()).throw(next(refused)))
     assert len(slept_s) == 2
 
 

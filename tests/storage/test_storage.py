@@ -20,13 +20,14 @@ from typer.testing import CliRunner
 
 from rcn_search import storage
 from rcn_search.cli.main import app
-from rcn_search.data.dataset import Dataset
-from rcn_search.data.importing import import_dataset
-from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.cache import shard_cache_folder
+from rcn_search.data.dataset import Dataset
+from rcn_search.data.importers.synthetic import SyntheticImporter
+from rcn_search.data.importing import import_dataset
 from rcn_search.data.shards import DatasetError
-from rcn_search.storage import object_store as storage_remote
-from rcn_search.storage import retry as storage_retry
+from rcn_search.storage import object_store, retry
+from rcn_search.storage import preflight as preflight_module
+from rcn_search.storage.preflight import preflight
 
 every_store = pytest.mark.every_store
 # fsspec's memory:// is no place to race
@@ -61,11 +62,11 @@ def test_put_if_absent_keeps_what_is_there(store: str) -> None:
     assert storage.list_names(store) == ["once"]
 
 
-def free_at_first() -> Callable[[storage_remote._Store, str], str | None]:
+def free_at_first() -> Callable[[object_store._Store, str], str | None]:
     """A look at a name that finds it free the first time in each thread."""
-    real, seen = storage_remote._Store._mark, threading.local()
+    real, seen = object_store._Store._mark, threading.local()
 
-    def look(store: storage_remote._Store, path: str) -> str | None:
+    def look(store: object_store._Store, path: str) -> str | None:
         if not hasattr(seen, "once"):
             seen.once = True
             return None
@@ -79,7 +80,7 @@ def free_at_first() -> Callable[[storage_remote._Store, str], str | None]:
 def test_put_if_absent_has_one_winner(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also among writers that all found the name free: a look before the put is no guard."""
     uri = storage.join(store, "race")
-    monkeypatch.setattr(storage_remote._Store, "_mark", free_at_first())
+    monkeypatch.setattr(object_store._Store, "_mark", free_at_first())
     barrier = threading.Barrier(8)
     winners: list[bytes] = []
     faults: list[Exception] = []
@@ -184,13 +185,13 @@ def test_settings_of_aws_lead_to_the_store(moto_store: str, tmp_path: Path, monk
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     assert storage.read_bytes(f"{moto_store}/a") == b"by profile"
-    store, _ = storage_remote._open(moto_store)
+    store, _ = object_store._connect(moto_store)
     assert store.filesystem.s3.meta.region_name == "eu-north-1"
 
 
 def test_many_threads_share_a_connection(moto_store: str) -> None:
     stores: list[object] = []
-    threads = [threading.Thread(target=lambda: stores.append(storage_remote._open(moto_store)[0])) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: stores.append(object_store._connect(moto_store)[0])) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -214,10 +215,10 @@ def test_faults_of_a_back_end_are_errors_a_user_can_mend(monkeypatch: pytest.Mon
 @every_store
 def test_a_preflight_finds_nothing_wrong_and_leaves_nothing(store: str) -> None:
     storage.write_bytes(storage.join(store, "mine"), b"x")
-    storage.preflight(store)
+    preflight(store)
     assert storage.list_names(store) == ["mine"]
     if storage.is_local(store):
-        storage.preflight(storage.join(store, "a", "folder", "to", "be"))
+        preflight(storage.join(store, "a", "folder", "to", "be"))
         assert [path.name for path in Path(store).iterdir()] == ["mine"]
 
 
@@ -225,29 +226,29 @@ def test_a_preflight_finds_nothing_wrong_and_leaves_nothing(store: str) -> None:
 @every_store
 def test_a_preflight_says_what_is_wrong(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(storage.StorageError, match=r"there is no bucket 'nowhere'; create it"):
-        storage.preflight("s3://nowhere/a")
+        preflight("s3://nowhere/a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     if os.environ["AWS_ACCESS_KEY_ID"] != "moto":  # which lets all in
         with pytest.raises(storage.StorageError, match=rf"{store} cannot be used: .*Check the credentials"):
-            storage.preflight(store)
+            preflight(store)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(storage_retry, "LIMITS", storage_retry.Limits(total_s=0.5))
-    with pytest.raises(storage.StorageError, match="Is AWS_ENDPOINT_URL right, and the server up"):
-        storage.preflight(store)
+    monkeypatch.setattr(retry, "LIMITS", retry.Limits(total_s=0.5))
+    with pytest.raises(storage.StorageError, match="Check AWS_ENDPOINT_URL and that the server is running"):
+        preflight(store)
 
 
 def test_a_preflight_of_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(storage.StorageError, match=f"{tmp_path}/file cannot be used: .*File exists"):
-        storage.preflight(str(tmp_path / "file"))
+        preflight(str(tmp_path / "file"))
     with pytest.raises(storage.StorageError, match="/proc/nothing cannot be used"):
-        storage.preflight("/proc/nothing")
+        preflight("/proc/nothing")
 
 
 def test_a_store_that_ignores_conditions_is_refused(moto_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = storage_remote._Store.call
+    real = object_store._Store.call
 
-    def ignoring(store: storage_remote._Store, method: str, *args: object, **options: object) -> object:
+    def ignoring(store: object_store._Store, method: str, *args: object, **options: object) -> object:
         return real(store, method, *args, **{key: value for key, value in options.items() if key != "mode"})
 
     class Busy(ThreadPoolExecutor):
@@ -258,21 +259,23 @@ def test_a_store_that_ignores_conditions_is_refused(moto_store: str, monkeypatch
             time.sleep(0.1)
             return future
 
-    monkeypatch.setattr(storage_remote._Store, "call", ignoring)
+    monkeypatch.setattr(object_store._Store, "call", ignoring)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "ThreadPoolExecutor", Busy)
-        patch.setattr(storage, "_check_round_trip", lambda place: None)
-        patch.setattr(storage_remote._Store, "_mark", free_at_first())
-        with pytest.raises(storage.StorageError, match=r"4 of 4 writers at once were told that .* is theirs"):
-            storage.preflight(moto_store)
-    monkeypatch.setattr(storage_remote._Store, "_mark", lambda store, path: None)
+        patch.setattr(preflight_module, "ThreadPoolExecutor", Busy)
+        patch.setattr(preflight_module, "_check_round_trip", lambda uri: None)
+        patch.setattr(object_store._Store, "_mark", free_at_first())
+        with pytest.raises(
+            storage.StorageError, match=r"4 of 4 simultaneous writers were told that they created s3://"
+        ):
+            preflight(moto_store)
+    monkeypatch.setattr(object_store._Store, "_mark", lambda store, path: None)
     with pytest.raises(storage.StorageError, match="was overwritten by a put-if-absent"):
-        storage.preflight(moto_store)
+        preflight(moto_store)
 
 
 def test_a_preflight_where_no_thread_can_be_started(moto_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As under a container's limit of processes: those that were started do not wait for the others for ever."""
-    monkeypatch.setattr(storage, "_RACE_STARTS_WITHIN_S", 0.5)
+    monkeypatch.setattr(preflight_module, "_START_TIMEOUT_S", 0.5)
     real = threading.Thread.start
 
     def start(thread: threading.Thread) -> None:
@@ -284,7 +287,7 @@ def test_a_preflight_where_no_thread_can_be_started(moto_store: str, monkeypatch
     with pytest.raises(
         storage.StorageError, match=r"4 threads could not be started .*: can't start new thread; see uli"
     ):
-        storage.preflight(moto_store)
+        preflight(moto_store)
 
 
 @contextmanager
@@ -355,7 +358,7 @@ def test_a_run_on_object_storage(store: str, tmp_path: Path) -> None:
     )
     train = ["train", str(config), "--out", run]
     for line, expected in [
-        (["data", "verify", data], "3 shards, 16 rows: all whole"),
+        (["data", "verify", data], "3 shards, 16 rows: all intact"),
         (train, f"→ {run}/best.safetensors"),
         ([*train, "--resume"], "resumed after 1 of 1 epochs"),
         (["evaluate", f"{run}/best.safetensors", "--data", data], f"→ {run}/predictions-val.parquet"),

@@ -282,7 +282,7 @@ def test_studies_from_before_settings_were_kept_open_and_resume(uri, space, tmp_
             each.seeds_per_run,
             each.search,
         )
-        assert seen.config.train_config({}) == each.train_config({})
+        assert seen.config.base_config == each.base_config
         assert seen.num_remaining == 0
 
 

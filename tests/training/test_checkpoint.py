@@ -23,9 +23,9 @@ from rcn_search.training.checkpoint import (
     network_tensors,
     optimizer_tensors,
     read_checkpoint,
-    write_checkpoint,
 )
 from rcn_search.training.optim import build_optimizers
+from tests.support.checkpoints import write_checkpoint
 
 
 @pytest.fixture

@@ -75,7 +75,9 @@ def check_sampler(config: StudyConfig) -> None:
                 f"{len(ranges)}; tpe also samples conditional parameters and choices"
             )
         case Gp() if not ranges and not any(_is_unconditional_choice(each) for each in config.search.values()):
-            raise RcnSearchError("it learns from parameters without 'when', and the study has none; tpe learns from all")
+            raise RcnSearchError(
+                "it learns from parameters without 'when', and the study has none; tpe learns from all"
+            )
         case Grid():
             num_settings = len(grid(config)) + len(config.initial_trials)
             if config.budget.trials is not None and config.budget.trials > num_settings:

@@ -13,16 +13,17 @@ from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.figures import branches as figures_branches
 from rcn_search.evaluation.figures.branches import (
     BranchMaps,
-    ChosenFaces,
-    branch_maps,
-    chosen_faces,
-    chosen_points,
+    SelectedFaces,
+    compute_branch_maps,
     draw_branches,
-    glow,
+    overlay_maps,
+    select_faces,
+    select_points,
 )
 from rcn_search.keypoints import FIVE, IBUG68
 from rcn_search.models import build_model
-from rcn_search.training.checkpoint import CheckpointInfo, network_tensors, write_checkpoint
+from rcn_search.training.checkpoint import CheckpointInfo, network_tensors
+from tests.support.checkpoints import write_checkpoint
 
 
 @pytest.fixture
@@ -49,13 +50,13 @@ def checkpoint(tmp_path: Path):
 
 
 @pytest.fixture
-def faces(synthetic_uri: str) -> ChosenFaces:
-    return chosen_faces(synthetic_uri, "val", [3, 11])
+def faces(synthetic_uri: str) -> SelectedFaces:
+    return select_faces(synthetic_uri, "val", [3, 11])
 
 
-def test_maps_are_probabilities_by_resolution(checkpoint, faces: ChosenFaces) -> None:
+def test_maps_are_probabilities_by_resolution(checkpoint, faces: SelectedFaces) -> None:
     small = {"branches": 3, "channels": 4}
-    rcn, sumnet, masked = branch_maps(
+    rcn, sumnet, masked = compute_branch_maps(
         [
             checkpoint("rcn", name="rcn", **small),
             checkpoint("sumnet", name="sumnet", **small),
@@ -76,31 +77,31 @@ def test_maps_are_probabilities_by_resolution(checkpoint, faces: ChosenFaces) ->
     np.testing.assert_allclose(product / product.sum(axis=(2, 3), keepdims=True), sumnet.whole_fkhw, rtol=1e-3)
 
 
-def test_what_has_no_branches_is_refused(checkpoint, faces: ChosenFaces) -> None:
+def test_what_has_no_branches_is_refused(checkpoint, faces: SelectedFaces) -> None:
     with pytest.raises(ValueError, match=r"a\.safetensors is a tcdcn, which has no branches; name an RCN or a SumNet"):
-        branch_maps([checkpoint("a", name="tcdcn", size_px=40)], faces)
+        compute_branch_maps([checkpoint("a", name="tcdcn", size_px=40)], faces)
     with pytest.raises(ValueError, match=r"b\.safetensors predicts 'ibug68' points, .* has 'five' points"):
-        branch_maps([checkpoint("b", keypoints="ibug68", name="rcn", branches=1, channels=4)], faces)
+        compute_branch_maps([checkpoint("b", keypoints="ibug68", name="rcn", branches=1, channels=4)], faces)
 
 
-def test_faces_are_those_asked_for(synthetic_uri: str, faces: ChosenFaces) -> None:
+def test_faces_are_those_asked_for(synthetic_uri: str, faces: SelectedFaces) -> None:
     split = open_dataset(synthetic_uri).split("val")
     assert torch.equal(faces.image, split.images_at(torch.tensor([3, 11])))
     assert torch.equal(faces.points_fk2, split.points_nk2[[3, 11]])
-    assert chosen_faces(synthetic_uri, "val", ()).rows == [0, 11, 23]
+    assert select_faces(synthetic_uri, "val", ()).rows == [0, 11, 23]
     for row in (-1, 24):
         with pytest.raises(ValueError, match=f"split 'val' has no row {row}; it has rows 0 to 23"):
-            chosen_faces(synthetic_uri, "val", [row])
+            select_faces(synthetic_uri, "val", [row])
 
 
 def test_points_are_those_asked_for() -> None:
-    assert chosen_points(FIVE, ["nose", "left_eye"]) == [2, 0]
-    assert chosen_points(FIVE, ()) == [0, 1, 2, 3, 4]
-    assert chosen_points(IBUG68, ()) == [36, 45, 30, 48, 54]
+    assert select_points(FIVE, ["nose", "left_eye"]) == [2, 0]
+    assert select_points(FIVE, ()) == [0, 1, 2, 3, 4]
+    assert select_points(IBUG68, ()) == [36, 45, 30, 48, 54]
     with pytest.raises(ValueError, match="'five' has no point 'chin'; it has left_eye, "):
-        chosen_points(FIVE, ["chin"])
+        select_points(FIVE, ["chin"])
     with pytest.raises(ValueError, match="6 points are too many to tell apart by colour; name at most 5"):
-        chosen_points(FIVE, ["nose"] * 6)
+        select_points(FIVE, ["nose"] * 6)
 
 
 def test_maps_glow_where_they_are_large() -> None:
@@ -109,12 +110,12 @@ def test_maps_glow_where_they_are_large() -> None:
     maps[0, 0, 1], maps[0, 3, 3] = 0.8, 0.2  # a quarter as likely: half as opaque
     maps[1, 0, 1] = 1.0
     colours = np.array([[1.0, 0, 0], [0, 0, 1.0]])
-    shown = glow(window, maps[:1], colours[:1])
+    shown = overlay_maps(window, maps[:1], colours[:1])
     np.testing.assert_allclose(shown[:2, 2:4], np.broadcast_to([0.85 + 0.15 * 0.25, 0.0375, 0.0375], (2, 2, 3)))
     np.testing.assert_allclose(shown[7, 7], [0.425 + 0.575 * 0.25, 0.14375, 0.14375])
     np.testing.assert_allclose(shown[4, 4], 0.25)
-    both = glow(window, maps, colours)
-    np.testing.assert_allclose(both, glow(window, maps[::-1], colours[::-1]))
+    both = overlay_maps(window, maps, colours)
+    np.testing.assert_allclose(both, overlay_maps(window, maps[::-1], colours[::-1]))
     assert both[0, 2, 0] == both[0, 2, 2] > 0.4  # one over the other: half of each colour
 
 
@@ -122,7 +123,7 @@ def test_maps_glow_where_they_are_large() -> None:
 def test_every_map_has_its_place(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     image = torch.zeros((2, *shape), dtype=torch.uint8)
     image[:, 40:120, 40:120] = 200  # the network's window, exactly
-    faces = ChosenFaces(
+    faces = SelectedFaces(
         image=image,
         points_fk2=torch.tensor([[[60.0, 80.0]] * 5] * 2),
         face_box_f4=torch.tensor([[40.0, 40, 80, 80]] * 2),
@@ -143,7 +144,7 @@ def test_every_map_has_its_place(shape: tuple[int, ...], monkeypatch: pytest.Mon
     draw_branches(faces, models, [2], str(tmp_path / "a.png"))
     assert Image.open(tmp_path / "a.png").format == "PNG"
     figures: list[Any] = []
-    monkeypatch.setattr(figures_branches, "publish", lambda figure, uri: figures.append(figure))
+    monkeypatch.setattr(figures_branches, "save_figure", lambda figure, uri: figures.append(figure))
     draw_branches(faces, models, [2], "nowhere")
     seen: dict[tuple[float, float], int] = {}
     for axes in figures[0].axes:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rcn_search.evaluation.figures.comparison import compare
+from rcn_search.evaluation.figures.comparison import compare_methods
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 
 
@@ -32,36 +32,36 @@ def written(make_predictions, tmp_path: Path):
 def test_errors_stand_side_by_side_in_the_order_of_the_first_file(written) -> None:
     first = written("one", [4, 8, 2, 6], order=[2, 0, 3, 1])
     second = written("two", [1, 2, 3, np.nan], order=[1, 2, 3, 0])
-    compared = compare([first, second], "subpixel")
+    compared = compare_methods([first, second], "subpixel")
     assert compared.methods == ["one", "two"]
     np.testing.assert_allclose(compared.error_pct_mn, [[2, 4, 6, 8], [3, 1, np.nan, 2]], rtol=1e-4)
     assert compared.group_n.tolist() == ["group2", "group0", "group3", "group1"]
     assert compared.title == "aflw test: 3 images"
-    own = compared.own()
+    own = compared.errors_by_method()
     np.testing.assert_allclose(own["one"], [2, 4, 6, 8], rtol=1e-4)
     np.testing.assert_allclose(own["two"], [3, 1, 2], rtol=1e-4)
 
 
 def test_methods_of_one_name_are_told_apart(written) -> None:
     uris = [written("one", [1, 2]), written("one", [1, 2])]
-    assert compare(uris, "rcn2016").methods == ["one (one-0.parquet)", "one (one-1.parquet)"]
+    assert compare_methods(uris, "rcn2016").methods == ["one (one-0.parquet)", "one (one-1.parquet)"]
 
 
 def test_other_images_are_refused(written) -> None:
     first = written("one", [1, 2])
     for other in (written("two", [1, 2], fingerprint="0" * 64), written("two", [1, 2], split="val")):
         with pytest.raises(ValueError, match=r"are of different images: .*one-0.* on the same split"):
-            compare([first, other], "subpixel")
+            compare_methods([first, other], "subpixel")
     with pytest.raises(ValueError, match=r"are of different images: .* 2 of split aflw .* 3 of split aflw"):
-        compare([first, written("two", [1, 2, 3])], "subpixel")
+        compare_methods([first, written("two", [1, 2, 3])], "subpixel")
     with pytest.raises(ValueError, match="named twice"):
-        compare([first, first], "subpixel")
+        compare_methods([first, first], "subpixel")
     with pytest.raises(ValueError, match="unknown protocol"):
-        compare([first], "best")
+        compare_methods([first], "best")
 
 
 def test_images_of_the_same_number_and_other_names_are_refused(make_predictions, written, tmp_path: Path) -> None:
     other = make_predictions(2, image_id=np.array(["image0", "image9"]))
     write_predictions(other, str(tmp_path / "other.parquet"))
     with pytest.raises(ValueError, match="are of different images"):
-        compare([written("one", [1, 2]), str(tmp_path / "other.parquet")], "subpixel")
+        compare_methods([written("one", [1, 2]), str(tmp_path / "other.parquet")], "subpixel")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from rcn_search.config.schema import TrainConfig
 from rcn_search.evaluation.figures import convergence as figures_convergence
-from rcn_search.evaluation.figures.convergence import plot_convergence, reached, read_convergence
+from rcn_search.evaluation.figures.convergence import describe_first_below, plot_convergence, read_convergence_curves
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def run_at(tmp_path: Path):
 
 
 def test_epochs_and_seconds_of_validated_epochs(run_at) -> None:
-    curves = read_convergence(
+    curves = read_convergence_curves(
         [run_at("a", [20.0, None, 7.0, 6.5, 7.5]), run_at("b", [9.0], model={"name": "sumnet"}) + "/"]
     )
     assert [curve.label for curve in curves] == ["RCN", "SumNet"]
@@ -43,40 +43,40 @@ def test_epochs_and_seconds_of_validated_epochs(run_at) -> None:
     assert curve.epoch_e.tolist() == [1, 3, 4, 5]
     assert curve.train_s_e.tolist() == [10, 60, 100, 150]  # the unvalidated epoch took its 20 seconds too
     assert curve.error_pct_e.tolist() == [20, 7, 6.5, 7.5]
-    assert curve.below(7) == (4, 100.0)
-    assert curve.below(50) == (1, 10.0)
-    assert curve.below(6.5) is None
-    assert reached(curve, 7) == "below 7 % after 4 epochs, 100 s"
-    assert reached(curve, 2.5) == "never below 2.5 %"
+    assert curve.first_below(7) == (4, 100.0)
+    assert curve.first_below(50) == (1, 10.0)
+    assert curve.first_below(6.5) is None
+    assert describe_first_below(curve, 7) == "below 7 % after 4 epochs, 100 s"
+    assert describe_first_below(curve, 2.5) == "never below 2.5 %"
 
 
 def test_what_is_no_run_is_refused(run_at, tmp_path: Path) -> None:
     fine = run_at("fine", [9.0])
     for errors, name in ((None, "none"), ([], "empty"), ([None, None], "unvalidated")):
         with pytest.raises(ValueError, match=f"the run at .*{name} has no validated epoch yet"):
-            read_convergence([fine, run_at(name, errors)])
+            read_convergence_curves([fine, run_at(name, errors)])
     for nothing in (tmp_path / "gone", tmp_path / "fine" / "history.json"):
         with pytest.raises(ValueError, match=r"no run at .*: config\.json is missing; name the folder"):
-            read_convergence([str(nothing)])
+            read_convergence_curves([str(nothing)])
     with pytest.raises(ValueError, match="named twice"):
-        read_convergence([fine, fine + "/"])
+        read_convergence_curves([fine, fine + "/"])
     (tmp_path / "fine" / "history.json").write_text('[{"epoch": 1}]')
     with pytest.raises(ValueError, match=r"history\.json is not the history of a run"):
-        read_convergence([fine])
+        read_convergence_curves([fine])
     for content in ("[]", "{}", '{"config": {"model": 3}}'):
         (tmp_path / "fine" / "config.json").write_text(content)
         with pytest.raises(ValueError, match=r"config\.json is not the configuration of a run"):
-            read_convergence([fine])
+            read_convergence_curves([fine])
 
 
 def test_what_is_drawn_is_what_was_read(run_at, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    curves = read_convergence([run_at("a", [20.0, None, 7.0, 6.5]), run_at("b", [9.0, 8.0], seed=1)])
+    curves = read_convergence_curves([run_at("a", [20.0, None, 7.0, 6.5]), run_at("b", [9.0, 8.0], seed=1)])
     uri = str(tmp_path / "convergence.png")
-    plot_convergence(curves, uri, at_pct=7)
+    plot_convergence(curves, uri, threshold_pct=7)
     assert Image.open(uri).format == "PNG"
     drawn: list[Figure] = []
-    monkeypatch.setattr(figures_convergence, "publish", lambda figure, uri: drawn.append(figure))
-    plot_convergence(curves, uri, at_pct=7)
+    monkeypatch.setattr(figures_convergence, "save_figure", lambda figure, uri: drawn.append(figure))
+    plot_convergence(curves, uri, threshold_pct=7)
     for axes, x, mark, unit in (
         (drawn[0].axes[0], [[1, 3, 4], [1, 2]], 4, "epochs"),
         (drawn[0].axes[1], [[10, 60, 100], [10, 30]], 100, "training time, s"),
@@ -95,8 +95,8 @@ def test_what_is_drawn_is_what_was_read(run_at, monkeypatch: pytest.MonkeyPatch,
 
 def test_long_runs_get_a_logarithmic_axis(run_at, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
-    monkeypatch.setattr(figures_convergence, "publish", lambda figure, uri: drawn.append(figure))
-    plot_convergence(read_convergence([run_at("long", [40 / epoch for epoch in range(1, 50)])]), "nowhere")
+    monkeypatch.setattr(figures_convergence, "save_figure", lambda figure, uri: drawn.append(figure))
+    plot_convergence(read_convergence_curves([run_at("long", [40 / epoch for epoch in range(1, 50)])]), "nowhere")
     assert [axes.get_xscale() for axes in drawn[0].axes] == ["log", "log"]
     assert [axes.get_yscale() for axes in drawn[0].axes] == ["log", "log"]
     assert all(len(axes.lines) == 1 for axes in drawn[0].axes)  # no line and no mark that was not asked for
@@ -104,5 +104,5 @@ def test_long_runs_get_a_logarithmic_axis(run_at, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("errors", [[0.0, 0.0], [5.0]])
 def test_odd_errors_are_drawn(run_at, errors: list[float], tmp_path: Path) -> None:
-    plot_convergence(read_convergence([run_at("a", errors)]), str(tmp_path / "a.png"), at_pct=0.0)
+    plot_convergence(read_convergence_curves([run_at("a", errors)]), str(tmp_path / "a.png"), threshold_pct=0.0)
     assert Image.open(tmp_path / "a.png").format == "PNG"

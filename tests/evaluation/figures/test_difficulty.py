@@ -8,15 +8,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rcn_search.evaluation.figures import difficulty as figures_difficulty
-from rcn_search.evaluation.figures.comparison import Comparison
-from rcn_search.evaluation.figures.difficulty import by_difficulty, difficulty_bins, plot_difficulty
+from rcn_search.evaluation.figures.comparison import MethodComparison
+from rcn_search.evaluation.figures.difficulty import assign_bins, bin_by_difficulty, plot_difficulty
 from rcn_search.evaluation.metrics import bootstrap_interval
 from rcn_search.evaluation.protocol import subpixel
 
 
-def comparison(error_pct_mn: list[list[float]], group_n: list[str] | None = None) -> Comparison:
+def comparison(error_pct_mn: list[list[float]], group_n: list[str] | None = None) -> MethodComparison:
     errors = np.array(error_pct_mn)
-    return Comparison(
+    return MethodComparison(
         methods=[f"method {index} of $1" for index in range(len(errors))],
         error_pct_mn=errors,
         group_n=np.array(group_n or [str(index) for index in range(errors.shape[1])]),
@@ -39,13 +39,13 @@ def comparison(error_pct_mn: list[list[float]], group_n: list[str] | None = None
 def test_images_are_binned_by_the_rank_of_their_mean_error(
     error_pct_mn: list[list[float]], num_bins: int, bin_n: list[int]
 ) -> None:
-    assert difficulty_bins(np.array(error_pct_mn), num_bins).tolist() == bin_n
+    assert assign_bins(np.array(error_pct_mn), num_bins).tolist() == bin_n
 
 
 @pytest.mark.parametrize(("num_images", "num_bins"), [(10, 3), (2995, 10), (7, 7), (100, 99)])
 def test_bins_are_equal(num_images: int, num_bins: int) -> None:
     errors = np.random.default_rng(0).uniform(1, 20, (2, num_images))
-    sizes = np.bincount(difficulty_bins(errors, num_bins), minlength=num_bins)
+    sizes = np.bincount(assign_bins(errors, num_bins), minlength=num_bins)
     assert sizes.sum() == num_images
     assert sizes.max() - sizes.min() <= 1
 
@@ -54,7 +54,7 @@ def test_means_and_intervals_of_the_bins() -> None:
     # Means over the methods: 2, 6, 3, (left out), 9, 5. Easiest three: images 0, 2, 5.
     one, two = [1.0, 8, 2, 5, 10, 6], [3.0, 4, 4, np.nan, 8, 4]
     groups = ["a", "b", "c", "d", "b", "c"]
-    binned = by_difficulty(comparison([one, two], groups), 2)
+    binned = bin_by_difficulty(comparison([one, two], groups), 2)
     assert binned.num_images_b.tolist() == [3, 2]
     np.testing.assert_allclose(binned.mean_pct_mb, [[3, 9], [11 / 3, 6]])
     for method, easiest in enumerate(([1.0, 2, 6], [3.0, 4, 4])):
@@ -68,18 +68,18 @@ def test_means_and_intervals_of_the_bins() -> None:
 
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(ValueError, match="2 images that count for every method do not fill 3 bins"):
-        by_difficulty(comparison([[1.0, 2, np.nan], [1, 2, 3]]), 3)
+        bin_by_difficulty(comparison([[1.0, 2, np.nan], [1, 2, 3]]), 3)
 
 
 def test_what_is_drawn_is_what_was_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     compared = comparison(rng.uniform(1, 20, (3, 40)).tolist())
-    binned = by_difficulty(compared, 4)
+    binned = bin_by_difficulty(compared, 4)
     uri = str(tmp_path / "difficulty.png")
     plot_difficulty(compared, binned, uri)
     assert Image.open(uri).format == "PNG"
     drawn: list[Figure] = []
-    monkeypatch.setattr(figures_difficulty, "publish", lambda figure, uri: drawn.append(figure))
+    monkeypatch.setattr(figures_difficulty, "save_figure", lambda figure, uri: drawn.append(figure))
     plot_difficulty(compared, binned, uri)
     (axes,) = drawn[0].axes
     for index, container in enumerate(axes.containers):
@@ -95,5 +95,5 @@ def test_what_is_drawn_is_what_was_found(monkeypatch: pytest.MonkeyPatch, tmp_pa
 @pytest.mark.parametrize("errors", [[[0.0, 0, 0]], [[3.0, 3, 3], [3, 3, 3]]])
 def test_perfect_and_equal_methods_are_drawn(errors: list[list[float]], tmp_path: Path) -> None:
     compared = comparison(errors)
-    plot_difficulty(compared, by_difficulty(compared, 3), str(tmp_path / "a.png"))
+    plot_difficulty(compared, bin_by_difficulty(compared, 3), str(tmp_path / "a.png"))
     assert Image.open(tmp_path / "a.png").format == "PNG"

@@ -6,7 +6,7 @@ import pytest
 
 from rcn_search.config.loading import RECIPES
 from rcn_search.config.schema import TrainConfig
-from rcn_search.evaluation.figures.labels import config_labels, distinct
+from rcn_search.evaluation.figures.labels import config_labels, make_distinct
 
 
 def config(recipe: str = "fast", **sections: Any) -> TrainConfig:
@@ -56,4 +56,4 @@ def test_labels_of_one_section() -> None:
     ],
 )
 def test_twins_are_told_apart_by_their_places(names: list[str], places: list[str], told: list[str]) -> None:
-    assert distinct(names, places) == told
+    assert make_distinct(names, places) == told

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from rcn_search.evaluation.figures.style import KINDS, headline, panels, publish
+from rcn_search.evaluation.figures.style import FORMATS, panels, save_figure, set_title
 
 
 @pytest.mark.parametrize("width", [3.7, 6.4, 12.0])
 def test_a_headline_is_never_wider_than_its_figure(width: float) -> None:
     figure, _ = panels(1, width=width)
-    headline(
+    set_title(
         figure,
         "synthetic test: 800 images",
         "subpixel: five points, sub-pixel, by eye centers, box from truth, percent",
@@ -25,8 +25,8 @@ def test_a_headline_is_never_wider_than_its_figure(width: float) -> None:
 
 def test_the_end_of_the_name_says_what_a_figure_becomes(tmp_path: Path) -> None:
     figure, _ = panels(1)
-    for kind, start in zip(KINDS, (b"\x89PNG", b"<?xml", b"%PDF"), strict=True):
-        publish(figure, str(tmp_path / f"a.{kind}"))
+    for kind, start in zip(FORMATS, (b"\x89PNG", b"<?xml", b"%PDF"), strict=True):
+        save_figure(figure, str(tmp_path / f"a.{kind}"))
         assert (tmp_path / f"a.{kind}").read_bytes().startswith(start)
     with pytest.raises(ValueError, match="must end in one of"):
-        publish(figure, str(tmp_path / "a.gif"))
+        save_figure(figure, str(tmp_path / "a.gif"))

@@ -25,7 +25,7 @@ def test_a_thousand_draws_of_each_published_space_are_legal(path):
         config = space.train_config(values)
         assert config.schedule.epochs == space.budget.epochs
     for point in space.initial_trials:
-        assert space.train_config(point) != space.train_config({})
+        assert space.train_config(point) != space.base_config
 
 
 def test_conditional_parameters_are_drawn_where_their_condition_holds(write_study):
@@ -55,14 +55,14 @@ def test_a_searched_key_that_is_not_drawn_fulfils_no_condition(document, write_s
 
 def test_budget_and_overrides_reach_the_configuration(write_study):
     space = load_study_config(write_study(), overrides=["budget.epochs=7", "budget.cpus_per_trial=2", "base.seed=5"])
-    config = space.train_config({})
+    config = space.base_config
     assert (config.schedule.epochs, config.compute.threads, config.seed) == (7, 2, 5)
 
 
 def test_the_data_set_can_be_named_on_the_command_line_and_is_absolute(write_study, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load_study_config(write_study(), data_uri="other").train_config({}).data.uri == str(tmp_path / "other")
-    assert load_study_config(write_study(), data_uri="s3://bucket/x").train_config({}).data.uri == "s3://bucket/x"
+    assert load_study_config(write_study(), data_uri="other").base_config.data.uri == str(tmp_path / "other")
+    assert load_study_config(write_study(), data_uri="s3://bucket/x").base_config.data.uri == "s3://bucket/x"
 
 
 INF = float("inf")
