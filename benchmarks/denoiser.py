@@ -81,7 +81,7 @@ def training_pass(model: Denoiser, form: str, batch: int, device: str) -> Callab
 
 
 def peak_gib(size: str, batch: int, device: str) -> float:
-    """Largest memory of a training step, weights, gradients and optimiser with it."""
+    """Largest memory of a training step, weights, gradients and optimizer with it."""
     if device == "cpu":
         command = [sys.executable, __file__, "--one-step", size, str(batch)]
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -91,7 +91,7 @@ def peak_gib(size: str, batch: int, device: str) -> float:
 
 
 def one_step(size: str, batch: int, device: str) -> None:
-    """Two whole steps with the default optimiser."""
+    """Two whole steps with the default optimizer."""
     model = denoiser(SIZES[size], device)
     optimizers = build_optimizers(model, OptimizerConfig())
     run = training_pass(model, "spectral", batch, device)

@@ -27,10 +27,10 @@ from rcn_search.data.augment import (
     warp_images,
     warp_points,
 )
-from rcn_search.data.dataset import Split, open_dataset
 from rcn_search.data.contrast_normalization import contrast_normalize
-from rcn_search.inference.test_time_augmentation import average_views, view_windows
+from rcn_search.data.dataset import Split, open_dataset
 from rcn_search.inference.config import InferenceConfig
+from rcn_search.inference.test_time_augmentation import average_views, view_windows
 from rcn_search.keypoints import keypoint_schema
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import point_cells, predicted_cells

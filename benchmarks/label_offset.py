@@ -5,9 +5,9 @@ in pixels of the image, and the sub-pixel error before and after that one shift 
 one half of the images and taken off on the other, and the other way round. It uses the test labels: an analysis, no
 score.
 
-Of the checkpoint beside it: by how much what it says of a validation face and of its mirror image differ in x (twice
-what the training labels are displaced, if it was not trained on mirror images), and its mean loss on 1,000 jittered
-faces it was trained on and on 1,000 it was not.
+Of the checkpoint beside it: by how much its predictions for a validation face and for its flipped image differ in x
+(twice the displacement of the training labels, if it was not trained on flipped images), and its mean loss on 1,000
+augmented faces it was trained on and on 1,000 it was not.
 
     python benchmarks/label_offset.py runs/a/predictions-aflw.parquet runs/b/predictions-aflw.parquet --data data/mtfl
 """
@@ -58,25 +58,25 @@ def shift_taken_off(predictions: Predictions) -> tuple[NDArray[np.float32], floa
 
 
 @torch.inference_mode()
-def mirror_gap_pct(network: Network, config: TrainConfig, dataset: Dataset) -> float:
-    """Median over validation faces of x said of a face less x said of its mirror image, in percent of the eyes."""
+def flip_gap_pct(network: Network, config: TrainConfig, dataset: Dataset) -> float:
+    """Median over validation faces of x of a face less x of its flipped image, in percent of the eye distance."""
     split, schema = dataset.split(config.data.val_split), dataset.manifest.keypoint_schema
     task = build_task(config, split, schema, NO_AUGMENTATION)
     draws, flip, gaps = task.random_draws(split.num_rows, seed=SEED, epoch=0), list(schema.flip), []
     left, right = (list(group) for group in schema.normalizers["eye_centers"])
     for rows in torch.arange(min(NUM_FACES, split.num_rows)).split(BATCH):
         batch = task.make_batch(rows, draws[rows])
-        said = []
+        predicted = []
         for logits in (network(batch.inputs), network(batch.inputs.flip(3))[:, flip].flip(3)):
-            said.append(refine_peaks(logits, median_cells(logits))[0][..., 0])
+            predicted.append(refine_peaks(logits, median_cells(logits))[0][..., 0])
         eyes_b = (batch.points_bk2[:, left].mean(1) - batch.points_bk2[:, right].mean(1)).norm(dim=1)
-        gaps.append((said[0] - said[1]) / eyes_b[:, None])
+        gaps.append((predicted[0] - predicted[1]) / eyes_b[:, None])
     return 100 * float(torch.cat(gaps).median())
 
 
 @torch.inference_mode()
 def mean_loss(network: Network, config: TrainConfig, dataset: Dataset, split_name: str) -> float:
-    """On jittered, never mirrored faces of a split."""
+    """Mean loss on augmented faces of a split, none of them flipped."""
     split = dataset.split(split_name)
     augment = config.augment.model_copy(update={"flip": 0.0})
     task = build_task(config, split, dataset.manifest.keypoint_schema, augment)
@@ -96,7 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     dataset = open_dataset(options.data)
     table = Table("run", box=None, pad_edge=False)
-    for name in ("displaced x, y px", "error %", "shift off %", "mirror gap %", "loss, trained on", "loss, not"):
+    for name in ("displaced x, y px", "error %", "shift off %", "flip gap %", "loss, trained on", "loss, not"):
         table.add_column(name, justify="right")
     for uri in options.predictions:
         shift, before, after = shift_taken_off(read_predictions(uri))
@@ -107,7 +107,7 @@ def main() -> None:
             f"{shift[0]:+.2f}, {shift[1]:+.2f}",
             f"{before:.2f}",
             f"{after:.2f}",
-            f"{mirror_gap_pct(network, info.config, dataset):.2f}",
+            f"{flip_gap_pct(network, info.config, dataset):.2f}",
             f"{mean_loss(network, info.config, dataset, info.config.data.train_split):.3f}",
             f"{mean_loss(network, info.config, dataset, info.config.data.val_split):.3f}",
         )

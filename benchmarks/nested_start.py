@@ -2,14 +2,14 @@
 
     python benchmarks/nested_start.py --data data/synthetic [--trials 3] [--workers 2]
 
-Ours is a `TrialActor` with its crew; the other is what Ray documents for Tune with several workers: a Tune function
-that builds a TorchTrainer for each trial, with Ray's own settings, and trains the same run by the same `TrainRun`. Both
+Ours is a `TrialActor` with its worker group; the other is what Ray documents for Tune with several workers: a Tune
+function that builds a TorchTrainer for each trial, with Ray's own settings, and trains the same run by the same `TrainRun`. Both
 are run by Tune in one cluster, one trial at a time, first ours. Measured in each trial by the clock of the machine,
 from the first line of its function (of ours of `reset_config`, which `setup` calls) to the begin of the first step. The
 start of the trial's own process is left out of both.
 
-The last line is JSON: ``ratio`` of the medians over all trials, the first of ours among them, which starts the crew;
-``first_ratio``, of the first trials alone; ``ours_s`` and ``stock_s``, each trial.
+The last line is JSON: ``ratio`` of the medians over all trials, the first of ours among them, which starts its worker
+group; ``first_ratio``, of the first trials alone; ``ours_s`` and ``stock_s``, each trial.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class TimedActor(TrialActor):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         folder = f"{new_config['root']}/ours-{new_config['number']}"
         Path(folder).mkdir()
-        storage.write_json(f"{folder}/run/{TRIAL_NAME}", {})  # as the driver of a search does
+        storage.write_json(f"{folder}/run/{TRIAL_NAME}", {})  # as a search process does
         note(f"{folder}/started")
         done = super().reset_config({**new_config, "folder": f"{folder}/run", "base": new_config["train"]})
         note_first_step(f"{folder}/stepped")

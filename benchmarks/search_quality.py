@@ -5,9 +5,10 @@
 
 Methods, all with the same asynchronous successive halving and the same virtual clock:
 
-- the default of a study file: TPE, which is told of stopped trials as stopped, with their last rung;
+- the default of a study file: TPE, to which pruned trials are reported as pruned, with their last rung;
 - random draws;
-- Ray's OptunaSearch as it comes (the class itself, its own TPESampler), which is told of stopped trials as complete.
+- Ray's OptunaSearch as it comes (the class itself, its own TPESampler), to which pruned trials are reported as
+  complete.
 
 The error is the lowest validation error seen by the time so many full trainings were spent. Differences are taken seed
 by seed. The last line is JSON: for each rival the mean difference (ours less theirs, in points) and its 95 % interval.
@@ -47,7 +48,7 @@ STOCK = "Ray's OptunaSearch + asha"
 
 
 class StockTrialSource:
-    """Ray's searcher, told what Ray Tune tells it: each epoch, and at the end the last result, whatever the end was."""
+    """Ray's searcher, which gets what Ray Tune reports: each epoch, and at the end the last result in any case."""
 
     def __init__(self, config: StudyConfig, seed: int) -> None:
         self._config = config

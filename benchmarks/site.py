@@ -129,7 +129,13 @@ CONFIG = {
     "model": {"name": "rcn", "branches": 6, "layer_preset": "mtfl", "channels": "paper", "skip": False},
     "augment": {"translate": 0.1, "scale": 0.1, "rotate_deg": 20.0, "occluder": {"min_px": 20, "max_px": 50}},
     "optimizer": {"name": "muon", "lr": 0.005, "weight_decay": 0.0001, "l2_encoder": 0.0, "l2_branches": 0.0},
-    "schedule": {"epochs": 150, "batch_size": 64, "lr_schedule": "one_cycle", "warmup_fraction": 0.1, "reshuffle": True},
+    "schedule": {
+        "epochs": 150,
+        "batch_size": 64,
+        "lr_schedule": "one_cycle",
+        "warmup_fraction": 0.1,
+        "reshuffle": True,
+    },
     "validation": {"augment": True, "every_epochs": 1, "save": "best"},
 }
 
@@ -147,8 +153,8 @@ def in_browser(page: Path) -> dict[str, float]:
         else { node.value = act; node.dispatchEvent(new Event("input")); }
         requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));
     })"""
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         opened = browser.new_page(viewport={"width": 1366, "height": 900})
         opened.goto(page.as_uri())
         figures = {

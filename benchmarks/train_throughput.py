@@ -1,6 +1,6 @@
 """Training images per second of RCN-6: the real loop, against the bare step and against the common way.
 
-    bare     forward, backward and step on one ready batch: what no input pipeline can beat
+    bare     forward, backward and step on one ready batch: the limit of any input pipeline
     ours     the training loop's step: rows, jitter, occluder, contrast normalization, then all of the above
     common   fp32, NCHW, a DataLoader whose workers warp, occlude and normalize each image with OpenCV
 
@@ -57,9 +57,9 @@ class PerImage(Dataset[tuple[Tensor, Tensor]]):
         rng, options = np.random.default_rng(), self.augment
         x, y, width, _ = self.boxes[row]
         side = width * (1 + options.scale * rng.uniform(-1, 1))
-        centre = np.array([x, y]) + width / 2 + width * options.translate * rng.uniform(-1, 1, 2)
-        warp = cv2.getRotationMatrix2D(tuple(centre), options.rotate_deg * rng.uniform(-1, 1), SIZE_PX / side)
-        warp[:, 2] += SIZE_PX / 2 - centre
+        center = np.array([x, y]) + width / 2 + width * options.translate * rng.uniform(-1, 1, 2)
+        warp = cv2.getRotationMatrix2D(tuple(center), options.rotate_deg * rng.uniform(-1, 1), SIZE_PX / side)
+        warp[:, 2] += SIZE_PX / 2 - center
         image = cv2.warpAffine(self.images[row], warp, (SIZE_PX, SIZE_PX)).astype(np.float32)
         points = self.points[row] @ warp[:, :2].T + warp[:, 2]
         height, length = rng.integers(options.occluder.min_px, options.occluder.max_px + 1, 2)
@@ -68,9 +68,9 @@ class PerImage(Dataset[tuple[Tensor, Tensor]]):
         blur = lambda value: cv2.GaussianBlur(  # noqa: E731
             value, (KERNEL_PX, KERNEL_PX), SIGMA_PX, borderType=cv2.BORDER_CONSTANT
         )
-        centred = image - blur(image)
-        deviation = np.sqrt(np.maximum(blur(centred**2), 0))
-        normalized = (centred / np.maximum(deviation, deviation.mean()) + 2.5) / 5
+        centered = image - blur(image)
+        deviation = np.sqrt(np.maximum(blur(centered**2), 0))
+        normalized = (centered / np.maximum(deviation, deviation.mean()) + 2.5) / 5
         return torch.from_numpy(normalized[None]), torch.from_numpy((points / SIZE_PX).astype(np.float32))
 
 
@@ -97,7 +97,7 @@ def ours(learner: TrainState, batch: int) -> Callable[[], None]:
 
 
 def bare(learner: TrainState, batch: int) -> Callable[[], None]:
-    """Forward, backward and step on one ready batch, with the same settings and optimiser."""
+    """Forward, backward and step on one ready batch, with the same settings and optimizer."""
     device, network = learner.settings.device, learner.network
     image_b1hw = torch.rand(batch, 1, SIZE_PX, SIZE_PX, device=device)
     points_bk2 = torch.rand(batch, 5, 2, device=device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -23,6 +24,7 @@ import rcn_search
 from rcn_search.cli.main import app
 from rcn_search.config.schema import TrainConfig
 from rcn_search.study.space import study_config
+from rcn_search.study.space.parameter import Scalar
 
 SCALARS = {
     "NoneType": "`null`",
@@ -166,7 +168,7 @@ def study_file_page() -> str:
         "Generated from the code. One YAML file describes a study: what is fixed (`base`, a "
         "[training configuration](training-config.md)), what is searched, and how. How to write one: "
         "[Write a search space](../how-to/write-a-search-space.md).",
-        *model_sections(study_model(), "", {TrainConfig}),
+        *model_sections(study_model(), "", {TrainConfig}, documented_keys(study_config.__doc__ or "")),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -179,13 +181,28 @@ def study_model() -> type[BaseModel]:
     raise LookupError(f"{study_config.__name__} has no model with the fields search and budget")
 
 
-def model_sections(model: type[BaseModel], path: str, seen: set[type[BaseModel]]) -> list[str]:
-    """A table of a model's keys, then a section for each model that its keys may hold."""
+def documented_keys(doc: str) -> dict[str, str]:
+    """Keys and their meaning from a docstring with lines ``key: meaning``, continued by indented ones."""
+    entries = re.findall(r"^(\w+): +(.*(?:\n +.*)*)", inspect.cleandoc(doc), re.MULTILINE)
+    return {key: " ".join(meaning.split()) for key, meaning in entries}
+
+
+def model_sections(
+    model: type[BaseModel], path: str, seen: set[type[BaseModel]], meanings: dict[str, str] | None = None
+) -> list[str]:
+    """A table of a model's keys, then a section for each model that its keys may hold.
+
+    Args:
+        model: Model of the section.
+        path: Dotted key of the section.
+        seen: Models that have a section already.
+        meanings: Meanings of the keys whose fields have no description.
+    """
     rows, sections = [], []
     for name, field in model.model_fields.items():
         key = field.alias or name
         child_path = f"{path}.{key}" if path else key
-        meaning = escape_cell(field.description or "")
+        meaning = escape_cell(field.description or (meanings or {}).get(key, ""))
         rows.append((f"`{key}`", escape_cell(type_text(field)), default_text(field), meaning))
         children = list(models_in(field.annotation))
         sections += [(child_path, child, len(children) > 1) for child in children]
@@ -232,15 +249,17 @@ def annotation_text(annotation: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{json.dumps(value) if not isinstance(value, str) else value}`" for value in arguments)
     if origin in (Union, UnionType):
+        if set(get_args(Scalar)) <= set(arguments):
+            return "value"
         return " or ".join(dict.fromkeys(annotation_text(each) for each in arguments))
     if origin is dict:
         return f"mapping to {annotation_text(arguments[1])}"
     if origin in (list, tuple):
         inner = [annotation_text(each) for each in arguments if each is not Ellipsis]
-        return "list of " + " and ".join(dict.fromkeys(inner))
+        return f"{'list' if Ellipsis in arguments else 'two'} of " + " and ".join(dict.fromkeys(inner))
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return "section"
-    return SCALARS.get(getattr(annotation, "__name__", ""), "any value")
+    return SCALARS.get(getattr(annotation, "__name__", ""), "value")
 
 
 def limit_text(constraint: Any) -> str:

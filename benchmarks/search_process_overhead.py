@@ -1,11 +1,11 @@
-"""What the driver of a search does per event, when nothing is trained: draw, rungs, ledger, sampler's history.
+"""What a search process does per event, when nothing is trained: proposal, rungs, study store, sampler's history.
 
-    python benchmarks/driver_overhead.py [--trials 10000] [--slots 64]
+    python benchmarks/search_process_overhead.py [--trials 10000] [--slots 64]
 
 An event is a trial that starts, an epoch that is reported, or a trial that ends. All of them go through what a real
-search uses (StudySearcher, the study's scheduler, StudyRecorder, a ledger on the local disk) with the TPE and ASHA of
-search_spaces/rcn.yaml; only Tune's own loop is left out. Errors follow a formula. Between the two places where it is
-measured, trials are drawn at random, which is quicker; `--all-tpe` draws all as the study says.
+search uses (StudySearcher, the study's scheduler, StudyRecorder, a study store on the local disk) with the TPE and ASHA
+of search_spaces/rcn.yaml; only Tune's own loop is left out. Errors follow a formula. Between the two
+measurements trials are drawn at random, which is quicker; `--all-tpe` draws all as the study says.
 
 The last line is JSON: ``ms_per_event_1k`` and ``ms_per_event_10k``, the mean over the last ``--window`` trials before
 the 1,000th and the last, and by kind of event; ``cpu_…`` is the same in processor time, which other programs on the
@@ -40,12 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--slots", type=int, default=64, help="trials at once")
-    parser.add_argument("--window", type=int, default=200, help="trials that are measured at each place")
+    parser.add_argument("--window", type=int, default=200, help="trials of each measurement")
     parser.add_argument("--all-tpe", action="store_true", help="draw all trials as the study says")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        space = load_study_config(str(SPACE), overrides=[f"budget.trials={arguments.trials}", "test=null"], data_uri=folder)
-        study = Study.create(f"{folder}/study", space, data_fingerprint="none")
+        space = load_study_config(
+            str(SPACE), overrides=[f"budget.trials={arguments.trials}", "test=null"], data_uri=folder
+        )
+        study = Study.start(f"{folder}/study", space, data_fingerprint="none")
         simulation = Simulation(study)
         figures: dict[str, float] = {}
         for until in (1_000, arguments.trials):
@@ -100,7 +102,7 @@ class Simulation:
         self._num[kind] += 1
 
     def run(self, until: int, slots: int) -> None:
-        """Go on until so many trials have started (or, without slots, until all that run have ended)."""
+        """Continue until so many trials have started (or, without slots, until all that run have ended)."""
         while len(self._study.trials) < until and (slots or self._running):
             while len(self._running) < slots and len(self._study.trials) < until:
                 with self._event("ask"):
