@@ -43,7 +43,7 @@ def imported(module: Path) -> Iterator[tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}, line {node.lineno}: a relative import"
             assert node.module is not None
-            # `from rcn_search import storage` names the part last, `from rcn_search.data.contrast_normalization import x` second.
+            # `from rcn_search import storage` names the part last, `from rcn_search.data.crops import x` second.
             yield from ((*node.module.split("."), alias.name) for alias in node.names)
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rcn_search import storage
+from rcn_search import resources, storage
 from rcn_search.config.errors import ConfigError, KeyPath, Lines, explain
 from rcn_search.config.schema import TrainConfig
 
@@ -33,15 +33,13 @@ def read_yaml(uri: str) -> tuple[dict[str, Any], Lines]:
     Only plain data is built (safe YAML). Aliases are refused, so that a small file cannot become a large document, and
     so are duplicate keys.
 
+    Args:
+        uri: The file, or the name of one that comes with the package (see `rcn_search.resources.find_config`).
+
     Raises:
         ConfigError: The file is missing, too large, not YAML, or not a mapping.
     """
-    try:
-        content = storage.read_bytes(uri)
-    except FileNotFoundError:
-        raise ConfigError(f"{uri}: no such file") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{uri} is a folder, not a YAML file") from None
+    content = _read(uri)
     if len(content) > MAX_YAML_BYTES:
         raise ConfigError(f"{uri} has {len(content):,} bytes; a configuration may have {MAX_YAML_BYTES:,}")
     try:
@@ -60,6 +58,19 @@ def read_yaml(uri: str) -> tuple[dict[str, Any], Lines]:
     if not isinstance(document, dict):
         raise ConfigError(f"{uri}: expected keys and values at the top, found a {type(document).__name__}")
     return document, lines
+
+
+def _read(uri: str) -> bytes:
+    try:
+        return storage.read_bytes(uri)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        if packaged := resources.find_config(uri):
+            return packaged.read_bytes()
+        reason = f"{uri} is a folder" if isinstance(error, IsADirectoryError) else f"{uri}: no such file"
+    studies, configs = (", ".join(resources.config_names(name)) for name in (resources.STUDIES, resources.CONFIGS))
+    raise ConfigError(
+        f"{reason}; name a YAML file, or one that comes with the package: {studies} (studies), {configs} (trainings)"
+    )
 
 
 def _key_lines(node: yaml.Node | None, path: KeyPath, uri: str) -> Iterator[tuple[KeyPath, str]]:

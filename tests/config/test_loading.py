@@ -146,7 +146,7 @@ def test_what_is_no_configuration_is_refused(tmp_path: Path, content: bytes, pro
 def test_missing_file_and_folder_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone.yaml: no such file"):
         read_yaml(str(tmp_path / "gone.yaml"))
-    with pytest.raises(ConfigError, match="is a folder, not a YAML file"):
+    with pytest.raises(ConfigError, match="is a folder; name a YAML file"):
         read_yaml(str(tmp_path))
 
 
