@@ -97,12 +97,12 @@ def train_command(
 
 def _alone(config: TrainConfig, out: str, resume: bool) -> list[EpochReport]:
     """Train in this process."""
-    from rcn_search.training.trainer import Trainer, train
+    from rcn_search.training.trainer import Trainer
 
     with stop_on_signal() as should_stop, progress("training", "steps of the epoch") as on_step:
         run = Trainer(config, out, resume=resume, should_stop=should_stop, on_step=on_step)
         _print_start(config, run.out, run.settings, run.num_params, run.num_epochs_done)
-        train(run, lambda report: _print_epoch(report, config.schedule.epochs))
+        run.train(lambda report: _print_epoch(report, config.schedule.epochs))
     return run.history
 
 

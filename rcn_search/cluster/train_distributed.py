@@ -37,7 +37,7 @@ from rcn_search.errors import RcnSearchError
 from rcn_search.training.distributed import BACKENDS, COLLECTIVE_TIMEOUT, DistributedContext
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import Interrupted, TrainingFailed
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 
 MAX_WORKER_DEATHS = 3
 """After each death all workers resume from the last checkpoint; after one more the training fails."""
@@ -265,7 +265,7 @@ def _train_on_worker(job: dict[str, Any]) -> None:
         )
         start = RunStarted(out=run.out, settings=run.settings, num_params=run.num_params, history=tuple(run.history))
         reporter.report(start)
-        train(run, reporter.report)
+        run.train(reporter.report)
     except Exception as error:
         if end := end_for(error):
             ray.get(channel.finish.remote(end))

@@ -50,7 +50,7 @@ class TrialWorker:
         self, host: str, port: int, rank: int, size: int, device: str, credentials: Credentials
     ) -> None:
         """Join the process group of all workers, for as long as this process lives."""
-        from rcn_search.training.distributed import join_group, connect_store
+        from rcn_search.training.distributed import connect_store, join_group
 
         credentials.apply_to_environment()
         self._workers = join_group(connect_store(host, port), rank, size, device)
@@ -183,7 +183,7 @@ class WorkerGroup:
         self._has_process_group = True
 
     def _join_all(self) -> None:
-        from rcn_search.training.distributed import join_group, create_store
+        from rcn_search.training.distributed import create_store, join_group
 
         ray.get([worker.__ray_ready__.remote() for worker in self._workers])  # raises if one died while it started
         host = get_node_ip_address()

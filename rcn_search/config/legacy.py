@@ -30,6 +30,7 @@ _RENAMED_KEYS: dict[str, dict[str, str]] = {
 }
 _RENAMED_LOSSES = {"softmax": "nll"}
 _RENAMED_NORMALIZERS = {"eye_centres": "eye_centers"}
+_RENAMED_DECODERS = {"peak": "argmax", "mean": "soft-argmax"}
 _RENAMED_EXCLUSIONS = {
     "non-finite normaliser": "non-finite normalizer",
     "normaliser under 1 px": "normalizer under 1 px",
@@ -68,6 +69,23 @@ def upgrade_protocol(document: Document) -> Document:
     return upgraded
 
 
+def upgrade_inference(document: Document) -> Document:
+    """Rename how predictions were made, in an entry's ``made_with`` or the metadata of a prediction file of old versions.
+
+    ``document`` is not changed; its other keys are kept.
+
+    >>> upgrade_inference({"decode": "peak", "views": 9, "mirror": True, "denoiser": "0123abcd"})
+    {'denoiser': '0123abcd', 'decoder': 'argmax', 'tta': 'flip+multiview'}
+    """
+    upgraded = {key: value for key, value in document.items() if key not in ("decode", "views", "mirror")}
+    if "decode" in document:
+        upgraded["decoder"] = _renamed(document["decode"], _RENAMED_DECODERS)
+    if "views" in document or "mirror" in document:
+        names = {"flip": bool(document.get("mirror")), "multiview": document.get("views", 1) != 1}
+        upgraded["tta"] = "+".join(name for name, is_used in names.items() if is_used) or "none"
+    return upgraded
+
+
 def _rename_keys(document: Document, names: dict[str, str]) -> Document:
     return {names.get(key, key): value for key, value in document.items()}
 
@@ -79,5 +97,6 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
 _ENTRY_FIELDS: dict[str, Callable[[Document], Document]] = {
     "config": upgrade_config,
     "protocol": upgrade_protocol,
+    "made_with": upgrade_inference,
     "excluded": partial(_rename_keys, names=_RENAMED_EXCLUSIONS),
 }

@@ -8,10 +8,10 @@ import urllib.request
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 
-from rcn_search import storage
 from rcn_search.data.shards import read_manifest
 from rcn_search.doctor.check_result import CheckResult, ok, problem, warning
 from rcn_search.errors import RcnSearchError
+from rcn_search.storage.preflight import preflight
 
 HTTP_TIMEOUT_S = 10
 OBJECT_STORES = ("s3://", "s3a://")
@@ -42,7 +42,7 @@ def check_dataset(uri: str) -> CheckResult:
 def check_study_uri(uri: str) -> CheckResult:
     """Check that a study can be kept at a URI: write, read, put if absent, list and delete."""
     try:
-        storage.preflight(uri)
+        preflight(uri)
     except (OSError, RcnSearchError) as error:
         return problem("study", str(error), "correct the access to it, or choose another location with --study")
     return ok("study", f"write, read, put if absent and delete work at {uri}")

@@ -1,1 +1,1 @@
-"""Floor 3: predictions and their errors under a protocol."""
+"""Evaluation: protocols, metrics, statistics, prediction files, figures."""

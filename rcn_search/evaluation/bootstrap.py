@@ -1,6 +1,6 @@
-"""Resampling groups of images with replacement: how often each group is drawn, and what that makes of a statistic.
+"""Grouped bootstrap: draw groups of images with replacement, and compute percentile intervals. NumPy only.
 
-Images of one group (an identity, a photo) are drawn together: they are not independent. NumPy only.
+Images of one group (an identity, a photograph) are drawn together, because they are not independent.
 
 Array names end in their axes: n images, g groups, b resamples, c columns of values.
 """
@@ -19,15 +19,15 @@ NUM_RESAMPLES = 10_000
 _BATCH = 2**18
 
 
-def resampled_counts(num_groups: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Iterator[NDArray[np.int64]]:
-    """How often each group is in each resample, in batches (b, g)."""
+def resample_groups(num_groups: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Draw groups with replacement; yield how often each group is in each resample, in batches (b, g)."""
     rng = np.random.default_rng(seed)
     rows = max(1, _BATCH // num_groups)
     for start in range(0, num_resamples, rows):
         num_rows = min(rows, num_resamples - start)
         drawn_bg = rng.integers(0, num_groups, (num_rows, num_groups), dtype=np.int32)
-        place_bg = drawn_bg + num_groups * np.arange(num_rows)[:, None]
-        yield np.bincount(place_bg.ravel(), minlength=num_rows * num_groups).reshape(num_rows, num_groups)
+        index_bg = drawn_bg + num_groups * np.arange(num_rows)[:, None]
+        yield np.bincount(index_bg.ravel(), minlength=num_rows * num_groups).reshape(num_rows, num_groups)
 
 
 def bootstrap_intervals(
@@ -38,17 +38,17 @@ def bootstrap_intervals(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> tuple[list[Interval | None], list[Interval | None]]:
-    """95 % percentile intervals of many statistics from one set of resamples.
+    """Compute 95 % percentile intervals of many statistics from one set of resamples.
 
     Args:
-        values_nc: Columns whose means are wanted; a NaN does not count for its column. The first has none.
-        group_n: Of each image.
-        percentiles: Of the first column, wanted beside the means.
-        num_resamples: How many.
-        seed: Of the draws.
+        values_nc: Columns whose means are estimated; a NaN does not count for its column. The first column has none.
+        group_n: Group of each image.
+        percentiles: Percentiles of the first column to estimate beside the means.
+        num_resamples: Number of resamples.
+        seed: Seed of the draws.
 
     Returns:
-        An interval for the mean of each column, and for each percentile; None where fewer than two groups hold values.
+        An interval for the mean of each column, and for each percentile; None where fewer than two groups have values.
     """
     groups, index_n = np.unique(group_n, return_inverse=True)
     num_groups, num_columns = len(groups), values_nc.shape[1]
@@ -62,7 +62,7 @@ def bootstrap_intervals(
     order_n = np.argsort(values_nc[:, 0], kind="stable")
     means: list[Array] = []
     quantiles: list[Array] = []
-    for count_bg in resampled_counts(num_groups, num_resamples, seed):
+    for count_bg in resample_groups(num_groups, num_resamples, seed):
         total_bc = count_bg.astype(np.float64) @ total_gc
         with np.errstate(invalid="ignore"):  # a resample without any value of a column has no mean of it
             means.append(total_bc[:, :num_columns] / total_bc[:, num_columns:])
@@ -83,19 +83,19 @@ def _interval(value_b: Array) -> Interval:
 
 
 def _weighted_percentiles(sorted_n: Array, weight_bn: NDArray[np.int64], percentiles: Sequence[float]) -> Array:
-    """Percentiles (b, p) as `numpy.percentile` has them of lists in which value n stands ``weight_bn[b, n]`` times."""
+    """Compute the percentiles (b, p) of lists in which value n occurs ``weight_bn[b, n]`` times, as `numpy.percentile`."""
     num_lists, num_values = weight_bn.shape
-    # All lists one behind the other: how many items there are up to each value of each list.
+    # All lists in a row: the number of items up to each value of each list.
     upto = np.cumsum(weight_bn.ravel())
     length_b1 = weight_bn.sum(axis=1, keepdims=True)
     first_b1 = np.cumsum(length_b1)[:, None] - length_b1
-    place_bp = (length_b1 - 1) * (np.asarray(percentiles) / 100)
-    below_bp = np.floor(place_bp).astype(np.int64)
+    position_bp = (length_b1 - 1) * (np.asarray(percentiles) / 100)
+    below_bp = np.floor(position_bp).astype(np.int64)
     above_bp = np.minimum(below_bp + 1, length_b1 - 1)
     first_value_b1 = num_values * np.arange(num_lists)[:, None]
     lower_bp, upper_bp = (
         sorted_n[np.searchsorted(upto, first_b1 + item_bp, side="right") - first_value_b1]
         for item_bp in (below_bp, above_bp)
     )
-    values_bp: Array = lower_bp + (upper_bp - lower_bp) * (place_bp - below_bp)
+    values_bp: Array = lower_bp + (upper_bp - lower_bp) * (position_bp - below_bp)
     return values_bp

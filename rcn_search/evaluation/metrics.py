@@ -1,4 +1,4 @@
-"""Predictions under a protocol to the error of each image and point, and what sums them up. NumPy only.
+"""Errors of each image and keypoint under a protocol, and the figures that summarize them. NumPy only.
 
 Array names end in their axes: n images, k keypoints, 2 for x and y. Distances are float64.
 """
@@ -20,7 +20,7 @@ from rcn_search.keypoints import KeypointSchema, points_that_count
 Array = NDArray[np.float64]
 
 MIN_NORMALIZER_PX = 1.0
-"""A face with less than one pixel between its eyes (in the frame of the protocol) measures nothing."""
+"""Smallest normalizer that counts, in the pixels of the protocol: with a smaller one errors mean nothing."""
 
 NO_VISIBLE_POINT = "no visible point"
 NON_FINITE_TRUTH = "non-finite truth"
@@ -31,12 +31,12 @@ NON_FINITE_PREDICTION = "non-finite prediction"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageErrors:
-    """Errors of the images of one prediction file under one protocol; NaN exactly where nothing counts.
+    """Errors of the images of one prediction file under one protocol.
 
     Attributes:
-        error_pct_nk: Of each point; NaN for points that do not count and for excluded images.
+        error_pct_nk: Error of each point; NaN for points that do not count and for excluded images.
         error_pct_n: Mean over the points that count; NaN for excluded images.
-        excluded_n: Why an image is excluded; empty for those that count.
+        excluded_n: Reason why an image is excluded; empty if it is included.
     """
 
     error_pct_nk: Array
@@ -45,7 +45,7 @@ class ImageErrors:
 
     @property
     def is_included_n(self) -> NDArray[np.bool_]:
-        """Which images count."""
+        """Whether each image is included."""
         kept_n: NDArray[np.bool_] = self.excluded_n == ""
         return kept_n
 
@@ -56,11 +56,16 @@ class ImageErrors:
 
 
 def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> ImageErrors:
-    """Normalized distance of every point of every image, in percent.
+    """Compute the normalized distance of every point of every image, in percent.
 
-    On a grid (rcn.md 8) the truth is clamped to the face box and rounded down to a whole cell, the prediction is its
-    cell, moved to where its photograph ends if it is beyond, the normalizer comes from the truth before clamping, and
-    every point counts. At full resolution all is in pixels of the original image and visible points count.
+    On a grid (Honari et al. 2016, eq. 4) the true point is clamped to the face box and rounded down to a cell, the
+    prediction is its cell, moved into the photograph if it lies outside, the normalizer comes from the true points
+    before clamping, and every point counts. At full resolution everything is in pixels of the original image, and the
+    visible points count.
+
+    Args:
+        predictions: Predictions with the true points.
+        protocol: Protocol to score by.
 
     Raises:
         RcnSearchError: The predictions have other keypoints or another grid than ``protocol``.
@@ -115,10 +120,10 @@ def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> Imag
 
 
 def _clip_to_photo(predictions: Predictions, grid_px: int) -> Array:
-    """Predicted cells (N, K, 2), none of them in the black padding of its crop (rcn.md 8, 300-W).
+    """Clip the predicted cells (n, k, 2) to the photograph, so that none lies in the black padding of its crop.
 
-    The paper's code also moves points that were annotated at an edge of the photograph to that edge. That uses the
-    truth; it is done here because it is what the published errors are.
+    Like the paper's code for 300-W, this also moves points that are annotated at an edge of the photograph to that
+    edge. That uses the true points; it is done because the published errors are computed so.
     """
     cell_nk2 = predictions.pred_cell_nk2.astype(np.float64)
     if predictions.photo_n4 is None or predictions.edge_nk is None:
@@ -136,15 +141,17 @@ def _clip_to_photo(predictions: Predictions, grid_px: int) -> Array:
 
 
 def _to_face_box(predictions: Predictions) -> Array:
-    """True points as shares of the face box, (N, K, 2); not finite where the box has no width."""
+    """Convert true points (n, k, 2) to shares of the face box; not finite where the box has no width."""
     box_n4 = predictions.face_box.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         shares: Array = (predictions.true_crop_nk2 - box_n4[:, None, :2]) / box_n4[:, None, 2:3]
     return shares
 
 
-def _normalizer_lengths(points_nk2: Array, counts_nk: NDArray[np.bool_], schema: KeypointSchema, name: Normalizer) -> Array:
-    """(N,) in the unit of the points."""
+def _normalizer_lengths(
+    points_nk2: Array, counts_nk: NDArray[np.bool_], schema: KeypointSchema, name: Normalizer
+) -> Array:
+    """Compute the normalizing length of each image, (n,), in the unit of the points."""
     if name in ("box", "diagonal"):
         low_n2 = np.where(counts_nk[:, :, None], points_nk2, np.inf).min(axis=1)
         high_n2 = np.where(counts_nk[:, :, None], points_nk2, -np.inf).max(axis=1)
@@ -161,14 +168,15 @@ def _normalizer_lengths(points_nk2: Array, counts_nk: NDArray[np.bool_], schema:
 
 
 def failure_rate_pct(error_pct_n: Array, threshold_pct: float) -> float:
-    """Share of images with an error above the threshold; an error of exactly the threshold is no failure."""
+    """Compute the share of images above the threshold; an error of exactly the threshold is not a failure."""
     return 100.0 * float(np.mean(error_pct_n > threshold_pct))
 
 
 def auc_pct(error_pct_n: Array, threshold_pct: float) -> float:
-    """Exact area under the cumulative error curve from 0 to the threshold, 100 for a perfect method.
+    """Compute the exact area under the cumulative error curve from 0 to the threshold, 100 for a perfect method.
 
-    The curve is a step function, so its mean height is the mean of what each error leaves of the threshold.
+    The curve is a step function, so its mean height is the mean over images of the rest of the threshold above the
+    error.
     """
     return 100.0 * float(np.mean(np.maximum(0.0, threshold_pct - error_pct_n))) / threshold_pct
 
@@ -191,10 +199,10 @@ def cumulative_errors(error_pct_n: Array, end_pct: float = 0.0) -> tuple[Array, 
 def bootstrap_interval(
     error_pct_n: Array, group_n: NDArray[np.str_], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> Interval | None:
-    """95 % percentile interval of the mean error when groups of images are drawn anew with replacement.
+    """Compute the 95 % percentile interval of the mean error by resampling groups of images.
 
     Returns:
-        Lower and upper end in percent, or none for fewer than two groups.
+        Lower and upper end in percent; None with fewer than two groups.
     """
     (interval,), _ = bootstrap_intervals(error_pct_n[:, None], group_n, num_resamples=num_resamples, seed=seed)
     return interval

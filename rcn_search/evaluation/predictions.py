@@ -1,4 +1,4 @@
-"""The prediction file: one Parquet row per image with true and predicted points, from which every figure is computed.
+"""Prediction files: one Parquet row per image with true and predicted points, from which every figure is computed.
 
 Array names end in their axes: n images, k keypoints, 2 for x and y.
 """
@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search import storage
-from rcn_search.config.legacy import upgrade_config
+from rcn_search.config.legacy import upgrade_config, upgrade_inference
 from rcn_search.errors import RcnSearchError
-from rcn_search.inference.config import upgrade_record
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# pyarrow takes a quarter of a second to import, which whoever only needs `Predictions` is spared.
+# Functions import pyarrow, because its import takes a quarter of a second and `Predictions` does not need it.
 
 SCHEMA_VERSION = 2
 METADATA_KEY = b"rcn_search"
@@ -34,28 +33,28 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What a method predicted for N images of one subset, with the truth beside it.
+    """Predictions of a method for the n images of one subset, with the true points.
 
     Attributes:
-        image_id: (N,) unique names.
-        group: (N,) identity or photo; images of one group are not independent.
-        box: (N, 4) x, y, w, h of the stored crop in the original image.
-        face_box: (N, 4) the same of the network's frame in crop pixels.
-        visible: (N, K) whether a point is annotated as visible.
-        true_crop_nk2: True points in crop pixels, sub-pixel; pixel i covers [i, i+1).
+        image_id: (n,) unique names.
+        group: (n,) identity or photograph; images of one group are not independent.
+        box: (n, 4) x, y, width, height of the stored crop in the original image.
+        face_box: (n, 4) x, y, width, height in crop pixels of what the network sees.
+        visible: (n, k) whether a point is annotated as visible.
+        true_crop_nk2: True points in crop pixels, sub-pixel; pixel i covers [i, i + 1).
         pred_crop_nk2: Predicted points in crop pixels.
         true_image_nk2: True points in pixels of the original image.
         pred_image_nk2: Predicted points in pixels of the original image.
         pred_cell_nk2: Column and row of the predicted cell of the network's grid.
-        confidence_nk: Of each predicted point.
-        edge_nk: (N, K) codes of points annotated at an edge of their photograph (`Sample.edge`); None: none is.
-        photo_n4: (N, 4) the part of each crop that shows the photograph (`Sample.photo`); None: all of it.
-        attributes: Name to (N,) small integers, as in ``pose``.
-        meta: Where all this comes from; at least `REQUIRED_META`. ``keypoints`` names the schema, ``grid_px`` is the
-            side of the grid of ``pred_cell_nk2``.
+        confidence_nk: Confidence of each predicted point.
+        edge_nk: (n, k) at which edge of its photograph a point is annotated (`Sample.edge`); None: at none.
+        photo_n4: (n, 4) part of each crop that shows the photograph (`Sample.photo`); None: all of it.
+        attributes: Class of each image, (n,) small integers, by name of the attribute, as in ``pose``.
+        meta: Origin of the predictions; at least `REQUIRED_META`. ``keypoints`` names the schema, ``grid_px`` is the
+            side of the grid of ``pred_cell_nk2``, ``decoder`` and ``tta`` are those of `InferenceConfig.record`.
 
     Raises:
-        RcnSearchError: A shape does not fit, an image id stands twice, or meta lacks a key.
+        RcnSearchError: A shape does not fit, an image id is not unique, or ``meta`` lacks a key.
     """
 
     image_id: NDArray[np.str_]
@@ -93,15 +92,15 @@ class Predictions:
                 raise RcnSearchError(f"predictions: attribute {name!r} has shape {values.shape}, not ({num_images},)")
         names, counts = np.unique(self.image_id, return_counts=True)
         if num_images and counts.max() > 1:
-            raise RcnSearchError(f"predictions: image_id {str(names[counts.argmax()])!r} stands {counts.max()} times")
+            raise RcnSearchError(f"predictions: image_id {str(names[counts.argmax()])!r} occurs {counts.max()} times")
 
     def __len__(self) -> int:
-        """N."""
+        """Number of images n."""
         return len(self.image_id)
 
     @property
     def schema(self) -> KeypointSchema:
-        """What each of the K points is."""
+        """Keypoint schema of the k points."""
         return keypoint_schema(self.meta["keypoints"])
 
 
@@ -123,7 +122,7 @@ def _shapes(num_images: int, num_points: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-# Column of the file -> (field of `Predictions`, type of its items).
+# Column of the file to field of `Predictions` and type of its items.
 _STRINGS = ("image_id", "group")
 _LISTS: dict[str, tuple[str, str]] = {
     "box": ("box", "float32"),
@@ -143,7 +142,7 @@ _ATTRIBUTE = "attr_"
 
 
 def write_predictions(predictions: Predictions, uri: str) -> str:
-    """Publish ``predictions`` at ``uri``, whole or not at all.
+    """Write a prediction file, whole or not at all.
 
     Returns:
         The SHA-256 of the file.
@@ -154,7 +153,7 @@ def write_predictions(predictions: Predictions, uri: str) -> str:
 
 
 def encode_predictions(predictions: Predictions) -> bytes:
-    """The bytes of a prediction file."""
+    """Encode predictions as a prediction file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -176,11 +175,11 @@ def encode_predictions(predictions: Predictions) -> bytes:
 
 
 def read_predictions(uri: str) -> Predictions:
-    """The predictions at ``uri``.
+    """Read a prediction file of this or an older version.
 
     Raises:
-        FileNotFoundError: There is nothing there.
-        RcnSearchError: It is not a prediction file of this schema version, or lacks a column, or a column does not fit.
+        FileNotFoundError: There is no such file.
+        RcnSearchError: It is not a prediction file, of a newer version, or a column is missing or does not fit.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -214,16 +213,18 @@ def _read_meta(metadata: dict[bytes, bytes]) -> dict[str, Any]:
         raise RcnSearchError("no rcn_search metadata; this Parquet file was not written by `rcn-search evaluate`")
     meta = json.loads(metadata[METADATA_KEY])
     version = meta.get("schema_version") if isinstance(meta, dict) else None
-    if version == 1 and isinstance(meta.get("config"), dict):
-        meta["config"] = upgrade_config(meta["config"])
-    elif version not in (1, SCHEMA_VERSION):
+    if version == 1:
+        meta = upgrade_inference(meta)
+        if isinstance(meta.get("config"), dict):
+            meta["config"] = upgrade_config(meta["config"])
+    elif version != SCHEMA_VERSION:
         raise RcnSearchError(
             f"prediction file of schema version {version}; this rcn-search reads versions 1 and {SCHEMA_VERSION}"
         )
     missing = [key for key in REQUIRED_META if key not in meta]
     if missing:
         raise RcnSearchError(f"metadata lacks {', '.join(missing)}")
-    return upgrade_record(meta)
+    return meta  # type: ignore[no-any-return]
 
 
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:

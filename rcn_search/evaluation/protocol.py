@@ -1,7 +1,7 @@
-"""The type of a number: what was measured, on what, in which frame, divided by what.
+"""Evaluation protocols: on which images and points, in which coordinates, and by which length errors are computed.
 
-The same predictions score 2.99 % or 4.23 % on 300-W by the normalizer alone, so an error is kept, shown and ranked only
-together with its `Protocol`. Two protocols are the same exactly when they are equal.
+The normalizer alone makes 2.99 % or 4.23 % on 300-W of the same predictions, so an error is stored, shown and ranked
+only together with its `EvaluationProtocol`. Two protocols are the same exactly when they are equal.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from rcn_search.errors import RcnSearchError
 
 Normalizer = Literal["eye_centers", "outer_eye_corners", "pupils", "box", "diagonal"]
 
-# What the field reports with each normalizer: AUC8 on 300-W, AUC10 where eyes or pupils normalize, AUC7 by the box.
-# Entries from before protocols had a threshold have these, so none of them may ever change.
+# Usual thresholds in the literature: AUC8 on 300-W, AUC10 with eyes or pupils, AUC7 with the box. Entries that were
+# written before protocols had a threshold are read with these, so they must never change.
 THRESHOLDS_PCT: dict[Normalizer, float] = {
     "eye_centers": 10.0,
     "outer_eye_corners": 8.0,
@@ -24,44 +24,51 @@ THRESHOLDS_PCT: dict[Normalizer, float] = {
     "diagonal": 7.0,
 }
 
-Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]  # no control characters: it is printed
+Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]  # no control characters, because it is printed
 RCN2016_GRID_PX = 80
 
 
 def parse_normalizer(name: str) -> Normalizer:
-    """The one that a person means: ``outer-eye`` and ``outer_eye_corners`` are the same; so for all.
+    """Find the normalizer of a name that may be abbreviated or written with hyphens.
 
     Raises:
-        RcnSearchError: None is called so.
+        RcnSearchError: No normalizer, or more than one, begins with the name.
+
+    >>> parse_normalizer("outer-eye")
+    'outer_eye_corners'
     """
-    asked = name.replace("-", "_")
-    fits: list[Normalizer] = [each for each in get_args(Normalizer) if asked and each.startswith(asked)]
-    if len(fits) != 1:
-        known = ", ".join(each.replace("_", "-") for each in get_args(Normalizer))
-        raise RcnSearchError(f"no normalizer is called {name!r}; known: {known}")
-    return fits[0]
+    prefix = name.replace("-", "_")
+    matches: list[Normalizer] = [known for known in get_args(Normalizer) if prefix and known.startswith(prefix)]
+    if len(matches) != 1:
+        known = ", ".join(normalizer.replace("_", "-") for normalizer in get_args(Normalizer))
+        raise RcnSearchError(f"no normalizer is called {name!r}; known are {known}")
+    return matches[0]
 
 
-def _usual_threshold(fields: dict[str, Any]) -> float:
+def _default_threshold_pct(fields: dict[str, Any]) -> float:
     return THRESHOLDS_PCT.get(fields.get("normalizer", "eye_centers"), 10.0)
 
 
 class EvaluationProtocol(BaseModel):
-    """How an error in percent came about.
+    """How an error in percent is computed.
 
     Attributes:
-        name: What tables call it: the rule, and the normalizer where it is not the rule's own.
+        name: Name in tables: the rule, followed by the normalizer if it is not the usual one.
         dataset: Data set of the images, as in ``aflw`` or ``300w``.
-        subset: Which of its images, as in ``test`` or ``challenging``.
+        subset: Subset of the data set, as in ``test`` or ``challenging``.
         keypoints: Keypoint schema of the points that count.
-        normalizer: Length that a distance is divided by: between the points of that name in the schema, or sqrt(w h)
+        normalizer: Length that distances are divided by: the distance of that name in the schema, or sqrt(w h)
             (``box``) or the diagonal (``diagonal``) of the tightest upright box around the true points.
-        grid_px: Side of the grid of whole pixels to which truth and prediction are both rounded, within the face box;
-            none for distances at full resolution in the original image.
+        grid_px: Side of the grid within the face box to whose cells true and predicted points are rounded; None:
+            distances at full resolution in the original image.
         box_source: Where the face box comes from: the true points, a detector, or a publication that does not say.
-        units: Of the error.
+        units: Unit of the error.
         threshold_pct: End of the area under the cumulative error curve, and the error above which an image is a
-            failure; by default what the field uses with the normalizer.
+            failure; by default the usual one of the normalizer.
+
+    >>> EvaluationProtocol(name="subpixel", dataset="aflw", subset="test", keypoints="five",
+    ...                    normalizer="eye_centers", grid_px=None).threshold_pct
+    10.0
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,10 +81,10 @@ class EvaluationProtocol(BaseModel):
     grid_px: int | None = Field(ge=1)
     box_source: Literal["truth", "detector", "unstated"] = "truth"
     units: Literal["percent"] = "percent"
-    threshold_pct: float = Field(default_factory=_usual_threshold, gt=0, allow_inf_nan=False)
+    threshold_pct: float = Field(default_factory=_default_threshold_pct, gt=0, allow_inf_nan=False)
 
     def __str__(self) -> str:
-        """All of it in one line, for titles."""
+        """Format everything in one line, for titles."""
         grid = "sub-pixel" if self.grid_px is None else f"{self.grid_px}×{self.grid_px} whole pixels"
         box = "face box not stated" if self.box_source == "unstated" else f"box from {self.box_source}"
         return (
@@ -85,24 +92,24 @@ class EvaluationProtocol(BaseModel):
         )
 
     def differences(self, other: EvaluationProtocol) -> list[str]:
-        """In what two protocols differ, each as ``what: this or that``; nothing where they are the same."""
-        ours, theirs = self.model_dump(), other.model_dump()
+        """List the fields in which two protocols differ, each as ``field: this or that``."""
+        these, those = self.model_dump(), other.model_dump()
         return [
             f"{field.removesuffix('_px').removesuffix('_pct').replace('_', ' ')}: "
-            f"{_spoken(field, ours[field])} or {_spoken(field, theirs[field])}"
-            for field in ours
-            if ours[field] != theirs[field] and field != "name"
+            f"{_format_field(field, these[field])} or {_format_field(field, those[field])}"
+            for field in these
+            if these[field] != those[field] and field != "name"
         ]
 
 
-def _spoken(field: str, value: Any) -> str:
+def _format_field(field: str, value: Any) -> str:
     if field == "grid_px":
         return "sub-pixel" if value is None else f"{value}×{value}"
     return str(value).replace("_", " ") if field == "normalizer" else str(value)
 
 
 def rcn2016(dataset: str, subset: str, keypoints: str) -> EvaluationProtocol:
-    """The paper's: whole pixels of the 80×80 input, eye centers (rcn.md 8; Honari et al., CVPR 2016, eq. 4)."""
+    """Make the protocol of the paper: whole pixels of the 80×80 input, eye centers (Honari et al. 2016, eq. 4)."""
     return EvaluationProtocol(
         name="rcn2016",
         dataset=dataset,
@@ -114,7 +121,7 @@ def rcn2016(dataset: str, subset: str, keypoints: str) -> EvaluationProtocol:
 
 
 def subpixel(dataset: str, subset: str, keypoints: str, normalizer: Normalizer = "eye_centers") -> EvaluationProtocol:
-    """Distances at full resolution in the original image, visible points only: nothing is hidden by rounding."""
+    """Make the protocol without rounding: distances in pixels of the original image, visible points only."""
     name = "subpixel" if normalizer == "eye_centers" else f"subpixel-{normalizer}"
     return EvaluationProtocol(
         name=name, dataset=dataset, subset=subset, keypoints=keypoints, normalizer=normalizer, grid_px=None
@@ -122,17 +129,17 @@ def subpixel(dataset: str, subset: str, keypoints: str, normalizer: Normalizer =
 
 
 def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> EvaluationProtocol:
-    """The protocol that tables call ``name``.
+    """Make the protocol of a name.
 
     Args:
         name: ``rcn2016``, ``subpixel``, ``subpixel-NORMALIZER``, or ``rcn2016-49``, which is ``rcn2016`` over 49 of the
             68 points of 300-W.
         dataset: Data set.
-        subset: Subset of it.
+        subset: Subset of the data set.
         keypoints: Keypoint schema.
 
     Raises:
-        RcnSearchError: There is none of that name.
+        RcnSearchError: No protocol has that name.
     """
     if name == "rcn2016":
         return rcn2016(dataset, subset, keypoints)
@@ -142,6 +149,6 @@ def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> Eval
     if rule == "subpixel" and (not normalizer or normalizer in get_args(Normalizer)):
         return subpixel(dataset, subset, keypoints, cast(Normalizer, normalizer or "eye_centers"))
     raise RcnSearchError(
-        f"unknown protocol {name!r}; known: rcn2016, rcn2016-49, subpixel, subpixel-NORMALIZER with one of "
+        f"unknown protocol {name!r}; known are rcn2016, rcn2016-49, subpixel, subpixel-NORMALIZER with one of "
         f"{', '.join(get_args(Normalizer))}"
     )

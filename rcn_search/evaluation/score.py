@@ -1,4 +1,4 @@
-"""One prediction file under one protocol: every number the board shows, each with its 95 % interval. NumPy only.
+"""Score predictions under a protocol: every figure of the leaderboard, with its 95 % interval. NumPy only.
 
 Array names end in their axes: n images, k keypoints.
 """
@@ -28,7 +28,7 @@ PERCENTILES = (90.0, 95.0, 99.0)
 
 
 class Estimate(NamedTuple):
-    """A number in percent and its 95 % interval, absent where fewer than two groups leave nothing to resample."""
+    """A figure in percent and its 95 % interval, which is None with fewer than two groups."""
 
     pct: float
     low_pct: float | None = None
@@ -36,7 +36,7 @@ class Estimate(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The images of one class, as in ``pose 1``: how many, and their mean error."""
+    """Number and mean error of the images of one class, as in ``pose 1``."""
 
     num_images: int
     error: Estimate
@@ -44,20 +44,20 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What a prediction file scores under a protocol.
+    """Scores of predictions under a protocol.
 
     Attributes:
         error: Mean error over images.
         auc: Area under the cumulative error curve up to the protocol's threshold, 100 for a perfect method.
-        failure_rate: Share of images above the threshold; an error of exactly the threshold is no failure.
+        failure_rate: Share of images above the threshold; an error of exactly the threshold is not a failure.
         p90: Error that 90 % of the images do not exceed, interpolated as `numpy.percentile` does.
-        p95: The same of 95 %.
-        p99: The same of 99 %.
-        points: Mean error of each keypoint of the schema; None where no image counts it.
+        p95: Error that 95 % of the images do not exceed.
+        p99: Error that 99 % of the images do not exceed.
+        points: Mean error of each keypoint of the schema; None where it counts in no image.
         parts: Mean error by class of each attribute the data set has, as in ``pose 1``.
-        num_images: Images that count.
-        excluded: Images that do not, by reason.
-        errors: Of each image, from which all this comes.
+        num_images: Number of images that are included.
+        excluded: Number of excluded images by reason.
+        errors: Errors of each image, from which the scores are computed.
     """
 
     error: Estimate
@@ -74,49 +74,49 @@ class Score:
 
     @property
     def error_pct(self) -> float:
-        """Mean error over images."""
+        """Mean error over images, %."""
         return self.error.pct
 
     @property
     def ci_low_pct(self) -> float | None:
-        """Lower end of its 95 % interval."""
+        """Lower end of the 95 % interval of the mean error, %."""
         return self.error.low_pct
 
     @property
     def ci_high_pct(self) -> float | None:
-        """Upper end."""
+        """Upper end of the 95 % interval of the mean error, %."""
         return self.error.high_pct
 
 
 def score(predictions: Predictions, protocol: EvaluationProtocol, *, num_resamples: int = NUM_RESAMPLES) -> Score:
-    """Score a prediction file, with 95 % bootstrap intervals over groups.
+    """Score predictions, with 95 % bootstrap intervals over groups of images.
 
     Args:
-        predictions: What was predicted, and the truth.
-        protocol: How to measure it.
-        num_resamples: For the intervals.
+        predictions: Predictions with the true points.
+        protocol: Protocol to score by.
+        num_resamples: Number of bootstrap resamples.
 
     Raises:
-        RcnSearchError: The predictions cannot be measured by ``protocol``, or no image is left to average.
+        RcnSearchError: The predictions cannot be scored by ``protocol``, or no image is included.
     """
     errors = image_errors(predictions, protocol)
-    kept_n = errors.kept_n
-    if not kept_n.any():
+    included_n = errors.is_included_n
+    if not included_n.any():
         raise RcnSearchError(
             f"no image to score under {protocol.name}: {errors.excluded or 'the prediction file is empty'}"
         )
-    error_n, error_nk = errors.error_pct_n[kept_n], errors.error_pct_nk[kept_n]
+    error_n, error_nk = errors.error_pct_n[included_n], errors.error_pct_nk[included_n]
     threshold = protocol.threshold_pct
-    class_of_n = {name: classes[kept_n] for name, classes in sorted(predictions.attributes.items())}
-    member_n = {
+    class_of_n = {name: classes[included_n] for name, classes in sorted(predictions.attributes.items())}
+    members = {
         f"{name} {value}": classes == value for name, classes in class_of_n.items() for value in np.unique(classes)
     }
-    left_n = 100.0 * np.maximum(0.0, threshold - error_n) / threshold
-    columns = [error_n, left_n, 100.0 * (error_n > threshold)]
-    columns += [np.where(inside_n, error_n, np.nan) for inside_n in member_n.values()]
+    margin_n = 100.0 * np.maximum(0.0, threshold - error_n) / threshold
+    columns = [error_n, margin_n, 100.0 * (error_n > threshold)]
+    columns += [np.where(member_n, error_n, np.nan) for member_n in members.values()]
     values_nc = np.concatenate([np.stack(columns, axis=1), error_nk], axis=1)
     means, percentiles = bootstrap_intervals(
-        values_nc, predictions.group[kept_n], percentiles=PERCENTILES, num_resamples=num_resamples
+        values_nc, predictions.group[included_n], percentiles=PERCENTILES, num_resamples=num_resamples
     )
     mean, auc, failures, *others = means
     p90, p95, p99 = map(_estimate, np.percentile(error_n, PERCENTILES).tolist(), percentiles)
@@ -127,12 +127,12 @@ def score(predictions: Predictions, protocol: EvaluationProtocol, *, num_resampl
         p90=p90,
         p95=p95,
         p99=p99,
-        points=tuple(map(_mean_of_point, error_nk.T, others[len(member_n) :])),
+        points=tuple(map(_mean_of_point, error_nk.T, others[len(members) :])),
         parts={
-            name: Part(int(inside_n.sum()), _estimate(float(error_n[inside_n].mean()), interval))
-            for (name, inside_n), interval in zip(member_n.items(), others, strict=False)
+            name: Part(int(member_n.sum()), _estimate(float(error_n[member_n].mean()), interval))
+            for (name, member_n), interval in zip(members.items(), others, strict=False)
         },
-        num_images=int(kept_n.sum()),
+        num_images=int(included_n.sum()),
         excluded=errors.excluded,
         errors=errors,
     )
@@ -160,5 +160,5 @@ def _estimate(pct: float, interval: Interval | None) -> Estimate:
 
 
 def _mean_of_point(error_pct_n: Array, interval: Interval | None) -> Estimate | None:
-    counted = error_pct_n[np.isfinite(error_pct_n)]
-    return _estimate(float(counted.mean()), interval) if len(counted) else None
+    finite_n = error_pct_n[np.isfinite(error_pct_n)]
+    return _estimate(float(finite_n.mean()), interval) if len(finite_n) else None

@@ -14,7 +14,6 @@ Augmentation = Literal["flip", "multiview"]
 """Average over an image and its mirror image; over nine windows that are turned and scaled a little."""
 
 NO_AUGMENTATION = "none"
-_OLD_DECODERS = {"peak": "argmax", "mean": "soft-argmax"}
 
 
 class InferenceConfig(FrozenModel):
@@ -61,7 +60,7 @@ class InferenceConfig(FrozenModel):
         denoiser_uri: str | None = None,
         device: str = "auto",
     ) -> InferenceConfig:
-        """Read what `record` wrote, now or in older versions.
+        """Read what `record` wrote.
 
         Args:
             record: Metadata of a prediction file, or ``made_with`` of an entry; other keys are ignored.
@@ -73,7 +72,6 @@ class InferenceConfig(FrozenModel):
         Raises:
             RcnSearchError: A decoder or test-time augmentation has a name that is not known.
         """
-        record = upgrade_record(record)
         recorded_tta = str(record.get("tta", NO_AUGMENTATION))
         options = {
             "decoder": decoder or record.get("decoder"),
@@ -89,18 +87,3 @@ class InferenceConfig(FrozenModel):
 
 
 DEFAULT_INFERENCE = InferenceConfig()
-
-
-def upgrade_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename keys and values of records written before `InferenceConfig`; new ones are returned as they are.
-
-    >>> upgrade_record({"decode": "peak", "views": 9, "mirror": True, "denoiser": "0123abcd"})
-    {'denoiser': '0123abcd', 'decoder': 'argmax', 'tta': 'flip+multiview'}
-    """
-    upgraded = {key: value for key, value in record.items() if key not in ("decode", "views", "mirror")}
-    if "decode" in record:
-        upgraded["decoder"] = _OLD_DECODERS.get(record["decode"], record["decode"])
-    if "views" in record or "mirror" in record:
-        names = {"flip": bool(record.get("mirror")), "multiview": record.get("views", 1) != 1}
-        upgraded["tta"] = "+".join(name for name, is_used in names.items() if is_used) or NO_AUGMENTATION
-    return upgraded

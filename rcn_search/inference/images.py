@@ -80,7 +80,7 @@ def crop_faces(
     """
     if isinstance(images, _SINGLE):
         shared = open_image(images)
-        opened = (shared for _ in range(count_faces(images, boxes)))
+        opened: Iterator[Image.Image] = (shared for _ in range(count_faces(images, boxes)))
     else:
         opened = map(open_image, images)
     for number, image in enumerate(opened):

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rcn_search import storage
 from rcn_search.config.legacy import upgrade_entry
@@ -28,7 +28,6 @@ from rcn_search.config.schema import canonical_hash
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.evaluation.score import Estimate, Part
-from rcn_search.inference.config import upgrade_record
 
 ENTRIES = "entries"
 _NUM_READERS = 32
@@ -123,11 +122,6 @@ class Entry(Record):
     made_with: dict[Line, bool | int | float | Line] = {}
     source: Line | None = None
     replaces: EntryId | None = None
-
-    @field_validator("made_with", mode="before")
-    @classmethod
-    def _in_current_words(cls, made_with: Any) -> Any:
-        return upgrade_record(made_with) if isinstance(made_with, dict) else made_with
 
     @model_validator(mode="before")
     @classmethod

@@ -12,8 +12,8 @@ from rcn_search.reproduce.reproduction import Reproduction
 from rcn_search.reproduce.test_scores import Candidate, PredictionSource, Target
 from rcn_search.reproduce.text_table import TextTable
 from rcn_search.study.space.study_config import RUN
-from rcn_search.study.trial import Trialepoch_checkpoint_name
-from rcn_search.training.exit_status import epoch_name
+from rcn_search.study.trial import Trial
+from rcn_search.training.exit_status import epoch_checkpoint_name
 
 COLUMNS = ("method", "images", "paper", "ours", "training time", "seeds", "notes")
 
@@ -80,7 +80,7 @@ def _epoch_error_pct(
     predictions = []
     for trial in trials:
         method = f"{trial.record.params[RUN]}, epoch {epoch} of {reproduction.study.config.budget.epochs}"
-        checkpoint = storage.join(trial.folder, epoch_name(epoch))
+        checkpoint = storage.join(trial.folder, epoch_checkpoint_name(epoch))
         predicted = predictions_of(Candidate(f"{trial.number:06d}-epoch-{epoch:04d}", method, checkpoint), target)
         if predicted is not None:
             predictions.append(predicted)

@@ -74,7 +74,7 @@ class Reproduction:
 
     def data_remarks(self) -> list[str]:
         """List how the data differ from the paper's."""
-        data = self.study.config.train_config({}).data
+        data = self.study.config.base_config.data
         trained_on = self.manifests[0]
         num_rows = trained_on.num_rows(data.train_split)
         used, paper = min(data.num_train or num_rows, num_rows), PAPER_TRAINING_IMAGES.get(trained_on.name)

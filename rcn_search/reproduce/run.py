@@ -23,6 +23,7 @@ from rcn_search.reproduce.test_scores import Candidate, Target, TestScores, find
 from rcn_search.reproduce.text_table import TextTable
 from rcn_search.search.open_or_resume import STUDIES, StudyRequest
 from rcn_search.search.run_search import run_search
+from rcn_search.storage.preflight import preflight
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.store import study_exists
@@ -68,7 +69,7 @@ def train_table(request: ReproductionRequest, *, leaderboard: str | None, consol
         KeyboardInterrupt: Ctrl-C; the same call resumes.
     """
     plan = _plan(request)
-    storage.preflight(require_leaderboard(leaderboard))
+    preflight(require_leaderboard(leaderboard))
     try:
         study = run_search(plan.study_request, console=console).study
     except KeyboardInterrupt:
@@ -155,7 +156,7 @@ def _plan(request: ReproductionRequest) -> _Plan:
     config = load_study_config(study_request.study_file, overrides=study_request.overrides, data_uri=request.data_uri)
     if not config.runs:
         raise ConfigError(f"{study_request.study_file} has no runs: it is a search, for rcn-search tune")
-    data = config.train_config({}).data
+    data = config.base_config.data
     data_uris = [data.uri, *([storage.absolute(request.afw_uri)] if request.afw_uri else [])]
     manifests = [read_manifest(data_uri) for data_uri in data_uris]
     if len({manifest.keypoints for manifest in manifests}) > 1:

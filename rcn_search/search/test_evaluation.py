@@ -155,7 +155,7 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
 def _retrain(study: Study, best: Trial, console: Console) -> str:
     """Train the best configuration again with the study's changes, or resume that training; the folder of the run."""
     from rcn_search.training.epoch_report import EpochReport
-    from rcn_search.training.trainer import Trainer, train
+    from rcn_search.training.trainer import Trainer
 
     assert study.config.test is not None
     changes, folder = study.config.test.retrain, storage.join(study.uri, TEST_FOLDER)
@@ -170,5 +170,5 @@ def _retrain(study: Study, best: Trial, console: Console) -> str:
 
     changed = ", ".join(f"{key}={value}" for key, value in changes.items())
     console.print(f"retraining the configuration of trial {best.number} with {changed}", highlight=False)
-    train(run, on_epoch)
+    run.train(on_epoch)
     return folder

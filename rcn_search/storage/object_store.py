@@ -1,13 +1,13 @@
-"""Objects on an object store, through fsspec: bounded in time, repeated where that helps, explained where it does not.
+"""Objects on an object store, through fsspec: with time limits, retries of transient errors, and explained errors.
 
-Connections take endpoint, region and credentials from where every AWS tool has them (environment variables, profile,
-instance role). Nothing of them is kept here but in the memory of this process, and none of it is in a message.
+Endpoint, region and credentials are those of every AWS tool (environment variables, profile, instance role). They are
+kept in the memory of this process only, and no message contains a secret.
 
-A put-if-absent on S3 is a put with If-None-Match. Two things are added to it. The object bears a random mark of its
-writer: when the answer to a put was lost on the way and the next attempt finds the name taken, the mark tells whether
-by that very put. And on OpenStack Swift, which looks at the condition when a put begins and not when it ends, so that
-of two at the same moment both are told that they won, the writer waits for puts that were under way and then looks
-whose object is there: Swift keeps one of them (the one that came last), and every reader sees that one.
+A put-if-absent on S3 is a put with If-None-Match, with two additions. The object carries a random mark of its writer in
+its metadata: when the answer to a put is lost and the next attempt finds the name taken, the mark tells whether that
+same put took it. And OpenStack Swift checks the condition when a put begins, not when it ends, so that simultaneous
+writers are all told that they won. There the writer waits for puts that may be under way, then checks the mark: Swift
+keeps the object of the last put, and every reader sees that one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from rcn_search.storage import retry as storage_retry
-from rcn_search.storage.retry import answer, causes, retried
+from rcn_search.storage import retry
+from rcn_search.storage.errors import ObjectExistsError, RemoteError, StorageError
+from rcn_search.storage.retry import cause_chain, http_error, with_retries
 
 Result = TypeVar("Result")
 
@@ -34,27 +35,23 @@ _SETTLE_S = 0.25
 _CONNECT_S = 5.0
 _NUM_CONNECTIONS = 32
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_open_lock = threading.Lock()
-_opened: dict[tuple[Any, ...], Any] = {}
-
-
-class ObjectExistsError(FileExistsError):
-    """Put-if-absent found an object of that name; nothing was written."""
+_stores_lock = threading.Lock()
+_stores: dict[tuple[Any, ...], _Store] = {}
 
 
 def read(uri: str) -> bytes:
-    """The whole object, in one request."""
+    """Read a whole object in one request."""
     return bytes(_run(uri, "reading", lambda store, path: store.call("cat_file", path, **store.in_one_request)))
 
 
 def read_range(uri: str, start: int, stop: int) -> bytes:
-    """A part of an object, or what there is of it."""
+    """Read a part of an object, as much of it as exists."""
 
     def get(store: _Store, path: str) -> bytes:
         try:
             return bytes(store.call("cat_file", path, start=start, end=stop, num_bytes=stop - start))
         except OSError as error:
-            if answer(error)[0] == 416:  # it ends before
+            if http_error(error)[0] == 416:  # the object ends before the range
                 return b""
             raise
 
@@ -62,7 +59,7 @@ def read_range(uri: str, start: int, stop: int) -> bytes:
 
 
 def write(uri: str, content: bytes) -> None:
-    """Put an object, whole, in place of what is there."""
+    """Put a whole object, replacing an existing one."""
     _run(uri, "writing", lambda store, path: store.call("pipe_file", path, content, num_bytes=len(content)))
 
 
@@ -70,55 +67,51 @@ def create(uri: str, content: bytes) -> None:
     """Put an object whose name is free.
 
     Raises:
-        ObjectExistsError: It is taken.
+        ObjectExistsError: The name is taken.
     """
     mark = uuid.uuid4().hex
-
-    def put(store: _Store, path: str) -> bool:
-        return store.create(path, content, mark)
-
-    if not _run(uri, "writing", put):
+    if not _run(uri, "writing", lambda store, path: store.create(path, content, mark)):
         raise ObjectExistsError(f"{uri} exists already")
 
 
 def exists(uri: str) -> bool:
     """Whether there is an object or a folder."""
-    return bool(_run(uri, "looking for", lambda store, path: store.call("exists", path)))
+    return bool(_run(uri, "looking up", lambda store, path: store.call("exists", path)))
 
 
 def names(uri: str) -> list[str]:
-    """Names right under a folder; none where there is no such folder."""
+    """List the names directly in a folder; empty where there is no such folder."""
     try:
-        found = _run(uri, "listing", lambda store, path: store.call("ls", path, detail=False))
+        paths = _run(uri, "listing", lambda store, path: store.call("ls", path, detail=False))
     except FileNotFoundError:
         return []
-    return [str(name).rstrip("/").rsplit("/", 1)[-1] for name in found]
+    return [str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths]
 
 
-def remove(uri: str) -> None:
-    """Remove one object; nothing happens where there is none."""
+def delete(uri: str) -> None:
+    """Delete one object, if it exists."""
     with suppress(FileNotFoundError):
         _run(uri, "deleting", lambda store, path: store.call("rm_file", path))
 
 
 class _Store:
-    """A connection to a store; for all threads of a process."""
+    """A connection to a store, shared by all threads of a process."""
 
     def __init__(self, filesystem: Any) -> None:
         self.filesystem = filesystem
         self.is_s3 = "s3" in filesystem.protocol
-        # s3fs asks for the size first, in a request of its own, unless it must not split the object.
+        # s3fs first asks for the size, in a request of its own, unless it must not split the object.
         self.in_one_request: dict[str, Any] = {"max_concurrency": 1} if self.is_s3 else {}
 
     def call(self, method: str, *args: Any, num_bytes: int = 0, **kwargs: Any) -> Any:
-        """A method of the file system, ended when it takes longer than it may.
+        """Call a method of the file system within the time limit of a request of ``num_bytes``.
 
         Raises:
-            TimeoutError: It did.
+            TimeoutError: The limit was exceeded.
         """
         if not self.filesystem.async_impl:
             return getattr(self.filesystem, method)(*args, **kwargs)
-        limit_s = storage_retry.LIMITS.attempt_limit_s(num_bytes)
+        limit_s = retry.LIMITS.attempt_limit_s(num_bytes)
         coroutine = getattr(self.filesystem, f"_{method}")(*args, **kwargs)
         future = asyncio.run_coroutine_threadsafe(coroutine, self.filesystem.loop)
         try:
@@ -126,10 +119,10 @@ class _Store:
         except TimeoutError as error:
             raise TimeoutError(f"no answer within {limit_s:.0f} s") from (error.__cause__ or error)
         finally:
-            future.cancel()  # nothing happens if it is done
+            future.cancel()  # has no effect on a finished one
 
     def create(self, path: str, content: bytes, mark: str) -> bool:
-        """Put if absent; whether the object that is there now is the one with our mark."""
+        """Put if absent; return whether the stored object is the one with this mark."""
         if not self.is_s3:
             if self.call("exists", path):
                 return False
@@ -138,23 +131,23 @@ class _Store:
             except FileExistsError:
                 return False
             return True
-        if (there := self._mark(path)) is not None:  # a store that knows no conditions is not to overwrite either
-            return there == mark
+        if (existing := self._mark(path)) is not None:  # protects the object on stores that ignore the condition
+            return existing == mark
         started = time.monotonic()
         try:
             reply = self.call("pipe_file", path, content, mode="create", Metadata={_MARK: mark}, num_bytes=len(content))
         except OSError as error:
-            if isinstance(error, FileExistsError) or answer(error)[0] == 412:
+            if isinstance(error, FileExistsError) or http_error(error)[0] == 412:
                 return self._mark(path) == mark
             raise
         if _SWIFT_HEADER in reply["ResponseMetadata"]["HTTPHeaders"]:
-            # A put that began before ours ended takes about as long as ours; none that begins later can win.
+            # A put that began before this one ended takes about as long; one that begins later cannot win.
             time.sleep(max(_SETTLE_S, 2 * (time.monotonic() - started)))
             return self._mark(path) == mark
         return True
 
     def _mark(self, path: str) -> str | None:
-        """Whose object is there: empty of one without a mark, None if there is none."""
+        """Read the writer's mark of an object: empty if it has none, None if there is no object."""
         bucket, key, _ = self.filesystem.split_path(path)
         try:
             head = self.call("call_s3", "head_object", Bucket=bucket, Key=key)
@@ -164,43 +157,41 @@ class _Store:
 
 
 def _run(uri: str, action: str, operation: Callable[[_Store, str], Result]) -> Result:
-    """Do it, with patience; what cannot be done is explained.
+    """Run an operation with retries, and explain its error.
 
     Raises:
         FileNotFoundError: There is no such object.
-        ValueError: Of such a URI nothing is known.
-        OSError: Anything else.
+        StorageError: The protocol of the URI is not known or needs a package that is not installed.
+        OSError: The store cannot be reached or refuses the request.
     """
     started = time.monotonic()
     try:
-        store, path = _open(uri)
-        return retried(lambda: operation(store, path))
-    except ValueError:
-        raise
-    except ImportError as error:
-        raise ValueError(f"{uri}: {error}") from error
+        store, path = _connect(uri)
+        return with_retries(lambda: operation(store, path))
+    except (ValueError, ImportError) as error:  # fsspec's, of a protocol
+        raise StorageError(f"{uri}: {error}") from error
     except Exception as error:  # back ends have classes of their own for missing credentials or servers
         raise _explained(uri, action, error, time.monotonic() - started) from error
 
 
-def _open(uri: str) -> tuple[_Store, str]:
+def _connect(uri: str) -> tuple[_Store, str]:
     protocol = uri.partition("://")[0]
-    options: dict[str, Any] = {"use_listings_cache": False}  # other processes write to it too
+    options: dict[str, Any] = {"use_listings_cache": False}  # other processes write as well
     if protocol not in ("s3", "s3a"):
         filesystem, path = fsspec.core.url_to_fs(uri, **options)
         return _Store(filesystem), path
-    # fsspec would make a connection for each thread, and go on with an old one after the environment has changed.
+    # fsspec would open a connection for each thread, and keep an old one after the environment has changed.
     settings = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     key = (os.getpid(), protocol, *sorted(settings.items()))
-    with _open_lock:
-        if key not in _opened:
-            _opened[key] = _s3(options, settings)
-    store = _opened[key]
+    with _stores_lock:
+        if key not in _stores:
+            _stores[key] = _connect_s3(options, settings)
+    store = _stores[key]
     return store, store.filesystem._strip_protocol(uri)
 
 
-def _s3(options: dict[str, Any], settings: Mapping[str, str]) -> _Store:
-    region = settings.get("AWS_REGION") or settings.get("AWS_DEFAULT_REGION")  # botocore knows the second only
+def _connect_s3(options: dict[str, Any], settings: Mapping[str, str]) -> _Store:
+    region = settings.get("AWS_REGION") or settings.get("AWS_DEFAULT_REGION")  # botocore reads the second only
     filesystem = fsspec.filesystem(
         "s3",
         **options,
@@ -208,9 +199,9 @@ def _s3(options: dict[str, Any], settings: Mapping[str, str]) -> _Store:
         client_kwargs={"region_name": region} if region else {},
         config_kwargs={
             "connect_timeout": _CONNECT_S,
-            "read_timeout": storage_retry.LIMITS.attempt_s,
+            "read_timeout": retry.LIMITS.attempt_s,
             "max_pool_connections": _NUM_CONNECTIONS,
-            "retries": {"total_max_attempts": 1},  # `retried` does it, and knows when to stop
+            "retries": {"total_max_attempts": 1},  # `with_retries` repeats, within its own time limit
         },
     )
     filesystem.retries = 1
@@ -218,23 +209,23 @@ def _s3(options: dict[str, Any], settings: Mapping[str, str]) -> _Store:
 
 
 def _explained(uri: str, action: str, error: Exception, after_s: float) -> OSError:
-    """What went wrong with which object, why, and what to do about it."""
-    status, code = answer(error)
+    """Build the error to raise: which object, what went wrong, and what to do about it."""
+    status, code = http_error(error)
     cause = _without_secrets(" ".join(str(error).split()) or type(error).__name__)
     bucket = uri.partition("://")[2].partition("/")[0]
     if code == "NoSuchBucket":
-        return OSError(f"{uri}: there is no bucket {bucket!r}; create it, or correct the name")
+        return RemoteError(f"{uri}: there is no bucket {bucket!r}; create it, or correct the name")
     if isinstance(error, FileNotFoundError) or status == 404:
         return FileNotFoundError(f"{uri}: there is no such object")
     text = f"{uri}: {action} it failed after {after_s:.0f} s: {cause}"
     if isinstance(error, PermissionError) or status in (401, 403):
         return PermissionError(f"{text}. {_REMEDY_403.format(bucket=bucket)}")
-    if any("Credential" in type(each).__name__ for each in causes(error)):
+    if any("Credential" in type(each).__name__ for each in cause_chain(error)):
         return PermissionError(f"{text}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
-    if any("EndpointConnection" in type(each).__name__ for each in causes(error)):
-        return ConnectionError(f"{text}. Is AWS_ENDPOINT_URL right, and the server up?")
-    kind = TimeoutError if isinstance(error, TimeoutError) else OSError
-    remedy = "The store is overloaded or out of reach; go on later" if storage_retry.passes(error) else ""
+    if any("EndpointConnection" in type(each).__name__ for each in cause_chain(error)):
+        return ConnectionError(f"{text}. Check AWS_ENDPOINT_URL and that the server is running")
+    kind = TimeoutError if isinstance(error, TimeoutError) else RemoteError
+    remedy = "The store is overloaded or unreachable; try again later" if retry.is_transient(error) else ""
     return kind(f"{text}. {remedy}".removesuffix(". "))
 
 

@@ -1,7 +1,7 @@
-"""When an object store fails: which faults pass by themselves, how long to wait for that, and when to give up.
+"""Retries of requests to an object store: which errors are transient, how long to wait, and when to give up.
 
-Exponential back-off with full jitter (Brooker, "Exponential backoff and jitter", AWS Architecture Blog 2015): of many
-workers that were throttled together no two come back together.
+Exponential back-off with full jitter (Brooker, "Exponential backoff and jitter", AWS Architecture Blog 2015): workers
+that were throttled together do not come back together.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-_PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_PASSING_CODES = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict", "IncompleteBody"}
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_TRANSIENT_CODES = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict", "IncompleteBody"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How patient to be.
+    """Time limits of requests and retries.
 
     Attributes:
-        attempt_s: Longest one request may take that carries nothing.
-        bytes_per_s: What carries something gets so much longer: the slowest link that is still of use.
-        total_s: After so long no new attempt is made. Below the time after which a driver counts as dead
-            (`rcn_search.study.lease.STALE_S`), so that it fails by itself first.
-        first_pause_s: Upper bound of the first pause; each next is twice as long.
-        longest_pause_s: Upper bound of any.
+        attempt_s: Time limit of a request without content, in seconds.
+        bytes_per_s: Slowest useful link; a request with content gets so much more time.
+        total_s: Time after which no new attempt is made, in seconds. Less than the lease timeout of a study
+            (`rcn_search.study.lease.LEASE_TIMEOUT_S`), so that a search process fails before it loses its lease.
+        first_pause_s: Upper bound of the first pause, in seconds; it doubles with each attempt.
+        longest_pause_s: Upper bound of every pause, in seconds.
     """
 
     attempt_s: float = 15.0
@@ -38,11 +38,11 @@ class Limits:
     longest_pause_s: float = 8.0
 
     def attempt_limit_s(self, num_bytes: int) -> float:
-        """Longest one request may take that carries so much."""
+        """Compute the time limit of a request that carries ``num_bytes``, in seconds."""
         return self.attempt_s + num_bytes / self.bytes_per_s
 
     def pauses_s(self) -> Iterator[float]:
-        """How long to wait before each next attempt."""
+        """Draw the pause before each further attempt, in seconds, without end."""
         bound = self.first_pause_s
         while True:
             yield random.uniform(0, bound)
@@ -52,20 +52,20 @@ class Limits:
 LIMITS = Limits()
 
 
-def passes(error: BaseException) -> bool:
-    """Whether a fault of a store may be over in a moment: throttling, an overloaded or restarted server, the network.
+def is_transient(error: BaseException) -> bool:
+    """Whether an error may be over in a moment: throttling, an overloaded or restarted server, or the network.
 
-    What a server refused (403, 404, 412 and the like) it will refuse again.
+    A refusal of the server (403, 404, 412 and the like) is permanent.
     """
-    status, code = answer(error)
+    status, code = http_error(error)
     if status is not None:
-        return status in _PASSING_STATUS or code in _PASSING_CODES
-    return any(_is_of_the_network(each) for each in causes(error))
+        return status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES
+    return any(_is_network_error(each) for each in cause_chain(error))
 
 
-def answer(error: BaseException) -> tuple[int | None, str]:
-    """HTTP status and error code of what the server answered, as botocore keeps them; none if it gave no answer."""
-    for each in causes(error):
+def http_error(error: BaseException) -> tuple[int | None, str]:
+    """Get the HTTP status and error code of the server's answer from botocore; (None, "") if there was no answer."""
+    for each in cause_chain(error):
         response = getattr(each, "response", None)
         if isinstance(response, dict):
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -73,19 +73,19 @@ def answer(error: BaseException) -> tuple[int | None, str]:
     return None, ""
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from."""
+def cause_chain(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over an error and the errors that it was raised from."""
     current: BaseException | None = error
     while current is not None:
         yield current
         current = current.__cause__
 
 
-def _is_of_the_network(error: BaseException) -> bool:
+def _is_network_error(error: BaseException) -> bool:
     if isinstance(error, TimeoutError | ConnectionError):
         return True
-    # By name: to import their classes costs a second where nothing is remote.
-    names = {f"{each.__module__}.{each.__name__}" for each in type(error).__mro__}
+    # By name, because importing these classes takes a second where nothing is remote.
+    names = {f"{base.__module__}.{base.__name__}" for base in type(error).__mro__}
     return not names.isdisjoint(
         {
             "aiohttp.client_exceptions.ClientError",
@@ -97,18 +97,18 @@ def _is_of_the_network(error: BaseException) -> bool:
     )
 
 
-def retried(operation: Callable[[], Result]) -> Result:
-    """Do it, and again while the fault is one that passes, until the time is up.
+def with_retries(operation: Callable[[], Result]) -> Result:
+    """Run an operation, and repeat it after transient errors until the time is up.
 
     Raises:
-        Exception: The last fault.
+        Exception: The last error.
     """
     started = time.monotonic()
     for pause_s in LIMITS.pauses_s():
         try:
             return operation()
         except Exception as error:
-            if not passes(error) or time.monotonic() - started + pause_s > LIMITS.total_s:
+            if not is_transient(error) or time.monotonic() - started + pause_s > LIMITS.total_s:
                 raise
         time.sleep(pause_s)
     raise AssertionError("pauses never end")

@@ -1,1 +1,1 @@
-"""Floor 2: training runs."""
+"""Training: runs, losses, optimizers, checkpoints and validation."""

@@ -1,11 +1,11 @@
-"""Checkpoints on their way to an object store, beside the training.
+"""Upload checkpoints to an object store while training continues.
 
-The objects of a save are put one after another, the weights before the checkpoint that speaks of them. At most one save
-is under way: the next one waits for it, rather than take its place. A save that was passed over might hold the best
-weights, and a store that is slower than an epoch would let them pass for ever. So two checkpoints at most are in
-memory, and a process that dies repeats two epochs at most. How long it may take is bounded by `storage` itself.
+The objects of a save are uploaded one after another, weights before the checkpoint that refers to them. Only one save
+is uploaded at a time, and the next one waits for it instead of replacing it: a replaced save might hold the best
+weights, and with a store that is slower than an epoch every save might be replaced. So at most two checkpoints are in
+memory, and a process that dies repeats at most two epochs. The time limits of `storage` bound each upload.
 
-Folders of this machine are written at once.
+Local folders are written at once, without a thread.
 """
 
 from __future__ import annotations
@@ -17,54 +17,54 @@ from rcn_search import storage
 
 
 class AsyncUploads:
-    """What one run publishes. Once a put has failed, all that follows raises its error: nothing is left out."""
+    """Uploads of one run. After a failed upload every method raises its error, so that no object is left out."""
 
     def __init__(self, out: str) -> None:
-        self._at_once = storage.is_local(out)
+        self._is_local = storage.is_local(out)
         self._waiting: list[tuple[str, bytes]] = []
-        self._under_way: Future[None] | None = None
+        self._running: Future[None] | None = None
 
     @cached_property
     def _thread(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(1, thread_name_prefix="uploads")  # Python ends when it has nothing left to do
+        return ThreadPoolExecutor(1, thread_name_prefix="uploads")  # Python waits for it at exit
 
     def add(self, uri: str, content: bytes) -> None:
-        """One more object of the next save."""
-        if self._at_once:
+        """Add an object to the next save."""
+        if self._is_local:
             storage.write_bytes(uri, content)
         else:
             self._waiting.append((uri, content))
 
     def start(self) -> None:
-        """Begin to put what was added, once the save before is through.
+        """Start to upload the added objects, after the save before is uploaded.
 
         Raises:
-            OSError: That one failed.
+            OSError: An earlier save could not be uploaded.
         """
         if self._waiting:
             self.flush()
-            self._under_way = self._thread.submit(_put, self._waiting)
+            self._running = self._thread.submit(_upload, self._waiting)
             self._waiting = []
 
     def raise_if_failed(self) -> None:
-        """Without waiting for anything: has a save failed?
+        """Raise the error of a failed upload, without waiting for a running one.
 
         Raises:
-            OSError: It has.
+            OSError: A save could not be uploaded.
         """
-        if self._under_way and self._under_way.done():
-            self._under_way.result()
+        if self._running and self._running.done():
+            self._running.result()
 
     def flush(self) -> None:
-        """Wait until all that was sent is there.
+        """Wait until the started save is uploaded.
 
         Raises:
-            OSError: It cannot be put.
+            OSError: A save could not be uploaded.
         """
-        if self._under_way:
-            self._under_way.result()
+        if self._running:
+            self._running.result()
 
 
-def _put(objects: list[tuple[str, bytes]]) -> None:
+def _upload(objects: list[tuple[str, bytes]]) -> None:
     for uri, content in objects:
         storage.write_bytes(uri, content)

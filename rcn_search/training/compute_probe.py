@@ -1,13 +1,11 @@
-"""Which precision, memory layout and number of threads train a model fastest on a device: measured once, and kept."""
+"""Choose precision, memory layout and number of threads by measuring how fast they train; results are cached."""
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from itertools import product
-from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +14,10 @@ from torch import Tensor
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig, canonical_hash
 from rcn_search.errors import RcnSearchError
+from rcn_search.machine import cache_folder, num_cpus
 from rcn_search.models import build_model
+from rcn_search.training.checkpoint import Checkpoint
+from rcn_search.training.distributed import DistributedContext
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import build_optimizers
 
@@ -25,7 +26,14 @@ _MAX_PROBE_BATCH = 8
 
 
 class ComputeSettings(BaseModel):
-    """Settled compute options of a run."""
+    """Compute options of a run, without any ``auto``.
+
+    Attributes:
+        device: Device of PyTorch.
+        precision: ``fp32`` or ``bf16``.
+        channels_last: Whether images are stored with their channels last.
+        threads: Number of CPU threads.
+    """
 
     model_config = ConfigDict(frozen=True)
     device: str
@@ -34,31 +42,54 @@ class ComputeSettings(BaseModel):
     threads: int
 
     def autocast(self) -> torch.autocast:
-        """Context of a forward pass in training."""
+        """Create the autocast context for a forward pass in training."""
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def to_memory_format(self, inputs: Tensor) -> Tensor:
-        """Inputs of a network in its layout."""
+        """Convert network inputs to the memory layout of the network."""
         return inputs.contiguous(memory_format=self.memory_format) if inputs.dim() == 4 else inputs
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Layout of weights and maps."""
+        """Memory layout of weights and maps."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
-def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
-    """Settle every ``auto`` of ``config.compute``.
+def resolve_settings(
+    config: TrainConfig, num_points: int, checkpoint: Checkpoint | None, distributed: DistributedContext
+) -> ComputeSettings:
+    """Choose the compute options of a run, the same for all of its workers.
 
-    The fastest of what the configuration leaves open, by a few timed training steps; the result is kept in the user's
-    cache folder, per model, device and version of torch.
+    A resumed run keeps its options. If the number of workers has changed, the number of threads is chosen anew.
+
+    Args:
+        config: Configuration of the run.
+        num_points: Number of keypoints K.
+        checkpoint: Checkpoint of a resumed run.
+        distributed: Workers of the run.
+    """
+    if checkpoint:
+        settings = checkpoint.info.state["settings"]
+        if checkpoint.info.state.get("num_workers", 1) == distributed.world_size:
+            return ComputeSettings.model_validate(settings)
+        fixed = {name: settings[name] for name in ("precision", "channels_last")}
+        config = config.model_copy(update={"compute": config.compute.model_copy(update=fixed)})
+    chosen = choose_settings(config, num_points).model_dump_json() if distributed.is_first else ""
+    return ComputeSettings.model_validate_json(distributed.broadcast_text(chosen))
+
+
+def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
+    """Replace every ``auto`` of ``config.compute`` by the value that trains fastest.
+
+    The candidates are compared by a few timed training steps. The result is cached on this machine for each model,
+    device and version of PyTorch.
 
     Raises:
         RcnSearchError: The requested device cannot be used.
     """
     compute = config.compute
     device = resolve_device(compute.device)
-    available = len(os.sched_getaffinity(0))
+    available = num_cpus()
     threads = (
         [available, *([available // 2] if available > 1 else [])] if compute.threads == "auto" else [compute.threads]
     )
@@ -87,7 +118,7 @@ def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
             "torch": torch.__version__,
         }
     )
-    cache = _cache_folder() / f"{key[:24]}.json"
+    cache = cache_folder("probe") / f"{key[:24]}.json"
     try:
         return ComputeSettings.model_validate_json(cache.read_bytes())
     except (FileNotFoundError, ValidationError):
@@ -95,11 +126,6 @@ def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
     fastest = min(candidates, key=lambda candidate: _step_time_s(config, candidate, num_points))
     storage.write_bytes(str(cache), json.dumps(fastest.model_dump()).encode())
     return fastest
-
-
-def _cache_folder() -> Path:
-    root = os.environ.get("RCN_SEARCH_CACHE") or Path.home() / ".cache" / "rcn-search"
-    return Path(root) / "probe"
 
 
 def resolve_device(name: str) -> torch.device:
@@ -146,7 +172,7 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
         network.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        if step:  # the first step pays for set-up
+        if step:  # the first step includes initialization
             fastest = min(fastest, time.perf_counter() - started)
     torch.set_num_threads(threads_before)
     return fastest

@@ -135,9 +135,7 @@ def join_group(store: Store, rank: int, world_size: int, device: str) -> Distrib
     """
     store.set(f"ready/{rank}", "")
     store.wait([f"ready/{other}" for other in range(world_size)], RENDEZVOUS_TIMEOUT)
-    dist.init_process_group(
-        BACKENDS[device], store=store, rank=rank, world_size=world_size, timeout=COLLECTIVE_TIMEOUT
-    )
+    dist.init_process_group(BACKENDS[device], store=store, rank=rank, world_size=world_size, timeout=COLLECTIVE_TIMEOUT)
     return DistributedContext(rank, world_size)
 
 

@@ -1,4 +1,4 @@
-"""What a training run says of each epoch; importable without torch."""
+"""Report of an epoch of training; importable without torch."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pydantic import BaseModel, ConfigDict
 
 
 class EpochReport(BaseModel):
-    """One epoch of a run.
+    """Results of one epoch.
 
     Attributes:
-        epoch: From 1.
-        loss: Mean over the steps of the epoch, of the batches of all workers.
-        val_error_pct: See `Validator`; None for an epoch without validation.
-        best_error_pct: Lowest so far.
-        images_per_s: Training images of all workers over training time.
-        train_s: Time of the steps.
-        val_s: Time of the validation.
+        epoch: Number of the epoch, from 1.
+        loss: Mean loss over the steps of the epoch, for the batches of all workers.
+        val_error_pct: Validation error, see `Validator`; None for an epoch without validation.
+        best_error_pct: Lowest validation error so far.
+        images_per_s: Training images of all workers per second of training time.
+        train_s: Time spent on training steps.
+        val_s: Time spent on validation.
         lr: Learning rate of the last step.
     """
 

@@ -1,4 +1,4 @@
-"""How a training run ends and the files it leaves; importable without torch."""
+"""Names of the files of a training run, and the exceptions that end one; importable without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LAST_NAME = "last.safetensors"
 
 
 def epoch_checkpoint_name(epoch: int) -> str:
-    """Weights of one epoch (from 1), where every epoch's are kept."""
+    """Name of the checkpoint of one epoch (from 1), for ``validation.save: every``."""
     return f"epoch-{epoch:04d}.safetensors"
 
 
@@ -20,4 +20,4 @@ class TrainingFailed(RcnSearchError):  # noqa: N818 - an outcome of a run
 
 
 class Interrupted(Exception):  # noqa: N818
-    """The run was asked to stop; it is saved and can be resumed."""
+    """The run was stopped on request; it is saved and can be resumed."""

@@ -1,4 +1,4 @@
-"""A share of a GPU: a limit on what a process takes of its memory, so that it runs out of its own and of no other's."""
+"""Limit the GPU memory of a process that has a share of a GPU, so that it cannot take the memory of others."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import gc
 from rcn_search.errors import RcnSearchError
 
 CONTEXT_BYTES = 600 * 2**20
-"""What CUDA keeps for each process besides what torch takes: roughly, as it depends on GPU and driver."""
+"""Memory that CUDA needs for each process besides that of torch; approximate, depends on GPU and driver."""
 MIN_BYTES = 2**30
-"""With less, no network of this package trains."""
+"""Least memory with which a network of this package can be trained."""
 
 
 def memory_fraction(gpus: float, total_bytes: int) -> float:
-    """What torch may take of a GPU's memory in a process that has a share of it.
+    """Fraction of a GPU's memory that torch may use in a process that has a share of the GPU.
 
     Args:
-        gpus: The share; with 1 or more, or with 0, there is nobody to be protected.
+        gpus: Share of the GPU; 1 or more, or 0, means that no other process uses it.
         total_bytes: Memory of the GPU.
 
     Raises:
@@ -24,18 +24,18 @@ def memory_fraction(gpus: float, total_bytes: int) -> float:
     """
     if not 0 < gpus < 1:
         return 1.0
-    own_bytes = gpus * total_bytes - CONTEXT_BYTES
-    if own_bytes < MIN_BYTES:
-        least = (MIN_BYTES + CONTEXT_BYTES) / total_bytes
+    share_bytes = gpus * total_bytes - CONTEXT_BYTES
+    if share_bytes < MIN_BYTES:
+        smallest = (MIN_BYTES + CONTEXT_BYTES) / total_bytes
         raise RcnSearchError(
             f"{gpus:g} of a GPU with {total_bytes / 2**30:.1f} GiB is too little to train in; "
-            f"give each trial at least budget.gpus_per_trial={least:.2f}"
+            f"give each trial at least budget.gpus_per_trial={smallest:.2f}"
         )
-    return own_bytes / total_bytes
+    return share_bytes / total_bytes
 
 
 def limit_memory(gpus: float) -> None:
-    """Keep this process to its share of the GPU that it sees; beyond it torch raises OutOfMemoryError here alone.
+    """Limit this process to its share of its GPU; beyond it, torch raises OutOfMemoryError in this process only.
 
     Raises:
         RcnSearchError: See `memory_fraction`.
@@ -48,7 +48,7 @@ def limit_memory(gpus: float) -> None:
 
 
 def release_memory() -> None:
-    """Give back what a run held that is gone, so that the next one in this process begins with all of its share."""
+    """Release the GPU memory of a deleted run, so that the next one in this process has its whole share."""
     import torch
 
     gc.collect()

@@ -1,4 +1,4 @@
-"""Optimisers, the learning-rate curve and the moving average of weights."""
+"""Optimizers, learning-rate schedules and the moving average of weights."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from rcn_search.config.schema import OptimizerConfig, ScheduleConfig
 from rcn_search.models.blocks import Network
 
 ADADELTA_RHO = 0.95
-ADADELTA_EPS = 1e-8  # rcn.md 6; torch's own default is 1e-6
+ADADELTA_EPS = 1e-8  # as in the paper's code; the default of PyTorch is 1e-6
 START_FACTOR = 1 / 25
-"""Learning rate of the first step of a warm-up, as a share of the peak."""
-
-
+"""Learning rate of the first step of the warm-up, as a fraction of the peak."""
 MUON_SMALLEST_SIDE = 16
-"""Kernels with a shorter side as matrices have no spectrum to speak of; AdamW moves them."""
+"""Smallest side of the kernels, as matrices, that Muon optimizes; AdamW optimizes the others."""
 
 
 def build_optimizers(network: Network, options: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """Optimisers that together move all parameters; only convolution and linear weights are decayed.
+    """Build the optimizers that together optimize all parameters; only convolution and linear weights are decayed.
 
     Args:
-        network: The model, on its device and in its layout.
-        options: Kind and coefficients. A coefficient c of squared weights in the loss is a decay of 2c (rcn.md 5).
+        network: Network on its device, in its memory layout.
+        options: Algorithm and coefficients. A coefficient c of squared weights in the loss is a weight decay of 2c.
     """
     trunk, branch = network.l2_groups()
     weights = [*trunk, *branch]
@@ -53,50 +51,50 @@ def _others(network: Network, parameters: list[nn.Parameter]) -> list[nn.Paramet
 
 
 def _muon(kernels_oihw: list[nn.Parameter], options: OptimizerConfig) -> torch.optim.Optimizer:
-    """Muon (Jordan, 2024): momentum made orthogonal, with the size of AdamW's steps, over kernels as matrices.
+    """Build Muon (Jordan, 2024), which orthogonalizes the momentum of matrices, with steps of the size of AdamW's.
 
-    torch's Muon takes matrices only, so it is given views of the kernels, and of their gradients before each step.
+    PyTorch's Muon accepts matrices only, so it gets views of the kernels and, before each step, of their gradients.
     """
     views = [nn.Parameter(_as_matrix(kernel.detach(), kernel)) for kernel in kernels_oihw]
     assert all(view.data_ptr() == kernel.data_ptr() for view, kernel in zip(views, kernels_oihw, strict=True))
     muon = torch.optim.Muon(views, lr=options.lr, weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw")
 
-    def take_gradients(*_: object) -> None:
+    def view_gradients(*_: object) -> None:
         for view, kernel in zip(views, kernels_oihw, strict=True):
             assert kernel.grad is not None
             view.grad = _as_matrix(kernel.grad, kernel)
 
-    muon.register_step_pre_hook(take_gradients)
+    muon.register_step_pre_hook(view_gradients)
     return muon
 
 
 def _as_matrix(tensor_oihw: Tensor, kernel_oihw: Tensor) -> Tensor:
-    """(out, everything else), in the memory order of the kernel; the order of columns does not matter to Muon."""
+    """View a kernel as a matrix (o, i * h * w), columns in memory order, which does not matter to Muon."""
     return (tensor_oihw if kernel_oihw.is_contiguous() else tensor_oihw.permute(0, 2, 3, 1)).flatten(1)
 
 
 def learning_rate(step: int, num_steps: int, options: OptimizerConfig, schedule: ScheduleConfig) -> float:
-    """The learning rate of a step: constant, or a straight rise and half a cosine down to zero.
+    """Compute the learning rate of a step: constant, or a linear warm-up and half a cosine down to zero.
 
     Args:
-        step: From 0.
-        num_steps: Of the whole run.
-        options: The peak.
-        schedule: Shape and warm-up share.
+        step: Number of the step, from 0.
+        num_steps: Number of steps of the whole run.
+        options: Peak learning rate.
+        schedule: Kind of schedule and fraction of warm-up steps.
     """
     if schedule.lr_schedule == "constant":
         return options.lr
-    rising = round(schedule.warmup_fraction * num_steps)
-    if step < rising:
-        return options.lr * (START_FACTOR + (1 - START_FACTOR) * step / rising)
-    return options.lr * (1 + math.cos(math.pi * (step - rising) / max(1, num_steps - rising))) / 2
+    num_warmup = round(schedule.warmup_fraction * num_steps)
+    if step < num_warmup:
+        return options.lr * (START_FACTOR + (1 - START_FACTOR) * step / num_warmup)
+    return options.lr * (1 + math.cos(math.pi * (step - num_warmup) / max(1, num_steps - num_warmup))) / 2
 
 
 class MovingAverage:
-    """Exponential moving average of a network's parameters, the plain mean at first.
+    """Exponential moving average of a network's parameters; the arithmetic mean during the first steps.
 
     Attributes:
-        weights: The averages, in the order of ``network.parameters()``.
+        weights: Averages in the order of ``network.parameters()``.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -105,6 +103,6 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after step ``step`` (from 0)."""
-        share = max(1 - self.decay, 1 / (step + 2))
-        torch._foreach_lerp_(self.weights, [p.detach() for p in network.parameters()], share)
+        """Include the weights after step ``step`` (from 0)."""
+        fraction = max(1 - self.decay, 1 / (step + 2))
+        torch._foreach_lerp_(self.weights, [p.detach() for p in network.parameters()], fraction)

@@ -1,4 +1,4 @@
-"""What a configuration asks of its data set and of the workers that are to train it."""
+"""Check that data set and workers are suitable for a configuration, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from rcn_search.errors import RcnSearchError
 
 
 def check_splits(data: DataConfig, manifest: Manifest) -> None:
-    """Look that no test split is trained on or chosen by: every look at one is counted, which these would not be.
+    """Check that training and validation use no test split, of which every evaluation must be counted.
 
     Raises:
-        DatasetError: One is.
+        DatasetError: Training or validation uses a test split.
     """
     for key, split in (("train_split", data.train_split), ("val_split", data.val_split)):
         if split in manifest.test_splits:
             raise DatasetError(
-                f"data.{key}: {split!r} of {data.uri} is a test split; nothing is trained or chosen by one, and "
-                "rcn-search evaluate looks at it"
+                f"data.{key}: {split!r} of {data.uri} is a test split, which must not be used for training or "
+                "validation; choose another split, and use this one with rcn-search evaluate"
             )
 
 

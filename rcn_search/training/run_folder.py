@@ -33,8 +33,8 @@ def load_resumable_run(
     """Load the checkpoint from which the run at ``out`` is resumed; None if it starts from the beginning.
 
     Raises:
-        RunExistsError: The folder holds a run and ``resume`` is false; or ``resume`` is true, and the folder holds a run
-            of another configuration or on other data.
+        RunExistsError: The folder holds a run and ``resume`` is false; or ``resume`` is true, and the run has another
+            configuration or other data.
         CheckpointError: The checkpoint is damaged.
         RcnSearchError: Another worker does not see the checkpoint that worker 0 sees.
     """

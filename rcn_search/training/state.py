@@ -1,4 +1,4 @@
-"""A network and all that moves its weights: one training step after another.
+"""State of a training run: network, optimizers and moving average, advanced one step at a time.
 
 Shape letters: b images, k points, h rows, w columns.
 """
@@ -27,11 +27,11 @@ from rcn_search.training.tcdcn_task_stopping import TaskStopping
 
 
 class TrainState:
-    """Network, optimiser and moving average of a run, on its device.
+    """Network, optimizers and moving average of a run, on its device.
 
     Attributes:
-        num_steps: Of the whole run.
-        steps_done: Behind it.
+        num_steps: Number of steps of the whole run.
+        num_steps_done: Number of steps done so far.
         lr: Learning rate of the last step.
     """
 
@@ -65,18 +65,18 @@ class TrainState:
         self.average = MovingAverage(self.network, decay) if decay else None
 
     def train_step(self, rows_b: Tensor, draws_bd: Tensor, batch_size: int | None = None) -> Tensor:
-        """Train on the given rows of the split, by their draws.
+        """Train on the given rows of the split.
 
         Args:
-            rows_b: This worker's part of the batch, which may be empty.
-            draws_bd: See `Task`.
-            batch_size: Of all workers; by default these rows are the batch.
+            rows_b: Rows of this worker's part of the batch, which may be empty.
+            draws_bd: Random numbers of these rows, from `Task.random_draws`.
+            batch_size: Number of images of all workers; by default the number of rows.
 
         Returns:
-            This worker's share of the loss, still on the device.
+            This worker's share of the loss, on the device.
         """
         config, num_images = self.config, len(rows_b)
-        if not num_images:  # the others wait for its gradients: those of any image, which weighs nothing
+        if not num_images:  # the other workers wait for gradients, so this one trains on an image of weight zero
             rows_b, draws_bd = rows_b.new_zeros(1), draws_bd.new_zeros(1, draws_bd.shape[1])
         batch = self.task.make_batch(rows_b, draws_bd)
         share = self.distributed.loss_share(num_images, batch_size or num_images, batch.weight_bk)
@@ -99,8 +99,8 @@ class TrainState:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Within: the network has its averaged weights, if there is an average, and is in evaluation mode."""
-        own = [parameter.detach().clone() for parameter in self.network.parameters()] if self.average else []
+        """Within this context the network is in evaluation mode and has its averaged weights, if any."""
+        trained = [parameter.detach().clone() for parameter in self.network.parameters()] if self.average else []
         with torch.no_grad():
             if self.average:
                 torch._foreach_copy_(list(self.network.parameters()), self.average.weights)
@@ -108,18 +108,23 @@ class TrainState:
             yield
             self.network.train()
             if self.average:
-                torch._foreach_copy_(list(self.network.parameters()), own)
+                torch._foreach_copy_(list(self.network.parameters()), trained)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything a resumed learner needs, but ``steps_done``."""
+        """Return the tensors that a resumed run needs."""
         average = {f"average.{i}": weight for i, weight in enumerate(self.average.weights)} if self.average else {}
         return {**network_tensors(self.network), **optimizer_tensors(self.optimizers), **average}
 
-    def load(self, tensors: dict[str, Tensor], steps_done: int, uri: str) -> None:
-        """Take up the state of a checkpoint.
+    def load(self, tensors: dict[str, Tensor], num_steps_done: int, uri: str) -> None:
+        """Restore the state of a checkpoint.
+
+        Args:
+            tensors: Tensors of the checkpoint, as from `tensors`.
+            num_steps_done: Number of steps done before.
+            uri: URI of the checkpoint, for errors.
 
         Raises:
-            CheckpointError: It is of another model.
+            CheckpointError: The checkpoint belongs to another model.
         """
         load_weights(self.network, tensors, uri)
         load_optimizers(self.optimizers, tensors)
@@ -127,19 +132,19 @@ class TrainState:
             with torch.no_grad():
                 for i, weight in enumerate(self.average.weights):
                     weight.copy_(tensors[f"average.{i}"])
-        self.num_steps_done = steps_done
+        self.num_steps_done = num_steps_done
 
 
 def build_task(config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> Task:
-    """What the model of a configuration learns.
+    """Create the task that the model of a configuration learns.
 
     Raises:
-        RcnSearchError: The data set lacks what the task needs.
+        RcnSearchError: The data set is not suitable for the task.
     """
-    kind = DenoisingTask if config.model.name == "denoiser" else LocalizationTask
-    return kind(config, split, schema, augment)
+    task_class = DenoisingTask if config.model.name == "denoiser" else LocalizationTask
+    return task_class(config, split, schema, augment)
 
 
 def steps_per_epoch(config: TrainConfig, num_train: int) -> int:
-    """Batches of an epoch, the last one holding what is left."""
+    """Number of steps of an epoch, of which the last one may have a smaller batch."""
     return math.ceil(num_train / config.schedule.batch_size)

@@ -1,23 +1,30 @@
-"""A training run and its files: advanced epoch by epoch, stopped and resumed at any step."""
+"""Train a run epoch by epoch; it can be stopped and resumed at any step."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
-from rcn_search.data.dataset import epoch_batches, epoch_rows, num_rows_used, open_dataset
+from rcn_search.data.dataset import Dataset, epoch_batches, epoch_rows, num_rows_used, open_dataset
 from rcn_search.training.async_uploads import AsyncUploads
 from rcn_search.training.checkpoint import Checkpoint, CheckpointInfo, checkpoint_bytes, network_tensors
-from rcn_search.training.compute_probe import ComputeSettings, choose_settings, resolve_device
+from rcn_search.training.compute_probe import ComputeSettings, resolve_device, resolve_settings
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.epoch_report import EpochReport
-from rcn_search.training.exit_status import BEST_NAME, HISTORY_NAME, LAST_NAME, Interrupted, TrainingFailed, epoch_checkpoint_name
+from rcn_search.training.exit_status import (
+    BEST_NAME,
+    HISTORY_NAME,
+    LAST_NAME,
+    Interrupted,
+    TrainingFailed,
+    epoch_checkpoint_name,
+)
 from rcn_search.training.malloc import keep_freed_memory_in_process
 from rcn_search.training.preconditions import check_requirements
 from rcn_search.training.run_folder import claim_run_folder, load_resumable_run
@@ -25,11 +32,20 @@ from rcn_search.training.state import TrainState, steps_per_epoch
 from rcn_search.training.tcdcn_task_stopping import StoppingState
 from rcn_search.training.validation import Validator
 
-_STEPS_BETWEEN_QUESTIONS = 8
+_STEPS_BETWEEN_STOP_CHECKS = 8
+"""Several workers compare ``should_stop`` only after so many steps, because that takes time."""
 
 
 class Trainer:
-    """One run, its files at ``out``: config.json, history.json, last.safetensors and best.safetensors."""
+    """Trains a run and writes its folder: config.json, history.json, last.safetensors and best.safetensors.
+
+    Attributes:
+        out: Absolute folder or URI of the run.
+        settings: Compute options of the run.
+        schema: Keypoint schema of its data set.
+        state: Network, optimizers and moving average.
+        history: Reports of all epochs so far.
+    """
 
     def __init__(
         self,
@@ -41,24 +57,23 @@ class Trainer:
         on_step: Callable[[int, int], None] = lambda step, num_steps: None,
         distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
-        """Build the run, or with ``resume`` take it up where its last checkpoint left it (from the start without one).
+        """Prepare a new run, or restore one from its last checkpoint.
 
         Args:
-            config: What to train.
+            config: Configuration of the run.
             out: Folder or URI of the run.
-            resume: Go on with the run that is there.
-            should_stop: Asked after every step, of several workers after every few; if it says so the run is saved and
-                raises `Interrupted`.
-            on_step: Called after every step with (step of the epoch from 1, steps of an epoch).
-            workers: All that train this run, of which this process is one; the first of them writes its files. It may
-                be resumed by another number of them.
+            resume: Resume the run in ``out``; start from the beginning if it has no checkpoint or does not exist.
+            should_stop: Called after every step, or after every few steps with several workers. If it returns true,
+                the run is saved and `Interrupted` is raised.
+            on_step: Called after every step with (step of the epoch from 1, steps of the epoch).
+            distributed: Processes that train the run together. A run can be resumed by another number of them.
 
         Raises:
-            RunExistsError: Without ``resume``: there is a run at ``out``. With it: that run is another one.
-            DatasetError: The data set is missing or damaged, or has not what the configuration asks for.
-            CheckpointError: The checkpoint to resume from is damaged.
-            RcnSearchError: The requested device cannot be used, the input is too small for the model, or several workers
-                cannot train as one does.
+            RunExistsError: ``out`` holds a run and ``resume`` is false, or it holds another run.
+            DatasetError: The data set is missing, damaged, or lacks what the configuration needs.
+            CheckpointError: The checkpoint is damaged.
+            RcnSearchError: The device cannot be used, the input is too small for the model, or the configuration does
+                not allow several workers.
         """
         self.config, self.out, self.distributed = config, storage.absolute(out), distributed
         self.should_stop, self.on_step = should_stop, on_step
@@ -66,93 +81,98 @@ class Trainer:
         dataset = open_dataset(config.data.uri)
         check_requirements(config, dataset.manifest, distributed.world_size)
         self.schema = dataset.manifest.keypoint_schema
-        self.fingerprint = dataset.manifest.fingerprint
-        self.num_train = num_rows_used(dataset.manifest, config.data.train_split, config.data.num_train)
+        self._fingerprint = dataset.manifest.fingerprint
+        self._num_train = num_rows_used(dataset.manifest, config.data.train_split, config.data.num_train)
         num_val = num_rows_used(dataset.manifest, config.data.val_split, config.data.num_val)
-        self.steps_per_epoch = steps_per_epoch(config, self.num_train)
-        saved = load_resumable_run(self.out, config, self.fingerprint, distributed, resume=resume)
-
-        self.settings = self._settled(saved)
-        resolve_device(self.settings.device)
-        torch.set_num_threads(self.settings.threads)
-        keep_freed_memory_in_process()
-        train_split = dataset.split(config.data.train_split, self.settings.device)
-        self._class_n = train_split.attributes[config.data.balance_by] if config.data.balance_by else None
-        self.state = TrainState(
-            config,
-            train_split,
-            self.schema,
-            self.settings,
-            num_steps=config.schedule.epochs * self.steps_per_epoch,
-            distributed=distributed,
-        )
-        val_split = dataset.split(config.data.val_split, self.settings.device)
-        self.validator = Validator(config, val_split, num_val, self.schema, distributed)
+        self.steps_per_epoch = steps_per_epoch(config, self._num_train)
+        checkpoint = load_resumable_run(self.out, config, self._fingerprint, distributed, resume=resume)
+        self.settings = resolve_settings(config, self.schema.num_points, checkpoint, distributed)
+        _prepare_process(self.settings)
+        self._load_data(dataset, num_val)
         self.history: list[EpochReport] = []
         self._partial_loss = 0.0  # sum over the steps of an epoch that was interrupted
         self._partial_s = 0.0
-        if saved:
-            state = saved.info.state
-            self.state.load(saved.tensors, state["steps_done"], storage.join(self.out, LAST_NAME))
-            self.history = [EpochReport.model_validate(report) for report in state["history"]]
-            self._partial_loss = state["partial_loss"] if distributed.is_first else 0.0
-            self._partial_s = state["partial_s"]
-            stopping = StoppingState.model_validate(state.get("task_stopping", {}))
-            self.state.task_stopping.load_state(stopping, self.settings.device)
+        if checkpoint:
+            self._restore(checkpoint)
         claim_run_folder(self.out, config, distributed, resume=resume)
 
-    def _settled(self, saved: Checkpoint | None) -> ComputeSettings:
-        """The compute options, the same for all workers; of a run that is resumed those that it had.
+    def _load_data(self, dataset: Dataset, num_val: int) -> None:
+        """Load both splits, and create what works on them: the training state and the validator."""
+        config, data = self.config, self.config.data
+        train_split = dataset.split(data.train_split, self.settings.device)
+        self._class_n = train_split.attributes[data.balance_by] if data.balance_by else None
+        num_steps = config.schedule.epochs * self.steps_per_epoch
+        self.state = TrainState(
+            config, train_split, self.schema, self.settings, num_steps=num_steps, distributed=self.distributed
+        )
+        val_split = dataset.split(data.val_split, self.settings.device)
+        self.validator = Validator(config, val_split, num_val, self.schema, self.distributed)
 
-        Their threads are another matter where other workers train it now.
-        """
-        if saved and saved.info.state.get("num_workers", 1) == self.distributed.world_size:
-            return ComputeSettings.model_validate(saved.info.state["settings"])
-        config = self.config
-        if saved:
-            kept = ("precision", "channels_last")
-            compute = config.compute.model_copy(update={name: saved.info.state["settings"][name] for name in kept})
-            config = config.model_copy(update={"compute": compute})
-        first = choose_settings(config, self.schema.num_points).model_dump_json() if self.distributed.is_first else ""
-        return ComputeSettings.model_validate_json(self.distributed.broadcast_text(first))
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.info.state
+        self.state.load(checkpoint.tensors, state["steps_done"], storage.join(self.out, LAST_NAME))
+        self.history = [EpochReport.model_validate(report) for report in state["history"]]
+        self._partial_loss = state["partial_loss"] if self.distributed.is_first else 0.0
+        self._partial_s = state["partial_s"]
+        stopping = StoppingState.model_validate(state.get("task_stopping", {}))
+        self.state.task_stopping.load_state(stopping, self.settings.device)
 
     @property
     def num_epochs_done(self) -> int:
-        """Whole epochs behind the run."""
+        """Number of complete epochs."""
         return len(self.history)
 
     @property
     def is_done(self) -> bool:
-        """Whether every epoch of the schedule is behind the run."""
+        """Whether all epochs of the schedule are complete."""
         return self.num_epochs_done >= self.config.schedule.epochs
 
     @property
     def num_params(self) -> int:
-        """Parameters of the network."""
+        """Number of parameters of the network."""
         return sum(parameter.numel() for parameter in self.state.network.parameters())
 
     @property
     def best_error_pct(self) -> float | None:
-        """Lowest validation error so far."""
+        """Lowest validation error so far, in percent."""
         return self.history[-1].best_error_pct if self.history else None
 
     @property
     def busy_s(self) -> float:
-        """Time spent on training steps and validations so far."""
+        """Time spent on training steps and validation so far, in seconds."""
         return sum(report.train_s + report.val_s for report in self.history) + self._partial_s
 
-    def train_epoch(self) -> EpochReport:
-        """Train to the end of the epoch, validate, and keep the weights if they are the best so far.
+    def train(self, on_epoch: Callable[[EpochReport], None] = lambda report: None) -> None:
+        """Train all remaining epochs, and save after each.
+
+        Args:
+            on_epoch: Called with the report of each epoch, after the run is saved.
 
         Raises:
-            OSError: What was saved before could not be published.
+            OSError: A checkpoint could not be written.
             TrainingFailed: The loss or the validation error is not finite.
-            Interrupted: ``should_stop`` said so; the run is saved.
+            Interrupted: ``should_stop`` returned true; the run is saved.
+        """
+        while not self.is_done:
+            report = self.train_epoch()
+            self.save()
+            on_epoch(report)
+            if self.distributed.any_rank(self.should_stop()) and not self.is_done:
+                self.flush()
+                raise Interrupted(f"stopped after epoch {report.epoch}")
+
+    def train_epoch(self) -> EpochReport:
+        """Train to the end of the epoch, validate, and save the weights if they are the best so far.
+
+        Raises:
+            OSError: An earlier checkpoint could not be written.
+            TrainingFailed: The loss or the validation error is not finite.
+            Interrupted: ``should_stop`` returned true; the run is saved.
         """
         self._uploads.raise_if_failed()
         epoch, schedule, device = self.num_epochs_done, self.config.schedule, self.settings.device
         batches = epoch_batches(
-            self.num_train,
+            self._num_train,
             schedule.batch_size,
             seed=self.config.seed,
             epoch=epoch,
@@ -160,22 +180,22 @@ class Trainer:
             rank=self.distributed.rank,
             num_ranks=self.distributed.world_size,
         )
-        epoch_row = epoch_rows(self.num_train, self._class_n, seed=self.config.seed, epoch=epoch).to(device)
-        draws = self.state.task.random_draws(self.num_train, seed=self.config.seed, epoch=epoch)
+        rows_n = epoch_rows(self._num_train, self._class_n, seed=self.config.seed, epoch=epoch).to(device)
+        draws_nd = self.state.task.random_draws(self._num_train, seed=self.config.seed, epoch=epoch)
         loss_sum = torch.tensor(self._partial_loss, device=device, dtype=torch.float64)
         before_s, num_images, started = self._partial_s, 0, time.perf_counter()
-        for index in range(self.state.num_steps_done - epoch * self.steps_per_epoch, len(batches)):
-            places = batches[index].to(device)
-            batch_size = min(schedule.batch_size, self.num_train - index * schedule.batch_size)
-            loss_sum += self.state.train_step(epoch_row[places], draws[places], batch_size)
+        for step in range(self.state.num_steps_done - epoch * self.steps_per_epoch, len(batches)):
+            index_b = batches[step].to(device)
+            batch_size = min(schedule.batch_size, self._num_train - step * schedule.batch_size)
+            loss_sum += self.state.train_step(rows_n[index_b], draws_nd[index_b], batch_size)
             num_images += batch_size
-            self.on_step(index + 1, len(batches))
-            if self._asked_to_stop(index) and index + 1 < len(batches):
+            self.on_step(step + 1, len(batches))
+            if self._is_stop_requested(step) and step + 1 < len(batches):
                 self._partial_loss = _finite(float(self.distributed.all_reduce_sum(loss_sum)), epoch + 1)
                 self._partial_s = before_s + time.perf_counter() - started
                 self.save()
                 self.flush()
-                raise Interrupted(f"stopped after {index + 1} of {len(batches)} steps of epoch {epoch + 1}")
+                raise Interrupted(f"stopped after {step + 1} of {len(batches)} steps of epoch {epoch + 1}")
         loss = _finite(float(self.distributed.all_reduce_sum(loss_sum)), epoch + 1) / len(batches)
         train_s = time.perf_counter() - started
         error_pct, best_pct, val_s = self._validate(epoch + 1)
@@ -193,13 +213,13 @@ class Trainer:
         self._partial_loss = self._partial_s = 0.0
         return report
 
-    def _asked_to_stop(self, index: int) -> bool:
-        """After a step, by its place in the epoch. Several workers ask each other after a few: that takes time."""
-        if self.distributed.world_size > 1 and index % _STEPS_BETWEEN_QUESTIONS:
+    def _is_stop_requested(self, step: int) -> bool:
+        if self.distributed.world_size > 1 and step % _STEPS_BETWEEN_STOP_CHECKS:
             return False
         return self.distributed.any_rank(self.should_stop())
 
     def _validate(self, epoch: int) -> tuple[float | None, float | None, float]:
+        """Validate if it is time to; return the error, the lowest error so far (both in percent) and the time."""
         best_pct = self.best_error_pct
         if epoch % self.config.validation.every_epochs and epoch != self.config.schedule.epochs:
             return None, best_pct, 0.0
@@ -208,12 +228,12 @@ class Trainer:
             error_pct = self.validator.error_pct(self.state.network)
             if not math.isfinite(error_pct):
                 raise TrainingFailed(f"the validation error became {error_pct} in epoch {epoch}")
-            kept = [epoch_checkpoint_name(epoch)] if self.config.validation.save == "every" else []
+            names = [epoch_checkpoint_name(epoch)] if self.config.validation.save == "every" else []
             if best_pct is None or error_pct < best_pct:
                 best_pct = error_pct
-                kept.append(BEST_NAME)
-            for name in kept if self.distributed.is_first else ():
-                info = self._info("weights", epoch, error_pct, {})
+                names.append(BEST_NAME)
+            for name in names if self.distributed.is_first else ():
+                info = self._checkpoint_info("weights", epoch, error_pct, {})
                 content = checkpoint_bytes(info, network_tensors(self.state.network))
                 self._uploads.add(storage.join(self.out, name), content)
             if self.state.task_stopping.threshold is not None:
@@ -221,13 +241,13 @@ class Trainer:
         return error_pct, best_pct, time.perf_counter() - started
 
     def save(self) -> None:
-        """Publish last.safetensors, from which the run goes on bit for bit, and history.json.
+        """Write history.json and last.safetensors, from which the run is resumed with bit-identical results.
 
-        In the background where ``out`` is remote, but for the end of the run. See `Uploads`. Of several workers the
-        first one does it.
+        With a remote ``out`` they are uploaded in the background, except after the last epoch (`AsyncUploads`). Only
+        worker 0 writes.
 
         Raises:
-            OSError: They, or those before, could not be published.
+            OSError: These files or earlier ones could not be written.
         """
         if not self.distributed.is_first:
             return
@@ -242,52 +262,40 @@ class Trainer:
             "history": history,
         }
         error_pct = self.history[-1].val_error_pct if self.history else None
-        info = self._info("run", self.num_epochs_done, error_pct, state)
+        info = self._checkpoint_info("run", self.num_epochs_done, error_pct, state)
         self._uploads.add(storage.join(self.out, LAST_NAME), checkpoint_bytes(info, self.state.tensors()))
-        self._uploads.add(storage.join(self.out, HISTORY_NAME), storage.as_json(history))
+        self._uploads.add(storage.join(self.out, HISTORY_NAME), storage.encode_json(history))
         self._uploads.start()
         if self.is_done:
             self.flush()
 
+    def _checkpoint_info(
+        self, kind: Literal["weights", "run"], epoch: int, error_pct: float | None, state: dict[str, Any]
+    ) -> CheckpointInfo:
+        run = {"config": self.config, "keypoints": self.schema.name, "data_fingerprint": self._fingerprint}
+        return CheckpointInfo(kind=kind, epoch=epoch, val_error_pct=error_pct, train_s=self.busy_s, state=state, **run)
+
     def flush(self) -> None:
-        """Wait until all that was saved is published.
+        """Wait until all saved files are uploaded.
 
         Raises:
-            OSError: It cannot be.
+            OSError: A file could not be uploaded.
         """
         self._uploads.flush()
 
-    def _info(self, kind: Any, epoch: int, error_pct: float | None, state: dict[str, Any]) -> CheckpointInfo:
-        return CheckpointInfo(
-            kind=kind,
-            config=self.config,
-            keypoints=self.schema.name,
-            data_fingerprint=self.fingerprint,
-            epoch=epoch,
-            val_error_pct=error_pct,
-            train_s=self.busy_s,
-            state=state,
-        )
+
+def _prepare_process(settings: ComputeSettings) -> None:
+    resolve_device(settings.device)  # fails early if it cannot be used
+    torch.set_num_threads(settings.threads)
+    keep_freed_memory_in_process()
 
 
 def _finite(loss: float, epoch: int) -> float:
-    """The loss, so that no other one is saved or told."""
+    """Return the loss, unless it is not finite: such a loss is never saved or reported.
+
+    Raises:
+        TrainingFailed: The loss is not finite.
+    """
     if not math.isfinite(loss):
         raise TrainingFailed(f"the loss became {loss} in epoch {epoch}; try a lower optimizer.lr")
     return loss
-
-
-def train(run: Trainer, on_epoch: Callable[[EpochReport], None] = lambda report: None) -> None:
-    """Run to the end, saving after every epoch.
-
-    Raises:
-        TrainingFailed: See `TrainRun.run_epoch`.
-        Interrupted: See `TrainRun.run_epoch`.
-    """
-    while not run.is_done:
-        report = run.train_epoch()
-        run.save()
-        on_epoch(report)
-        if run.distributed.any_rank(run.should_stop()) and not run.is_done:
-            run.flush()
-            raise Interrupted(f"stopped after epoch {report.epoch}")

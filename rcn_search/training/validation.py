@@ -1,4 +1,9 @@
-"""The validation error that selects epochs and trials: the paper's, on the grid of the network input (rcn.md 6, 8)."""
+"""Validation error that selects epochs and trials, computed on the pixel grid of the network input.
+
+See docs/explanation/model-specification.md, "Metric".
+
+Shape letters: b images of a batch, k points, n images of the split.
+"""
 
 from __future__ import annotations
 
@@ -17,45 +22,59 @@ from rcn_search.training.state import build_task
 from rcn_search.training.task import Batch
 
 BATCH_SIZE = 64
-"""Fixed, because under the paper's batch-wide contrast threshold an image's result depends on its batch."""
-_JITTER_SEED = 0
+"""Fixed, because with ``input.contrast_normalization: batch`` the result of an image depends on its batch."""
+_AUGMENTATION_SEED = 0
 
 
 class Validator:
-    """The validation images of a run, prepared once: jittered and occluded by a fixed seed, or plain.
+    """Validation images of a run, prepared once: augmented by a fixed seed, or as they are.
 
-    Each worker looks at whole batches of its own; what comes out is of all images, the same for each of them.
+    Each worker evaluates some of the batches; the results are those of all images, and the same for each worker.
     """
 
     def __init__(
-        self, config: TrainConfig, split: Split, num_rows: int, schema: KeypointSchema, workers: DistributedContext = SINGLE_PROCESS
+        self,
+        config: TrainConfig,
+        split: Split,
+        num_rows: int,
+        schema: KeypointSchema,
+        distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
-        self._workers, self._attributes = workers, sorted(split.attributes)
+        """Prepare the images.
+
+        Args:
+            config: Configuration of the run.
+            split: Validation split.
+            num_rows: Number of its rows to use.
+            schema: Keypoint schema of the data set.
+            distributed: Processes that validate together.
+        """
+        self._distributed, self._attributes = distributed, sorted(split.attributes)
         augment = config.augment.model_copy(update={"flip": 0.0}) if config.validation.augment else NO_AUGMENTATION
         task = build_task(config, split, schema, augment)
-        draws = task.random_draws(num_rows, seed=_JITTER_SEED, epoch=0)
+        draws = task.random_draws(num_rows, seed=_AUGMENTATION_SEED, epoch=0)
         rows = torch.arange(num_rows, device=draws.device)
         self.size_px, self.decoder = config.input.size_px, default_decoder(config.loss.name)
         self.left, self.right = (list(group) for group in schema.normalizers["eye_centers"])
         self._rows_n = rows
-        self._parts = rows.split(BATCH_SIZE)[workers.rank :: workers.world_size]
+        self._parts = rows.split(BATCH_SIZE)[distributed.rank :: distributed.world_size]
         self.batches: list[Batch] = [task.make_batch(part, draws[part]) for part in self._parts]
 
     @torch.inference_mode()
     def error_pct(self, network: Network) -> float:
-        """Mean over images of `image_errors`, in percent."""
+        """Compute the mean of `image_errors` over the images, in percent."""
         error_n, counts_n = self.image_errors(network)
         return 100 * float(error_n[counts_n].mean())
 
     @torch.inference_mode()
     def image_errors(self, network: Network) -> tuple[Tensor, Tensor]:
-        """Of each image the mean distance between predicted and true cells, as a share of the eye distance.
+        """Compute the mean distance between predicted and true cells of each image, divided by the eye distance.
 
-        Points that are not in the loss are not in the mean either. In fp32: with bf16 maps, equal peaks move the
-        prediction by a pixel.
+        Points that do not count in the loss do not count here. Networks run in fp32, because equal maxima in bf16 maps
+        would move predictions by a pixel.
 
         Returns:
-            (n,) errors, and (n,) whether the image has a point that counts.
+            Errors (n,), and whether each image has a point that counts (n,).
         """
         error_n = torch.zeros_like(self._rows_n, dtype=torch.float32)
         counts_n = torch.zeros_like(self._rows_n, dtype=torch.uint8)
@@ -66,22 +85,22 @@ class Validator:
             counts_n[part] = weight_bk.any(1).byte()
             mean_b = (distance_bk * weight_bk).sum(1) / weight_bk.sum(1)
             error_n[part] = mean_b / self.eye_distance_px(batch.points_bk2)
-        return self._workers.all_reduce_sum(error_n), self._workers.all_reduce_sum(counts_n).bool()
+        return self._distributed.all_reduce_sum(error_n), self._distributed.all_reduce_sum(counts_n).bool()
 
     def eye_distance_px(self, points_bk2: Tensor) -> Tensor:
-        """(b,), of the jittered face, unclamped."""
+        """Eye distance (b,) in input pixels, from unclamped points (b, k, 2) in window coordinates."""
         between_b2: Tensor = points_bk2[:, self.left].mean(1) - points_bk2[:, self.right].mean(1)
         distance_b: Tensor = torch.linalg.vector_norm(between_b2, dim=1) * self.size_px
         return distance_b
 
     @torch.inference_mode()
     def attribute_errors(self, network: Network) -> dict[str, float]:
-        """Mean cross-entropy of each attribute of the data set; 0 of one that the network does not predict."""
+        """Compute the mean cross-entropy of each attribute of the data set; 0 if the network does not predict it."""
         sums = torch.zeros(len(self._attributes), dtype=torch.float64)
         for batch in self.batches:
             output = network(batch.inputs)
             if not isinstance(output, Tensor):
                 for name, cross_entropy in attribute_losses(output, batch.attributes).items():
                     sums[self._attributes.index(name)] += float(cross_entropy) * len(batch.points_bk2)
-        means = self._workers.all_reduce_sum(sums) / len(self._rows_n)
+        means = self._distributed.all_reduce_sum(sums) / len(self._rows_n)
         return dict(zip(self._attributes, means.tolist(), strict=True))

@@ -26,7 +26,7 @@ from rcn_search.study.loading import load_study_config
 from rcn_search.study.study import Study
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.exit_status import Interrupted, TrainingFailed
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 from tests.support.checkpoints import write_checkpoint
 
 
@@ -47,7 +47,7 @@ def config(synthetic_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def checkpoint(config: Path) -> Path:
     """Of a finished run."""
-    train(Trainer(load_train_config(str(config)), str(config.parent / "run")))
+    Trainer(load_train_config(str(config)), str(config.parent / "run")).train()
     return config.parent / "run" / "best.safetensors"
 
 
@@ -142,7 +142,7 @@ def test_a_run_is_gone_on_with_only_when_asked(cli, config: Path, tmp_path: Path
         return steps_left[0] == 0
 
     with pytest.raises(Interrupted):
-        train(Trainer(load_train_config(str(config)), str(tmp_path / "run"), should_stop=should_stop))
+        Trainer(load_train_config(str(config)), str(tmp_path / "run"), should_stop=should_stop).train()
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     again = ("train", config, "--out", "run")
     assert cli.fail(*again) == f"{tmp_path}/run holds a run already; add --resume to go on with it"
@@ -183,7 +183,7 @@ def test_a_run_has_a_place_by_default(cli, config: Path) -> None:
 
 
 def test_a_study_that_exists_is_refused(cli, study_file: Path, tmp_path: Path) -> None:
-    study = Study.create(str(tmp_path / "study"), load_study_config(str(study_file)), data_fingerprint="f")
+    study = Study.start(str(tmp_path / "study"), load_study_config(str(study_file)), data_fingerprint="f")
     assert study.ask() is not None
     assert "holds a study already; add --resume to resume it" in cli.fail("tune", study_file, "--study", "study")
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def run(synthetic_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     out = tmp_path_factory.mktemp("runs") / "first"
-    train(Trainer(config, str(out)))
+    Trainer(config, str(out)).train()
     return out
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 from tests.conftest import CommandLine
 from tests.support.searches import write_tiny_study
 
@@ -37,7 +37,7 @@ def test_command_in_a_job_refuses_results_in_the_working_directory(
 ) -> None:
     config, shared = tmp_path / "config.yaml", tmp_path_factory.mktemp("shared") / "run"
     config.write_text(yaml.safe_dump(tiny_config.model_dump(mode="json")))
-    train(Trainer(tiny_config, str(shared)))
+    Trainer(tiny_config, str(shared)).train()
     study = write_tiny_study(tmp_path, synthetic_uri, test={"split": "test", "method": "RCN"})
     message = cli.fail(*line.format(config=config, data=synthetic_uri, shared=shared, study=study).split())
     assert "lies in the copy of the working directory that Ray made for this job and will delete" in message

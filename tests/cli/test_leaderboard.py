@@ -29,7 +29,7 @@ def leaderboard(cli: Any, store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return store
 
 
-def test_two_methods_are_compared(cli: Any, add_measured: Add, leaderboard: str) -> None:
+def test_compare_prints_both_methods(cli: Any, add_measured: Add, leaderboard: str) -> None:
     add_measured(leaderboard, BASE, method="[b]A[/b]")
     add_measured(leaderboard, BASE + 1 + np.random.default_rng(1).normal(0, 1, 300), method="B")
     said = cli.run("leaderboard", "compare", "[b]A[/b]", "B")
@@ -41,7 +41,7 @@ def test_two_methods_are_compared(cli: Any, add_measured: Add, leaderboard: str)
     )
 
 
-def test_scoring_again_needs_to_know_what(cli: Any, add_measured: Add, leaderboard: str) -> None:
+def test_rescore_requires_entries_or_all(cli: Any, add_measured: Add, leaderboard: str) -> None:
     add_measured(leaderboard, BASE, method="A")
     assert "name the entries to score again, or say --all" in cli.fail("leaderboard", "rescore")
     assert "no normalizer is called 'nose'; known: eye-centers" in cli.fail(
@@ -57,7 +57,7 @@ def test_scoring_again_needs_to_know_what(cli: Any, add_measured: Add, leaderboa
     assert "0 of 1 entries scored again" in result.stdout
 
 
-def test_a_rivals_file_is_entered(cli: Any, synthetic_uri: str, leaderboard: str, tmp_path: Path) -> None:
+def test_add_external_file_adds_entries(cli: Any, synthetic_uri: str, leaderboard: str, tmp_path: Path) -> None:
     split = open_dataset(synthetic_uri).split("test")
     points = split.points_nk2.numpy() * (split.box_n4[:, None, 2:] / 160) + split.box_n4[:, None, :2]
     lines = [
@@ -81,7 +81,9 @@ def test_a_rivals_file_is_entered(cli: Any, synthetic_uri: str, leaderboard: str
 
 
 @pytest.fixture
-def entered(cli: Any, tiny_config: TrainConfig, synthetic_uri: str, leaderboard: str, tmp_path: Path) -> tuple[str, Entry]:
+def entered(
+    cli: Any, tiny_config: TrainConfig, synthetic_uri: str, leaderboard: str, tmp_path: Path
+) -> tuple[str, Entry]:
     """A checkpoint that was never trained, and its entry."""
     checkpoint = str(tmp_path / "best.safetensors")
     info = CheckpointInfo(
@@ -103,7 +105,7 @@ def entered(cli: Any, tiny_config: TrainConfig, synthetic_uri: str, leaderboard:
     )
 
 
-def test_an_entry_is_verified_by_its_checkpoint(
+def test_verify_accepts_own_checkpoint_only(
     cli: Any, entered: tuple[str, Entry], synthetic_uri: str, tiny_config: TrainConfig, leaderboard: str
 ) -> None:
     checkpoint, entry = entered
@@ -123,7 +125,7 @@ def test_an_entry_is_verified_by_its_checkpoint(
     assert f"not verified; run id: {entry.run_id} on the leaderboard, {other.run_id} now" in cli.fail(*line)
 
 
-def test_tables_without_a_measured_row_are_left_out_of_the_terminal(cli: Any, add_measured: Add, leaderboard: str) -> None:
+def test_show_omits_tables_of_published_rows(cli: Any, add_measured: Add, leaderboard: str) -> None:
     everything = cli.run("leaderboard")
     assert "WFLW pose" in everything, "with nothing measured there is nothing else to show"
     add_measured(leaderboard, BASE, method="A")
@@ -136,18 +138,18 @@ def test_tables_without_a_measured_row_are_left_out_of_the_terminal(cli: Any, ad
 
 
 @pytest.mark.parametrize("output", ["table", "markdown", "latex", "csv", "json"])
-def test_a_data_set_that_is_not_on_the_board_is_refused(cli: Any, output: str) -> None:
+def test_show_unknown_data_set_is_refused(cli: Any, output: str) -> None:
     said = cli.fail("leaderboard", "--dataset", "alfw", "--format", output)
     assert said.startswith("the leaderboard has no data set 'alfw'; it has 300w, aflw, afw, ")
 
 
-def test_every_help_has_an_example(cli: Any) -> None:
+def test_help_has_an_example(cli: Any) -> None:
     for name in ("", "compare", "add", "rescore", "verify", "figure", "html", "serve"):
         said = cli.run("leaderboard", *filter(None, [name]), "--help")
         assert f"Example: rcn-search leaderboard {name}".rstrip() in said
 
 
-def test_errors_by_class_under_their_names(cli: Any, leaderboard: str, add_measured: Add) -> None:
+def test_show_by_attribute_names_classes(cli: Any, leaderboard: str, add_measured: Add) -> None:
     parts = {f"pose {number}": Part(40, Estimate(4.0 + number)) for number in (4, 0)}
     add_measured(leaderboard, BASE, method="A", parts=parts)
     add_measured(leaderboard, BASE + 1, method="B")

@@ -35,7 +35,7 @@ def rows(mtfl_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     path.write_text(yaml.safe_dump(document))
     for overrides, folder in (([], "table2"), (["budget.epochs=3"], "table2-3-epochs")):
         space = load_study_config(str(path), overrides=overrides)
-        Study.create(f"studies/{folder}", space, data_fingerprint=read_manifest(mtfl_uri).fingerprint).ask()
+        Study.start(f"studies/{folder}", space, data_fingerprint=read_manifest(mtfl_uri).fingerprint).ask()
     return str(path)
 
 

@@ -19,6 +19,7 @@ from rcn_search.cli import study as cli_study
 from rcn_search.config.loading import load_train_config
 from rcn_search.study.lease import acquire
 from rcn_search.study_report.sparkline import plot
+from tests.support.studies import resume_study
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def study_settings(study) -> dict:
 
 
 def test_follow_ends_with_the_last_trial(cli, study, monkeypatch):
-    resumed, pauses_s = type(study).resume(study.uri, study.config, data_fingerprint="drawn"), []
+    resumed, pauses_s = resume_study(study.uri, study.config, data_fingerprint="drawn"), []
 
     def finish_one(seconds: float) -> None:
         pauses_s.append(seconds)

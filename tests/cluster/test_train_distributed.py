@@ -28,7 +28,7 @@ from rcn_search.search.tune_searcher import StudyRecorder
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import LAST_NAME, Interrupted
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 
 
 def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
@@ -138,7 +138,7 @@ def test_train_with_workers_killed_worker_costs_at_most_an_epoch(ray_cluster, ti
     assert [json.loads((tmp_path / "two/history.json").read_text())[-1]["epoch"]] == [8]
 
     alone = Trainer(config, str(tmp_path / "one"))
-    train(alone)
+    alone.train()
     assert [report.loss for report in history] == pytest.approx([report.loss for report in alone.history], rel=1e-3)
 
 
@@ -214,6 +214,6 @@ def test_run_search_two_workers_per_trial_survives_a_killed_worker(ray_cluster, 
     assert info.state["num_workers"] == 2
 
     alone = Trainer(study.trials[3].record.config, str(tmp_path / "alone"))
-    train(alone)
+    alone.train()
     losses = [epoch.loss for epoch in study.trials[3].epochs.values()]
     assert losses[:2] == pytest.approx([each.loss for each in alone.history][:2], rel=1e-2)

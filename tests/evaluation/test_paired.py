@@ -94,7 +94,9 @@ class TestPairedDifference:
 
 
 class TestSeededDifference:
-    def simulated(self, rng: np.random.Generator, num_seeds: int, *, of_seed: float, of_both: float) -> tuple[Array, Array, Names]:
+    def simulated(
+        self, rng: np.random.Generator, num_seeds: int, *, of_seed: float, of_both: float
+    ) -> tuple[Array, Array, Names]:
         """Errors of two equal methods by seed and image: of the image, of the seed, and of both together."""
         image_n, apart_n = rng.gamma(3, 2, 120), rng.normal(0, 1, 120)
         errors = [

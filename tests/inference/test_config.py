@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from rcn_search.config.legacy import upgrade_inference
 from rcn_search.errors import RcnSearchError
-from rcn_search.inference.config import DEFAULT_INFERENCE, InferenceConfig, upgrade_record
+from rcn_search.inference.config import DEFAULT_INFERENCE, InferenceConfig
 
 
 @pytest.mark.parametrize(
@@ -35,12 +36,12 @@ def test_tta_order_and_repetition_do_not_matter() -> None:
     ],
 )
 def test_old_record_is_read_as_new(old: dict[str, Any], config: InferenceConfig) -> None:
-    assert InferenceConfig.from_record(old) == config
+    assert InferenceConfig.from_record(upgrade_inference(old)) == config
 
 
-def test_upgrade_record_keeps_new_records() -> None:
+def test_upgrade_inference_keeps_new_records() -> None:
     record = {"decoder": "median", "tta": "flip", "denoiser": "0123abcd"}
-    assert upgrade_record(record) == record
+    assert upgrade_inference(record) == record
 
 
 def test_from_record_options_override_the_record() -> None:

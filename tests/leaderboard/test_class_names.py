@@ -8,7 +8,7 @@ from rcn_search.keypoints import FIVE
 from rcn_search.leaderboard.class_names import class_name
 
 
-def test_every_class_of_mtfl_has_a_name_and_others_stay_numbers() -> None:
+def test_class_name_unknown_code_returns_the_part() -> None:
     for attribute, count in ATTRIBUTE_CLASSES.items():
         names = {class_name("aflw", f"{attribute} {number}") for number in range(count)}
         assert len(names) == count
@@ -19,7 +19,7 @@ def test_every_class_of_mtfl_has_a_name_and_others_stay_numbers() -> None:
     assert [class_name("aflw", part) for part in ("", "pose", "pose x", "light 1")] == ["", "pose", "pose x", "light 1"]
 
 
-def test_left_is_where_the_nose_of_a_picture_points() -> None:
+def test_class_name_left_pose_has_the_nose_left() -> None:
     noses: dict[str, list[float]] = {}
     for seed in range(60):
         face = draw_face(seed, FIVE)

@@ -28,40 +28,40 @@ def entry_id(uri: str) -> str:
     return Path(uri).stem
 
 
-def test_it_is_the_paired_difference(add_measured: Add, leaderboard: str) -> None:
+def test_compare_two_entries_gives_paired_difference(add_measured: Add, leaderboard: str) -> None:
     first = add_measured(leaderboard, BASE, method="A")
     add_measured(leaderboard, OTHER, method="B")
-    (verdict,) = compare(leaderboard, load_current_entries(leaderboard), entry_id(first), "B")
-    assert verdict.difference == paired_difference(BASE, OTHER, NAMES)
-    assert (verdict.methods, verdict.num_images, verdict.num_seeds) == (("A", "B"), 300, (1, 1))
-    assert str(verdict).startswith("A is better than B by 0.")
-    assert ", p = 0.0002" in str(verdict)
+    (comparison,) = compare(leaderboard, load_current_entries(leaderboard), entry_id(first), "B")
+    assert comparison.difference == paired_difference(BASE, OTHER, NAMES)
+    assert (comparison.methods, comparison.num_images, comparison.num_seeds) == (("A", "B"), 300, (1, 1))
+    assert str(comparison).startswith("A is better than B by 0.")
+    assert ", p = 0.0002" in str(comparison)
     (back,) = compare(leaderboard, load_current_entries(leaderboard), "B", "A")
     assert str(back).startswith("A is better than B by 0.")
 
 
-def test_no_difference_is_said_to_be_none(add_measured: Add, leaderboard: str) -> None:
+def test_compare_equal_errors_reports_no_significant_difference(add_measured: Add, leaderboard: str) -> None:
     add_measured(leaderboard, BASE, method="A")
     add_measured(leaderboard, BASE + np.random.default_rng(2).normal(0, 1, 300), method="B")
-    (verdict,) = compare(leaderboard, load_current_entries(leaderboard), "A", "B")
-    assert str(verdict).startswith("no difference that chance does not explain: ")
+    (comparison,) = compare(leaderboard, load_current_entries(leaderboard), "A", "B")
+    assert str(comparison).startswith("no significant difference: ")
 
 
-def test_seeds_of_a_method_count_together(add_measured: Add, leaderboard: str) -> None:
+def test_compare_several_seeds_averages_them(add_measured: Add, leaderboard: str) -> None:
     seeds = [BASE, BASE + 0.3]
     for seed, errors in enumerate(seeds):
         add_measured(leaderboard, errors, method="A", config={"seed": seed})
-    add_measured(leaderboard, BASE + 5, method="A", config={"seed": 1}, epochs=99)  # a second look at the same weights
+    add_measured(leaderboard, BASE + 5, method="A", config={"seed": 1}, epochs=99)  # again the same weights
     add_measured(leaderboard, OTHER, method="B")
-    (verdict,) = compare(leaderboard, load_current_entries(leaderboard), "A", "B")
-    assert verdict.num_seeds == (2, 1)
-    kept = sorted(load_current_entries(leaderboard).items())
-    first_of = {entry.config["seed"]: entry for _, entry in reversed(kept) if entry.method == "A"}
+    (comparison,) = compare(leaderboard, load_current_entries(leaderboard), "A", "B")
+    assert comparison.num_seeds == (2, 1)
+    by_id = sorted(load_current_entries(leaderboard).items())
+    first_of = {entry.config["seed"]: entry for _, entry in reversed(by_id) if entry.method == "A"}
     expected = np.stack([load_errors(leaderboard, first_of[seed]) for seed in sorted(first_of)])
-    assert verdict.difference.mean == pytest.approx(seeded_difference(expected, OTHER[None], NAMES).mean)
+    assert comparison.difference.mean == pytest.approx(seeded_difference(expected, OTHER[None], NAMES).mean)
 
 
-def test_seeds_in_names_are_one_method(add_measured: Add, leaderboard: str) -> None:
+def test_compare_seed_in_name_is_one_method(add_measured: Add, leaderboard: str) -> None:
     for seed in range(2):
         add_measured(leaderboard, BASE + 0.1 * seed, method=f"A, seed {seed}", config={"seed": seed})
     add_measured(leaderboard, OTHER, method="B")
@@ -71,7 +71,7 @@ def test_seeds_in_names_are_one_method(add_measured: Add, leaderboard: str) -> N
     assert (one.num_seeds, one.methods) == ((1, 1), ("A, seed 1", "B"))
 
 
-def test_a_name_of_several_results_is_refused(add_measured: Add, leaderboard: str) -> None:
+def test_compare_ambiguous_name_lists_the_ids(add_measured: Add, leaderboard: str) -> None:
     first = add_measured(leaderboard, BASE, method="A", config={"seed": 0, "epochs": 1})
     add_measured(leaderboard, OTHER, method="A", config={"seed": 0, "epochs": 2})
     add_measured(leaderboard, OTHER, method="B")
@@ -80,9 +80,7 @@ def test_a_name_of_several_results_is_refused(add_measured: Add, leaderboard: st
     assert entry_id(first) in str(error.value)
 
 
-def test_what_cannot_be_compared_is_refused_with_the_reason(
-    add_measured: Add, make_entry: Make, leaderboard: str
-) -> None:
+def test_compare_incomparable_rows_gives_the_reason(add_measured: Add, make_entry: Make, leaderboard: str) -> None:
     add_measured(leaderboard, BASE, method="A")
     add_measured(leaderboard, OTHER[:200], method="part")
     add_entry(leaderboard, make_entry(method="old"))
@@ -90,27 +88,27 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(
     add_measured(leaderboard, BASE, method="elsewhere", protocol=rcn2016("afw", "test", "five"))
     for other, message in {
         "part": "measured on different images, 300 and 200 of them",
-        "old": "old has no errors by image on the leaderboard",
+        "old": "the leaderboard has no per-image errors of old",
         "pupils": r"measured differently \(normalizer: eye centers or box; grid: 80×80 or sub-pixel; threshold: 10",
         "elsewhere": r"measured differently \(dataset: aflw or afw\)$",
-        "PART": "no entry and no method is called 'PART'; methods like it: 'part'",
-        "A": "'A' and 'A' are the same",
+        "PART": "no entry and no method is called 'PART'; similar methods: 'part'",
+        "A": "'A' and 'A' are the same row",
     }.items():
         with pytest.raises(ValueError, match=message):
             compare(leaderboard, load_current_entries(leaderboard), "A", other)
 
 
-# --- predictions scored again -----------------------------------------------------------------------------------------
+# --- rescore -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def predicted(make_entry: Make, tmp_path: Path) -> Callable[..., Entry]:
     """An entry of schema version 1 with a prediction file of faces 60 pixels between the eyes."""
-    sys_path = tmp_path / "p.parquet"
+    path = tmp_path / "p.parquet"
 
     def make(predictions: Predictions, **changes: Any) -> Entry:
-        sha256 = write_predictions(predictions, str(sys_path))
-        fields = {"schema_version": 1, "predictions_sha256": sha256, "predictions_uri": str(sys_path), "num_images": 3}
+        sha256 = write_predictions(predictions, str(path))
+        fields = {"schema_version": 1, "predictions_sha256": sha256, "predictions_uri": str(path), "num_images": 3}
         return make_entry(**fields | {"protocol": subpixel("aflw", "test", "five")} | changes)
 
     return make
@@ -121,10 +119,10 @@ def predictions(faces: Predictions) -> Predictions:
     return replace(faces, pred_image_nk2=faces.true_image_nk2 + np.float32([6, 0]))  # 6 of 60 px: 10 %
 
 
-def test_an_old_entry_gets_its_errors(predicted: Make, predictions: Predictions, leaderboard: str) -> None:
+def test_rescore_old_entry_adds_per_image_errors(predicted: Make, predictions: Predictions, leaderboard: str) -> None:
     old = entry_id(add_entry(leaderboard, predicted(predictions, error_pct=10.0)))
-    there = load_current_entries(leaderboard)
-    (result,) = rescore(leaderboard, there, there, predictions={})
+    current = load_current_entries(leaderboard)
+    (result,) = rescore(leaderboard, current, current, predictions={})
     ((new_id, entry),) = load_current_entries(leaderboard).items()
     assert entry_id(result.uri) == new_id != old
     assert (entry.replaces, entry.schema_version, entry.test_looks) == (old, 3, 1)
@@ -135,42 +133,42 @@ def test_an_old_entry_gets_its_errors(predicted: Make, predictions: Predictions,
     assert (again.uri, again.reason) == ("", "is on the leaderboard under subpixel already")
 
 
-def test_another_normalizer_is_another_entry(predicted: Make, predictions: Predictions, leaderboard: str) -> None:
+def test_rescore_other_normalizer_adds_an_entry(predicted: Make, predictions: Predictions, leaderboard: str) -> None:
     add_entry(leaderboard, predicted(predictions, error_pct=10.0))
-    there = load_current_entries(leaderboard)
-    (result,) = rescore(leaderboard, there, there, normalizer="diagonal", predictions={})
+    current = load_current_entries(leaderboard)
+    (result,) = rescore(leaderboard, current, current, normalizer="diagonal", predictions={})
     both = load_current_entries(leaderboard)
     assert len(both) == 2
     scored = both[entry_id(result.uri)]
     assert (scored.protocol.name, scored.replaces) == ("subpixel-diagonal", None)
     assert scored.error_pct < 10
-    (wrong,) = rescore(leaderboard, there, there, normalizer="pupils", predictions={})
+    (wrong,) = rescore(leaderboard, current, current, normalizer="pupils", predictions={})
     assert "no normalizer 'pupils'" in wrong.reason
 
 
-def test_predictions_that_changed_or_are_gone_change_nothing(
+def test_rescore_changed_or_missing_predictions_adds_nothing(
     predicted: Make, predictions: Predictions, leaderboard: str
 ) -> None:
     entry = predicted(predictions, error_pct=9.0)
     add_entry(leaderboard, entry)
-    there = load_current_entries(leaderboard)
-    (other,) = rescore(leaderboard, there, there, predictions={})
-    assert other.reason.startswith("its predictions now score 10.0000 %, not 9.0000 %")
+    current = load_current_entries(leaderboard)
+    (other,) = rescore(leaderboard, current, current, predictions={})
+    assert other.reason.startswith("has predictions that now score 10.0000 %, not 9.0000 %")
     path = Path(entry.predictions_uri or "")
     moved = path.rename(path.with_name("moved.parquet"))
-    (gone,) = rescore(leaderboard, there, there, predictions={})
-    assert "is not there; name it with --predictions" in gone.reason
-    (found,) = rescore(
-        leaderboard, there, there, normalizer="box", predictions=hash_prediction_files([str(moved.parent)])
+    (gone,) = rescore(leaderboard, current, current, predictions={})
+    assert "was not found; name it with --predictions" in gone.reason
+    (moved_result,) = rescore(
+        leaderboard, current, current, normalizer="box", predictions=hash_prediction_files([str(moved.parent)])
     )
-    assert found.uri
+    assert moved_result.uri
     write_predictions(predictions, str(moved))
     moved.write_bytes(moved.read_bytes() + b"x")
-    (altered,) = rescore(leaderboard, there, there, normalizer="diagonal", predictions={})
-    assert "is not there" in altered.reason
+    (altered,) = rescore(leaderboard, current, current, normalizer="diagonal", predictions={})
+    assert "was not found" in altered.reason
 
 
-def test_across_protocols_the_command_that_helps_is_named(
+def test_compare_across_protocols_names_the_rescore_command(
     predicted: Make, predictions: Predictions, add_measured: Add, leaderboard: str
 ) -> None:
     stored = entry_id(add_entry(leaderboard, predicted(predictions, error_pct=10.0)))
@@ -179,7 +177,7 @@ def test_across_protocols_the_command_that_helps_is_named(
         compare(leaderboard, load_current_entries(leaderboard), "RCN 6 branches", "boxed")
 
 
-def test_entries_are_found_by_file_too(add_measured: Add, leaderboard: str) -> None:
+def test_find_entries_accepts_file_name(add_measured: Add, leaderboard: str) -> None:
     uri = add_measured(leaderboard, BASE, method="A")
-    there = load_current_entries(leaderboard)
-    assert find_entries(there, uri) == find_entries(there, "A") == there
+    current = load_current_entries(leaderboard)
+    assert find_entries(current, uri) == find_entries(current, "A") == current

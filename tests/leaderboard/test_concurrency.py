@@ -31,7 +31,7 @@ def add_many(add: Callable[..., str], leaderboard: str, worker: int, count: int,
 @pytest.mark.parametrize(
     ("num_workers", "num_entries"), [(4, 25), pytest.param(8, 200, marks=pytest.mark.slow)], ids=["few", "many"]
 )
-def test_every_acknowledged_entry_is_there(
+def test_add_entry_killed_writers_keep_acknowledged_entries(
     add_measured: Callable[..., str], tmp_path: Path, num_workers: int, num_entries: int
 ) -> None:
     leaderboard = str(tmp_path / "leaderboard")

@@ -47,7 +47,7 @@ def load_cached(leaderboard: str) -> tuple[dict[str, Entry], list[str]]:
     return {entry_id: summary.entry for entry_id, summary in summaries.items()}, problems
 
 
-def test_the_second_time_only_what_is_no_entry_is_read_again(leaderboard: str, reads: list[str]) -> None:
+def test_list_summaries_second_time_reads_only_invalid_objects(leaderboard: str, reads: list[str]) -> None:
     first = load_cached(leaderboard)
     assert first == load_entries(leaderboard)
     assert len(reads) == 31
@@ -56,7 +56,7 @@ def test_the_second_time_only_what_is_no_entry_is_read_again(leaderboard: str, r
     assert reads == ["alien.json"]
 
 
-def test_what_comes_and_goes_is_seen_at_once(leaderboard: str, make_entry: Make, reads: list[str]) -> None:
+def test_list_summaries_sees_added_and_deleted_entries(leaderboard: str, make_entry: Make, reads: list[str]) -> None:
     load_cached(leaderboard)
     reads.clear()
     gone, *_ = storage.list_names(storage.join(leaderboard, "entries"))
@@ -68,7 +68,7 @@ def test_what_comes_and_goes_is_seen_at_once(leaderboard: str, make_entry: Make,
 
 @pytest.mark.parametrize("store", ["file"], indirect=True)  # what an object store holds is not edited in place
 @pytest.mark.parametrize("damage", ["edited", "torn", "same size"])
-def test_an_object_that_changed_is_read_again(leaderboard: str, damage: str) -> None:
+def test_list_summaries_changed_object_is_read_again(leaderboard: str, damage: str) -> None:
     load_cached(leaderboard)
     path = next((Path(leaderboard) / "entries").glob("*-0123456789ab-*.json"))
     text = path.read_text()
@@ -83,7 +83,7 @@ def test_an_object_that_changed_is_read_again(leaderboard: str, damage: str) -> 
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\n{}", "flip", "version"])
-def test_a_damaged_index_is_made_anew(leaderboard: str, damage: bytes | str, reads: list[str]) -> None:
+def test_list_summaries_damaged_cache_is_rebuilt(leaderboard: str, damage: bytes | str, reads: list[str]) -> None:
     load_cached(leaderboard)
     (path,) = (Path(os.environ["RCN_SEARCH_CACHE"]) / "leaderboards").iterdir()
     whole = path.read_bytes()
@@ -100,7 +100,7 @@ def test_a_damaged_index_is_made_anew(leaderboard: str, damage: bytes | str, rea
     assert path.read_bytes() == whole
 
 
-def test_small_boards_and_homes_without_room_need_none(
+def test_list_summaries_without_cache_gives_the_same(
     leaderboard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")

@@ -26,22 +26,22 @@ def leaderboard(tmp_path: Path, add_measured: Add) -> str:
 
 
 @pytest.mark.parametrize("kind", ["ced", "bars", "keypoints"])
-def test_the_end_of_the_name_says_what_it_becomes(cli: Any, leaderboard: str, kind: str) -> None:
+def test_figure_suffix_selects_file_type(cli: Any, leaderboard: str, kind: str) -> None:
     for end, start in STARTS.items():
-        said = cli.run("leaderboard", "figure", kind, "$A_1$ <b>", "B", "--dataset", "aflw", "--out", f"f.{end}")
-        assert said == f"2 entries in f.{end}"
+        output = cli.run("leaderboard", "figure", kind, "$A_1$ <b>", "B", "--dataset", "aflw", "--out", f"f.{end}")
+        assert output == f"2 entries → f.{end}"
         assert Path(f"f.{end}").read_bytes().startswith(start)
     drawn = Path("f.svg").read_text()
     assert "$A_1$ &lt;b&gt;" in drawn  # as it is: neither a formula nor markup
     assert "rcn2016: five points" in drawn
 
 
-def test_a_picture_is_of_one_protocol(cli: Any, leaderboard: str) -> None:
+def test_figure_two_protocols_is_refused(cli: Any, leaderboard: str) -> None:
     line = ("leaderboard", "figure", "ced", "B", "--out", "f.png")
-    assert "one picture is of one protocol; these differ in dataset: a" in cli.fail(*line)
-    assert "'B' has no entry under subpixel of any data" in cli.fail(*line, "--protocol", "subpixel")
+    assert "all entries of a picture must have the same protocol; these differ in dataset: a" in cli.fail(*line)
+    assert "'B' has no entry under subpixel of any data set" in cli.fail(*line, "--protocol", "subpixel")
     assert "f.gif must end in one of .png, .svg, .pdf" in cli.fail(*line[:-1], "f.gif")
-    assert "no points does not say its errors by keypoint" in cli.fail(
+    assert "no points has no errors by keypoint" in cli.fail(
         "leaderboard", "figure", "keypoints", "no points", "--out", "f.png"
     )
     assert not list(Path().glob("f.*"))

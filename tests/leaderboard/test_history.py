@@ -16,7 +16,7 @@ VERSIONS = sorted(path.name for path in FIXTURES.iterdir())
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_nothing_is_left_out(version: str) -> None:
+def test_load_entries_old_version_loads_all(version: str) -> None:
     entries, problems = load_entries(str(FIXTURES / version))
     assert problems == []
     assert len(entries) == len(list((FIXTURES / version / "entries").iterdir())) > 0
@@ -24,7 +24,7 @@ def test_nothing_is_left_out(version: str) -> None:
     assert {f"v{document['schema_version']}" for document in documents} == {version}
 
 
-def test_version_1_says_what_it_said() -> None:
+def test_load_entries_version_1_keeps_values() -> None:
     entries, _ = load_entries(str(FIXTURES / "v1"))
     entry = entries["20261122T125013Z-10cb60282c21-d164827983e3"]
     assert (entry.method, entry.error_pct) == ("RCN 6 branches, occlusion, fast recipe, 15 epochs", 6.192636184517203)
@@ -32,7 +32,7 @@ def test_version_1_says_what_it_said() -> None:
     assert (entry.auc, entry.points, entry.errors_sha256) == (None, (), None)
 
 
-def test_version_2_says_what_it_said() -> None:
+def test_load_entries_version_2_keeps_values() -> None:
     leaderboard = build_leaderboard(str(FIXTURES / "v2"))
     tables = {table.protocol_name: table for table in leaderboard.tables if table.dataset == "synthetic"}
     assert [(str(row.rank), row.method) for row in tables["subpixel"].rows] == [("1", "exact"), ("2", "rough")]

@@ -6,7 +6,7 @@ from rcn_search.keypoints import FIVE, IBUG68
 from rcn_search.leaderboard.mean_face import mean_face
 
 
-def test_it_looks_straight_at_us() -> None:
+def test_mean_face_is_symmetric() -> None:
     for schema in (FIVE, IBUG68):
         place_k2 = mean_face(schema.name)
         assert place_k2 is not None
@@ -15,7 +15,7 @@ def test_it_looks_straight_at_us() -> None:
         np.testing.assert_allclose(place_k2[:, 1], mirrored_k2[:, 1], atol=1e-9)
 
 
-def test_it_is_a_face() -> None:
+def test_mean_face_has_features_in_order() -> None:
     face_k2, five_k2 = mean_face(IBUG68.name), mean_face(FIVE.name)
     assert face_k2 is not None
     assert five_k2 is not None
@@ -25,5 +25,5 @@ def test_it_is_a_face() -> None:
     np.testing.assert_allclose(five_k2[0], face_k2[36:42].mean(axis=0), atol=0.03)
 
 
-def test_no_face_has_other_points() -> None:
+def test_mean_face_other_schema_is_none() -> None:
     assert mean_face("wflw98") is None

@@ -51,7 +51,7 @@ def lines(path: Path) -> list[dict[str, str]]:
 
 
 @every_file
-def test_every_line_is_a_row_that_says_where_it_is_from(path: Path) -> None:
+def test_published_file_every_line_is_a_row_with_source(path: Path) -> None:
     for line in lines(path):
         row = (PublishedRow if line["error_pct"] else PublishedCurve).model_validate(line)
         assert {*line} == {*type(row).model_fields}, "all columns, also those that may be left out"
@@ -63,7 +63,7 @@ def test_every_line_is_a_row_that_says_where_it_is_from(path: Path) -> None:
 
 
 @every_file
-def test_every_figure_is_one_of_percent(path: Path) -> None:
+def test_published_file_every_value_is_a_percentage(path: Path) -> None:
     """A fraction among percents (0.605 for 60.5) would pass for a very good error or a very bad area."""
     for line in lines(path):
         assert 0.9 < float(line["error_pct"] or 1) < 50
@@ -71,7 +71,7 @@ def test_every_figure_is_one_of_percent(path: Path) -> None:
         assert line["threshold_pct"] in (("7", "8", "10") if line["auc_pct"] or line["fr_pct"] else ("",))
 
 
-def test_how_many_there_are() -> None:
+def test_published_files_have_the_documented_counts() -> None:
     assert {path.stem: len(lines(path)) for path in FILES} == {
         "300w_private": 13,
         "300w_public": 77,
@@ -86,7 +86,7 @@ def test_how_many_there_are() -> None:
     }
 
 
-def test_no_figure_is_there_twice(figures: list[PublishedRow | PublishedCurve]) -> None:
+def test_published_results_are_unique(figures: list[PublishedRow | PublishedCurve]) -> None:
     keys = Counter(
         (*(row.method, row.dataset, row.subset, row.keypoints, row.normalizer), row.threshold_pct, row.error_pct)
         for row in figures
@@ -95,11 +95,11 @@ def test_no_figure_is_there_twice(figures: list[PublishedRow | PublishedCurve]) 
     assert [key for key, count in keys.items() if count > 1] == []
 
 
-def test_all_tables_of_the_paper_are_whole(papers: list[PublishedRow]) -> None:
+def test_published_paper_tables_are_complete(papers: list[PublishedRow]) -> None:
     assert Counter(row.source.removeprefix(PAPER) for row in papers) == {"1": 36, "2": 26, "3": 14, "4": 18}
 
 
-def test_some_figures_of_each_table_of_the_paper(papers: list[PublishedRow]) -> None:
+def test_published_paper_tables_have_known_values(papers: list[PublishedRow]) -> None:
     assert errors(papers, "SumNet 4 branches, mask 1000") == [10.54, 10.63]
     assert errors(papers, "RCN 4 branches, mask 0001") == [46.87, 48.61]
     assert errors(papers, "RCN 6 branches, occlusion") == [5.60, 5.36]
@@ -107,7 +107,7 @@ def test_some_figures_of_each_table_of_the_paper(papers: list[PublishedRow]) -> 
     assert errors(papers, "RCN + denoising", keypoints="ibug68") == [4.67, 8.44, 5.41]
 
 
-def test_68_point_parts_add_up_to_the_whole_and_49_are_marked_doubtful(papers: list[PublishedRow]) -> None:
+def test_published_paper_300w_parts_add_up_to_the_whole(papers: list[PublishedRow]) -> None:
     for keypoints, consistent in (("ibug68", True), ("ibug49", False)):
         for method in ("RCN", "RCN + denoising"):
             common, challenging, full = errors(papers, method, keypoints=keypoints)
@@ -116,7 +116,7 @@ def test_68_point_parts_add_up_to_the_whole_and_49_are_marked_doubtful(papers: l
     assert doubtful == [("full", "ibug49")] * 2
 
 
-def test_only_figures_that_the_paper_measured_have_its_protocol(papers: list[PublishedRow]) -> None:
+def test_published_paper_only_measured_rows_have_its_protocol(papers: list[PublishedRow]) -> None:
     for row in papers:
         cited = "not measured by it" in row.note
         assert (row.protocol is None) == cited
@@ -162,7 +162,7 @@ ANCHORS = [
 
 
 @pytest.mark.parametrize("anchor", ANCHORS, ids=lambda anchor: "-".join(map(str, anchor[:4])))
-def test_figures_of_each_table_of_the_field(
+def test_published_field_tables_have_known_values(
     figures: list[PublishedRow | PublishedCurve], anchor: tuple[object, ...]
 ) -> None:
     found = [
@@ -191,11 +191,11 @@ def test_figures_of_each_table_of_the_field(
         ("FaRL, extra pre-training", "aflw", "Pre-trained on other data"),
     ],
 )
-def test_what_is_doubtful_is_said(rows: list[PublishedRow], method: str, dataset: str, doubt: str) -> None:
+def test_published_doubtful_row_has_a_note(rows: list[PublishedRow], method: str, dataset: str, doubt: str) -> None:
     assert any(doubt in row.note for row in rows if (row.method, row.dataset) == (method, dataset))
 
 
-def test_without_a_known_length_there_is_no_rank_and_it_says_so(rows: list[PublishedRow]) -> None:
+def test_published_unknown_normalizer_gives_no_rank_reason(rows: list[PublishedRow]) -> None:
     reasons = Counter(row.no_rank_reason for row in rows if not row.protocol)
     assert reasons == {
         "no rank: size of the face box not stated": 39 + 2,  # AFLW-19; 300-W private and COFW-68 of SPIGA
@@ -206,7 +206,7 @@ def test_without_a_known_length_there_is_no_rank_and_it_says_so(rows: list[Publi
     assert {row.normalizer for row in rows if row.protocol} <= {*get_args(Normalizer)}
 
 
-def test_one_set_of_predictions_by_five_lengths(rows: list[PublishedRow]) -> None:
+def test_published_one_method_has_five_normalizers(rows: list[PublishedRow]) -> None:
     """The whole is the mean over the images of its parts, whatever divides the distances."""
     for normalizer in get_args(Normalizer):
         of = {
@@ -217,7 +217,7 @@ def test_one_set_of_predictions_by_five_lengths(rows: list[PublishedRow]) -> Non
         assert (554 * of["common"] + 135 * of["challenging"]) / 689 == pytest.approx(of["full"], abs=2e-3)
 
 
-def test_reported_is_apart_from_reproduced(rows: list[PublishedRow]) -> None:
+def test_published_origin_separates_reported_and_reproduced(rows: list[PublishedRow]) -> None:
     reproduced = {row.method for row in rows if row.origin == "reproduced"}
     assert {method for method in reproduced if "MMPose" not in method} == {
         "SPIGA, its predictions",
@@ -248,7 +248,7 @@ def load(tmp_path: Path, text: str) -> tuple[list[PublishedRow], list[str]]:
         ("M,2016", "dataset: "),
     ],
 )
-def test_a_bad_row_is_named_and_the_others_stay(tmp_path: Path, line: str, reason: str) -> None:
+def test_load_published_bad_row_is_named_and_others_load(tmp_path: Path, line: str, reason: str) -> None:
     good = "Good,2016,aflw,test,five,rcn2016,eye_centers,5,S,\n"
     rows, problems = load(tmp_path, HEADER + good + line + "\n" + good)
     assert [row.method for row in rows] == ["Good", "Good"]
@@ -257,7 +257,7 @@ def test_a_bad_row_is_named_and_the_others_stay(tmp_path: Path, line: str, reaso
     assert any(each in problems[0] for each in reason.split("|"))
 
 
-def test_a_file_that_is_no_csv_is_named(tmp_path: Path) -> None:
+def test_load_published_binary_file_is_named(tmp_path: Path) -> None:
     rows, problems = load(tmp_path, HEADER + '"never closed')
     assert rows == []
     assert "t.csv is left out" in problems[0]
@@ -290,14 +290,14 @@ FULL_HEADER = (
         ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,,,,reported,S,javascript:x,", "link: "),
     ],
 )
-def test_a_row_that_contradicts_itself_is_left_out(tmp_path: Path, line: str, reason: str) -> None:
+def test_load_published_contradictory_row_is_left_out(tmp_path: Path, line: str, reason: str) -> None:
     rows, problems = load(tmp_path, FULL_HEADER + line + "\n")
     assert rows == []
     assert len(problems) == 1
     assert reason in problems[0]
 
 
-def test_areas_without_an_error_are_no_rows_of_a_table_of_errors(tmp_path: Path) -> None:
+def test_load_published_row_without_error_is_not_in_tables(tmp_path: Path) -> None:
     line = "M,,300w,full,ibug68,subpixel,eye_centers,none,truth,,50,1,8,reported,S,,\n"
     rows, problems = load(tmp_path, FULL_HEADER + line)
     assert (rows, problems) == ([], [])
@@ -305,7 +305,7 @@ def test_areas_without_an_error_are_no_rows_of_a_table_of_errors(tmp_path: Path)
     assert (curve.error_pct, curve.auc_pct, curve.fr_pct, curve.threshold_pct) == (None, 50, 1, 8)
 
 
-def test_a_file_from_before_there_were_grids_and_boxes_loads(tmp_path: Path) -> None:
+def test_load_published_file_without_newer_columns_loads(tmp_path: Path) -> None:
     (row,), _ = load(tmp_path, HEADER + "M,2016,aflw,test,five,rcn2016,eye_centers,5,S,\n")
     protocol = row.full_protocol()
     assert protocol is not None

@@ -43,7 +43,7 @@ def terminal(leaderboard: Leaderboard, *, width: int = 180, colour: bool = False
     return stream.getvalue()
 
 
-def test_the_terminal_shows_a_row_whole(leaderboard: Leaderboard) -> None:
+def test_print_leaderboard_shows_all_columns(leaderboard: Leaderboard) -> None:
     text = terminal(leaderboard)
     line, _ = (line for line in text.splitlines() if "5.31–5.56" in line)
     assert f"{HOSTILE} [1]" in line
@@ -58,38 +58,38 @@ def test_the_terminal_shows_a_row_whole(leaderboard: Leaderboard) -> None:
     assert re.search(r"warning: .*x\.json is left out", text)
 
 
-def test_ours_is_highlighted(leaderboard: Leaderboard) -> None:
+def test_print_leaderboard_highlights_our_rows(leaderboard: Leaderboard) -> None:
     text = terminal(leaderboard, colour=True)
     assert re.search(r"\x1b\[1;32m[^\n]*5\.43", text)
     assert not re.search(r"\x1b\[1;32m[^\n]*5\.60", text)
 
 
-def test_a_narrow_terminal_keeps_the_method_readable(leaderboard: Leaderboard) -> None:
+def test_print_leaderboard_narrow_terminal_keeps_method(leaderboard: Leaderboard) -> None:
     text = terminal(leaderboard, width=80)
     assert max(map(len, text.splitlines()[:40])) <= 80
     assert re.search(r"# +method +error % +95 % CI +seeds +epochs +looks", text)
 
 
-def test_only_the_best_rows_if_so_asked(leaderboard: Leaderboard) -> None:
+def test_print_leaderboard_limit_shows_best_rows(leaderboard: Leaderboard) -> None:
     stream = io.StringIO()
     print_leaderboard(leaderboard.select("aflw", "test"), Console(file=stream, width=250), limit=1)
     assert stream.getvalue().count(HOSTILE) + stream.getvalue().count("RCN 6 branches, occlusion") == 1
     assert re.search(r"… and \d\d more rows", stream.getvalue())
 
 
-def test_doubts_are_footnotes(leaderboard: Leaderboard) -> None:
+def test_print_leaderboard_notes_are_footnotes(leaderboard: Leaderboard) -> None:
     text = terminal(leaderboard)
     (mark,) = set(re.findall(r"RCN 4 branches, mask 1111 (\[\d+\])", text.split("AFW test")[0]))
     assert f"{mark} All four branches: the same figures as RCN 4 branches in Table 2" in text
 
 
-def test_an_empty_board_says_so() -> None:
+def test_print_leaderboard_empty_says_so() -> None:
     empty = Leaderboard(tables=())
     assert "The leaderboard is empty" in terminal(empty)
     assert json.loads(render(empty, "json")) == []
 
 
-def test_json_rows_have_what_readers_need(leaderboard: Leaderboard) -> None:
+def test_render_json_has_all_fields(leaderboard: Leaderboard) -> None:
     rows = json.loads(render(leaderboard, "json"))
     mine = rows[0]
     assert {key: mine[key] for key in ("rank", "method", "dataset", "subset", "protocol", "error_pct", "origin")} == {
@@ -103,13 +103,13 @@ def test_json_rows_have_what_readers_need(leaderboard: Leaderboard) -> None:
     assert all(isinstance(row["protocol"], str) for row in rows)
 
 
-def test_csv_holds_the_same_rows(leaderboard: Leaderboard) -> None:
+def test_render_csv_has_the_rows_of_json(leaderboard: Leaderboard) -> None:
     rows = list(csv.DictReader(io.StringIO(render(leaderboard, "csv"))))
     expected = json.loads(render(leaderboard, "json"))
     assert rows == [{key: "" if value is None else str(value) for key, value in row.items()} for row in expected]
 
 
-def test_markdown_cannot_be_broken_out_of(leaderboard: Leaderboard) -> None:
+def test_render_markdown_escapes_names(leaderboard: Leaderboard) -> None:
     lines = render(leaderboard, "markdown").splitlines()
     assert lines[0].startswith("### AFLW test · rcn2016")
     table = lines[2 : lines.index("", 2)]
@@ -118,7 +118,7 @@ def test_markdown_cannot_be_broken_out_of(leaderboard: Leaderboard) -> None:
     assert r"**\[red\]RCN\[/red\] \| \`x\` \<script\> \*y\* \\" in mine
 
 
-def test_latex_cannot_be_broken_out_of(leaderboard: Leaderboard) -> None:
+def test_render_latex_escapes_names(leaderboard: Leaderboard) -> None:
     text = render(leaderboard, "latex")
     assert r"\textbf{{[}red{]}RCN{[}/red{]} | `x` \textless{}script\textgreater{} *y* \textbackslash{}" in text
     for begin, end in ((r"\begin{table}", r"\end{table}"), (r"\begin{tabular}", r"\end{tabular}"), ("{", "}")):

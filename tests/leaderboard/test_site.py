@@ -29,7 +29,7 @@ from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import CheckpointInfo, network_tensors
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 from tests.support.checkpoints import write_checkpoint
 
 HOSTILE = [
@@ -78,9 +78,7 @@ def written(leaderboard: str, out: Path) -> Path:
     return out
 
 
-def test_measured_and_published_rows_stand_apart_and_only_the_measured_have_ranks(
-    leaderboard: str, tmp_path: Path
-) -> None:
+def test_table_page_separates_published_rows_without_ranks(leaderboard: str, tmp_path: Path) -> None:
     html = (written(leaderboard, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
     measured, published = html.split('data-kind="published"')
     assert "RCN" in measured
@@ -91,9 +89,7 @@ def test_measured_and_published_rows_stand_apart_and_only_the_measured_have_rank
     assert measured.count('class="rank"') == 1 + 1 + len(HOSTILE)
 
 
-def test_tables_of_two_protocols_are_two_pages(
-    leaderboard: str, tmp_path: Path, add_measured: Callable[..., str]
-) -> None:
+def test_site_two_protocols_have_two_pages(leaderboard: str, tmp_path: Path, add_measured: Callable[..., str]) -> None:
     add_measured(leaderboard, [3.0, 4.0], method="Only sub-pixel", protocol=subpixel("aflw", "test", "five"))
     site = written(leaderboard, tmp_path / "site")
     first, second = ((site / f"aflw-test-{name}-five.html").read_text() for name in ("rcn2016", "subpixel"))
@@ -102,7 +98,7 @@ def test_tables_of_two_protocols_are_two_pages(
     assert 'href="aflw-test-subpixel-five.html"' in first
 
 
-def test_no_name_becomes_markup(leaderboard: str, tmp_path: Path) -> None:
+def test_site_hostile_names_are_escaped(leaderboard: str, tmp_path: Path) -> None:
     site = written(leaderboard, tmp_path / "site")
     pages = [*site.glob("*.html"), *site.glob("entry/*.html")]
     assert len(pages) == 2 + 1 + len(HOSTILE)
@@ -121,7 +117,7 @@ def test_no_name_becomes_markup(leaderboard: str, tmp_path: Path) -> None:
         assert name in text
 
 
-def test_no_page_asks_another_host(leaderboard: str, tmp_path: Path) -> None:
+def test_site_links_no_other_host(leaderboard: str, tmp_path: Path) -> None:
     site = written(leaderboard, tmp_path / "site")
     for path in [*site.glob("*.html"), *site.glob("entry/*.html")]:
         for tag, attributes in Page(path).elements:
@@ -132,7 +128,7 @@ def test_no_page_asks_another_host(leaderboard: str, tmp_path: Path) -> None:
         assert not re.findall(r"https?://(?!www\.w3\.org/)", asset.read_text()), asset
 
 
-def test_data_of_scripts_survive_hostile_names(leaderboard: str, tmp_path: Path) -> None:
+def test_site_script_data_with_hostile_names_parses(leaderboard: str, tmp_path: Path) -> None:
     html = (written(leaderboard, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
     blocks = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html, re.S)
     ced, cost, measured, _ = map(json.loads, blocks)
@@ -141,7 +137,7 @@ def test_data_of_scripts_survive_hostile_names(leaderboard: str, tmp_path: Path)
     assert set(measured["methods"]) == {"RCN", *HOSTILE}
 
 
-def test_an_entry_opens_to_a_configuration_that_trains(leaderboard: str, tmp_path: Path) -> None:
+def test_entry_page_configuration_is_valid(leaderboard: str, tmp_path: Path) -> None:
     site = written(leaderboard, tmp_path / "site")
     (config,) = (site / "config").iterdir()
     assert yaml.safe_load(config.read_text()) == {"seed": 0, "model": {"name": "rcn"}}
@@ -151,7 +147,7 @@ def test_an_entry_opens_to_a_configuration_that_trains(leaderboard: str, tmp_pat
     assert "name: rcn" in html
 
 
-def test_no_path_of_a_machine_stands_on_a_page(tmp_path: Path, add_measured: Callable[..., str]) -> None:
+def test_site_has_no_local_paths(tmp_path: Path, add_measured: Callable[..., str]) -> None:
     uri = str(tmp_path / "leaderboard")
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     for place, data in enumerate(("/home/jane/secret", "~/secret", "file:///secret", "C:\\secret", "s3://bucket/mtfl")):
@@ -179,7 +175,7 @@ def test_no_path_of_a_machine_stands_on_a_page(tmp_path: Path, add_measured: Cal
     ]
 
 
-def test_classes_have_names(tmp_path: Path, add_measured: Callable[..., str]) -> None:
+def test_entry_page_names_classes(tmp_path: Path, add_measured: Callable[..., str]) -> None:
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     parts = {"pose 0": Part(40, Estimate(5.0, 4.0, 6.0)), "light 3": Part(40, Estimate(5.0, 4.0, 6.0))}
     add_measured(str(tmp_path / "leaderboard"), [4.0, 5.0], parts=parts)
@@ -188,10 +184,10 @@ def test_classes_have_names(tmp_path: Path, add_measured: Callable[..., str]) ->
     assert "<bdi>light 3</bdi>" in page.read_text()
 
 
-def test_learning_curves_come_from_the_runs_that_are_named(
+def test_entry_page_shows_learning_curve_of_named_runs(
     tmp_path: Path, tiny_config: TrainConfig, add_measured: Callable[..., str]
 ) -> None:
-    train(Trainer(tiny_config, str(tmp_path / "runs" / "one")), lambda report: None)
+    Trainer(tiny_config, str(tmp_path / "runs" / "one")).train()
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     add_measured(str(tmp_path / "leaderboard"), [4.0, 5.0], method="Known", run_id=tiny_config.run_id)
     add_measured(str(tmp_path / "leaderboard"), [5.0, 6.0], method="Unknown")
@@ -211,9 +207,7 @@ def test_learning_curves_come_from_the_runs_that_are_named(
         read_histories([str(tmp_path / "runs")])
 
 
-def test_faces_are_shown_only_where_their_images_are_named(
-    tmp_path: Path, tiny_config: TrainConfig, synthetic_uri: str
-) -> None:
+def test_entry_page_shows_faces_only_with_images(tmp_path: Path, tiny_config: TrainConfig, synthetic_uri: str) -> None:
     leaderboard, checkpoint = str(tmp_path / "leaderboard"), str(tmp_path / "best.safetensors")
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     info = CheckpointInfo(
@@ -254,7 +248,7 @@ def test_faces_are_shown_only_where_their_images_are_named(
     assert html.count('class="truth"') == 16 * 5
 
 
-def test_looks_and_problems_are_shown(leaderboard: str, tmp_path: Path) -> None:
+def test_table_page_shows_test_evaluations_and_problems(leaderboard: str, tmp_path: Path) -> None:
     for _ in range(3):
         record_test_evaluation(
             leaderboard, dataset="aflw", subset="test", method="<b>RCN</b>", run_id="0123456789ab", who="me"
@@ -267,7 +261,7 @@ def test_looks_and_problems_are_shown(leaderboard: str, tmp_path: Path) -> None:
     assert "torn.json" in html
 
 
-def test_an_id_that_is_no_file_name_leads_nowhere_else(tmp_path: Path, make_entry: Callable[..., object]) -> None:
+def test_entry_page_unsafe_id_is_hashed(tmp_path: Path, make_entry: Callable[..., object]) -> None:
     uri = str(tmp_path / "leaderboard")
     path = Path(add_entry(uri, make_entry()))  # type: ignore[arg-type]
     path.rename(path.with_name(f'"><script>x..-{path.name[-17:]}'))
@@ -277,7 +271,7 @@ def test_an_id_that_is_no_file_name_leads_nowhere_else(tmp_path: Path, make_entr
     assert "<script>x" not in (site / "aflw-test-rcn2016-five.html").read_text()
 
 
-def test_a_folder_with_other_files_is_refused(leaderboard: str, tmp_path: Path) -> None:
+def test_site_folder_with_other_files_is_refused(leaderboard: str, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("x")
     with pytest.raises(ValueError, match="holds files that are not a site"):
@@ -287,13 +281,13 @@ def test_a_folder_with_other_files_is_refused(leaderboard: str, tmp_path: Path) 
     assert (written(leaderboard, site) / "stamp.txt").read_text() != before
 
 
-def test_an_empty_board_has_a_page(tmp_path: Path) -> None:
+def test_site_empty_leaderboard_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     site = written(str(tmp_path / "leaderboard"), tmp_path / "site")
     assert "The leaderboard is empty" in (site / "index.html").read_text()
 
 
-def test_curves_are_exact_where_they_are_read() -> None:
+def test_sample_ced_is_exact() -> None:
     errors = np.random.default_rng(1).gamma(9.0, 0.6, 5000)
     errors[:50] = 3.75  # ties at a place that is read
     places = np.linspace(0, 15, 161)
@@ -301,7 +295,7 @@ def test_curves_are_exact_where_they_are_read() -> None:
     np.testing.assert_allclose(sample_ced(errors, places), expected, rtol=0, atol=1e-12)
 
 
-def test_the_front_is_what_no_other_row_beats_in_both() -> None:
+def test_pareto_front_matches_brute_force() -> None:
     rng = np.random.default_rng(2)
     costs = [None if place % 7 == 0 else float(rng.integers(1, 12)) for place in range(60)]
     errors = [float(rng.integers(1, 12)) for _ in range(60)]
@@ -319,7 +313,7 @@ def test_the_front_is_what_no_other_row_beats_in_both() -> None:
     assert pareto_front(costs, errors) == expected
 
 
-def test_points_are_drawn_as_large_as_they_err() -> None:
+def test_keypoint_map_area_is_proportional_to_error() -> None:
     estimates = [Estimate(1.0, 0.5, 1.5), Estimate(4.0), Estimate(2.0), None, Estimate(3.0)]
     drawn = keypoint_map("five", estimates)
     assert drawn is not None

@@ -124,7 +124,7 @@ def sort_by(page: Page, title: str, kind: str = "measured") -> None:
     page.locator(f"[data-kind={kind}] > table thead").get_by_role("button", name=title, exact=True).click()
 
 
-def test_tables_sort_with_what_is_unknown_last(visit: Callable[..., Opened]) -> None:
+def test_table_sort_puts_unknown_values_last(visit: Callable[..., Opened]) -> None:
     page = visit(TABLE).page
     assert methods(page)[:3] == [HOSTILE, "Model 0", "Model 1"]
     sort_by(page, "Params")
@@ -140,7 +140,7 @@ def test_tables_sort_with_what_is_unknown_last(visit: Callable[..., Opened]) -> 
     assert methods(page)[1:4] == ["Model 0", "Model 1", "Model 2"]
 
 
-def test_a_long_table_has_pages_and_a_search_looks_in_all_of_them(visit: Callable[..., Opened]) -> None:
+def test_table_search_looks_in_all_pages(visit: Callable[..., Opened]) -> None:
     page = visit(TABLE).page
     assert len(methods(page)) == 100
     page.get_by_role("button", name="Next").click()
@@ -156,7 +156,7 @@ def test_a_long_table_has_pages_and_a_search_looks_in_all_of_them(visit: Callabl
     assert methods(page) == []
 
 
-def test_the_protocol_switch_leads_to_rows_of_that_protocol_only(visit: Callable[..., Opened]) -> None:
+def test_protocol_switch_shows_rows_of_that_protocol(visit: Callable[..., Opened]) -> None:
     page = visit("index.html").page
     page.get_by_role("link", name="rcn2016", exact=True).click()
     page.wait_for_url(re.compile("rcn2016"), wait_until="load")
@@ -168,7 +168,7 @@ def test_the_protocol_switch_leads_to_rows_of_that_protocol_only(visit: Callable
     assert page.locator("[aria-current=page]").inner_text().startswith("subpixel")
 
 
-def test_a_row_opens_and_the_keyboard_is_enough(visit: Callable[..., Opened]) -> None:
+def test_row_opens_by_keyboard(visit: Callable[..., Opened]) -> None:
     page = visit(TABLE).page
     page.locator("[data-kind=measured] button.toggle").first.focus()
     page.keyboard.press("ArrowDown")
@@ -188,7 +188,7 @@ def test_a_row_opens_and_the_keyboard_is_enough(visit: Callable[..., Opened]) ->
     assert page.locator("h1").inner_text() == "Model 0"
 
 
-def test_hostile_names_are_text(visit: Callable[..., Opened]) -> None:
+def test_hostile_names_run_no_script(visit: Callable[..., Opened]) -> None:
     opened = visit(TABLE)
     page = opened.page
     page.locator("[data-kind=measured] button.toggle").first.click()
@@ -202,7 +202,7 @@ def test_hostile_names_are_text(visit: Callable[..., Opened]) -> None:
     assert cell.evaluate("e => getComputedStyle(e).unicodeBidi") == "isolate"
 
 
-def test_a_chart_is_read_by_pointer_and_by_key(visit: Callable[..., Opened]) -> None:
+def test_ced_chart_shows_values_by_pointer_and_key(visit: Callable[..., Opened]) -> None:
     page = visit(TABLE).page
     chart = page.locator("figure.chart").first
     chart.locator("svg[role=img]").focus()
@@ -222,7 +222,7 @@ def test_a_chart_is_read_by_pointer_and_by_key(visit: Callable[..., Opened]) -> 
     assert chart.locator(".tip .head").inner_text().startswith("up to 0.")
 
 
-def test_names_that_differ_at_their_ends_are_told_apart_in_a_legend(
+def test_legend_shows_long_names_whole(
     visit: Callable[..., Opened], tmp_path: Path, add_measured: Callable[..., str]
 ) -> None:
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
@@ -238,7 +238,7 @@ def test_names_that_differ_at_their_ends_are_told_apart_in_a_legend(
     assert cut == 0
 
 
-def test_the_front_is_marked_and_a_point_leads_to_its_entry(visit: Callable[..., Opened]) -> None:
+def test_cost_chart_marks_front_and_links_entries(visit: Callable[..., Opened]) -> None:
     page = visit(TABLE).page
     chart = page.locator("figure.chart").nth(1)
     assert chart.locator("circle.dot").count() == 126  # of 127, one does not say
@@ -254,7 +254,7 @@ def test_the_front_is_marked_and_a_point_leads_to_its_entry(visit: Callable[...,
     page.wait_for_url(re.compile("/entry/"))
 
 
-def test_the_theme_follows_the_system_until_it_is_chosen(visit: Callable[..., Opened]) -> None:
+def test_theme_follows_system_until_chosen(visit: Callable[..., Opened]) -> None:
     page = visit(TABLE, scheme="dark").page
 
     def lightness() -> int:
@@ -270,7 +270,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(visit: Callable[..., Op
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_no_page_is_wider_than_its_screen(visit: Callable[..., Opened], size: str) -> None:
+def test_pages_fit_screen_width(visit: Callable[..., Opened], size: str) -> None:
     for name in ("index.html", TABLE):
         page = visit(name, size=size).page
         assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
@@ -279,7 +279,7 @@ def test_no_page_is_wider_than_its_screen(visit: Callable[..., Opened], size: st
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
 
 
-def test_without_javascript_everything_is_there_to_read(visit: Callable[..., Opened]) -> None:
+def test_pages_without_javascript_are_complete(visit: Callable[..., Opened]) -> None:
     page = visit(TABLE, script=False).page
     assert len(methods(page)) == 100
     assert page.locator("[data-kind=measured]").get_by_text("The first 100 of 127 rows").is_visible()
@@ -288,7 +288,7 @@ def test_without_javascript_everything_is_there_to_read(visit: Callable[..., Ope
     assert "name: rcn" in page.locator(".config pre").inner_text()
 
 
-def test_it_opens_from_a_folder_too(
+def test_pages_open_from_a_folder(
     visit: Callable[..., Opened], tmp_path: Path, add_measured: Callable[..., str]
 ) -> None:
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
@@ -303,7 +303,7 @@ def test_it_opens_from_a_folder_too(
     assert page.locator("h1").inner_text() == "A"
 
 
-def test_a_served_page_shows_what_is_added_and_keeps_what_its_reader_does(
+def test_served_page_reloads_and_keeps_state(
     visit: Callable[..., Opened], tmp_path: Path, add_measured: Callable[..., str]
 ) -> None:
     leaderboard = str(tmp_path / "leaderboard")
@@ -340,7 +340,7 @@ def test_a_served_page_shows_what_is_added_and_keeps_what_its_reader_does(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [pytest.param("phone", marks=pytest.mark.slow), "wide"])
-def test_axe_finds_nothing(visit: Callable[..., Opened], size: str, scheme: str) -> None:
+def test_axe_finds_no_violation(visit: Callable[..., Opened], size: str, scheme: str) -> None:
     """Contrast, names, roles and structure of a table with a row and all notes open; the slow ones of all pages."""
     axe = Axe()
     page = visit(TABLE, size=size, scheme=scheme).page

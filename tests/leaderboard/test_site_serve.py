@@ -33,7 +33,7 @@ def leaderboard(tmp_path: Path, add_measured: Callable[..., str]) -> str:
     return uri
 
 
-def test_the_site_grows_with_the_board_and_stays_while_it_cannot_be_read(
+def test_rebuild_on_change_updates_and_survives_read_errors(
     leaderboard: str, tmp_path: Path, add_measured: Callable[..., str]
 ) -> None:
     site, stop, problems = Site(tmp_path / "site", live=True), threading.Event(), list[str]()
@@ -69,7 +69,7 @@ def until(happened: Callable[[], object]) -> None:
     raise AssertionError("it did not happen")
 
 
-def test_only_files_of_the_site_and_only_for_this_machine(leaderboard: str, tmp_path: Path) -> None:
+def test_serve_folder_refuses_other_hosts_and_paths(leaderboard: str, tmp_path: Path) -> None:
     Site(tmp_path / "site").write(build_leaderboard(leaderboard))
     (tmp_path / "secret.txt").write_text("secret")
     with serve_folder(tmp_path / "site") as address:
@@ -92,7 +92,7 @@ def test_only_files_of_the_site_and_only_for_this_machine(leaderboard: str, tmp_
             connection.close()
 
 
-def test_ctrl_c_ends_it(leaderboard: str, tmp_path: Path) -> None:
+def test_serve_command_ends_with_ctrl_c(leaderboard: str, tmp_path: Path) -> None:
     line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--leaderboard", leaderboard]
     with subprocess.Popen(
         line,
@@ -113,14 +113,14 @@ def test_ctrl_c_ends_it(leaderboard: str, tmp_path: Path) -> None:
     assert (process.returncode, rest.strip(), errors) == (0, "ended", "")
 
 
-def test_a_taken_port_is_named(leaderboard: str, tmp_path: Path, cli: object) -> None:
+def test_serve_command_used_port_is_named(leaderboard: str, tmp_path: Path, cli: object) -> None:
     with serve_folder(tmp_path) as address:
         port = urlsplit(address).port
         problem = cli.fail("leaderboard", "serve", "--port", port, "--leaderboard", leaderboard)  # type: ignore[attr-defined]
     assert str(port) in problem
 
 
-def test_html_command(leaderboard: str, tmp_path: Path, cli: object) -> None:
+def test_build_site_command_writes_pages(leaderboard: str, tmp_path: Path, cli: object) -> None:
     (Path(leaderboard) / "entries" / "torn.json").write_text("{")
     said = cli.run("leaderboard", "html", "--out", "pages", "--leaderboard", leaderboard)  # type: ignore[attr-defined]
     assert said == "3 pages → pages/index.html"

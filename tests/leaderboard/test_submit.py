@@ -42,71 +42,74 @@ def submit_checkpoint(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Pa
     return run
 
 
-def looks(leaderboard: str) -> list[Any]:
+def recorded(leaderboard: str) -> list[Any]:
+    """Test evaluations of the synthetic test split."""
     folder = storage.join(leaderboard, TEST_EVALUATIONS, "synthetic-test")
     return [storage.read_json(storage.join(folder, name)) for name in storage.list_names(folder)]
 
 
-def test_every_look_at_a_test_is_counted(submit_checkpoint: Submit, leaderboard: str, tiny_config: TrainConfig) -> None:
+def test_evaluate_and_record_counts_every_test_evaluation(
+    submit_checkpoint: Submit, leaderboard: str, tiny_config: TrainConfig
+) -> None:
     assert [submit_checkpoint(method=f"try {number}").num_test_evaluations for number in (1, 2, 3)] == [1, 2, 3]
-    assert [look["method"] for look in looks(leaderboard)] == ["try 1", "try 2", "try 3"]
-    assert {look["run_id"] for look in looks(leaderboard)} == {tiny_config.run_id}
+    assert [evaluation["method"] for evaluation in recorded(leaderboard)] == ["try 1", "try 2", "try 3"]
+    assert {evaluation["run_id"] for evaluation in recorded(leaderboard)} == {tiny_config.run_id}
     assert storage.list_names(storage.join(leaderboard, ENTRIES)) == []
 
 
-def test_a_look_is_counted_before_it_is_taken(
+def test_evaluate_and_record_counts_before_evaluating(
     submit_checkpoint: Submit, leaderboard: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever happens in between, no score is known that is not counted."""
+    """An interrupted evaluation is counted, so no score can be known that was not."""
 
     def interrupted(*_: object, **__: object) -> None:
-        assert len(looks(leaderboard)) == 1
+        assert len(recorded(leaderboard)) == 1
         raise KeyboardInterrupt
 
     monkeypatch.setattr(submit, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         submit_checkpoint(submit=True)
-    assert len(looks(leaderboard)) == 1
+    assert len(recorded(leaderboard)) == 1
     assert storage.list_names(storage.join(leaderboard, ENTRIES)) == []
 
 
-@pytest.mark.parametrize("store", ["file"], indirect=True)  # a local file in its place
-def test_no_score_without_a_ledger(submit_checkpoint: Submit, tmp_path: Path) -> None:
-    """Where the look cannot be written down it is not taken."""
+@pytest.mark.parametrize("store", ["file"], indirect=True)  # only a local file can stand in the way of a folder
+def test_evaluate_and_record_unwritable_leaderboard_gives_no_score(submit_checkpoint: Submit, tmp_path: Path) -> None:
+    """An evaluation that cannot be recorded is not made."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
         submit_checkpoint(leaderboard=str(tmp_path / "file"))
     assert not (tmp_path / "predictions.parquet").exists()
 
 
-def test_a_checkpoint_that_cannot_be_read_is_no_look(
+def test_evaluate_and_record_unreadable_checkpoint_is_not_counted(
     submit_checkpoint: Submit, synthetic_uri: str, leaderboard: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         evaluate_and_record(load(str(tmp_path / "gone")), open_dataset(synthetic_uri), "test", leaderboard=leaderboard)
-    assert looks(leaderboard) == []
+    assert recorded(leaderboard) == []
 
 
-def test_a_checkpoint_of_other_points_is_no_look(tiny_config: TrainConfig, leaderboard: str, tmp_path: Path) -> None:
+def test_evaluate_and_record_mismatched_keypoints_is_not_counted(
+    tiny_config: TrainConfig, leaderboard: str, tmp_path: Path
+) -> None:
     data = str(tmp_path / "68-points")
     import_dataset(SyntheticImporter(num_train=4, num_val=2, num_test=2, schema="ibug68"), data)
     with pytest.raises(ValueError, match="predicts 'five' points"):
         evaluate_and_record(
             load(write_untrained(tiny_config, tmp_path)), open_dataset(data), "test", leaderboard=leaderboard
         )
-    assert looks(leaderboard) == []
+    assert recorded(leaderboard) == []
 
 
-@pytest.mark.parametrize("store", ["file"], indirect=True)  # it is not used
-def test_other_splits_are_free(submit_checkpoint: Submit) -> None:
-    """They need no leaderboard at all."""
-
+@pytest.mark.parametrize("store", ["file"], indirect=True)  # the store is not used
+def test_evaluate_and_record_validation_split_needs_no_leaderboard(submit_checkpoint: Submit) -> None:
     for split in ("val", "train"):
         submission = submit_checkpoint(split, leaderboard=None)
         assert (submission.num_test_evaluations, submission.entry_uris) == (None, [])
 
 
-def test_entries_are_on_the_board(
+def test_evaluate_and_record_submit_adds_entries(
     submit_checkpoint: Submit, leaderboard: str, tiny_config: TrainConfig, tmp_path: Path
 ) -> None:
     submit_checkpoint()
@@ -133,7 +136,7 @@ def test_entries_are_on_the_board(
     assert all(storage.exists(uri) for uri in submission.entry_uris)
 
 
-def test_an_entry_of_another_grid_has_only_subpixel(
+def test_evaluate_and_record_other_grid_adds_only_subpixel(
     submit_checkpoint: Submit, leaderboard: str, tiny_config: TrainConfig
 ) -> None:
     config = TrainConfig.model_validate(tiny_config.model_dump() | {"input": {"size_px": 40}})
@@ -142,19 +145,19 @@ def test_an_entry_of_another_grid_has_only_subpixel(
     assert table.protocol_name == "subpixel"
 
 
-def test_validation_scores_can_be_entered_without_a_look(submit_checkpoint: Submit, leaderboard: str) -> None:
+def test_evaluate_and_record_validation_submit_is_not_counted(submit_checkpoint: Submit, leaderboard: str) -> None:
     submit_checkpoint("val", submit=True)
     entries = [table.rows[0].entry for table in build_leaderboard(leaderboard).tables]
     assert {(entry.protocol.subset, entry.test_looks) for entry in entries if entry} == {("val", 0)}
-    assert looks(leaderboard) == []
+    assert recorded(leaderboard) == []
 
 
-def test_hardware_is_named() -> None:
+def test_describe_hardware_names_processor_and_threads() -> None:
     assert describe_hardware("cpu").endswith(" threads")
     assert len(describe_hardware("cpu").split(", ")[0]) > 2
 
 
-def test_a_key_in_a_uri_stays_out_of_the_record() -> None:
+def test_shareable_uri_with_key_is_none() -> None:
     assert shareable_uri("ftp://me:secret@host/p.parquet") is None
     assert shareable_uri("s3://bucket/a@b.parquet") == "s3://bucket/a@b.parquet"
     assert shareable_uri("/tmp/a@b.parquet") == "/tmp/a@b.parquet"

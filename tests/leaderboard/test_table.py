@@ -11,7 +11,7 @@ from rcn_search import storage
 from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
 from rcn_search.evaluation.protocol import EvaluationProtocol, rcn2016, subpixel
 from rcn_search.leaderboard import location, per_image
-from rcn_search.leaderboard import table as board_module
+from rcn_search.leaderboard import table as table_module
 from rcn_search.leaderboard.location import default_leaderboard
 from rcn_search.leaderboard.records import Entry, add_entry, load_entries
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardTable, build_leaderboard
@@ -25,7 +25,9 @@ def table_of(
     leaderboard: Leaderboard, protocol: EvaluationProtocol | None, dataset: str = "aflw", subset: str = "test"
 ) -> LeaderboardTable:
     (table,) = (
-        each for each in leaderboard.tables if (each.dataset, each.subset, each.protocol) == (dataset, subset, protocol)
+        table
+        for table in leaderboard.tables
+        if (table.dataset, table.subset, table.protocol) == (dataset, subset, protocol)
     )
     return table
 
@@ -38,8 +40,8 @@ def base_errors(num_images: int = 400, seed: int = 0) -> Any:
     return np.random.default_rng(seed).gamma(4, 1.4, num_images)
 
 
-def test_ours_stands_among_the_published(add_measured: Add, store: str) -> None:
-    """By its error; but only what was measured on the same images has a rank."""
+def test_build_leaderboard_places_entries_among_published_rows(add_measured: Add, store: str) -> None:
+    """Rows are ordered by error, but only rows measured on the same images have a rank."""
     add_measured(store, np.full(4, 5.62), method="Mine")
     table = table_of(build_leaderboard(store), AFLW)
     assert ranks(table)[:3] == [
@@ -50,7 +52,7 @@ def test_ours_stands_among_the_published(add_measured: Add, store: str) -> None:
     assert [row.origin for row in table.rows[:3]] == ["reported", "ours", "reported"]
 
 
-def test_rows_that_chance_may_have_ordered_share_a_rank(add_measured: Add, leaderboard: str) -> None:
+def test_build_leaderboard_insignificant_difference_shares_rank(add_measured: Add, leaderboard: str) -> None:
     base, noise = base_errors(), np.random.default_rng(1)
     for method, shift in (("a", 1.0), ("b", 1.01), ("c", 0.0), ("d", 3.0)):
         add_measured(leaderboard, base + noise.normal(shift, 0.3, 400), method=method)
@@ -59,17 +61,17 @@ def test_rows_that_chance_may_have_ordered_share_a_rank(add_measured: Add, leade
     assert table.images_sha256 == (table.rows[0].entry and table.rows[0].entry.images_sha256)
 
 
-def test_other_images_are_not_ranked_with_these(add_measured: Add, leaderboard: str) -> None:
-    """Whoever left out half of the images has a row, and no rank."""
+def test_build_leaderboard_other_images_have_no_rank(add_measured: Add, leaderboard: str) -> None:
+    """A method that left out half of the images has a row and no rank."""
     add_measured(leaderboard, base_errors(), method="a")
     add_measured(leaderboard, base_errors() + 1, method="b")
     add_measured(leaderboard, base_errors()[:200] / 2, method="half")
     (table,) = build_leaderboard(leaderboard).tables
     assert ranks(table) == [("", "half"), ("1", "a"), ("2", "b")]
-    assert table.rows[0].no_rank_reason == "no rank: its 200 images are not those of the rows with ranks"
+    assert table.rows[0].no_rank_reason == "no rank: its 200 images are not those of the ranked rows"
 
 
-def test_images_that_no_method_can_be_measured_on_do_no_harm(add_measured: Add, leaderboard: str) -> None:
+def test_build_leaderboard_excluded_images_are_ignored(add_measured: Add, leaderboard: str) -> None:
     errors = base_errors()
     errors[3] = np.nan
     for method, shift in (("a", 0.0), ("b", 1.0)):
@@ -77,7 +79,9 @@ def test_images_that_no_method_can_be_measured_on_do_no_harm(add_measured: Add, 
     assert ranks(build_leaderboard(leaderboard).tables[0]) == [("1", "a"), ("2", "b")]
 
 
-def test_entries_without_errors_by_image_have_no_rank(make_entry: Make, add_measured: Add, leaderboard: str) -> None:
+def test_build_leaderboard_without_per_image_errors_has_no_rank(
+    make_entry: Make, add_measured: Add, leaderboard: str
+) -> None:
     add_entry(leaderboard, make_entry(method="old", error_pct=1.0))
     add_measured(leaderboard, base_errors(), method="new")
     (table,) = build_leaderboard(leaderboard).tables
@@ -85,8 +89,10 @@ def test_entries_without_errors_by_image_have_no_rank(make_entry: Make, add_meas
     assert "leaderboard rescore" in table.rows[0].no_rank_reason
 
 
-def test_only_the_best_rows_are_tested(add_measured: Add, leaderboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board_module, "MAX_RANKED", 2)
+def test_build_leaderboard_ranks_only_best_rows(
+    add_measured: Add, leaderboard: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_module, "MAX_RANKED", 2)
     for number in range(3):
         add_measured(leaderboard, base_errors() + number, method=str(number))
     (table,) = build_leaderboard(leaderboard).tables
@@ -95,7 +101,9 @@ def test_only_the_best_rows_are_tested(add_measured: Add, leaderboard: str, monk
 
 @pytest.mark.parametrize("kind", ["errors", "images"])
 @pytest.mark.parametrize("damage", ["missing", "torn", "changed"])
-def test_damaged_errors_cost_the_rank_and_are_told(add_measured: Add, leaderboard: str, kind: str, damage: str) -> None:
+def test_build_leaderboard_damaged_errors_give_no_rank_and_problem(
+    add_measured: Add, leaderboard: str, kind: str, damage: str
+) -> None:
     add_measured(leaderboard, base_errors(), method="a")
     add_measured(leaderboard, base_errors(seed=7) + 1, method="b", first_image=0 if kind == "errors" else 50)
     entry = next(each for each in load_entries(leaderboard)[0].values() if each.method == "b")
@@ -103,9 +111,8 @@ def test_damaged_errors_cost_the_rank_and_are_told(add_measured: Add, leaderboar
         uri = storage.join(leaderboard, "errors", f"{entry.errors_sha256}.npy")
     else:
         uri = storage.join(leaderboard, "images", f"{entry.images_sha256}.json")
-        add_measured(
-            leaderboard, base_errors(seed=8) + 1, method="c", first_image=50
-        )  # now most rows are of these images
+        # Now most rows are of these images.
+        add_measured(leaderboard, base_errors(seed=8) + 1, method="c", first_image=50)
     content = storage.read_bytes(uri)
     per_image.read_image_set.cache_clear()
     storage.delete(uri)
@@ -122,8 +129,10 @@ def test_damaged_errors_cost_the_rank_and_are_told(add_measured: Add, leaderboar
     assert (rows["a"].rank is not None) == (kind == "errors")
 
 
-def test_errors_of_another_entry_are_refused(add_measured: Add, make_entry: Make, leaderboard: str) -> None:
-    """Who names the errors of a better method has no rank."""
+def test_build_leaderboard_errors_of_other_entry_are_refused(
+    add_measured: Add, make_entry: Make, leaderboard: str
+) -> None:
+    """An entry that names the errors of a better method has no rank."""
     add_measured(leaderboard, base_errors(), method="good")
     add_measured(leaderboard, base_errors(), method="thief", error_pct=9.0)
     shown = build_leaderboard(leaderboard)
@@ -131,31 +140,28 @@ def test_errors_of_another_entry_are_refused(add_measured: Add, make_entry: Make
     assert "not those of its entry" in shown.problems[0]
 
 
-def test_seeds_of_one_method_are_a_second_opinion(add_measured: Add, leaderboard: str) -> None:
+def test_build_leaderboard_shows_mean_over_seeds(add_measured: Add, leaderboard: str) -> None:
     for seed, shift in ((0, 0.0), (1, 1.0), (2, 2.0)):
         config = {"seed": seed, "model": {"name": "rcn"}, "compute": {"threads": seed + 1}}
         add_measured(leaderboard, np.full(400, 5.0) + shift, config=config)
-    add_measured(
-        leaderboard, np.full(400, 5.0), config={"seed": 2, "model": {"name": "rcn"}}, epochs=16
-    )  # a second look
+    again = {"seed": 2, "model": {"name": "rcn"}}  # a second evaluation of the same weights
+    add_measured(leaderboard, np.full(400, 5.0), config=again, epochs=16)
     add_measured(leaderboard, np.full(400, 5.0), config={"seed": 0, "model": {"name": "sumnet"}})
     add_measured(leaderboard, np.full(400, 5.0), config={"seed": 3, "model": {"name": "rcn"}}, method="Other")
     rows = build_leaderboard(leaderboard).tables[0].rows
     seeds = {
         row.seeds for row in rows if row.method != "Other" and row.entry and row.entry.config["model"]["name"] == "rcn"
     }
-    (found,) = seeds
-    assert found is not None
-    assert found.num == 3
-    assert found.sd_pct == pytest.approx(np.std([5, 6, 5], ddof=1))
+    (statistics,) = seeds
+    assert statistics is not None
+    assert statistics.num == 3
+    assert statistics.sd_pct == pytest.approx(np.std([5, 6, 5], ddof=1))
     assert {
         row.seeds for row in rows if row.method == "Other" or (row.entry and row.entry.config["model"]["name"] != "rcn")
     } == {None}
 
 
-def test_an_entry_that_says_more_stands_in_anothers_place(
-    make_entry: Make, add_measured: Add, leaderboard: str
-) -> None:
+def test_drop_superseded_drops_replaced_entry(make_entry: Make, add_measured: Add, leaderboard: str) -> None:
     errors = base_errors()
     old = add_entry(leaderboard, make_entry(error_pct=float(errors.mean()), num_images=400)).rpartition("/")[2][:-5]
     add_measured(leaderboard, errors, replaces=old)
@@ -169,7 +175,7 @@ def test_an_entry_that_says_more_stands_in_anothers_place(
     "changes",
     [{"method": "Better"}, {"run_id": "ffff"}, {"predictions_sha256": "1" * 64}, {"error_pct": 4.0}, {"test_looks": 0}],
 )
-def test_nobody_can_put_another_result_in_its_place(
+def test_drop_superseded_keeps_entry_with_other_result(
     make_entry: Make, add_measured: Add, leaderboard: str, changes: dict[str, Any]
 ) -> None:
     errors = base_errors()
@@ -178,7 +184,7 @@ def test_nobody_can_put_another_result_in_its_place(
     assert len(build_leaderboard(leaderboard).tables[0].rows) == 2
 
 
-def test_only_one_protocol_is_ranked_together(make_entry: Make, leaderboard: str) -> None:
+def test_build_leaderboard_has_one_table_per_protocol(make_entry: Make, leaderboard: str) -> None:
     protocols = [
         AFLW,
         rcn2016("afw", "test", "five"),
@@ -193,14 +199,14 @@ def test_only_one_protocol_is_ranked_together(make_entry: Make, leaderboard: str
     assert all(len(table.rows) == 1 for table in shown.tables)
 
 
-def test_a_reported_row_without_a_protocol_is_never_ranked(store: str) -> None:
+def test_build_leaderboard_published_row_without_protocol_has_no_rank(store: str) -> None:
     table = table_of(build_leaderboard(store), None)
     assert {row.method for row in table.rows} == {"TSPM", "CDM", "ESR", "RCPR", "SDM", "TCDCN"}
     assert {row.rank for row in table.rows} == {None}
     assert table.protocol_name == "not stated"
 
 
-def test_a_method_that_left_images_out_is_not_ranked(add_measured: Add, leaderboard: str) -> None:
+def test_build_leaderboard_unpredicted_images_give_no_rank(add_measured: Add, leaderboard: str) -> None:
     errors = base_errors()
     add_measured(leaderboard, errors, method="fair")
     errors[0] = np.nan
@@ -210,21 +216,21 @@ def test_a_method_that_left_images_out_is_not_ranked(add_measured: Add, leaderbo
     assert table.rows[0].no_rank_reason == "no rank: 1 images without a finite prediction"
 
 
-def test_tables_with_our_rows_come_first(make_entry: Make, store: str) -> None:
+def test_build_leaderboard_tables_with_entries_come_first(make_entry: Make, store: str) -> None:
     add_entry(store, make_entry(protocol=rcn2016("zoo", "test", "five")))
     leaderboard = build_leaderboard(store)
     assert leaderboard.tables[0].dataset == "zoo"
     assert leaderboard.tables[1].dataset == "300w"
 
 
-def test_one_data_set_can_be_picked(store: str) -> None:
+def test_select_keeps_one_data_set(store: str) -> None:
     leaderboard = build_leaderboard(store)
     assert {table.subset for table in leaderboard.select("300w").tables} >= {"common", "challenging", "full"}
     assert {table.subset for table in leaderboard.select("300w", "full").tables} == {"full"}
     assert leaderboard.select("nowhere").tables == ()
 
 
-def test_what_cannot_be_shown_is_told(make_entry: Make, leaderboard: str) -> None:
+def test_build_leaderboard_lists_problems(make_entry: Make, leaderboard: str) -> None:
     add_entry(leaderboard, make_entry())
     storage.write_bytes(storage.join(leaderboard, "entries", "x.json"), b"{")
     storage.write_bytes(storage.join(leaderboard, "published", "x.csv"), b"method\nM\n")
@@ -234,7 +240,7 @@ def test_what_cannot_be_shown_is_told(make_entry: Make, leaderboard: str) -> Non
 
 
 @pytest.mark.every_store
-def test_published_rows_of_a_board_stand_in_the_place_of_ours(store: str) -> None:
+def test_build_leaderboard_own_published_rows_replace_project_rows(store: str) -> None:
     header = "method,year,dataset,subset,keypoints,protocol,normalizer,error_pct,source,note\n"
     row = "M,2016,aflw,test,five,rcn2016,eye_centers,5.5,S,\n"
     storage.write_bytes(storage.join(store, "published", "table.csv"), (header + row).encode())
@@ -242,7 +248,7 @@ def test_published_rows_of_a_board_stand_in_the_place_of_ours(store: str) -> Non
     assert [(each.method, each.error_pct) for each in table.rows] == [("M", 5.5)]
 
 
-def test_where_the_board_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_leaderboard_order_of_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RCN_SEARCH_LEADERBOARD", raising=False)
     assert default_leaderboard() == str(location.PROJECT_LEADERBOARD)
@@ -252,14 +258,14 @@ def test_where_the_board_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert default_leaderboard() == "s3://bucket/leaderboard"
 
 
-def test_no_board_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_leaderboard_missing_names_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RCN_SEARCH_LEADERBOARD", raising=False)
-    monkeypatch.setattr(location, "REPOSITORY_BOARD", tmp_path / "none")
+    monkeypatch.setattr(location, "PROJECT_LEADERBOARD", tmp_path / "none")
     with pytest.raises(ValueError, match=r"--leaderboard or \$RCN_SEARCH_LEADERBOARD"):
         default_leaderboard()
 
 
-def test_a_board_that_is_not_there_is_said(store: str) -> None:
-    """A name that was mistyped would look like a leaderboard without entries."""
-    assert build_leaderboard(store).problems == (f"there is no leaderboard at {store}: these are published rows only",)
+def test_build_leaderboard_missing_uri_is_a_problem(store: str) -> None:
+    """Otherwise a mistyped URI would look like a leaderboard without entries."""
+    assert build_leaderboard(store).problems == (f"there is no leaderboard at {store}: only published rows are shown",)

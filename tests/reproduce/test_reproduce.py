@@ -23,7 +23,7 @@ from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study
 from rcn_search.training.epoch_report import EpochReport
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 
 SMALL = {"model.branches": 2, "model.channels": 8}
 
@@ -74,10 +74,10 @@ def train_here(path: str, folder: Path) -> None:
     """Run all trials of a study in this process."""
     space = load_study_config(path)
     fingerprint = read_manifest(space.base_config.data.uri).fingerprint
-    study = Study.create(str(folder / "study"), space, data_fingerprint=fingerprint)
+    study = Study.start(str(folder / "study"), space, data_fingerprint=fingerprint)
     while (trial := study.ask()) is not None:
         run = Trainer(trial.record.config, trial.folder)
-        train(run)
+        run.train()
         fields = EpochResult.model_fields.keys() & EpochReport.model_fields.keys()
         study.report(
             trial.number, [EpochResult.model_validate(each.model_dump(include=fields)) for each in run.history]
@@ -101,7 +101,7 @@ def test_reproduce_table_from_training_to_comparison(ray_cluster: None, mtfl_uri
         run("table2", path, tmp_path, report_only=True)
 
     space = load_study_config(path)
-    Study.create(str(tmp_path / "study"), space, data_fingerprint=read_manifest(mtfl_uri).fingerprint).ask()
+    Study.start(str(tmp_path / "study"), space, data_fingerprint=read_manifest(mtfl_uri).fingerprint).ask()
     unfinished = cells(run("table2", path, tmp_path, report_only=True))
     line = unfinished["SumNet 4 branches", "aflw/test"]
     assert (line["paper %"], line["ours %"], line["seeds"], line["notes"]) == ("6.44", "", "0 of 1", "not finished")

@@ -13,7 +13,7 @@ from rcn_search.leaderboard import submit
 from rcn_search.reproduce.paper_tables import Subset
 from rcn_search.reproduce.test_scores import Candidate, TestScores, find_targets
 from rcn_search.study.records import StudyError
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def checkpoint(synthetic_uri: str, tmp_path_factory: pytest.TempPathFactory) -> 
         }
     )
     out = str(tmp_path_factory.mktemp("run") / "run")
-    train(Trainer(config, out))
+    Trainer(config, out).train()
     return f"{out}/best.safetensors"
 
 

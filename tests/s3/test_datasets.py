@@ -22,7 +22,7 @@ def test_mtfl_is_imported_shown_and_read(store: str, cli: Any, mtfl_folder: Any,
     cli.run("data", "import", "mtfl", mtfl_folder, uri)
     assert read_manifest(uri).fingerprint == read_manifest(mtfl_uri).fingerprint
     grid = storage.join(store, "grid.png")
-    assert "4 faces of train in" in cli.run("data", "show", uri, "--count", 4, "--out", grid)
+    assert "4 faces of train → " in cli.run("data", "show", uri, "--count", 4, "--out", grid)
     assert storage.read_bytes(grid).startswith(b"\x89PNG")
     assert "all intact" in cli.run("data", "verify", uri)
     here, there = Dataset(mtfl_uri), Dataset(uri)
@@ -35,10 +35,10 @@ def test_mtfl_is_imported_shown_and_read(store: str, cli: Any, mtfl_folder: Any,
 
 def test_faces_are_drawn_damaged_and_drawn_elsewhere(store: str, cli: Any) -> None:
     uri = at(store)
-    cli.run("data", "synth", uri, "--train", 3, "--val", 2, "--test", 2)
+    cli.run("data", "generate", uri, "--train", 3, "--val", 2, "--test", 2)
     manifest = read_manifest(uri)
     assert manifest.num_rows("train") == 3
-    assert "already holds the data set" in cli.fail("data", "synth", uri, "--train", 4, "--val", 2, "--test", 2)
+    assert "already holds the data set" in cli.fail("data", "generate", uri, "--train", 4, "--val", 2, "--test", 2)
     shard = storage.join(uri, manifest.splits["train"][0].file)
     storage.write_bytes(shard, storage.read_bytes(shard)[:-8])
     assert "train-00000.arrow" in cli.fail("data", "verify", uri)
@@ -46,9 +46,9 @@ def test_faces_are_drawn_damaged_and_drawn_elsewhere(store: str, cli: Any) -> No
 
 def test_an_import_that_was_interrupted_is_no_data_set(store: str, cli: Any) -> None:
     uri = at(store)
-    cli.run("data", "synth", uri, "--train", 3, "--val", 2, "--test", 2)
+    cli.run("data", "generate", uri, "--train", 3, "--val", 2, "--test", 2)
     storage.delete(storage.join(uri, "manifest.json"))
     with pytest.raises(DatasetError, match="no data set at"):
         Dataset(uri)
-    cli.run("data", "synth", uri, "--train", 3, "--val", 2, "--test", 2)
+    cli.run("data", "generate", uri, "--train", 3, "--val", 2, "--test", 2)
     assert Dataset(uri).split("val").num_rows == 2

@@ -22,7 +22,7 @@ from rcn_search.study.trial import Trial
 @pytest.fixture(params=["file", "memory"])
 def study(request, write_study, tmp_path) -> Study:
     uri = str(tmp_path / "study") if request.param == "file" else f"memory://{uuid.uuid4().hex}"
-    return Study.create(uri, load_study_config(write_study()), data_fingerprint="f")
+    return Study.start(uri, load_study_config(write_study()), "f")
 
 
 def report(study: Study, number: int, *epochs: int) -> None:
@@ -81,7 +81,7 @@ def test_tensorboard_of_a_resumed_trial_purges_and_rewrites_its_epochs(study, wr
     before = study.ask()
     report(study, before.number, 1, 2)
     TensorBoard(study).on_trial_result(0, [], tune_trial(before), {})
-    resumed = Study.resume(study.uri, study.config, data_fingerprint="f")
+    resumed = Study(study.uri, study.config)
     trial = resumed.ask()
     report(resumed, trial.number, 1, 2, 3)
     board = TensorBoard(resumed)

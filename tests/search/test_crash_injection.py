@@ -65,7 +65,7 @@ def drive(uri: str, space: StudyConfig) -> None:
         Study.check(uri, space, "f")
     else:
         Study.start(uri, space, "f")
-    with acquire(uri, resume_settings(space), on_takeover=str) as claim:
+    with acquire(uri, resume_settings(space), on_status=str) as claim:
         study = Study(uri, space, StudyStore(uri, claim.check))
         while study.num_remaining:
             running = [trial for trial in (study.ask(), study.ask()) if trial]

@@ -14,7 +14,7 @@ from rcn_search.search.concurrency import print_plan
 from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, estimate_trial_bytes, free_disk_bytes
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.study import Study
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ def test_estimate_trial_bytes_is_the_size_of_what_a_run_leaves(tiny_config, tmp_
     for part, values in {"model": {"channels": 48}, **changes}.items():
         document[part] |= values
     config = TrainConfig.model_validate(document)
-    train(Trainer(config, str(tmp_path)))
+    Trainer(config, str(tmp_path)).train()
     left = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))
     assert estimate_trial_bytes(config, 5) == pytest.approx(left, rel=0.1)
 
 
 def study_of(path: str, folder: object) -> Study:
-    return Study.create(str(folder), load_study_config(path), data_fingerprint="f")
+    return Study.start(str(folder), load_study_config(path), "f")
 
 
 def test_estimate_checkpoint_bytes_grows_with_trials_and_networks(write_study, tmp_path):

@@ -13,6 +13,7 @@ from rcn_search.config.loading import merge
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study
+from tests.support.studies import resume_study
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def run_all(study: Study) -> list[tuple]:
 
 def test_each_row_and_seed_is_a_trial_in_the_order_of_the_file(write_runs, tmp_path):
     space = load_study_config(write_runs())
-    study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+    study = Study.start(str(tmp_path / "study"), space, "f")
     assert study.num_remaining == 4
     asked = run_all(study)
     names = ["RCN 4 branches", "SumNet, mask", "SumNet, mask", "TCDCN"]
@@ -67,33 +68,33 @@ def test_each_row_and_seed_is_a_trial_in_the_order_of_the_file(write_runs, tmp_p
 
 def test_a_study_of_rows_is_gone_on_with(write_runs, tmp_path):
     uri, space = str(tmp_path / "study"), load_study_config(write_runs())
-    straight = run_all(Study.create(str(tmp_path / "straight"), space, data_fingerprint="f"))
-    Study.create(uri, space, data_fingerprint="f").ask()  # suggested, then the driver dies
-    study = Study.resume(uri, space, data_fingerprint="f")
+    straight = run_all(Study.start(str(tmp_path / "straight"), space, "f"))
+    Study.start(uri, space, "f").ask()  # suggested, then the driver dies
+    study = Study(uri, space)
     assert study.num_remaining == 4
     assert run_all(study) == straight
-    assert Study.resume(uri, space, data_fingerprint="f").num_remaining == 0
+    assert Study(uri, space).num_remaining == 0
 
 
 def test_seeds_can_be_added_later_and_rows_cannot_be_changed(write_runs, tmp_path):
     uri = str(tmp_path / "study")
-    run_all(Study.create(uri, load_study_config(write_runs()), data_fingerprint="f"))
-    more = Study.resume(uri, load_study_config(write_runs(seeds_per_run={"RCN 4 branches": 3})), data_fingerprint="f")
+    run_all(Study.start(uri, load_study_config(write_runs()), "f"))
+    more = resume_study(uri, load_study_config(write_runs(seeds_per_run={"RCN 4 branches": 3})), data_fingerprint="f")
     assert [(run, seed) for run, seed, _ in run_all(more)] == [("RCN 4 branches", 1), ("RCN 4 branches", 2)]
     with pytest.raises(StudyError, match=r"runs\.TCDCN\.optimizer\.lr: 0\.001 → 0\.002"):
-        Study.resume(uri, load_study_config(write_runs(runs={"TCDCN": {"optimizer.lr": 2e-3}})), data_fingerprint="f")
+        resume_study(uri, load_study_config(write_runs(runs={"TCDCN": {"optimizer.lr": 2e-3}})), data_fingerprint="f")
 
 
 def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_its_default(write_runs, tmp_path):
     uri = str(tmp_path / "study")
-    Study.create(uri, load_study_config(write_runs()), data_fingerprint="f")
+    Study.start(uri, load_study_config(write_runs()), "f")
     place = Path(uri, "study.json")
     stored = json.loads(place.read_text())
     del stored["base"]["loss"]["name"]
     place.write_text(json.dumps(stored))
-    assert Study.resume(uri, load_study_config(write_runs()), data_fingerprint="f").num_remaining == 4
+    assert resume_study(uri, load_study_config(write_runs()), data_fingerprint="f").num_remaining == 4
     with pytest.raises(StudyError, match=r"base\.loss\.name: nll → l2"):
-        Study.resume(uri, load_study_config(write_runs(base={"loss": {"name": "l2"}})), data_fingerprint="f")
+        resume_study(uri, load_study_config(write_runs(base={"loss": {"name": "l2"}})), data_fingerprint="f")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def open_study(write_study: Callable[..., str], synthetic_uri: str, tmp_path: Pa
         options = {"study_uri": str(tmp_path / "parent"), "data_uri": synthetic_uri, **options}
         request = StudyRequest(study_file=write_study(**(changes or {})), **options)
         opened = open_or_resume(request, leaderboard=None, console=Console(file=printed, width=400))
-        with lease.acquire(opened.uri, resume_settings(opened.config), on_takeover=str):
+        with lease.acquire(opened.uri, resume_settings(opened.config), on_status=str):
             return Study(opened.uri, opened.config)
 
     return open_study
@@ -92,7 +92,12 @@ def test_open_or_resume_trials_sets_the_budget_of_a_new_study(open_study: Opener
 
 
 def test_open_or_resume_more_trials_than_a_grid_has_are_refused(open_study: Opener) -> None:
-    grid = {"sampler": {"name": "grid"}, "budget": {"trials": 2}}
+    grid = {
+        "search": {"optimizer.lr": {"choice": [1e-3, 1e-2]}},
+        "sampler": {"name": "grid"},
+        "initial_trials": [],
+        "budget": {"trials": 2},
+    }
     with pytest.raises(ConfigError, match=r"99999 trials: sampler grid: there are [\d,]+ settings"):
         open_study(grid, trials=99_999)
 
@@ -131,7 +136,7 @@ def test_open_or_resume_warm_start_takes_over_fitting_trials_outside_the_budget(
     assert (len(resumed.trials), resumed.num_left) == (3, 0)
     assert [trial.record.number for trial in resumed.trials] == [0, 1, 2]
     assert [trial.params for trial in resumed._optuna.trials] == [trial.params for trial in child._optuna.trials]
-    with pytest.raises(StudyError, match="holds a study already"):
+    with pytest.raises(StudyError, match="there is a study at"):
         open_study(narrower, **options)
 
 
@@ -214,7 +219,7 @@ class InterruptingTerminal(io.StringIO):
 def test_run_search_auto_resume_waits_for_a_process_that_may_be_dead_and_can_be_interrupted(
     synthetic_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LOOK_S", 60)
+    monkeypatch.setattr(lease, "POLL_INTERVAL_S", 60)
     path, study, terminal = write_tiny_study(tmp_path, synthetic_uri), str(tmp_path / "study"), InterruptingTerminal()
     open_or_resume(StudyRequest(study_file=path, study_uri=study), leaderboard=None, console=Console(quiet=True))
     as_of(study, 0, somebody(), seen_s=5)

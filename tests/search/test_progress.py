@@ -28,7 +28,7 @@ class Counted(list):
 @pytest.fixture
 def study(write_study, tmp_path) -> Study:
     space = load_study_config(write_study(budget={"trials": 4, "epochs": 3}))
-    return Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+    return Study.start(str(tmp_path / "study"), space, "f")
 
 
 def run_trial(study: Study, progress: SearchProgress, errors: list[float], state: str) -> None:

@@ -53,7 +53,7 @@ def finished(synthetic_uri, tmp_path):
 
     def make(errors_pct: list[float | None], **changes) -> Study:
         space = load_study_config(write_replicated_study(tmp_path, synthetic_uri, **changes))
-        study = Study.create(str(tmp_path / "study"), space, data_fingerprint="drawn")
+        study = Study.start(str(tmp_path / "study"), space, "drawn")
         run_all(study, errors_pct)
         return study
 
@@ -282,7 +282,7 @@ def test_study_status_shows_the_progress_of_replication(finished, cli):
 
 def test_study_check_accepts_replication_added_to_an_existing_study(synthetic_uri, tmp_path):
     without = load_study_config(write_replicated_study(tmp_path, synthetic_uri), overrides=["replication=null"])
-    Study.create(str(tmp_path / "study"), without, data_fingerprint="drawn")
+    Study.start(str(tmp_path / "study"), without, "drawn")
     assert "replicate" not in json.dumps(json.loads((tmp_path / "study" / "study.json").read_text()))
     Study.check(str(tmp_path / "study"), load_study_config(write_replicated_study(tmp_path, synthetic_uri)), "drawn")
 

@@ -94,7 +94,7 @@ def test_step_that_fails_reports_the_reason(actor, tiny_config, tmp_path, monkey
     def diverge(run: Trainer) -> None:
         raise TrainingFailed("the loss became nan in epoch 1")
 
-    monkeypatch.setattr(Trainer, "run_epoch", diverge)
+    monkeypatch.setattr(Trainer, "train_epoch", diverge)
     actor.reset_config(trial(tiny_config, tmp_path / "1"))
     result = actor.step()
     assert (result["failure"], "traceback" in result) == ("the loss became nan in epoch 1", False)
@@ -108,7 +108,7 @@ def test_step_of_a_resumed_trial_that_fails_reports_the_epochs_before(actor, tin
     def diverge(run: Trainer) -> None:
         raise TrainingFailed("the loss became nan in epoch 2")
 
-    monkeypatch.setattr(Trainer, "run_epoch", diverge)
+    monkeypatch.setattr(Trainer, "train_epoch", diverge)
     actor.reset_config(trial(tiny_config, tmp_path))
     assert curve(actor.step()) == before
 

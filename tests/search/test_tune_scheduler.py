@@ -16,7 +16,7 @@ from rcn_search.study.study import Study
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median", "pbt", "none"])
 def test_build_scheduler_knows_the_epochs_of_ended_trials(write_study, tmp_path, name):
     config = load_study_config(write_study(budget={"trials": 20, "epochs": 4}, scheduler={"name": name}))
-    study = Study.create(str(tmp_path / "study"), config, data_fingerprint="f")
+    study = Study.start(str(tmp_path / "study"), config, "f")
     for number in range(9):
         trial = study.ask()
         epochs = [

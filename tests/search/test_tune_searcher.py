@@ -19,7 +19,7 @@ from rcn_search.study_report.summary import SearchSummary, idle_s
 @pytest.fixture
 def study(write_study, tmp_path):
     space = load_study_config(write_study(budget={"trials": 40, "epochs": 9}))
-    return Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+    return Study.start(str(tmp_path / "study"), space, "f")
 
 
 NO_METRIC = {"val_error_pct": float("nan"), "done": True}
@@ -96,11 +96,11 @@ def test_scheduler_asha_decides_the_same_after_restarts(study, tmp_path):
     OneSlot(study).run(curves, 1_000)
     assert 4 < sum(trial.state == "complete" for trial in study.trials) < 20
 
-    again = Study.create(str(tmp_path / "again"), study.config, data_fingerprint="f")
+    again = Study.start(str(tmp_path / "again"), study.config, "f")
     saved: dict[int, list[dict]] = {}
     while again.num_remaining:
         OneSlot(again, saved).run(curves, 7)
-        again = Study.resume(again.uri, again.config, data_fingerprint="f")
+        again = Study(again.uri, again.config)
     assert outcomes(again) == outcomes(study)
 
 
@@ -108,7 +108,7 @@ def test_recorder_trial_without_a_metric_fails_with_its_reason(study):
     tune = OneSlot(study)
     tune.report(tune.start(), {**NO_METRIC, "failure": "the loss became nan", "traceback": "line 1"})
     tune.recorder.on_step_end(0, [])
-    outcome = Study.resume(study.uri, study.config, data_fingerprint="f").trials[0].result
+    outcome = Study(study.uri, study.config).trials[0].result
     assert (outcome.state, outcome.reason, outcome.traceback) == ("failed", "the loss became nan", "line 1")
 
 
@@ -117,13 +117,13 @@ def test_recorder_halt_stops_the_search_and_leaves_the_trial_open(study):
     tune.report(tune.start(), {**NO_METRIC, "halt": "OSError: No space left on device"})
     with pytest.raises(StudyError, match="No space left on device"):
         tune.recorder.on_step_end(0, [])
-    assert Study.resume(study.uri, study.config, data_fingerprint="f").trials[0].state == "open"
+    assert Study(study.uri, study.config).trials[0].state == "open"
 
 
 def test_recorder_study_error_is_raised_at_the_end_of_the_step(study):
     tune = OneSlot(study)
     trial = tune.start()
-    other = Study.resume(study.uri, study.config, data_fingerprint="f")
+    other = Study(study.uri, study.config)
     other.ask()
     other.finish(0, "failed", reason="taken")
     tune.report(trial, result(entry(9, 5.0), complete=True))
@@ -167,7 +167,7 @@ def test_recorder_notes_when_each_trial_ended(study):
 )
 def test_searcher_asks_for_latency_if_the_study_needs_it_and_records_it(write_study, tmp_path, changes, latency):
     space = load_study_config(write_study(budget={"trials": 4, "epochs": 9}, **changes))
-    study = Study.create(str(tmp_path / "measured"), space, data_fingerprint="f")
+    study = Study.start(str(tmp_path / "measured"), space, "f")
     tune = OneSlot(study)
     trial = tune.start()
     assert trial.config["spec"].measure_latency == latency
@@ -175,14 +175,14 @@ def test_searcher_asks_for_latency_if_the_study_needs_it_and_records_it(write_st
     tune.report(trial, {**result(entry(1, 9.0)), "metrics": metrics})
     tune.report(trial, {**result(entry(9, 5.0), complete=True), "metrics": {}})
     tune.recorder.on_step_end(0, [])
-    assert Study.resume(study.uri, space, data_fingerprint="f").trials[0].result.metrics == metrics
+    assert Study(study.uri, space).trials[0].result.metrics == metrics
 
 
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_recorder_requeues_a_trial_whose_process_died_between_trials(write_study, tmp_path, batch_size):
     options = {"name": "tiny", "trial_batch_size": batch_size} if batch_size else {"name": "tiny"}
     space = load_study_config(write_study(study=options, budget={"trials": 3, "epochs": 2}, scheduler={"name": "none"}))
-    study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+    study = Study.start(str(tmp_path / "study"), space, "f")
     source = SynchronousStudy(study) if batch_size else study
     slot = OneSlot(source)
     slot.scheduler._has_reserved = True  # there is no Tune whose processes could be kept

@@ -60,7 +60,7 @@ def record(study: Study, num_trials: int, *, epochs: int = EPOCHS, noise: float 
 
 @pytest.fixture
 def recorded(space) -> Study:
-    return record(Study.create(f"memory://{uuid.uuid4().hex}", space, data_fingerprint="f"), 60)
+    return record(Study.start(f"memory://{uuid.uuid4().hex}", space, "f"), 60)
 
 
 def test_recorded_curves_predict_unseen_curves(recorded) -> None:
@@ -75,7 +75,7 @@ def test_recorded_curves_predict_unseen_curves(recorded) -> None:
 
 
 def test_explained_variance_is_that_of_predictions_with_one_trial_left_out(space) -> None:
-    study = record(Study.create(f"memory://{uuid.uuid4().hex}", space, data_fingerprint="f"), 30, noise=0.3)
+    study = record(Study.start(f"memory://{uuid.uuid4().hex}", space, "f"), 30, noise=0.3)
     curves = RecordedCurves(study)
     params = [trial.record.params for trial in study.trials]
     last = np.log([trial.epochs[EPOCHS].val_error_pct for trial in study.trials])
@@ -105,7 +105,7 @@ def test_recorded_curves_use_conditional_parameters_and_choices(play_study) -> N
 
 
 def test_recorded_curves_with_too_few_complete_trials_are_refused(space) -> None:
-    study = record(Study.create(f"memory://{uuid.uuid4().hex}", space, data_fingerprint="f"), MIN_CURVES, epochs=3)
+    study = record(Study.start(f"memory://{uuid.uuid4().hex}", space, "f"), MIN_CURVES, epochs=3)
     with pytest.raises(StudyError, match="has 0 trials that ran to their last epoch"):
         RecordedCurves(study)
 

@@ -21,7 +21,7 @@ def study(write_study, tmp_path) -> Study:
         "scheduler": {"name": "asha", "grace_epochs": 1, "reduction_factor": 2},
         "budget": {"trials": 6, "epochs": 5},
     }
-    return Study.create(str(tmp_path / "study"), load_study_config(write_study(**changes)), data_fingerprint="f")
+    return Study.start(str(tmp_path / "study"), load_study_config(write_study(**changes)), data_fingerprint="f")
 
 
 def as_dict(standing: StudyStatistics) -> dict:
@@ -75,7 +75,7 @@ def test_a_trial_that_is_to_be_taken_up_again_is_open(play_study):
 
 def test_the_front_of_several_objectives(write_study, tmp_path):
     space = load_study_config(write_study(objectives=["error", "train_time"]))
-    study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+    study = Study.start(str(tmp_path / "study"), space, data_fingerprint="f")
     standing = StudyStatistics(study)
     # (error, epochs of 2 s): trials 2 and 4 are beaten by 1 and 3, 5 is as good as 3
     for number, curve in enumerate([[5.0] * 4, [9.0], [9.0, 9.0], [6.0, 6.0], [6.0] * 3, [6.0, 6.0]]):
@@ -97,5 +97,5 @@ def test_the_front_of_several_objectives(write_study, tmp_path):
 )
 def test_rungs_are_those_of_the_scheduler(write_study, tmp_path, scheduler, epochs, rungs):
     space = load_study_config(write_study(scheduler=scheduler, budget={"epochs": epochs}))
-    study = Study.create(str(tmp_path / "study"), space, data_fingerprint="f")
+    study = Study.start(str(tmp_path / "study"), space, data_fingerprint="f")
     assert [rung.epoch for rung in StudyStatistics(study).rungs] == rungs

@@ -13,6 +13,7 @@ from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
+from tests.support.studies import resume_study
 
 END = {0: "complete", 1: "pruned", 2: "failed"}
 
@@ -50,34 +51,34 @@ def told(study: Study) -> list[tuple]:
 
 @pytest.mark.every_store
 def test_a_study_that_exists_is_refused_and_left_alone(uri, space):
-    play(Study.create(uri, space, data_fingerprint="f"), 2)
+    play(Study.start(uri, space, data_fingerprint="f"), 2)
     before = storage.read_bytes(storage.join(uri, "study.json"))
     with pytest.raises(StudyError, match="add --resume"):
-        Study.create(uri, space, data_fingerprint="f")
+        Study.start(uri, space, data_fingerprint="f")
     assert storage.read_bytes(storage.join(uri, "study.json")) == before
     assert storage.list_names(storage.join(uri, "trials")) == ["000000", "000001"]
 
 
 def test_a_study_without_a_trial_can_be_started_again(uri, space):
-    Study.create(uri, space, data_fingerprint="f")
-    assert Study.create(uri, space, data_fingerprint="f").ask().number == 0
+    Study.start(uri, space, data_fingerprint="f")
+    assert Study.start(uri, space, data_fingerprint="f").ask().number == 0
     with pytest.raises(StudyError, match="add --resume"):
-        Study.create(uri, space, data_fingerprint="f")
+        Study.start(uri, space, data_fingerprint="f")
 
 
 def test_a_study_without_a_trial_keeps_its_space(uri, space):
-    Study.create(uri, space, data_fingerprint="f")
+    Study.start(uri, space, data_fingerprint="f")
     with pytest.raises(StudyError, match="data_fingerprint: f → g"):
-        Study.create(uri, space, data_fingerprint="g")
+        Study.start(uri, space, data_fingerprint="g")
 
 
 def test_there_is_nothing_to_resume(uri, space):
     with pytest.raises(StudyError, match="tune without --resume starts one"):
-        Study.resume(uri, space, data_fingerprint="f")
+        resume_study(uri, space, data_fingerprint="f")
 
 
 def test_points_come_first_and_the_suggestion_is_published_before_the_trial(uri, space):
-    trial = Study.create(uri, space, data_fingerprint="f").ask()
+    trial = Study.start(uri, space, data_fingerprint="f").ask()
     assert trial.record.config == space.config(space.points[0])
     published = storage.read_json(storage.join(uri, "trials/000000/trial.json"))
     assert published["config"] == trial.record.config.model_dump(mode="json")
@@ -85,7 +86,7 @@ def test_points_come_first_and_the_suggestion_is_published_before_the_trial(uri,
 
 
 def test_how_trials_ended_is_told_to_the_sampler(uri, space):
-    study = Study.create(uri, space, data_fingerprint="f")
+    study = Study.start(uri, space, data_fingerprint="f")
     play(study, 3)
     complete, pruned, failed = study._optuna.trials
     assert (complete.state, complete.value) == (TrialState.COMPLETE, 16.0)
@@ -95,7 +96,7 @@ def test_how_trials_ended_is_told_to_the_sampler(uri, space):
 
 
 def test_the_value_of_a_trial_is_that_of_its_best_epoch(uri, space):
-    study = Study.create(uri, space, data_fingerprint="f")
+    study = Study.start(uri, space, data_fingerprint="f")
     number = study.ask().number
     study.report(number, [epoch(1, 9.0), epoch(2, 7.0), epoch(3, 8.0)])
     study.finish(number, "complete")
@@ -103,20 +104,20 @@ def test_the_value_of_a_trial_is_that_of_its_best_epoch(uri, space):
 
 
 def test_a_resumed_study_knows_what_the_first_one_knew(uri, space):
-    study = Study.create(uri, space, data_fingerprint="f")
+    study = Study.start(uri, space, data_fingerprint="f")
     play(study, 12)
     assert study.num_remaining == 0
     assert study.ask() is None
-    resumed = Study.resume(uri, space, data_fingerprint="f")
+    resumed = resume_study(uri, space, data_fingerprint="f")
     assert told(resumed) == told(study)
     assert (resumed.num_remaining, resumed.best_trial.number) == (0, 0)
 
 
 def test_where_a_study_was_interrupted_does_not_change_what_is_drawn(uri, space, tmp_path):
-    straight = Study.create(str(tmp_path / "straight"), space, data_fingerprint="f")
+    straight = Study.start(str(tmp_path / "straight"), space, data_fingerprint="f")
     play(straight, 12)
     for stop in (1, 5, 12):
-        study = (Study.create if stop == 1 else Study.resume)(uri, space, data_fingerprint="f")
+        study = (Study.start if stop == 1 else resume_study)(uri, space, data_fingerprint="f")
         play(study, stop - sum(trial.result is not None for trial in study.trials))
         if stop < 12:
             study.ask()  # suggested, then the driver dies
@@ -125,11 +126,11 @@ def test_where_a_study_was_interrupted_does_not_change_what_is_drawn(uri, space,
 
 
 def test_an_open_trial_is_asked_again_as_it_was_and_counted_once(uri, space):
-    study = Study.create(uri, space, data_fingerprint="f")
+    study = Study.start(uri, space, data_fingerprint="f")
     play(study, 4)
     opened = [study.ask(), study.ask()]
     study.report(opened[0].number, [epoch(1, 9.0)])
-    resumed = Study.resume(uri, space, data_fingerprint="f")
+    resumed = resume_study(uri, space, data_fingerprint="f")
     assert [trial.state for trial in resumed.trials[4:]] == ["open", "open"]
     assert resumed.num_remaining == 12 - 4
     for before in opened:
@@ -146,18 +147,18 @@ def test_an_open_trial_is_asked_again_as_it_was_and_counted_once(uri, space):
 
 def test_a_suggestion_whose_publication_was_interrupted_never_was(space, tmp_path):
     uri = str(tmp_path / "study")
-    play(Study.create(uri, space, data_fingerprint="f"), 2)
+    play(Study.start(uri, space, data_fingerprint="f"), 2)
     (tmp_path / "study/trials/000002").mkdir()
     (tmp_path / "study/trials/000002/.trial.json.1234.tmp").write_text("{")
-    resumed = Study.resume(uri, space, data_fingerprint="f")
+    resumed = resume_study(uri, space, data_fingerprint="f")
     assert resumed.ask().number == 2
 
 
 @pytest.mark.every_store
 def test_a_trial_ends_once(uri, space):
-    one = Study.create(uri, space, data_fingerprint="f")
+    one = Study.start(uri, space, data_fingerprint="f")
     number = one.ask().number
-    other = Study.resume(uri, space, data_fingerprint="f")
+    other = resume_study(uri, space, data_fingerprint="f")
     assert other.ask().number == number
     one.finish(number, "pruned")
     with pytest.raises(StudyError, match="another driver"):
@@ -166,11 +167,11 @@ def test_a_trial_ends_once(uri, space):
 
 
 def test_another_space_is_refused_with_what_differs(uri, space, write_study):
-    Study.create(uri, space, data_fingerprint="f")
+    Study.start(uri, space, data_fingerprint="f")
     changes = {"search": {"optimizer.lr": {"float": [1e-3, 5e-3], "log": True}}, "sampler": {"name": "random"}}
     other = load_study_config(write_study(**changes), overrides=["base.seed=3", "budget.epochs=5"])
     with pytest.raises(StudyError) as raised:
-        Study.resume(uri, other, data_fingerprint="g")
+        resume_study(uri, other, data_fingerprint="g")
     _, *lines, _ = str(raised.value).splitlines()
     different = dict(line.strip().split(": ", 1) for line in lines)
     assert different["base.seed"] == "0 → 3"
@@ -181,10 +182,10 @@ def test_another_space_is_refused_with_what_differs(uri, space, write_study):
 
 
 def test_budget_place_and_machine_may_change(uri, space, write_study, tmp_path):
-    play(Study.create(uri, space, data_fingerprint="f"), 12)
+    play(Study.start(uri, space, data_fingerprint="f"), 12)
     overrides = ["budget.trials=14", "budget.max_concurrent=1", "budget.cpus_per_trial=2"]
     more = load_study_config(write_study(), overrides=overrides, data_uri=str(tmp_path / "moved"))
-    study = Study.resume(uri, more, data_fingerprint="f")
+    study = resume_study(uri, more, data_fingerprint="f")
     assert study.num_remaining == 2
     play(study, 2)
     assert len(study.trials) == 14
@@ -193,22 +194,22 @@ def test_budget_place_and_machine_may_change(uri, space, write_study, tmp_path):
 @pytest.mark.parametrize("content", ["{", "{}", '{"state": "complete"}'])
 def test_a_damaged_object_is_named(space, tmp_path, content):
     uri = str(tmp_path / "study")
-    play(Study.create(uri, space, data_fingerprint="f"), 1)
+    play(Study.start(uri, space, data_fingerprint="f"), 1)
     Path(uri, "trials/000000/result.json").write_text(content)
     with pytest.raises(StudyError, match=r"000000/finished\.json"):
-        Study.resume(uri, space, data_fingerprint="f")
+        resume_study(uri, space, data_fingerprint="f")
 
 
 def test_a_lost_trial_is_noticed(space, tmp_path):
     uri = str(tmp_path / "study")
-    play(Study.create(uri, space, data_fingerprint="f"), 2)
+    play(Study.start(uri, space, data_fingerprint="f"), 2)
     Path(uri, "trials/000000").rename(tmp_path / "gone")
     with pytest.raises(StudyError, match="trial 0 is missing"):
-        Study.resume(uri, space, data_fingerprint="f")
+        resume_study(uri, space, data_fingerprint="f")
 
 
 def test_nothing_is_pickled(space, tmp_path):
-    play(Study.create(str(tmp_path / "study"), space, data_fingerprint="f"), 3)
+    play(Study.start(str(tmp_path / "study"), space, data_fingerprint="f"), 3)
     files = [path for path in (tmp_path / "study").rglob("*") if path.is_file()]
     assert len(files) == 1 + 3 + 3
     assert all(json.loads(path.read_text()) for path in files)
@@ -218,7 +219,7 @@ def test_nothing_is_pickled(space, tmp_path):
 def test_samplers_give_other_draws_for_other_seeds(write_study, tmp_path, sampler):
     def params(seed: int) -> list:
         space = load_study_config(write_study(sampler={"name": sampler}), overrides=[f"study.seed={seed}"])
-        study = Study.create(str(tmp_path / uuid.uuid4().hex), space, data_fingerprint="f")
+        study = Study.start(str(tmp_path / uuid.uuid4().hex), space, data_fingerprint="f")
         play(study, 12)
         assert isinstance(study._optuna.sampler, optuna.samplers.BaseSampler)
         return [trial.record.params for trial in study.trials]
@@ -229,7 +230,7 @@ def test_samplers_give_other_draws_for_other_seeds(write_study, tmp_path, sample
 
 @pytest.mark.every_store
 def test_anyone_can_look_at_a_study_while_it_is_driven(uri, space):
-    driven = Study.create(uri, space, data_fingerprint="f")
+    driven = Study.start(uri, space, data_fingerprint="f")
     play(driven, 2)
     running = driven.ask()
     before = listing(uri)
@@ -249,7 +250,7 @@ def listing(uri: str) -> list[list[str]]:
 
 
 def test_a_study_of_rows_can_be_looked_at(uri, tmp_path):
-    study = Study.create(uri, rows := rows_space(tmp_path), data_fingerprint="f")
+    study = Study.start(uri, rows := rows_space(tmp_path), data_fingerprint="f")
     play(study, 3)
     seen = Study.open(uri)
     assert (seen.config.model_dump(), seen.num_remaining, seen.pareto_front) == (rows.model_dump(), 1, [])
@@ -270,12 +271,12 @@ def rows_space(tmp_path: Path) -> StudyConfig:
 def test_studies_from_before_settings_were_kept_open_and_resume(uri, space, tmp_path):
     for name, each in (("search", space), ("rows", rows_space(tmp_path))):
         place = storage.join(uri, name)
-        play(Study.create(place, each, data_fingerprint="f"), 4)
+        play(Study.start(place, each, data_fingerprint="f"), 4)
         document = storage.read_json(storage.join(place, "study.json"))
         storage.write_json(
             storage.join(place, "study.json"), {key: document[key] for key in document.keys() - {"settings"}}
         )
-        seen, resumed = Study.open(place), Study.resume(place, each, data_fingerprint="f")
+        seen, resumed = Study.open(place), resume_study(place, each, data_fingerprint="f")
         assert table(seen) == table(resumed)
         assert (seen.config.runs, seen.config.seeds_per_run, seen.config.search) == (
             each.runs,

@@ -20,6 +20,7 @@ from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
 from rcn_search.study.synchronous import OrderedPruner, SynchronousStudy
 from rcn_search.study.trial import Trial
+from tests.support.studies import resume_study
 
 NUM_EPOCHS = 4
 
@@ -49,7 +50,7 @@ class World:
     def run(self) -> Study:
         Study.start(self.uri, self.space, "drawn")
         while True:
-            study = Study.resume(self.uri, self.space, data_fingerprint="drawn")
+            study = resume_study(self.uri, self.space, data_fingerprint="drawn")
             if not study.num_remaining:
                 return study
             self._drive(SynchronousStudy(study))
@@ -175,10 +176,10 @@ def test_a_study_with_a_short_last_round_can_be_extended(space_of: Callable[...,
         world = World(f"memory://extended-{seed}", space, seed=seed, workers=2, deaths=0.1 * seed)
         world.run()
         world.space = longer
-        study = Study.resume(world.uri, longer, data_fingerprint="drawn")
+        study = resume_study(world.uri, longer, data_fingerprint="drawn")
         while study.num_remaining:
             world._drive(SynchronousStudy(study))
-            study = Study.resume(world.uri, longer, data_fingerprint="drawn")
+            study = resume_study(world.uri, longer, data_fingerprint="drawn")
         tables.append(table(study))
     assert tables[0] == tables[1] == tables[2]
     assert len(tables[0]) == 20

@@ -1,4 +1,4 @@
-"""Study files of a few seconds."""
+"""Small studies: their files, and trials that are played instead of trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from rcn_search import storage
 from rcn_search.config.loading import merge
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
+from rcn_search.study.trial import EndState
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -23,7 +25,7 @@ Document = dict[str, Any]
 
 @pytest.fixture
 def document(tmp_path: Path) -> Document:
-    """A study of two architectures with conditional parameters; nothing of it is trained."""
+    """A study of two architectures with conditional parameters; none of its trials is trained."""
     return {
         "study": {"name": "tiny", "seed": 1},
         "base": {
@@ -63,7 +65,7 @@ def document(tmp_path: Path) -> Document:
 
 @pytest.fixture
 def write_study(tmp_path: Path, document: Document) -> Callable[..., str]:
-    """Write the study file with changes laid over it; its path."""
+    """Write `document` with changes laid over it to a study file; its path."""
 
     def write(**changes: Any) -> str:
         search = {**document["search"], **changes.pop("search", {})}
@@ -74,26 +76,47 @@ def write_study(tmp_path: Path, document: Document) -> Callable[..., str]:
     return write
 
 
+def resume_study(uri: str, config: StudyConfig, data_fingerprint: str = "f") -> Study:
+    """Open a study to run it, as a search does after it was interrupted."""
+    Study.check(uri, config, data_fingerprint)
+    return Study(uri, config)
+
+
+def epoch_result(number: int, error_pct: float, *, other_s: float = 0.0) -> EpochResult:
+    """An epoch with 2 s of training and 1 s of validation."""
+    return EpochResult(
+        epoch=number,
+        loss=1.0,
+        val_error_pct=error_pct,
+        best_error_pct=error_pct,
+        train_s=2.0,
+        val_s=1.0,
+        other_s=other_s,
+    )
+
+
+def play_trials(study: Study, num_trials: int) -> None:
+    """Run trials whose errors depend on their numbers: every third is pruned, every third fails."""
+    for _ in range(num_trials):
+        trial = study.ask()
+        assert trial is not None
+        state: EndState = ("complete", "pruned", "failed")[trial.number % 3]  # type: ignore[assignment]
+        for epoch in range(1, 5 if state == "complete" else 3):
+            study.report(trial.number, [epoch_result(epoch, 20.0 - epoch + trial.number / 10, other_s=0.5)])
+        study.finish(trial.number, state, reason="the loss became nan" if state == "failed" else None)
+
+
 @pytest.fixture
 def play_study(tmp_path: Path, write_study: Callable[..., str]) -> Callable[..., Study]:
-    """Run a study whose errors depend on the trials' numbers: every third is pruned, every third fails."""
+    """Make a study whose trials were run by `play_trials`, except for the last ones, which are open."""
 
     def play(uri: str = "", *, num_trials: int = 12, num_open: int = 0, **changes: Any) -> Study:
-        study = Study.create(
-            uri or str(tmp_path / "played"), load_study_config(write_study(**changes)), data_fingerprint="drawn"
-        )
-        for _ in range(num_trials):
-            number = study.ask().number
-            state = ("complete", "pruned", "failed")[number % 3]
-            for each in range(1, 5 if state == "complete" else 3):
-                error = 20.0 - each + number / 10
-                epoch = EpochResult(
-                    epoch=each, loss=1.0, val_error_pct=error, best_error_pct=error, train_s=2.0, val_s=1.0, other_s=0.5
-                )
-                study.report(number, [epoch])
-            study.finish(number, state, reason="the loss became nan" if state == "failed" else None)
+        config = load_study_config(write_study(**changes))
+        study = Study.start(uri or str(tmp_path / "played"), config, "drawn")
+        play_trials(study, num_trials)
         for _ in range(num_open):
             trial = study.ask()
+            assert trial is not None
             report = {"epoch": 1, "loss": 1.0, "val_error_pct": 19.5, "best_error_pct": 19.5, "images_per_s": 9.0}
             history = [{**report, "train_s": 2.0, "val_s": 1.0, "lr": 0.1}]
             storage.write_json(storage.join(trial.folder, "history.json"), history)

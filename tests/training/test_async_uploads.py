@@ -14,7 +14,7 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.training.async_uploads import AsyncUploads
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.exit_status import Interrupted
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_store_that_fails_stops_the_run_and_it_goes_on_later(
     tiny_config: TrainConfig, out: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight = Trainer(tiny_config, f"{out}/straight")
-    train(straight)
+    straight.train()
     place = f"{out}/stopped"
     run = Trainer(tiny_config, place)
     with pytest.MonkeyPatch.context() as patch:
@@ -109,21 +109,21 @@ def test_a_store_that_fails_stops_the_run_and_it_goes_on_later(
         run.train_epoch()
         run.save()
         with pytest.raises(OSError, match="the store is gone"):
-            train(run)
+            run.train()
     assert not storage.exists(f"{place}/last.safetensors")
     resumed = Trainer(tiny_config, place, resume=True)
-    train(resumed)
+    resumed.train()
     assert_same(f"{out}/straight", place)
 
 
 def test_resumed_equals_straight_bit_for_bit_on_a_store(tiny_config: TrainConfig, out: str) -> None:
-    train(Trainer(tiny_config, f"{out}/straight"))
+    Trainer(tiny_config, f"{out}/straight").train()
     left = iter(range(4))
     stopped = Trainer(tiny_config, f"{out}/stopped", should_stop=lambda: next(left, None) is None)
     with pytest.raises(Interrupted):
-        train(stopped)
+        stopped.train()
     assert storage.exists(f"{out}/stopped/last.safetensors")  # flushed before it stopped
-    train(Trainer(tiny_config, f"{out}/stopped", resume=True))
+    Trainer(tiny_config, f"{out}/stopped", resume=True).train()
     assert_same(f"{out}/straight", f"{out}/stopped")
 
 

@@ -20,7 +20,7 @@ from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
 from rcn_search.training.distributed import DistributedContext, join_group, leave_group
 from rcn_search.training.exit_status import BEST_NAME, CONFIG_NAME, LAST_NAME, Interrupted
 from rcn_search.training.run_folder import claim_run_folder, load_resumable_run
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 
 PATIENCE_S = 120
 
@@ -49,7 +49,7 @@ def one_job(config: TrainConfig, out: str, resume: bool, stop_at: int | None, wo
         distributed=workers,
     )
     try:
-        train(run)
+        run.train()
     except Interrupted as interruption:
         return str(interruption)
     return [(report.epoch, report.loss, report.val_error_pct) for report in run.history]

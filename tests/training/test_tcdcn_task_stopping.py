@@ -11,7 +11,7 @@ from rcn_search.config.schema import RcnConfig, TcdcnConfig, TrainConfig
 from rcn_search.models.tcdcn import TcdcnOutput
 from rcn_search.training.exit_status import Interrupted
 from rcn_search.training.tcdcn_task_stopping import TaskStopping, stopping_criterion
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 
 LABELS = {"smile": torch.tensor([0, 1])}
 
@@ -88,15 +88,15 @@ def test_a_run_drops_attributes_and_goes_on_bit_for_bit(tiny_config: TrainConfig
     document["schedule"] |= {"epochs": 7}
     config = TrainConfig.model_validate(document)
     straight = Trainer(config, str(tmp_path / "straight"))
-    train(straight)
+    straight.train()
     assert straight.state.task_stopping.dropped
     assert set(straight.state.task_stopping.dropped.values()) <= {5, 6, 7}
     stopped = Trainer(config, str(tmp_path / "stopped"))
     stopped.should_stop = lambda: stopped.state.num_steps_done == 17
     with pytest.raises(Interrupted):
-        train(stopped)
+        stopped.train()
     resumed = Trainer(config, str(tmp_path / "stopped"), resume=True)
-    train(resumed)
+    resumed.train()
     assert resumed.state.task_stopping.state() == straight.state.task_stopping.state()
     for ours, theirs in zip(resumed.state.network.parameters(), straight.state.network.parameters(), strict=True):
         assert torch.equal(ours, theirs)

@@ -12,7 +12,7 @@ from rcn_search.data.dataset import open_dataset
 from rcn_search.training.checkpoint import read_checkpoint
 from rcn_search.training.exit_status import BEST_NAME, LAST_NAME, Interrupted, TrainingFailed
 from rcn_search.training.run_folder import RunExistsError
-from rcn_search.training.trainer import Trainer, train
+from rcn_search.training.trainer import Trainer
 
 
 def changed(config: TrainConfig, **sections: object) -> TrainConfig:
@@ -54,13 +54,13 @@ def test_resumed_equals_straight_bit_for_bit(tiny_config: TrainConfig, tmp_path:
     else:
         config = changed(tiny_config, **sections)
     straight = Trainer(config, str(tmp_path / "straight"))
-    train(straight)
+    straight.train()
     stop = StopAfter(stop_at)
     with pytest.raises(Interrupted):
-        train(Trainer(config, str(tmp_path / "stopped"), should_stop=stop, on_step=stop.on_step))
+        Trainer(config, str(tmp_path / "stopped"), should_stop=stop, on_step=stop.on_step).train()
     resumed = Trainer(config, str(tmp_path / "stopped"), resume=True)
     assert resumed.state.num_steps_done == stop_at
-    train(resumed)
+    resumed.train()
 
     assert [(r.loss, r.val_error_pct) for r in resumed.history] == [(r.loss, r.val_error_pct) for r in straight.history]
     for name in (BEST_NAME, LAST_NAME):
@@ -77,14 +77,14 @@ def test_training_learns(tiny_config: TrainConfig, tmp_path: Path) -> None:
         model={"branches": 5, "channels": 16},
     )
     run = Trainer(config, str(tmp_path / "run"))
-    train(run)
+    run.train()
     assert run.history[-1].loss < 0.7 * run.history[0].loss
     assert run.best_error_pct == min(r.val_error_pct for r in run.history if r.val_error_pct is not None)
 
 
 def test_best_checkpoint_is_that_of_the_best_epoch(tiny_config: TrainConfig, tmp_path: Path) -> None:
     run = Trainer(changed(tiny_config, schedule={"epochs": 4}), str(tmp_path / "run"))
-    train(run)
+    run.train()
     best = min(run.history, key=lambda report: report.val_error_pct or 0)
     info = read_checkpoint(str(tmp_path / "run" / BEST_NAME)).info
     assert (info.epoch, info.val_error_pct) == (best.epoch, best.val_error_pct)
@@ -93,7 +93,7 @@ def test_best_checkpoint_is_that_of_the_best_epoch(tiny_config: TrainConfig, tmp
 
 def test_a_run_is_not_overwritten(tiny_config: TrainConfig, tmp_path: Path) -> None:
     out = str(tmp_path / "run")
-    train(Trainer(tiny_config, out))
+    Trainer(tiny_config, out).train()
     with pytest.raises(RunExistsError, match="add --resume"):
         Trainer(tiny_config, out)
     with pytest.raises(RunExistsError, match="another configuration"):
@@ -104,7 +104,7 @@ def test_a_run_is_not_overwritten(tiny_config: TrainConfig, tmp_path: Path) -> N
 def test_resume_on_other_data_is_refused(tiny_config: TrainConfig, mtfl_uri: str, tmp_path: Path) -> None:
     out = str(tmp_path / "run")
     config = changed(tiny_config, schedule={"batch_size": 8, "epochs": 1})
-    train(Trainer(config, out))
+    Trainer(config, out).train()
     elsewhere = changed(config, data={"uri": mtfl_uri})
     assert elsewhere.run_id == config.run_id
     with pytest.raises(RunExistsError, match="was trained on data"):
@@ -121,7 +121,7 @@ def test_nan_loss_ends_the_run_with_a_reason(tiny_config: TrainConfig, tmp_path:
     with torch.no_grad():
         next(run.state.network.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingFailed, match=r"the loss became nan in epoch 1; try a lower optimizer\.lr"):
-        train(run)
+        run.train()
 
 
 @pytest.mark.parametrize("stop_at", [1, 100])
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_a_number_is_never_saved(tiny_config: TrainConfig, tm
     with torch.no_grad():
         next(run.state.network.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingFailed, match="the loss became nan in epoch 1"):
-        train(run)
+        run.train()
     assert (tmp_path / "run" / LAST_NAME).read_bytes() == before
     assert Trainer(tiny_config, str(tmp_path / "run"), resume=True).num_epochs_done == 0
 
@@ -156,7 +156,7 @@ def test_every_epoch_has_an_order_and_draws_of_its_own(
         return real(rows_b, draws_bd, batch_size)
 
     monkeypatch.setattr(run.state, "step", step)
-    train(run)
+    run.train()
     orders, tables = zip(
         *(
             (torch.cat([rows for rows, _ in epoch]), torch.cat([draws for _, draws in epoch]))
@@ -238,10 +238,10 @@ def test_damaged_checkpoint_is_not_started_over(tiny_config: TrainConfig, tmp_pa
 
 
 def test_weights_of_every_epoch_are_kept_if_asked(tiny_config: TrainConfig, tmp_path: Path) -> None:
-    train(Trainer(tiny_config, str(tmp_path / "best")))
+    Trainer(tiny_config, str(tmp_path / "best")).train()
     assert not list((tmp_path / "best").glob("epoch-*"))
     every = Trainer(changed(tiny_config, validation={"save": "every"}), str(tmp_path / "every"))
-    train(every)
+    every.train()
     assert every.config.run_id == tiny_config.run_id
     names = [path.name for path in sorted((tmp_path / "every").glob("epoch-*"))]
     assert names == ["epoch-0001.safetensors", "epoch-0002.safetensors"]

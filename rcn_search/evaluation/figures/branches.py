@@ -26,7 +26,7 @@ from rcn_search.data.augment import NO_AUGMENTATION, InputPipeline, augment_face
 from rcn_search.data.dataset import open_dataset
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.labels import config_labels
-from rcn_search.evaluation.figures.style import INK, plain, publish
+from rcn_search.evaluation.figures.style import INK, save_figure, wrap_text
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models.blocks import Network, resolutions_px
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
@@ -34,7 +34,7 @@ from rcn_search.training.checkpoint import CheckpointInfo, load_network
 Floats = NDArray[np.float64]
 
 # Okabe and Ito's bright ones: they glow on a darkened face and differ for all kinds of colour vision.
-_GLOW = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73")
+_COLORS = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73")
 _NUM_FACES = 3
 _SHOWN_POINTS = {"ibug68": ("left_eye_1", "right_eye_4", "nose_bridge_4", "outer_lip_1", "outer_lip_7")}
 """Of a schema with many points the few that lie apart, shown unless others are asked for."""
@@ -44,7 +44,7 @@ _DARKNESS, _OPACITY = 0.5, 0.85
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChosenFaces:
+class SelectedFaces:
     """Faces of a split, as the data set has them.
 
     Attributes:
@@ -79,7 +79,7 @@ class BranchMaps:
     whole_fkhw: Floats
 
 
-def chosen_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> ChosenFaces:
+def select_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> SelectedFaces:
     """The faces at the given rows of a split; without rows three, spread over the split.
 
     Raises:
@@ -93,7 +93,7 @@ def chosen_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> ChosenF
         if not 0 <= row < split.num_rows:
             raise RcnSearchError(f"split {split_name!r} has no row {row}; it has rows 0 to {split.num_rows - 1}")
     index = torch.tensor(shown)
-    return ChosenFaces(
+    return SelectedFaces(
         image=split.images_at(index),
         points_fk2=split.points_nk2[index],
         face_box_f4=split.face_box_n4[index],
@@ -103,22 +103,22 @@ def chosen_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> ChosenF
     )
 
 
-def chosen_points(schema: KeypointSchema, names: Sequence[str]) -> list[int]:
+def select_points(schema: KeypointSchema, names: Sequence[str]) -> list[int]:
     """Indices of the named points; without names a few that lie apart.
 
     Raises:
         RcnSearchError: There is no point of that name, or there are more than colours that can be told apart.
     """
-    names = names or _SHOWN_POINTS.get(schema.name, schema.names[: len(_GLOW)])
+    names = names or _SHOWN_POINTS.get(schema.name, schema.names[: len(_COLORS)])
     for name in names:
         if name not in schema.names:
             raise RcnSearchError(f"{schema.name!r} has no point {name!r}; it has {', '.join(schema.names)}")
-    if len(names) > len(_GLOW):
-        raise RcnSearchError(f"{len(names)} points are too many to tell apart by colour; name at most {len(_GLOW)}")
+    if len(names) > len(_COLORS):
+        raise RcnSearchError(f"{len(names)} points are too many to tell apart by colour; name at most {len(_COLORS)}")
     return [schema.names.index(name) for name in names]
 
 
-def branch_maps(checkpoint_uris: Sequence[str], faces: ChosenFaces) -> list[BranchMaps]:
+def compute_branch_maps(checkpoint_uris: Sequence[str], faces: SelectedFaces) -> list[BranchMaps]:
     """Look into the branches of checkpoints.
 
     Raises:
@@ -134,11 +134,13 @@ def branch_maps(checkpoint_uris: Sequence[str], faces: ChosenFaces) -> list[Bran
                 f"{uri} predicts {info.keypoints!r} points, {faces.uri} has {faces.schema.name!r} points"
             )
     labels = config_labels([info.config for _, _, info in loaded], checkpoint_uris, section="model")
-    return [_look_into(network, info, faces, label) for (_, network, info), label in zip(loaded, labels, strict=True)]
+    return [
+        _compute_maps(network, info, faces, label) for (_, network, info), label in zip(loaded, labels, strict=True)
+    ]
 
 
 @torch.inference_mode()
-def _look_into(network: Network, info: CheckpointInfo, faces: ChosenFaces, label: str) -> BranchMaps:
+def _compute_maps(network: Network, info: CheckpointInfo, faces: SelectedFaces, label: str) -> BranchMaps:
     model, size_px = info.config.model, info.config.input.size_px
     assert isinstance(model, BranchesConfig)
     draws = random_draws(len(faces.rows), seed=0, epoch=0)
@@ -158,7 +160,7 @@ def _probabilities(logits_fkhw: Tensor) -> Floats:
     return shares
 
 
-def draw_branches(faces: ChosenFaces, models: Sequence[BranchMaps], points: Sequence[int], uri: str) -> None:
+def draw_branches(faces: SelectedFaces, models: Sequence[BranchMaps], points: Sequence[int], uri: str) -> None:
     """One row of maps for each face and model, one column for each resolution; the PNG goes to ``uri``.
 
     Args:
@@ -169,29 +171,29 @@ def draw_branches(faces: ChosenFaces, models: Sequence[BranchMaps], points: Sequ
     """
     frame = augment_face_boxes(faces.face_box_f4, random_draws(len(faces.rows), seed=0, epoch=0), NO_AUGMENTATION)
     place_fk2 = warp_points(faces.points_fk2, frame).numpy()[:, list(points)]
-    colour_kc = np.array([_rgb(_GLOW[index]) for index in range(len(points))])
+    colour_kc = np.array([_rgb(_COLORS[index]) for index in range(len(points))])
     windows = [_window(faces, index) for index in range(len(faces.rows))]
     sides = sorted({side for model in models for side, _ in model.maps})
-    sheet = _Sheet(num_columns=len(sides) + 2, num_rows=len(windows) * len(models))
+    sheet = _PanelGrid(num_columns=len(sides) + 2, num_rows=len(windows) * len(models))
     for column, text in enumerate(["face, true points", *(f"{side}×{side}" for side in sides), "all branches"]):
-        sheet.head(column, text)
+        sheet.add_column_name(column, text)
     for row in range(sheet.num_rows):
         face, model = row // len(models), models[row % len(models)]
-        sheet.label(row, f"{model.label}\nface {faces.rows[face]}")
-        sheet.panel(row, 0, windows[face], place_fk2[face], colour_kc)
+        sheet.add_row_name(row, f"{model.label}\nface {faces.rows[face]}")
+        sheet.add_panel(row, 0, windows[face], place_fk2[face], colour_kc)
         for side, map_fkhw in [*model.maps, (None, model.whole_fkhw)]:
             column = 1 + (sides.index(side) if side else len(sides))
-            glowing = glow(windows[face], map_fkhw[face, list(points)], colour_kc)
-            sheet.panel(row, column, glowing, place_fk2[face], np.ones((len(points), 3)))
-    sheet.legend([faces.schema.names[index] for index in points])
-    publish(sheet.figure, uri)
+            glowing = overlay_maps(windows[face], map_fkhw[face, list(points)], colour_kc)
+            sheet.add_panel(row, column, glowing, place_fk2[face], np.ones((len(points), 3)))
+    sheet.add_legend([faces.schema.names[index] for index in points])
+    save_figure(sheet.figure, uri)
 
 
 def _rgb(colour: str) -> tuple[float, ...]:
     return tuple(int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
 
 
-def _window(faces: ChosenFaces, index: int) -> Floats:
+def _window(faces: SelectedFaces, index: int) -> Floats:
     """What the network sees of a face, (panel, panel, 3) from 0 to 1, black outside the crop."""
     x, y, width, height = faces.face_box_f4[index].tolist()
     crop = Image.fromarray(faces.image[index].numpy()).convert("RGB")
@@ -202,7 +204,7 @@ def _window(faces: ChosenFaces, index: int) -> Floats:
     return window_hwc
 
 
-def glow(window_hwc: Floats, map_khw: Floats, colour_kc: Floats) -> Floats:
+def overlay_maps(window_hwc: Floats, map_khw: Floats, colour_kc: Floats) -> Floats:
     """Maps over a darkened face, each in its colour, more opaque where a cell is likelier.
 
     Opacity goes with the square root of the probability over that of the likeliest cell of the map: in proportion, only
@@ -218,7 +220,7 @@ def glow(window_hwc: Floats, map_khw: Floats, colour_kc: Floats) -> Floats:
     return glowing_hwc
 
 
-class _Sheet:
+class _PanelGrid:
     """A figure whose panels lie at whole pixels, so that a cell of a map is a square of pixels."""
 
     def __init__(self, *, num_columns: int, num_rows: int) -> None:
@@ -227,18 +229,18 @@ class _Sheet:
         self.height_px = _HEAD_PX + num_rows * (_PANEL_PX + _GAP_PX) + _FOOT_PX
         self.figure = Figure(figsize=(self.width_px / 100, self.height_px / 100), dpi=100)
 
-    def head(self, column: int, text: str) -> None:
+    def add_column_name(self, column: int, text: str) -> None:
         """Name a column."""
         x = _LABEL_PX + column * (_PANEL_PX + _GAP_PX) + _PANEL_PX / 2
         self._text(x, _HEAD_PX / 2, text, ha="center", fontsize=10)
 
-    def label(self, row: int, text: str) -> None:
+    def add_row_name(self, row: int, text: str) -> None:
         """Name a row."""
         y = _HEAD_PX + row * (_PANEL_PX + _GAP_PX) + _PANEL_PX / 2
-        lines = "\n".join(plain(line, 18) for line in text.split("\n"))
+        lines = "\n".join(wrap_text(line, 18) for line in text.split("\n"))
         self._text(_LABEL_PX - 8, y, lines, ha="right", fontsize=9)
 
-    def panel(self, row: int, column: int, image_hwc: Floats, place_k2: Floats, colour_kc: Floats) -> None:
+    def add_panel(self, row: int, column: int, image_hwc: Floats, place_k2: Floats, colour_kc: Floats) -> None:
         """Put an image of panel size there, with rings at places given as shares of it."""
         left = _LABEL_PX + column * (_PANEL_PX + _GAP_PX)
         top = _HEAD_PX + row * (_PANEL_PX + _GAP_PX)
@@ -257,10 +259,10 @@ class _Sheet:
             axes.plot(x, y, "o", markersize=11, markerfacecolor="none", color=colour, markeredgewidth=0.8)
         axes.set(xlim=(0, 1), ylim=(1, 0))
 
-    def legend(self, names: Sequence[str]) -> None:
+    def add_legend(self, names: Sequence[str]) -> None:
         """Say what the colours are and how the maps are to be read."""
         handles = [
-            Line2D([], [], linestyle="", marker="o", markersize=9, color=_GLOW[index], label=name)
+            Line2D([], [], linestyle="", marker="o", markersize=9, color=_COLORS[index], label=name)
             for index, name in enumerate(names)
         ]
         handles.append(

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search.errors import RcnSearchError
-from rcn_search.evaluation.figures.labels import distinct
+from rcn_search.evaluation.figures.labels import make_distinct
 from rcn_search.evaluation.metrics import Array, image_errors
 from rcn_search.evaluation.predictions import Predictions, read_predictions
 from rcn_search.evaluation.protocol import EvaluationProtocol, named_protocol
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class MethodComparison:
     """Prediction files of the same images under one protocol.
 
     Attributes:
@@ -40,12 +40,12 @@ class Comparison:
         num_images = int(np.isfinite(self.error_pct_mn).all(axis=0).sum())
         return f"{self.protocol.dataset} {self.protocol.subset}: {num_images:,} images"
 
-    def own(self) -> dict[str, Array]:
+    def errors_by_method(self) -> dict[str, Array]:
         """For each method the errors of the images that count for it: what its score is the mean of."""
         return {name: own[np.isfinite(own)] for name, own in zip(self.methods, self.error_pct_mn, strict=True)}
 
 
-def compare(uris: Sequence[str], protocol: str) -> Comparison:
+def compare_methods(uris: Sequence[str], protocol: str) -> MethodComparison:
     """Read prediction files and measure them.
 
     Args:
@@ -60,7 +60,7 @@ def compare(uris: Sequence[str], protocol: str) -> Comparison:
     files = [read_predictions(uri) for uri in uris]
     first = files[0]
     rows = []
-    asked = protocol_of(first, protocol)
+    asked = find_protocol(first, protocol)
     for uri, read in zip(uris, files, strict=True):
         order = np.argsort(read.image_id)
         place = np.argsort(np.argsort(first.image_id))
@@ -70,8 +70,8 @@ def compare(uris: Sequence[str], protocol: str) -> Comparison:
                 f"{_images_of(read)}; evaluate both methods on the same split"
             )
         rows.append(image_errors(read, asked).error_pct_n[order][place])
-    return Comparison(
-        methods=distinct([read.meta["method"] for read in files], uris),
+    return MethodComparison(
+        methods=make_distinct([read.meta["method"] for read in files], uris),
         error_pct_mn=np.stack(rows),
         group_n=first.group,
         protocol=asked,
@@ -82,7 +82,7 @@ def _images_of(read: Predictions) -> str:
     return f"{len(read):,} of split {read.meta['split']} of data {read.meta['fingerprint']}"
 
 
-def protocol_of(read: Predictions, name: str) -> EvaluationProtocol:
+def find_protocol(read: Predictions, name: str) -> EvaluationProtocol:
     """The protocol called ``name`` for the images and keypoints of a prediction file."""
     keypoints = "ibug49" if name == "rcn2016-49" else read.meta["keypoints"]
     return named_protocol(name, read.meta["dataset"], read.meta["subset"], keypoints)

@@ -19,21 +19,21 @@ from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.labels import config_labels
 from rcn_search.evaluation.figures.style import (
     INK,
-    headline,
-    legend_below,
+    add_legend_below,
+    label_axes,
     line_style,
-    log_where_wide,
-    name_axes,
     panels,
-    plain,
-    publish,
+    save_figure,
+    set_title,
+    use_log_scale_if_wide,
+    wrap_text,
 )
 from rcn_search.evaluation.metrics import Array
 from rcn_search.training.exit_status import CONFIG_NAME, HISTORY_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convergence:
+class ConvergenceCurve:
     """The validated epochs of a run.
 
     Attributes:
@@ -48,13 +48,13 @@ class Convergence:
     train_s_e: Array
     error_pct_e: Array
 
-    def below(self, error_pct: float) -> tuple[int, float] | None:
+    def first_below(self, error_pct: float) -> tuple[int, float] | None:
         """Epochs and seconds to the first validation error below ``error_pct``; none if there was none."""
         (found,) = np.nonzero(self.error_pct_e < error_pct)
         return (int(self.epoch_e[found[0]]), float(self.train_s_e[found[0]])) if len(found) else None
 
 
-def read_convergence(uris: Sequence[str]) -> list[Convergence]:
+def read_convergence_curves(uris: Sequence[str]) -> list[ConvergenceCurve]:
     """The histories of the runs at ``uris``.
 
     Raises:
@@ -81,7 +81,7 @@ def _read_config(uri: str) -> TrainConfig:
         raise RcnSearchError(f"{place} is not the configuration of a run this rcn-search can read: {error}") from error
 
 
-def _read_history(uri: str, label: str) -> Convergence:
+def _read_history(uri: str, label: str) -> ConvergenceCurve:
     place = storage.join(uri, HISTORY_NAME)
     try:
         history = storage.read_json(place)
@@ -90,7 +90,7 @@ def _read_history(uri: str, label: str) -> Convergence:
     try:
         train_s = np.cumsum([row["train_s"] for row in history])
         validated = [index for index, row in enumerate(history) if row["val_error_pct"] is not None]
-        curve = Convergence(
+        curve = ConvergenceCurve(
             label=label,
             epoch_e=np.array([history[index]["epoch"] for index in validated], dtype=np.int64),
             train_s_e=train_s[validated],
@@ -103,7 +103,7 @@ def _read_history(uri: str, label: str) -> Convergence:
     return curve
 
 
-def plot_convergence(curves: Sequence[Convergence], uri: str, *, at_pct: float | None = None) -> None:
+def plot_convergence(curves: Sequence[ConvergenceCurve], uri: str, *, threshold_pct: float | None = None) -> None:
     """Validation errors of runs against epochs (left) and seconds (right).
 
     Args:
@@ -112,12 +112,14 @@ def plot_convergence(curves: Sequence[Convergence], uri: str, *, at_pct: float |
         at_pct: An error to draw a line at, and to mark where each run first gets below it.
     """
     figure, (by_epoch, by_second) = panels(2, width=10.0, height=4.4 + 0.18 * len(curves))
-    name_axes(by_epoch, "epochs", "validation error, %")
-    name_axes(by_second, "training time, s (without validation)", "validation error, %")
+    label_axes(by_epoch, "epochs", "validation error, %")
+    label_axes(by_second, "training time, s (without validation)", "validation error, %")
     for index, curve in enumerate(curves):
         style = line_style(index)
-        below = None if at_pct is None else curve.below(at_pct)
-        label = plain(curve.label + (f": {reached(curve, at_pct)}" if at_pct is not None else ""))
+        below = None if threshold_pct is None else curve.first_below(threshold_pct)
+        label = wrap_text(
+            curve.label + (f": {describe_first_below(curve, threshold_pct)}" if threshold_pct is not None else "")
+        )
         for axes, x_e in ((by_epoch, curve.epoch_e), (by_second, curve.train_s_e)):
             axes.plot(x_e, curve.error_pct_e, label=label, **style | {"markersize": 3})
             if below:
@@ -128,22 +130,24 @@ def plot_convergence(curves: Sequence[Convergence], uri: str, *, at_pct: float |
     epochs = [epoch for curve in curves for epoch in curve.epoch_e]
     seconds = [second for curve in curves for second in curve.train_s_e]
     for axes, x in ((by_epoch, epochs), (by_second, seconds)):
-        log_where_wide(axes, "y", errors, 3)
-        if not log_where_wide(axes, "x", x, 30):
+        use_log_scale_if_wide(axes, "y", errors, 3)
+        if not use_log_scale_if_wide(axes, "x", x, 30):
             axes.set_xlim(left=0)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if at_pct is not None:
-            axes.axhline(at_pct, color=INK, linewidth=1.0, linestyle=(0, (6, 3)))
+        if threshold_pct is not None:
+            axes.axhline(threshold_pct, color=INK, linewidth=1.0, linestyle=(0, (6, 3)))
             line_end = axes.get_yaxis_transform()
-            axes.text(0.995, at_pct, f"{at_pct:g} %", transform=line_end, color=INK, ha="right", va="bottom")
-    legend_below(figure, by_epoch)
-    headline(figure, "Validation error against epochs and against training time")
-    publish(figure, uri)
+            axes.text(
+                0.995, threshold_pct, f"{threshold_pct:g} %", transform=line_end, color=INK, ha="right", va="bottom"
+            )
+    add_legend_below(figure, by_epoch)
+    set_title(figure, "Validation error against epochs and against training time")
+    save_figure(figure, uri)
 
 
-def reached(curve: Convergence, at_pct: float) -> str:
+def describe_first_below(curve: ConvergenceCurve, threshold_pct: float) -> str:
     """When a run first got below an error, in words."""
-    below = curve.below(at_pct)
+    below = curve.first_below(threshold_pct)
     if below is None:
-        return f"never below {at_pct:g} %"
-    return f"below {at_pct:g} % after {below[0]} epochs, {below[1]:,.0f} s"
+        return f"never below {threshold_pct:g} %"
+    return f"below {threshold_pct:g} % after {below[0]} epochs, {below[1]:,.0f} s"

@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search.errors import RcnSearchError
-from rcn_search.evaluation.figures.comparison import Comparison
+from rcn_search.evaluation.figures.comparison import MethodComparison
 from rcn_search.evaluation.figures.style import (
-    headline,
-    legend_below,
+    add_legend_below,
+    label_axes,
     line_style,
-    log_where_wide,
-    name_axes,
     panels,
-    plain,
-    publish,
+    save_figure,
+    set_title,
+    use_log_scale_if_wide,
+    wrap_text,
 )
 from rcn_search.evaluation.metrics import Array, bootstrap_interval
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difficulty:
+class DifficultyBins:
     """Mean errors of the methods in each bin, the easiest bin first.
 
     Attributes:
@@ -43,7 +43,7 @@ class Difficulty:
     high_pct_mb: Array
 
 
-def difficulty_bins(error_pct_mn: Array, num_bins: int) -> NDArray[np.int64]:
+def assign_bins(error_pct_mn: Array, num_bins: int) -> NDArray[np.int64]:
     """Bin (n,) of each image, by the rank of its mean error over the methods; sizes differ by one image at most.
 
     Raises:
@@ -59,7 +59,7 @@ def difficulty_bins(error_pct_mn: Array, num_bins: int) -> NDArray[np.int64]:
     return bin_n
 
 
-def by_difficulty(comparison: Comparison, num_bins: int) -> Difficulty:
+def bin_by_difficulty(comparison: MethodComparison, num_bins: int) -> DifficultyBins:
     """Bin the images that count for every method and average each method's errors in each bin.
 
     Raises:
@@ -67,7 +67,7 @@ def by_difficulty(comparison: Comparison, num_bins: int) -> Difficulty:
     """
     counts_n = np.isfinite(comparison.error_pct_mn).all(axis=0)
     error_pct_mn, group_n = comparison.error_pct_mn[:, counts_n], comparison.group_n[counts_n]
-    bin_n = difficulty_bins(error_pct_mn, num_bins)
+    bin_n = assign_bins(error_pct_mn, num_bins)
     shape = (len(error_pct_mn), num_bins)
     mean_pct_mb, low_pct_mb, high_pct_mb = (np.full(shape, np.nan) for _ in range(3))
     for index in range(num_bins):
@@ -77,7 +77,7 @@ def by_difficulty(comparison: Comparison, num_bins: int) -> Difficulty:
             interval = bootstrap_interval(error_pct_n, group_n[inside_n])
             if interval:
                 low_pct_mb[method, index], high_pct_mb[method, index] = interval
-    return Difficulty(
+    return DifficultyBins(
         num_images_b=np.bincount(bin_n, minlength=num_bins),
         mean_pct_mb=mean_pct_mb,
         low_pct_mb=low_pct_mb,
@@ -85,12 +85,12 @@ def by_difficulty(comparison: Comparison, num_bins: int) -> Difficulty:
     )
 
 
-def plot_difficulty(comparison: Comparison, difficulty: Difficulty, uri: str) -> None:
+def plot_difficulty(comparison: MethodComparison, difficulty: DifficultyBins, uri: str) -> None:
     """Mean error of each method against the difficulty percentile, with its interval; the PNG goes to ``uri``."""
     num_methods, num_bins = difficulty.mean_pct_mb.shape
     width = 100 / num_bins
     figure, (axes,) = panels(1, height=4.4 + 0.18 * num_methods)
-    name_axes(
+    label_axes(
         axes,
         "difficulty of an image, percentile of its mean error over the methods",
         "mean error and its 95 % interval, %",
@@ -106,14 +106,14 @@ def plot_difficulty(comparison: Comparison, difficulty: Difficulty, uri: str) ->
             yerr=reach.clip(min=0),
             capsize=2,
             elinewidth=1.2,
-            label=plain(method),
+            label=wrap_text(method),
             **line_style(index) | {"linewidth": 1.0},
         )
     axes.set_xlim(0, 100)
     axes.set_xticks(np.linspace(0, 100, min(num_bins, 10) + 1))
     axes.xaxis.set_major_formatter("{x:.3g}")
-    log_where_wide(axes, "y", difficulty.mean_pct_mb.flat, 3)
-    legend_below(figure, axes)
+    use_log_scale_if_wide(axes, "y", difficulty.mean_pct_mb.flat, 3)
+    add_legend_below(figure, axes)
     each = " or ".join(f"{size:,}" for size in np.unique(difficulty.num_images_b))
-    headline(figure, f"{comparison.title}, {num_bins} bins of {each}", str(comparison.protocol))
-    publish(figure, uri)
+    set_title(figure, f"{comparison.title}, {num_bins} bins of {each}", str(comparison.protocol))
+    save_figure(figure, uri)

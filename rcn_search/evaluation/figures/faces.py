@@ -17,7 +17,7 @@ from matplotlib.transforms import Bbox, TransformedBbox
 from numpy.typing import NDArray
 
 from rcn_search.errors import RcnSearchError
-from rcn_search.evaluation.figures.style import INK, plain, publish
+from rcn_search.evaluation.figures.style import INK, save_figure, wrap_text
 from rcn_search.evaluation.metrics import Array
 from rcn_search.keypoints import KeypointSchema
 
@@ -86,7 +86,7 @@ def draw_faces(
     axes.set_ylim(figure.get_figheight() * _DPI, 0)
     if pred_nk2 is not None:
         _draw_legend(axes)
-    publish(figure, uri)
+    save_figure(figure, uri)
 
 
 class _Face:
@@ -136,7 +136,7 @@ class _Face:
         """A short line in the corner."""
         plate = {"boxstyle": "round,pad=0.25,rounding_size=0.2", "facecolor": (0, 0, 0, 0.6), "edgecolor": "none"}
         x, y = (self._corner_2 + 8).tolist()
-        self._axes.text(x, y, plain(text), color="white", fontsize=14 * _PT, va="top", bbox=plate, zorder=3)
+        self._axes.text(x, y, wrap_text(text), color="white", fontsize=14 * _PT, va="top", bbox=plate, zorder=3)
 
     def _within(self, drawn: Collection) -> None:
         if drawn.axes is None:

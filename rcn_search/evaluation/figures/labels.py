@@ -36,7 +36,7 @@ def config_labels(configs: Sequence[TrainConfig], places: Sequence[str], *, sect
         implied = _recipe_leaves(config) if "recipe" in differing else {}
         told = [f"{key}={_written(own[key])}" for key in differing if own.get(key) not in (None, implied.get(key))]
         names.append(" ".join([_KINDS[config.model.name], *told]))
-    return distinct(names, places)
+    return make_distinct(names, places)
 
 
 # What changes no weight: where a run ran, and how often it was looked at.
@@ -62,7 +62,7 @@ def _recipe_leaves(config: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in _leaves(bare) if key != "recipe"}
 
 
-def distinct(names: Sequence[str], places: Sequence[str]) -> list[str]:
+def make_distinct(names: Sequence[str], places: Sequence[str]) -> list[str]:
     """The names, those that stand twice followed by the part of their place that they do not have in common."""
     told = list(names)
     for name, times in Counter(names).items():

@@ -18,9 +18,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from rcn_search import storage
 from rcn_search.errors import RcnSearchError
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette: distinct for all kinds of colour vision."""
-KINDS = ("png", "svg", "pdf")
+FORMATS = ("png", "svg", "pdf")
 INK, FAINT = "#222222", "#DDDDDD"
 LABEL_WIDTH = 78
 """Characters after which a line of a legend or a title is broken."""
@@ -44,7 +44,7 @@ def panels(count: int, *, width: float = 6.4, height: float = 4.0) -> tuple[Figu
     return figure, row
 
 
-def name_axes(axes: Axes, x_label: str, y_label: str) -> None:
+def label_axes(axes: Axes, x_label: str, y_label: str) -> None:
     """Say what is drawn against what, with units."""
     axes.set_xlabel(x_label, color=INK)
     axes.set_ylabel(y_label, color=INK)
@@ -52,9 +52,9 @@ def name_axes(axes: Axes, x_label: str, y_label: str) -> None:
 
 def line_style(index: int) -> dict[str, Any]:
     """Colour, dashes and marker of the line of that number: no two alike among the first twenty-one."""
-    again = index // len(COLOURS)
+    again = index // len(PALETTE)
     return {
-        "color": COLOURS[index % len(COLOURS)],
+        "color": PALETTE[index % len(PALETTE)],
         "linestyle": _DASHES[again % len(_DASHES)],
         "marker": _MARKERS[index % len(_MARKERS)],
         "markersize": 4,
@@ -62,12 +62,12 @@ def line_style(index: int) -> dict[str, Any]:
     }
 
 
-def plain(text: str, width: int = LABEL_WIDTH) -> str:
+def wrap_text(text: str, width: int = LABEL_WIDTH) -> str:
     """Text as it is, broken into lines: a dollar sign starts no formula."""
     return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")
 
 
-def log_where_wide(axes: Axes, which: Literal["x", "y"], values: Iterable[float], factor: float) -> bool:
+def use_log_scale_if_wide(axes: Axes, axis_name: Literal["x", "y"], values: Iterable[float], factor: float) -> bool:
     """Make an axis logarithmic if the largest value is more than ``factor`` times the smallest; say whether it is.
 
     Its ticks are plain numbers, 20 and 5,000, not powers of ten. An axis with a zero stays linear.
@@ -75,8 +75,8 @@ def log_where_wide(axes: Axes, which: Literal["x", "y"], values: Iterable[float]
     given = list(values)
     if not min(given) > 0 or max(given) <= factor * min(given):
         return False
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if axis_name == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if axis_name == "x" else axes.yaxis
     many = max(given) > 20 * min(given)
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if many else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), numticks=15))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
@@ -84,7 +84,7 @@ def log_where_wide(axes: Axes, which: Literal["x", "y"], values: Iterable[float]
     return True
 
 
-def legend_below(figure: Figure, axes: Axes, title: str | None = None) -> None:
+def add_legend_below(figure: Figure, axes: Axes, title: str | None = None) -> None:
     """One line for each curve of ``axes``, under the figure, where long names find room."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
@@ -98,36 +98,36 @@ def legend_below(figure: Figure, axes: Axes, title: str | None = None) -> None:
     )
 
 
-def headline(figure: Figure, title: str, detail: str = "") -> None:
+def set_title(figure: Figure, title: str, detail: str = "") -> None:
     """What the figure shows, and under it, smaller, how it was measured."""
     width = min(90, int(_HEADLINE_PER_INCH * figure.get_figwidth()))
-    lines = [plain(title, width), *([plain(detail, width)] if detail else [])]
+    lines = [wrap_text(title, width), *([wrap_text(detail, width)] if detail else [])]
     figure.suptitle("\n".join(lines), color=INK, fontsize=9.5)
 
 
-def publish(figure: Figure, uri: str) -> None:
+def save_figure(figure: Figure, uri: str) -> None:
     """Draw the figure in memory and put it, whole, at a URI; the end of its name says what it becomes.
 
     Raises:
         RcnSearchError: The name ends in none of `KINDS`.
     """
-    check_kind(uri)
+    check_format(uri)
     stream = io.BytesIO()
     # Fonts as text, not as outlines: names can be searched for, and a PDF takes the fonts that a journal accepts.
     with matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
-        figure.savefig(stream, format=_kind(uri))
+        figure.savefig(stream, format=_suffix(uri))
     storage.write_bytes(uri, stream.getvalue())
 
 
-def check_kind(uri: str) -> None:
+def check_format(uri: str) -> None:
     """Make sure that a picture can be written there, before anything is computed for it.
 
     Raises:
         RcnSearchError: It cannot.
     """
-    if _kind(uri) not in KINDS:
-        raise RcnSearchError(f"{uri} must end in one of .{', .'.join(KINDS)}")
+    if _suffix(uri) not in FORMATS:
+        raise RcnSearchError(f"{uri} must end in one of .{', .'.join(FORMATS)}")
 
 
-def _kind(uri: str) -> str:
+def _suffix(uri: str) -> str:
     return uri.rpartition(".")[2].lower()

@@ -44,7 +44,7 @@ def ranks(leaderboard: str) -> list[str]:
     return [str(row.rank or row.no_rank_reason) for row in rows(leaderboard)]
 
 
-def test_the_second_time_nothing_is_read(leaderboard: str, reads: list[str]) -> None:
+def test_rank_cache_second_time_reads_nothing(leaderboard: str, reads: list[str]) -> None:
     first = ranks(leaderboard)
     assert first == ["1", "2", "3"]
     assert len(reads) == 3
@@ -52,9 +52,7 @@ def test_the_second_time_nothing_is_read(leaderboard: str, reads: list[str]) -> 
     assert len(reads) == 3
 
 
-def test_a_new_row_is_tested_with_the_others(
-    leaderboard: str, reads: list[str], add_measured: Callable[..., str]
-) -> None:
+def test_rank_cache_new_row_is_tested(leaderboard: str, reads: list[str], add_measured: Callable[..., str]) -> None:
     ranks(leaderboard)
     reads.clear()
     add_measured(leaderboard, ERRORS * 1.001, method="as good as the first")
@@ -64,7 +62,7 @@ def test_a_new_row_is_tested_with_the_others(
 
 @pytest.mark.parametrize("store", ["file"], indirect=True)  # elsewhere no server is asked
 @pytest.mark.parametrize("damage", ["edited", "missing"])
-def test_errors_that_changed_are_read_again(leaderboard: str, reads: list[str], damage: str) -> None:
+def test_rank_cache_changed_errors_are_read_again(leaderboard: str, reads: list[str], damage: str) -> None:
     ranks(leaderboard)
     damaged = rows(leaderboard)[1].entry
     path = Path(leaderboard) / "errors" / f"{damaged.errors_sha256}.npy"
@@ -78,7 +76,7 @@ def test_errors_that_changed_are_read_again(leaderboard: str, reads: list[str], 
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\n{}"])
-def test_a_damaged_cache_is_made_anew(leaderboard: str, reads: list[str], damage: bytes, tmp_path: Path) -> None:
+def test_rank_cache_damaged_file_is_rebuilt(leaderboard: str, reads: list[str], damage: bytes, tmp_path: Path) -> None:
     first = ranks(leaderboard)
     (path,) = (tmp_path / "cache" / "leaderboards").glob("*.ranks.json")
     whole = path.read_bytes()

@@ -13,7 +13,7 @@ def alone(count: int) -> np.ndarray:
     return np.arange(count).astype(str)
 
 
-def test_without_groups_it_is_students_paired_t() -> None:
+def test_paired_p_without_groups_is_paired_t_test() -> None:
     errors = np.random.default_rng(0).gamma(4, 1.5, (4, 60)) + np.array([[0.0], [0.1], [0.5], [2.0]])
     p = paired_p(errors, alone(60))
     for i in range(4):
@@ -23,7 +23,7 @@ def test_without_groups_it_is_students_paired_t() -> None:
                 assert p[i, j] == pytest.approx(stats.ttest_rel(errors[i], errors[j]).pvalue, rel=1e-9)
 
 
-def test_images_of_one_group_count_once() -> None:
+def test_paired_p_sums_images_of_a_group() -> None:
     """Each image ten times says nothing that each once does not."""
     errors = np.random.default_rng(1).gamma(4, 1.5, (3, 40))
     ten_times = np.repeat(errors, 10, axis=1)
@@ -31,14 +31,14 @@ def test_images_of_one_group_count_once() -> None:
     assert paired_p(ten_times, alone(400))[0, 1] < paired_p(errors, alone(40))[0, 1]
 
 
-def test_almost_equal_rows_lose_no_digits() -> None:
+def test_paired_p_almost_equal_rows_keeps_precision() -> None:
     base = np.random.default_rng(2).gamma(4, 1.5, 500)
     shift = np.random.default_rng(3).normal(0, 1e-6, 500)
     p = paired_p(np.stack([base, base + shift, 50 * base]), alone(500))
     assert p[0, 1] == pytest.approx(stats.ttest_rel(base, base + shift).pvalue, rel=1e-3)
 
 
-def test_what_has_no_spread_is_certain() -> None:
+def test_paired_p_constant_difference_is_zero() -> None:
     base = np.arange(10.0)
     p = paired_p(np.stack([base, base, base + 1]), alone(10))
     assert p[0, 1] == 1
@@ -58,11 +58,11 @@ def plain_holm(p: list[float], alpha: float) -> list[bool]:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 0.2), min_size=1, max_size=12))
-def test_holm_rejects_what_the_steps_reject(p: list[float]) -> None:
+def test_holm_matches_stepwise_procedure(p: list[float]) -> None:
     assert (holm(np.array(p)) <= 0.05).tolist() == plain_holm(p, 0.05)
 
 
-def test_a_rank_is_as_wide_as_the_doubt() -> None:
+def test_rank_ranges_spans_insignificant_differences() -> None:
     rng = np.random.default_rng(4)
     base = rng.gamma(4, 1.5, 800)
     rows = [base + rng.normal(shift, 1, 800) for shift in (0.0, 0.02, 1.0, 1.01, 3.0)]
@@ -71,7 +71,7 @@ def test_a_rank_is_as_wide_as_the_doubt() -> None:
     assert rank_ranges(np.stack(rows[::-1]), alone(800))[0] == RankRange(5, 5)
 
 
-def test_equal_methods_are_rarely_told_apart() -> None:
+def test_rank_ranges_equal_methods_rarely_differ() -> None:
     """Holm over all pairs: at most one table in twenty may call equal rows different."""
     wrong = 0
     for seed in range(200):

@@ -31,6 +31,7 @@ from rcn_search.training.checkpoint import load_network, read_checkpoint
 from rcn_search.training.exit_status import BEST_NAME, LAST_NAME
 from rcn_search.training.optim import learning_rate
 from rcn_search.training.trainer import Trainer
+from tests.support.studies import resume_study
 
 POPULATION = 8
 PBT = {"name": "pbt", "population_size": POPULATION, "perturbation_interval_epochs": 2, "quantile_fraction": 0.25}
@@ -51,7 +52,7 @@ def report(study: Study, number: int, num_epochs: int, error_pct: float) -> None
 
 def running(uri: str, space) -> Study:
     """A population half way: trial 0 is at its end, 1 and 2 lead, 7 was stopped; the error is the number."""
-    study = Study.create(uri, space, data_fingerprint="f")
+    study = Study.start(uri, space, data_fingerprint="f")
     for number in range(POPULATION):
         study.ask()
         report(study, number, 8 if number == 0 else 4, 1.0 + number)
@@ -88,7 +89,7 @@ def test_a_population_that_is_gone_on_with_draws_the_same_parents(space, tmp_pat
     for _ in range(4):
         straight.ask()
         again.ask()
-    again = Study.resume(again.uri, space, data_fingerprint="f")
+    again = resume_study(again.uri, space, data_fingerprint="f")
     # Six of the first and four others were running: they are taken up with the parents they had.
     taken_up = [again.ask().record.params for _ in range(10)]
     assert taken_up == [trial.record.params for trial in straight.trials if trial.number not in (0, 7)]

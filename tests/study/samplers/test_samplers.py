@@ -18,6 +18,7 @@ from rcn_search.study.samplers import build_sampler
 from rcn_search.study.samplers.grid import grid
 from rcn_search.study.space.unit_interval import from_unit, to_unit
 from rcn_search.study.study import Study
+from tests.support.studies import resume_study
 
 SAMPLERS = {
     "tpe": {"num_startup_trials": 5},
@@ -92,14 +93,14 @@ def name(request):
 
 def test_a_study_gone_on_with_draws_what_an_undisturbed_one_draws(load, name, tmp_path):
     space = load(name)
-    straight = Study.create(str(tmp_path / "straight"), space, data_fingerprint="f")
+    straight = Study.start(str(tmp_path / "straight"), space, data_fingerprint="f")
     run(straight)
-    again = Study.create(str(tmp_path / "again"), space, data_fingerprint="f")
+    again = Study.start(str(tmp_path / "again"), space, data_fingerprint="f")
     while again.num_remaining:
         run(again, 5)
         again.ask()  # drawn, and then its driver dies
         del again
-        again = Study.resume(str(tmp_path / "again"), space, data_fingerprint="f")
+        again = resume_study(str(tmp_path / "again"), space, data_fingerprint="f")
     assert drawn(again) == drawn(straight)
     assert len(straight.trials) == NUM_TRIALS
 
