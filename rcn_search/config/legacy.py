@@ -70,7 +70,7 @@ def upgrade_protocol(document: Document) -> Document:
 
 
 def upgrade_inference(document: Document) -> Document:
-    """Rename how predictions were made, in an entry's ``made_with`` or the metadata of a prediction file of old versions.
+    """Rename how predictions were made, in the ``made_with`` of entries and the metadata of prediction files.
 
     ``document`` is not changed; its other keys are kept.
 
