@@ -4,9 +4,9 @@
 
 Ours is a `TrialActor` with its worker group; the other is what Ray documents for Tune with several workers: a Tune
 function that builds a TorchTrainer for each trial, with Ray's own settings, and trains the same run by the same
-`TrainRun`. Both are run by Tune in one cluster, one trial at a time, first ours. Measured in each trial by the clock of the machine,
-from the first line of its function (of ours of `reset_config`, which `setup` calls) to the begin of the first step. The
-start of the trial's own process is left out of both.
+`TrainRun`. Both are run by Tune in one cluster, one trial at a time, first ours. Measured in each trial by the clock
+of the machine, from the first line of its function (of ours of `reset_config`, which `setup` calls) to the begin of
+the first step. The start of the trial's own process is left out of both.
 
 The last line is JSON: ``ratio`` of the medians over all trials, the first of ours among them, which starts its worker
 group; ``first_ratio``, of the first trials alone; ``ours_s`` and ``stock_s``, each trial.

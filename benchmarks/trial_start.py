@@ -3,9 +3,9 @@
     python benchmarks/trial_start.py --data data/mtfl [--trials 12]
 
 One slot, so that each trial starts when the one before has ended. Measured from outside of the trials, by the study
-store: from the moment when the end of a trial is entered to the end of the first epoch of the next, less the
-training and the validation of that epoch. So it holds the draw, Tune's loop, opening the run and its first checkpoint. The first trial,
-for which a process has to be started, is left out.
+store: from the moment when the end of a trial is entered to the end of the first epoch of the next, less the training
+and the validation of that epoch. So it holds the draw, Tune's loop, opening the run and its first checkpoint. The
+first trial, for which a process has to be started, is left out.
 
 The last line is JSON: ``median_s``, ``longest_s`` and ``num_starts``.
 """
