@@ -1,6 +1,6 @@
 """How long the board takes: the terminal's table over a large board, and the bootstrap.
 
-    python benchmarks/board.py --entries 10000 --images 100
+    python benchmarks/leaderboard.py --entries 10000 --images 100
 
 Draws a board of that many entries in four tables, each entry with the errors of that many images, in a folder of its
 own, and runs `rcn-search leaderboard` on it as a user would: once without an index, then several times with it. Wall
