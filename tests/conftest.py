@@ -114,9 +114,9 @@ class CommandLine:
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    """The command line, in an empty working directory with a board of its own."""
+    """The command line, in an empty working directory with a leaderboard of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", str(tmp_path / "board"))
+    monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", str(tmp_path / "leaderboard"))
     return CommandLine()
 
 

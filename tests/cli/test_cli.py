@@ -84,7 +84,7 @@ def test_trained_evaluated_entered_ranked(cli, config: Path, synthetic_uri: str,
     assert re.search(r"rcn2016 [\d.]+ [\d.]+ – [\d.]+ 24 0 subpixel [\d.]+ ", on_val)
     assert "→ run/predictions-val.parquet" in on_val
     assert "look number" not in on_val
-    assert not Path("board").exists()
+    assert not Path("leaderboard").exists()
 
     test = ["evaluate", "run/best.safetensors", "--data", synthetic_uri, "--split", "test"]
     assert "look number 1 at this test split" in cli.run(*test, "--leaderboard", "elsewhere")
@@ -122,7 +122,7 @@ def test_published_rows_stand_beside(cli) -> None:
 
 
 def test_damaged_entries_are_left_out_loudly(cli, tmp_path: Path) -> None:
-    entries = tmp_path / "board" / "entries"
+    entries = tmp_path / "leaderboard" / "entries"
     entries.mkdir(parents=True)
     (entries / "mine.json").write_text("{}")
     result = CliRunner().invoke(app, ["leaderboard", "--format", "json"])
@@ -243,7 +243,7 @@ def test_what_a_user_gets_wrong_is_explained(
         "here": tmp_path,
     }
     assert problem.format(**names) in cli.fail(*line.format(**names).split())
-    assert not (tmp_path / "board").exists()
+    assert not (tmp_path / "leaderboard").exists()
     assert not (tmp_path / "studies").exists()
 
 

@@ -24,7 +24,7 @@ BASE = np.random.default_rng(0).gamma(4, 1.4, 300)
 
 @pytest.fixture
 def leaderboard(cli: Any, store: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """That of the command line."""
+    """The leaderboard of the command line."""
     monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", store)
     return store
 
@@ -32,9 +32,9 @@ def leaderboard(cli: Any, store: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_compare_prints_both_methods(cli: Any, add_measured: Add, leaderboard: str) -> None:
     add_measured(leaderboard, BASE, method="[b]A[/b]")
     add_measured(leaderboard, BASE + 1 + np.random.default_rng(1).normal(0, 1, 300), method="B")
-    said = cli.run("leaderboard", "compare", "[b]A[/b]", "B")
-    assert said.startswith("aflw test, 300 images · rcn2016: five points")
-    assert "[b]A[/b] is better than B by 0.90 points" in said
+    output = cli.run("leaderboard", "compare", "[b]A[/b]", "B")
+    assert output.startswith("aflw test, 300 images · rcn2016: five points")
+    assert "[b]A[/b] is better than B by 0.90 points" in output
     add_measured(leaderboard, BASE, method="C", protocol=subpixel("aflw", "test", "five"))
     assert cli.fail("leaderboard", "compare", "B", "C").startswith(
         "not comparable: they were measured differently (grid"
@@ -43,8 +43,8 @@ def test_compare_prints_both_methods(cli: Any, add_measured: Add, leaderboard: s
 
 def test_rescore_requires_entries_or_all(cli: Any, add_measured: Add, leaderboard: str) -> None:
     add_measured(leaderboard, BASE, method="A")
-    assert "name the entries to score again, or say --all" in cli.fail("leaderboard", "rescore")
-    assert "no normalizer is called 'nose'; known: eye-centers" in cli.fail(
+    assert "name the entries to score again, or give --all" in cli.fail("leaderboard", "rescore")
+    assert "no normalizer is called 'nose'; known are eye-centers" in cli.fail(
         "leaderboard", "rescore", "--all", "--normalizer", "nose"
     )
     from typer.testing import CliRunner
@@ -53,7 +53,7 @@ def test_rescore_requires_entries_or_all(cli: Any, add_measured: Add, leaderboar
 
     result = CliRunner().invoke(app, ["leaderboard", "rescore", "A", "--normalizer", "outer-eye"])
     assert result.exit_code == 1
-    assert "is not there; name it with --predictions" in result.stdout
+    assert "was not found; name it with --predictions" in result.stdout
     assert "0 of 1 entries scored again" in result.stdout
 
 
@@ -64,18 +64,18 @@ def test_add_external_file_adds_entries(cli: Any, synthetic_uri: str, leaderboar
         ",".join([str(name), *map(str, k2.reshape(-1))]) for name, k2 in zip(split.image_id_n, points, strict=True)
     ]
     (tmp_path / "r.csv").write_text("\n".join(["image," + ",".join(f"v{i}" for i in range(10)), *lines[1:]]))
-    said = cli.run(
+    output = cli.run(
         *("leaderboard", "add", "r.csv", "--method", "Rival", "--data", synthetic_uri, "--split", "test"),
-        *("--normalizer", "box", "--shift", "1"),
+        *("--normalizer", "box", "--pixel-offset", "1"),
     )
-    assert "look number 1 at this test split" in said
-    assert said.count("→") == 3
+    assert "test evaluation no. 1 of this split" in output
+    assert output.count("→") == 3
     entries, _ = load_entries(leaderboard)
     assert {entry.made_with["shift_px"] for entry in entries.values()} == {1}
     shown = cli.run("leaderboard", "--dataset", "synthetic")
     assert "1 images without a finite prediction" in shown
     assert "subpixel-box" in shown
-    # What add keeps can be scored again.
+    # Predictions that add stored can be scored again.
     (again,) = (entry for entry in entries.values() if entry.protocol.name == "subpixel")
     assert "1 of 3 entries scored again" in cli.run("leaderboard", "rescore", again.method, "--normalizer", "diagonal")
 
@@ -110,43 +110,43 @@ def test_verify_accepts_own_checkpoint_only(
 ) -> None:
     checkpoint, entry = entered
     assert entry.made_with == {"decoder": "median", "tta": "none"}
-    (entry_id,) = (key for key, each in load_entries(leaderboard)[0].items() if each == entry)
+    (entry_id,) = (key for key, loaded in load_entries(leaderboard)[0].items() if loaded == entry)
     line = ("leaderboard", "verify", entry_id, "--checkpoint", checkpoint, "--data", synthetic_uri)
-    said = cli.run(*line)
-    assert "look number 2 at this test split largest change of one image: 0.0000 points" in said
-    assert f"verified: {entry.error_pct:.4f} % now" in said
-    assert "not verified; error: " in cli.fail(*line, "--decoder", "argmax")  # another reading of the same maps
+    output = cli.run(*line)
+    assert "test evaluation no. 2 of this split largest change of one image: 0.0000 percentage points" in output
+    assert f"verified: {entry.error_pct:.4f} % now" in output
+    assert "not verified; error: " in cli.fail(*line, "--decoder", "argmax")  # another decoder of the same maps
     assert "has 2 entries; name one of them" in cli.fail("leaderboard", "verify", "Mine", *line[3:])
     other = TrainConfig.model_validate(tiny_config.model_dump() | {"seed": 7})
     info = CheckpointInfo(
         kind="weights", config=other, keypoints="five", data_fingerprint="f", epoch=2, val_error_pct=1.0, train_s=9
     )
     write_checkpoint(checkpoint, info, network_tensors(build_model(other.model, num_points=5)))
-    assert f"not verified; run id: {entry.run_id} on the leaderboard, {other.run_id} now" in cli.fail(*line)
+    assert f"not verified; run id: {entry.run_id} in the entry, {other.run_id} now" in cli.fail(*line)
 
 
 def test_show_omits_tables_of_published_rows(cli: Any, add_measured: Add, leaderboard: str) -> None:
     everything = cli.run("leaderboard")
     assert "WFLW pose" in everything, "with nothing measured there is nothing else to show"
     add_measured(leaderboard, BASE, method="A")
-    said = cli.run("leaderboard")
-    assert "AFLW test · rcn2016" in said
-    assert "WFLW" not in said
-    assert "tables of published rows only (--published, or --dataset)" in said
-    assert "WFLW pose" in cli.run("leaderboard", "--published")
+    output = cli.run("leaderboard")
+    assert "AFLW test · rcn2016" in output
+    assert "WFLW" not in output
+    assert "tables of published rows only (--include-published, or --dataset)" in output
+    assert "WFLW pose" in cli.run("leaderboard", "--include-published")
     assert "WFLW pose" in cli.run("leaderboard", "--dataset", "wflw")
 
 
 @pytest.mark.parametrize("output", ["table", "markdown", "latex", "csv", "json"])
 def test_show_unknown_data_set_is_refused(cli: Any, output: str) -> None:
-    said = cli.fail("leaderboard", "--dataset", "alfw", "--format", output)
-    assert said.startswith("the leaderboard has no data set 'alfw'; it has 300w, aflw, afw, ")
+    problem = cli.fail("leaderboard", "--dataset", "alfw", "--format", output)
+    assert problem.startswith("the leaderboard has no data set 'alfw'; it has 300w, aflw, afw, ")
 
 
 def test_help_has_an_example(cli: Any) -> None:
-    for name in ("", "compare", "add", "rescore", "verify", "figure", "html", "serve"):
-        said = cli.run("leaderboard", *filter(None, [name]), "--help")
-        assert f"Example: rcn-search leaderboard {name}".rstrip() in said
+    for name in ("", "compare", "add", "rescore", "verify", "figure", "build-site", "serve"):
+        output = cli.run("leaderboard", *filter(None, [name]), "--help")
+        assert f"Example: rcn-search leaderboard {name}".rstrip() in output
 
 
 def test_show_by_attribute_names_classes(cli: Any, leaderboard: str, add_measured: Add) -> None:
@@ -154,10 +154,12 @@ def test_show_by_attribute_names_classes(cli: Any, leaderboard: str, add_measure
     add_measured(leaderboard, BASE, method="A", parts=parts)
     add_measured(leaderboard, BASE + 1, method="B")
     add_measured(leaderboard, BASE + 1, method="C", protocol=rcn2016("afw", "test", "five"))
-    said = cli.run("leaderboard", "--format", "markdown", "--by", "pose")
-    assert "| left profile | right profile |" in said
-    assert "| 4.00 | 8.00 |" in said
-    assert "AFW test" not in said
-    assert "profile" in cli.run("leaderboard", "--by", "pose")
-    assert "attributes that are known: pose" in cli.fail("leaderboard", "--by", "light")
-    assert "leave it out with --format json" in cli.fail("leaderboard", "--by", "pose", "--format", "json")
+    output = cli.run("leaderboard", "--format", "markdown", "--by-attribute", "pose")
+    assert "| left profile | right profile |" in output
+    assert "| 4.00 | 8.00 |" in output
+    assert "AFW test" not in output
+    assert "profile" in cli.run("leaderboard", "--by-attribute", "pose")
+    assert "attributes with errors by class: pose" in cli.fail("leaderboard", "--by-attribute", "light")
+    assert "--by-attribute does not apply to --format json" in cli.fail(
+        "leaderboard", "--by-attribute", "pose", "--format", "json"
+    )

@@ -120,7 +120,7 @@ PROTOCOLS = [
 
 
 @pytest.mark.parametrize("seed", range(NUM_SETS))
-def test_it_is_what_plain_loops_find(make_predictions: Make, seed: int) -> None:
+def test_score_agrees_with_plain_loops(make_predictions: Make, seed: int) -> None:
     protocol = PROTOCOLS[seed % len(PROTOCOLS)]
     found = random_set(make_predictions, np.random.default_rng(seed), protocol.keypoints)
     faces = plain_faces(found, protocol)
@@ -153,7 +153,7 @@ def test_it_is_what_plain_loops_find(make_predictions: Make, seed: int) -> None:
         )
 
 
-def test_an_error_of_exactly_the_threshold_is_no_failure_and_adds_no_area(make_predictions: Make) -> None:
+def test_score_error_at_the_threshold_is_no_failure_and_adds_no_area(make_predictions: Make) -> None:
     found = make_predictions(4)
     found.pred_cell_nk2[0] += np.array([2, 0], dtype=np.int16)  # 2 of 20 cells: 10 %
     found.pred_cell_nk2[1] += np.array([3, 0], dtype=np.int16)
@@ -166,7 +166,7 @@ def test_an_error_of_exactly_the_threshold_is_no_failure_and_adds_no_area(make_p
     assert scored.failure_rate[1:] == bootstrap_interval(failed, found.group, num_resamples=10)
 
 
-def test_every_number_has_the_interval_of_its_own_bootstrap(make_predictions: Make) -> None:
+def test_score_intervals_equal_separate_bootstraps(make_predictions: Make) -> None:
     """Each column by itself, and percentiles by drawing the images out one by one."""
     found = random_set(make_predictions, np.random.default_rng(3), "five", num_images=40)
     protocol = subpixel("aflw", "test", "five")
@@ -189,7 +189,7 @@ def test_every_number_has_the_interval_of_its_own_bootstrap(make_predictions: Ma
     assert scored.auc.low_pct < scored.auc.pct < (scored.auc.high_pct or 0)
 
 
-def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_batches_do_not_change_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     values_nc = np.random.default_rng(0).gamma(4, 1.5, (50, 3))
     groups = np.arange(50).astype(str)
     whole = bootstrap_intervals(values_nc, groups, percentiles=[90], num_resamples=300)
@@ -197,7 +197,7 @@ def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bootstrap_intervals(values_nc, groups, percentiles=[90], num_resamples=300) == whole
 
 
-def test_what_one_group_holds_has_no_interval() -> None:
+def test_bootstrap_single_group_has_no_interval() -> None:
     values_nc = np.array([[1.0, 5.0], [2.0, np.nan], [3.0, np.nan]])
     means, (percentile,) = bootstrap_intervals(values_nc, np.array(list("abc")), percentiles=[50], num_resamples=50)
     assert means[1] is None
@@ -206,6 +206,6 @@ def test_what_one_group_holds_has_no_interval() -> None:
     assert bootstrap_intervals(values_nc, np.array(list("aaa")), percentiles=[50]) == ([None, None], [None])
 
 
-def test_ced_with_ties_has_one_step_for_each_error() -> None:
+def test_cumulative_errors_ties_make_one_step() -> None:
     errors, shares = cumulative_errors(np.array([2.0, 1.0, 2.0, 5.0]), end_pct=8.0)
     assert (errors.tolist(), shares.tolist()) == ([0, 1, 2, 5, 8], [0, 25, 75, 100, 100])

@@ -272,8 +272,8 @@ FULL_HEADER = (
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,50,1,,reported,S,,", "threshold, need each other"),
-        ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,,,8,reported,S,,", "threshold, need each other"),
+        ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,50,1,,reported,S,,", "need their threshold"),
+        ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,,,8,reported,S,,", "need their threshold"),
         ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,,,,,reported,S,,", "threshold_pct: "),
         (
             "M,,300w,full,ibug68,subpixel,eye_centers,80,truth,3,,,,reported,S,,",
@@ -283,7 +283,10 @@ FULL_HEADER = (
             "M,,300w,full,ibug68,rcn2016,eye_centers,none,truth,3,,,,reported,S,,",
             "grid none is not that of rcn2016, 80",
         ),
-        ("M,,300w,full,ibug68,,eye_centers,none,truth,3,,,,reported,S,,", "all is stated, so name the protocol"),
+        (
+            "M,,300w,full,ibug68,,eye_centers,none,truth,3,,,,reported,S,,",
+            "the source states everything, so name the protocol",
+        ),
         ("M,,300w,full,ibug68,subpixel,eye_centers,none,guess,3,,,,reported,S,,", "box_source: "),
         ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,101,,8,reported,S,,", "auc_pct: "),
         ("M,,300w,full,ibug68,subpixel,eye_centers,none,truth,3,,,,ours,S,,", "origin: "),

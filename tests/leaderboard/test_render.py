@@ -36,9 +36,9 @@ def leaderboard(add_measured: Callable[..., str], tmp_path: Path) -> Leaderboard
     return build_leaderboard(str(tmp_path))
 
 
-def terminal(leaderboard: Leaderboard, *, width: int = 180, colour: bool = False) -> str:
+def terminal(leaderboard: Leaderboard, *, width: int = 180, color: bool = False) -> str:
     stream = io.StringIO()
-    console = Console(file=stream, width=width, force_terminal=colour, color_system="standard" if colour else None)
+    console = Console(file=stream, width=width, force_terminal=color, color_system="standard" if color else None)
     print_leaderboard(leaderboard, console)
     return stream.getvalue()
 
@@ -52,14 +52,16 @@ def test_print_leaderboard_shows_all_columns(leaderboard: Leaderboard) -> None:
         *("1", "5.43", "5.31–5.56", "5.68", "±", "0.35", "(2)", "46.10", "7.20", "11.94", "2,995"),
         *("310", "k", "21", "15", "7", "ours"),
     ]
-    assert re.search(r"# +method +error % +95 % CI +seeds +AUC10 % +FR10 % +P95 % +images +params +ms +epochs", text)
+    assert re.search(
+        r"# +method +error % +95 % CI +seeds +AUC10 % +FR10 % +P95 % +images +params +ms +epochs +evals", text
+    )
     assert "[1] 3 images excluded: normalizer under 1 px" in text
     assert "AFLW test · rcn2016: five points, 80×80 whole pixels" in text
     assert re.search(r"warning: .*x\.json is left out", text)
 
 
 def test_print_leaderboard_highlights_our_rows(leaderboard: Leaderboard) -> None:
-    text = terminal(leaderboard, colour=True)
+    text = terminal(leaderboard, color=True)
     assert re.search(r"\x1b\[1;32m[^\n]*5\.43", text)
     assert not re.search(r"\x1b\[1;32m[^\n]*5\.60", text)
 
@@ -67,7 +69,7 @@ def test_print_leaderboard_highlights_our_rows(leaderboard: Leaderboard) -> None
 def test_print_leaderboard_narrow_terminal_keeps_method(leaderboard: Leaderboard) -> None:
     text = terminal(leaderboard, width=80)
     assert max(map(len, text.splitlines()[:40])) <= 80
-    assert re.search(r"# +method +error % +95 % CI +seeds +epochs +looks", text)
+    assert re.search(r"# +method +error % +95 % CI +seeds +epochs +evals", text)
 
 
 def test_print_leaderboard_limit_shows_best_rows(leaderboard: Leaderboard) -> None:
@@ -96,7 +98,7 @@ def test_render_json_has_all_fields(leaderboard: Leaderboard) -> None:
         **{"rank": 1, "method": HOSTILE, "dataset": "aflw", "subset": "test"},
         **{"protocol": "rcn2016", "error_pct": 5.433, "origin": "ours"},
     }
-    assert (mine["num_excluded"], mine["test_looks"], mine["ci_low_pct"]) == (3, 7, 5.31)
+    assert (mine["num_excluded"], mine["num_test_evaluations"], mine["ci_low_pct"]) == (3, 7, 5.31)
     assert (mine["rank_high"], mine["auc_pct"], mine["num_seeds"], mine["threshold_pct"]) == (1, 46.1, 2, 10)
     assert len(rows) == 2 + len(load_published(str(PROJECT_LEADERBOARD))[0])
     assert {row["origin"] for row in rows if row["entry_id"] is None} == {"reported", "reproduced"}

@@ -200,10 +200,10 @@ def test_entry_page_shows_learning_curve_of_named_runs(
         chart = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', known)[0])
         assert chart["x"] == [1, 2]
         assert len(chart["series"][0]["y"]) == 2
-    with pytest.raises(ValueError, match="neither is a run nor holds one"):
+    with pytest.raises(ValueError, match="is neither a run nor a folder of runs"):
         read_histories([str(tmp_path / "leaderboard")])
     (tmp_path / "runs" / "one" / "history.json").write_text('[{"epoch": "x"}]')
-    with pytest.raises(ValueError, match="is no run that can be read"):
+    with pytest.raises(ValueError, match="cannot be read"):
         read_histories([str(tmp_path / "runs")])
 
 
@@ -224,11 +224,11 @@ def test_entry_page_shows_faces_only_with_images(tmp_path: Path, tiny_config: Tr
     ).evaluation
     without = written(leaderboard, tmp_path / "without")
     assert not [*without.rglob("*.png")]
-    assert all("Not shown: no images were named" in path.read_text() for path in without.glob("entry/*.html"))
+    assert all("Not shown: images are needed" in path.read_text() for path in without.glob("entry/*.html"))
     (tmp_path / "predictions.parquet").rename(tmp_path / "moved.parquet")
     Site(tmp_path / "moved", faces=FaceSource.from_uris(synthetic_uri, [])).write(build_leaderboard(leaderboard))
     assert all(
-        "its predictions are not on the leaderboard" in path.read_text()
+        "its predictions are not stored on the leaderboard" in path.read_text()
         for path in (tmp_path / "moved").glob("entry/*")
     )
     (tmp_path / "moved.parquet").rename(tmp_path / "predictions.parquet")
@@ -255,9 +255,9 @@ def test_table_page_shows_test_evaluations_and_problems(leaderboard: str, tmp_pa
         )
     (Path(leaderboard) / "entries" / "torn.json").write_text("{")
     html = (written(leaderboard, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
-    assert '<a href="#looks">3</a>' in html
+    assert '<a href="#evaluations">3</a>' in html
     assert html.count("&lt;b&gt;RCN&lt;/b&gt;") == 3
-    assert "1 object of this leaderboard is not shown" in html
+    assert "1 object of this leaderboard has problems" in html
     assert "torn.json" in html
 
 

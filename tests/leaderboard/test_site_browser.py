@@ -177,7 +177,7 @@ def test_row_opens_by_keyboard(visit: Callable[..., Opened]) -> None:
     panel = page.locator("tr.panel")
     panel.wait_for()
     assert "name: rcn" in panel.locator(".config pre").inner_text()
-    assert "rcn-search train config/" in panel.locator(".again").inner_text()
+    assert "rcn-search train config/" in panel.locator(".reproduce").inner_text()
     assert panel.locator(".keypoints circle").count() == 5
     assert panel.locator(".config a").get_attribute("href").startswith("config/")
     page.keyboard.press("Enter")
@@ -210,7 +210,7 @@ def test_ced_chart_shows_values_by_pointer_and_key(visit: Callable[..., Opened])
     assert chart.locator(".tip .head").inner_text() == "up to 10.03 %"  # at the threshold, or right behind it
     page.keyboard.press("End")
     assert chart.locator(".tip .head").inner_text() == "up to 15.00 %"
-    assert chart.locator(".said").inner_text().startswith("up to 15.00 %")
+    assert chart.locator(".announcement").inner_text().startswith("up to 15.00 %")
     assert chart.locator(".line").count() == 5
     chart.locator("button.key").first.click()
     assert chart.locator(".line").count() == 4

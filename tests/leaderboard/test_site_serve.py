@@ -1,4 +1,4 @@
-"""The server: only files of the site, only for this machine, written anew when the leaderboard grows, gone with Ctrl-C."""
+"""The server: only files of the site, only for this machine, updated with the leaderboard, ended by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_rebuild_on_change_updates_and_survives_read_errors(
     leaderboard: str, tmp_path: Path, add_measured: Callable[..., str]
 ) -> None:
     site, stop, problems = Site(tmp_path / "site", live=True), threading.Event(), list[str]()
-    shown = leaderboard_version(leaderboard)
+    written = leaderboard_version(leaderboard)
     site.write(build_leaderboard(leaderboard))
     with serve_folder(site.folder) as address:
         thread = threading.Thread(
-            daemon=True,  # so that a failure below ends
+            daemon=True,  # so that a failure below ends the test
             target=rebuild_on_change,
             args=(site, leaderboard),
-            kwargs={"shown": shown, "stop": stop, "every_s": 0.02, "on_problem": problems.append},
+            kwargs={"written": written, "stop": stop, "interval_s": 0.02, "on_problem": problems.append},
         )
         thread.start()
         first = get(f"{address}stamp.txt")
@@ -122,9 +122,9 @@ def test_serve_command_used_port_is_named(leaderboard: str, tmp_path: Path, cli:
 
 def test_build_site_command_writes_pages(leaderboard: str, tmp_path: Path, cli: object) -> None:
     (Path(leaderboard) / "entries" / "torn.json").write_text("{")
-    said = cli.run("leaderboard", "html", "--out", "pages", "--leaderboard", leaderboard)  # type: ignore[attr-defined]
+    said = cli.run("leaderboard", "build-site", "--out", "pages", "--leaderboard", leaderboard)  # type: ignore[attr-defined]
     assert said == "3 pages → pages/index.html"
     assert (tmp_path / "pages" / "index.html").exists()
-    problem = cli.fail("leaderboard", "html", "--out", leaderboard, "--leaderboard", leaderboard)  # type: ignore[attr-defined]
+    problem = cli.fail("leaderboard", "build-site", "--out", leaderboard, "--leaderboard", leaderboard)  # type: ignore[attr-defined]
     assert "holds files that are not a site" in problem
     assert "--out" in problem

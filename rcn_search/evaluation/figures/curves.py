@@ -1,4 +1,4 @@
-"""Curves of one run and of one set of images: error by epoch, cumulative error."""
+"""Plots of the error by epoch of a run, and of the cumulative error distribution of methods."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from rcn_search.evaluation.metrics import cumulative_errors
 
 
 def plot_error_curve(history: Sequence[Mapping[str, float]], uri: str) -> None:
-    """Validation error, and the training loss where there is one, by epoch.
+    """Plot the validation error, and the training loss if it is known, by epoch.
 
     Args:
-        history: For each validated epoch at least ``epoch`` and ``val_error_pct``; ``loss`` if known.
-        uri: Where it goes: .png, .svg or .pdf.
+        history: At least ``epoch`` and ``val_error_pct`` of each validated epoch; ``loss`` if known.
+        uri: Picture to write: .png, .svg or .pdf.
 
     Raises:
         RcnSearchError: The history is empty.
@@ -61,7 +61,7 @@ def plot_error_curve(history: Sequence[Mapping[str, float]], uri: str) -> None:
         twin.set_ylabel("training loss (dashed)", color=PALETTE[1])
         twin.tick_params(colors=PALETTE[1], length=0)
         twin.spines[:].set_visible(False)
-        axes.set_zorder(twin.get_zorder() + 1)  # the error, which matters, above the loss
+        axes.set_zorder(twin.get_zorder() + 1)  # the error is drawn over the loss
         axes.patch.set_visible(False)
     save_figure(figure, uri)
 
@@ -74,17 +74,17 @@ def plot_ced(
     title: str = "",
     measure: str = "",
 ) -> None:
-    """Cumulative error distribution: the share of images with an error of at most x.
+    """Plot cumulative error distributions: the share of images with an error of at most x.
 
     Args:
-        error_pct_by_method: (N,) errors of the images that count, in percent, for each method.
-        uri: Where it goes: .png, .svg or .pdf.
+        error_pct_by_method: Errors (n,) of the included images of each method, %.
+        uri: Picture to write: .png, .svg or .pdf.
         threshold_pct: End of the horizontal axis.
-        title: Which images these are.
-        measure: How the error was measured.
+        title: Name of the images.
+        measure: How the errors were computed.
 
     Raises:
-        RcnSearchError: A method has no errors, or one that is not a number.
+        RcnSearchError: A method has no errors, or one that is not finite.
     """
     figure, (axes,) = panels(1, height=4.2 + 0.18 * len(error_pct_by_method))
     label_axes(axes, "error of an image, %", "share of images, %")

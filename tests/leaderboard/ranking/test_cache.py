@@ -1,4 +1,4 @@
-"""Ranks of a table whose errors are there unchanged come from the cache; any change is seen."""
+"""Ranks of a table with unchanged errors come from the cache; any change is seen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rcn_search.leaderboard import table as board_module
+from rcn_search.leaderboard import table as table_module
 from rcn_search.leaderboard.table import LeaderboardRow, build_leaderboard, load_errors
 
 ERRORS = np.random.default_rng(0).gamma(9.0, 0.6, 40)
@@ -18,8 +18,8 @@ ERRORS = np.random.default_rng(0).gamma(9.0, 0.6, 40)
 def leaderboard(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, add_measured: Callable[..., str]) -> str:
     """Three methods on the same images."""
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "cache"))
-    for place in range(3):
-        add_measured(store, ERRORS * (1 + 0.3 * place), method=f"Model {place}")
+    for number in range(3):
+        add_measured(store, ERRORS * (1 + 0.3 * number), method=f"Model {number}")
     return store
 
 
@@ -32,7 +32,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(entry.method)
         return load_errors(leaderboard, entry)
 
-    monkeypatch.setattr(board_module, "errors_of", noted)
+    monkeypatch.setattr(table_module, "load_errors", noted)
     return names
 
 
@@ -71,7 +71,7 @@ def test_rank_cache_changed_errors_are_read_again(leaderboard: str, reads: list[
     else:
         path.unlink()
     for _ in range(2):
-        assert ranks(leaderboard) == ["1", "no rank: its errors by image cannot be read", "2"]
+        assert ranks(leaderboard) == ["1", "no rank: its per-image errors cannot be read", "2"]
         assert len(build_leaderboard(leaderboard).problems) == 1
 
 
