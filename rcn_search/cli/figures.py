@@ -1,4 +1,4 @@
-"""``rcn-search figures …``: pictures to look at, made from prediction files, checkpoints and histories."""
+"""``rcn-search figures …``: figures of prediction files, checkpoints and training histories."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from typing import Annotated
 import typer
 
 from rcn_search.cli.console import command, console
+from rcn_search.cli.options import DataUri
 from rcn_search.errors import RcnSearchError
 
-figures_app = typer.Typer(no_args_is_help=True, help="Figures of predictions, models and runs.")
+figures_app = typer.Typer(no_args_is_help=True, help="Draw figures of predictions, models and training runs.")
 
-ProtocolName = Annotated[str, typer.Option("--protocol", help="rcn2016 or subpixel.")]
-Out = Annotated[str, typer.Option(help="Where it goes: .png, .svg or .pdf.")]
+ProtocolName = Annotated[str, typer.Option("--protocol", help="rcn2016, subpixel or subpixel-NORMALIZER.")]
+Out = Annotated[str, typer.Option(metavar="FILE", help="Picture to write: .png, .svg or .pdf.")]
 PredictionFiles = Annotated[list[str], typer.Argument(help="Prediction files of the same images.")]
 
-# Torch and matplotlib take a second to import, so each command imports what it draws with.
+# Torch and Matplotlib take seconds to import, so each command imports what it needs.
 
 
 @figures_app.command()
 @command
 def faces(
-    predictions: Annotated[str, typer.Argument(help="Prediction file of an evaluation.")],
-    data: Annotated[str, typer.Option(help="The data set it was made from.")],
+    predictions: Annotated[str, typer.Argument(metavar="PREDICTIONS", help="Prediction file of an evaluation.")],
+    data: DataUri,
     out: Out = "faces.png",
-    count: Annotated[int, typer.Option(min=1, max=400, help="How many faces.")] = 24,
+    count: Annotated[int, typer.Option(min=1, max=400, help="Number of faces.")] = 24,
     protocol: ProtocolName = "subpixel",
 ) -> None:
-    """Faces from the easiest to the hardest, true and predicted points joined by a line.
+    """Draw faces from the easiest to the hardest, with a line from each true point to its prediction.
 
     Example: rcn-search figures faces runs/first/predictions-val.parquet --data data/synthetic --out faces.pdf
 
-    Mind the licence of the data: the picture shows its faces.
+    The picture shows faces of the data set: check its license before you publish it.
     """
     import numpy as np
     import torch
@@ -44,26 +45,27 @@ def faces(
     from rcn_search.evaluation.predictions import read_predictions
 
     check_format(out)
-    read = read_predictions(predictions)
+    predicted = read_predictions(predictions)
     dataset = open_dataset(data)
-    if dataset.manifest.fingerprint != read.meta["fingerprint"]:
+    if dataset.manifest.fingerprint != predicted.meta["fingerprint"]:
         raise RcnSearchError(
-            f"{predictions} was made from data {read.meta['fingerprint']}; {data} is {dataset.manifest.fingerprint}"
+            f"{predictions} was made from data {predicted.meta['fingerprint']}; "
+            f"{data} is {dataset.manifest.fingerprint}"
         )
-    errors = image_errors(read, find_protocol(read, protocol))
-    kept = np.flatnonzero(errors.is_included_n)
-    by_error = kept[np.argsort(errors.error_pct_n[kept], kind="stable")]
+    errors = image_errors(predicted, find_protocol(predicted, protocol))
+    included = np.flatnonzero(errors.is_included_n)
+    by_error = included[np.argsort(errors.error_pct_n[included], kind="stable")]
     shown = by_error[np.linspace(0, len(by_error) - 1, min(count, len(by_error))).round().astype(int)]
     draw_faces(
-        dataset.split(read.meta["split"]).images_at(torch.from_numpy(shown)).numpy(),
-        read.true_crop_nk2[shown],
-        read.pred_crop_nk2[shown],
+        dataset.split(predicted.meta["split"]).images_at(torch.from_numpy(shown)).numpy(),
+        predicted.true_crop_nk2[shown],
+        predicted.pred_crop_nk2[shown],
         out,
         dataset.manifest.keypoint_schema,
         captions=[f"{errors.error_pct_n[index]:.1f} %" for index in shown],
         num_columns=8 if len(shown) > 8 else None,
     )
-    _say(f"{len(shown)} of {len(kept):,} faces, easiest first, in {out}")
+    _print(f"{len(shown)} of {len(included):,} faces, easiest first → {out}")
 
 
 @figures_app.command()
@@ -72,9 +74,9 @@ def ced(
     predictions: PredictionFiles,
     out: Out = "ced.png",
     protocol: ProtocolName = "subpixel",
-    threshold_pct: Annotated[float, typer.Option("--threshold", min=0.1, help="Largest error shown, %.")] = 20.0,
+    threshold_pct: Annotated[float, typer.Option("--threshold", min=0.1, help="End of the error axis, %.")] = 20.0,
 ) -> None:
-    """Cumulative error distributions: the share of faces with at most a given error, by method.
+    """Draw cumulative error distributions: the share of faces with at most a given error, by method.
 
     Example: rcn-search figures ced runs/rcn/predictions-aflw.parquet runs/sumnet/predictions-aflw.parquet --out ced.pdf
     """
@@ -84,8 +86,14 @@ def ced(
 
     check_format(out)
     compared = compare_methods(predictions, protocol)
-    plot_ced(compared.errors_by_method(), out, threshold_pct=threshold_pct, title=compared.title, measure=str(compared.protocol))
-    _say(f"{len(predictions)} curves in {out}")
+    plot_ced(
+        compared.errors_by_method(),
+        out,
+        threshold_pct=threshold_pct,
+        title=compared.title,
+        measure=str(compared.protocol),
+    )
+    _print(f"{len(predictions)} curves → {out}")
 
 
 @figures_app.command()
@@ -94,9 +102,9 @@ def difficulty(
     predictions: PredictionFiles,
     out: Out = "difficulty.png",
     protocol: ProtocolName = "subpixel",
-    bins: Annotated[int, typer.Option(min=1, max=100, help="Equal parts of the images, easiest to hardest.")] = 10,
+    bins: Annotated[int, typer.Option(min=1, max=100, help="Number of bins of equal size.")] = 10,
 ) -> None:
-    """Errors by difficulty: images in bins by their mean error over the methods, each method's mean in each bin.
+    """Draw errors by difficulty: images are binned by their mean error over the methods.
 
     Example: rcn-search figures difficulty runs/rcn/predictions-aflw.parquet runs/sumnet/predictions-aflw.parquet
     """
@@ -108,28 +116,26 @@ def difficulty(
     compared = compare_methods(predictions, protocol)
     binned = bin_by_difficulty(compared, bins)
     plot_difficulty(compared, binned, out)
-    _say(f"{len(predictions)} methods on {binned.num_images_b.sum():,} images in {bins} bins, in {out}")
+    _print(f"{len(predictions)} methods on {binned.num_images_b.sum():,} images in {bins} bins → {out}")
 
 
 @figures_app.command()
 @command
 def branches(
-    checkpoints: Annotated[list[str], typer.Argument(help="best.safetensors of runs of SumNet or RCN.")],
-    data: Annotated[str, typer.Option(help="Data set with the checkpoints' keypoints.")],
-    split: Annotated[str, typer.Option(help="Which images.")] = "val",
+    checkpoints: Annotated[list[str], typer.Argument(help="best.safetensors of RCN or SumNet runs.")],
+    data: DataUri,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
     rows: Annotated[
-        list[int] | None, typer.Option("--row", help="A face of the split; may stand more than once.")
+        list[int] | None, typer.Option("--row", help="Index of a face in the split; may be repeated.")
     ] = None,
-    points: Annotated[
-        list[str] | None, typer.Option("--point", help="A keypoint, by name; may stand more than once.")
-    ] = None,
+    points: Annotated[list[str] | None, typer.Option("--point", help="Name of a keypoint; may be repeated.")] = None,
     out: Out = "branches.png",
 ) -> None:
-    """What each branch contributes: its probability maps over a face, coarsest first; one row for each model.
+    """Draw the probability maps of each branch over faces, coarsest branch first, one row for each model.
 
     Example: rcn-search figures branches runs/sumnet/best.safetensors runs/rcn6/best.safetensors --data data/synthetic
 
-    Mind the licence of the data: the picture shows its faces.
+    The picture shows faces of the data set: check its license before you publish it.
     """
     from rcn_search.evaluation.figures.branches import compute_branch_maps, draw_branches, select_faces, select_points
     from rcn_search.evaluation.figures.style import check_format
@@ -138,7 +144,7 @@ def branches(
     faces = select_faces(data, split, rows or ())
     maps = compute_branch_maps(checkpoints, faces)
     draw_branches(faces, maps, select_points(faces.schema, points or ()), out)
-    _say(f"{len(maps)} models on {len(faces.rows)} faces of {split}, in {out}")
+    _print(f"{len(maps)} models on {len(faces.rows)} faces of {split} → {out}")
 
 
 @figures_app.command()
@@ -146,13 +152,14 @@ def branches(
 def convergence(
     runs: Annotated[list[str], typer.Argument(help="Folders or URIs of training runs.")],
     out: Out = "convergence.png",
-    at: Annotated[
-        float | None, typer.Option(min=0.0, help="Mark where each run first gets below this error, %.")
+    threshold_pct: Annotated[
+        float | None,
+        typer.Option("--threshold", min=0.0, help="Mark where each run first falls below this error, %."),
     ] = None,
 ) -> None:
-    """Validation error against epochs and against training seconds.
+    """Draw the validation error against epochs and against training time.
 
-    Example: rcn-search figures convergence runs/rcn6 runs/sumnet6 --at 7
+    Example: rcn-search figures convergence runs/rcn6 runs/sumnet6 --threshold 7
     """
     from rcn_search.evaluation.figures.convergence import (
         describe_first_below,
@@ -163,11 +170,12 @@ def convergence(
 
     check_format(out)
     curves = read_convergence_curves(runs)
-    plot_convergence(curves, out, threshold_pct=at)
+    plot_convergence(curves, out, threshold_pct=threshold_pct)
     for curve in curves:
-        _say(f"{curve.label}: best {curve.error_pct_e.min():.2f} %{'' if at is None else ', ' + describe_first_below(curve, at)}")
-    _say(f"{len(curves)} runs in {out}")
+        reached = "" if threshold_pct is None else f", {describe_first_below(curve, threshold_pct)}"
+        _print(f"{curve.label}: best {curve.error_pct_e.min():.2f} %{reached}")
+    _print(f"{len(curves)} runs → {out}")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)

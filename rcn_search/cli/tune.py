@@ -60,6 +60,7 @@ def tune_command(
     Example: rcn-search tune search_spaces/rcn.yaml --data data/mtfl --trials 10
     """
     from rcn_search.cluster.ray_job import in_job
+    from rcn_search.leaderboard.location import resolve_leaderboard
     from rcn_search.search.open_or_resume import StudyRequest
     from rcn_search.search.run_search import run_search
     from rcn_search.study.records import StudyError
@@ -76,22 +77,12 @@ def tune_command(
         deterministic=deterministic,
         data_uri=data,
     )
-    leaderboard_uri = _find_leaderboard(leaderboard)
+    leaderboard_uri = resolve_leaderboard(leaderboard)
     result = run_search(request, leaderboard=leaderboard_uri, console=console)
     if not any(trial.state == "complete" for trial in result.study.trials):
         raise StudyError("no trial completed; see the errors above")
     _print_test_result(result)
     _print_next_steps(result, leaderboard_uri)
-
-
-def _find_leaderboard(named: str) -> str | None:
-    """URI of the leaderboard; None if there is none, which is an error only for a study with a test evaluation."""
-    from rcn_search.leaderboard.location import default_leaderboard
-
-    try:
-        return named or default_leaderboard()
-    except ValueError:
-        return None
 
 
 def _print_test_result(result: SearchResult) -> None:

@@ -91,7 +91,7 @@ class TrialCallbackAdapter(Callback):  # type: ignore[misc]
 
     def _notify(self, event: Callable[..., None], trial: Any, **info: Any) -> None:
         number = trial.config["number"]
-        view = self._views.setdefault(trial.trial_id, _TrialView(trial, self._study.trials[number].suggestion.params))
+        view = self._views.setdefault(trial.trial_id, _TrialView(trial, self._study.trials[number].params))
         try:
             event(iteration=0, trials=[], trial=view, **info)
         except Exception as error:

@@ -12,7 +12,6 @@ from rich.filesize import decimal
 from rcn_search.cluster.runtime import CapacityError, ClusterResources, current_resources
 from rcn_search.study.space.sections import Budget
 from rcn_search.study.study import Study
-from rcn_search.study_report.status import uri_line
 
 SCALE_UP_TIMEOUT_S = 900.0
 """Longest wait for the first node that a trial fits on: a cloud may take minutes to start one."""
@@ -111,7 +110,7 @@ def print_plan(
         f"{_at_once(slots, cluster, config.budget)}",
         highlight=False,
     )
-    console.print(uri_line(study.uri, style="dim"))
+    console.print(study.uri, style="dim", highlight=False, soft_wrap=True)
     console.print(f"about {decimal(checkpoint_bytes)} of checkpoints: best and last of each trial", highlight=False)
     if free_bytes is not None and free_bytes < checkpoint_bytes:
         console.print(

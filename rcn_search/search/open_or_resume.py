@@ -186,7 +186,7 @@ def _extend(existing: Study, config: StudyConfig, request: StudyRequest) -> Stud
 
 
 def _with_trials(config: StudyConfig, num_trials: int) -> StudyConfig:
-    changed = config.model_copy(update={"budget": config.budget.model_copy(update={"trials": num_trials})})
+    changed = config.with_trials(num_trials)
     try:
         check_sampler(changed)
     except ValueError as error:

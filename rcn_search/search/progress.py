@@ -78,11 +78,10 @@ class SearchProgress(Callback):  # type: ignore[misc]
         for trial in [trial for trial in self._unprinted.values() if trial.result]:
             del self._unprinted[trial.number]
             self._statistics.update(trial)
-            is_failed = trial.state == "failed"
-            self._console.print(
-                Text(_end_line(trial), no_wrap=not is_failed, overflow="fold" if is_failed else "ellipsis"),
-                style="red" if is_failed else None,
-            )
+            if trial.state == "failed":
+                self._console.print(_end_line(trial), style="red", highlight=False, markup=False)
+            else:
+                self._console.print(_end_line(trial), no_wrap=True, overflow="ellipsis", highlight=False, markup=False)
 
     def render(self, elapsed_s: float) -> Group:
         """Render the status of the search, ``elapsed_s`` after it started."""

@@ -119,9 +119,8 @@ def simulate(
         }
     )
     check_sampler(config)
-    endless = config.model_copy(update={"budget": config.budget.model_copy(update={"trials": _MANY})})
     pruner = build_pruner(config.scheduler, config.budget.epochs)
-    return replay(StudyTrialSource(endless), pruner, curves, workers=workers, budget=budget)
+    return replay(StudyTrialSource(config.with_trials(_MANY)), pruner, curves, workers=workers, budget=budget)
 
 
 class TrialSource(Protocol):

@@ -50,12 +50,12 @@ def test_estimate_checkpoint_bytes_grows_with_trials_and_networks(write_study, t
 
 
 def test_estimate_checkpoint_bytes_of_fixed_runs_counts_each_run(tmp_path):
-    path = tmp_path / "rows.yaml"
+    path = tmp_path / "runs.yaml"
     path.write_text(
         """
-study: {name: rows}
+study: {name: runs}
 base: {data: {uri: nowhere}, model: {name: rcn, branches: 4}, optimizer: {name: adamw}}
-rows: {narrow: {model.channels: 8}, wide: {model.channels: 32}}
+runs: {narrow: {model.channels: 8}, wide: {model.channels: 32}}
 budget: {epochs: 1}
 """
     )

@@ -23,7 +23,7 @@ from rcn_search.study import lease
 from rcn_search.study.identity import resume_settings
 from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study
-from tests.study.test_lease import as_of, somebody
+from tests.support.leases import make_owner, put_lease
 from tests.support.searches import write_tiny_study
 
 Opener = Callable[..., Study]
@@ -98,7 +98,7 @@ def test_open_or_resume_more_trials_than_a_grid_has_are_refused(open_study: Open
         "initial_trials": [],
         "budget": {"trials": 2},
     }
-    with pytest.raises(ConfigError, match=r"99999 trials: sampler grid: there are [\d,]+ settings"):
+    with pytest.raises(ConfigError, match=r"99999 trials: sampler grid: the grid has [\d,]+ settings"):
         open_study(grid, trials=99_999)
 
 
@@ -120,12 +120,12 @@ def test_open_or_resume_warm_start_takes_over_fitting_trials_outside_the_budget(
     child = open_study(narrower, **options)
     fits = [trial.number for trial in parent.trials[:11] if int(trial.record.params["model.branches"]) <= 5]
     assert 0 < len(fits) < 11
-    assert [trial.number for trial in child.inherited] == fits
+    assert [trial.number for trial in child.warm_start_trials] == fits
     assert f"{len(fits)} trials of {parent.uri} taken over, {11 - len(fits)} do not fit" in printed.getvalue()
     assert child.uri == str(tmp_path / "narrow")
-    assert (child.num_left, child.trials, child.best) == (3, [], None)
+    assert (child.num_remaining, child.trials, child.best_trial) == (3, [], None)
     assert before == {path: path.read_bytes() for path in Path(parent.uri).rglob("*") if path.is_file()}
-    assert Path(child.inherited[0].folder) == Path(parent.trials[fits[0]].folder)
+    assert Path(child.warm_start_trials[0].folder) == Path(parent.trials[fits[0]].folder)
 
     known = child._optuna.trials[: len(fits)]
     assert [trial.state for trial in known] == [
@@ -133,7 +133,7 @@ def test_open_or_resume_warm_start_takes_over_fitting_trials_outside_the_budget(
     ]
     run_trials(child, 3)
     resumed = open_study(narrower, **options, resume=True)
-    assert (len(resumed.trials), resumed.num_left) == (3, 0)
+    assert (len(resumed.trials), resumed.num_remaining) == (3, 0)
     assert [trial.record.number for trial in resumed.trials] == [0, 1, 2]
     assert [trial.params for trial in resumed._optuna.trials] == [trial.params for trial in child._optuna.trials]
     with pytest.raises(StudyError, match="there is a study at"):
@@ -147,8 +147,8 @@ def test_open_or_resume_warm_start_accepts_a_key_that_is_fixed_or_freed_with_the
     run_trials(parent, 11)
     freed = {"search": {"seed": {"choice": [0, 1]}}, "initial_trials": []}
     child = open_study(freed, warm_start_from=parent.uri, study_uri=str(tmp_path / "freed"))
-    assert len(child.inherited) == 11
-    assert {trial.record.params["seed"] for trial in child.inherited} == {0}
+    assert len(child.warm_start_trials) == 11
+    assert {trial.record.params["seed"] for trial in child.warm_start_trials} == {0}
     freed["search"] = {"seed": {"choice": [0, 1, 2]}}
     grandchild = open_study(freed, warm_start_from=child.uri, study_uri=str(tmp_path / "again"))
     assert len(grandchild.warm_start_trials) == 11
@@ -166,7 +166,7 @@ def test_open_or_resume_warm_start_leaves_out_other_trainings(
 def test_open_or_resume_warm_start_leaves_out_trials_on_other_data(open_study: Opener, tmp_path: Path) -> None:
     parent = open_study()
     run_trials(parent, 2)
-    uri = storage.join(parent.uri, "space.json")
+    uri = storage.join(parent.uri, "study.json")
     storage.write_json(uri, {**storage.read_json(uri), "data_fingerprint": "another"})
     assert open_study(warm_start_from=parent.uri, study_uri=str(tmp_path / "other")).warm_start_trials == []
 
@@ -221,16 +221,17 @@ def test_run_search_auto_resume_waits_for_a_process_that_may_be_dead_and_can_be_
 ) -> None:
     monkeypatch.setattr(lease, "POLL_INTERVAL_S", 60)
     path, study, terminal = write_tiny_study(tmp_path, synthetic_uri), str(tmp_path / "study"), InterruptingTerminal()
-    open_or_resume(StudyRequest(study_file=path, study_uri=study), leaderboard=None, console=Console(quiet=True))
-    as_of(study, 0, somebody(), seen_s=5)
+    request = StudyRequest(study_file=path, study_uri=study)
+    opened = open_or_resume(request, leaderboard=None, console=Console(quiet=True))
+    put_lease(study, 0, make_owner(), heartbeat_ago_s=5, settings=resume_settings(opened.config))
 
     def run(**options: bool) -> None:
         run_search(StudyRequest(study_file=path, study_uri=study, **options), console=Console(file=terminal, width=200))
 
-    with pytest.raises(StudyError, match="is at work"):
+    with pytest.raises(StudyError, match="is running"):
         run(resume=True)
     assert not terminal.getvalue()
     with pytest.raises(KeyboardInterrupt):
         run(auto_resume=True)
-    assert re.search(r"process 7 on elsewhere drove this study \d+ s ago: waiting up to \d\d s", terminal.getvalue())
-    assert not storage.exists(storage.join(study, "claims/000001"))
+    assert re.search(r"process 7 on elsewhere ran this study \d+ s ago: waiting up to \d\d s", terminal.getvalue())
+    assert not storage.exists(storage.join(study, "leases/000001"))

@@ -70,7 +70,7 @@ def test_render_shows_counts_best_rungs_and_time(study):
     run_trial(study, progress, [9.5], "pruned")
     progress.on_trial_start(0, [], SimpleNamespace(config={"number": study.ask().number}))
     printed = shown(progress)
-    assert "2 of 4 trials ended · 1 running · 1 complete · 1 pruned best 7.00 % trial 0: kind rcn, " in printed
+    assert "2 of 4 trials ended · 1 running · 1 complete · 1 pruned best 7.00 % trial 0: name rcn, " in printed
     assert "1 2 1 9.00 9.00 9.00 9.50 3 1 0 7.00 " in printed
     # 4 epochs in 60 s; two trials left, of two epochs each like those that ended
     assert "1 min 0 s elapsed, about 1 min 0 s left" in printed

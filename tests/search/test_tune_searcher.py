@@ -127,7 +127,7 @@ def test_recorder_study_error_is_raised_at_the_end_of_the_step(study):
     other.ask()
     other.finish(0, "failed", reason="taken")
     tune.report(trial, result(entry(9, 5.0), complete=True))
-    with pytest.raises(StudyError, match="another driver"):
+    with pytest.raises(StudyError, match="another search process"):
         tune.recorder.on_step_end(0, [])
 
 

@@ -125,10 +125,10 @@ def test_asha_with_a_window_compares_with_the_last_trials_by_number():
 
 def test_hyperband_gives_most_trials_to_the_bracket_that_prunes_first():
     pruner = HyperbandPruner(Hyperband(grace_epochs=1, reduction_factor=3, brackets=3), EPOCHS)
-    assert [pruner._deal.count(bracket) for bracket in range(3)] == [9, 5, 3]
-    assert len(set(pruner._deal[:6])) == 3
+    assert [pruner._assignment.count(bracket) for bracket in range(3)] == [9, 5, 3]
+    assert len(set(pruner._assignment[:6])) == 3
     # The last bracket prunes no trial before epoch 9, however bad.
-    late = [number for number in range(50) if pruner._deal[number % 17] == 2]
+    late = [number for number in range(50) if pruner._assignment[number % 17] == 2]
     for number in late:
         assert not any(pruner.report(number, epoch, 10.0 + number) for epoch in range(1, 9))
     assert pruner.report(late[-1], 9, 99.0) is False
@@ -137,5 +137,5 @@ def test_hyperband_gives_most_trials_to_the_bracket_that_prunes_first():
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
 def test_load_study_with_a_grace_longer_than_its_trials_is_refused(write_study, name):
-    with pytest.raises(ConfigError, match=r"scheduler.grace_epochs = 5: no more than budget.epochs = 4"):
+    with pytest.raises(ConfigError, match=r"scheduler.grace_epochs = 5 must be at most budget.epochs = 4"):
         load_study_config(write_study(scheduler={"name": name, "grace_epochs": 5}))
