@@ -4,7 +4,7 @@
 
 Ours is a `TrialActor` with its worker group; the other is what Ray documents for Tune with several workers: a Tune
 function that builds a TorchTrainer for each trial, with Ray's own settings, and trains the same run by the same
-`TrainRun`. Both are run by Tune in one cluster, one trial at a time, first ours. Measured in each trial by the clock
+`Trainer`. Both are run by Tune in one cluster, one trial at a time, first ours. Measured in each trial by the clock
 of the machine, from the first line of its function (of ours of `reset_config`, which `setup` calls) to the begin of
 the first step. The start of the trial's own process is left out of both.
 
