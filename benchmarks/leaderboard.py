@@ -1,11 +1,11 @@
-"""How long the board takes: the terminal's table over a large board, and the bootstrap.
+"""How long the leaderboard takes: the terminal's table over a large one, and the bootstrap.
 
     python benchmarks/leaderboard.py --entries 10000 --images 100
 
-Draws a board of that many entries in four tables, each entry with the errors of that many images, in a folder of its
-own, and runs `rcn-search leaderboard` on it as a user would: once without an index, then several times with it. Wall
-seconds, CPU seconds (what an idle machine would need) and peak memory of the whole process; then 10,000 resamples of
-3,000 images in this process. The last line is JSON.
+Makes a leaderboard of that many entries in four tables, each entry with the errors of that many images, in a folder
+of its own, and runs `rcn-search leaderboard` on it as a user would: once without a cache, then several times with it.
+Wall seconds, CPU seconds (what an idle machine would need) and peak memory of the whole process; then 10,000
+resamples of 3,000 images in this process. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.leaderboard.per_image import ImageSet, store_errors
 from rcn_search.leaderboard.records import Entry, add_entry
 
-PLACES = [make("aflw", subset, "five") for subset in ("test", "hard") for make in (rcn2016, subpixel)]
+PROTOCOLS = [make("aflw", subset, "five") for subset in ("test", "hard") for make in (rcn2016, subpixel)]
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="board-benchmark-"))
+    folder = Path(tempfile.mkdtemp(prefix="leaderboard-benchmark-"))
     try:
         found = measure(folder, options.entries, options.images, options.runs)
     finally:
@@ -46,15 +46,15 @@ def main() -> None:
 
 
 def measure(folder: Path, num_entries: int, num_images: int, num_runs: int) -> dict[str, float]:
-    board = folder / "board"
-    draw_board(str(board), num_entries, num_images)
-    size_mb = sum(each.stat().st_size for each in board.rglob("*") if each.is_file()) / 1e6
+    leaderboard = folder / "leaderboard"
+    make_leaderboard(str(leaderboard), num_entries, num_images)
+    size_mb = sum(each.stat().st_size for each in leaderboard.rglob("*") if each.is_file()) / 1e6
     print(f"{num_entries:,} entries, {num_entries * num_images:,} results by image, {size_mb:.0f} MB")
     os.environ["RCN_SEARCH_CACHE"] = str(folder / "cache")
-    first, *later = [show(str(board)) for _ in range(1 + num_runs)]
+    first, *later = [show(str(leaderboard)) for _ in range(1 + num_runs)]
     print(f"first time: {first[0]:.2f} s, CPU {first[1]:.2f} s, {first[2]:.0f} MB at most")
     wall, cpu, memory = (float(np.median(column)) for column in zip(*later, strict=True))
-    print(f"with the index: {wall:.2f} s, CPU {cpu:.2f} s, {memory:.0f} MB at most (median of {num_runs})")
+    print(f"with the cache: {wall:.2f} s, CPU {cpu:.2f} s, {memory:.0f} MB at most (median of {num_runs})")
     errors, groups = np.random.default_rng(0).gamma(4, 1.5, 3_000), np.arange(3_000).astype(str)
     mean_s = timed(lambda: bootstrap_interval(errors, groups))
     many = np.concatenate([errors[:, None], np.random.default_rng(1).gamma(4, 1.5, (3_000, 12))], axis=1)
@@ -75,7 +75,7 @@ def measure(folder: Path, num_entries: int, num_images: int, num_runs: int) -> d
     }
 
 
-def draw_board(board: str, num_entries: int, num_images: int) -> None:
+def make_leaderboard(leaderboard: str, num_entries: int, num_images: int) -> None:
     os.fsync = lambda descriptor: None  # type: ignore[assignment]  # it is not the writing that is measured
     rng = np.random.default_rng(0)
     names = np.array([f"AFLW/{n:04d}-image.jpg" for n in range(num_images)])
@@ -83,11 +83,11 @@ def draw_board(board: str, num_entries: int, num_images: int) -> None:
     base = rng.gamma(4, 1.4, num_images)
     for number in range(num_entries):
         errors = np.abs(base + rng.normal(0.001 * number, 1, num_images))
-        per_image = store_errors(board, images, errors)
+        per_image = store_errors(leaderboard, images, errors)
         mean = float(errors.mean())
         entry = Entry(
             method=f"RCN {number % 7} branches, occlusion, fast recipe, {number} epochs",
-            protocol=PLACES[number % len(PLACES)],
+            protocol=PROTOCOLS[number % len(PROTOCOLS)],
             error_pct=mean,
             ci_low_pct=mean - 0.2,
             ci_high_pct=mean + 0.2,
@@ -117,17 +117,17 @@ def draw_board(board: str, num_entries: int, num_images: int) -> None:
             parts={f"pose {pose}": (num_images // 5, (6.0, 5.5, 6.5)) for pose in range(5)},
             **per_image._asdict(),
         )
-        add_entry(board, entry)
+        add_entry(leaderboard, entry)
 
 
-def show(board: str) -> tuple[float, float, float]:
+def show(leaderboard: str) -> tuple[float, float, float]:
     """Wall seconds, CPU seconds and peak memory in MB of one `rcn-search leaderboard`."""
     started = time.perf_counter()
     child = os.fork()
     if not child:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
-        os.execv(sys.executable, [sys.executable, "-m", "rcn_search", "leaderboard", "--leaderboard", board])
+        os.execv(sys.executable, [sys.executable, "-m", "rcn_search", "leaderboard", "--leaderboard", leaderboard])
     _, status, usage = os.wait4(child, 0)
     if status:
         raise SystemExit("rcn-search leaderboard failed")

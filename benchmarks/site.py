@@ -1,9 +1,10 @@
-"""The site of a large board: time and memory to write it, and how quick its largest page is in a browser.
+"""The site of a large leaderboard: time and memory to write it, and how quick its largest page is in a browser.
 
     python benchmarks/site.py [--entries 10000] [--images 100]
 
-The board is made first, which is not timed: entries of two protocols with the errors of their images beside them, so
-that entries × images errors lie on disk. Then `rcn-search leaderboard html` runs in a process of its own.
+The leaderboard is made first, which is not timed: entries of two protocols with the errors of their images beside
+them, so that entries × images errors lie on disk. Then `rcn-search leaderboard build-site` runs in a process of its
+own.
 
 The last line is JSON: ``site_s`` from start to end of the command, ``cpu_s`` its processor time, which other programs
 on the machine do not change, ``peak_mb`` its largest resident memory, ``rows_on_disk``, ``pages`` and ``site_mb`` of
@@ -41,19 +42,19 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100, help="of each entry")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        board, site = Path(folder) / "board", Path(folder) / "site"
-        make_board(str(board), arguments.entries, arguments.images)
+        leaderboard, site = Path(folder) / "leaderboard", Path(folder) / "site"
+        make_leaderboard(str(leaderboard), arguments.entries, arguments.images)
         print(f"made {arguments.entries:,} entries", flush=True)
         line = [
             sys.executable,
             "-m",
             "rcn_search",
             "leaderboard",
-            "html",
+            "build-site",
             "--out",
             str(site),
             "--leaderboard",
-            str(board),
+            str(leaderboard),
         ]
         start = time.perf_counter()
         subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
@@ -74,20 +75,20 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def make_board(board: str, num_entries: int, num_images: int) -> None:
+def make_leaderboard(leaderboard: str, num_entries: int, num_images: int) -> None:
     """Entries as a long search leaves them: two for each run, one for each protocol."""
     os.fsync = lambda descriptor: None  # made to be measured and thrown away
     rng = np.random.default_rng(0)
     names = np.array([f"AFLW/{image:06d}.jpg" for image in range(num_images)])
     images = ImageSet(image_id_n=names, group_n=names, attributes={"pose": (np.arange(num_images) % 5).astype("i1")})
     difficulty_n = rng.gamma(9.0, 0.6, num_images)
-    (Path(board) / "published").mkdir(parents=True)
-    for place in range(num_entries):
-        run, protocol = place // 2, (rcn2016 if place % 2 else subpixel)("aflw", "test", "five")
+    (Path(leaderboard) / "published").mkdir(parents=True)
+    for number in range(num_entries):
+        run, protocol = number // 2, (rcn2016 if number % 2 else subpixel)("aflw", "test", "five")
         error_n = difficulty_n * rng.uniform(0.9, 2.0) * rng.uniform(0.8, 1.2, num_images)
         mean = float(error_n.mean())
         estimate = Estimate(mean, 0.97 * mean, 1.03 * mean)
-        per_image = store_errors(board, images, error_n)
+        per_image = store_errors(leaderboard, images, error_n)
         entry = Entry(
             method=f"RCN {run % 7 + 1} branches, occlusion, trial {run}",
             protocol=protocol,
@@ -119,7 +120,7 @@ def make_board(board: str, num_entries: int, num_images: int) -> None:
             latency_ms=float(rng.uniform(0.5, 20)),
             made_with={"decoder": "median", "tta": "multiview"},
         )
-        add_entry(board, entry)
+        add_entry(leaderboard, entry)
 
 
 CONFIG = {

@@ -1,7 +1,7 @@
 """One training with several workers, by Ray Train.
 
 Ray Train places the workers, joins them into a process group and, when one of them dies, starts all of them again; the
-run then resumes from its last checkpoint, as `TrainRun` always does. Checkpoints and history have the form of a run
+run then resumes from its last checkpoint, as `Trainer` always does. Checkpoints and history have the form of a run
 with one worker: Ray Train stores none. Messages reach the command line through a `StatusChannel`, which also carries
 the credentials of the object store, because Ray keeps a record of the ``train_loop_config``.
 """
@@ -248,12 +248,12 @@ def _train_on_worker(job: dict[str, Any]) -> None:
     """Train as one of the workers; called by Ray Train in each of their processes."""
     logging.getLogger("ray.train").setLevel(logging.CRITICAL)
     context, channel = ray_train.get_context(), job["channel"]
-    workers = DistributedContext(context.get_world_rank(), context.get_world_size())
+    distributed = DistributedContext(context.get_world_rank(), context.get_world_size())
     orders = ray.get(channel.register.remote())
     orders.credentials.apply_to_environment()
     if orders.has_ended:
         return  # the reason would end these workers, too
-    reporter = StatusReporter(channel if workers.is_first else None)
+    reporter = StatusReporter(channel if distributed.is_first else None)
     try:
         run = Trainer(
             TrainConfig.model_validate_json(job["config"]),
@@ -261,7 +261,7 @@ def _train_on_worker(job: dict[str, Any]) -> None:
             resume=job["resume"] or orders.resume,
             should_stop=lambda: reporter.stop,
             on_step=reporter.report_step,
-            distributed=workers,
+            distributed=distributed,
         )
         start = RunStarted(out=run.out, settings=run.settings, num_params=run.num_params, history=tuple(run.history))
         reporter.report(start)

@@ -39,8 +39,8 @@ class WorkerDied(RuntimeError):  # noqa: N818
 class TrialWorker:
     """Actor that is one of the further workers."""
 
-    _run: Trainer | None
-    _workers: DistributedContext
+    _trainer: Trainer | None
+    _distributed: DistributedContext
 
     def __init__(self) -> None:
         """Import torch while the first worker does."""
@@ -53,7 +53,7 @@ class TrialWorker:
         from rcn_search.training.distributed import connect_store, join_group
 
         credentials.apply_to_environment()
-        self._workers = join_group(connect_store(host, port), rank, size, device)
+        self._distributed = join_group(connect_store(host, port), rank, size, device)
 
     def open(self, train: str, folder: str) -> None:
         """Open the run of the next trial.
@@ -64,13 +64,15 @@ class TrialWorker:
         """
         from rcn_search.training.trainer import Trainer
 
-        self._run = None  # free its memory before the next one needs some
-        self._run = Trainer(TrainConfig.model_validate_json(train), folder, resume=True, distributed=self._workers)
+        self._trainer = None  # free its memory before the next one needs some
+        self._trainer = Trainer(
+            TrainConfig.model_validate_json(train), folder, resume=True, distributed=self._distributed
+        )
 
     def epoch(self) -> None:
         """Train this worker's part of an epoch."""
-        assert self._run
-        self._run.train_epoch()
+        assert self._trainer
+        self._trainer.train_epoch()
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def _interval(value_b: Array) -> Interval:
 
 
 def _weighted_percentiles(sorted_n: Array, weight_bn: NDArray[np.int64], percentiles: Sequence[float]) -> Array:
-    """Compute the percentiles (b, p) of lists in which value n occurs ``weight_bn[b, n]`` times, as `numpy.percentile`."""
+    """Compute percentiles (b, p) as `numpy.percentile`, of lists in which value n occurs ``weight_bn[b, n]`` times."""
     num_lists, num_values = weight_bn.shape
     # All lists in a row: the number of items up to each value of each list.
     upto = np.cumsum(weight_bn.ravel())

@@ -81,7 +81,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     _credentials: Credentials
     _spec: TrialSpec
     _compute: ComputeConfig | None
-    _run: Trainer | None
+    _trainer: Trainer | None
     _unreported: list[EpochReport]
     _worker_group: WorkerGroup | None
     _flush_error: OSError | None
@@ -95,17 +95,17 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         """
         self._credentials = credentials or Credentials({})
         self._credentials.apply_to_environment()
-        self._run = self._worker_group = self._flush_error = self._compute = None
+        self._trainer = self._worker_group = self._flush_error = self._compute = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Prepare for the next trial; called by Tune for every trial but the first."""
-        if self._run:  # the scheduler may have stopped it while its last checkpoint was being uploaded
+        if self._trainer:  # the scheduler may have stopped it while its last checkpoint was being uploaded
             try:
-                self._run.flush()
+                self._trainer.flush()
             except OSError as error:
                 self._flush_error = error
-        self._spec, self._run, self._unreported = new_config["spec"], None, []
+        self._spec, self._trainer, self._unreported = new_config["spec"], None, []
         if self._spec.num_workers > 1 and (self._worker_group is None or self._worker_group.is_shut_down):
             self._worker_group = WorkerGroup(self._credentials)  # its processes start while this one imports torch
         if self._spec.gpus_per_worker:
@@ -114,8 +114,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def cleanup(self) -> None:
         """Wait for uploads; called by Tune at the end of the process."""
-        if self._run:
-            self._run.flush()
+        if self._trainer:
+            self._trainer.flush()
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, publish the checkpoint and report.
@@ -140,17 +140,17 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def _train_epoch(self) -> dict[str, Any]:
         started = time.perf_counter()
         metrics: dict[str, float] = {}
-        if self._run is None:
+        if self._trainer is None:
             limit_memory(self._spec.gpus_per_worker)
-            self._run = self._open_run()
-            self._unreported = list(self._run.history)
-            metrics = _measure(self._run, latency=self._spec.measure_latency)
-        if self._run.is_done:  # its last epoch was saved, but the search process died before it recorded the end
+            self._trainer = self._open_run()
+            self._unreported = list(self._trainer.history)
+            metrics = _measure(self._trainer, latency=self._spec.measure_latency)
+        if self._trainer.is_done:  # its last epoch was saved, but the search process died before it recorded the end
             report = self._unreported.pop()
         else:
-            train = self._run.train_epoch
+            train = self._trainer.train_epoch
             report = self._worker_group.run_on_all("epoch", local=train) if self._worker_group else train()
-            self._run.save()
+            self._trainer.save()
         other_s = max(0.0, time.perf_counter() - started - report.train_s - report.val_s)
         earlier, self._unreported = self._unreported, []
         return {
@@ -161,8 +161,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
                 *({**epoch, "other_s": other_s} for epoch in _epoch_results([report])),
             ],
             "metrics": metrics,
-            "complete": self._run.is_done,
-            "done": self._run.is_done,
+            "complete": self._trainer.is_done,
+            "done": self._trainer.is_done,
         }
 
     def _open_run(self) -> Trainer:
@@ -179,12 +179,12 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         group = self._worker_group
         if group is None:
             return Trainer(config, folder, resume=True)
-        workers = DistributedContext(0, group.size)
+        distributed = DistributedContext(0, group.size)
         return group.run_on_all(
             "open",
             config.model_dump_json(),
             folder,
-            local=lambda: Trainer(config, folder, resume=True, distributed=workers),
+            local=lambda: Trainer(config, folder, resume=True, distributed=distributed),
         )
 
     def _choose_compute(self) -> ComputeConfig:

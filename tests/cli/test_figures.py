@@ -10,6 +10,7 @@ from PIL import Image
 
 from rcn_search.config.schema import TrainConfig
 from rcn_search.training.trainer import Trainer
+from tests.conftest import CommandLine
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +34,15 @@ def is_png(name: str) -> bool:
         return image.format == "PNG"
 
 
-def test_figures_of_predictions(cli, run: Path, synthetic_uri: str, mtfl_uri: str) -> None:
+def test_figures_of_predictions_are_written(cli: CommandLine, run: Path, synthetic_uri: str, mtfl_uri: str) -> None:
     for name, data in (("a", synthetic_uri), ("b", synthetic_uri), ("c", mtfl_uri)):
         line = ("evaluate", run / "best.safetensors", "--data", data)
         cli.run(*line, "--predictions", f"{name}.parquet", "--method", name)
     faces = ("figures", "faces", "a.parquet", "--data")
-    assert "5 of 24 faces, easiest first, in faces.png" in cli.run(*faces, synthetic_uri, "--count", 5)
-    assert "2 curves in ced.png" in cli.run("figures", "ced", "a.parquet", "b.parquet")
+    assert "5 of 24 faces, easiest first → faces.png" in cli.run(*faces, synthetic_uri, "--count", 5)
+    assert "2 curves → ced.png" in cli.run("figures", "ced", "a.parquet", "b.parquet")
     printed = cli.run("figures", "difficulty", "a.parquet", "b.parquet", "--bins", 3)
-    assert "2 methods on 24 images in 3 bins, in difficulty.png" in printed
+    assert "2 methods on 24 images in 3 bins → difficulty.png" in printed
     assert all(map(is_png, ("faces.png", "ced.png", "difficulty.png")))
     for end, start in {"svg": b"<?xml", "pdf": b"%PDF"}.items():
         cli.run(*faces, synthetic_uri, "--count", 5, "--out", f"faces.{end}")
@@ -56,19 +57,19 @@ def test_figures_of_predictions(cli, run: Path, synthetic_uri: str, mtfl_uri: st
     assert "do not fill 25 bins" in cli.fail("figures", "difficulty", "a.parquet", "--bins", 25)
 
 
-def test_figures_of_models_and_runs(cli, run: Path, synthetic_uri: str) -> None:
+def test_figures_of_models_and_runs_are_written(cli: CommandLine, run: Path, synthetic_uri: str) -> None:
     branches = ("figures", "branches", run / "best.safetensors", "--data", synthetic_uri)
-    assert "1 models on 2 faces of val, in branches.png" in cli.run(*branches, "--row", 1, "--row", 2)
+    assert "1 models on 2 faces of val → branches.png" in cli.run(*branches, "--row", 1, "--row", 2)
     assert "no point 'chin'" in cli.fail(*branches, "--point", "chin")
     errors = [row["val_error_pct"] for row in json.loads((run / "history.json").read_text())]
-    printed = cli.run("figures", "convergence", run, "--at", max(errors) + 1)
+    printed = cli.run("figures", "convergence", run, "--threshold", max(errors) + 1)
     assert f"RCN: best {min(errors):.2f} %, below {max(errors) + 1:g} % after 1 epochs, " in printed
-    assert "1 runs in convergence.png" in printed
+    assert "1 runs → convergence.png" in printed
     assert all(map(is_png, ("branches.png", "convergence.png")))
     assert "no run at gone: config.json is missing" in cli.fail("figures", "convergence", run, "gone")
 
 
-def test_torch_and_matplotlib_are_imported_when_they_are_needed() -> None:
+def test_figures_import_torch_and_matplotlib_lazily() -> None:
     code = "import sys, rcn_search.cli.figures; print({'torch', 'matplotlib'} & sys.modules.keys())"
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed == "set()\n"

@@ -21,7 +21,7 @@ FACE = np.array([[0.375, 0.4], [0.625, 0.4], [0.5, 0.55], [0.4, 0.7], [0.6, 0.7]
 Make = Callable[..., Predictions]
 
 
-def test_a_perfect_method_scores_zero(make_predictions: Make) -> None:
+def test_image_errors_perfect_method_is_zero(make_predictions: Make) -> None:
     for protocol in (RCN2016, SUBPIXEL):
         scored = score(make_predictions(), protocol)
         assert scored.error == scored.p90 == scored.p99 == scored.failure_rate == (0, 0, 0)
@@ -29,7 +29,7 @@ def test_a_perfect_method_scores_zero(make_predictions: Make) -> None:
         assert (scored.num_images, scored.excluded) == (3, {})
 
 
-def test_rcn2016_by_hand(make_predictions: Make) -> None:
+def test_image_errors_rcn2016_by_hand(make_predictions: Make) -> None:
     predictions = make_predictions(2)
     predictions.pred_cell_nk2[0, 0] += np.array([3, 4], dtype=np.int16)  # 5 cells; the eyes are 20 cells apart: 25 %
     predictions.pred_cell_nk2[1, 4] += np.array([0, -2], dtype=np.int16)  # 10 %
@@ -39,7 +39,7 @@ def test_rcn2016_by_hand(make_predictions: Make) -> None:
     assert score(predictions, RCN2016).error.pct == pytest.approx(3.5)
 
 
-def test_rcn2016_rounds_the_truth_down_to_a_cell(make_predictions: Make) -> None:
+def test_image_errors_rcn2016_rounds_true_points_down_to_a_cell(make_predictions: Make) -> None:
     predictions = make_predictions(1)
     cell_px = 120 / 80
     predictions.true_crop_nk2[0, 2] += 0.6 * cell_px  # 40.6, 44.6 of the grid: still cell 40, 44
@@ -48,7 +48,7 @@ def test_rcn2016_rounds_the_truth_down_to_a_cell(make_predictions: Make) -> None
     assert score(predictions, RCN2016).error.pct == pytest.approx(100 * np.sqrt(2) / 20 / 5)
 
 
-def test_rcn2016_clamps_the_truth_but_not_the_normalizer(make_predictions: Make) -> None:
+def test_image_errors_rcn2016_clamps_true_points_but_not_the_normalizer(make_predictions: Make) -> None:
     predictions = make_predictions(1)
     predictions.true_crop_nk2[0, 0] = [20 - 60, 68]  # half a face box left of the face box: cell 0, row 32
     predictions.true_crop_nk2[0, 1] = [20 + 60, 68]
@@ -58,14 +58,14 @@ def test_rcn2016_clamps_the_truth_but_not_the_normalizer(make_predictions: Make)
     np.testing.assert_allclose(errors.error_pct_nk, [[10, 0, 0, 0, 0]], rtol=1e-6)  # 8 cells of 80
 
 
-def test_rcn2016_clamps_to_the_last_cell(make_predictions: Make) -> None:
+def test_image_errors_rcn2016_clamps_to_the_last_cell(make_predictions: Make) -> None:
     predictions = make_predictions(1)
     predictions.true_crop_nk2[0, 2] = [1000, 140]  # beyond the right edge, and on the lower one
     predictions.pred_cell_nk2[0, 2] = [79, 79]
     assert score(predictions, RCN2016).error.pct == 0
 
 
-def test_rcn2016_counts_hidden_points_and_subpixel_does_not(make_predictions: Make) -> None:
+def test_image_errors_hidden_points_count_for_rcn2016_only(make_predictions: Make) -> None:
     predictions = make_predictions(1)
     predictions.visible[0, 2] = False
     predictions.pred_cell_nk2[0, 2] += np.array([2, 0], dtype=np.int16)
@@ -88,7 +88,7 @@ def test_rcn2016_counts_hidden_points_and_subpixel_does_not(make_predictions: Ma
         ("diagonal", np.hypot(200, 128)),
     ],
 )
-def test_normalizers_by_hand(make_predictions: Make, normalizer: str, length_px: float) -> None:
+def test_image_errors_normalizers_by_hand(make_predictions: Make, normalizer: str, length_px: float) -> None:
     true_k2 = np.full((68, 2), 100.0, dtype=np.float32)
     true_k2[36], true_k2[39] = (40, 50), (80, 50)
     true_k2[42], true_k2[45] = (120, 50), (160, 50)
@@ -102,7 +102,9 @@ def test_normalizers_by_hand(make_predictions: Make, normalizer: str, length_px:
 
 
 @pytest.mark.parametrize("protocol", [RCN2016, SUBPIXEL])
-def test_what_cannot_be_measured_is_named_and_counted(make_predictions: Make, protocol: EvaluationProtocol) -> None:
+def test_image_errors_excluded_images_are_counted_by_reason(
+    make_predictions: Make, protocol: EvaluationProtocol
+) -> None:
     predictions = make_predictions(7)
     for name in ("true_crop_nk2", "true_image_nk2"):
         points_nk2 = getattr(predictions, name)
@@ -127,7 +129,7 @@ def test_what_cannot_be_measured_is_named_and_counted(make_predictions: Make, pr
     assert (scored.num_images, scored.error.pct, scored.excluded) == (3, 0, errors.excluded)
 
 
-def test_hidden_points_that_are_not_finite_do_no_harm(make_predictions: Make) -> None:
+def test_image_errors_hidden_points_may_be_non_finite(make_predictions: Make) -> None:
     predictions = make_predictions(2)
     predictions.visible[0, 2] = predictions.visible[1, 0] = False
     predictions.true_image_nk2[0, 2] = predictions.pred_image_nk2[0, 2] = np.nan
@@ -136,7 +138,7 @@ def test_hidden_points_that_are_not_finite_do_no_harm(make_predictions: Make) ->
     assert errors.excluded_n.tolist() == ["", metrics.NON_FINITE_NORMALIZER]
 
 
-def test_an_image_without_a_visible_point_or_a_face_box(make_predictions: Make) -> None:
+def test_image_errors_image_without_visible_point_or_face_box_is_excluded(make_predictions: Make) -> None:
     predictions = make_predictions(2)
     predictions.visible[0] = False
     predictions.face_box[1, 2:] = 0
@@ -144,7 +146,7 @@ def test_an_image_without_a_visible_point_or_a_face_box(make_predictions: Make) 
     assert metrics.image_errors(predictions, RCN2016).excluded == {metrics.NON_FINITE_TRUTH: 1}
 
 
-def test_nothing_left_to_score_is_an_error(make_predictions: Make) -> None:
+def test_score_without_included_image_fails(make_predictions: Make) -> None:
     predictions = make_predictions(2)
     predictions.visible[:] = False
     with pytest.raises(ValueError, match=r"no image to score under subpixel: \{'no visible point': 2\}"):
@@ -153,7 +155,7 @@ def test_nothing_left_to_score_is_an_error(make_predictions: Make) -> None:
         score(make_predictions(0), RCN2016)
 
 
-def test_predictions_that_a_protocol_cannot_measure_are_refused(make_predictions: Make) -> None:
+def test_image_errors_rejects_other_keypoints_or_grid(make_predictions: Make) -> None:
     predictions = make_predictions()
     with pytest.raises(ValueError, match="'five' points; rcn2016 here needs 'ibug68'"):
         score(predictions, rcn2016("300w", "full", "ibug68"))
@@ -172,7 +174,7 @@ def test_failure_rate_and_auc_by_hand() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(0, 30), min_size=1, max_size=20), st.floats(0.5, 20))
-def test_auc_is_the_area_under_the_step_curve(errors: list[float], threshold_pct: float) -> None:
+def test_auc_equals_the_area_under_the_step_curve(errors: list[float], threshold_pct: float) -> None:
     error_pct_n = np.array(errors)
     edges = np.sort(np.concatenate([[0.0, threshold_pct], error_pct_n[error_pct_n < threshold_pct]]))
     heights = [np.mean(error_pct_n <= left) for left in edges[:-1]]
@@ -180,7 +182,7 @@ def test_auc_is_the_area_under_the_step_curve(errors: list[float], threshold_pct
     assert metrics.auc_pct(error_pct_n, threshold_pct) == pytest.approx(area, abs=1e-9)
 
 
-def test_the_interval_covers_what_theory_says() -> None:
+def test_bootstrap_interval_agrees_with_theory() -> None:
     errors = np.random.default_rng(0).gamma(4, 1.5, 3000)
     low, high = metrics.bootstrap_interval(errors, np.arange(3000).astype(str)) or (0, 0)
     margin = 1.96 * errors.std() / np.sqrt(3000)
@@ -188,19 +190,19 @@ def test_the_interval_covers_what_theory_says() -> None:
     assert high == pytest.approx(errors.mean() + margin, abs=0.01)
 
 
-def test_images_of_one_group_are_not_independent() -> None:
+def test_bootstrap_interval_repeated_images_of_a_group_do_not_narrow_it() -> None:
     errors = np.repeat(np.random.default_rng(0).gamma(4, 1.5, 100), 25)
     apart = metrics.bootstrap_interval(errors, np.arange(2500).astype(str)) or (0, 0)
     together = metrics.bootstrap_interval(errors, np.repeat(np.arange(100), 25).astype(str)) or (0, 0)
     assert together[1] - together[0] == pytest.approx(5 * (apart[1] - apart[0]), rel=0.1)
 
 
-def test_groups_of_unequal_size_weigh_by_their_images() -> None:
+def test_bootstrap_interval_weighs_groups_by_their_images() -> None:
     low, high = metrics.bootstrap_interval(np.array([1.0, 1, 1, 9]), np.array(["a", "a", "a", "b"])) or (0, 0)
     assert (low, high) == (1, 9)  # from "only a" to "only b"; never beyond
 
 
-def test_the_interval_is_seeded_and_needs_two_groups() -> None:
+def test_bootstrap_interval_is_seeded_and_needs_two_groups() -> None:
     errors, groups = np.array([1.0, 2, 4, 8]), np.array(list("abcd"))
     assert metrics.bootstrap_interval(errors, groups) == metrics.bootstrap_interval(errors, groups)
     order = [2, 0, 3, 1]
@@ -208,7 +210,7 @@ def test_the_interval_is_seeded_and_needs_two_groups() -> None:
     assert metrics.bootstrap_interval(errors, np.array(list("aaaa"))) is None
 
 
-def test_predictions_beyond_the_photograph_are_moved_to_where_it_ends(make_predictions: Make) -> None:
+def test_image_errors_predictions_are_clipped_to_the_photograph(make_predictions: Make) -> None:
     """rcn.md 8: a face box of 120 px, a photograph from x = 44 to y = 125: cells 16 and, from below, 80 - 10."""
     away = np.array([[0, 0], [79, 79], [10, 75], [40, 40], [79, 5]], dtype=np.int16)
     found = make_predictions(
@@ -223,7 +225,7 @@ def test_predictions_beyond_the_photograph_are_moved_to_where_it_ends(make_predi
     np.testing.assert_allclose(metrics.image_errors(found, RCN2016).error_pct_nk[0], expected, rtol=1e-5)
 
 
-def test_points_annotated_at_an_edge_are_moved_to_it(make_predictions: Make) -> None:
+def test_image_errors_points_annotated_at_an_edge_are_moved_to_it(make_predictions: Make) -> None:
     edge = np.array([[1, 2, 3, 4, 0]], dtype=np.uint8)
     found = make_predictions(1, photo_n4=np.float32([[44, 35, 81, 90]]), edge_nk=edge)
     true = np.array([[30, 32], [50, 32], [40, 44], [32, 56], [48, 56]])
@@ -232,7 +234,7 @@ def test_points_annotated_at_an_edge_are_moved_to_it(make_predictions: Make) -> 
     np.testing.assert_allclose(metrics.image_errors(found, RCN2016).error_pct_nk[0], expected, rtol=1e-5)
 
 
-def test_49_points_are_measured_by_the_eyes_of_all_68(make_predictions: Make) -> None:
+def test_image_errors_49_points_use_the_eye_centers_of_68(make_predictions: Make) -> None:
     """rcn.md 8: no contour, no inner corners of the mouth."""
     cells = make_predictions(2, "ibug68").pred_cell_nk2.copy()
     cells[0, [3, 60, 64]] += 30  # do not count

@@ -23,7 +23,7 @@ def uri(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(("num_images", "keypoints"), [(3, "five"), (2, "ibug68"), (0, "five")])
-def test_what_is_written_is_read(make_predictions: Make, uri: str, num_images: int, keypoints: str) -> None:
+def test_write_and_read_round_trip(make_predictions: Make, uri: str, num_images: int, keypoints: str) -> None:
     written = make_predictions(num_images, keypoints)
     rng = np.random.default_rng(0)
     for each in fields(Predictions):
@@ -41,19 +41,19 @@ def test_what_is_written_is_read(make_predictions: Make, uri: str, num_images: i
     assert digest == hashlib.sha256(Path(uri).read_bytes()).hexdigest()
 
 
-def test_the_same_predictions_are_the_same_bytes(make_predictions: Make, tmp_path: Path) -> None:
+def test_encode_is_deterministic(make_predictions: Make, tmp_path: Path) -> None:
     digests = [write_predictions(make_predictions(), str(tmp_path / name)) for name in "ab"]
     assert digests[0] == digests[1]
 
 
-def test_non_finite_predictions_survive(make_predictions: Make, uri: str) -> None:
+def test_round_trip_keeps_non_finite_predictions(make_predictions: Make, uri: str) -> None:
     predictions = make_predictions()
     predictions.pred_image_nk2[1, 2] = [np.nan, np.inf]
     write_predictions(predictions, uri)
     np.testing.assert_array_equal(read_predictions(uri).pred_image_nk2, predictions.pred_image_nk2)
 
 
-def test_the_columns_are_those_of_the_contract(make_predictions: Make, uri: str) -> None:
+def test_file_has_the_documented_columns(make_predictions: Make, uri: str) -> None:
     write_predictions(make_predictions(), uri)
     table = pq.read_table(uri)
     assert table.column_names == [
@@ -81,7 +81,7 @@ def with_column(name: str, values: pa.Array) -> Callable[[pa.Table], pa.Table]:
     return lambda table: table.set_column(table.column_names.index(name), name, values)
 
 
-def test_lists_of_any_length_type_are_read(make_predictions: Make, uri: str) -> None:
+def test_read_accepts_every_list_type(make_predictions: Make, uri: str) -> None:
     predictions = make_predictions()
     write_predictions(predictions, uri)
     rewrite(
@@ -100,7 +100,7 @@ def test_lists_of_any_length_type_are_read(make_predictions: Make, uri: str) -> 
         (with_column("box", pa.array([[1.0] * 4, None, [1.0] * 4])), "'box' has 1 empty values"),
         (with_column("confidence", pa.array([[None] * 5] * 3, pa.list_(pa.float32()))), "'confidence' has 15 empty"),
         (with_column("box", pa.array(["a", "b", "c"])), "'box' has string values; it needs lists"),
-        (with_column("image_id", pa.array(["a", "b", "a"])), "image_id 'a' stands 2 times"),
+        (with_column("image_id", pa.array(["a", "b", "a"])), "image_id 'a' occurs 2 times"),
         (with_meta(schema_version=3), "schema version 3; this rcn-search reads versions 1 and 2"),
         (with_meta(grid_px=None), "metadata lacks grid_px"),
         (with_meta(keypoints="seven"), "unknown keypoint schema 'seven'"),
@@ -109,7 +109,7 @@ def test_lists_of_any_length_type_are_read(make_predictions: Make, uri: str) -> 
         (lambda table: table.replace_schema_metadata({METADATA_KEY: b"{"}), "Expecting property name"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused_by_name(
+def test_read_rejects_mismatched_file_by_name(
     make_predictions: Make, uri: str, change: Callable[[pa.Table], pa.Table], message: str
 ) -> None:
     write_predictions(make_predictions(), uri)
@@ -119,13 +119,13 @@ def test_a_file_that_does_not_fit_is_refused_by_name(
 
 
 @pytest.mark.parametrize("content", [b"", b"not parquet", b"PAR1" * 10])
-def test_what_is_not_parquet_is_refused(uri: str, content: bytes) -> None:
+def test_read_rejects_other_content(uri: str, content: bytes) -> None:
     Path(uri).write_bytes(content)
     with pytest.raises(ValueError, match=r"predictions\.parquet is not a readable Parquet file"):
         read_predictions(uri)
 
 
-def test_a_truncated_file_is_refused(make_predictions: Make, uri: str) -> None:
+def test_read_rejects_truncated_file(make_predictions: Make, uri: str) -> None:
     write_predictions(make_predictions(), uri)
     content = Path(uri).read_bytes()
     Path(uri).write_bytes(content[: len(content) // 2])
@@ -133,12 +133,12 @@ def test_a_truncated_file_is_refused(make_predictions: Make, uri: str) -> None:
         read_predictions(uri)
 
 
-def test_no_file_is_no_file(uri: str) -> None:
+def test_read_without_file_fails(uri: str) -> None:
     with pytest.raises(FileNotFoundError):
         read_predictions(uri)
 
 
-def test_arrays_that_do_not_fit_are_refused(make_predictions: Make) -> None:
+def test_predictions_reject_mismatched_arrays(make_predictions: Make) -> None:
     with pytest.raises(ValueError, match=r"box has shape \(2, 4\); 3 images with the 5 points of 'five' need \(3, 4\)"):
         make_predictions(3, box=np.zeros((2, 4), dtype=np.float32))
     with pytest.raises(ValueError, match="attribute 'smile'"):
@@ -147,7 +147,10 @@ def test_arrays_that_do_not_fit_are_refused(make_predictions: Make) -> None:
         make_predictions(3, meta={"keypoints": "five"})
 
 
-def test_read_predictions_of_schema_version_1_upgrades_the_configuration(make_predictions: Make, uri: str) -> None:
+def test_read_schema_version_1_upgrades_metadata(make_predictions: Make, uri: str) -> None:
     write_predictions(make_predictions(), uri)
-    rewrite(uri, with_meta(schema_version=1, config={"seed": 1, "model": {"kind": "rcn"}}))
-    assert read_predictions(uri).meta["config"] == {"seed": 1, "model": {"name": "rcn"}}
+    rewrite(uri, with_meta(schema_version=1, config={"seed": 1, "model": {"kind": "rcn"}}, decode="mean", views=9))
+    meta = read_predictions(uri).meta
+    assert meta["config"] == {"seed": 1, "model": {"name": "rcn"}}
+    assert (meta["decoder"], meta["tta"]) == ("soft-argmax", "multiview")
+    assert not {"decode", "views"} & meta.keys()

@@ -6,13 +6,13 @@ from pydantic import ValidationError
 from rcn_search.evaluation.protocol import EvaluationProtocol, named_protocol, rcn2016, subpixel
 
 
-def test_the_papers_protocol() -> None:
+def test_rcn2016_is_the_protocol_of_the_paper() -> None:
     protocol = rcn2016("aflw", "test", "five")
     assert (protocol.name, protocol.normalizer, protocol.grid_px) == ("rcn2016", "eye_centers", 80)
     assert subpixel("aflw", "test", "five").grid_px is None
 
 
-def test_protocols_that_differ_in_anything_differ() -> None:
+def test_protocols_differ_if_any_field_differs() -> None:
     base = rcn2016("300w", "full", "ibug68")
     others = [
         rcn2016("aflw", "full", "ibug68"),
@@ -26,11 +26,11 @@ def test_protocols_that_differ_in_anything_differ() -> None:
     assert base == rcn2016("300w", "full", "ibug68")
 
 
-def test_another_normalizer_is_another_name() -> None:
+def test_subpixel_name_includes_another_normalizer() -> None:
     assert subpixel("300w", "full", "ibug68", "pupils").name == "subpixel-pupils"
 
 
-def test_it_survives_json_and_refuses_what_it_does_not_know() -> None:
+def test_protocol_json_round_trip_and_unknown_fields() -> None:
     protocol = subpixel("300w", "full", "ibug68", "box")
     document = protocol.model_dump(mode="json")
     assert EvaluationProtocol.model_validate(document) == protocol
@@ -39,7 +39,7 @@ def test_it_survives_json_and_refuses_what_it_does_not_know() -> None:
             EvaluationProtocol.model_validate(document | wrong)
 
 
-def test_protocols_of_before_have_the_thresholds_of_today() -> None:
+def test_protocol_without_threshold_gets_that_of_its_normalizer() -> None:
     """Entries of schema version 1 say nothing of it; they must stay comparable with new ones for ever."""
     for normalizer, threshold_pct in (
         *(("eye_centers", 10.0), ("outer_eye_corners", 8.0), ("pupils", 10.0)),
@@ -55,7 +55,7 @@ def test_protocols_of_before_have_the_thresholds_of_today() -> None:
             EvaluationProtocol.model_validate(old | {"threshold_pct": wrong})
 
 
-def test_what_two_protocols_differ_in_is_said() -> None:
+def test_differences_names_fields_and_values() -> None:
     ours, theirs = rcn2016("300w", "full", "ibug68"), subpixel("300w", "common", "ibug68", "pupils")
     assert ours.differences(theirs) == [
         "subset: full or common",
@@ -68,15 +68,15 @@ def test_what_two_protocols_differ_in_is_said() -> None:
 
 
 @pytest.mark.parametrize("name", ["rcn2016", "rcn2016-49", "subpixel", "subpixel-outer_eye_corners", "subpixel-box"])
-def test_a_protocol_is_found_by_its_name(name: str) -> None:
+def test_named_protocol_round_trip(name: str) -> None:
     assert named_protocol(name, "300w", "full", "ibug68").name == name
 
 
-def test_eye_centers_need_no_name_of_their_own() -> None:
+def test_named_protocol_eye_centers_is_subpixel() -> None:
     assert named_protocol("subpixel-eye_centers", "a", "b", "five") == subpixel("a", "b", "five")
 
 
-def test_an_unknown_name_is_refused() -> None:
+def test_named_protocol_rejects_unknown_names() -> None:
     for name in ("nme", "subpixel-nose", "rcn2016-box"):
-        with pytest.raises(ValueError, match=f"unknown protocol '{name}'; known: rcn2016"):
+        with pytest.raises(ValueError, match=f"unknown protocol '{name}'; known are rcn2016"):
             named_protocol(name, "aflw", "test", "five")

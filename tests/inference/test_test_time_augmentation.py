@@ -19,17 +19,17 @@ SIZE_PX = 80
 
 
 def spots(points_bk2: torch.Tensor) -> torch.Tensor:
-    """Logits of maps that are sure of these points, 0..1 across the window, within a pixel or two."""
-    centre = (torch.arange(SIZE_PX) + 0.5) / SIZE_PX
+    """Logits with narrow peaks at these points, 0..1 across the window."""
+    center = (torch.arange(SIZE_PX) + 0.5) / SIZE_PX
     x, y = points_bk2[..., 0, None, None], points_bk2[..., 1, None, None]
-    return -((centre[None, :] - x) ** 2 + (centre[:, None] - y) ** 2) * SIZE_PX**2 / 2
+    return -((center[None, :] - x) ** 2 + (center[:, None] - y) ** 2) * SIZE_PX**2 / 2
 
 
 def face_boxes() -> InputWindow:
     return augment_face_boxes(BOX, random_draws(2, seed=0, epoch=0), NO_AUGMENTATION)
 
 
-def test_windows_lie_evenly_around_the_first() -> None:
+def test_view_windows_lie_evenly_around_the_first() -> None:
     first, *others = view_windows(face_boxes())
     assert all(torch.equal(a, b) for a, b in zip(first, face_boxes(), strict=True))
     assert len({tuple(frame.axes_b22.flatten().tolist()) for frame in (first, *others)}) == NUM_VIEWS
@@ -38,21 +38,21 @@ def test_windows_lie_evenly_around_the_first() -> None:
     torch.testing.assert_close(mean_b22 / mean_b22[:, :1, :1], first.axes_b22 / first.axes_b22[:, :1, :1])
 
 
-def test_one_view_is_what_the_network_said() -> None:
+def test_average_views_single_view_is_unchanged() -> None:
     logits = torch.randn(2, 5, SIZE_PX, SIZE_PX)
     assert average_views([logits], [face_boxes()]) is logits
 
 
-def test_views_that_agree_in_the_crop_agree_in_the_mean() -> None:
+def test_average_views_equal_points_stay() -> None:
     points_bk2 = torch.rand(2, 5, 2, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
-    seen = view_windows(face_boxes())
-    crop_bk2 = unwarp_points(points_bk2, seen[0])
-    said = [warp_points(crop_bk2, frame) for frame in seen]
-    mean = average_views([spots(points) for points in said], seen)
+    windows = view_windows(face_boxes())
+    crop_bk2 = unwarp_points(points_bk2, windows[0])
+    viewed = [warp_points(crop_bk2, window) for window in windows]
+    mean = average_views([spots(points) for points in viewed], windows)
     assert isinstance(mean, torch.Tensor)
     assert (peak_cells(mean) - (points_bk2 * SIZE_PX).floor()).abs().max() <= 1
-    assert (mean.exp().sum((2, 3)) - 1).abs().max() < 0.02  # a density stays one
+    assert (mean.exp().sum((2, 3)) - 1).abs().max() < 0.02  # it is still a density
 
-    regressed = average_views([TcdcnOutput(points, {}) for points in said], seen)
+    regressed = average_views([TcdcnOutput(points, {}) for points in viewed], windows)
     assert isinstance(regressed, TcdcnOutput)
     torch.testing.assert_close(regressed.points_bk2, points_bk2, atol=1e-5, rtol=0)

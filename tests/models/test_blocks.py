@@ -22,7 +22,7 @@ def plain(layer: Recombination, encoded: Tensor, coarse: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("kernel", "side_px"), [(1, 4), (3, 2), (3, 5), (3, 6), (5, 10)])
-def test_recombination_equals_the_convolution_over_the_concatenation(kernel: int, side_px: int) -> None:
+def test_recombination_equals_convolution_of_the_concatenation(kernel: int, side_px: int) -> None:
     torch.manual_seed(0)
     layer = Recombination(3, 4, 5, kernel).double()
     encoded = torch.randn(2, 3, side_px, side_px, dtype=torch.double, requires_grad=True)
@@ -39,7 +39,7 @@ def test_recombination_equals_the_convolution_over_the_concatenation(kernel: int
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_recombination_in_bf16_stays_close_to_the_plain_form(memory_format: torch.memory_format) -> None:
+def test_recombination_in_bf16_is_close_to_the_plain_form(memory_format: torch.memory_format) -> None:
     torch.manual_seed(0)
     layer = Recombination(16, 16, 16, 3).to(memory_format=memory_format)
     encoded = torch.randn(2, 16, 20, 20).to(memory_format=memory_format)
@@ -52,13 +52,13 @@ def test_recombination_in_bf16_stays_close_to_the_plain_form(memory_format: torc
     torch.testing.assert_close(rewritten.float(), plain(layer, encoded, coarse), rtol=0, atol=0.03)
 
 
-def test_upsampling_from_two_to_five_repeats_thrice_and_crops() -> None:
+def test_upsample_from_two_to_five_pixels_repeats_and_crops() -> None:
     coarse = torch.arange(4.0).view(1, 1, 2, 2)
     tiled = coarse.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)[:, :, :5, :5]
     assert torch.equal(upsample(coarse, 5), tiled)
 
 
-def test_only_tiling_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recombination_rewrites_only_tiling(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_concatenation(*_: object, **__: object) -> Tensor:
         raise AssertionError
 
@@ -70,13 +70,13 @@ def test_only_tiling_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
             Recombination(3, 4, 5, 3, upsampling)(encoded, coarse)
 
 
-def test_bilinear_upsampling_reaches_the_outer_values_and_keeps_the_mean() -> None:
+def test_upsample_bilinear_keeps_range_and_mean() -> None:
     coarse = torch.tensor([[[[0.0, 4.0], [8.0, 12.0]]]])
     assert upsample_bilinear(coarse, 4)[0, 0, 0].tolist() == [0, 1, 3, 4]
     assert upsample_bilinear(coarse, 5).mean() == 6
 
 
-def test_learned_upsampling_can_be_tiling() -> None:
+def test_learned_upsampling_with_ones_equals_tiling() -> None:
     """A kernel that is 1 on the tile a pixel becomes, and 0 before it."""
     for coarse_px, fine_px in ((3, 6), (2, 5), (2, 16)):
         layer = make_upsampling("learned", coarse_px, fine_px)
@@ -88,7 +88,7 @@ def test_learned_upsampling_can_be_tiling() -> None:
         torch.testing.assert_close(layer(maps, fine_px), upsample(maps, fine_px))
 
 
-def test_learned_upsampling_is_done_in_fp32_for_bf16_maps() -> None:
+def test_learned_upsampling_of_bf16_maps_is_computed_in_fp32() -> None:
     layer = LearnedUpsampling(4, 8)
     with torch.no_grad():
         layer.kernel.fill_(1 + 2**-10)  # 1 in bf16
@@ -99,7 +99,7 @@ def test_learned_upsampling_is_done_in_fp32_for_bf16_maps() -> None:
         assert layer(torch.ones(1, 2, 4, 4, dtype=torch.bfloat16), 8).dtype == torch.bfloat16
 
 
-def test_only_what_pooling_took_is_kept() -> None:
+def test_only_pooled_keeps_the_maxima() -> None:
     even = torch.tensor([[[[1.0, 2.0, 0.0, 0.0], [3.0, 3.0, 0.0, -1.0], [5.0, 5.0, 1.0, 4.0], [5.0, 5.0, 2.0, 3.0]]]])
     kept = [[0, 0, 0, 0], [3, 3, 0, 0], [5, 5, 0, 4], [5, 5, 0, 0]]
     assert only_pooled(even)[0, 0].tolist() == kept
@@ -112,7 +112,7 @@ def test_only_what_pooling_took_is_kept() -> None:
     assert torch.equal(only_pooled(odd), expected)
 
 
-def test_no_gradient_flows_to_what_pooling_left() -> None:
+def test_only_pooled_gradient_is_zero_elsewhere() -> None:
     maps = torch.randn(2, 3, 6, 6, requires_grad=True)
     kept = only_pooled(maps)
     kept.sum().backward()
@@ -121,13 +121,13 @@ def test_no_gradient_flows_to_what_pooling_left() -> None:
     assert maps.grad.sum() == 2 * 3 * 9
 
 
-def test_pooling_of_an_odd_side_overlaps() -> None:
+def test_halve_of_odd_side_overlaps() -> None:
     rows = torch.arange(25.0).view(1, 1, 5, 5)
     assert halve(rows).tolist() == [[[[12, 14], [22, 24]]]]
     assert halve(rows[..., :4, :4]).tolist() == [[[[6, 8], [16, 18]]]]
 
 
-def test_resolutions() -> None:
+def test_resolutions_px() -> None:
     assert resolutions_px(80, 7) == [80, 40, 20, 10, 5, 2, 1]
     assert resolutions_px(40, 6) == [40, 20, 10, 5, 2, 1]
     with pytest.raises(ValueError, match="at most 6"):
@@ -136,6 +136,6 @@ def test_resolutions() -> None:
         resolutions_px(96, 5)
 
 
-def test_a_convolution_keeps_the_resolution() -> None:
+def test_same_conv_keeps_the_resolution() -> None:
     for kernel in (1, 3, 5):
         assert same_conv(1, 2, kernel)(torch.zeros(1, 1, 6, 6)).shape == (1, 2, 6, 6)

@@ -7,7 +7,7 @@ from rcn_search.models.flip_average import Mirrored
 from rcn_search.models.joint import Joint
 
 
-def test_multiply_adds_of_the_rewritten_network() -> None:
+def test_multiply_adds_of_rcn() -> None:
     # One branch has nothing to recombine: three 3x3 convolutions at 80x80.
     one = build_model(RcnConfig(branches=1), num_points=5)
     assert multiply_adds(one, 80) == 6_400 * 9 * (16 + 16 * 16 + 16 * 5)
@@ -15,12 +15,12 @@ def test_multiply_adds_of_the_rewritten_network() -> None:
     assert 90e6 < multiply_adds(build_model(RcnConfig(), num_points=5), 80) < 95e6
 
 
-def test_everything_that_can_be_built_can_be_counted() -> None:
+def test_multiply_adds_of_every_model_is_positive() -> None:
     for model in (RcnConfig(upsampling="learned"), SumNetConfig(), TcdcnConfig(auxiliary=True)):
         assert multiply_adds(build_model(model, num_points=5), 80) > 1e6
 
 
-def test_multiply_adds_where_nothing_is_rewritten() -> None:
+def test_multiply_adds_of_the_paper_form() -> None:
     # rcn.md 4.3: about 1.9 thousand million; speed.md: 1.92 as the paper's form.
     plain = build_model(RcnConfig(layer_preset="300w", branches=5, upsampling="bilinear"), num_points=68)
     per_pixel = [640 - 64, 36_864, 36_864, 36_864, 36_864]
@@ -36,24 +36,24 @@ def test_multiply_adds_where_nothing_is_rewritten() -> None:
     assert 0.70 < multiply_adds(tiled, 80) / expected < 0.72
 
 
-def test_multiply_adds_of_the_other_models() -> None:
+def test_multiply_adds_of_sumnet_and_tcdcn() -> None:
     sumnet = build_model(SumNetConfig(branches=1), num_points=5)
     assert multiply_adds(sumnet, 80) == 6_400 * 9 * (16 + 16 * 16 + 16 * 5)
     convolutions = 25 * 16 * 36**2 + 9 * 16 * 48 * 16**2 + 9 * 48 * 64 * 6**2 + 4 * 64 * 64 * 2**2
     assert multiply_adds(build_model(TcdcnConfig(), num_points=5), 80) == convolutions + 25_600 + 1_000
 
 
-def test_a_mirror_image_costs_as_much_as_the_image() -> None:
+def test_multiply_adds_of_flip_average_doubles() -> None:
     network = build_model(RcnConfig(branches=1), num_points=5)
     assert multiply_adds(Mirrored(network, [1, 0, 2, 4, 3]), 80) == 2 * multiply_adds(network, 80)
 
 
-def test_colour_costs_three_times_the_first_convolution() -> None:
+def test_multiply_adds_of_color_triples_the_first_convolution() -> None:
     grey, colour = (build_model(RcnConfig(branches=1), num_points=5, in_channels=c) for c in (1, 3))
     assert multiply_adds(colour, 80) - multiply_adds(grey, 80) == 2 * 6_400 * 9 * 16
 
 
-def test_a_denoiser_is_counted_in_the_dense_form() -> None:
+def test_multiply_adds_of_denoiser_is_of_the_dense_form() -> None:
     config = DenoiserConfig(kernel_px=3, channels=4, num_corrupted_points=2)
     denoiser = build_model(config, num_points=5, input_px=40)
     per_pixel = 9 * 5 * 4 + 2 * 9 * 4 * 4 + 4 * 5

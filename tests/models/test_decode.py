@@ -27,7 +27,7 @@ def test_peak_is_column_and_row_and_the_first_of_equal_ones() -> None:
     assert peak_cells(maps({(3, 7): 1.0}, {(9, 2): 0.5, (1, 5): 0.5})).tolist() == [[[3, 7], [9, 2]]]
 
 
-def test_median_minimises_the_expected_distance() -> None:
+def test_median_cells_minimize_the_expected_distance() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 3, 16, 16, generator=generator) * 2
     probability = logits.flatten(2).softmax(2)
@@ -37,7 +37,7 @@ def test_median_minimises_the_expected_distance() -> None:
     assert torch.equal(median_cells(logits), torch.stack([index % 16, index // 16], 2))
 
 
-def test_median_resists_a_far_peak() -> None:
+def test_median_cells_resist_a_distant_maximum() -> None:
     # The largest single value is far off; most of the probability is a blob around (5, 5).
     blob = {(x, y): 0.07 for x in (4, 5, 6) for y in (4, 5, 6)}
     logits = maps({**blob, (18, 18): 0.37})
@@ -45,7 +45,7 @@ def test_median_resists_a_far_peak() -> None:
     assert median_cells(logits).max() <= 6
 
 
-def test_median_at_corners_does_not_wrap_around() -> None:
+def test_median_cells_at_corners_do_not_wrap_around() -> None:
     corners = [(0, 0), (19, 0), (0, 19), (19, 19)]
     assert median_cells(maps(*({corner: 1.0} for corner in corners))).tolist() == [[list(c) for c in corners]]
 
@@ -57,12 +57,12 @@ def test_refined_point_is_the_mean_around_the_cell() -> None:
     torch.testing.assert_close(confidence, torch.tensor([[0.8]]))
 
 
-def test_points_are_clamped_into_cells() -> None:
+def test_point_cells_are_clamped() -> None:
     points = torch.tensor([[[-0.1, 0.0], [1.0, 0.999], [0.5, 0.26]]])
     assert point_cells(points, 80).tolist() == [[[0, 0], [79, 79], [40, 20]]]
 
 
-def test_regressors_are_their_own_points() -> None:
+def test_predicted_points_of_regressors_are_their_output() -> None:
     output = TcdcnOutput(torch.tensor([[[0.25, 0.5]]]), {})
     cells = predicted_cells(output, 80, "median")
     assert cells.tolist() == [[[20, 40]]]

@@ -47,7 +47,7 @@ def relative(value: Tensor, truth: Tensor) -> float:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_both_forms_are_one_function(size: tuple[int, int, int, int], dtype: torch.dtype) -> None:
+def test_denoiser_spectral_equals_direct(size: tuple[int, int, int, int], dtype: torch.dtype) -> None:
     """Logits, and the gradients of all weights and biases."""
     model, cells = tiny(*size).to(dtype), cells_of(size[3], size[0])
     weights = torch.randn(len(cells), size[3], size[0], size[0], generator=torch.Generator().manual_seed(0)).to(dtype)
@@ -64,14 +64,14 @@ def test_both_forms_are_one_function(size: tuple[int, int, int, int], dtype: tor
         assert relative(gradient, expected) < tolerance, name
 
 
-def test_both_forms_agree_in_the_papers_size_of_kernel_and_map() -> None:
+def test_denoiser_spectral_equals_direct_in_the_paper_size() -> None:
     model, cells = tiny(80, 45, 4, 3), cells_of(3, 80)
     with torch.no_grad():
         assert relative(model.spectral(cells), model.direct(cells)) < 1e-5
 
 
 @pytest.mark.parametrize("size", SIZES[:3], ids=str)
-def test_convolutions_are_those_of_torch(size: tuple[int, int, int, int]) -> None:
+def test_convolve_equals_torch(size: tuple[int, int, int, int]) -> None:
     """With the gradient for the map, and for kernels in either memory layout."""
     size_px, kernel_px, channels, num_points = size
     generator = torch.Generator().manual_seed(0)
@@ -90,7 +90,7 @@ def test_convolutions_are_those_of_torch(size: tuple[int, int, int, int]) -> Non
 
 @pytest.mark.parametrize("form", [ShiftedKernels, Phases])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_the_first_convolution_is_that_of_one_hot_maps(size: tuple[int, int, int, int], form) -> None:
+def test_convolve_one_hot_equals_convolution_of_maps(size: tuple[int, int, int, int], form) -> None:
     """Both ways of it, whichever `convolve_one_hot` takes on this device."""
     size_px, kernel_px, channels, num_points = size
     generator = torch.Generator().manual_seed(0)
@@ -135,14 +135,14 @@ def plain_forward(model: Denoiser, cells: NDArray[np.int64]) -> NDArray[np.float
 
 
 @pytest.mark.parametrize("kernel_px", [3, 23])
-def test_forward_equals_a_plain_one(kernel_px: int) -> None:
+def test_denoiser_forward_equals_a_plain_implementation(kernel_px: int) -> None:
     assert (kernel_px < DIRECT_BELOW_PX) == (kernel_px == 3)
     model, cells = tiny(24, kernel_px, 4, 3), cells_of(3, 24)
     logits = model(cells).detach().numpy()
     np.testing.assert_allclose(logits, plain_forward(model, cells.numpy()), rtol=0, atol=1e-5)
 
 
-def test_the_papers_size() -> None:
+def test_denoiser_parameter_count_equals_the_paper() -> None:
     with torch.device("meta"):
         model = Denoiser(DenoiserConfig(), 68, 80)
     assert [sum(p.numel() for p in conv.parameters()) for conv in model.trunk] == [8_812_864, *[8_294_464] * 2, 4_420]
@@ -152,7 +152,7 @@ def test_the_papers_size() -> None:
     assert not branches
 
 
-def test_weights_are_drawn_as_the_reference_draws_them() -> None:
+def test_denoiser_initialization_equals_the_reference() -> None:
     model = build_model(DenoiserConfig(kernel_px=9, channels=8), num_points=4)
     bound = math.sqrt(6 / (4 * 81 + 8 * 81 // 4))
     largest = float(model.trunk[0].weight.detach().abs().max())
@@ -160,7 +160,7 @@ def test_weights_are_drawn_as_the_reference_draws_them() -> None:
     assert not any(conv.bias.any() for conv in model.trunk)
 
 
-def test_autocast_changes_nothing_of_the_spectral_form() -> None:
+def test_denoiser_spectral_ignores_autocast() -> None:
     model, cells = tiny(24, 21, 4, 3), cells_of(3, 24)
     plain = model(cells)
     plain.square().sum().backward()
@@ -173,12 +173,12 @@ def test_autocast_changes_nothing_of_the_spectral_form() -> None:
     assert all(torch.equal(p.grad, grad) for p, grad in zip(model.parameters(), gradients, strict=True))
 
 
-def test_a_face_does_not_depend_on_its_batch() -> None:
+def test_denoiser_output_does_not_depend_on_the_batch() -> None:
     model, cells = tiny(24, 21, 4, 3).double(), cells_of(3, 24, batch=3)
     torch.testing.assert_close(model(cells)[1:2], model(cells[1:2]), rtol=0, atol=1e-12)
 
 
-def test_trains_after_it_was_looked_at() -> None:
+def test_denoiser_trains_after_inference() -> None:
     """What inference keeps for later may be used in training."""
     model, cells = tiny(24, 21, 4, 3), cells_of(3, 24)
     with torch.inference_mode():
@@ -195,7 +195,7 @@ def test_trains_after_it_was_looked_at() -> None:
     assert not torch.equal(model(cells), before)
 
 
-def test_points_that_are_nowhere_say_nothing() -> None:
+def test_denoiser_ignores_points_without_a_cell() -> None:
     model = tiny(40, 45, 4, 3)
     cells = torch.tensor([[[-1, -1], [20, 30], [-1, -1]]])
     with torch.no_grad():

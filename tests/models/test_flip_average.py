@@ -12,13 +12,13 @@ from rcn_search.models.tcdcn import TcdcnOutput
 IMAGE = torch.rand(2, 1, 80, 80, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_face_and_its_mirror_image_have_mirrored_maps() -> None:
+def test_flip_average_of_flipped_image_is_flipped() -> None:
     network = Mirrored(build_model(RcnConfig(branches=3, channels=8), num_points=5), FIVE.flip)
     straight, mirrored = network(IMAGE).softmax(2), network(IMAGE.flip(3)).softmax(2)
     torch.testing.assert_close(straight, mirrored[:, list(FIVE.flip)].flip(3))
 
 
-def test_maps_are_averaged_as_probabilities() -> None:
+def test_flip_average_averages_probabilities() -> None:
     plain = build_model(RcnConfig(branches=3, channels=8), num_points=5, seed=1)
     probability = [plain(image).flatten(2).softmax(2).view(2, 5, 80, 80) for image in (IMAGE, IMAGE.flip(3))]
     mean = (probability[0] + probability[1][:, [1, 0, 2, 4, 3]].flip(3)) / 2
@@ -27,7 +27,7 @@ def test_maps_are_averaged_as_probabilities() -> None:
 
 
 @torch.no_grad()
-def test_points_are_averaged_where_they_are() -> None:
+def test_flip_average_averages_points() -> None:
     plain = build_model(TcdcnConfig(auxiliary=True), num_points=5, seed=1)
     found = Mirrored(plain, FIVE.flip)(IMAGE)
     assert isinstance(found, TcdcnOutput)

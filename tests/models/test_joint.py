@@ -25,14 +25,14 @@ def joint() -> Joint:
 IMAGE = torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(0))
 
 
-def test_logits_are_the_sum_of_both(joint: Joint) -> None:
+def test_joint_logits_are_the_sum(joint: Joint) -> None:
     logits = joint.network(IMAGE)
     second = joint.denoiser(peak_cells(logits))
     torch.testing.assert_close(joint(IMAGE), logits + second, rtol=0, atol=0)
     assert second.abs().max() > 0
 
 
-def test_every_parameter_learns_from_the_sum(joint: Joint) -> None:
+def test_joint_gradient_reaches_every_parameter(joint: Joint) -> None:
     joint(IMAGE).square().mean().backward()
     assert all(p.grad is not None and p.grad.any() for p in joint.parameters())
     trunk, others = joint.l2_groups()
@@ -43,6 +43,6 @@ def test_every_parameter_learns_from_the_sum(joint: Joint) -> None:
 
 
 @pytest.mark.parametrize("other", [denoiser(input_px=80), denoiser(num_points=4)], ids=["size", "points"])
-def test_two_that_do_not_fit_are_refused(joint: Joint, other: Denoiser) -> None:
+def test_joint_of_incompatible_networks_is_refused(joint: Joint, other: Denoiser) -> None:
     with pytest.raises(ValueError, match="trained for the same points"):
         Joint(joint.network, other)(IMAGE)

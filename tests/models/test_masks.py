@@ -34,7 +34,7 @@ def images() -> Tensor:
 
 @both_models
 @every_mask
-def test_shape_and_gradient_of_every_parameter(config_class: Any, mask: str) -> None:
+def test_masked_network_shape_and_gradients(config_class: Any, mask: str) -> None:
     network = build(config_class, mask)
     logits = network(images())
     assert logits.shape == (2, 5, 80, 80)
@@ -63,19 +63,19 @@ RCN_BRANCHES = {
 
 
 @every_mask
-def test_parameters_of_rcn(mask: str) -> None:
+def test_masked_rcn_parameter_count(mask: str) -> None:
     assert count_parameters(build(RcnConfig, mask)) == sum(TRUNK[: 4 - mask.index("1")]) + RCN_BRANCHES[mask]
 
 
 @every_mask
-def test_parameters_of_sumnet(mask: str) -> None:
+def test_masked_sumnet_parameter_count(mask: str) -> None:
     branches = [conv(c, c) + conv(c, 5) + 5 for c in (48, 48, 32, 16)]
     kept = sum(size for size, digit in zip(branches, mask, strict=True) if digit == "1")
     assert count_parameters(build(SumNetConfig, mask)) == sum(TRUNK[: 4 - mask.index("1")]) + kept
 
 
 @pytest.mark.parametrize("config", [RcnConfig(branches=4), SumNetConfig(branches=4)], ids=["rcn", "sumnet"])
-def test_a_mask_of_ones_is_no_mask(config: RcnConfig | SumNetConfig) -> None:
+def test_mask_of_ones_equals_no_mask(config: RcnConfig | SumNetConfig) -> None:
     plain = build_model(config, num_points=5).state_dict()
     masked = build_model(config.model_copy(update={"mask": "1111"}), num_points=5).state_dict()
     assert plain.keys() == masked.keys()
@@ -84,7 +84,7 @@ def test_a_mask_of_ones_is_no_mask(config: RcnConfig | SumNetConfig) -> None:
 
 @both_models
 @every_mask
-def test_the_maps_of_an_omitted_branch_are_not_looked_at(config_class: Any, mask: str) -> None:
+def test_masked_network_does_not_read_maps_of_omitted_branches(config_class: Any, mask: str) -> None:
     network = build(config_class, mask)
     omitted_px = {side for side, digit in zip(SIDES_PX, reversed(mask), strict=True) if digit == "0"}
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_the_maps_of_an_omitted_branch_are_not_looked_at(config_class: Any, mask
 
 
 @pytest.mark.parametrize("mask", MASKS[:-1])
-def test_masked_sumnet_is_the_whole_one_with_the_omitted_weights_zero(mask: str) -> None:
+def test_masked_sumnet_equals_zero_weights(mask: str) -> None:
     whole, masked = build(SumNetConfig, None), build(SumNetConfig, mask)
     assert isinstance(whole, SumNet)
     kept = [level for level in range(4) if mask[::-1][level] == "1"]
@@ -115,7 +115,7 @@ def test_masked_sumnet_is_the_whole_one_with_the_omitted_weights_zero(mask: str)
 
 @both_models
 @every_mask
-def test_branch_logits(config_class: Any, mask: str) -> None:
+def test_branch_logits_of_masked_network(config_class: Any, mask: str) -> None:
     network = build(config_class, mask)
     with torch.no_grad():
         logits, parts = network(images()), network.branch_logits(images())

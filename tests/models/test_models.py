@@ -53,7 +53,7 @@ def loss_of(output: Tensor | TcdcnOutput) -> Tensor:
 @every_model
 @pytest.mark.parametrize("num_points", [5, 68])
 @pytest.mark.parametrize("input_px", [80, 40])
-def test_shapes(config: ModelConfig, num_points: int, input_px: int) -> None:
+def test_build_model_output_shapes(config: ModelConfig, num_points: int, input_px: int) -> None:
     if config.name == "rcn" and input_px == 40:
         config = config.model_copy(update={"branches": min(config.branches, 6)})
     model = build_model(config, num_points=num_points, input_px=input_px)
@@ -68,7 +68,7 @@ def test_shapes(config: ModelConfig, num_points: int, input_px: int) -> None:
 @every_model
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_a_gradient_reaches_every_parameter(
+def test_build_model_gradient_reaches_every_parameter(
     config: ModelConfig, precision: str, memory_format: torch.memory_format
 ) -> None:
     model = build_model(config, num_points=5).train().to(memory_format=memory_format)
@@ -83,7 +83,7 @@ def test_a_gradient_reaches_every_parameter(
 
 
 @every_model
-def test_one_gradient_step_lowers_the_loss(config: ModelConfig) -> None:
+def test_build_model_gradient_step_lowers_the_loss(config: ModelConfig) -> None:
     model = build_model(config, num_points=5)
     before = loss_of(model(images()))
     before.backward()
@@ -96,7 +96,7 @@ def test_one_gradient_step_lowers_the_loss(config: ModelConfig) -> None:
 
 
 @every_model
-def test_weights_depend_on_the_seed_alone(config: ModelConfig) -> None:
+def test_build_model_weights_depend_only_on_the_seed(config: ModelConfig) -> None:
     torch.manual_seed(1)
     state = torch.get_rng_state()
     first = build_model(config, num_points=5, seed=7).state_dict()
@@ -109,7 +109,7 @@ def test_weights_depend_on_the_seed_alone(config: ModelConfig) -> None:
 
 
 @every_model
-def test_an_image_does_not_depend_on_its_batch(config: ModelConfig) -> None:
+def test_build_model_output_does_not_depend_on_the_batch(config: ModelConfig) -> None:
     model = build_model(config, num_points=5).eval()
     with torch.no_grad():
         alone, together = model(images()[:1]), model(images())
@@ -118,7 +118,7 @@ def test_an_image_does_not_depend_on_its_batch(config: ModelConfig) -> None:
 
 
 @every_model
-def test_l2_groups_hold_every_layer_weight_once_and_no_bias(config: ModelConfig) -> None:
+def test_l2_groups_hold_each_weight_once_and_no_bias(config: ModelConfig) -> None:
     model = build_model(config, num_points=5)
     grouped = [id(weight) for group in model.l2_groups() for weight in group]
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
@@ -136,7 +136,7 @@ def test_l2_groups_hold_every_layer_weight_once_and_no_bias(config: ModelConfig)
         (TcdcnConfig(auxiliary=True), "dcc037f514a9"),
     ],
 )
-def test_weights_of_a_seed_never_change(config: ModelConfig, expected: str) -> None:
+def test_build_model_weights_of_a_seed_never_change(config: ModelConfig, expected: str) -> None:
     sha256 = hashlib.sha256()
     for parameter in build_model(config, num_points=5, seed=7).parameters():
         sha256.update(parameter.detach().numpy().tobytes())
@@ -144,7 +144,7 @@ def test_weights_of_a_seed_never_change(config: ModelConfig, expected: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["rcn", "sumnet"])
-def test_colour(kind: str) -> None:
+def test_build_model_with_three_channels(kind: str) -> None:
     model = build_model(MODELS[kind], num_points=5, in_channels=3)
     first = model.get_submodule("trunk.0")
     assert isinstance(first, nn.Conv2d)
@@ -159,7 +159,7 @@ def test_colour(kind: str) -> None:
 
 # rcn.md 4.8: 1 to 16, and 16 to 5 channels.
 @pytest.mark.parametrize(("layer", "bound"), [("trunk.0", 0.36515), ("branches.5.rest.0", 0.19675)])
-def test_initialisation(layer: str, bound: float) -> None:
+def test_reset_parameters_bounds(layer: str, bound: float) -> None:
     module = build_model(RcnConfig(), num_points=5).get_submodule(layer)
     assert isinstance(module, nn.Conv2d)
     assert module.weight.abs().max() <= bound

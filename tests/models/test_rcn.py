@@ -47,19 +47,19 @@ def test_parameter_counts(branches: int, skip: bool, channels: str | int, expect
         ({"branches": 6, "upsampling": "learned"}, 1_341_444 + 4 * 9 + 25),
     ],
 )
-def test_parameter_counts_for_300w(options: dict[str, Any], expected: int) -> None:
+def test_parameter_counts_of_300w_preset(options: dict[str, Any], expected: int) -> None:
     model = build_model(RcnConfig(layer_preset="300w", **options), num_points=68)
     assert count_parameters(model) == expected
 
 
-def test_kernels_for_300w() -> None:
+def test_rcn_kernels_of_300w_preset() -> None:
     model = build_model(RcnConfig(layer_preset="300w", branches=7, channels=4), num_points=68)
     kernels = [layer.kernel_size[0] for layer in model.modules() if isinstance(layer, nn.Conv2d)]
     trunk, coarsest, further, finest = [3] * 6 + [1], [1, 1], [5, 1, 5, 1, 5, 5, 1, 5, 1], [5, 1, 1, 1]
     assert kernels == trunk + coarsest + further + finest
 
 
-def test_learned_upsampling_starts_in_bounds_and_is_in_no_l2_group() -> None:
+def test_learned_upsampling_initialization_and_l2_groups() -> None:
     model = build_model(RcnConfig(layer_preset="300w", branches=6, upsampling="learned", channels=4), num_points=5)
     kernels = {name: kernel for name, kernel in model.named_parameters() if name.endswith("upsampling.kernel")}
     assert [len(kernel) for kernel in kernels.values()] == [5, 3, 3, 3, 3]  # 2 to 5 is by three
@@ -71,7 +71,7 @@ def test_learned_upsampling_starts_in_bounds_and_is_in_no_l2_group() -> None:
 
 
 @pytest.mark.parametrize("config", [RcnConfig(), RcnConfig(branches=5, skip=True, zero_non_pooled=True)])
-def test_branch_logits_are_those_without_the_finer_encoder_maps(config: RcnConfig) -> None:
+def test_branch_logits_hide_finer_encoder_maps(config: RcnConfig) -> None:
     model = build_model(config, num_points=5)
     assert isinstance(model, RCN)
     image = torch.randn(1, 1, 80, 80, generator=torch.Generator().manual_seed(1))
@@ -87,7 +87,7 @@ def test_branch_logits_are_those_without_the_finer_encoder_maps(config: RcnConfi
             handle.remove()
 
 
-def test_a_model_without_branches_says_so() -> None:
+def test_branch_logits_of_model_without_branches_is_refused() -> None:
     with pytest.raises(ValueError, match="TCDCN has no branches"):
         build_model(TcdcnConfig(), num_points=5).branch_logits(torch.zeros(1, 1, 80, 80))
 
@@ -123,7 +123,7 @@ def plain_six_branches(image: Tensor, convs: list[nn.Conv2d], *, skip: bool) -> 
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_forward_equals_the_published_layer_list(skip: bool) -> None:
+def test_rcn_forward_equals_the_published_layer_list(skip: bool) -> None:
     model = build_model(RcnConfig(branches=6, skip=skip), num_points=5).double()
     with torch.no_grad():
         for parameter in model.parameters():  # biases that are not zero
@@ -135,7 +135,7 @@ def test_forward_equals_the_published_layer_list(skip: bool) -> None:
 
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("branches", range(1, 8))
-def test_every_resolution_reaches_the_logits(branches: int, skip: bool) -> None:
+def test_rcn_logits_depend_on_every_resolution(branches: int, skip: bool) -> None:
     model = build_model(RcnConfig(branches=branches, skip=skip), num_points=5)
     assert isinstance(model, RCN)
     image = torch.randn(1, 1, 80, 80, generator=torch.Generator().manual_seed(1))
@@ -145,13 +145,13 @@ def test_every_resolution_reaches_the_logits(branches: int, skip: bool) -> None:
         assert not torch.equal(before, model(image))
 
 
-def test_logits_of_a_single_branch_are_linear() -> None:
+def test_rcn_logits_of_single_branch_are_linear() -> None:
     model = build_model(RcnConfig(branches=1), num_points=5)
     logits = model(torch.randn(1, 1, 80, 80, generator=torch.Generator().manual_seed(1)))
     assert logits.min() < 0 < logits.max()
 
 
-def test_l2_groups_split_trunk_and_branches() -> None:
+def test_l2_groups_separate_encoder_and_branches() -> None:
     trunk, branches = build_model(RcnConfig(), num_points=5).l2_groups()
     assert sum(weight.numel() for weight in trunk) == 144 + 4_608 + 13_824 + 3 * 20_736
     assert len(branches) == 11
@@ -159,13 +159,13 @@ def test_l2_groups_split_trunk_and_branches() -> None:
     assert sum(weight.numel() for weight in trunk + branches) == 310_229 - trunk_biases - branch_biases
 
 
-def test_ten_pixels_have_two_convolutions_only_in_a_network_of_four() -> None:
+def test_rcn_fourth_branch_has_two_convolutions_only_if_coarsest() -> None:
     assert [len(branch.rest) for branch in build_model(RcnConfig(branches=4), num_points=5).branches] == [1, 1, 1, 1]
     assert [len(branch.rest) for branch in build_model(RcnConfig(branches=5), num_points=5).branches] == [1, 0, 1, 1, 1]
     masked = build_model(RcnConfig(branches=5, mask="01111"), num_points=5)  # a network of five, without its coarsest
     assert [len(branch.rest) for branch in masked.branches] == [0, 1, 1, 1]
 
 
-def test_seven_branches_do_not_fit_forty_pixels() -> None:
+def test_rcn_with_seven_branches_and_40_pixels_is_refused() -> None:
     with pytest.raises(ValueError, match="at most 6"):
         build_model(RcnConfig(branches=7), num_points=5, input_px=40)

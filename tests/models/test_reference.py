@@ -225,7 +225,7 @@ SUMNETS: dict[str, tuple[SumNetConfig, int]] = {
 
 
 @pytest.mark.parametrize(("config", "in_channels"), RCNS.values(), ids=RCNS.keys())
-def test_rcn(config: RcnConfig, in_channels: int) -> None:
+def test_rcn_forward_equals_the_numpy_reference(config: RcnConfig, in_channels: int) -> None:
     network, image = build(config, in_channels), images(in_channels)
     kernels = iter([tensor.numpy() for name, tensor in network.state_dict().items() if name.endswith(".kernel")])
     convs = convs_of(network)
@@ -238,7 +238,7 @@ def test_rcn(config: RcnConfig, in_channels: int) -> None:
 
 
 @pytest.mark.parametrize(("config", "in_channels"), SUMNETS.values(), ids=SUMNETS.keys())
-def test_sumnet(config: SumNetConfig, in_channels: int) -> None:
+def test_sumnet_forward_equals_the_numpy_reference(config: SumNetConfig, in_channels: int) -> None:
     network, image = build(config, in_channels), images(in_channels)
     convs = convs_of(network)
     expected = numpy_sumnet(image.numpy(), convs, network.state_dict()["weights"].numpy(), config)

@@ -30,13 +30,13 @@ def test_parameter_counts(branches: int, weights: str, expected: int) -> None:
     ("branches", "weights", "expected"),
     [(5, "map", 603_368), (5, "pixel", 2_779_028), (6, "map", 716_528), (6, "pixel", 3_327_320)],
 )
-def test_parameter_counts_for_300w(branches: int, weights: str, expected: int) -> None:
+def test_parameter_counts_of_300w_preset(branches: int, weights: str, expected: int) -> None:
     model = build_model(SumNetConfig(layer_preset="300w", branches=branches, fusion_weights=weights), num_points=68)
     assert count_parameters(model) == expected
 
 
 @pytest.mark.parametrize("sides_px", [[80], [80, 40, 20, 10, 5], [80, 40, 20, 10, 5, 2], [40, 20, 10, 5, 2, 1]])
-def test_sum_equals_tiling_every_map_to_the_finest_side(sides_px: list[int]) -> None:
+def test_weighted_sum_equals_tiling_every_map(sides_px: list[int]) -> None:
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(2, 3, side, side, generator=generator, dtype=torch.double) for side in sides_px]
     finest = sides_px[0]
@@ -49,14 +49,14 @@ def test_sum_equals_tiling_every_map_to_the_finest_side(sides_px: list[int]) -> 
 
 
 @pytest.mark.parametrize("sides_px", [[40], [20, 10], [5, 2], [40, 20, 5, 2]])
-def test_sum_without_a_finest_map(sides_px: list[int]) -> None:
+def test_weighted_sum_without_finest_map(sides_px: list[int]) -> None:
     maps = [torch.randn(2, 3, side, side, dtype=torch.double) for side in sides_px]
     expected = sum(upsample(m, 80) for m in maps)
     torch.testing.assert_close(sum_upsampled(maps, 80), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("weights", ["map", "pixel"])
-def test_forward_is_the_weighted_sum_of_the_branches(weights: str) -> None:
+def test_sumnet_forward_is_the_weighted_sum(weights: str) -> None:
     model = build_model(SumNetConfig(fusion_weights=weights), num_points=5)
     assert isinstance(model, SumNet)
     image = torch.randn(2, 1, 80, 80, generator=torch.Generator().manual_seed(0))
@@ -65,7 +65,7 @@ def test_forward_is_the_weighted_sum_of_the_branches(weights: str) -> None:
     torch.testing.assert_close(model(image), expected)
 
 
-def test_weights_of_the_sum_start_uniform_between_zero_and_one() -> None:
+def test_sumnet_fusion_weights_start_uniform() -> None:
     model = build_model(SumNetConfig(fusion_weights="pixel"), num_points=5)
     weights = model.get_parameter("weights")
     assert 0 <= weights.min() < 0.01

@@ -15,27 +15,27 @@ def test_parameter_counts(auxiliary: bool, expected: int) -> None:
     assert count_parameters(build_model(TcdcnConfig(auxiliary=auxiliary), num_points=5)) == expected
 
 
-def test_auxiliary_heads() -> None:
+def test_tcdcn_auxiliary_heads() -> None:
     output: TcdcnOutput = build_model(TcdcnConfig(auxiliary=True), num_points=5)(torch.zeros(3, 1, 80, 80))
     shapes = {name: tuple(logits.shape) for name, logits in output.attributes_logits.items()}
     assert shapes == {"gender": (3, 2), "smile": (3, 2), "glasses": (3, 2), "pose": (3, 5)}
     assert build_model(TcdcnConfig(), num_points=5)(torch.zeros(3, 1, 80, 80)).attributes_logits == {}
 
 
-def test_points_start_around_the_centre_of_the_frame() -> None:
+def test_tcdcn_points_start_at_the_center() -> None:
     model = build_model(TcdcnConfig(), num_points=68)
     points_bk2 = model(torch.zeros(1, 1, 80, 80)).points_bk2
     assert torch.equal(points_bk2, torch.full((1, 68, 2), 0.5))  # nothing but biases speaks on a flat image
 
 
-def test_an_image_of_eighty_pixels_is_averaged_down() -> None:
+def test_tcdcn_averages_80_pixels_to_40() -> None:
     image = torch.randn(2, 1, 80, 80, generator=torch.Generator().manual_seed(0))
     model = build_model(TcdcnConfig(), num_points=5)
     expected = model(F.interpolate(image, scale_factor=0.5, mode="area"))
     torch.testing.assert_close(model(image).points_bk2, expected.points_bk2)
 
 
-def test_layers_are_those_of_the_paper() -> None:
+def test_tcdcn_forward_equals_the_paper() -> None:
     """rcn.md 10.3: |tanh| after each convolution and after the shared layer, maxima of 2 x 2 between convolutions."""
     image = torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(0))
     model = build_model(TcdcnConfig(), num_points=5)
@@ -48,13 +48,13 @@ def test_layers_are_those_of_the_paper() -> None:
     torch.testing.assert_close(model(image).points_bk2, points.view(2, 5, 2))
 
 
-def test_coordinates_are_made_in_fp32_also_under_autocast() -> None:
+def test_tcdcn_points_are_fp32_under_autocast() -> None:
     model = build_model(TcdcnConfig(auxiliary=True), num_points=5)
     with torch.autocast("cpu", torch.bfloat16):
         output = model(torch.randn(2, 1, 80, 80))
     assert {output.points_bk2.dtype, *(logits.dtype for logits in output.attributes_logits.values())} == {torch.float32}
 
 
-def test_other_inputs_are_refused() -> None:
+def test_tcdcn_with_other_input_size_is_refused() -> None:
     with pytest.raises(ValueError, match="40 or 80"):
         build_model(TcdcnConfig(), num_points=5, input_px=64)

@@ -50,9 +50,15 @@ def run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
             text=True,
             timeout=500,
             cwd=folder / "work",
-            env={**inherited, "COLUMNS": "200", "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"},
+            env={
+                **inherited,
+                "COLUMNS": "200",
+                "RAY_AUTH_MODE": "disabled",
+                "OMP_NUM_THREADS": "1",
+                "TYPER_STANDARD_TRACEBACK": "1",
+            },
         )
-        assert done.returncode == exit_code, done.stdout + done.stderr
+        assert done.returncode == exit_code, (done.stdout + done.stderr)[-3000:]
         return done.stdout + done.stderr
 
     where = run_program("python", "-c", "import rcn_search, importlib.metadata as m; print(rcn_search.__file__)")
@@ -94,9 +100,14 @@ def test_installed_leaderboard_accepts_no_entries(run: Run, data: str) -> None:
     assert "--leaderboard" in text
 
 
-def test_installed_reproduce_shows_the_papers_table(run: Run) -> None:
-    text = run("rcn-search", "reproduce", "table2", "--report-only")
-    assert "RCN" in text
+def test_installed_reproduce_shows_the_papers_table(run: Run, data: str) -> None:
+    tiny_run = '{"RCN 4 branches": {"model.name": "rcn", "model.branches": 2, "model.channels": 8}}'
+    options = ["table2", "--data", data, "--epochs", "1", "--set", f"runs={tiny_run}", "--set", "seeds_per_run={}"]
+    options += ["--set", "base.compute.precision=fp32"]
+    run("rcn-search", "reproduce", *options, "--leaderboard", "leaderboard")
+    text = run("rcn-search", "reproduce", *options, "--report-only")
+    assert "Table 2" in text
+    assert "RCN 4 branches" in text
 
 
 def test_installed_commands_take_files_of_the_package_by_name(run: Run, data: str) -> None:
@@ -105,7 +116,7 @@ def test_installed_commands_take_files_of_the_package_by_name(run: Run, data: st
     missing = run("rcn-search", "study", "check", "recombinator", exit_code=1)
     assert "recombinator: no such file; name a YAML file, or one that comes with the package: convergence," in missing
     text = run("rcn-search", "train", "rcn6", "--set", f"data.uri={data}", "--set", "schedule.epoch=1", exit_code=1)
-    assert "unknown key 'epoch'" in text
+    assert "unknown key 'schedule.epoch'" in text
 
 
 def test_installed_doctor_knows_the_tested_versions(run: Run) -> None:
@@ -114,10 +125,10 @@ def test_installed_doctor_knows_the_tested_versions(run: Run) -> None:
 
 def test_installed_search_runs_and_is_resumed(run: Run, data: str) -> None:
     options = ["--data", data, "--study", "small", "--leaderboard", "leaderboard", "--set", "budget.epochs=1"]
-    options += ["--set", "base.compute.precision=fp32"]
+    options += ["--set", "scheduler={name: none}", "--set", "base.compute.precision=fp32"]
     text = run("rcn-search", "tune", "quickstart", *options, "--trials", "2")
     assert "2 trials" in text
     text = run("python", "-m", "rcn_search.tune", "quickstart", *options, "--resume", "--trials", "3")
     assert "3 trials" in text
     assert "quickstart RCN" in run("rcn-search", "leaderboard", "--leaderboard", "leaderboard")
-    run("rcn-search", "leaderboard", "build-site", "site", "--leaderboard", "leaderboard")
+    run("rcn-search", "leaderboard", "build-site", "--out", "site", "--leaderboard", "leaderboard")

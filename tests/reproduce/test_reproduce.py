@@ -16,6 +16,7 @@ from rcn_search.data.shards import read_manifest
 from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard.records import load_entries
 from rcn_search.leaderboard.table import build_leaderboard
+from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
 from rcn_search.reproduce.paper_tables import TableName
 from rcn_search.reproduce.run import ReproductionRequest, compare_with_paper, open_table, train_table
 from rcn_search.reproduce.text_table import TextTable
@@ -135,15 +136,15 @@ def test_reproduce_table_from_training_to_comparison(ray_cluster: None, mtfl_uri
         "RCN 4 branches, 1 epochs, seed 0",
         "RCN 4 branches, 1 epochs, seed 1",
     }
-    assert num_files(leaderboard / "test_evaluations", "*.json") == 3
+    assert num_files(leaderboard / TEST_EVALUATIONS, "*.json") == 3
 
     afw = str(tmp_path / "afw")
     import_dataset(Afw(num_train=1, num_val=1, num_test=3), afw)
     both = run("table2", path, tmp_path, afw_uri=afw)
     assert cells(both)["RCN 4 branches", "aflw/test"] == line
     assert "3 test images, the paper 377" in cells(both)["RCN 4 branches", "afw/test"]["notes"]
-    assert num_files(leaderboard / "test_evaluations/aflw-test", "*.json") == 3
-    assert num_files(leaderboard / "test_evaluations/afw-test", "*.json") == 3
+    assert num_files(leaderboard / TEST_EVALUATIONS / "aflw-test", "*.json") == 3
+    assert num_files(leaderboard / TEST_EVALUATIONS / "afw-test", "*.json") == 3
     assert run("table2", path, tmp_path, afw_uri=afw, report_only=True) == both
 
     with pytest.raises(StudyError, match=r"base\.schedule\.epochs: 1 → 2"):
@@ -170,7 +171,7 @@ def test_joint_model_is_scored_with_two_trained_runs(tmp_path: Path) -> None:
     remarks = "\n".join(table.remarks)
     assert "no data set has a test split" in remarks
     assert "300w/val: the denoiser helps on the worst tenth of the images: " in remarks
-    assert not (tmp_path / "leaderboard/test_evaluations").exists()
+    assert not (tmp_path / "leaderboard" / TEST_EVALUATIONS).exists()
     size = {entry.method: entry.num_params for entry in load_entries(str(tmp_path / "leaderboard"))[0].values()}
     assert size["RCN + denoising, 1 epochs"] > size["RCN, 1 epochs"]
 
@@ -190,9 +191,9 @@ def test_convergence_scores_every_epoch(mtfl_uri: str, tmp_path: Path, monkeypat
     assert (line["paper"], line["ours"], line["seeds"]) == ("15 epochs, 20 min", "1 epochs", "2")
     assert line["training time"].endswith(" s")
     assert len(line["notes"].removeprefix("error by epoch ").split()) == 3
-    assert num_files(tmp_path / "leaderboard/test_evaluations", "*.json") == 6
+    assert num_files(tmp_path / "leaderboard" / TEST_EVALUATIONS, "*.json") == 6
     assert not (tmp_path / "leaderboard/entries").exists()
     monkeypatch.setattr("rcn_search.reproduce.convergence.TARGET_ERROR_PCT", 0.0)
     again = cells(run("convergence", path, tmp_path, report_only=True))["RCN 6 branches, occlusion", "aflw/test"]
     assert (again["ours"], again["training time"]) == ("not reached", "")
-    assert num_files(tmp_path / "leaderboard/test_evaluations", "*.json") == 6
+    assert num_files(tmp_path / "leaderboard" / TEST_EVALUATIONS, "*.json") == 6

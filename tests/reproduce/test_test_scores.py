@@ -10,6 +10,7 @@ import pytest
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.importing import import_dataset
 from rcn_search.leaderboard import submit
+from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
 from rcn_search.reproduce.paper_tables import Subset
 from rcn_search.reproduce.test_scores import Candidate, TestScores, find_targets
 from rcn_search.study.records import StudyError
@@ -40,7 +41,7 @@ def leaderboard(tmp_path: Path) -> Path:
 
 
 def num_evaluations(leaderboard: Path) -> int:
-    return len(list((leaderboard / "test_evaluations").rglob("*.json")))
+    return len(list((leaderboard / TEST_EVALUATIONS).rglob("*.json")))
 
 
 def test_evaluate_once_reads_the_second_time(

@@ -1,7 +1,7 @@
 """A study on a store that fails: it goes on, or it stops with the reason and can be resumed; nothing torn is ever read.
 
 Each run has a seed, which decides the faults between client and server (`fault_proxy`). Its driver is scripted, but the
-study, its ledger, its claim and the uploads of checkpoints are the real ones.
+study, its store, its lease and the uploads of checkpoints are the real ones.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def drive(uri: str, space: StudyConfig) -> None:
         Study.check(uri, space, "f")
     else:
         Study.start(uri, space, "f")
-    with acquire(uri, resume_settings(space), on_takeover=str) as claim:
-        study = Study(uri, space, StudyStore(uri, claim.check))
+    with acquire(uri, resume_settings(space), on_status=str) as lease:
+        study = Study(uri, space, StudyStore(uri, lease.check))
         while trial := study.ask():
             uploads = AsyncUploads(trial.folder)
             for number in range(1, NUM_EPOCHS + 1):

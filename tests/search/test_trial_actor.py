@@ -66,20 +66,20 @@ def test_step_with_auto_compute_options_chooses_them_by_the_base_config(actor, t
     base = TrainConfig.model_validate({**tiny_config.model_dump(), "compute": open_ended})
     actor.setup(trial(base, tmp_path / "0"))
     actor.step()
-    assert actor._run.config.compute.precision in ("bf16", "fp32")
-    assert actor._run.config.run_id == tiny_config.run_id
+    assert actor._trainer.config.compute.precision in ("bf16", "fp32")
+    assert actor._trainer.config.run_id == tiny_config.run_id
 
 
 def test_step_with_shared_compute_uri_uses_the_options_of_the_first_actor(actor, tiny_config, tmp_path):
     shared = str(tmp_path / "compute.json")
     actor.setup(trial(tiny_config, tmp_path / "0", shared_compute_uri=shared))
     actor.step()
-    assert actor._run.config.compute.threads == 1
+    assert actor._trainer.config.compute.threads == 1
     other = tiny_config.compute.model_copy(update={"threads": 2})  # as if it were another machine's
     elsewhere = tiny_config.model_copy(update={"compute": other})
     actor.setup(trial(elsewhere, tmp_path / "1", shared_compute_uri=shared))
     actor.step()
-    assert actor._run.config.compute.threads == 1
+    assert actor._trainer.config.compute.threads == 1
 
 
 def test_step_that_fails_reports_the_reason(actor, tiny_config, tmp_path, monkeypatch):
@@ -133,7 +133,7 @@ def test_step_without_the_study_on_this_machine_halts_the_search(actor, tiny_con
 def test_step_measures_the_network_once_per_trial_and_process(actor, tiny_config, tmp_path):
     actor.setup(trial(tiny_config, tmp_path / "0", measure_latency=True))
     first, second = actor.step()["metrics"], actor.step()["metrics"]
-    assert first["parameters"] == actor._run.num_params
+    assert first["parameters"] == actor._trainer.num_params
     assert 0 < first["latency_ms"] < 10_000
     assert second == {}
     actor.reset_config(trial(tiny_config, tmp_path / "1"))

@@ -1,8 +1,12 @@
+"""Studies: started, interrupted, resumed, and read while they run."""
+
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -10,39 +14,23 @@ from optuna.trial import TrialState
 
 from rcn_search import storage
 from rcn_search.study.loading import load_study_config
-from rcn_search.study.records import EpochResult, StudyError
+from rcn_search.study.records import StudyError
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
-from tests.support.studies import resume_study
-
-END = {0: "complete", 1: "pruned", 2: "failed"}
+from tests.support.studies import epoch_result, play_trials, resume_study
 
 
 @pytest.fixture
-def uri(store) -> str:
+def uri(store: str) -> str:
     return storage.join(store, "study")
 
 
 @pytest.fixture
-def space(write_study):
+def config(write_study: Callable[..., str]) -> StudyConfig:
     return load_study_config(write_study())
 
 
-def epoch(number: int, error_pct: float) -> EpochResult:
-    return EpochResult(epoch=number, loss=1.0, val_error_pct=error_pct, best_error_pct=error_pct, train_s=2.0, val_s=1.0)
-
-
-def play(study: Study, num_trials: int) -> None:
-    """Run trials whose errors depend on their number; every third is pruned, every third fails."""
-    for _ in range(num_trials):
-        number = study.ask().number
-        state = END[number % 3]
-        for each in range(1, 5 if state == "complete" else 3):
-            study.report(number, [epoch(each, 20.0 - each + number / 10)])
-        study.finish(number, state, reason="the loss became nan" if state == "failed" else None)
-
-
-def told(study: Study) -> list[tuple]:
+def optuna_trials(study: Study) -> list[tuple[Any, ...]]:
     """What the sampler knows."""
     return [
         (t.number, t.state, t.params, t.distributions, t.value, t.intermediate_values) for t in study._optuna.trials
@@ -50,44 +38,44 @@ def told(study: Study) -> list[tuple]:
 
 
 @pytest.mark.every_store
-def test_a_study_that_exists_is_refused_and_left_alone(uri, space):
-    play(Study.start(uri, space, data_fingerprint="f"), 2)
+def test_start_of_an_existing_study_is_refused_and_changes_nothing(uri: str, config: StudyConfig) -> None:
+    play_trials(Study.start(uri, config, "f"), 2)
     before = storage.read_bytes(storage.join(uri, "study.json"))
-    with pytest.raises(StudyError, match="add --resume"):
-        Study.start(uri, space, data_fingerprint="f")
+    with pytest.raises(StudyError, match="resume it with --resume"):
+        Study.start(uri, config, "f")
     assert storage.read_bytes(storage.join(uri, "study.json")) == before
     assert storage.list_names(storage.join(uri, "trials")) == ["000000", "000001"]
 
 
-def test_a_study_without_a_trial_can_be_started_again(uri, space):
-    Study.start(uri, space, data_fingerprint="f")
-    assert Study.start(uri, space, data_fingerprint="f").ask().number == 0
-    with pytest.raises(StudyError, match="add --resume"):
-        Study.start(uri, space, data_fingerprint="f")
+def test_start_of_a_study_without_trials_is_repeatable(uri: str, config: StudyConfig) -> None:
+    Study.start(uri, config, "f")
+    assert Study.start(uri, config, "f").ask().number == 0
+    with pytest.raises(StudyError, match="resume it with --resume"):
+        Study.start(uri, config, "f")
 
 
-def test_a_study_without_a_trial_keeps_its_space(uri, space):
-    Study.start(uri, space, data_fingerprint="f")
+def test_start_of_a_study_without_trials_with_other_data_is_refused(uri: str, config: StudyConfig) -> None:
+    Study.start(uri, config, "f")
     with pytest.raises(StudyError, match="data_fingerprint: f → g"):
-        Study.start(uri, space, data_fingerprint="g")
+        Study.start(uri, config, "g")
 
 
-def test_there_is_nothing_to_resume(uri, space):
+def test_check_of_a_missing_study_says_how_to_start_one(uri: str, config: StudyConfig) -> None:
     with pytest.raises(StudyError, match="tune without --resume starts one"):
-        resume_study(uri, space, data_fingerprint="f")
+        resume_study(uri, config, "f")
 
 
-def test_points_come_first_and_the_suggestion_is_published_before_the_trial(uri, space):
-    trial = Study.start(uri, space, data_fingerprint="f").ask()
-    assert trial.record.config == space.config(space.points[0])
+def test_ask_publishes_the_initial_trial_first(uri: str, config: StudyConfig) -> None:
+    trial = Study.start(uri, config, "f").ask()
+    assert trial.record.config == config.train_config(config.initial_trials[0])
     published = storage.read_json(storage.join(uri, "trials/000000/trial.json"))
     assert published["config"] == trial.record.config.model_dump(mode="json")
     assert published["run_id"] == trial.record.config.run_id
 
 
-def test_how_trials_ended_is_told_to_the_sampler(uri, space):
-    study = Study.start(uri, space, data_fingerprint="f")
-    play(study, 3)
+def test_finish_reports_state_and_value_to_the_sampler(uri: str, config: StudyConfig) -> None:
+    study = Study.start(uri, config, "f")
+    play_trials(study, 3)
     complete, pruned, failed = study._optuna.trials
     assert (complete.state, complete.value) == (TrialState.COMPLETE, 16.0)
     assert (pruned.state, pruned.value, pruned.last_step) == (TrialState.PRUNED, 18.1, 2)
@@ -95,49 +83,49 @@ def test_how_trials_ended_is_told_to_the_sampler(uri, space):
     assert storage.read_json(storage.join(uri, "trials/000002/result.json"))["reason"] == "the loss became nan"
 
 
-def test_the_value_of_a_trial_is_that_of_its_best_epoch(uri, space):
-    study = Study.start(uri, space, data_fingerprint="f")
+def test_value_of_a_trial_is_its_lowest_error(uri: str, config: StudyConfig) -> None:
+    study = Study.start(uri, config, "f")
     number = study.ask().number
-    study.report(number, [epoch(1, 9.0), epoch(2, 7.0), epoch(3, 8.0)])
+    study.report(number, [epoch_result(1, 9.0), epoch_result(2, 7.0), epoch_result(3, 8.0)])
     study.finish(number, "complete")
     assert study.best_trial.error_pct == study._optuna.best_value == 7.0
 
 
-def test_a_resumed_study_knows_what_the_first_one_knew(uri, space):
-    study = Study.start(uri, space, data_fingerprint="f")
-    play(study, 12)
+def test_resumed_study_has_the_same_optuna_trials(uri: str, config: StudyConfig) -> None:
+    study = Study.start(uri, config, "f")
+    play_trials(study, 12)
     assert study.num_remaining == 0
     assert study.ask() is None
-    resumed = resume_study(uri, space, data_fingerprint="f")
-    assert told(resumed) == told(study)
+    resumed = resume_study(uri, config, "f")
+    assert optuna_trials(resumed) == optuna_trials(study)
     assert (resumed.num_remaining, resumed.best_trial.number) == (0, 0)
 
 
-def test_where_a_study_was_interrupted_does_not_change_what_is_drawn(uri, space, tmp_path):
-    straight = Study.start(str(tmp_path / "straight"), space, data_fingerprint="f")
-    play(straight, 12)
+def test_interruptions_do_not_change_the_proposals(uri: str, config: StudyConfig, tmp_path: Path) -> None:
+    straight = Study.start(str(tmp_path / "straight"), config, "f")
+    play_trials(straight, 12)
     for stop in (1, 5, 12):
-        study = (Study.start if stop == 1 else resume_study)(uri, space, data_fingerprint="f")
-        play(study, stop - sum(trial.result is not None for trial in study.trials))
+        study = (Study.start if stop == 1 else resume_study)(uri, config, "f")
+        play_trials(study, stop - sum(trial.result is not None for trial in study.trials))
         if stop < 12:
             study.ask()  # suggested, then the driver dies
-    assert told(study) == told(straight)
+    assert optuna_trials(study) == optuna_trials(straight)
     assert len({json.dumps(trial.record.params, sort_keys=True) for trial in study.trials}) == 12
 
 
-def test_an_open_trial_is_asked_again_as_it_was_and_counted_once(uri, space):
-    study = Study.start(uri, space, data_fingerprint="f")
-    play(study, 4)
+def test_ask_gives_out_open_trials_unchanged_and_counts_them_once(uri: str, config: StudyConfig) -> None:
+    study = Study.start(uri, config, "f")
+    play_trials(study, 4)
     opened = [study.ask(), study.ask()]
-    study.report(opened[0].number, [epoch(1, 9.0)])
-    resumed = resume_study(uri, space, data_fingerprint="f")
+    study.report(opened[0].number, [epoch_result(1, 9.0)])
+    resumed = resume_study(uri, config, "f")
     assert [trial.state for trial in resumed.trials[4:]] == ["open", "open"]
     assert resumed.num_remaining == 12 - 4
     for before in opened:
         again = resumed.ask()
         assert again.record == before.record
-        resumed.report(again.number, [epoch(1, 9.0), epoch(2, 8.0)])
-        resumed.report(again.number, [epoch(2, 99.0)])  # known already
+        resumed.report(again.number, [epoch_result(1, 9.0), epoch_result(2, 8.0)])
+        resumed.report(again.number, [epoch_result(2, 99.0)])  # known already
         resumed.finish(again.number, "complete")
         assert [each.val_error_pct for each in again.result.epochs] == [9.0, 8.0]
     states = [trial.state for trial in resumed._optuna.trials]
@@ -145,33 +133,35 @@ def test_an_open_trial_is_asked_again_as_it_was_and_counted_once(uri, space):
     assert TrialState.RUNNING not in states
 
 
-def test_a_suggestion_whose_publication_was_interrupted_never_was(space, tmp_path):
+def test_trial_whose_publication_was_interrupted_is_ignored(config: StudyConfig, tmp_path: Path) -> None:
     uri = str(tmp_path / "study")
-    play(Study.start(uri, space, data_fingerprint="f"), 2)
+    play_trials(Study.start(uri, config, "f"), 2)
     (tmp_path / "study/trials/000002").mkdir()
     (tmp_path / "study/trials/000002/.trial.json.1234.tmp").write_text("{")
-    resumed = resume_study(uri, space, data_fingerprint="f")
+    resumed = resume_study(uri, config, "f")
     assert resumed.ask().number == 2
 
 
 @pytest.mark.every_store
-def test_a_trial_ends_once(uri, space):
-    one = Study.start(uri, space, data_fingerprint="f")
+def test_finish_by_a_second_process_is_refused(uri: str, config: StudyConfig) -> None:
+    one = Study.start(uri, config, "f")
     number = one.ask().number
-    other = resume_study(uri, space, data_fingerprint="f")
+    other = resume_study(uri, config, "f")
     assert other.ask().number == number
     one.finish(number, "pruned")
-    with pytest.raises(StudyError, match="another driver"):
+    with pytest.raises(StudyError, match="another search process"):
         other.finish(number, "failed", reason="late")
     assert storage.read_json(storage.join(uri, "trials/000000/result.json"))["state"] == "pruned"
 
 
-def test_another_space_is_refused_with_what_differs(uri, space, write_study):
-    Study.start(uri, space, data_fingerprint="f")
+def test_check_of_another_configuration_lists_what_differs(
+    uri: str, config: StudyConfig, write_study: Callable[..., str]
+) -> None:
+    Study.start(uri, config, "f")
     changes = {"search": {"optimizer.lr": {"float": [1e-3, 5e-3], "log": True}}, "sampler": {"name": "random"}}
     other = load_study_config(write_study(**changes), overrides=["base.seed=3", "budget.epochs=5"])
     with pytest.raises(StudyError) as raised:
-        resume_study(uri, other, data_fingerprint="g")
+        resume_study(uri, other, "g")
     _, *lines, _ = str(raised.value).splitlines()
     different = dict(line.strip().split(": ", 1) for line in lines)
     assert different["base.seed"] == "0 → 3"
@@ -181,46 +171,48 @@ def test_another_space_is_refused_with_what_differs(uri, space, write_study):
     assert not any("model" in key for key in different)
 
 
-def test_budget_place_and_machine_may_change(uri, space, write_study, tmp_path):
-    play(Study.start(uri, space, data_fingerprint="f"), 12)
+def test_check_allows_another_budget_location_and_machine(
+    uri: str, config: StudyConfig, write_study: Callable[..., str], tmp_path: Path
+) -> None:
+    play_trials(Study.start(uri, config, "f"), 12)
     overrides = ["budget.trials=14", "budget.max_concurrent=1", "budget.cpus_per_trial=2"]
     more = load_study_config(write_study(), overrides=overrides, data_uri=str(tmp_path / "moved"))
-    study = resume_study(uri, more, data_fingerprint="f")
+    study = resume_study(uri, more, "f")
     assert study.num_remaining == 2
-    play(study, 2)
+    play_trials(study, 2)
     assert len(study.trials) == 14
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"state": "complete"}'])
-def test_a_damaged_object_is_named(space, tmp_path, content):
+def test_damaged_result_is_named(config: StudyConfig, tmp_path: Path, content: str) -> None:
     uri = str(tmp_path / "study")
-    play(Study.start(uri, space, data_fingerprint="f"), 1)
+    play_trials(Study.start(uri, config, "f"), 1)
     Path(uri, "trials/000000/result.json").write_text(content)
-    with pytest.raises(StudyError, match=r"000000/finished\.json"):
-        resume_study(uri, space, data_fingerprint="f")
+    with pytest.raises(StudyError, match=r"000000/result\.json"):
+        resume_study(uri, config, "f")
 
 
-def test_a_lost_trial_is_noticed(space, tmp_path):
+def test_missing_trial_is_named(config: StudyConfig, tmp_path: Path) -> None:
     uri = str(tmp_path / "study")
-    play(Study.start(uri, space, data_fingerprint="f"), 2)
+    play_trials(Study.start(uri, config, "f"), 2)
     Path(uri, "trials/000000").rename(tmp_path / "gone")
     with pytest.raises(StudyError, match="trial 0 is missing"):
-        resume_study(uri, space, data_fingerprint="f")
+        resume_study(uri, config, "f")
 
 
-def test_nothing_is_pickled(space, tmp_path):
-    play(Study.start(str(tmp_path / "study"), space, data_fingerprint="f"), 3)
+def test_all_files_of_a_study_are_json(config: StudyConfig, tmp_path: Path) -> None:
+    play_trials(Study.start(str(tmp_path / "study"), config, "f"), 3)
     files = [path for path in (tmp_path / "study").rglob("*") if path.is_file()]
     assert len(files) == 1 + 3 + 3
     assert all(json.loads(path.read_text()) for path in files)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_samplers_give_other_draws_for_other_seeds(write_study, tmp_path, sampler):
+def test_proposals_depend_on_the_seed(write_study: Callable[..., str], tmp_path: Path, sampler: str) -> None:
     def params(seed: int) -> list:
-        space = load_study_config(write_study(sampler={"name": sampler}), overrides=[f"study.seed={seed}"])
-        study = Study.start(str(tmp_path / uuid.uuid4().hex), space, data_fingerprint="f")
-        play(study, 12)
+        config = load_study_config(write_study(sampler={"name": sampler}), overrides=[f"study.seed={seed}"])
+        study = Study.start(str(tmp_path / uuid.uuid4().hex), config, "f")
+        play_trials(study, 12)
         assert isinstance(study._optuna.sampler, optuna.samplers.BaseSampler)
         return [trial.record.params for trial in study.trials]
 
@@ -229,18 +221,18 @@ def test_samplers_give_other_draws_for_other_seeds(write_study, tmp_path, sample
 
 
 @pytest.mark.every_store
-def test_anyone_can_look_at_a_study_while_it_is_driven(uri, space):
-    driven = Study.start(uri, space, data_fingerprint="f")
-    play(driven, 2)
-    running = driven.ask()
+def test_open_reads_a_running_study_and_writes_nothing(uri: str, config: StudyConfig) -> None:
+    running_study = Study.start(uri, config, "f")
+    play_trials(running_study, 2)
+    running = running_study.ask()
     before = listing(uri)
-    seen = Study.open(uri)
-    assert seen.config.model_dump() == space.model_dump()
-    assert [trial.state for trial in seen.trials] == ["complete", "pruned", "open"]
-    assert seen.pareto_front == [seen.best_trial] == [seen.trials[0]]
+    opened = Study.open(uri)
+    assert opened.config.model_dump() == config.model_dump()
+    assert [trial.state for trial in opened.trials] == ["complete", "pruned", "open"]
+    assert opened.pareto_front == [opened.best_trial] == [opened.trials[0]]
     assert listing(uri) == before
-    driven.report(running.number, [epoch(1, 9.0)])
-    driven.finish(running.number, "complete")
+    running_study.report(running.number, [epoch_result(1, 9.0)])
+    running_study.finish(running.number, "complete")
     assert Study.open(uri).best_trial.number == running.number
 
 
@@ -249,17 +241,17 @@ def listing(uri: str) -> list[list[str]]:
     return [storage.list_names(each) for each in (uri, *(storage.join(trials, n) for n in storage.list_names(trials)))]
 
 
-def test_a_study_of_rows_can_be_looked_at(uri, tmp_path):
-    study = Study.start(uri, rows := rows_space(tmp_path), data_fingerprint="f")
-    play(study, 3)
-    seen = Study.open(uri)
-    assert (seen.config.model_dump(), seen.num_remaining, seen.pareto_front) == (rows.model_dump(), 1, [])
+def test_open_reads_a_fixed_run_study(uri: str, tmp_path: Path) -> None:
+    study = Study.start(uri, runs := fixed_runs(tmp_path), "f")
+    play_trials(study, 3)
+    opened = Study.open(uri)
+    assert (opened.config.model_dump(), opened.num_remaining, opened.pareto_front) == (runs.model_dump(), 1, [])
 
 
-def rows_space(tmp_path: Path) -> StudyConfig:
-    """Two rows, one of them three times."""
+def fixed_runs(tmp_path: Path) -> StudyConfig:
+    """Two runs, one of them with three seeds."""
     document = {
-        "study": {"name": "rows"},
+        "study": {"name": "runs"},
         "base": {"data": {"uri": str(tmp_path / "data")}, "model": {"name": "rcn"}},
         "runs": {"five": {"model.branches": 5}, "six": {"model.branches": 6}},
         "seeds_per_run": {"six": 3},
@@ -268,34 +260,22 @@ def rows_space(tmp_path: Path) -> StudyConfig:
     return StudyConfig.model_validate(document)
 
 
-def test_studies_from_before_settings_were_kept_open_and_resume(uri, space, tmp_path):
-    for name, each in (("search", space), ("rows", rows_space(tmp_path))):
-        place = storage.join(uri, name)
-        play(Study.start(place, each, data_fingerprint="f"), 4)
-        document = storage.read_json(storage.join(place, "study.json"))
-        storage.write_json(
-            storage.join(place, "study.json"), {key: document[key] for key in document.keys() - {"settings"}}
-        )
-        seen, resumed = Study.open(place), resume_study(place, each, data_fingerprint="f")
-        assert table(seen) == table(resumed)
-        assert (seen.config.runs, seen.config.seeds_per_run, seen.config.search) == (
-            each.runs,
-            each.seeds_per_run,
-            each.search,
-        )
-        assert seen.config.base_config == each.base_config
-        assert seen.num_remaining == 0
-
-
-def table(study: Study) -> list[tuple]:
-    return [(trial.record, trial.result) for trial in study.trials]
-
-
-def test_what_is_no_study_is_said(uri, space):
+def test_open_of_a_missing_damaged_or_old_study_says_so(uri: str, config: StudyConfig) -> None:
     with pytest.raises(StudyError, match="no study at"):
         Study.open(uri)
-    place = storage.join(uri, "study.json")
-    for document in ([], {"schema_version": 1}, {"schema_version": 2}):
-        storage.write_json(place, document)
-        with pytest.raises(StudyError, match=r"space\.json is"):
+    study_uri = storage.join(uri, "study.json")
+    for document in ([], {"schema_version": 1}, {"schema_version": 3}):
+        storage.write_json(study_uri, document)
+        with pytest.raises(StudyError, match=r"study\.json is damaged, or was written by another version"):
             Study.open(uri)
+    storage.write_json(study_uri, {"schema_version": 2})
+    with pytest.raises(StudyError, match=r"study\.json is damaged, or of a newer version"):
+        Study.open(uri)
+
+
+def test_study_of_schema_version_1_is_refused_and_left_alone(uri: str, config: StudyConfig) -> None:
+    storage.write_json(storage.join(uri, "space.json"), {"schema_version": 1})
+    for open_or_start in (lambda: Study.open(uri), lambda: Study.start(uri, config, "f")):
+        with pytest.raises(StudyError, match="written by an older version of rcn-search; start a new study"):
+            open_or_start()
+    assert storage.list_names(uri) == ["space.json"]

@@ -49,7 +49,7 @@ def num_figures(page: Page) -> int:
     return sum("Plotly.newPlot(" in script and len(script) < 1_000_000 for script in page.scripts)
 
 
-def test_all_figures_and_trials_in_one_page_that_fetches_nothing(play_study, tmp_path):
+def test_export_html_has_all_figures_and_trials_and_loads_nothing(play_study, tmp_path):
     study = open_study(play_study(num_trials=12, num_open=1, budget={"trials": 13}).uri)
     assert export(study, str(tmp_path / "study.html")) == [str(tmp_path / "study.html")]
     page = Page((tmp_path / "study.html").read_text())
@@ -69,21 +69,21 @@ def test_all_figures_and_trials_in_one_page_that_fetches_nothing(play_study, tmp
     assert "the loss became nan" in page.text
 
 
-def test_several_objectives_have_a_front(play_study):
+def test_render_html_with_several_objectives_has_a_pareto_front(play_study):
     page = Page(render_html(open_study(play_study(num_trials=12, objectives=["error", "train_time"]).uri)))
-    assert page.titles.count("Pareto front") == 1
+    assert page.titles.count("Pareto front") == 2  # in the line of the best trials, and as a title
     assert "History of train_time" in page.titles
     assert num_figures(page) == 2 * 4 + 2, page.text
 
 
-def test_a_study_of_too_few_trials_says_so(play_study):
+def test_render_html_of_too_few_trials_explains_missing_figures(play_study):
     page = Page(render_html(open_study(play_study(num_trials=0).uri)))
     assert page.text.count("Two complete trials are needed.") == 4
-    assert "No trial has ended an epoch." in page.text
+    assert "No trial has finished an epoch." in page.text
     assert num_figures(page) == 0
 
 
-def test_names_and_reasons_are_text_whatever_is_in_them(play_study):
+def test_render_html_escapes_names_and_reasons(play_study):
     study = open_study(
         play_study(num_trials=12, search={"data.train_split": {"choice": ["train", HOSTILE]}}, initial_trials=[]).uri
     )
@@ -103,7 +103,7 @@ def test_names_and_reasons_are_text_whatever_is_in_them(play_study):
     assert num_figures(page) == 5
 
 
-def test_without_plotly_it_says_how_to_get_it(play_study, monkeypatch):
+def test_render_html_without_plotly_says_how_to_install_it(play_study, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(ValueError, match=r"pip install 'rcn-search\[report\]'"):
         render_html(open_study(play_study(num_trials=2).uri))

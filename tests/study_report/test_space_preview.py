@@ -1,4 +1,4 @@
-"""What a space holds: settings drawn, networks built and counted."""
+"""Previews of search spaces: settings drawn, networks built and counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rcn_search.study_report.space_preview import format_count, histogram, previ
 NUM_SETTINGS = 400
 
 
-def test_costs_are_those_of_the_networks_and_branches_are_counted(write_study):
+def test_preview_space_counts_costs_of_networks_and_drawn_parameters(write_study):
     space = load_study_config(
         write_study(search={"model.branches": {"int": [2, 4]}, "model.name": {"choice": ["rcn"]}}, initial_trials=[])
     )
@@ -50,13 +50,13 @@ def test_costs_are_those_of_the_networks_and_branches_are_counted(write_study):
     assert preview_space(space, num_points=5, num_settings=NUM_SETTINGS, seed=1) != report
 
 
-def test_a_setting_that_is_not_legal_is_named(document):
+def test_preview_space_names_an_illegal_setting(document):
     document["search"] = {"augment.occluder.max_px": {"int": [25, 60]}, "augment.occluder.min_px": {"int": [0, 40]}}
     document["initial_trials"] = []
     space = StudyConfig.model_validate(document)  # `load_space` would not let it pass
     with pytest.raises(ConfigError, match=r"setting \d+ of 400 is not legal: .*min_px (\d+) is larger than") as raised:
         preview_space(space, num_points=5, num_settings=NUM_SETTINGS)
-    assert "Drawn: augment.occluder.max_px=" in str(raised.value)
+    assert "Setting: augment.occluder.max_px=" in str(raised.value)
 
 
 def test_histogram():
@@ -79,15 +79,15 @@ def test_three_digits(value, text):
 
 def test_on_the_command_line(cli, write_study, synthetic_uri):
     path = write_study(search={"model.branches": {"int": [2, 4]}}, initial_trials=[], constraints={"parameters": 5_000})
-    printed = cli.run("space", "check", path, "--data", synthetic_uri, "--settings", "50")
+    printed = cli.run("study", "check", path, "--data", synthetic_uri, "--settings", "50")
     assert "50 settings of 9 parameters, all legal" in printed
     assert "within constraints.parameters = 5,000" in printed
     assert "for 5 points" in printed
     assert "model.skip" in printed
     # Without the data set, its number of points is anybody's guess, and the guess is said.
-    assert "there is no data set at" in cli.run("space", "check", path, "--settings", "2")
+    assert "no data set at" in cli.run("study", "check", path, "--settings", "2")
 
 
 def test_an_illegal_space_ends_with_an_error(cli, write_study):
     path = write_study(search={"model.branches": {"int": [2, 9]}}, initial_trials=[])
-    assert "search.model.branches = 9" in cli.fail("space", "check", path)
+    assert "search.model.branches = 9" in cli.fail("study", "check", path)

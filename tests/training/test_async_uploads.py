@@ -1,10 +1,9 @@
-"""Checkpoints of runs whose folder is remote are published beside the training."""
-
 from __future__ import annotations
 
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,14 +22,13 @@ def out() -> str:
 
 
 class Gate:
-    """Storage whose writes wait until they may go on, and fail where it is told so."""
+    """Storage whose writes wait for an event, and fail for URIs that contain ``fails``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.opened, self.fails, self.begun, self.written = threading.Event(), "", [], []
+        self.opened, self.fails, self.written = threading.Event(), "", []
         real = storage.write_bytes
 
         def write(uri: str, content: bytes, **options: bool) -> None:
-            self.begun.append(uri)
             assert self.opened.wait(120)
             if self.fails and self.fails in uri:
                 raise OSError(f"{uri}: the store is gone")
@@ -40,17 +38,17 @@ class Gate:
         monkeypatch.setattr(storage, "write_bytes", write)
 
 
-def test_a_folder_of_this_machine_is_written_at_once(tmp_path) -> None:
+def test_add_to_local_folder_writes_at_once(tmp_path: Path) -> None:
     AsyncUploads(str(tmp_path)).add(str(tmp_path / "a"), b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
 
 
-def test_one_save_is_under_way_and_the_next_waits(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_waits_for_the_running_upload(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, uploads = Gate(monkeypatch), AsyncUploads(out)
     for name in ("best", "last"):
         uploads.add(f"{out}/{name}", b"1")
     uploads.start()
-    uploads.raise_if_failed()  # it is not through, and nothing waits for it
+    uploads.raise_if_failed()  # does not wait
     assert gate.written == []
     uploads.add(f"{out}/last", b"2")
     second = threading.Thread(target=uploads.start)
@@ -63,7 +61,7 @@ def test_one_save_is_under_way_and_the_next_waits(out: str, monkeypatch: pytest.
     assert gate.written == [("best", b"1"), ("last", b"1"), ("last", b"2")]
 
 
-def test_after_a_failure_nothing_follows(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_after_a_failure_raise_its_error(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, uploads = Gate(monkeypatch), AsyncUploads(out)
     gate.opened.set()
     gate.fails = "best"
@@ -74,34 +72,34 @@ def test_after_a_failure_nothing_follows(out: str, monkeypatch: pytest.MonkeyPat
         uploads.flush()
     gate.fails = ""
     uploads.add(f"{out}/last", b"2")
-    for each in (uploads.raise_if_failed, uploads.start, uploads.flush):
+    for method in (uploads.raise_if_failed, uploads.start, uploads.flush):
         with pytest.raises(OSError, match="best: the store is gone"):
-            each()
-    assert gate.written == []  # a last that speaks of weights that are not there would be worse than none
+            method()
+    assert gate.written == []  # no checkpoint may refer to weights that are missing
 
 
-def test_training_goes_on_while_a_save_is_under_way(
+def test_train_epoch_does_not_wait_for_an_upload(
     tiny_config: TrainConfig, out: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Trainer(tiny_config, out)
     gate = Gate(monkeypatch)
     run.train_epoch()
     run.save()
-    report = run.train_epoch()  # its save waits; its steps do not
+    report = run.train_epoch()  # only its save waits
     assert (report.epoch, gate.written) == (2, [])
     gate.opened.set()
-    run.save()  # the end: all is flushed
+    run.save()  # after the last epoch it flushes
     assert [name for name, _ in gate.written][-2:] == ["last.safetensors", "history.json"]
     assert read_checkpoint(f"{out}/last.safetensors").info.epoch == 2
 
 
-def test_a_store_that_fails_stops_the_run_and_it_goes_on_later(
+def test_train_after_failed_upload_stops_and_can_be_resumed(
     tiny_config: TrainConfig, out: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight = Trainer(tiny_config, f"{out}/straight")
     straight.train()
-    place = f"{out}/stopped"
-    run = Trainer(tiny_config, place)
+    stopped = f"{out}/stopped"
+    run = Trainer(tiny_config, stopped)
     with pytest.MonkeyPatch.context() as patch:
         gate = Gate(patch)
         gate.opened.set()
@@ -110,13 +108,13 @@ def test_a_store_that_fails_stops_the_run_and_it_goes_on_later(
         run.save()
         with pytest.raises(OSError, match="the store is gone"):
             run.train()
-    assert not storage.exists(f"{place}/last.safetensors")
-    resumed = Trainer(tiny_config, place, resume=True)
+    assert not storage.exists(f"{stopped}/last.safetensors")
+    resumed = Trainer(tiny_config, stopped, resume=True)
     resumed.train()
-    assert_same(f"{out}/straight", place)
+    assert_same(f"{out}/straight", stopped)
 
 
-def test_resumed_equals_straight_bit_for_bit_on_a_store(tiny_config: TrainConfig, out: str) -> None:
+def test_train_resumed_on_remote_storage_is_bit_identical(tiny_config: TrainConfig, out: str) -> None:
     Trainer(tiny_config, f"{out}/straight").train()
     left = iter(range(4))
     stopped = Trainer(tiny_config, f"{out}/stopped", should_stop=lambda: next(left, None) is None)
@@ -129,6 +127,6 @@ def test_resumed_equals_straight_bit_for_bit_on_a_store(tiny_config: TrainConfig
 
 def assert_same(one: str, other: str) -> None:
     for name in ("last.safetensors", "best.safetensors"):
-        a, b = (read_checkpoint(f"{place}/{name}").tensors for place in (one, other))
+        a, b = (read_checkpoint(f"{out}/{name}").tensors for out in (one, other))
         assert a.keys() == b.keys()
         assert all(torch.equal(a[key], b[key]) for key in a)

@@ -4,6 +4,7 @@ import ast
 import json
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_read_checkpoint_of_schema_version_1_upgrades_its_configuration(
     assert torch.equal(back(image), network.eval()(image))
 
 
-def test_network_comes_back_as_it_was(path: Path, network: Network, info: CheckpointInfo) -> None:
+def test_load_network_restores_weights_and_info(path: Path, network: Network, info: CheckpointInfo) -> None:
     back, info_back = load_network(str(path))
     assert info_back == info
     assert not back.training
@@ -100,10 +101,9 @@ def test_network_comes_back_as_it_was(path: Path, network: Network, info: Checkp
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("name", ["muon", "adamw"])
-def test_optimiser_state_comes_back_in_the_layout_of_its_weights(
+def test_load_optimizers_restores_state_in_the_memory_format_of_weights(
     path: Path, info: CheckpointInfo, name: str, memory_format: torch.memory_format
 ) -> None:
-    """The step after is the same as without a checkpoint between."""
     options = info.config.optimizer.model_copy(update={"name": name})
     model = info.config.model.model_copy(update={"channels": 16})
 
@@ -140,7 +140,7 @@ def test_optimiser_state_comes_back_in_the_layout_of_its_weights(
     ],
     ids=["branches", "channels", "sumnet", "tcdcn"],
 )
-def test_weights_of_another_model_are_refused(
+def test_load_network_with_weights_of_another_model_is_refused(
     path: Path, info: CheckpointInfo, change: dict[str, object], problem: str
 ) -> None:
     config = info.model_dump(mode="json")["config"]
@@ -150,7 +150,7 @@ def test_weights_of_another_model_are_refused(
         load_network(str(path))
 
 
-def test_weights_for_other_points_are_refused(path: Path) -> None:
+def test_load_network_with_another_number_of_points_is_refused(path: Path) -> None:
     rewrite_header(path, keypoints="ibug68")
     problem = f"{path} holds the weights of another model: branches.2.rest.0.bias has shape (5,); "
     with pytest.raises(CheckpointError, match=re.escape(problem + "its configuration needs (68,)")):
@@ -169,7 +169,7 @@ def test_weights_for_other_points_are_refused(path: Path) -> None:
         ({"epoch": None}, "epoch"),
     ],
 )
-def test_headers_that_cannot_be_read_are_refused(path: Path, changes: dict[str, object], problem: str) -> None:
+def test_read_checkpoint_with_invalid_header_is_refused(path: Path, changes: dict[str, object], problem: str) -> None:
     rewrite_header(path, **changes)
     with pytest.raises(
         CheckpointError, match=rf"{path}: this rcn-search cannot read its configuration: (.|\n)*{problem}"
@@ -177,20 +177,20 @@ def test_headers_that_cannot_be_read_are_refused(path: Path, changes: dict[str, 
         read_checkpoint(str(path))
 
 
-def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
-    for place in (tmp_path, tmp_path / "gone.safetensors"):
-        with pytest.raises(CheckpointError, match=f"no checkpoint at {place}"):
-            read_checkpoint(str(place))
+def test_read_checkpoint_of_missing_file_names_it(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "gone.safetensors"):
+        with pytest.raises(CheckpointError, match=f"no checkpoint at {path}"):
+            read_checkpoint(str(path))
 
 
 class Bomb:
-    """What would run if anything unpickled it."""
+    """Ends the process if it is unpickled."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return exec, ("raise SystemExit('unpickled')",)
 
 
-def write_alien(path: Path) -> None:
+def write_foreign(path: Path) -> None:
     safetensors.torch.save_file({"model.trunk.0.weight": torch.zeros(1)}, path)
 
 
@@ -209,22 +209,21 @@ def write_torch(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "problem"),
     [
-        (write_alien, "was not written by rcn-search: its header has no configuration"),
+        (write_foreign, "was not written by rcn-search: its header has no configuration"),
         (write_truncated, "is not a readable safetensors file"),
         (write_pickle, "is not a readable safetensors file"),
         (write_torch, "is not a readable safetensors file"),
         (lambda path: path.write_bytes(b""), "is not a readable safetensors file"),
     ],
-    ids=["alien", "truncated", "pickle", "torch.save", "empty"],
+    ids=["foreign", "truncated", "pickle", "torch.save", "empty"],
 )
-def test_files_of_other_kinds_are_refused(path: Path, write, problem: str) -> None:
+def test_read_checkpoint_of_other_files_is_refused(path: Path, write: Callable[[Path], object], problem: str) -> None:
     write(path)
     with pytest.raises(CheckpointError, match=f"{path} {problem}"):
         read_checkpoint(str(path))
 
 
-def test_a_damaged_header_is_refused_or_harmless(path: Path) -> None:
-    """A flipped bit never ends in anything but a network or the refusal of the file."""
+def test_load_network_with_flipped_bit_in_header_is_refused_or_harmless(path: Path) -> None:
     content = path.read_bytes()
     header_end = 8 + int.from_bytes(content[:8], "little")
     num_refused = 0
@@ -237,8 +236,7 @@ def test_a_damaged_header_is_refused_or_harmless(path: Path) -> None:
     assert num_refused > 8
 
 
-def test_nothing_can_unpickle() -> None:
-    """No module names pickle or a loader that uses it."""
+def test_package_never_unpickles() -> None:
     loaders = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
     for module in Path(rcn_search.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text())):

@@ -20,12 +20,13 @@ from rcn_search.models.decode import peak_cells, point_cells
 from rcn_search.training.denoising import DenoisingTask
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import build_optimizers, learning_rate
+from rcn_search.training.task import Batch
 
 NUM_FACES = 160
 
 
 def face(seed: int) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """Points (68, 2) of a drawn face, and a box around them; no picture is drawn."""
+    """Points (68, 2) of a synthetic face and a box around them, without a picture."""
     traits = random_traits(np.random.default_rng([seed, 0]))
     landmarks = landmarks_xyz(Head(traits))
     points = np.stack(frame(traits, landmarks, np.random.default_rng([seed, 1])).project(landmarks))[:2].T
@@ -34,7 +35,7 @@ def face(seed: int) -> tuple[np.ndarray, tuple[float, float, float, float]]:
 
 @pytest.fixture(scope="module")
 def split() -> Split:
-    """68 points of some faces; no images, for the task asks for none."""
+    """68 points of some faces, without images."""
     points, boxes = zip(*map(face, range(NUM_FACES)), strict=True)
     names = np.array([f"{i}" for i in range(NUM_FACES)])
     return Split(
@@ -62,26 +63,26 @@ def task_of(config: TrainConfig, split: Split) -> DenoisingTask:
     return DenoisingTask(config, split, IBUG68, config.augment)
 
 
-def every_row(task: DenoisingTask, seed: int = 0, epoch: int = 0):
-    return task.batch(torch.arange(NUM_FACES), task.draws(NUM_FACES, seed=seed, epoch=epoch))
+def every_row(task: DenoisingTask, seed: int = 0, epoch: int = 0) -> Batch:
+    return task.make_batch(torch.arange(NUM_FACES), task.random_draws(NUM_FACES, seed=seed, epoch=epoch))
 
 
 @pytest.mark.parametrize("corrupted", [1, 35, 68])
-def test_so_many_distinct_points_are_elsewhere(split: Split, corrupted: int) -> None:
+def test_denoising_task_moves_the_configured_number_of_points(split: Split, corrupted: int) -> None:
     batch = every_row(task_of(config_of(corrupted), split))
     true_cells = point_cells(batch.points_bk2, 40)
     moved = (batch.inputs != true_cells).any(2)
     assert batch.weight_bk is not None
     assert (batch.weight_bk.sum(1) == corrupted).all()
     assert not (moved & (batch.weight_bk == 0)).any()
-    # A new place is the old one once in 1,600 times.
+    # One new position in 1,600 is the old one.
     assert moved.sum() > 0.99 * NUM_FACES * corrupted
     assert batch.inputs.dtype == torch.int64
     assert batch.inputs.min() >= 0
     assert batch.inputs.max() < 40
 
 
-def test_points_move_as_those_of_images_do(split: Split) -> None:
+def test_denoising_task_augments_points_as_for_images(split: Split) -> None:
     config = config_of(augment={"flip": 0.5})
     draws = random_draws(NUM_FACES, seed=3, epoch=5)
     expected = warp_points(
@@ -92,23 +93,23 @@ def test_points_move_as_those_of_images_do(split: Split) -> None:
     assert batch.attributes == {}
 
 
-def test_places_and_points_are_uniform(split: Split) -> None:
-    """Of 28,000 places, each of 16 squares has its share, and each point is corrupted as often as any other."""
+def test_denoising_task_corruption_is_uniform(split: Split) -> None:
+    """28,000 new positions are uniform over 16 squares, and each point is corrupted equally often."""
     task = task_of(config_of(), split)
-    places, chosen = [], torch.zeros(68)
+    positions, num_corrupted = [], torch.zeros(68)
     for epoch in range(5):
         batch = every_row(task, epoch=epoch)
         assert batch.weight_bk is not None
-        places.append(batch.inputs[batch.weight_bk > 0])
-        chosen += batch.weight_bk.sum(0)
-    square = torch.cat(places) // 10
+        positions.append(batch.inputs[batch.weight_bk > 0])
+        num_corrupted += batch.weight_bk.sum(0)
+    square = torch.cat(positions) // 10
     counts = torch.bincount(square[:, 0] * 4 + square[:, 1], minlength=16) / len(square) * 16
     assert (counts - 1).abs().max() < 0.1
-    share = chosen / (5 * NUM_FACES) * 68 / 35
+    share = num_corrupted / (5 * NUM_FACES) * 68 / 35
     assert (share - 1).abs().max() < 0.15
 
 
-def test_an_epoch_differs_from_the_next_and_seeds_differ(split: Split) -> None:
+def test_denoising_task_differs_between_epochs_and_seeds(split: Split) -> None:
     task = task_of(config_of(), split)
     first = every_row(task)
     assert torch.equal(first.inputs, every_row(task).inputs)
@@ -117,31 +118,30 @@ def test_an_epoch_differs_from_the_next_and_seeds_differ(split: Split) -> None:
         assert (first.inputs != other.inputs).any(2).float().mean() > 0.9
 
 
-def test_a_row_is_the_same_in_any_batch(split: Split) -> None:
-    """So a run resumed within an epoch, on other devices or with a longer split, goes on as it would have."""
+def test_denoising_task_row_does_not_depend_on_its_batch(split: Split) -> None:
     config = config_of()
-    whole = every_row(task_of(config, split))
+    everything = every_row(task_of(config, split))
     task = task_of(config, split)
     rows = torch.tensor([17, 3, 99])
-    part = task.batch(rows, task.draws(100, seed=0, epoch=0)[rows])
-    assert torch.equal(part.inputs, whole.inputs[rows])
-    assert torch.equal(part.weight_bk, whole.weight_bk[rows])
-    torch.testing.assert_close(part.points_bk2, whole.points_bk2[rows])
+    part = task.make_batch(rows, task.random_draws(100, seed=0, epoch=0)[rows])
+    assert torch.equal(part.inputs, everything.inputs[rows])
+    assert torch.equal(part.weight_bk, everything.weight_bk[rows])
+    torch.testing.assert_close(part.points_bk2, everything.points_bk2[rows])
 
 
-def test_corruption_does_not_hang_on_the_jitter(split: Split) -> None:
+def test_denoising_task_corruption_is_independent_of_augmentation(split: Split) -> None:
     config = config_of()
     still = DenoisingTask(config, split, IBUG68, NO_AUGMENTATION)
     moving = every_row(task_of(config, split))
     assert torch.equal(every_row(still).weight_bk, moving.weight_bk)
-    jitter_draws, corruption_draws = still.draws(NUM_FACES, seed=0, epoch=0).tensor_split([-3 * 68], dim=1)
-    assert torch.isin(jitter_draws, corruption_draws).float().mean() < 0.01
+    augment_draws, corruption_draws = still.random_draws(NUM_FACES, seed=0, epoch=0).tensor_split([-3 * 68], dim=1)
+    assert torch.isin(augment_draws, corruption_draws).float().mean() < 0.01
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_points_outside_or_at_an_edge_are_left_out_if_asked(split: Split, flip: float) -> None:
+def test_denoising_task_can_ignore_points_outside_or_at_an_edge(split: Split, flip: float) -> None:
     edge = split.edge_nk.clone()
-    edge[:, 2] = 3  # a point of the left contour; of a mirrored face it is the one opposite
+    edge[:, 2] = 3  # a point of the left contour; the opposite one of a flipped face
     cut = replace(split, edge_nk=edge)
     config = config_of(68, augment={"flip": flip, "translate": 0.3}, loss={"points_outside": "ignore"})
     batch = every_row(task_of(config, cut))
@@ -154,13 +154,13 @@ def test_points_outside_or_at_an_edge_are_left_out_if_asked(split: Split, flip: 
     assert plain.weight_bk.all()
 
 
-def test_more_points_than_there_are_cannot_be_corrupted(split: Split) -> None:
+def test_denoising_task_with_too_many_corrupted_points_is_refused(split: Split) -> None:
     with pytest.raises(ValueError, match=r"set model\.num_corrupted_points to at most 5"):
         DenoisingTask(config_of(35), split, FIVE, NO_AUGMENTATION)
 
 
-def test_a_small_one_restores_points_better_than_the_mean_face(split: Split) -> None:
-    """On faces it was not trained on, in cells: 3.0 of the mean face's 5.5 after these few steps."""
+def test_denoiser_after_short_training_beats_the_mean_face(split: Split) -> None:
+    """On other faces than it was trained on; its error is about 3.0 cells, that of the mean face 5.5."""
     model = {"name": "denoiser", "kernel_px": 29, "channels": 16, "num_corrupted_points": 35}
     config = config_of(model=model, augment={"rotate_deg": 15.0}, optimizer={"name": "muon", "lr": 8e-3})
     num_train, num_steps = NUM_FACES - 40, 45
@@ -171,7 +171,7 @@ def test_a_small_one_restores_points_better_than_the_mean_face(split: Split) -> 
     cells: list[Tensor] = []
     for step in range(num_steps):
         epoch, index = divmod(step, len(rows))
-        batch = task.batch(rows[index], task.draws(num_train, seed=0, epoch=epoch)[rows[index]])
+        batch = task.make_batch(rows[index], task.random_draws(num_train, seed=0, epoch=epoch)[rows[index]])
         cells.append(batch.points_bk2 * 40)
         training_loss(config, network(batch.inputs), batch.points_bk2, {}, batch.weight_bk).backward()
         for optimizer in optimizers:
@@ -180,7 +180,7 @@ def test_a_small_one_restores_points_better_than_the_mean_face(split: Split) -> 
             optimizer.step()
         network.zero_grad()
     held_out = torch.arange(num_train, NUM_FACES)
-    batch = task.batch(held_out, task.draws(NUM_FACES, seed=9, epoch=0)[held_out])
+    batch = task.make_batch(held_out, task.random_draws(NUM_FACES, seed=9, epoch=0)[held_out])
     with torch.inference_mode():
         restored = peak_cells(network(batch.inputs)) + 0.5
     guesses = restored, torch.cat(cells).mean(0)

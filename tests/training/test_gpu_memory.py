@@ -61,7 +61,7 @@ def test_trial_actor_after_out_of_memory_trains_the_next_trial(
     actor = TrialActor.__new__(TrialActor)
     actor.setup(trial("0"))
     assert actor.step()["epoch"] == 1
-    actor._run.state.network.register_forward_hook(run_out)
+    actor._trainer.state.network.register_forward_hook(run_out)
     result = actor.step()
     assert result["done"]
     assert result["failure"] == f"{type(error).__name__}: {error}"

@@ -9,12 +9,11 @@ from rcn_search.config.schema import LossConfig, TcdcnConfig, TrainConfig
 from rcn_search.models.tcdcn import TcdcnOutput
 from rcn_search.training.loss import soft_argmax_loss, spatial_nll, tcdcn_loss, training_loss
 
-# Of one map of 2x2 cells: probabilities 0.1, 0.2 in the upper row, 0.3, 0.4 in the lower.
+# Map of 2x2 cells with probabilities 0.1, 0.2 in the upper row, 0.3, 0.4 in the lower.
 LOGITS_HW = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).log()
 
 
-def test_likelihood_of_the_true_cells_by_hand() -> None:
-    """Summed over the points of an image, mean over images."""
+def test_spatial_nll_by_hand() -> None:
     logits = torch.stack([LOGITS_HW, LOGITS_HW.flip(1)]).expand(2, 2, 2, 2)
     points = torch.tensor([[[0.7, 0.2], [0.2, 0.9]], [[0.5, 0.5], [0.0, 0.49]]])
     by_hand = -(math.log(0.2) + math.log(0.4) + math.log(0.4) + math.log(0.2)) / 2
@@ -23,24 +22,24 @@ def test_likelihood_of_the_true_cells_by_hand() -> None:
 
 
 @pytest.mark.parametrize("sigma_px", [0.0, 0.5])
-def test_points_outside_count_at_the_border(sigma_px: float) -> None:
+def test_spatial_nll_moves_points_outside_to_the_border(sigma_px: float) -> None:
     logits = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     outside = torch.tensor([[[-0.4, 0.3], [1.0, 1.7], [25.0, -0.01]]])
     border = torch.tensor([[[0.0, 0.3], [0.99999, 0.99999], [0.99999, 0.0]]])
     torch.testing.assert_close(spatial_nll(logits, outside, sigma_px), spatial_nll(logits, border, sigma_px))
 
 
-def test_narrow_soft_target_is_the_true_cell() -> None:
+def test_spatial_nll_with_narrow_target_equals_the_true_cell() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, points = torch.randn(4, 5, 8, 8, generator=generator), torch.rand(4, 5, 2, generator=generator)
     torch.testing.assert_close(spatial_nll(logits, points, 0.02), spatial_nll(logits, points))
 
 
-def test_soft_target_by_hand() -> None:
-    # The middle of the map is as far from all four cells; a quarter of its width left, a cell of it is nearer.
+def test_spatial_nll_with_soft_target_by_hand() -> None:
+    # The center of the map is equally far from all four cells; a point left of it is nearer to the left ones.
     middle = -torch.tensor([0.1, 0.2, 0.3, 0.4]).log().mean()
     torch.testing.assert_close(spatial_nll(LOGITS_HW[None, None], torch.tensor([[[0.5, 0.5]]]), 0.7), middle)
-    left = 1 / (1 + math.exp(-(0.75**2 - 0.25**2) / (2 * 0.7**2)))  # share of the left column
+    left = 1 / (1 + math.exp(-(0.75**2 - 0.25**2) / (2 * 0.7**2)))  # weight of the left column
     by_hand = -left * (math.log(0.1) + math.log(0.3)) / 2 - (1 - left) * (math.log(0.2) + math.log(0.4)) / 2
     at_quarter = spatial_nll(LOGITS_HW[None, None], torch.tensor([[[0.375, 0.5]]]), 0.7)
     torch.testing.assert_close(at_quarter, torch.tensor(by_hand))
@@ -48,8 +47,8 @@ def test_soft_target_by_hand() -> None:
 
 @pytest.mark.parametrize("sigma_px", [0.0, 1.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_gradient_is_finite_and_sums_to_nothing(sigma_px: float, dtype: torch.dtype) -> None:
-    """It is softmax minus target, also for logits far apart and points far out."""
+def test_spatial_nll_gradient_is_finite_and_sums_to_zero(sigma_px: float, dtype: torch.dtype) -> None:
+    """The gradient is softmax minus target, even for extreme logits and points."""
     generator = torch.Generator().manual_seed(0)
     logits = (1_000 * torch.randn(2, 5, 8, 8, generator=generator)).to(dtype).requires_grad_()
     spatial_nll(logits, 3 * torch.rand(2, 5, 2, generator=generator) - 1, sigma_px).backward()
@@ -60,14 +59,14 @@ def test_gradient_is_finite_and_sums_to_nothing(sigma_px: float, dtype: torch.dt
 
 
 @pytest.mark.parametrize("sigma_px", [0.0, 1.0])
-def test_losses_of_bf16_maps_are_taken_in_fp32(sigma_px: float) -> None:
+def test_spatial_nll_of_bf16_maps_is_computed_in_fp32(sigma_px: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 5, 8, 8, generator=generator).bfloat16()
     points = torch.rand(2, 5, 2, generator=generator)
     assert spatial_nll(logits, points, sigma_px) == spatial_nll(logits.float(), points, sigma_px)
 
 
-def test_tcdcn_by_hand() -> None:
+def test_tcdcn_loss_by_hand() -> None:
     points = torch.tensor([[[0.0, 0.0], [0.5, 1.0]], [[0.2, 0.2], [1.0, 0.0]]])
     predicted = points + torch.tensor([[[0.3, 0.4], [0.0, 0.0]], [[0.0, 0.1], [-0.2, 0.0]]])
     half_squares = (0.3**2 + 0.4**2 + 0.1**2 + 0.2**2) / 2 / 2
@@ -80,7 +79,7 @@ def test_tcdcn_by_hand() -> None:
     torch.testing.assert_close(with_smile, torch.tensor(half_squares + 0.1 * cross_entropy))
 
 
-def test_the_configuration_chooses_the_loss(tiny_config: TrainConfig) -> None:
+def test_training_loss_depends_on_the_configuration(tiny_config: TrainConfig) -> None:
     points = torch.tensor([[[0.7, 0.2]]])
     logits = LOGITS_HW[None, None]
     assert training_loss(tiny_config, logits, points, {}) == spatial_nll(logits, points)
@@ -92,14 +91,13 @@ def test_the_configuration_chooses_the_loss(tiny_config: TrainConfig) -> None:
 
 
 @pytest.mark.parametrize("sigma_px", [0.0, 1.0])
-def test_points_left_out_are_not_in_the_mean(sigma_px: float) -> None:
-    """rcn.md 5: K times the mean over the points that count."""
+def test_spatial_nll_ignores_points_of_weight_zero(sigma_px: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logits, points = torch.randn(2, 3, 8, 8, generator=generator), torch.rand(2, 3, 2, generator=generator)
     weight = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
-    each = [spatial_nll(logits[b : b + 1, k : k + 1], points[b : b + 1, k : k + 1], sigma_px) for b, k in
+    losses = [spatial_nll(logits[b : b + 1, k : k + 1], points[b : b + 1, k : k + 1], sigma_px) for b, k in
             ((0, 0), (0, 2), (1, 2))]  # fmt: skip
-    torch.testing.assert_close(spatial_nll(logits, points, sigma_px, weight), 3 * sum(each) / 3)
+    torch.testing.assert_close(spatial_nll(logits, points, sigma_px, weight), 3 * sum(losses) / 3)
     everything = torch.ones(2, 3)
     torch.testing.assert_close(spatial_nll(logits, points, sigma_px, everything), spatial_nll(logits, points, sigma_px))
     changed = logits.clone()
@@ -108,7 +106,7 @@ def test_points_left_out_are_not_in_the_mean(sigma_px: float) -> None:
     assert spatial_nll(logits, points, sigma_px, torch.zeros(2, 3)) == 0
 
 
-def test_mean_position_by_hand() -> None:
+def test_soft_argmax_loss_by_hand() -> None:
     """The mean of the four cells is at x = 0.25 * 0.4 + 0.75 * 0.6, y = 0.25 * 0.3 + 0.75 * 0.7."""
     points = torch.tensor([[[0.55, 0.4], [0.8, 0.6]]])
     logits = torch.stack([LOGITS_HW, LOGITS_HW])[None]
@@ -118,13 +116,13 @@ def test_mean_position_by_hand() -> None:
     torch.testing.assert_close(soft_argmax_loss(logits, points, left_out), torch.tensor(2 * 0.2**2 * 2**2 / 2))
 
 
-def test_the_l2_head_is_chosen_by_the_configuration(tiny_config: TrainConfig) -> None:
+def test_training_loss_l2_is_the_soft_argmax_loss(tiny_config: TrainConfig) -> None:
     points, logits = torch.tensor([[[0.7, 0.2]]]), LOGITS_HW[None, None]
     l2 = tiny_config.model_copy(update={"loss": LossConfig(name="l2")})
     assert training_loss(l2, logits, points, {}) == soft_argmax_loss(logits, points)
 
 
-def test_points_of_a_regressor_can_be_left_out() -> None:
+def test_tcdcn_loss_ignores_points_of_weight_zero() -> None:
     points = torch.tensor([[[0.0, 0.0], [0.5, 1.0]]])
     output = TcdcnOutput(points + 0.1, {})
     weighted = tcdcn_loss(output, points, {}, 0.1, torch.tensor([[0.0, 1.0]]))

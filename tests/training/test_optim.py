@@ -24,38 +24,38 @@ def adadelta(**options: float) -> OptimizerConfig:
     return OptimizerConfig(name="adadelta", lr=1.0, weight_decay=0.0, **options)
 
 
-# --- the learning-rate curve ------------------------------------------------------------------------------------------
+# --- learning rate ----------------------------------------------------------------------------------------------------
 
 
-def test_one_cycle_rises_to_the_peak_and_falls_to_zero() -> None:
+def test_learning_rate_one_cycle_rises_and_falls_to_zero() -> None:
     options, schedule = OptimizerConfig(lr=0.5), ScheduleConfig(warmup_fraction=0.1)
     curve = [learning_rate(step, 1_000, options, schedule) for step in range(1_000)]
     assert curve[0] == 0.5 / 25
-    assert curve[50] == pytest.approx(0.5 * (1 + 1 / 25) / 2)  # half way up, in a straight line
+    assert curve[50] == pytest.approx(0.5 * (1 + 1 / 25) / 2)  # half of the linear warm-up
     assert curve[100] == 0.5
-    assert curve[550] == pytest.approx(0.25)  # half way down, on a cosine
+    assert curve[550] == pytest.approx(0.25)  # half of the cosine
     assert 0 < curve[-1] < 1e-5
     assert curve[:101] == sorted(curve[:101])
     assert curve[100:] == sorted(curve[100:], reverse=True)
 
 
-def test_curves_of_runs_too_short_for_a_warm_up() -> None:
+def test_learning_rate_of_short_runs() -> None:
     options = OptimizerConfig(lr=0.5)
     assert learning_rate(0, 10, options, ScheduleConfig(warmup_fraction=0.0)) == 0.5
     assert learning_rate(0, 1, options, ScheduleConfig(warmup_fraction=0.1)) == 0.5
     assert learning_rate(0, 1, options, ScheduleConfig(warmup_fraction=0.9)) == 0.5 / 25
 
 
-def test_constant_is_constant() -> None:
+def test_learning_rate_constant() -> None:
     options, schedule = OptimizerConfig(lr=0.5), ScheduleConfig(lr_schedule="constant", warmup_fraction=0.5)
     assert {learning_rate(step, 100, options, schedule) for step in range(100)} == {0.5}
 
 
-# --- optimisers -------------------------------------------------------------------------------------------------------
+# --- optimizers -------------------------------------------------------------------------------------------------------
 
 
 class Scalar(Network):
-    """One weight and one bias in the trunk, one of each outside."""
+    """One weight and one bias in the encoder, and one of each outside of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,8 +64,8 @@ class Scalar(Network):
         self.double()
 
 
-def test_adadelta_is_the_papers_on_a_scalar() -> None:
-    """rcn.md 5: a coefficient c of squared weights adds 2 c w to the gradient; rcn.md 6: the step."""
+def test_adadelta_equals_the_paper_on_a_scalar() -> None:
+    """A coefficient c of squared weights adds 2 c w to the gradient; steps are those of the paper's code."""
     network = Scalar()
     (optimizer,) = build_optimizers(network, adadelta(l2_encoder=0.01, l2_branches=0.02))
     coefficients = {"trunk.weight": 0.01, "trunk.bias": 0.0, "head.weight": 0.02, "head.bias": 0.0}
@@ -98,7 +98,7 @@ def test_adadelta_is_the_papers_on_a_scalar() -> None:
     ],
     ids=lambda options: options.name,
 )
-def test_weights_are_decayed_and_biases_never(kind: str, options: OptimizerConfig) -> None:
+def test_build_optimizers_decays_weights_but_not_biases(kind: str, options: OptimizerConfig) -> None:
     network = build_model(MODELS[kind], num_points=5)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -109,23 +109,23 @@ def test_weights_are_decayed_and_biases_never(kind: str, options: OptimizerConfi
     for optimizer in optimizers:
         optimizer.step()
     decayed = {name: bool((parameter < 1).all()) for name, parameter in network.named_parameters()}
-    # SumNet's weights of the sum are named `weights`: there is nothing to gain from small ones.
+    # SumNet's fusion weights are named `weights`; they are not decayed.
     assert decayed == {name: name.endswith(".weight") for name in decayed}
 
 
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("name", ["muon", "adamw", "adadelta"])
-def test_every_parameter_is_moved_by_one_optimiser(kind: str, name: Any) -> None:
+def test_build_optimizers_covers_each_parameter_once(kind: str, name: Any) -> None:
     network = build_model(MODELS[kind], num_points=5)
     options = adadelta() if name == "adadelta" else OptimizerConfig(name=name)
     groups = [group for optimizer in build_optimizers(network, options) for group in optimizer.param_groups]
-    # Muon's are views, so memory tells which is which.
-    moved = [parameter.data_ptr() for group in groups for parameter in group["params"]]
-    assert sorted(moved) == sorted(parameter.data_ptr() for parameter in network.parameters())
+    # Muon's parameters are views, so they are compared by their memory.
+    optimized = [parameter.data_ptr() for group in groups for parameter in group["params"]]
+    assert sorted(optimized) == sorted(parameter.data_ptr() for parameter in network.parameters())
 
 
 def step_with_muon(memory_format: torch.memory_format) -> tuple[Network, dict[str, Tensor]]:
-    """A network after one step with random gradients, and by how much each weight moved."""
+    """A network after one step with random gradients, and the change of each weight."""
     network = build_model(MODELS["rcn"], num_points=5, seed=3).place("cpu", memory_format)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     optimizers = build_optimizers(network, OptimizerConfig(name="muon", lr=0.1, weight_decay=0.0))
@@ -142,30 +142,30 @@ def is_matrix(weight: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
-def test_muon_moves_kernels_by_orthogonal_matrices(memory_format: torch.memory_format) -> None:
-    """In place, whatever their layout; Newton-Schulz leaves all singular values near one, not at it."""
+def test_muon_steps_are_orthogonal_matrices(memory_format: torch.memory_format) -> None:
+    """Newton-Schulz makes all singular values approximately one."""
     network, moves = step_with_muon(memory_format)
     matrices = {name: move for name, move in moves.items() if is_matrix(move)}
     assert len(matrices) == 4
     for name, move in matrices.items():
         assert network.get_parameter(name).is_contiguous(memory_format=memory_format)
-        size = 0.1 * 0.2 * math.sqrt(max(len(move), move[0].numel()))  # of "match_rms_adamw"
+        size = 0.1 * 0.2 * math.sqrt(max(len(move), move[0].numel()))  # factor of "match_rms_adamw"
         spectrum = torch.linalg.svdvals(move.flatten(1)) / size
         assert 0.6 < spectrum.min() < spectrum.max() < 1.3
 
 
-def test_muon_takes_the_same_step_in_both_layouts() -> None:
+def test_muon_steps_do_not_depend_on_the_memory_format() -> None:
     (_, nchw), (_, nhwc) = step_with_muon(torch.contiguous_format), step_with_muon(torch.channels_last)
     for name, move in nchw.items():
-        # Newton-Schulz is in bf16, so the order of columns shows in the third digit.
+        # Newton-Schulz computes in bf16, so the order of columns changes the third digit.
         difference = (move - nhwc[name]).norm() / move.norm()
         assert difference < (0.02 if is_matrix(move) else 1e-5), name
 
 
-# --- the moving average -----------------------------------------------------------------------------------------------
+# --- moving average ---------------------------------------------------------------------------------------------------
 
 
-def test_average_is_the_plain_mean_at_first_then_exponential() -> None:
+def test_moving_average_is_a_mean_at_first_then_exponential() -> None:
     network = Scalar()
     average = MovingAverage(network, 0.9)
     values = [network.trunk.weight.item()]
@@ -182,7 +182,7 @@ def test_average_is_the_plain_mean_at_first_then_exponential() -> None:
     assert average.weights[0].item() == pytest.approx(expected)
 
 
-def test_average_is_apart_from_the_network() -> None:
+def test_moving_average_is_a_copy_of_the_weights() -> None:
     network = build_model(MODELS["rcn"], num_points=5)
     start = copy.deepcopy(network)
     average = MovingAverage(network, 0.5)

@@ -17,30 +17,30 @@ LABELS = {"smile": torch.tensor([0, 1])}
 
 
 def output_with(probability: float) -> TcdcnOutput:
-    """Both classes of a smile said with that probability where they are true: a cross-entropy of -log p."""
+    """Output that gives the true class of a smile this probability: its cross-entropy is -log p."""
     logits = torch.tensor([[probability, 1 - probability], [1 - probability, probability]]).log()
     return TcdcnOutput(torch.zeros(2, 5, 2), {"smile": logits})
 
 
-def test_criterion_by_hand() -> None:
-    """k = 5: median 0.4, sum 2.1; flat 2.0, fallen 0.1; gap (0.6 - 0.3) / (0.5 * 0.3)."""
+def test_stopping_criterion_by_hand() -> None:
+    """k = 5: median 0.4, sum 2.1; scaled median 2.0, decrease 0.1; gap (0.6 - 0.3) / (0.5 * 0.3)."""
     assert stopping_criterion((0.6, 0.4, 0.4, 0.4, 0.3), 0.6, 0.5) == pytest.approx(2.0 / 0.1 * 2.0)
 
 
 @pytest.mark.parametrize(
     ("train_errors", "val_error", "expected"),
     [
-        ((0.9, 0.5, 0.4, 0.3), 5.0, -math.inf),  # no five epochs yet
-        ((0.9, 0.5, 0.4, 0.3, 0.2), 0.2, -math.inf),  # generalises
-        ((0.3, 0.3, 0.3, 0.3, 0.3), 0.5, math.inf),  # has stopped falling
-        ((0.5, 0.5, 0.4, 0.0, 0.0), 0.5, math.inf),  # learned by heart
+        ((0.9, 0.5, 0.4, 0.3), 5.0, -math.inf),  # fewer than five epochs
+        ((0.9, 0.5, 0.4, 0.3, 0.2), 0.2, -math.inf),  # generalizes
+        ((0.3, 0.3, 0.3, 0.3, 0.3), 0.5, math.inf),  # does not fall
+        ((0.5, 0.5, 0.4, 0.0, 0.0), 0.5, math.inf),  # memorized
     ],
 )
-def test_criterion_at_its_ends(train_errors: tuple[float, ...], val_error: float, expected: float) -> None:
+def test_stopping_criterion_at_its_limits(train_errors: tuple[float, ...], val_error: float, expected: float) -> None:
     assert stopping_criterion(train_errors, val_error, 0.1) == expected
 
 
-def test_only_the_last_epochs_and_the_lowest_of_all_count() -> None:
+def test_stopping_criterion_uses_the_last_epochs_and_the_overall_minimum() -> None:
     assert stopping_criterion((0.1, 0.6, 0.4, 0.4, 0.4, 0.3), 0.6, 0.5) == pytest.approx(2.0 / 0.1 * 0.5 / (0.5 * 0.1))
 
 
@@ -53,7 +53,7 @@ def stopping_after(epochs: int, validation: Mapping[str, float]) -> TaskStopping
     return stopping
 
 
-def test_an_attribute_that_stays_behind_is_learned_no_more() -> None:
+def test_task_stopping_drops_an_attribute_that_overfits() -> None:
     assert stopping_after(4, {"smile": 0.8}).dropped == {}
     late = stopping_after(5, {"smile": 0.8})
     assert late.dropped == {"smile": 5}
@@ -61,7 +61,7 @@ def test_an_attribute_that_stays_behind_is_learned_no_more() -> None:
     assert stopping_after(9, {"smile": 0.5}).dropped == {}
 
 
-def test_nothing_is_dropped_unasked() -> None:
+def test_task_stopping_without_threshold_drops_nothing() -> None:
     for model in (TcdcnConfig(auxiliary=True), RcnConfig()):
         stopping = TaskStopping(model)
         for epoch in range(1, 9):
@@ -70,7 +70,7 @@ def test_nothing_is_dropped_unasked() -> None:
         assert stopping.active_attributes(LABELS) == LABELS
 
 
-def test_state_survives_a_checkpoint() -> None:
+def test_task_stopping_state_can_be_restored() -> None:
     one = stopping_after(4, {"smile": 0.8})
     one.record_step(output_with(0.25), LABELS)
     other = TaskStopping(TcdcnConfig(auxiliary=True, auxiliary_weight=1.0, task_stop_threshold=0.5))
@@ -82,7 +82,7 @@ def test_state_survives_a_checkpoint() -> None:
     assert other.state() == one.state()
 
 
-def test_a_run_drops_attributes_and_goes_on_bit_for_bit(tiny_config: TrainConfig, tmp_path: Path) -> None:
+def test_train_resumed_after_dropping_attributes_is_bit_identical(tiny_config: TrainConfig, tmp_path: Path) -> None:
     document = tiny_config.model_dump()
     document["model"] = {"name": "tcdcn", "auxiliary": True, "task_stop_threshold": 1e-6}
     document["schedule"] |= {"epochs": 7}
@@ -98,5 +98,5 @@ def test_a_run_drops_attributes_and_goes_on_bit_for_bit(tiny_config: TrainConfig
     resumed = Trainer(config, str(tmp_path / "stopped"), resume=True)
     resumed.train()
     assert resumed.state.task_stopping.state() == straight.state.task_stopping.state()
-    for ours, theirs in zip(resumed.state.network.parameters(), straight.state.network.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for one, other in zip(resumed.state.network.parameters(), straight.state.network.parameters(), strict=True):
+        assert torch.equal(one, other)

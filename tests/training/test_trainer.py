@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ def changed(config: TrainConfig, **sections: object) -> TrainConfig:
 
 
 class StopAfter:
-    """Says stop once the given number of steps is done."""
+    """Returns true after the given number of steps."""
 
     def __init__(self, num_steps: int) -> None:
         self.left = num_steps
@@ -48,7 +50,9 @@ class StopAfter:
     ids=["muon", "adamw", "adadelta", "sumnet", "tcdcn", "bf16"],
 )
 @pytest.mark.parametrize("stop_at", [2, 3, 4])
-def test_resumed_equals_straight_bit_for_bit(tiny_config: TrainConfig, tmp_path: Path, sections, stop_at: int) -> None:
+def test_train_resumed_is_bit_identical(
+    tiny_config: TrainConfig, tmp_path: Path, sections: dict[str, dict[str, Any]], stop_at: int
+) -> None:
     if "model" in sections:
         config = TrainConfig.model_validate(tiny_config.model_dump() | sections)
     else:
@@ -64,12 +68,12 @@ def test_resumed_equals_straight_bit_for_bit(tiny_config: TrainConfig, tmp_path:
 
     assert [(r.loss, r.val_error_pct) for r in resumed.history] == [(r.loss, r.val_error_pct) for r in straight.history]
     for name in (BEST_NAME, LAST_NAME):
-        a, b = (read_checkpoint(str(tmp_path / place / name)).tensors for place in ("straight", "stopped"))
+        a, b = (read_checkpoint(str(tmp_path / folder / name)).tensors for folder in ("straight", "stopped"))
         assert a.keys() == b.keys()
         assert all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_training_learns(tiny_config: TrainConfig, tmp_path: Path) -> None:
+def test_train_lowers_the_loss(tiny_config: TrainConfig, tmp_path: Path) -> None:
     config = changed(
         tiny_config,
         schedule={"epochs": 12, "ema_decay": 0.0},
@@ -82,7 +86,7 @@ def test_training_learns(tiny_config: TrainConfig, tmp_path: Path) -> None:
     assert run.best_error_pct == min(r.val_error_pct for r in run.history if r.val_error_pct is not None)
 
 
-def test_best_checkpoint_is_that_of_the_best_epoch(tiny_config: TrainConfig, tmp_path: Path) -> None:
+def test_best_checkpoint_is_of_the_best_epoch(tiny_config: TrainConfig, tmp_path: Path) -> None:
     run = Trainer(changed(tiny_config, schedule={"epochs": 4}), str(tmp_path / "run"))
     run.train()
     best = min(run.history, key=lambda report: report.val_error_pct or 0)
@@ -91,27 +95,27 @@ def test_best_checkpoint_is_that_of_the_best_epoch(tiny_config: TrainConfig, tmp
     assert json.loads((tmp_path / "run" / "history.json").read_text())[-1]["epoch"] == 4
 
 
-def test_a_run_is_not_overwritten(tiny_config: TrainConfig, tmp_path: Path) -> None:
+def test_trainer_without_resume_refuses_an_existing_run(tiny_config: TrainConfig, tmp_path: Path) -> None:
     out = str(tmp_path / "run")
     Trainer(tiny_config, out).train()
-    with pytest.raises(RunExistsError, match="add --resume"):
+    with pytest.raises(RunExistsError, match="resume it with --resume"):
         Trainer(tiny_config, out)
-    with pytest.raises(RunExistsError, match="another configuration"):
+    with pytest.raises(RunExistsError, match="whose configuration differs"):
         Trainer(changed(tiny_config, seed=1), out, resume=True)
     assert Trainer(tiny_config, out, resume=True).is_done
 
 
-def test_resume_on_other_data_is_refused(tiny_config: TrainConfig, mtfl_uri: str, tmp_path: Path) -> None:
+def test_trainer_resume_on_other_data_is_refused(tiny_config: TrainConfig, mtfl_uri: str, tmp_path: Path) -> None:
     out = str(tmp_path / "run")
     config = changed(tiny_config, schedule={"batch_size": 8, "epochs": 1})
     Trainer(config, out).train()
-    elsewhere = changed(config, data={"uri": mtfl_uri})
-    assert elsewhere.run_id == config.run_id
-    with pytest.raises(RunExistsError, match="was trained on data"):
-        Trainer(elsewhere, out, resume=True)
+    other_data = changed(config, data={"uri": mtfl_uri})
+    assert other_data.run_id == config.run_id
+    with pytest.raises(RunExistsError, match="was trained on data with fingerprint"):
+        Trainer(other_data, out, resume=True)
 
 
-def test_nan_loss_ends_the_run_with_a_reason(tiny_config: TrainConfig, tmp_path: Path) -> None:
+def test_train_with_nan_loss_fails_with_a_reason(tiny_config: TrainConfig, tmp_path: Path) -> None:
     config = changed(
         tiny_config,
         optimizer={"name": "adamw", "lr": 10.0},
@@ -125,8 +129,8 @@ def test_nan_loss_ends_the_run_with_a_reason(tiny_config: TrainConfig, tmp_path:
 
 
 @pytest.mark.parametrize("stop_at", [1, 100])
-def test_a_loss_that_is_not_a_number_is_never_saved(tiny_config: TrainConfig, tmp_path: Path, stop_at: int) -> None:
-    """Neither where an epoch ends nor where it is interrupted: the checkpoint that is there can be gone on with."""
+def test_train_never_saves_a_nan_loss(tiny_config: TrainConfig, tmp_path: Path, stop_at: int) -> None:
+    """Neither at the end of an epoch nor when it is interrupted; the run can be resumed from the checkpoint before."""
     steps: list[int] = []
     run = Trainer(
         tiny_config,
@@ -144,33 +148,33 @@ def test_a_loss_that_is_not_a_number_is_never_saved(tiny_config: TrainConfig, tm
     assert Trainer(tiny_config, str(tmp_path / "run"), resume=True).num_epochs_done == 0
 
 
-def test_every_epoch_has_an_order_and_draws_of_its_own(
+def test_train_epoch_has_its_own_order_and_random_numbers(
     tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Trainer(changed(tiny_config, schedule={"epochs": 2}), str(tmp_path / "run"))
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    real = run.state.train_step
+    steps: list[tuple[torch.Tensor, torch.Tensor]] = []
+    train_step = run.state.train_step
 
     def step(rows_b: torch.Tensor, draws_bd: torch.Tensor, batch_size: int) -> torch.Tensor:
-        seen.append((rows_b, draws_bd))
-        return real(rows_b, draws_bd, batch_size)
+        steps.append((rows_b, draws_bd))
+        return train_step(rows_b, draws_bd, batch_size)
 
-    monkeypatch.setattr(run.state, "step", step)
+    monkeypatch.setattr(run.state, "train_step", step)
     run.train()
     orders, tables = zip(
         *(
             (torch.cat([rows for rows, _ in epoch]), torch.cat([draws for _, draws in epoch]))
-            for epoch in (seen[: len(seen) // 2], seen[len(seen) // 2 :])
+            for epoch in (steps[: len(steps) // 2], steps[len(steps) // 2 :])
         ),
         strict=True,
     )
     assert torch.equal(orders[0].sort().values, orders[1].sort().values)
     assert (orders[0] != orders[1]).float().mean() > 0.5
-    of_row = [table[order.argsort()] for order, table in zip(orders, tables, strict=True)]
-    assert (of_row[0] != of_row[1]).float().mean() > 0.9
+    draws_by_row = [table[order.argsort()] for order, table in zip(orders, tables, strict=True)]
+    assert (draws_by_row[0] != draws_by_row[1]).float().mean() > 0.9
 
 
-def test_full_disk_keeps_the_old_checkpoint(
+def test_save_on_full_disk_keeps_the_old_checkpoint(
     tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Trainer(tiny_config, str(tmp_path / "run"))
@@ -186,14 +190,14 @@ def test_full_disk_keeps_the_old_checkpoint(
     assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.name.endswith(".tmp")) == []
 
 
-def full_disk(open_path):
-    """Path.open whose files can be written to for a kilobyte."""
+def full_disk(open_path: Callable[..., IO[Any]]) -> Callable[..., Any]:
+    """Replacement of Path.open for a disk with room for one kilobyte."""
 
     class Limited:
-        def __init__(self, stream) -> None:
+        def __init__(self, stream: IO[bytes]) -> None:
             self.stream = stream
 
-        def __enter__(self):
+        def __enter__(self) -> Limited:
             return self
 
         def __exit__(self, *_: object) -> None:
@@ -203,14 +207,14 @@ def full_disk(open_path):
             self.stream.write(content[:1024])
             raise OSError(28, "No space left on device")
 
-    def opened(path, mode="r", *args, **kwargs):
+    def opened(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         stream = open_path(path, mode, *args, **kwargs)
         return Limited(stream) if "x" in mode else stream
 
     return opened
 
 
-def test_a_subset_is_the_first_rows(tiny_config: TrainConfig, tmp_path: Path) -> None:
+def test_trainer_with_num_train_uses_the_first_rows(tiny_config: TrainConfig, tmp_path: Path) -> None:
     run = Trainer(changed(tiny_config, data={"num_train": 40, "num_val": 10}), str(tmp_path / "run"))
     assert run.steps_per_epoch == 2
     assert sum(len(batch.inputs) for batch in run.validator.batches) == 10
@@ -218,14 +222,14 @@ def test_a_subset_is_the_first_rows(tiny_config: TrainConfig, tmp_path: Path) ->
         Trainer(changed(tiny_config, data={"num_train": 1000}), str(tmp_path / "too-many"))
 
 
-def test_reused_process_opens_the_data_once(tiny_config: TrainConfig, tmp_path: Path) -> None:
+def test_trainer_in_reused_process_opens_the_data_once(tiny_config: TrainConfig, tmp_path: Path) -> None:
     first = Trainer(tiny_config, str(tmp_path / "a"))
     second = Trainer(tiny_config, str(tmp_path / "b"))
     assert first.state.split is second.state.split
     assert open_dataset(tiny_config.data.uri).split("train") is first.state.split
 
 
-def test_damaged_checkpoint_is_not_started_over(tiny_config: TrainConfig, tmp_path: Path) -> None:
+def test_trainer_resume_of_damaged_checkpoint_is_refused(tiny_config: TrainConfig, tmp_path: Path) -> None:
     run = Trainer(tiny_config, str(tmp_path / "run"))
     run.train_epoch()
     run.save()
@@ -237,7 +241,7 @@ def test_damaged_checkpoint_is_not_started_over(tiny_config: TrainConfig, tmp_pa
     assert not Trainer(tiny_config, str(tmp_path / "run"), resume=True).num_epochs_done
 
 
-def test_weights_of_every_epoch_are_kept_if_asked(tiny_config: TrainConfig, tmp_path: Path) -> None:
+def test_train_saves_every_epoch_if_configured(tiny_config: TrainConfig, tmp_path: Path) -> None:
     Trainer(tiny_config, str(tmp_path / "best")).train()
     assert not list((tmp_path / "best").glob("epoch-*"))
     every = Trainer(changed(tiny_config, validation={"save": "every"}), str(tmp_path / "every"))
@@ -251,11 +255,11 @@ def test_weights_of_every_epoch_are_kept_if_asked(tiny_config: TrainConfig, tmp_
     assert (second.info.epoch == best.info.epoch) == (every.best_error_pct == second.info.val_error_pct)
 
 
-def test_points_outside_are_not_learned_if_asked(tiny_config: TrainConfig, tmp_path: Path) -> None:
-    """With jitter some points leave the window; the loss is then another one."""
-    jitter = {"translate": 0.5}
+def test_train_can_ignore_points_outside(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    """With strong augmentation some points leave the window, which changes the loss."""
+    augment = {"translate": 0.5}
     losses = [
-        Trainer(changed(tiny_config, augment=jitter, loss={"points_outside": outside}), str(tmp_path / outside))
+        Trainer(changed(tiny_config, augment=augment, loss={"points_outside": outside}), str(tmp_path / outside))
         .train_epoch()
         .loss
         for outside in ("border", "ignore")

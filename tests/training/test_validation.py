@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -37,12 +38,14 @@ def info_of(config: TrainConfig) -> CheckpointInfo:
     )
 
 
-@pytest.mark.parametrize("lcn", ["image", "batch", "none"])
+@pytest.mark.parametrize("normalization", ["image", "batch", "none"])
 @pytest.mark.parametrize("model", [{"branches": 3, "channels": 8}, {"name": "tcdcn", "branches": None}])
-def test_error_is_that_of_the_paper(tiny_config: TrainConfig, synthetic_uri: str, val: Split, lcn: str, model) -> None:
-    """Of plain images it is the `rcn2016` score of the prediction file, which is computed apart, in NumPy."""
+def test_validator_error_equals_the_rcn2016_score(
+    tiny_config: TrainConfig, synthetic_uri: str, val: Split, normalization: str, model: dict[str, Any]
+) -> None:
+    """Without augmentation it equals the `rcn2016` score of a prediction file, which is computed in NumPy."""
     document = config_with(
-        tiny_config, input={"contrast_normalization": lcn}, validation={"augment": False}
+        tiny_config, input={"contrast_normalization": normalization}, validation={"augment": False}
     ).model_dump()
     document["model"] = {key: value for key, value in model.items() if value}
     config = TrainConfig.model_validate(document)
@@ -70,27 +73,27 @@ def eye_distance_px(config: TrainConfig, split: Split) -> torch.Tensor:
     return torch.cat([validator.eye_distance_px(batch.points_bk2) for batch in validator.batches])
 
 
-def test_jitter_is_fixed_and_never_mirrors(tiny_config: TrainConfig, val: Split) -> None:
-    jittered, plain = tiny_config, config_with(tiny_config, validation={"augment": False})
-    fixed = stacked(jittered, val)
+def test_validator_augmentation_is_fixed_and_never_flips(tiny_config: TrainConfig, val: Split) -> None:
+    augmented, plain = tiny_config, config_with(tiny_config, validation={"augment": False})
+    fixed = stacked(augmented, val)
     assert not any(torch.equal(a, b) for a, b in zip(stacked(plain, val), fixed, strict=True))
-    # A run's seed, and mirroring in training, change nothing of what runs are compared by.
-    other = config_with(TrainConfig.model_validate(jittered.model_dump() | {"seed": 9}), augment={"flip": 1.0})
+    # The seed of a run and its flip augmentation do not change the validation images.
+    other = config_with(TrainConfig.model_validate(augmented.model_dump() | {"seed": 9}), augment={"flip": 1.0})
     assert all(torch.equal(a, b) for a, b in zip(stacked(other, val), fixed, strict=True))
 
 
-def test_eye_distance_is_that_of_the_jittered_face(tiny_config: TrainConfig, val: Split) -> None:
-    """rcn.md 3: of the warped points, unclamped; by cosine and scale it is at most a tenth off the plain one."""
+def test_validator_eye_distance_is_of_the_augmented_face(tiny_config: TrainConfig, val: Split) -> None:
+    """It is computed from the warped points, so the scale of the augmentation changes it by at most a tenth."""
     plain_b = eye_distance_px(config_with(tiny_config, validation={"augment": False}), val)
     eyes = val.points_nk2[:, :2] * (80 / val.face_box_n4[:, None, 2:])
     torch.testing.assert_close(plain_b, (eyes[:, 0] - eyes[:, 1]).norm(dim=1))
-    jittered_b = eye_distance_px(tiny_config, val)
-    ratio = jittered_b / plain_b
-    assert not torch.equal(jittered_b, plain_b)
+    augmented_b = eye_distance_px(tiny_config, val)
+    ratio = augmented_b / plain_b
+    assert not torch.equal(augmented_b, plain_b)
     assert 1 / 1.1 - 1e-5 <= ratio.min() < 1 < ratio.max() <= 1 / 0.9 + 1e-5
 
 
-def test_subset_is_the_first_rows_in_fixed_batches(tiny_config: TrainConfig, val: Split) -> None:
+def test_validator_uses_the_first_rows_in_fixed_batches(tiny_config: TrainConfig, val: Split) -> None:
     config = config_with(tiny_config, validation={"augment": False})
     image, _ = stacked(config, val)
     (first,) = Validator(config, val, 7, FIVE).batches
@@ -110,8 +113,8 @@ def test_subset_is_the_first_rows_in_fixed_batches(tiny_config: TrainConfig, val
     assert [len(batch.inputs) for batch in Validator(config, many, BATCH_SIZE + 1, FIVE).batches] == [BATCH_SIZE, 1]
 
 
-def test_points_left_out_are_not_in_the_error(tiny_config: TrainConfig, val: Split) -> None:
-    """A point at the edge of its photograph, and an image without any other, change nothing."""
+def test_validator_error_ignores_points_of_weight_zero(tiny_config: TrainConfig, val: Split) -> None:
+    """Neither points at the edge of their photograph nor an image with only such points change the error."""
     config = config_with(tiny_config, validation={"augment": False}, loss={"points_outside": "ignore"})
     network = build_model(config.model, num_points=5, seed=1)
     plain = Validator(config, val, 2, FIVE)
@@ -121,30 +124,30 @@ def test_points_left_out_are_not_in_the_error(tiny_config: TrainConfig, val: Spl
     edge_nk = val.edge_nk.clone()
     edge_nk[0, 2:] = 1
     edge_nk[1] = 3
-    found = Validator(config, replace(val, edge_nk=edge_nk), 2, FIVE).error_pct(network)
+    actual = Validator(config, replace(val, edge_nk=edge_nk), 2, FIVE).error_pct(network)
     cells = predicted_cells(network(batch.inputs), 80)[0, :2]
     distance = (cells - point_cells(batch.points_bk2, 80)[0, :2]).float().norm(dim=1)
     expected = 100 * distance.mean() / plain.eye_distance_px(batch.points_bk2)[0]
-    assert found == pytest.approx(float(expected), abs=1e-4)
+    assert actual == pytest.approx(float(expected), abs=1e-4)
 
 
-def test_the_l2_head_is_read_by_its_mean_position(tiny_config: TrainConfig, val: Split) -> None:
+def test_validator_of_l2_loss_decodes_by_soft_argmax(tiny_config: TrainConfig, val: Split) -> None:
     config = config_with(tiny_config, loss={"name": "l2"})
     network = build_model(config.model, num_points=5, seed=1)
-    by_mean, by_peak = (Validator(each, val, 9, FIVE).error_pct(network) for each in (config, tiny_config))
-    assert by_mean < by_peak  # of a network that knows nothing the mean is the middle
+    by_mean, by_peak = (Validator(loss, val, 9, FIVE).error_pct(network) for loss in (config, tiny_config))
+    assert by_mean < by_peak  # the mean of an untrained network is near the center
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_a_point_at_an_edge_is_left_out_of_the_mirror_image_too(
+def test_localization_task_ignores_edge_points_of_flipped_images(
     tiny_config: TrainConfig, val: Split, flip: float
 ) -> None:
     edge_nk = val.edge_nk.clone()
-    edge_nk[:, 3] = 1  # the left corner of the mouth, which is the right one of a mirrored face
+    edge_nk[:, 3] = 1  # the left corner of the mouth; the right one of a flipped face
     config = config_with(tiny_config, loss={"points_outside": "ignore"})
     task = LocalizationTask(
         config, replace(val, edge_nk=edge_nk), FIVE, NO_AUGMENTATION.model_copy(update={"flip": flip})
     )
-    batch = task.batch(torch.arange(4), task.draws(4, seed=0, epoch=0))
+    batch = task.make_batch(torch.arange(4), task.random_draws(4, seed=0, epoch=0))
     assert batch.weight_bk is not None
     assert batch.weight_bk.tolist() == [[1, 1, 1, 1, 0] if flip else [1, 1, 1, 0, 1]] * 4

@@ -1,1 +1,1 @@
-"""Figures of predictions, training curves and network branches."""
+"""Figures of predictions, models and runs, written as PNG, SVG or PDF."""

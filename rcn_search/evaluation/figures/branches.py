@@ -1,10 +1,10 @@
-"""What each branch of RCN and SumNet contributes: probability maps over a face, coarsest branch first.
+"""Contribution of each branch of RCN and SumNet: probability maps over a face, coarsest branch first.
 
-A branch of SumNet is shown alone: the softmax of its weighted map, upsampled. A branch of RCN makes no maps by itself,
-so it is shown with all coarser ones: the softmax of the network's output when the encoder maps of finer resolutions are
-zero. The last column is the whole network.
+A branch of SumNet is shown alone: the softmax of its weighted map, upsampled. A branch of RCN has no maps of its own,
+so it is shown with all coarser ones: the softmax of the output of the network with the encoder maps of finer
+resolutions set to zero. The last column is the whole network.
 
-Array names end in their axes: f faces, k points, h and w rows and columns of a map, c colour channels.
+Array names end in their axes: f faces, k points, h and w rows and columns of a map, c color channels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from rcn_search.config.schema import BranchesConfig
-from rcn_search.data.augment import NO_AUGMENTATION, InputPipeline, augment_face_boxes, random_draws, warp_points
+from rcn_search.data.augment import face_box_windows, network_inputs, warp_points
 from rcn_search.data.dataset import open_dataset
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures.labels import config_labels
@@ -33,11 +33,11 @@ from rcn_search.training.checkpoint import CheckpointInfo, load_network
 
 Floats = NDArray[np.float64]
 
-# Okabe and Ito's bright ones: they glow on a darkened face and differ for all kinds of colour vision.
+# The bright colors of Okabe and Ito: visible on a darkened face, and distinct for all kinds of color vision.
 _COLORS = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73")
 _NUM_FACES = 3
 _SHOWN_POINTS = {"ibug68": ("left_eye_1", "right_eye_4", "nose_bridge_4", "outer_lip_1", "outer_lip_7")}
-"""Of a schema with many points the few that lie apart, shown unless others are asked for."""
+"""Points that are shown by default of a schema with many points: a few that lie apart."""
 
 _PANEL_PX, _GAP_PX, _LABEL_PX, _HEAD_PX, _FOOT_PX = 160, 6, 140, 30, 84
 _DARKNESS, _OPACITY = 0.5, 0.85
@@ -45,15 +45,15 @@ _DARKNESS, _OPACITY = 0.5, 0.85
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedFaces:
-    """Faces of a split, as the data set has them.
+    """Faces of a split.
 
     Attributes:
-        image: (f, 160, 160) or (f, 160, 160, 3) uint8.
-        points_fk2: In crop pixels.
-        face_box_f4: The network's window, in crop pixels.
-        rows: Of the split.
-        schema: What the points are.
-        uri: Of the data set.
+        image: Crops (f, 160, 160) or (f, 160, 160, 3) uint8.
+        points_fk2: True points in crop pixels.
+        face_box_f4: Part of the crop that the network sees, in crop pixels.
+        rows: Indices of the faces in the split.
+        schema: Keypoint schema of the points.
+        uri: Data set.
     """
 
     image: Tensor
@@ -66,11 +66,11 @@ class SelectedFaces:
 
 @dataclass(frozen=True, kw_only=True)
 class BranchMaps:
-    """What the branches of one model make of the faces.
+    """Probability maps of the branches of one model.
 
     Attributes:
-        label: What tells the model from the others.
-        maps: For each branch, coarsest first: the side of its maps in pixels, and probabilities (f, k, h, w).
+        label: Name that sets the model apart from the others.
+        maps: Side of the maps in pixels and probabilities (f, k, h, w) of each branch, coarsest first.
         whole_fkhw: Probabilities of the whole network.
     """
 
@@ -80,11 +80,16 @@ class BranchMaps:
 
 
 def select_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> SelectedFaces:
-    """The faces at the given rows of a split; without rows three, spread over the split.
+    """Select faces of a split.
+
+    Args:
+        data_uri: Data set.
+        split_name: Split of the data set.
+        rows: Indices of the faces; if empty, three that are spread over the split.
 
     Raises:
-        RcnSearchError: There is no such row.
-        DatasetError: No such data set or split, or a damaged shard.
+        RcnSearchError: A row does not exist.
+        DatasetError: The data set is missing or damaged, or has no such split.
     """
     dataset = open_dataset(data_uri)
     split = dataset.split(split_name)
@@ -104,26 +109,26 @@ def select_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> Selecte
 
 
 def select_points(schema: KeypointSchema, names: Sequence[str]) -> list[int]:
-    """Indices of the named points; without names a few that lie apart.
+    """Return the indices of the named points; without names, of a few that lie apart.
 
     Raises:
-        RcnSearchError: There is no point of that name, or there are more than colours that can be told apart.
+        RcnSearchError: A name is not known, or there are more points than distinct colors.
     """
     names = names or _SHOWN_POINTS.get(schema.name, schema.names[: len(_COLORS)])
     for name in names:
         if name not in schema.names:
             raise RcnSearchError(f"{schema.name!r} has no point {name!r}; it has {', '.join(schema.names)}")
     if len(names) > len(_COLORS):
-        raise RcnSearchError(f"{len(names)} points are too many to tell apart by colour; name at most {len(_COLORS)}")
+        raise RcnSearchError(f"{len(names)} points are too many for distinct colors; name at most {len(_COLORS)}")
     return [schema.names.index(name) for name in names]
 
 
 def compute_branch_maps(checkpoint_uris: Sequence[str], faces: SelectedFaces) -> list[BranchMaps]:
-    """Look into the branches of checkpoints.
+    """Compute the maps of all branches of checkpoints.
 
     Raises:
-        CheckpointError: See `load_network`.
-        RcnSearchError: A model has no branches, or other keypoints than the faces.
+        CheckpointError: A checkpoint is missing or damaged.
+        RcnSearchError: A model has no branches, or predicts other keypoints than the faces have.
     """
     loaded = [(uri, *load_network(uri)) for uri in checkpoint_uris]
     for uri, _, info in loaded:
@@ -143,81 +148,78 @@ def compute_branch_maps(checkpoint_uris: Sequence[str], faces: SelectedFaces) ->
 def _compute_maps(network: Network, info: CheckpointInfo, faces: SelectedFaces, label: str) -> BranchMaps:
     model, size_px = info.config.model, info.config.input.size_px
     assert isinstance(model, BranchesConfig)
-    draws = random_draws(len(faces.rows), seed=0, epoch=0)
-    pipeline = InputPipeline(input=info.config.input, augment=NO_AUGMENTATION)
-    image, _ = pipeline(faces.image, faces.points_fk2, faces.face_box_f4, draws)
+    image = network_inputs(faces.image, face_box_windows(faces.face_box_f4), info.config.input)
     sides = resolutions_px(size_px, model.branches)
-    kept = [side for side, there in zip(sides, model.kept_branches, strict=True) if there]
+    kept_sides = [side for side, is_kept in zip(sides, model.kept_branches, strict=True) if is_kept]
     maps = [_probabilities(logits) for logits in network.branch_logits(image)]
     return BranchMaps(
-        label=label, maps=list(zip(reversed(kept), maps, strict=True)), whole_fkhw=_probabilities(network(image))
+        label=label, maps=list(zip(reversed(kept_sides), maps, strict=True)), whole_fkhw=_probabilities(network(image))
     )
 
 
 def _probabilities(logits_fkhw: Tensor) -> Floats:
-    """Softmax over all pixels of each map."""
+    """Compute the softmax over all pixels of each map."""
     shares: Floats = logits_fkhw.double().flatten(2).softmax(dim=2).view_as(logits_fkhw).numpy()
     return shares
 
 
 def draw_branches(faces: SelectedFaces, models: Sequence[BranchMaps], points: Sequence[int], uri: str) -> None:
-    """One row of maps for each face and model, one column for each resolution; the PNG goes to ``uri``.
+    """Draw a row of maps for each face and model, with a column for each resolution.
 
     Args:
-        faces: What the maps are drawn over.
-        models: Of the same faces.
-        points: Indices of the keypoints that are shown, each in a colour of its own.
-        uri: Where it goes: .png, .svg or .pdf.
+        faces: Faces to draw the maps over.
+        models: Maps of each model for these faces.
+        points: Indices of the keypoints to draw, each in its own color.
+        uri: Picture to write: .png, .svg or .pdf.
     """
-    frame = augment_face_boxes(faces.face_box_f4, random_draws(len(faces.rows), seed=0, epoch=0), NO_AUGMENTATION)
-    place_fk2 = warp_points(faces.points_fk2, frame).numpy()[:, list(points)]
-    colour_kc = np.array([_rgb(_COLORS[index]) for index in range(len(points))])
+    points_fk2 = warp_points(faces.points_fk2, face_box_windows(faces.face_box_f4)).numpy()[:, list(points)]
+    color_kc = np.array([_rgb(_COLORS[index]) for index in range(len(points))])
     windows = [_window(faces, index) for index in range(len(faces.rows))]
     sides = sorted({side for model in models for side, _ in model.maps})
-    sheet = _PanelGrid(num_columns=len(sides) + 2, num_rows=len(windows) * len(models))
+    grid = _PanelGrid(num_columns=len(sides) + 2, num_rows=len(windows) * len(models))
     for column, text in enumerate(["face, true points", *(f"{side}×{side}" for side in sides), "all branches"]):
-        sheet.add_column_name(column, text)
-    for row in range(sheet.num_rows):
+        grid.add_column_name(column, text)
+    for row in range(grid.num_rows):
         face, model = row // len(models), models[row % len(models)]
-        sheet.add_row_name(row, f"{model.label}\nface {faces.rows[face]}")
-        sheet.add_panel(row, 0, windows[face], place_fk2[face], colour_kc)
+        grid.add_row_name(row, f"{model.label}\nface {faces.rows[face]}")
+        grid.add_panel(row, 0, windows[face], points_fk2[face], color_kc)
         for side, map_fkhw in [*model.maps, (None, model.whole_fkhw)]:
             column = 1 + (sides.index(side) if side else len(sides))
-            glowing = overlay_maps(windows[face], map_fkhw[face, list(points)], colour_kc)
-            sheet.add_panel(row, column, glowing, place_fk2[face], np.ones((len(points), 3)))
-    sheet.add_legend([faces.schema.names[index] for index in points])
-    save_figure(sheet.figure, uri)
+            overlaid = overlay_maps(windows[face], map_fkhw[face, list(points)], color_kc)
+            grid.add_panel(row, column, overlaid, points_fk2[face], np.ones((len(points), 3)))
+    grid.add_legend([faces.schema.names[index] for index in points])
+    save_figure(grid.figure, uri)
 
 
-def _rgb(colour: str) -> tuple[float, ...]:
-    return tuple(int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+def _rgb(color: str) -> tuple[float, ...]:
+    return tuple(int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
 
 
 def _window(faces: SelectedFaces, index: int) -> Floats:
-    """What the network sees of a face, (panel, panel, 3) from 0 to 1, black outside the crop."""
+    """Cut out what the network sees of a face: (panel, panel, 3) from 0 to 1, black outside the crop."""
     x, y, width, height = faces.face_box_f4[index].tolist()
     crop = Image.fromarray(faces.image[index].numpy()).convert("RGB")
-    seen = crop.transform(
+    window = crop.transform(
         (_PANEL_PX, _PANEL_PX), Image.Transform.EXTENT, (x, y, x + width, y + height), Image.Resampling.BICUBIC
     )
-    window_hwc: Floats = np.asarray(seen) / 255
+    window_hwc: Floats = np.asarray(window) / 255
     return window_hwc
 
 
-def overlay_maps(window_hwc: Floats, map_khw: Floats, colour_kc: Floats) -> Floats:
-    """Maps over a darkened face, each in its colour, more opaque where a cell is likelier.
+def overlay_maps(window_hwc: Floats, map_khw: Floats, color_kc: Floats) -> Floats:
+    """Lay maps over a darkened face, each in its color, more opaque where a cell is more probable.
 
-    Opacity goes with the square root of the probability over that of the likeliest cell of the map: in proportion, only
-    the very top of a map would be seen.
+    Opacity is proportional to the square root of the probability. If it were proportional to the probability, only the
+    peak of a map would be visible.
     """
     factor = window_hwc.shape[0] // map_khw.shape[1]
     opacity_khw = _OPACITY * np.sqrt(map_khw / map_khw.max(axis=(1, 2), keepdims=True))
     opacity_khw = opacity_khw.repeat(factor, axis=1).repeat(factor, axis=2)
-    # Where maps overlap their colours mix, whatever their order.
-    colour_hwc = np.einsum("khw,kc->hwc", opacity_khw, colour_kc) / opacity_khw.sum(axis=0).clip(1e-9)[..., None]
+    # Where maps overlap, their colors mix, so their order does not matter.
+    color_hwc = np.einsum("khw,kc->hwc", opacity_khw, color_kc) / opacity_khw.sum(axis=0).clip(1e-9)[..., None]
     through_hw1 = (1 - opacity_khw).prod(axis=0)[..., None]
-    glowing_hwc: Floats = window_hwc * _DARKNESS * through_hw1 + colour_hwc * (1 - through_hw1)
-    return glowing_hwc
+    overlaid_hwc: Floats = window_hwc * _DARKNESS * through_hw1 + color_hwc * (1 - through_hw1)
+    return overlaid_hwc
 
 
 class _PanelGrid:
@@ -230,18 +232,18 @@ class _PanelGrid:
         self.figure = Figure(figsize=(self.width_px / 100, self.height_px / 100), dpi=100)
 
     def add_column_name(self, column: int, text: str) -> None:
-        """Name a column."""
+        """Write the name of a column."""
         x = _LABEL_PX + column * (_PANEL_PX + _GAP_PX) + _PANEL_PX / 2
         self._text(x, _HEAD_PX / 2, text, ha="center", fontsize=10)
 
     def add_row_name(self, row: int, text: str) -> None:
-        """Name a row."""
+        """Write the name of a row."""
         y = _HEAD_PX + row * (_PANEL_PX + _GAP_PX) + _PANEL_PX / 2
         lines = "\n".join(wrap_text(line, 18) for line in text.split("\n"))
         self._text(_LABEL_PX - 8, y, lines, ha="right", fontsize=9)
 
-    def add_panel(self, row: int, column: int, image_hwc: Floats, place_k2: Floats, colour_kc: Floats) -> None:
-        """Put an image of panel size there, with rings at places given as shares of it."""
+    def add_panel(self, row: int, column: int, image_hwc: Floats, points_k2: Floats, color_kc: Floats) -> None:
+        """Draw an image of the size of a panel, with rings at points given as shares of it."""
         left = _LABEL_PX + column * (_PANEL_PX + _GAP_PX)
         top = _HEAD_PX + row * (_PANEL_PX + _GAP_PX)
         axes = self.figure.add_axes(
@@ -254,13 +256,13 @@ class _PanelGrid:
         )
         axes.set_axis_off()
         axes.imshow(image_hwc, interpolation="nearest", extent=(0, 1, 1, 0), vmin=0, vmax=1)
-        for (x, y), colour in zip(place_k2, colour_kc, strict=True):
-            # Wide and thin: what lies on the point must be seen.
-            axes.plot(x, y, "o", markersize=11, markerfacecolor="none", color=colour, markeredgewidth=0.8)
+        for (x, y), color in zip(points_k2, color_kc, strict=True):
+            # Wide and thin, so that the map at the point stays visible.
+            axes.plot(x, y, "o", markersize=11, markerfacecolor="none", color=color, markeredgewidth=0.8)
         axes.set(xlim=(0, 1), ylim=(1, 0))
 
     def add_legend(self, names: Sequence[str]) -> None:
-        """Say what the colours are and how the maps are to be read."""
+        """Draw the legend and a note on how to read the maps."""
         handles = [
             Line2D([], [], linestyle="", marker="o", markersize=9, color=_COLORS[index], label=name)
             for index, name in enumerate(names)

@@ -1,4 +1,4 @@
-"""Errors of several methods on the same images, side by side. NumPy only.
+"""Errors of several methods on the same images. NumPy only.
 
 Array names end in their axes: m methods, n images.
 """
@@ -23,10 +23,10 @@ class MethodComparison:
     """Prediction files of the same images under one protocol.
 
     Attributes:
-        methods: M distinct names.
-        error_pct_mn: Of each image, in percent; NaN where an image does not count for a method.
-        group_n: Identity or photo of each image.
-        protocol: What was measured.
+        methods: Distinct names of the methods.
+        error_pct_mn: Error of each image; NaN where an image is excluded for a method.
+        group_n: Identity or photograph of each image.
+        protocol: Protocol of the errors.
     """
 
     methods: list[str]
@@ -36,53 +36,58 @@ class MethodComparison:
 
     @property
     def title(self) -> str:
-        """Which images, and how many of them count for every method."""
+        """Name of the images, and the number of them that are included for every method."""
         num_images = int(np.isfinite(self.error_pct_mn).all(axis=0).sum())
         return f"{self.protocol.dataset} {self.protocol.subset}: {num_images:,} images"
 
     def errors_by_method(self) -> dict[str, Array]:
-        """For each method the errors of the images that count for it: what its score is the mean of."""
-        return {name: own[np.isfinite(own)] for name, own in zip(self.methods, self.error_pct_mn, strict=True)}
+        """Return the errors of the images that are included, for each method; their mean is its score."""
+        return {
+            method: error_pct_n[np.isfinite(error_pct_n)]
+            for method, error_pct_n in zip(self.methods, self.error_pct_mn, strict=True)
+        }
 
 
 def compare_methods(uris: Sequence[str], protocol: str) -> MethodComparison:
-    """Read prediction files and measure them.
+    """Read prediction files and compute their errors.
 
     Args:
-        uris: Of the files; their images may stand in any order.
-        protocol: Its name.
+        uris: Prediction files; their images may be in any order.
+        protocol: Name of the protocol.
 
     Raises:
-        RcnSearchError: The files are of different images, one is named twice, or the protocol cannot measure them.
+        RcnSearchError: The files are of different images, one is named twice, or they cannot be scored by the protocol.
     """
     if len(set(uris)) < len(uris):
         raise RcnSearchError("a prediction file is named twice; name each of them once")
     files = [read_predictions(uri) for uri in uris]
     first = files[0]
-    rows = []
-    asked = find_protocol(first, protocol)
+    errors = []
+    rule = find_protocol(first, protocol)
+    rank_n = np.argsort(np.argsort(first.image_id))
     for uri, read in zip(uris, files, strict=True):
-        order = np.argsort(read.image_id)
-        place = np.argsort(np.argsort(first.image_id))
-        if _images_of(read) != _images_of(first) or not np.array_equal(np.sort(first.image_id), read.image_id[order]):
+        order_n = np.argsort(read.image_id)
+        sorted_n = read.image_id[order_n]
+        if _images_of(read) != _images_of(first) or not np.array_equal(np.sort(first.image_id), sorted_n):
             raise RcnSearchError(
                 f"the prediction files are of different images: {uris[0]} of {_images_of(first)}, {uri} of "
                 f"{_images_of(read)}; evaluate both methods on the same split"
             )
-        rows.append(image_errors(read, asked).error_pct_n[order][place])
+        errors.append(image_errors(read, rule).error_pct_n[order_n][rank_n])
     return MethodComparison(
         methods=make_distinct([read.meta["method"] for read in files], uris),
-        error_pct_mn=np.stack(rows),
+        error_pct_mn=np.stack(errors),
         group_n=first.group,
-        protocol=asked,
+        protocol=rule,
     )
 
 
-def _images_of(read: Predictions) -> str:
-    return f"{len(read):,} of split {read.meta['split']} of data {read.meta['fingerprint']}"
+def _images_of(predictions: Predictions) -> str:
+    meta = predictions.meta
+    return f"{len(predictions):,} of split {meta['split']} of data {meta['fingerprint']}"
 
 
-def find_protocol(read: Predictions, name: str) -> EvaluationProtocol:
-    """The protocol called ``name`` for the images and keypoints of a prediction file."""
-    keypoints = "ibug49" if name == "rcn2016-49" else read.meta["keypoints"]
-    return named_protocol(name, read.meta["dataset"], read.meta["subset"], keypoints)
+def find_protocol(predictions: Predictions, name: str) -> EvaluationProtocol:
+    """Make the protocol of a name for the images and keypoints of predictions."""
+    keypoints = "ibug49" if name == "rcn2016-49" else predictions.meta["keypoints"]
+    return named_protocol(name, predictions.meta["dataset"], predictions.meta["subset"], keypoints)

@@ -1,4 +1,4 @@
-"""How fast runs converge: validation error against epochs and against training seconds, from their histories. No torch.
+"""Convergence of training runs: validation error against epochs and training time, from their histories. No torch.
 
 Array names end in their axis: e validated epochs.
 """
@@ -34,12 +34,12 @@ from rcn_search.training.exit_status import CONFIG_NAME, HISTORY_NAME
 
 @dataclass(frozen=True, kw_only=True)
 class ConvergenceCurve:
-    """The validated epochs of a run.
+    """Validation errors of a run.
 
     Attributes:
-        label: What tells the run from the others.
-        epoch_e: From 1.
-        train_s_e: Seconds of training, without validation, from the start of the run to the end of the epoch.
+        label: Name that sets the run apart from the others.
+        epoch_e: Validated epochs, from 1.
+        train_s_e: Training time from the start of the run to the end of the epoch, without validation.
         error_pct_e: Validation error.
     """
 
@@ -49,16 +49,19 @@ class ConvergenceCurve:
     error_pct_e: Array
 
     def first_below(self, error_pct: float) -> tuple[int, float] | None:
-        """Epochs and seconds to the first validation error below ``error_pct``; none if there was none."""
-        (found,) = np.nonzero(self.error_pct_e < error_pct)
-        return (int(self.epoch_e[found[0]]), float(self.train_s_e[found[0]])) if len(found) else None
+        """Return epochs and seconds to the first validation error below ``error_pct``; None if there is none."""
+        (below,) = np.nonzero(self.error_pct_e < error_pct)
+        return (int(self.epoch_e[below[0]]), float(self.train_s_e[below[0]])) if len(below) else None
 
 
 def read_convergence_curves(uris: Sequence[str]) -> list[ConvergenceCurve]:
-    """The histories of the runs at ``uris``.
+    """Read the histories of runs.
+
+    Args:
+        uris: Folders that a training wrote.
 
     Raises:
-        RcnSearchError: There is no run, a run is named twice, or it has no validated epoch yet.
+        RcnSearchError: A folder holds no run, is named twice, or has no validated epoch yet.
     """
     if len({uri.rstrip("/") for uri in uris}) < len(uris):
         raise RcnSearchError("a run is named twice; name each of them once")
@@ -68,9 +71,9 @@ def read_convergence_curves(uris: Sequence[str]) -> list[ConvergenceCurve]:
 
 
 def _read_config(uri: str) -> TrainConfig:
-    place = storage.join(uri, CONFIG_NAME)
+    config_uri = storage.join(uri, CONFIG_NAME)
     try:
-        document = storage.read_json(place)
+        document = storage.read_json(config_uri)
     except (FileNotFoundError, NotADirectoryError):
         raise RcnSearchError(
             f"no run at {uri}: {CONFIG_NAME} is missing; name the folder that a training wrote"
@@ -78,13 +81,15 @@ def _read_config(uri: str) -> TrainConfig:
     try:
         return TrainConfig.model_validate(upgrade_config(document["config"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise RcnSearchError(f"{place} is not the configuration of a run this rcn-search can read: {error}") from error
+        raise RcnSearchError(
+            f"{config_uri} is not the configuration of a run this rcn-search can read: {error}"
+        ) from error
 
 
 def _read_history(uri: str, label: str) -> ConvergenceCurve:
-    place = storage.join(uri, HISTORY_NAME)
+    history_uri = storage.join(uri, HISTORY_NAME)
     try:
-        history = storage.read_json(place)
+        history = storage.read_json(history_uri)
     except FileNotFoundError:
         history = []
     try:
@@ -97,19 +102,19 @@ def _read_history(uri: str, label: str) -> ConvergenceCurve:
             error_pct_e=np.array([history[index]["val_error_pct"] for index in validated], dtype=np.float64),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise RcnSearchError(f"{place} is not the history of a run: {error!r}") from error
+        raise RcnSearchError(f"{history_uri} is not the history of a run: {error!r}") from error
     if not validated:
         raise RcnSearchError(f"the run at {uri} has no validated epoch yet; train it first")
     return curve
 
 
 def plot_convergence(curves: Sequence[ConvergenceCurve], uri: str, *, threshold_pct: float | None = None) -> None:
-    """Validation errors of runs against epochs (left) and seconds (right).
+    """Plot validation errors against epochs (left) and against seconds (right).
 
     Args:
-        curves: At least one.
-        uri: Where it goes: .png, .svg or .pdf.
-        at_pct: An error to draw a line at, and to mark where each run first gets below it.
+        curves: Curves of one or more runs.
+        uri: Picture to write: .png, .svg or .pdf.
+        threshold_pct: Error at which a line is drawn, and below which the first epoch of each run is marked.
     """
     figure, (by_epoch, by_second) = panels(2, width=10.0, height=4.4 + 0.18 * len(curves))
     label_axes(by_epoch, "epochs", "validation error, %")
@@ -117,11 +122,9 @@ def plot_convergence(curves: Sequence[ConvergenceCurve], uri: str, *, threshold_
     for index, curve in enumerate(curves):
         style = line_style(index)
         below = None if threshold_pct is None else curve.first_below(threshold_pct)
-        label = wrap_text(
-            curve.label + (f": {describe_first_below(curve, threshold_pct)}" if threshold_pct is not None else "")
-        )
+        reached = "" if threshold_pct is None else f": {describe_first_below(curve, threshold_pct)}"
         for axes, x_e in ((by_epoch, curve.epoch_e), (by_second, curve.train_s_e)):
-            axes.plot(x_e, curve.error_pct_e, label=label, **style | {"markersize": 3})
+            axes.plot(x_e, curve.error_pct_e, label=wrap_text(curve.label + reached), **style | {"markersize": 3})
             if below:
                 mark = int(np.searchsorted(curve.epoch_e, below[0]))
                 ring = style | {"markersize": 10, "markerfacecolor": "none", "zorder": 3}
@@ -137,16 +140,15 @@ def plot_convergence(curves: Sequence[ConvergenceCurve], uri: str, *, threshold_
         if threshold_pct is not None:
             axes.axhline(threshold_pct, color=INK, linewidth=1.0, linestyle=(0, (6, 3)))
             line_end = axes.get_yaxis_transform()
-            axes.text(
-                0.995, threshold_pct, f"{threshold_pct:g} %", transform=line_end, color=INK, ha="right", va="bottom"
-            )
+            name = f"{threshold_pct:g} %"
+            axes.text(0.995, threshold_pct, name, transform=line_end, color=INK, ha="right", va="bottom")
     add_legend_below(figure, by_epoch)
     set_title(figure, "Validation error against epochs and against training time")
     save_figure(figure, uri)
 
 
 def describe_first_below(curve: ConvergenceCurve, threshold_pct: float) -> str:
-    """When a run first got below an error, in words."""
+    """Say when the error of a run first fell below a threshold."""
     below = curve.first_below(threshold_pct)
     if below is None:
         return f"never below {threshold_pct:g} %"

@@ -1,6 +1,6 @@
-"""Errors by difficulty: the images in equal parts from the easiest to the hardest, and the methods' errors on each.
+"""Errors by difficulty: bins of images from the easiest to the hardest, and each method's errors in each bin.
 
-An image is as hard as the mean of its errors over the methods, so that no method chooses its own easy images.
+The difficulty of an image is its mean error over the methods, so that no method chooses its own easy images.
 Array names end in their axes: m methods, n images, b bins.
 """
 
@@ -31,10 +31,10 @@ class DifficultyBins:
     """Mean errors of the methods in each bin, the easiest bin first.
 
     Attributes:
-        num_images_b: Images of each bin.
-        mean_pct_mb: Mean error in percent.
+        num_images_b: Number of images in each bin.
+        mean_pct_mb: Mean error.
         low_pct_mb: Lower end of its 95 % bootstrap interval over groups; NaN where a bin has fewer than two groups.
-        high_pct_mb: Upper end.
+        high_pct_mb: Upper end of that interval.
     """
 
     num_images_b: NDArray[np.int64]
@@ -44,7 +44,7 @@ class DifficultyBins:
 
 
 def assign_bins(error_pct_mn: Array, num_bins: int) -> NDArray[np.int64]:
-    """Bin (n,) of each image, by the rank of its mean error over the methods; sizes differ by one image at most.
+    """Assign each image a bin, (n,), by the rank of its mean error over the methods; sizes differ by at most one.
 
     Raises:
         RcnSearchError: There are fewer images than bins.
@@ -52,7 +52,7 @@ def assign_bins(error_pct_mn: Array, num_bins: int) -> NDArray[np.int64]:
     num_images = error_pct_mn.shape[1]
     if num_images < num_bins:
         raise RcnSearchError(
-            f"{num_images} images that count for every method do not fill {num_bins} bins; ask for fewer"
+            f"{num_images} images that are included for every method do not fill {num_bins} bins; ask for fewer"
         )
     rank_n = np.argsort(np.argsort(error_pct_mn.mean(axis=0), kind="stable"))
     bin_n: NDArray[np.int64] = rank_n * num_bins // num_images
@@ -60,21 +60,21 @@ def assign_bins(error_pct_mn: Array, num_bins: int) -> NDArray[np.int64]:
 
 
 def bin_by_difficulty(comparison: MethodComparison, num_bins: int) -> DifficultyBins:
-    """Bin the images that count for every method and average each method's errors in each bin.
+    """Bin the images that are included for every method, and average each method's errors in each bin.
 
     Raises:
-        RcnSearchError: See `difficulty_bins`.
+        RcnSearchError: There are fewer images than bins.
     """
-    counts_n = np.isfinite(comparison.error_pct_mn).all(axis=0)
-    error_pct_mn, group_n = comparison.error_pct_mn[:, counts_n], comparison.group_n[counts_n]
+    included_n = np.isfinite(comparison.error_pct_mn).all(axis=0)
+    error_pct_mn, group_n = comparison.error_pct_mn[:, included_n], comparison.group_n[included_n]
     bin_n = assign_bins(error_pct_mn, num_bins)
     shape = (len(error_pct_mn), num_bins)
     mean_pct_mb, low_pct_mb, high_pct_mb = (np.full(shape, np.nan) for _ in range(3))
     for index in range(num_bins):
-        inside_n = bin_n == index
-        for method, error_pct_n in enumerate(error_pct_mn[:, inside_n]):
+        in_bin_n = bin_n == index
+        for method, error_pct_n in enumerate(error_pct_mn[:, in_bin_n]):
             mean_pct_mb[method, index] = error_pct_n.mean()
-            interval = bootstrap_interval(error_pct_n, group_n[inside_n])
+            interval = bootstrap_interval(error_pct_n, group_n[in_bin_n])
             if interval:
                 low_pct_mb[method, index], high_pct_mb[method, index] = interval
     return DifficultyBins(
@@ -86,7 +86,7 @@ def bin_by_difficulty(comparison: MethodComparison, num_bins: int) -> Difficulty
 
 
 def plot_difficulty(comparison: MethodComparison, difficulty: DifficultyBins, uri: str) -> None:
-    """Mean error of each method against the difficulty percentile, with its interval; the PNG goes to ``uri``."""
+    """Plot the mean error of each method, with its interval, against the difficulty percentile."""
     num_methods, num_bins = difficulty.mean_pct_mb.shape
     width = 100 / num_bins
     figure, (axes,) = panels(1, height=4.4 + 0.18 * num_methods)
@@ -97,13 +97,13 @@ def plot_difficulty(comparison: MethodComparison, difficulty: DifficultyBins, ur
     )
     for index, method in enumerate(comparison.methods):
         mean_b = difficulty.mean_pct_mb[index]
-        # Side by side within the bin, or the intervals would hide one another.
+        # Side by side within the bin, so that the intervals do not hide each other.
         shift = (index - (num_methods - 1) / 2) * min(0.12, 0.6 / num_methods)
-        reach = np.nan_to_num([mean_b - difficulty.low_pct_mb[index], difficulty.high_pct_mb[index] - mean_b])
+        length_2b = np.nan_to_num([mean_b - difficulty.low_pct_mb[index], difficulty.high_pct_mb[index] - mean_b])
         axes.errorbar(
             (np.arange(num_bins) + 0.5 + shift) * width,
             mean_b,
-            yerr=reach.clip(min=0),
+            yerr=length_2b.clip(min=0),
             capsize=2,
             elinewidth=1.2,
             label=wrap_text(method),
@@ -112,8 +112,8 @@ def plot_difficulty(comparison: MethodComparison, difficulty: DifficultyBins, ur
     axes.set_xlim(0, 100)
     axes.set_xticks(np.linspace(0, 100, min(num_bins, 10) + 1))
     axes.xaxis.set_major_formatter("{x:.3g}")
-    use_log_scale_if_wide(axes, "y", difficulty.mean_pct_mb.flat, 3)
+    use_log_scale_if_wide(axes, "y", difficulty.mean_pct_mb.ravel().tolist(), 3)
     add_legend_below(figure, axes)
-    each = " or ".join(f"{size:,}" for size in np.unique(difficulty.num_images_b))
-    set_title(figure, f"{comparison.title}, {num_bins} bins of {each}", str(comparison.protocol))
+    sizes = " or ".join(f"{size:,}" for size in np.unique(difficulty.num_images_b))
+    set_title(figure, f"{comparison.title}, {num_bins} bins of {sizes}", str(comparison.protocol))
     save_figure(figure, uri)

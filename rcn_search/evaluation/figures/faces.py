@@ -1,6 +1,6 @@
-"""Faces with their points, true and predicted, drawn in memory and published whole at a URI.
+"""Faces with their true and predicted points.
 
-The photographs are pixels in all formats; in SVG and PDF points, lines and words are drawn sharp over them.
+The photographs are pixels in all formats; in SVG and PDF the points, lines and text over them are vectors.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from rcn_search.evaluation.figures.style import INK, save_figure, wrap_text
 from rcn_search.evaluation.metrics import Array
 from rcn_search.keypoints import KeypointSchema
 
-# Bright on any skin and apart for all kinds of colour vision by their lightness too.
-_TRUE, _PRED, _LINK = "#2EE6A8", "#FF5A4F", "#FFD84D"
+# Bright on any skin, and of different lightness, so that they are distinct for all kinds of color vision.
+_TRUE_COLOR, _PRED_COLOR, _ERROR_COLOR = "#2EE6A8", "#FF5A4F", "#FFD84D"
 
 _FACE_PX = 240
 _GAP_PX = 8
 _LEGEND_PX = 28
 _DPI = 150
 _PT = 72 / _DPI
-"""A pixel of the sheet in points, in which Matplotlib measures lines, dots and letters."""
+"""Size of a pixel in points, the unit of Matplotlib for lines, dots and text."""
 
 
 def draw_faces(
@@ -42,19 +42,19 @@ def draw_faces(
     captions: Sequence[str] | None = None,
     num_columns: int | None = None,
 ) -> None:
-    """A grid of faces with true points joined along the parts of the face, and a line from each to its prediction.
+    """Draw a grid of faces with true points, joined along the parts of the face, and a line to each prediction.
 
     Args:
-        image_nhw: (N, H, W) grey or (N, H, W, 3) colour.
-        true_nk2: (N, K, 2) true points in image pixels; pixel i covers [i, i+1).
-        pred_nk2: (N, K, 2) predicted points; none to show the truth alone.
-        uri: Where it goes; the end of the name says what it becomes.
-        schema: Meaning of the points.
-        captions: One short line per face, drawn in its corner.
-        num_columns: Faces in a row; by default about as many as there are rows.
+        image_nhw: (n, h, w) gray or (n, h, w, 3) color.
+        true_nk2: True points in image pixels; pixel i covers [i, i + 1).
+        pred_nk2: Predicted points; None to draw the true points alone.
+        uri: Picture to write: .png, .svg or .pdf.
+        schema: Keypoint schema of the points.
+        captions: Short line for the corner of each face.
+        num_columns: Number of faces in a row; by default about as many as there are rows.
 
     Raises:
-        RcnSearchError: There is no face, or the points are not those of the schema.
+        RcnSearchError: There are no faces, or the points do not fit the schema.
     """
     num_faces = len(image_nhw)
     if not num_faces:
@@ -66,22 +66,22 @@ def draw_faces(
     num_rows = math.ceil(num_faces / num_columns)
     pitch_px = _FACE_PX + _GAP_PX
     legend_px = 0 if pred_nk2 is None else _LEGEND_PX
-    figure, axes = _sheet(num_columns * pitch_px + _GAP_PX, num_rows * pitch_px + _GAP_PX + legend_px)
+    figure, axes = _pixel_axes(num_columns * pitch_px + _GAP_PX, num_rows * pitch_px + _GAP_PX + legend_px)
     scale = _FACE_PX / np.array([image_nhw.shape[2], image_nhw.shape[1]])
     for index, image_hw in enumerate(image_nhw):
         row, column = divmod(index, num_columns)
         face = _Face(axes, (_GAP_PX + column * pitch_px, _GAP_PX + row * pitch_px), image_hw)
-        true_k2 = face.places(true_nk2[index] * scale)
-        face.join([true_k2[list(part)] for part in schema.parts], _TRUE, width_px=1.0)
+        true_k2 = face.to_figure(true_nk2[index] * scale)
+        face.draw_lines([true_k2[list(part)] for part in schema.parts], _TRUE_COLOR, width_px=1.0)
         if pred_nk2 is not None:
-            pred_k2 = face.places(pred_nk2[index] * scale)
-            face.join(list(np.stack([true_k2, pred_k2], axis=1)), _LINK, width_px=2.0)
-        face.dots(true_k2, _TRUE)
+            pred_k2 = face.to_figure(pred_nk2[index] * scale)
+            face.draw_lines(list(np.stack([true_k2, pred_k2], axis=1)), _ERROR_COLOR, width_px=2.0)
+        face.draw_dots(true_k2, _TRUE_COLOR)
         if pred_nk2 is not None:
-            face.dots(pred_k2, _PRED)
+            face.draw_dots(pred_k2, _PRED_COLOR)
         if captions is not None:
-            face.caption(captions[index])
-    # Set last, since an image that is shown moves them.
+            face.draw_caption(captions[index])
+    # Set last, because `imshow` changes the limits.
     axes.set_xlim(0, figure.get_figwidth() * _DPI)
     axes.set_ylim(figure.get_figheight() * _DPI, 0)
     if pred_nk2 is not None:
@@ -90,7 +90,7 @@ def draw_faces(
 
 
 class _Face:
-    """One place of the sheet: what is drawn there ends at its edges."""
+    """A cell of the grid: drawings are clipped to its edges."""
 
     def __init__(self, axes: Axes, corner: tuple[int, int], image_hw: NDArray[np.uint8]) -> None:
         self._axes = axes
@@ -107,45 +107,45 @@ class _Face:
             aspect="auto",
         )
 
-    def places(self, points_k2: NDArray[np.floating[Any]]) -> Array:
-        """Points of the face on the sheet; one far outside is moved to just outside."""
+    def to_figure(self, points_k2: NDArray[np.floating[Any]]) -> Array:
+        """Convert points of the face to pixels of the figure; points far outside are moved closer."""
         return np.asarray(np.clip(points_k2, -_FACE_PX, 2 * _FACE_PX) + self._corner_2)
 
-    def join(self, lines: Sequence[Array], colour: str, *, width_px: float) -> None:
-        """Lines through points, but for those of which a point is nowhere."""
-        whole = [line for line in lines if len(line) > 1 and np.isfinite(line).all()]
-        self._within(LineCollection(whole, colors=colour, linewidths=width_px * _PT, zorder=1))
+    def draw_lines(self, lines: Sequence[Array], color: str, *, width_px: float) -> None:
+        """Draw lines through points, except those with a point that is not finite."""
+        finite = [line for line in lines if len(line) > 1 and np.isfinite(line).all()]
+        self._clip(LineCollection(finite, colors=color, linewidths=width_px * _PT, zorder=1))
 
-    def dots(self, place_k2: Array, colour: str) -> None:
-        """A dot for each point that is somewhere; fewer points may be drawn larger."""
-        diameter_px = _FACE_PX * (0.028 if len(place_k2) <= 20 else 0.014)
-        there = place_k2[np.isfinite(place_k2).all(axis=1)]
-        self._within(
+    def draw_dots(self, points_k2: Array, color: str) -> None:
+        """Draw a dot for each finite point; they are smaller for schemas with many points."""
+        diameter_px = _FACE_PX * (0.028 if len(points_k2) <= 20 else 0.014)
+        finite_k2 = points_k2[np.isfinite(points_k2).all(axis=1)]
+        self._clip(
             self._axes.scatter(
-                there[:, 0],
-                there[:, 1],
+                finite_k2[:, 0],
+                finite_k2[:, 1],
                 s=(diameter_px * _PT) ** 2,
-                c=colour,
+                c=color,
                 edgecolors="black",
                 linewidths=0.5 * _PT,
                 zorder=2,
             )
         )
 
-    def caption(self, text: str) -> None:
-        """A short line in the corner."""
+    def draw_caption(self, text: str) -> None:
+        """Draw a short line in the corner."""
         plate = {"boxstyle": "round,pad=0.25,rounding_size=0.2", "facecolor": (0, 0, 0, 0.6), "edgecolor": "none"}
         x, y = (self._corner_2 + 8).tolist()
         self._axes.text(x, y, wrap_text(text), color="white", fontsize=14 * _PT, va="top", bbox=plate, zorder=3)
 
-    def _within(self, drawn: Collection) -> None:
+    def _clip(self, drawn: Collection) -> None:
         if drawn.axes is None:
             self._axes.add_collection(drawn, autolim=False)
         drawn.set_clip_box(self._edges)
 
 
-def _sheet(width_px: int, height_px: int) -> tuple[Figure, Axes]:
-    """Axes that fill a figure and count its pixels, from the upper left corner."""
+def _pixel_axes(width_px: int, height_px: int) -> tuple[Figure, Axes]:
+    """Make axes that fill a figure, in pixels from the upper left corner."""
     figure = Figure(figsize=(width_px / _DPI, height_px / _DPI), dpi=_DPI)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
@@ -153,8 +153,8 @@ def _sheet(width_px: int, height_px: int) -> tuple[Figure, Axes]:
 
 
 def _draw_legend(axes: Axes) -> None:
-    """Under the faces, in a line."""
+    """Draw the legend in a line under the faces."""
     y = axes.get_ylim()[0] - _LEGEND_PX / 2 - 2
-    for x, colour, text in ((_GAP_PX + 8, _TRUE, "true"), (_GAP_PX + 76, _PRED, "predicted")):
-        axes.scatter(x, y, s=(10 * _PT) ** 2, c=colour, edgecolors="black", linewidths=0.5 * _PT)
+    for x, color, text in ((_GAP_PX + 8, _TRUE_COLOR, "true"), (_GAP_PX + 76, _PRED_COLOR, "predicted")):
+        axes.scatter(x, y, s=(10 * _PT) ** 2, c=color, edgecolors="black", linewidths=0.5 * _PT)
         axes.text(x + 11, y, text, color=INK, fontsize=15 * _PT, va="center_baseline")

@@ -1,4 +1,4 @@
-"""Names for the lines of a figure: as short as they can be and still tell one from another. No torch."""
+"""Short names for runs that set them apart from each other, for legends. No torch."""
 
 from __future__ import annotations
 
@@ -9,41 +9,39 @@ from typing import Any
 from rcn_search.config.loading import RECIPES
 from rcn_search.config.schema import TrainConfig
 
-_KINDS = {"rcn": "RCN", "sumnet": "SumNet", "tcdcn": "TCDCN", "denoiser": "denoiser"}
-
-
-def config_labels(configs: Sequence[TrainConfig], places: Sequence[str], *, section: str = "") -> list[str]:
-    """For each run the kind of its model and the options in which the runs differ, as ``--set`` takes them.
-
-    What is not set goes without saying, and so does, where two recipes are compared, what a recipe brings with it. Runs
-    of one configuration are told apart by their places.
-
-    Args:
-        configs: Of the runs.
-        places: Folders or URIs of the runs.
-        section: Only options of this section; by default of all.
-    """
-    leaves = [dict(_leaves(config.model_dump(mode="json", exclude=_NOT_COMPARED))) for config in configs]
-    values: dict[str, set[str]] = {}
-    for own in leaves:
-        for key, value in own.items():
-            values.setdefault(key, set()).add(str(value))
-    differing = [
-        key for key, seen in values.items() if len(seen) > 1 and key != "model.name" and key.startswith(section)
-    ]
-    names = []
-    for config, own in zip(configs, leaves, strict=True):
-        implied = _recipe_leaves(config) if "recipe" in differing else {}
-        told = [f"{key}={_written(own[key])}" for key in differing if own.get(key) not in (None, implied.get(key))]
-        names.append(" ".join([_KINDS[config.model.name], *told]))
-    return make_distinct(names, places)
-
-
-# What changes no weight: where a run ran, and how often it was looked at.
+_MODELS = {"rcn": "RCN", "sumnet": "SumNet", "tcdcn": "TCDCN", "denoiser": "denoiser"}
+# Options that do not change the weights: where a run ran, and how often it was validated and saved.
 _NOT_COMPARED: Any = {"compute": True, "data": {"uri"}, "validation": {"every_epochs", "save"}}
 
 
-def _written(value: Any) -> str:
+def config_labels(configs: Sequence[TrainConfig], uris: Sequence[str], *, section: str = "") -> list[str]:
+    """Name each run by its model and by the options in which the runs differ, written as for ``--set``.
+
+    Options that are not set are left out and, if the recipes differ, those that a recipe sets. Runs of one
+    configuration are distinguished by their URIs.
+
+    Args:
+        configs: Configurations of the runs.
+        uris: Folders or URIs of the runs.
+        section: Compare the options of this section only; by default all.
+    """
+    options_of = [dict(_leaves(config.model_dump(mode="json", exclude=_NOT_COMPARED))) for config in configs]
+    values: dict[str, set[str]] = {}
+    for options in options_of:
+        for key, value in options.items():
+            values.setdefault(key, set()).add(str(value))
+    differing = [
+        key for key, distinct in values.items() if len(distinct) > 1 and key != "model.name" and key.startswith(section)
+    ]
+    names = []
+    for config, options in zip(configs, options_of, strict=True):
+        implied = _recipe_leaves(config) if "recipe" in differing else {}
+        shown = [key for key in differing if options.get(key) not in (None, implied.get(key))]
+        names.append(" ".join([_MODELS[config.model.name], *(f"{key}={_format(options[key])}" for key in shown)]))
+    return make_distinct(names, uris)
+
+
+def _format(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
@@ -56,26 +54,30 @@ def _leaves(document: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any
 
 
 def _recipe_leaves(config: TrainConfig) -> dict[str, Any]:
-    """What a run of this recipe has if nothing else is said; the name of the recipe itself is not among it."""
+    """Return the options of a run of this recipe that sets nothing else, without the name of the recipe."""
     document = {"data": {"uri": config.data.uri}, "model": {"name": config.model.name}}
     bare = TrainConfig.model_validate({**RECIPES[config.recipe], **document}).model_dump(mode="json")
     return {key: value for key, value in _leaves(bare) if key != "recipe"}
 
 
-def make_distinct(names: Sequence[str], places: Sequence[str]) -> list[str]:
-    """The names, those that stand twice followed by the part of their place that they do not have in common."""
-    told = list(names)
-    for name, times in Counter(names).items():
-        if times > 1:
-            twins = [index for index, other in enumerate(names) if other == name]
-            parts = _without_common([places[index].split("/") for index in twins])
-            for index, own in zip(twins, parts, strict=True):
-                told[index] = f"{name} ({'/'.join(own)})"
-    return told
+def make_distinct(names: Sequence[str], uris: Sequence[str]) -> list[str]:
+    """Add to equal names the parts of their URIs that differ.
+
+    >>> make_distinct(["RCN", "RCN", "TCDCN"], ["runs/a/x", "runs/b/x", "runs/c/x"])
+    ['RCN (a)', 'RCN (b)', 'TCDCN']
+    """
+    labels = list(names)
+    for name, count in Counter(names).items():
+        if count > 1:
+            indices = [index for index, other in enumerate(names) if other == name]
+            parts = _without_common([uris[index].split("/") for index in indices])
+            for index, differing in zip(indices, parts, strict=True):
+                labels[index] = f"{name} ({'/'.join(differing)})"
+    return labels
 
 
 def _without_common(paths: list[list[str]]) -> list[list[str]]:
-    """Paths without the folders that all begin with and all end with; of each at least one part is left."""
+    """Remove the folders that all paths begin with and end with; at least one part of each path is left."""
     for end in (0, -1):
         while min(map(len, paths)) > 1 and len({path[end] for path in paths}) == 1:
             paths = [path[1:] if end == 0 else path[:-1] for path in paths]

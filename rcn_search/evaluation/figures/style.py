@@ -1,4 +1,4 @@
-"""The look that all curves share: palette, axes, legend, and how a figure becomes a PNG, an SVG or a PDF.
+"""Style that all figures share: palette, axes, legend, and saving as PNG, SVG or PDF.
 
 Figures are made without pyplot, so nothing here touches global state or needs a display.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import matplotlib
@@ -19,43 +19,43 @@ from rcn_search import storage
 from rcn_search.errors import RcnSearchError
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette: distinct for all kinds of colour vision."""
+"""Okabe and Ito's palette, distinct for all kinds of color vision."""
 FORMATS = ("png", "svg", "pdf")
 INK, FAINT = "#222222", "#DDDDDD"
 LABEL_WIDTH = 78
-"""Characters after which a line of a legend or a title is broken."""
+"""Largest number of characters in a line of a legend or a title."""
 
-_HEADLINE_PER_INCH = 13.5
-"""Characters of a headline that find room in an inch."""
+_TITLE_CHARACTERS_PER_INCH = 13.5
+"""Characters of a title that fit into an inch."""
 _DASHES = ("-", "--", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def panels(count: int, *, width: float = 6.4, height: float = 4.0) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` axes side by side, of the given size in inches at 150 pixels each."""
+    """Make a figure with ``count`` axes side by side, of the given size in inches at 150 pixels per inch."""
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    row = figure.subplots(1, count, squeeze=False)[0].tolist()
-    for axes in row:
+    all_axes = figure.subplots(1, count, squeeze=False)[0].tolist()
+    for axes in all_axes:
         axes.grid(color=FAINT, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(FAINT)
         axes.tick_params(colors=INK, which="both", length=0)
-    return figure, row
+    return figure, all_axes
 
 
 def label_axes(axes: Axes, x_label: str, y_label: str) -> None:
-    """Say what is drawn against what, with units."""
+    """Set the labels of both axes, with units."""
     axes.set_xlabel(x_label, color=INK)
     axes.set_ylabel(y_label, color=INK)
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Colour, dashes and marker of the line of that number: no two alike among the first twenty-one."""
-    again = index // len(PALETTE)
+    """Return color, dashes and marker of the line of that index; the first twenty-one are all different."""
+    cycle = index // len(PALETTE)
     return {
         "color": PALETTE[index % len(PALETTE)],
-        "linestyle": _DASHES[again % len(_DASHES)],
+        "linestyle": _DASHES[cycle % len(_DASHES)],
         "marker": _MARKERS[index % len(_MARKERS)],
         "markersize": 4,
         "linewidth": 1.8,
@@ -63,21 +63,24 @@ def line_style(index: int) -> dict[str, Any]:
 
 
 def wrap_text(text: str, width: int = LABEL_WIDTH) -> str:
-    """Text as it is, broken into lines: a dollar sign starts no formula."""
+    """Break text into lines, and escape dollar signs, which would start a formula."""
     return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")
 
 
-def use_log_scale_if_wide(axes: Axes, axis_name: Literal["x", "y"], values: Iterable[float], factor: float) -> bool:
-    """Make an axis logarithmic if the largest value is more than ``factor`` times the smallest; say whether it is.
+def use_log_scale_if_wide(axes: Axes, axis_name: Literal["x", "y"], values: Sequence[float], factor: float) -> bool:
+    """Make an axis logarithmic if the largest value is more than ``factor`` times the smallest.
 
-    Its ticks are plain numbers, 20 and 5,000, not powers of ten. An axis with a zero stays linear.
+    Ticks are plain numbers, as in 20 and 5,000, not powers of ten. An axis with a zero stays linear.
+
+    Returns:
+        Whether the axis is logarithmic.
     """
-    given = list(values)
-    if not min(given) > 0 or max(given) <= factor * min(given):
+    low, high = min(values), max(values)
+    if not low > 0 or high <= factor * low:
         return False
     (axes.set_xscale if axis_name == "x" else axes.set_yscale)("log")
     axis = axes.xaxis if axis_name == "x" else axes.yaxis
-    many = max(given) > 20 * min(given)
+    many = high > 20 * low
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if many else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), numticks=15))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
@@ -85,7 +88,7 @@ def use_log_scale_if_wide(axes: Axes, axis_name: Literal["x", "y"], values: Iter
 
 
 def add_legend_below(figure: Figure, axes: Axes, title: str | None = None) -> None:
-    """One line for each curve of ``axes``, under the figure, where long names find room."""
+    """Put the legend under the figure, one line for each curve of ``axes``, where long names fit."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles,
@@ -99,31 +102,31 @@ def add_legend_below(figure: Figure, axes: Axes, title: str | None = None) -> No
 
 
 def set_title(figure: Figure, title: str, detail: str = "") -> None:
-    """What the figure shows, and under it, smaller, how it was measured."""
-    width = min(90, int(_HEADLINE_PER_INCH * figure.get_figwidth()))
+    """Set the title of a figure: what it shows, and below it how that was measured."""
+    width = min(90, int(_TITLE_CHARACTERS_PER_INCH * figure.get_figwidth()))
     lines = [wrap_text(title, width), *([wrap_text(detail, width)] if detail else [])]
     figure.suptitle("\n".join(lines), color=INK, fontsize=9.5)
 
 
 def save_figure(figure: Figure, uri: str) -> None:
-    """Draw the figure in memory and put it, whole, at a URI; the end of its name says what it becomes.
+    """Write a figure, whole or not at all, in the format that the end of the URI names.
 
     Raises:
         RcnSearchError: The name ends in none of `KINDS`.
     """
     check_format(uri)
     stream = io.BytesIO()
-    # Fonts as text, not as outlines: names can be searched for, and a PDF takes the fonts that a journal accepts.
+    # Text as text, not as outlines, so that it can be searched; and the PDF font type that journals accept.
     with matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
         figure.savefig(stream, format=_suffix(uri))
     storage.write_bytes(uri, stream.getvalue())
 
 
 def check_format(uri: str) -> None:
-    """Make sure that a picture can be written there, before anything is computed for it.
+    """Check the format of a picture to be written, before anything is computed for it.
 
     Raises:
-        RcnSearchError: It cannot.
+        RcnSearchError: The URI ends in none of `FORMATS`.
     """
     if _suffix(uri) not in FORMATS:
         raise RcnSearchError(f"{uri} must end in one of .{', .'.join(FORMATS)}")

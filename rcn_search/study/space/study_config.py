@@ -137,7 +137,7 @@ class StudyConfig(FrozenModel):
     @cached_property
     def base_config(self) -> TrainConfig:
         """Training configuration without any searched value."""
-        return self.base_config
+        return self.train_config({})
 
     def draw(self, choose: Callable[[str, str, Parameter], Scalar]) -> Values:
         """Build one setting by calling ``choose(path, name, parameter)`` for each parameter that is sampled in it.

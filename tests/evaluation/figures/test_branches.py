@@ -54,7 +54,7 @@ def faces(synthetic_uri: str) -> SelectedFaces:
     return select_faces(synthetic_uri, "val", [3, 11])
 
 
-def test_maps_are_probabilities_by_resolution(checkpoint, faces: SelectedFaces) -> None:
+def test_branch_maps_are_probabilities_by_resolution(checkpoint, faces: SelectedFaces) -> None:
     small = {"branches": 3, "channels": 4}
     rcn, sumnet, masked = compute_branch_maps(
         [
@@ -77,14 +77,14 @@ def test_maps_are_probabilities_by_resolution(checkpoint, faces: SelectedFaces) 
     np.testing.assert_allclose(product / product.sum(axis=(2, 3), keepdims=True), sumnet.whole_fkhw, rtol=1e-3)
 
 
-def test_what_has_no_branches_is_refused(checkpoint, faces: SelectedFaces) -> None:
+def test_branch_maps_reject_models_without_branches(checkpoint, faces: SelectedFaces) -> None:
     with pytest.raises(ValueError, match=r"a\.safetensors is a tcdcn, which has no branches; name an RCN or a SumNet"):
         compute_branch_maps([checkpoint("a", name="tcdcn", size_px=40)], faces)
     with pytest.raises(ValueError, match=r"b\.safetensors predicts 'ibug68' points, .* has 'five' points"):
         compute_branch_maps([checkpoint("b", keypoints="ibug68", name="rcn", branches=1, channels=4)], faces)
 
 
-def test_faces_are_those_asked_for(synthetic_uri: str, faces: SelectedFaces) -> None:
+def test_select_faces_takes_the_given_rows(synthetic_uri: str, faces: SelectedFaces) -> None:
     split = open_dataset(synthetic_uri).split("val")
     assert torch.equal(faces.image, split.images_at(torch.tensor([3, 11])))
     assert torch.equal(faces.points_fk2, split.points_nk2[[3, 11]])
@@ -94,33 +94,35 @@ def test_faces_are_those_asked_for(synthetic_uri: str, faces: SelectedFaces) -> 
             select_faces(synthetic_uri, "val", [row])
 
 
-def test_points_are_those_asked_for() -> None:
+def test_select_points_takes_the_given_names() -> None:
     assert select_points(FIVE, ["nose", "left_eye"]) == [2, 0]
     assert select_points(FIVE, ()) == [0, 1, 2, 3, 4]
     assert select_points(IBUG68, ()) == [36, 45, 30, 48, 54]
     with pytest.raises(ValueError, match="'five' has no point 'chin'; it has left_eye, "):
         select_points(FIVE, ["chin"])
-    with pytest.raises(ValueError, match="6 points are too many to tell apart by colour; name at most 5"):
+    with pytest.raises(ValueError, match="6 points are too many for distinct colors; name at most 5"):
         select_points(FIVE, ["nose"] * 6)
 
 
-def test_maps_glow_where_they_are_large() -> None:
+def test_overlay_is_more_opaque_where_maps_are_larger() -> None:
     window = np.full((8, 8, 3), 0.5)
     maps = np.zeros((2, 4, 4))
     maps[0, 0, 1], maps[0, 3, 3] = 0.8, 0.2  # a quarter as likely: half as opaque
     maps[1, 0, 1] = 1.0
-    colours = np.array([[1.0, 0, 0], [0, 0, 1.0]])
-    shown = overlay_maps(window, maps[:1], colours[:1])
+    colors = np.array([[1.0, 0, 0], [0, 0, 1.0]])
+    shown = overlay_maps(window, maps[:1], colors[:1])
     np.testing.assert_allclose(shown[:2, 2:4], np.broadcast_to([0.85 + 0.15 * 0.25, 0.0375, 0.0375], (2, 2, 3)))
     np.testing.assert_allclose(shown[7, 7], [0.425 + 0.575 * 0.25, 0.14375, 0.14375])
     np.testing.assert_allclose(shown[4, 4], 0.25)
-    both = overlay_maps(window, maps, colours)
-    np.testing.assert_allclose(both, overlay_maps(window, maps[::-1], colours[::-1]))
-    assert both[0, 2, 0] == both[0, 2, 2] > 0.4  # one over the other: half of each colour
+    both = overlay_maps(window, maps, colors)
+    np.testing.assert_allclose(both, overlay_maps(window, maps[::-1], colors[::-1]))
+    assert both[0, 2, 0] == both[0, 2, 2] > 0.4  # one over the other: half of each color
 
 
 @pytest.mark.parametrize("shape", [(160, 160), (160, 160, 3)])
-def test_every_map_has_its_place(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_draw_branches_puts_each_map_into_its_panel(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     image = torch.zeros((2, *shape), dtype=torch.uint8)
     image[:, 40:120, 40:120] = 200  # the network's window, exactly
     faces = SelectedFaces(

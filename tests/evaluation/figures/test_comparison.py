@@ -29,7 +29,7 @@ def written(make_predictions, tmp_path: Path):
     return write
 
 
-def test_errors_stand_side_by_side_in_the_order_of_the_first_file(written) -> None:
+def test_compare_methods_orders_images_as_the_first_file(written) -> None:
     first = written("one", [4, 8, 2, 6], order=[2, 0, 3, 1])
     second = written("two", [1, 2, 3, np.nan], order=[1, 2, 3, 0])
     compared = compare_methods([first, second], "subpixel")
@@ -42,12 +42,12 @@ def test_errors_stand_side_by_side_in_the_order_of_the_first_file(written) -> No
     np.testing.assert_allclose(own["two"], [3, 1, 2], rtol=1e-4)
 
 
-def test_methods_of_one_name_are_told_apart(written) -> None:
+def test_compare_methods_distinguishes_equal_names(written) -> None:
     uris = [written("one", [1, 2]), written("one", [1, 2])]
     assert compare_methods(uris, "rcn2016").methods == ["one (one-0.parquet)", "one (one-1.parquet)"]
 
 
-def test_other_images_are_refused(written) -> None:
+def test_compare_methods_rejects_other_images(written) -> None:
     first = written("one", [1, 2])
     for other in (written("two", [1, 2], fingerprint="0" * 64), written("two", [1, 2], split="val")):
         with pytest.raises(ValueError, match=r"are of different images: .*one-0.* on the same split"):
@@ -60,7 +60,7 @@ def test_other_images_are_refused(written) -> None:
         compare_methods([first], "best")
 
 
-def test_images_of_the_same_number_and_other_names_are_refused(make_predictions, written, tmp_path: Path) -> None:
+def test_compare_methods_rejects_other_image_names(make_predictions, written, tmp_path: Path) -> None:
     other = make_predictions(2, image_id=np.array(["image0", "image9"]))
     write_predictions(other, str(tmp_path / "other.parquet"))
     with pytest.raises(ValueError, match="are of different images"):

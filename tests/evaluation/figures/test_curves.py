@@ -13,12 +13,12 @@ def pixels(uri: str) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
-def num_near(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
-    """Pixels close to a colour."""
-    return int((np.abs(picture - colour).max(axis=-1) < 40).sum())
+def num_near(picture: np.ndarray, color: tuple[int, int, int]) -> int:
+    """Pixels close to a color."""
+    return int((np.abs(picture - color).max(axis=-1) < 40).sum())
 
 
-def test_curves_are_drawn(uri: str) -> None:
+def test_plot_error_curve_draws_error_and_loss(uri: str) -> None:
     history = [{"epoch": epoch, "val_error_pct": 10 / epoch} for epoch in (1, 2, 3)]
     plot_error_curve(history, uri)
     without_loss = pixels(uri)
@@ -30,7 +30,7 @@ def test_curves_are_drawn(uri: str) -> None:
         plot_error_curve([], uri)
 
 
-def test_cumulative_curves_are_drawn(uri: str) -> None:
+def test_plot_ced_draws_each_method(uri: str) -> None:
     plot_ced({"one $method": np.array([1.0, 2, 30]), "another": np.array([5.0])}, uri)
     picture = pixels(uri)
     assert num_near(picture, (0x00, 0x72, 0xB2)) > 0

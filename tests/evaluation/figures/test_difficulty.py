@@ -36,21 +36,21 @@ def comparison(error_pct_mn: list[list[float]], group_n: list[str] | None = None
         ([[1.0, 2]], 1, [0, 0]),
     ],
 )
-def test_images_are_binned_by_the_rank_of_their_mean_error(
+def test_assign_bins_by_rank_of_the_mean_error(
     error_pct_mn: list[list[float]], num_bins: int, bin_n: list[int]
 ) -> None:
     assert assign_bins(np.array(error_pct_mn), num_bins).tolist() == bin_n
 
 
 @pytest.mark.parametrize(("num_images", "num_bins"), [(10, 3), (2995, 10), (7, 7), (100, 99)])
-def test_bins_are_equal(num_images: int, num_bins: int) -> None:
+def test_assign_bins_of_equal_size(num_images: int, num_bins: int) -> None:
     errors = np.random.default_rng(0).uniform(1, 20, (2, num_images))
     sizes = np.bincount(assign_bins(errors, num_bins), minlength=num_bins)
     assert sizes.sum() == num_images
     assert sizes.max() - sizes.min() <= 1
 
 
-def test_means_and_intervals_of_the_bins() -> None:
+def test_bin_by_difficulty_means_and_intervals() -> None:
     # Means over the methods: 2, 6, 3, (left out), 9, 5. Easiest three: images 0, 2, 5.
     one, two = [1.0, 8, 2, 5, 10, 6], [3.0, 4, 4, np.nan, 8, 4]
     groups = ["a", "b", "c", "d", "b", "c"]
@@ -66,12 +66,12 @@ def test_means_and_intervals_of_the_bins() -> None:
     assert np.isnan(binned.high_pct_mb[:, 1]).all()
 
 
-def test_too_few_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 images that count for every method do not fill 3 bins"):
+def test_bin_by_difficulty_rejects_too_few_images() -> None:
+    with pytest.raises(ValueError, match="2 images that are included for every method do not fill 3 bins"):
         bin_by_difficulty(comparison([[1.0, 2, np.nan], [1, 2, 3]]), 3)
 
 
-def test_what_is_drawn_is_what_was_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_plot_difficulty_draws_means_and_intervals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     compared = comparison(rng.uniform(1, 20, (3, 40)).tolist())
     binned = bin_by_difficulty(compared, 4)
@@ -93,7 +93,7 @@ def test_what_is_drawn_is_what_was_found(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 @pytest.mark.parametrize("errors", [[[0.0, 0, 0]], [[3.0, 3, 3], [3, 3, 3]]])
-def test_perfect_and_equal_methods_are_drawn(errors: list[list[float]], tmp_path: Path) -> None:
+def test_plot_difficulty_draws_perfect_and_equal_methods(errors: list[list[float]], tmp_path: Path) -> None:
     compared = comparison(errors)
     plot_difficulty(compared, bin_by_difficulty(compared, 3), str(tmp_path / "a.png"))
     assert Image.open(tmp_path / "a.png").format == "PNG"

@@ -16,18 +16,18 @@ def pixels(uri: str) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
-def num_near(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
-    """Pixels close to a colour."""
-    return int((np.abs(picture - colour).max(axis=-1) < 40).sum())
+def num_near(picture: np.ndarray, color: tuple[int, int, int]) -> int:
+    """Pixels close to a color."""
+    return int((np.abs(picture - color).max(axis=-1) < 40).sum())
 
 
 TRUE, PRED, LINK = (0x2E, 0xE6, 0xA8), (0xFF, 0x5A, 0x4F), (0xFF, 0xD8, 0x4D)
 
 
 @pytest.mark.parametrize("schema", [FIVE, IBUG68])
-@pytest.mark.parametrize("colour", [(), (3,)])
-def test_faces_have_their_points_where_they_are(uri: str, schema: KeypointSchema, colour: tuple[int, ...]) -> None:
-    images = np.full((3, 160, 160, *colour), 128, dtype=np.uint8)
+@pytest.mark.parametrize("color", [(), (3,)])
+def test_draw_faces_draws_points_at_their_positions(uri: str, schema: KeypointSchema, color: tuple[int, ...]) -> None:
+    images = np.full((3, 160, 160, *color), 128, dtype=np.uint8)
     true_nk2 = np.random.default_rng(0).uniform(10, 70, (3, schema.num_points, 2))
     draw_faces(images, true_nk2, None, uri, schema, num_columns=3)
     alone = pixels(uri)
@@ -41,7 +41,7 @@ def test_faces_have_their_points_where_they_are(uri: str, schema: KeypointSchema
     assert num_near(both, LINK) > 0
 
 
-def test_points_that_are_nowhere_are_left_out(uri: str) -> None:
+def test_draw_faces_skips_points_that_are_not_finite(uri: str) -> None:
     true_nk2 = np.full((1, 5, 2), 80.0)
     pred_nk2 = np.full((1, 5, 2), np.nan)
     pred_nk2[0, 0] = 1e30
@@ -54,7 +54,7 @@ def test_points_that_are_nowhere_are_left_out(uri: str) -> None:
     assert num_near(pixels(uri), TRUE) == 0
 
 
-def test_points_and_words_of_a_drawing_are_no_pixels(tmp_path: Path) -> None:
+def test_draw_faces_svg_has_vector_points_and_text(tmp_path: Path) -> None:
     uri = str(tmp_path / "picture.svg")
     true_nk2 = np.full((2, 5, 2), 80.0)
     draw_faces(np.zeros((2, 160, 160), dtype=np.uint8), true_nk2, true_nk2, uri, FIVE, captions=["4.2 %", "[b]"])
@@ -65,7 +65,7 @@ def test_points_and_words_of_a_drawing_are_no_pixels(tmp_path: Path) -> None:
     assert drawn.count("<image") == 1
 
 
-def test_faces_that_do_not_fit_are_refused(uri: str) -> None:
+def test_draw_faces_rejects_mismatched_points(uri: str) -> None:
     with pytest.raises(ValueError, match="no face"):
         draw_faces(np.zeros((0, 160, 160), dtype=np.uint8), np.zeros((0, 5, 2)), None, uri, FIVE)
     with pytest.raises(ValueError, match=r"\(1, 68, 2\) are not 1 faces of schema 'five'"):

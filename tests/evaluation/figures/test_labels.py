@@ -23,12 +23,12 @@ def config(recipe: str = "fast", **sections: Any) -> TrainConfig:
             [config(model={"branches": 5}), config(seed=1)],
             ["RCN seed=0 model.branches=5", "RCN seed=1 model.branches=6"],
         ),
-        # A recipe brings its optimiser and much else; only what was set against it is told.
+        # A recipe brings its optimizer and much else; only what differs from it is shown.
         (
             [config(), config("paper"), config("paper", optimizer={**RECIPES["paper"]["optimizer"], "lr": 0.5})],
             ["RCN recipe=fast", "RCN recipe=paper", "RCN recipe=paper optimizer.lr=0.5"],
         ),
-        # Where and how fast, and how often it was looked at, is no difference between trained networks.
+        # Where a run ran, and how often it was validated, does not change the trained network.
         ([config(compute={"threads": 1}), config(validation={"every_epochs": 3})], ["RCN (a/x)", "RCN (b)"]),
         ([config(data={"uri": "elsewhere"}), config()], ["RCN (a/x)", "RCN (b)"]),
         (
@@ -37,17 +37,17 @@ def config(recipe: str = "fast", **sections: Any) -> TrainConfig:
         ),
     ],
 )
-def test_labels_tell_what_differs(configs: list[TrainConfig], labels: list[str]) -> None:
+def test_config_labels_name_what_differs(configs: list[TrainConfig], labels: list[str]) -> None:
     assert config_labels(configs, ["s3://runs/a/x", "s3://runs/b", "s3://runs/c"][: len(configs)]) == labels
 
 
-def test_labels_of_one_section() -> None:
+def test_config_labels_of_one_section() -> None:
     configs = [config(seed=1), config(model={"name": "sumnet"})]
     assert config_labels(configs, ["a", "b"], section="model") == ["RCN", "SumNet"]
 
 
 @pytest.mark.parametrize(
-    ("names", "places", "told"),
+    ("names", "uris", "labels"),
     [
         (["a", "b"], ["x", "y"], ["a", "b"]),
         (["a", "b", "a"], ["/r/1/best", "/elsewhere", "/r/2/best"], ["a (1)", "b", "a (2)"]),
@@ -55,5 +55,5 @@ def test_labels_of_one_section() -> None:
         (["a", "a"], ["runs", "runs/more"], ["a (runs)", "a (runs/more)"]),
     ],
 )
-def test_twins_are_told_apart_by_their_places(names: list[str], places: list[str], told: list[str]) -> None:
-    assert make_distinct(names, places) == told
+def test_make_distinct_adds_differing_path_parts(names: list[str], uris: list[str], labels: list[str]) -> None:
+    assert make_distinct(names, uris) == labels

@@ -9,7 +9,7 @@ from rcn_search.evaluation.figures.style import FORMATS, panels, save_figure, se
 
 
 @pytest.mark.parametrize("width", [3.7, 6.4, 12.0])
-def test_a_headline_is_never_wider_than_its_figure(width: float) -> None:
+def test_set_title_fits_the_width_of_the_figure(width: float) -> None:
     figure, _ = panels(1, width=width)
     set_title(
         figure,
@@ -23,7 +23,7 @@ def test_a_headline_is_never_wider_than_its_figure(width: float) -> None:
     assert 0 <= extent.x0 < extent.x1 <= figure.bbox.width
 
 
-def test_the_end_of_the_name_says_what_a_figure_becomes(tmp_path: Path) -> None:
+def test_save_figure_format_is_the_suffix(tmp_path: Path) -> None:
     figure, _ = panels(1)
     for kind, start in zip(FORMATS, (b"\x89PNG", b"<?xml", b"%PDF"), strict=True):
         save_figure(figure, str(tmp_path / f"a.{kind}"))

@@ -41,7 +41,7 @@ PBT = {"name": "pbt", "population_size": POPULATION, "perturbation_interval_epoc
 
 
 @pytest.fixture
-def space(write_study):
+def config(write_study: Callable[..., str]) -> StudyConfig:
     return load_study_config(write_study(scheduler=PBT, budget={"trials": 40, "epochs": 8}))
 
 
@@ -260,6 +260,6 @@ def second_workers() -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone by now
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if b"ray::Mate" in (folder / "cmdline").read_bytes():
+            if b"ray::TrialWorker" in (folder / "cmdline").read_bytes():
                 workers.append(int(folder.name))
     return [pid for pid in workers if parents.get(parents[pid]) == os.getpid()]

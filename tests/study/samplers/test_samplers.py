@@ -1,24 +1,32 @@
-"""What holds for every sampler: it draws what is legal, first the points, and from the history alone."""
+"""Every sampler proposes legal settings, initial trials first, and depends on the history alone."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from rcn_search.config.errors import ConfigError
+from rcn_search.config.schema import TrainConfig
+from rcn_search.study._optuna_private import contains
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult
 from rcn_search.study.samplers import build_sampler
+from rcn_search.study.samplers.cmaes import _rank
 from rcn_search.study.samplers.grid import grid
+from rcn_search.study.space.parameter import Values
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.space.unit_interval import from_unit, to_unit
 from rcn_search.study.study import Study
-from tests.support.studies import resume_study
+from tests.support.studies import Document, resume_study
 
 SAMPLERS = {
     "tpe": {"num_startup_trials": 5},
@@ -33,10 +41,10 @@ NUM_TRIALS = 18
 
 
 @pytest.fixture
-def load(write_study):
-    """The conditional space of the fixture, with a depending range, for a sampler."""
+def load(write_study: Callable[..., str]) -> Callable[..., StudyConfig]:
+    """Load the search space of `document`, with a dependent bound, for a sampler."""
 
-    def load_for(name: str, **changes):
+    def load_for(name: str, **changes: Any) -> StudyConfig:
         search = {
             "schedule.warmup_fraction": {"float": [0.0, 0.4], "step": 0.1},
             "augment.occluder.min_px": {"int": [0, {"key": "augment.occluder.max_px", "offset": -10}], "step": 10},
@@ -52,12 +60,12 @@ def load(write_study):
 
 
 @pytest.fixture(autouse=True)
-def point(document):
+def add_to_initial_trial(document: Document) -> None:
     document["initial_trials"][0] |= {"schedule.warmup_fraction": 0.1}
 
 
-def error_pct(config) -> float:
-    """Lowest for wide networks at a learning rate of 5e-3."""
+def error_pct(config: TrainConfig) -> float:
+    """An error that is lowest for deep networks at a learning rate of 5e-3."""
     return (
         5.0
         + 2 * math.log10(config.optimizer.lr / 5e-3) ** 2
@@ -67,7 +75,7 @@ def error_pct(config) -> float:
 
 
 def run(study: Study, num_trials: int = NUM_TRIALS) -> None:
-    """End so many trials: every seventh fails, every third of the others is stopped early."""
+    """Run trials: every seventh fails, every third of the others is pruned."""
     for _ in range(num_trials):
         if (trial := study.ask()) is None:
             return
@@ -82,98 +90,100 @@ def run(study: Study, num_trials: int = NUM_TRIALS) -> None:
         study.finish(number, state, reason="out of memory" if state == "failed" else None)
 
 
-def drawn(study: Study) -> list[dict]:
+def params_of(study: Study) -> list[Values]:
     return [trial.record.params for trial in study.trials]
 
 
 @pytest.fixture(params=SAMPLERS)
-def name(request):
-    return request.param
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def test_a_study_gone_on_with_draws_what_an_undisturbed_one_draws(load, name, tmp_path):
-    space = load(name)
-    straight = Study.start(str(tmp_path / "straight"), space, data_fingerprint="f")
+def test_interrupted_study_proposes_the_same_trials(
+    load: Callable[..., StudyConfig], name: str, tmp_path: Path
+) -> None:
+    config = load(name)
+    straight = Study.start(str(tmp_path / "straight"), config, "f")
     run(straight)
-    again = Study.start(str(tmp_path / "again"), space, data_fingerprint="f")
+    again = Study.start(str(tmp_path / "again"), config, "f")
     while again.num_remaining:
         run(again, 5)
-        again.ask()  # drawn, and then its driver dies
+        again.ask()  # proposed, then the search process dies
         del again
-        again = resume_study(str(tmp_path / "again"), space, data_fingerprint="f")
-    assert drawn(again) == drawn(straight)
+        again = resume_study(str(tmp_path / "again"), config, "f")
+    assert params_of(again) == params_of(straight)
     assert len(straight.trials) == NUM_TRIALS
 
-    # All of it lies in the space: a point is refused that has a value too many, too few or out of its range.
+    # All are in the search space: an initial trial with a value too many, too few or out of its range is refused.
     for trial in straight.trials:
         values = {key.partition("[")[0]: value for key, value in trial.record.params.items()}
-        assert space.fixed(values) == trial.record.params
-    assert drawn(straight)[0] == space.fixed(space.points[0])
-    assert len({str(params) for params in drawn(straight)}) > NUM_TRIALS // 2
+        assert config.initial_params(values) == trial.record.params
+    assert params_of(straight)[0] == config.initial_params(config.initial_trials[0])
+    assert len({str(params) for params in params_of(straight)}) > NUM_TRIALS // 2
 
 
-def first_draws(space, number: int) -> list[dict]:
-    """Of trials that are all running at once."""
+def first_settings(config: StudyConfig, num_settings: int) -> list[Values]:
+    """Settings of trials that all run at once."""
     study = optuna.create_study()
     values = []
-    for index in range(number):
-        study.sampler = build_sampler(space, index)
-        values.append(space.sample(study.ask()))
+    for index in range(num_settings):
+        study.sampler = build_sampler(config, index)
+        values.append(config.sample(study.ask()))
     return values
 
 
-def test_draws_depend_on_the_seed(load, name):
-    one, same, other = (first_draws(load(name, study={"seed": seed}), 8) for seed in (1, 1, 2))
+def test_proposals_depend_on_the_seed(load: Callable[..., StudyConfig], name: str) -> None:
+    one, same, other = (first_settings(load(name, study={"seed": seed}), 8) for seed in (1, 1, 2))
     assert one == same
-    # The first generation of CMA-ES, and all that NSGA-II and the estimators draw at first, is random.
+    # The first generation of CMA-ES is random, and so are the first proposals of NSGA-II and the estimators.
     assert one != other
 
 
-GP = pytest.param("gp", marks=pytest.mark.slow)  # half a second for each draw
+GP = pytest.param("gp", marks=pytest.mark.slow)  # half a second for each proposal
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "qmc", GP, "nsga2", "grid"])
-def test_several_objectives_and_limits(load, name):
-    space = load(name, objectives=["error", "parameters"], constraints={"parameters": 10})
+def test_sampler_takes_several_objectives_and_constraints(load: Callable[..., StudyConfig], name: str) -> None:
+    config = load(name, objectives=["error", "parameters"], constraints={"parameters": 10})
     study = optuna.create_study(directions=["minimize"] * 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for number in range(NUM_TRIALS):
-            study.sampler = build_sampler(space, number)
+            study.sampler = build_sampler(config, number)
             trial = study.ask()
-            config = space.config(space.sample(trial))
-            trial.set_constraint("parameters", config.model.branches - 5)
+            train_config = config.train_config(config.sample(trial))
+            trial.set_constraint("parameters", train_config.model.branches - 5)
             if number % 5 == 4:
                 study.tell(trial, state=TrialState.PRUNED)
             else:
-                study.tell(trial, [error_pct(config), config.model.branches])
+                study.tell(trial, [error_pct(train_config), train_config.model.branches])
     assert study.best_trials
 
 
 @pytest.mark.parametrize("name", ["tpe", "cmaes", GP, "nsga2"])
-def test_a_sampler_that_learns_ends_nearer_to_the_optimum_than_it_began(load, name):
-    space = load(name)
+def test_sampler_that_learns_gets_nearer_to_the_optimum(load: Callable[..., StudyConfig], name: str) -> None:
+    config = load(name)
     study = optuna.create_study()
     errors = []
     for number in range(40):
-        study.sampler = build_sampler(space, number)
+        study.sampler = build_sampler(config, number)
         trial = study.ask()
-        errors.append(error_pct(space.config(space.sample(trial))))
+        errors.append(error_pct(config.train_config(config.sample(trial))))
         study.tell(trial, errors[-1])
     assert sum(errors[-12:]) < sum(errors[:12]) - 6
 
 
-def test_the_grid_has_every_setting_once(load):
-    space = load("grid", search={"schedule.warmup_fraction": {"choice": [0.1]}})
-    settings = [*grid(space), *(space.fixed(point) for point in space.points)]
+def test_grid_has_every_setting_once(load: Callable[..., StudyConfig]) -> None:
+    config = load("grid", search={"schedule.warmup_fraction": {"choice": [0.1]}})
+    settings = [*grid(config), *(config.initial_params(values) for values in config.initial_trials)]
     assert len({str(sorted(setting.items())) for setting in settings}) == len(settings)
     # RCN with 2 and 3 branches has four widths, with 4 and 5 two times skip, with 6 two; SumNet all but skip.
     architectures = (4 + 4 + 4 + 4 + 2) + (4 + 4 + 2 + 2 + 2)
     assert len(settings) == architectures * 2 * (1 + 5)
 
 
-def test_a_sobol_sequence_leaves_no_holes(load):
-    values = first_draws(load("qmc"), 65)[1:]
+def test_sobol_sequence_covers_every_range_evenly(load: Callable[..., StudyConfig]) -> None:
+    values = first_settings(load("qmc"), 65)[1:]
     assert sorted({each["model.branches"] for each in values}) == [2, 3, 4, 5, 6]
     rates = sorted(math.log10(each["optimizer.lr"]) for each in values)
     assert max(high - low for low, high in itertools.pairwise(rates)) < 2 / 64
@@ -192,19 +202,17 @@ def test_a_sobol_sequence_leaves_no_holes(load):
     ],
     ids=str,
 )
-def test_unit_interval(kind):
+def test_from_unit_inverts_to_unit(kind: FloatDistribution | IntDistribution) -> None:
     for index in range(101):
         value = from_unit(kind, index / 100)
-        assert kind._contains(kind.to_internal_repr(value))
+        assert contains(kind, value)
         assert from_unit(kind, to_unit(kind, value)) == pytest.approx(value)
     assert from_unit(kind, 0.0) == pytest.approx(kind.low)
     assert from_unit(kind, 1.0) == pytest.approx(kind.high)
 
 
-def test_cmaes_counts_a_trial_that_was_stopped_after_one_that_was_not():
-    from rcn_search.study.samplers.cmaes import _rank
-
-    def trial(state, value, constraint=0.0, step=1):
+def test_cmaes_ranks_pruned_trials_below_complete_ones() -> None:
+    def trial(state: TrialState, value: float, constraint: float = 0.0, step: int = 1) -> FrozenTrial:
         return create_trial(
             state=state,
             value=value,
@@ -229,9 +237,9 @@ def test_cmaes_counts_a_trial_that_was_stopped_after_one_that_was_not():
         (
             "grid",
             {"search": {"schedule.warmup_fraction": {"float": [0.0, 0.4]}}},
-            "schedule.warmup_fraction has no end of values",
+            "schedule.warmup_fraction has infinitely many values",
         ),
-        ("grid", {"budget": {"trials": 10_000}}, "settings; budget.trials can be no more"),
+        ("grid", {"budget": {"trials": 10_000}}, "settings; budget.trials cannot be more"),
         ("cmaes", {"objectives": ["error", "parameters"]}, "tpe, gp and nsga2 take several"),
         (
             "cmaes",
@@ -241,11 +249,13 @@ def test_cmaes_counts_a_trial_that_was_stopped_after_one_that_was_not():
                     "schedule.warmup_fraction": {"choice": [0.1]},
                 }
             },
-            "at least two of them; here is 1",
+            "and the study has 1",
         ),
     ],
 )
-def test_a_sampler_that_cannot_draw_from_a_space_is_refused(load, name, changes, message):
+def test_sampler_that_does_not_suit_the_space_is_refused(
+    load: Callable[..., StudyConfig], name: str, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=r"line \d+: sampler") as raised:
         load(name, **changes)
     assert message in str(raised.value)

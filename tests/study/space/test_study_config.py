@@ -1,6 +1,10 @@
+"""Study files: what can be sampled from them, and what is refused."""
+
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -8,58 +12,63 @@ import yaml
 
 from rcn_search.config.errors import ConfigError
 from rcn_search.study.loading import load_study_config
-from rcn_search.study.space.parameter import Parameter
+from rcn_search.study.space.parameter import Parameter, Values
+from rcn_search.study.space.study_config import StudyConfig
+from tests.support.studies import Document
 
 SPACES = sorted((Path(__file__).parents[3] / "search_spaces").glob("*.yaml"))
 
 
-def draws(space, number, seed=0):
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
-    return [space.sample(study.ask()) for _ in range(number)]
+def sample_settings(config: StudyConfig, num_settings: int) -> list[Values]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    return [config.sample(study.ask()) for _ in range(num_settings)]
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
-def test_a_thousand_draws_of_each_published_space_are_legal(path):
-    space = load_study_config(str(path))
-    for values in draws(space, 1_000):
-        config = space.train_config(values)
-        assert config.schedule.epochs == space.budget.epochs
-    for point in space.initial_trials:
-        assert space.train_config(point) != space.base_config
+def test_settings_of_every_search_space_are_legal(path: Path) -> None:
+    config = load_study_config(str(path))
+    for values in sample_settings(config, 1_000):
+        assert config.train_config(values).schedule.epochs == config.budget.epochs
+    for values in config.initial_trials:
+        assert config.train_config(values) != config.base_config
 
 
-def test_conditional_parameters_are_drawn_where_their_condition_holds(write_study):
-    space = load_study_config(write_study())
-    drawn = draws(space, 1_000)
-    for values in drawn:
+def test_conditional_parameters_are_sampled_where_their_condition_holds(write_study: Callable[..., str]) -> None:
+    config = load_study_config(write_study())
+    settings = sample_settings(config, 1_000)
+    for values in settings:
         has_skip = values["model.name"] == "rcn" and values["model.branches"] in (4, 5)
         assert ("model.skip" in values) == has_skip
         narrow = values["model.branches"] < 4
         assert values["model.channels"] in ((8, 16, 24, 32) if narrow else ("paper", 16))
         assert (values["augment.occluder.min_px"] == 0) == (values["augment.occluder.max_px"] == 0)
-        config = space.train_config(values)
-        assert (config.model.name, config.model.channels) == (values["model.name"], values["model.channels"])
-    assert {values["model.branches"] for values in drawn} == {2, 3, 4, 5, 6}
-    assert {values.get("model.skip") for values in drawn} == {None, True, False}
+        model = config.train_config(values).model
+        assert (model.name, model.channels) == (values["model.name"], values["model.channels"])
+    assert {values["model.branches"] for values in settings} == {2, 3, 4, 5, 6}
+    assert {values.get("model.skip") for values in settings} == {None, True, False}
 
 
-def test_a_searched_key_that_is_not_drawn_fulfils_no_condition(document, write_study):
+def test_condition_on_a_key_that_is_not_sampled_does_not_hold(
+    document: Document, write_study: Callable[..., str]
+) -> None:
     # RcnConfig.skip is False by default, but where SumNet is drawn there is no skip.
     document["search"]["augment.flip"] = {"float": [0.1, 0.5], "when": {"model.skip": False}}
     document["initial_trials"] = []
-    space = load_study_config(write_study())
-    drawn = draws(space, 300)
-    assert all(values.get("model.skip") is False for values in drawn if "augment.flip" in values)
-    assert any("augment.flip" in values for values in drawn)
+    config = load_study_config(write_study())
+    settings = sample_settings(config, 300)
+    assert all(values.get("model.skip") is False for values in settings if "augment.flip" in values)
+    assert any("augment.flip" in values for values in settings)
 
 
-def test_budget_and_overrides_reach_the_configuration(write_study):
-    space = load_study_config(write_study(), overrides=["budget.epochs=7", "budget.cpus_per_trial=2", "base.seed=5"])
-    config = space.base_config
-    assert (config.schedule.epochs, config.compute.threads, config.seed) == (7, 2, 5)
+def test_base_config_has_budget_and_overrides(write_study: Callable[..., str]) -> None:
+    config = load_study_config(write_study(), overrides=["budget.epochs=7", "budget.cpus_per_trial=2", "base.seed=5"])
+    base = config.base_config
+    assert (base.schedule.epochs, base.compute.threads, base.seed) == (7, 2, 5)
 
 
-def test_the_data_set_can_be_named_on_the_command_line_and_is_absolute(write_study, tmp_path, monkeypatch):
+def test_load_with_data_uri_makes_it_absolute(
+    write_study: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_study_config(write_study(), data_uri="other").base_config.data.uri == str(tmp_path / "other")
     assert load_study_config(write_study(), data_uri="s3://bucket/x").base_config.data.uri == "s3://bucket/x"
@@ -68,7 +77,7 @@ def test_the_data_set_can_be_named_on_the_command_line_and_is_absolute(write_stu
 INF = float("inf")
 
 
-def search(key, **parameter):
+def search(key: str, **parameter: Any) -> dict[str, Any]:
     return {"search": {key: parameter}}
 
 
@@ -96,7 +105,7 @@ def search(key, **parameter):
         (search("model.branches", int=[2, 3], step=INF), "model.branches", "step = inf: input should be a finite"),
         (search("optimizer.lr"), "optimizer.lr", "exactly one of int, float and choice"),
         (search("optimizer.lr", float=[0.1, 1.0], int=[1, 2]), "optimizer.lr", "exactly one of int, float and choice"),
-        (search("optimizer.lr", choice=[0.1], log=True), "optimizer.lr", "log and step are for int and float"),
+        (search("optimizer.lr", choice=[0.1], log=True), "optimizer.lr", "log and step are options of int and float"),
         (search("optimizer.lr", float=[0.1, 1.0], lg=True), "optimizer.lr", "did you mean 'log'?"),
         (search("augment.flip", choice=[0.5], when={"seed": 1}), "augment.flip", "never holds: seed is never 1"),
         (search("model.name", choice=["rcn"], when={"model.branches": 4}), "model.name", "only further down"),
@@ -104,11 +113,11 @@ def search(key, **parameter):
         (search("data.num_val", int=[1, 2]), "data.num_val", "trials are compared by it"),
         ({"base": {"schedule": {"epochs": 2}}}, "epochs", "is set by budget.epochs"),
         ({"base": {"model": {"depth": 2}}}, "depth", "unknown key 'model.depth'"),
-        ({"base": {"validation": {"augment": True}}}, "augment.occluder.max_px", "the smallest ranges would win"),
+        ({"base": {"validation": {"augment": True}}}, "augment.occluder.max_px", "the weakest augmentation wins"),
         ({"base": {"validation": {"every_epochs": 2}}}, "every_epochs", "must be 1"),
         ({"budget": {"trials": 0}}, "trials", "greater than or equal to 1"),
         ({"budget": {"epoch": 1}}, "epoch", "did you mean 'epochs'?"),
-        ({"scheduler": {"name": "asha", "grace_epochs": 5}}, "grace_epochs", "no more than budget.epochs = 4"),
+        ({"scheduler": {"name": "asha", "grace_epochs": 5}}, "grace_epochs", "must be at most budget.epochs = 4"),
         ({"scheduler": {"name": "successive"}}, "scheduler", "'asha', 'hyperband', 'median', 'pbt', 'none'"),
         ({"initial_trials": [{"model.name": "rcn"}]}, "model.name", "model.branches is missing"),
         (
@@ -118,7 +127,9 @@ def search(key, **parameter):
         ),
     ],
 )
-def test_what_is_wrong_is_named_with_key_and_line(document, write_study, changes, key, message):
+def test_load_names_key_and_line_of_what_is_wrong(
+    document: Document, write_study: Callable[..., str], changes: dict[str, Any], key: str, message: str
+) -> None:
     path = write_study(**changes)
     with pytest.raises(ConfigError) as raised:
         load_study_config(path)
@@ -135,24 +146,26 @@ def test_what_is_wrong_is_named_with_key_and_line(document, write_study, changes
         ("base.seed=-1", ": base", "seed = -1"),
         ("base={seed: 1}", ": base", "data is required"),
         ("search={model.branches: {int: [2, 9]}}", "", "search.model.branches = 9: trial"),
-        ("scheduler={name: asha, grace_epochs: 5}", "", "scheduler.grace_epochs = 5: no more"),
+        ("scheduler={name: asha, grace_epochs: 5}", "", "scheduler.grace_epochs = 5 must be"),
         ("initial_trials=[{model.name: rcn}]", "", "initial_trials[0]: "),
     ],
 )
-def test_a_bad_override_is_not_blamed_on_the_file(write_study, override, source, problem):
+def test_load_names_the_override_that_is_wrong(
+    write_study: Callable[..., str], override: str, source: str, problem: str
+) -> None:
     path = write_study()
     with pytest.raises(ConfigError) as raised:
         load_study_config(path, overrides=[override])
     assert str(raised.value).startswith(f"{path}{source}, --set {override!r}: {problem}")
 
 
-def test_a_bad_row_of_an_override_is_not_blamed_on_the_file(tmp_path):
-    path, override = tmp_path / "rows.yaml", "runs.wide={model.branches: 9}"
-    row = "rows:\n  wide: {model.branches: 5}\n"
-    path.write_text("study: {name: x}\nbase: {data: {uri: x}}\n" + row + "budget: {epochs: 1}\n")
+def test_load_names_the_override_of_a_wrong_run(tmp_path: Path) -> None:
+    path, override = tmp_path / "runs.yaml", "runs.wide={model.branches: 9}"
+    runs = "runs:\n  wide: {model.branches: 5}\n"
+    path.write_text("study: {name: x}\nbase: {data: {uri: x}}\n" + runs + "budget: {epochs: 1}\n")
     with pytest.raises(ConfigError) as raised:
         load_study_config(str(path), overrides=[override])
-    assert str(raised.value).startswith(f"{path}: row 'wide', --set {override!r}: model.branches = 9")
+    assert str(raised.value).startswith(f"{path}: run 'wide', --set {override!r}: model.branches = 9")
 
 
 @pytest.mark.parametrize(
@@ -162,18 +175,20 @@ def test_a_bad_row_of_an_override_is_not_blamed_on_the_file(tmp_path):
         ({"model.branches": True}, "model.branches = True is out of its range"),
         ({"model.channels": 24}, "model.channels = 24 is out of its range: one of paper, 16"),
         ({"augment.occluder.min_px": 15}, "augment.occluder.min_px = 15 is out of its range: 10 to 40 in steps of 10"),
-        ({"augment.flip": 0.5}, "augment.flip is not drawn at this point"),
-        ({"model.branches": 6}, "model.skip is not drawn at this point"),
+        ({"augment.flip": 0.5}, "augment.flip is not a parameter here"),
+        ({"model.branches": 6}, "model.skip is not a parameter here"),
     ],
 )
-def test_a_point_lies_within_the_space(document, write_study, change, message):
+def test_initial_trial_outside_the_space_is_refused(
+    document: Document, write_study: Callable[..., str], change: Values, message: str
+) -> None:
     document["initial_trials"] = [{**document["initial_trials"][0], **change}]
     with pytest.raises(ConfigError, match="initial_trials\\[0\\]") as raised:
         load_study_config(write_study())
     assert message in str(raised.value)
 
 
-def test_ranges_that_cannot_be_drawn_together_are_refused(document, write_study):
+def test_ranges_that_are_illegal_together_are_refused(document: Document, write_study: Callable[..., str]) -> None:
     # Each range is legal beside the defaults; together a rectangle could be longer at its shortest than at its longest.
     document["search"]["augment.occluder.max_px"] = {"int": [25, 60]}
     document["search"]["augment.occluder.min_px"] = {"int": [0, 40]}
@@ -182,7 +197,7 @@ def test_ranges_that_cannot_be_drawn_together_are_refused(document, write_study)
         load_study_config(write_study())
 
 
-def test_not_a_study(tmp_path):
+def test_load_of_another_yaml_file_names_the_missing_sections(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump({"base": {}}))
     with pytest.raises(ConfigError) as raised:
@@ -193,7 +208,7 @@ def test_not_a_study(tmp_path):
 
 
 @pytest.fixture
-def chain(document):
+def chain(document: Document) -> Document:
     """Ranges that depend on each other, and conditions on conditions."""
     document["search"] = {
         "model.name": {"choice": ["rcn", "sumnet"]},
@@ -215,10 +230,10 @@ def chain(document):
     return document
 
 
-def test_conditions_and_depending_ranges_go_to_any_depth(chain, write_study):
-    space = load_study_config(write_study())
-    drawn = draws(space, 1_000)
-    for values in drawn:
+def test_conditions_and_dependent_bounds_can_be_nested(chain: Document, write_study: Callable[..., str]) -> None:
+    config = load_study_config(write_study())
+    settings = sample_settings(config, 1_000)
+    for values in settings:
         assert ("model.branches" in values) == (values["model.name"] == "rcn")
         assert ("model.skip" in values) == (values.get("model.branches") in (5, 6))
         assert ("augment.flip" in values) == ("augment.translate" in values) == (values.get("model.skip") is True)
@@ -230,9 +245,9 @@ def test_conditions_and_depending_ranges_go_to_any_depth(chain, write_study):
         assert longest in (20, 30, 40, 50, 60)  # batch_size is 64 in base
         assert longest / 4 <= values["augment.occluder.min_px"] <= longest - 10
         assert 1e-6 <= values["optimizer.weight_decay"] <= values["optimizer.lr"] / 10
-    shortest = {values["augment.occluder.min_px"] for values in drawn if values["augment.occluder.max_px"] == 30}
+    shortest = {values["augment.occluder.min_px"] for values in settings if values["augment.occluder.max_px"] == 30}
     assert shortest == set(range(8, 21))
-    assert space.unconditional_ranges().keys() == {"optimizer.lr"}
+    assert config.unconditional_ranges().keys() == {"optimizer.lr"}
 
 
 @pytest.mark.parametrize(
@@ -241,21 +256,25 @@ def test_conditions_and_depending_ranges_go_to_any_depth(chain, write_study):
         (
             {"int": [30, {"key": "schedule.batch_sise"}]},
             "min_px",
-            "its range depends on schedule.batch_sise, which is nowhere",
+            "its range depends on schedule.batch_sise, which does not exist",
         ),
-        ({"int": [0, {"key": "model.name"}]}, "min_px", "which is nowhere"),
-        ({"int": [0, {"key": "model.name"}]}, "search", "it depends on model.name, which is 'sumnet' there, no number"),
+        ({"int": [0, {"key": "model.kind"}]}, "min_px", "which does not exist"),
+        (
+            {"int": [0, {"key": "model.name"}]},
+            "search",
+            "it depends on model.name, which is 'sumnet' there and not a number",
+        ),
         ({"int": [0, {"key": "optimizer.lr"}]}, "min_px", "which is searched only further down"),
-        ({"int": [0, {"key": "augment.flip"}]}, "search", "is not drawn there: give it a 'when'"),
+        ({"int": [0, {"key": "augment.flip"}]}, "search", "is not sampled there: restrict it with 'when'"),
         (
             {"int": [35, {"key": "augment.occluder.max_px"}]},
             "search",
-            "augment.occluder.min_px where augment.occluder.max_px=20: nothing lies between 35 and 20",
+            "augment.occluder.min_px where augment.occluder.max_px=20: the range from 35 to 20 is empty",
         ),
         (
             {"int": [0, {"key": "augment.occluder.max_px", "scale": 1e308}]},
             "search",
-            "augment.occluder.min_px where augment.occluder.max_px=60: its ends are 0 and inf",
+            "augment.occluder.min_px where augment.occluder.max_px=60: its bounds are 0 and inf",
         ),
         (
             {"float": [0, {"key": "augment.occluder.max_px", "scale": 1e30}], "step": 1e-290},
@@ -263,11 +282,17 @@ def test_conditions_and_depending_ranges_go_to_any_depth(chain, write_study):
             "more than 10,000,000 steps of 1e-290 lie between 0 and 6e+31",
         ),
         ({"int": [0, {"key": "seed", "offset": INF}]}, "min_px", "input should be a finite number"),
-        ({"int": [{"key": "seed"}, 20], "log": True}, "search", "log needs more than 0, not 0"),
+        (
+            {"int": [{"key": "seed"}, 20], "log": True},
+            "search",
+            "the lower bound of a log range must be above 0, not 0",
+        ),
         ({"int": [0, {"key": "seed", "minus": 1}]}, "min_px", "minus"),
     ],
 )
-def test_a_range_that_depends_on_what_it_cannot_is_refused(chain, write_study, parameter, key, message):
+def test_invalid_dependent_bound_is_refused(
+    chain: Document, write_study: Callable[..., str], parameter: dict[str, Any], key: str, message: str
+) -> None:
     chain["search"]["augment.occluder.min_px"] = parameter
     path = write_study()
     with pytest.raises(ConfigError, match=r"line \d+") as raised:
@@ -277,29 +302,43 @@ def test_a_range_that_depends_on_what_it_cannot_is_refused(chain, write_study, p
     assert key in Path(path).read_text().splitlines()[line - 1]
 
 
-def test_a_point_lies_within_a_depending_range(chain, write_study):
-    point = {
+def test_initial_trial_is_checked_against_dependent_bounds(chain: Document, write_study: Callable[..., str]) -> None:
+    values: Values = {
         "model.name": "sumnet",
         "augment.occluder.max_px": 40,
         "augment.occluder.min_px": 30,
         "optimizer.lr": 2e-3,
         "optimizer.weight_decay": 1e-4,
     }
-    chain["initial_trials"] = [point]
-    assert load_study_config(write_study()).initial_trials == (point,)
-    chain["initial_trials"] = [{**point, "augment.occluder.min_px": 31}]
+    chain["initial_trials"] = [values]
+    assert load_study_config(write_study()).initial_trials == (values,)
+    chain["initial_trials"] = [{**values, "augment.occluder.min_px": 31}]
     with pytest.raises(
         ConfigError, match=r"initial_trials\[0\]: augment.occluder.min_px = 31 is out of its range: 10 to 30"
     ):
         load_study_config(write_study())
 
 
-def test_nothing_far_from_a_range_lies_on_its_steps():
+def test_parameter_does_not_contain_values_between_or_beyond_its_steps() -> None:
     parameter = Parameter.model_validate({"float": [0.0, 1.0], "step": 1e-6})
     assert [parameter.contains(value) for value in (1e-6, 1.5e-6, 1e308)] == [True, False, False]
 
 
-def test_a_range_below_one_that_always_holds_is_refused(document, write_study):
+def test_range_below_an_unconditional_one_is_refused(document: Document, write_study: Callable[..., str]) -> None:
     document["search"]["model.channels"] = [{"choice": [16]}, {"choice": [8], "when": {"model.branches": 6}}]
-    with pytest.raises(ConfigError, match=r"search.model.channels: below a range without 'when' none is ever drawn"):
+    with pytest.raises(ConfigError, match=r"search.model.channels: ranges below one without 'when' are never used"):
         load_study_config(write_study())
+
+
+def test_with_trials_changes_the_budget_alone(write_study: Callable[..., str]) -> None:
+    config = load_study_config(write_study())
+    changed = config.with_trials(50)
+    assert (changed.budget.trials, changed.budget.epochs) == (50, 4)
+    assert changed.with_trials(12) == config
+
+
+def test_base_config_of_a_copy_is_computed_again(write_study: Callable[..., str]) -> None:
+    config = load_study_config(write_study())
+    assert config.base_config is config.base_config
+    changed = config.model_copy(update={"base": {**config.base, "seed": 9}})
+    assert (config.base_config.seed, changed.base_config.seed) == (0, 9)
