@@ -81,9 +81,7 @@ def _read_config(uri: str) -> TrainConfig:
     try:
         return TrainConfig.model_validate(upgrade_config(document["config"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise RcnSearchError(
-            f"{config_uri} is not the configuration of a run this rcn-search can read: {error}"
-        ) from error
+        raise RcnSearchError(f"{config_uri} is not a configuration that this rcn-search can read: {error}") from error
 
 
 def _read_history(uri: str, label: str) -> ConvergenceCurve:
