@@ -18,6 +18,7 @@ Leaderboard = Annotated[
         "that comes with rcn-search.",
     ),
 ]
+EntryOrMethod = Annotated[str, typer.Argument(help="Id of an entry, or name of a method.")]
 DataUri = Annotated[str, typer.Option("--data", metavar="URI", help="Folder or URI of an imported data set.")]
 
 Overrides = Annotated[

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -18,11 +19,30 @@ from rcn_search.evaluation.predictions import Predictions, encode_predictions, r
 from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer
 from rcn_search.evaluation.score import Score, protocols_for, score
 from rcn_search.leaderboard.entry_fields import entry_fields, shareable_uri
-from rcn_search.leaderboard.external_join import join_ground_truth
+from rcn_search.leaderboard.external_join import JoinedPredictions, join_ground_truth
 from rcn_search.leaderboard.formats import ExternalFormat, read_external
 from rcn_search.leaderboard.lookup import PREDICTIONS
 from rcn_search.leaderboard.records import Entry, add_entry
 from rcn_search.leaderboard.test_evaluations import record_test_evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What is known of the model that made the predictions.
+
+    Attributes:
+        hardware: Hardware that the predictions were computed on.
+        num_params: Parameters of the model.
+        multiply_adds: Multiply-adds of the model for one face.
+        latency_ms: Time for one face, ms.
+        source: Paper or repository that the predictions come from.
+    """
+
+    hardware: str = "not stated"
+    num_params: int | None = None
+    multiply_adds: int | None = None
+    latency_ms: float | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +72,7 @@ def add_predictions(
     file_format: ExternalFormat | None = None,
     normalizers: Sequence[Normalizer] = (),
     pixel_offset: float = 0.0,
-    hardware: str = "not stated",
-    num_params: int | None = None,
-    multiply_adds: int | None = None,
-    latency_ms: float | None = None,
-    source: str | None = None,
+    model: ModelFacts = ModelFacts(),
 ) -> AddedPredictions:
     """Score a prediction file with the ground truth of a data set and add it to the leaderboard.
 
@@ -71,11 +87,7 @@ def add_predictions(
         file_format: Format of an external file; detected by default.
         normalizers: Normalizers to score with in addition to those of `rcn2016` and `subpixel`.
         pixel_offset: Added to each coordinate of an external file. Here pixel i covers i to i + 1.
-        hardware: Hardware that the predictions were computed on.
-        num_params: Parameters of the model, if known.
-        multiply_adds: Multiply-adds of the model for one face, if known.
-        latency_ms: Time for one face, if known.
-        source: Paper or repository that the predictions come from.
+        model: What is known of the model.
 
     Raises:
         DatasetError: The data set is missing or damaged, or has no such split.
@@ -85,49 +97,73 @@ def add_predictions(
     manifest = read_manifest(data_uri)
     dataset, subset = manifest.dataset_and_subset(split_name)
     warnings: list[str] = []
-    if uri.endswith(".parquet"):
-        predictions, origin = _load_native(uri, data_uri, split_name), "ours"
+    is_native = uri.endswith(".parquet")
+    if is_native:
+        predictions = _load_native(uri, data_uri, split_name)
     else:
-        external = read_external(uri, file_format)
-        run_id = hashlib.sha256(storage.read_bytes(uri)).hexdigest()[:12]
-        joined = join_ground_truth(
-            external, data_uri, split_name, method=method, run_id=run_id, pixel_offset=pixel_offset
-        )
-        predictions, warnings, origin = joined.predictions, joined.coverage_warnings(), "reproduced"
-    run_id = predictions.meta["run_id"]
+        joined = _load_external(uri, data_uri, split_name, file_format, pixel_offset, method)
+        predictions, warnings = joined.predictions, joined.coverage_warnings()
     num_test_evaluations = None
     if split_name in manifest.test_splits:
         num_test_evaluations = record_test_evaluation(
-            leaderboard, dataset=dataset, subset=subset, method=method, run_id=run_id
+            leaderboard, dataset=dataset, subset=subset, method=method, run_id=predictions.meta["run_id"]
         )
     scores = [(protocol, score(predictions, protocol)) for protocol in protocols_for(predictions, normalizers)]
+    entry_uris = _add_entries(
+        leaderboard,
+        predictions,
+        scores,
+        method,
+        "ours" if is_native else "reproduced",
+        num_test_evaluations or 0,
+        model,
+    )
+    return AddedPredictions(
+        scores=scores, warnings=warnings, num_test_evaluations=num_test_evaluations, entry_uris=entry_uris
+    )
+
+
+def _add_entries(
+    leaderboard: str,
+    predictions: Predictions,
+    scores: Sequence[tuple[EvaluationProtocol, Score]],
+    method: str,
+    origin: Literal["ours", "reproduced"],
+    num_test_evaluations: int,
+    model: ModelFacts,
+) -> list[str]:
+    """Store the predictions and add an entry for each protocol.
+
+    Returns:
+        URIs of the entries.
+    """
     predictions_uri, sha256 = _store_predictions(leaderboard, predictions)
     entries = [
         Entry(
             method=method,
             origin=origin,
             **entry_fields(leaderboard, predictions, protocol, protocol_score),
-            run_id=run_id,
+            **vars(model),
+            run_id=predictions.meta["run_id"],
             config=predictions.meta.get("config", {}),
-            num_params=num_params,
-            multiply_adds=multiply_adds,
             epochs=predictions.meta.get("epoch"),
-            hardware=hardware,
             code_version=__version__,
-            test_looks=num_test_evaluations or 0,
+            test_looks=num_test_evaluations,
             predictions_sha256=sha256,
             predictions_uri=predictions_uri,
-            latency_ms=latency_ms,
-            source=source,
         )
         for protocol, protocol_score in scores
     ]
-    return AddedPredictions(
-        scores=scores,
-        warnings=warnings,
-        num_test_evaluations=num_test_evaluations,
-        entry_uris=[add_entry(leaderboard, entry) for entry in entries],
-    )
+    return [add_entry(leaderboard, entry) for entry in entries]
+
+
+def _load_external(
+    uri: str, data_uri: str, split_name: str, file_format: ExternalFormat | None, pixel_offset: float, method: str
+) -> JoinedPredictions:
+    """Read a prediction file of another system; the hash of its content is its run id."""
+    external = read_external(uri, file_format)
+    run_id = hashlib.sha256(storage.read_bytes(uri)).hexdigest()[:12]
+    return join_ground_truth(external, data_uri, split_name, method=method, run_id=run_id, pixel_offset=pixel_offset)
 
 
 def _load_native(uri: str, data_uri: str, split_name: str) -> Predictions:
@@ -140,7 +176,12 @@ def _load_native(uri: str, data_uri: str, split_name: str) -> Predictions:
             f"{predictions.meta['fingerprint']}; these are not the {split.num_rows:,} images of {split_name!r} of "
             f"{data_uri}"
         )
-    meta = predictions.meta | {"fingerprint": dataset.manifest.fingerprint}
+    if predictions.meta["keypoints"] != dataset.manifest.keypoints:
+        raise RcnSearchError(
+            f"{uri} has {predictions.meta['keypoints']!r} points; {data_uri} has {dataset.manifest.keypoints!r}"
+        )
+    name, subset = dataset.manifest.dataset_and_subset(split_name)
+    meta = predictions.meta | {"fingerprint": dataset.manifest.fingerprint, "dataset": name, "subset": subset}
     return replace(predictions, **ground_truth_fields(split, bordered=dataset.manifest.bordered), meta=meta)
 
 

@@ -98,7 +98,7 @@ def test_compare_incomparable_rows_gives_the_reason(add_measured: Add, make_entr
             compare(leaderboard, load_current_entries(leaderboard), "A", other)
 
 
-# --- rescore -----------------------------------------------------------------------------------------------------------
+# --- rescore ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

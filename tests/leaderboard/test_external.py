@@ -11,7 +11,7 @@ import pytest
 
 from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.predictions import Predictions, write_predictions
-from rcn_search.leaderboard.external import AddedPredictions, add_predictions
+from rcn_search.leaderboard.external import AddedPredictions, ModelFacts, add_predictions
 from rcn_search.leaderboard.external_join import _match_images, join_ground_truth
 from rcn_search.leaderboard.formats.base import ExternalPredictions
 from rcn_search.leaderboard.table import build_leaderboard
@@ -41,7 +41,13 @@ def add(uri: str, data_uri: str, leaderboard: str, method: str = "Rival", **opti
 def test_add_predictions_external_csv_is_scored(
     external: ExternalPredictions, synthetic_uri: str, leaderboard: str, tmp_path: Path
 ) -> None:
-    added = add(as_csv(external, tmp_path / "a.csv"), synthetic_uri, leaderboard, normalizers=["box"], source="a paper")
+    added = add(
+        as_csv(external, tmp_path / "a.csv"),
+        synthetic_uri,
+        leaderboard,
+        normalizers=["box"],
+        model=ModelFacts(source="a paper"),
+    )
     assert (added.warnings, added.num_test_evaluations) == ([], 1)
     assert [protocol.name for protocol, _ in added.scores] == ["rcn2016", "subpixel", "subpixel-box"]
     by_hand = []
@@ -79,13 +85,14 @@ def test_add_predictions_native_file_uses_ground_truth_of_data_set(
     """A file that stores its own predictions as ground truth scores no better."""
     joined = join_ground_truth(external, synthetic_uri, "test", method="m", run_id="r", pixel_offset=0)
     honest = joined.predictions
-    cheat = replace(honest, true_crop_nk2=honest.pred_crop_nk2, true_image_nk2=honest.pred_image_nk2)
+    meta = honest.meta | {"dataset": "other"}
+    cheat = replace(honest, true_crop_nk2=honest.pred_crop_nk2, true_image_nk2=honest.pred_image_nk2, meta=meta)
     uri = str(tmp_path / "p.parquet")
     write_predictions(cheat, uri)
     expected = add(as_csv(external, tmp_path / "a.csv"), synthetic_uri, leaderboard).scores
-    assert [score for _, score in add(uri, synthetic_uri, leaderboard).scores] == [score for _, score in expected]
+    assert add(uri, synthetic_uri, leaderboard).scores == expected
     write_predictions(_first(honest, 3), uri)
-    with pytest.raises(ValueError, match="3 images of split 'test' .* are not the 24 images of 'test'"):
+    with pytest.raises(ValueError, match=r"3 images of split 'test' .* are not the 24 images of 'test'"):
         add(uri, synthetic_uri, leaderboard)
 
 

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from rcn_search.leaderboard.location import PROJECT_LEADERBOARD
 from rcn_search.leaderboard.published import load_published
-from rcn_search.leaderboard.render import print_leaderboard, render
+from rcn_search.leaderboard.render import print_leaderboard
+from rcn_search.leaderboard.render_text import render
 from rcn_search.leaderboard.table import Leaderboard, build_leaderboard
 
 HOSTILE = "[red]RCN[/red] | `x` <script> *y* \\"

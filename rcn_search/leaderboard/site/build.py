@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rcn_search import __version__, storage
 from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard.location import PROJECT_LEADERBOARD
-from rcn_search.leaderboard.render import render
+from rcn_search.leaderboard.render_text import render
 from rcn_search.leaderboard.site import charts
 from rcn_search.leaderboard.site.entries import Histories, entry_view
 from rcn_search.leaderboard.site.faces import NO_FACES, FaceSource
