@@ -40,7 +40,7 @@ def status(
 
     study = open_study(uri)
     if not follow:
-        console.print(study_status(study, read_lease(study.uri)))
+        console.print(study_status(study, read_lease(study.uri)), crop=False)
         return
     with Live(study_status(study, read_lease(study.uri)), console=console, auto_refresh=False) as live:
         while study.num_remaining:
@@ -96,7 +96,7 @@ def best(
     if config:
         typer.echo(config_yaml(study, chosen), nl=False)
         return
-    console.print(trial_page(study, chosen))
+    console.print(trial_page(study, chosen), crop=False)
     for part in replication_status(study):
         console.print(part)
 

@@ -18,7 +18,6 @@ import pytest
 from rcn_search.cli import study as cli_study
 from rcn_search.config.loading import load_train_config
 from rcn_search.study.lease import acquire
-from rcn_search.study_report.sparkline import plot
 from tests.support.studies import resume_study
 
 
@@ -32,29 +31,31 @@ def files(folder: str) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
-def test_show(cli, study):
+def test_status_shows_counts_best_rungs_and_time(cli, study):
     before = files(study.uri)
-    printed = cli.run("study", "show", study.uri)
+    printed = cli.run("study", "status", study.uri)
     assert printed.startswith(f"tiny {study.uri} ")
     assert "7 of 12 trials ended · 1 open · 3 complete · 2 pruned · 2 failed" in printed
-    assert re.search(r"best 16\.00 % trial 0: kind rcn, branches 5, .*lr 0\.004", printed)
+    assert re.search(r"best 16\.00 % trial 0: name rcn, branches 5, .*lr 0\.004", printed)
     assert re.search(r" 1 8 2 19\.00 19\.10 19\.30 19\.50 ", printed)
-    assert "1 min 13 s of training in 21 epochs · no driver is at work, 5 trials to go" in printed
+    assert "1 min 13 s of training in 21 epochs not running: 5 trials left; tune --resume runs them" in printed
     assert files(study.uri) == before
 
 
-def test_show_while_a_driver_is_at_work(cli, study):
-    with acquire(study.uri, study_settings(study), on_takeover=print):
-        printed = cli.run("study", "show", study.uri)
+def test_status_of_a_running_study_shows_its_process(cli, study):
+    with acquire(study.uri, study_settings(study), on_status=print):
+        printed = cli.run("study", "status", study.uri)
     assert "1 running" in printed
-    assert re.search(rf"process {os.getpid()} on \S+ is at work, for \d+ s now, about \d+ s left", printed)
+    assert re.search(
+        rf"running in process {os.getpid()} on \S+ for \d+ s, about \d+ s left \(heartbeat \d+ s ago\)", printed
+    )
 
 
 def study_settings(study) -> dict:
     return json.loads((Path(study.uri) / "study.json").read_text())["settings"]
 
 
-def test_follow_ends_with_the_last_trial(cli, study, monkeypatch):
+def test_status_follow_ends_with_the_last_trial(cli, study, monkeypatch):
     resumed, pauses_s = resume_study(study.uri, study.config, data_fingerprint="drawn"), []
 
     def finish_one(seconds: float) -> None:
@@ -63,12 +64,12 @@ def test_follow_ends_with_the_last_trial(cli, study, monkeypatch):
             resumed.finish(trial.number, "failed", reason="enough")
 
     monkeypatch.setattr(cli_study, "time", SimpleNamespace(monotonic=time.monotonic, sleep=finish_one))
-    assert "12 of 12 trials ended" in cli.run("study", "show", study.uri, "--follow")
+    assert "12 of 12 trials ended" in cli.run("study", "status", study.uri, "--follow")
     assert len(pauses_s) == 5 + 1
-    assert min(pauses_s) >= cli_study.FOLLOW_S
+    assert min(pauses_s) >= cli_study.FOLLOW_INTERVAL_S
 
 
-def test_trials(cli, study):
+def test_trials_filters_sorts_and_formats(cli, study):
     printed = cli.run("study", "trials", study.uri, "--state", "failed")
     assert re.fullmatch(r"trial error % .*parameters 2 .*the loss became nan 5 .*the loss became nan", printed)
     ranked = json.loads(cli.run("study", "trials", study.uri, "--sort", "error", "--format", "json", "--limit", 3))
@@ -84,7 +85,7 @@ def test_trials(cli, study):
     assert rows[7]["state"] == "open"
 
 
-def test_best(cli, study, tmp_path):
+def test_best_shows_the_trial_and_prints_a_config_for_train(cli, study, tmp_path):
     printed = cli.run("study", "best", study.uri)
     assert printed.startswith("trial 0, complete: 16.00 % after 4 epochs, 14 s model.name rcn ")
     assert "19.00 ┤████" in printed
@@ -96,40 +97,29 @@ def test_best(cli, study, tmp_path):
         text=True,
     ).stdout
     (tmp_path / "best.yaml").write_text(config)
-    assert load_train_config(str(tmp_path / "best.yaml")).run_id == study.trials[3].suggestion.run_id
+    assert load_train_config(str(tmp_path / "best.yaml")).run_id == study.trials[3].record.run_id
 
 
-def test_export(cli, study, tmp_path):
+def test_export_prints_the_files_that_it_wrote(cli, study, tmp_path):
     assert cli.run("study", "export", study.uri, "--to", "a.csv") == "→ a.csv → a-epochs.csv"
     assert (tmp_path / "a.csv").read_text().startswith('"trial","state",')
-    assert "must end in .db" in cli.fail("study", "export", study.uri, "--to", "a.txt")
+    assert "must end in .journal" in cli.fail("study", "export", study.uri, "--to", "a.txt")
 
 
-def test_what_is_not_there_is_said(cli, study, play_study, tmp_path):
-    for verb in ("show", "trials", "best"):
-        assert "there is no study at /nowhere" in cli.fail("study", verb, "/nowhere")
-    assert "has no trial 8; its 8 trials are numbered from 0" in cli.fail("study", "best", study.uri, "--trial", 8)
+def test_study_commands_on_missing_or_damaged_studies_fail(cli, study, play_study, tmp_path):
+    for verb in ("status", "trials", "best"):
+        assert "no study at /nowhere" in cli.fail("study", verb, "/nowhere")
+    assert "has no trial 8" in cli.fail("study", "best", study.uri, "--trial", 8)
     (Path(study.trials[7].folder) / "history.json").write_text('[{"epoch": 1}]')
-    assert "000007/history.json is damaged" in cli.fail("study", "show", study.uri)
+    assert "000007/history.json is damaged" in cli.fail("study", "status", study.uri)
     (Path(study.trials[3].folder) / "result.json").write_text("{")
-    assert "000003/result.json is damaged" in cli.fail("study", "show", study.uri)
+    assert "000003/result.json is damaged" in cli.fail("study", "status", study.uri)
     empty = play_study(str(tmp_path / "empty"), num_trials=0)
     assert "no trial of " in cli.fail("study", "best", empty.uri)
-    assert "0 of 12 trials ended no trial is complete yet" in cli.run("study", "show", empty.uri)
+    assert "0 of 12 trials ended no trial is complete yet" in cli.run("study", "status", empty.uri)
 
 
-@pytest.mark.parametrize(
-    "values", [[5.0], [3.0, 3.0], [9.0, 5.0, 4.0], [1000.0] + [10 - each / 50 for each in range(300)]]
-)
-def test_the_curve_fits_and_shows_its_lowest_point(values):
-    *bars, axis = plot(values)
-    assert all(len(line) <= 10 + 60 for line in (*bars, axis))
-    assert axis.endswith(str(len(values)))
-    assert bars[-1].startswith(f"{min(values):8.2f} ┤")
-    assert " " not in bars[-1].partition("┤")[2]
-
-
-def test_nothing_slow_is_imported_before_a_command_runs():
+def test_cli_study_import_is_fast():
     code = "import sys, rcn_search.cli.study; print({'torch', 'ray', 'optuna', 'pyarrow'} & sys.modules.keys())"
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed == "set()\n"

@@ -59,13 +59,13 @@ def test_preview_space_names_an_illegal_setting(document):
     assert "Setting: augment.occluder.max_px=" in str(raised.value)
 
 
-def test_histogram():
+def test_histogram_has_ten_bins_or_one_value():
     lines = histogram([10, 10, 10, 20])
     assert len(lines) == 10
     assert lines[0] == "10 – 11 " + "▇" * 40 + " 75.0%"
     assert lines[-1] == "19 – 20 " + "▇" * 13 + " 25.0%"
     assert histogram([5, 5]) == ["5 always"]
-    # From a thousand to a thousand million: each line is four times the one before.
+    # From 1e3 to 1e9: each bin is four times as wide as the one before.
     assert histogram([1_000, 3_000, 1_000_000_000])[0].split(" ▇")[0].strip() == "1 k – 3.98 k"
 
 
@@ -73,21 +73,21 @@ def test_histogram():
     ("value", "text"),
     [(7, "7"), (999, "999"), (1_000, "1 k"), (310_229, "310 k"), (93_304_832, "93.3 M"), (1.33e9, "1.33 G")],
 )
-def test_three_digits(value, text):
+def test_format_count_has_three_digits(value, text):
     assert format_count(value) == text
 
 
-def test_on_the_command_line(cli, write_study, synthetic_uri):
+def test_study_check_command_prints_costs_and_parameters(cli, write_study, synthetic_uri):
     path = write_study(search={"model.branches": {"int": [2, 4]}}, initial_trials=[], constraints={"parameters": 5_000})
     printed = cli.run("study", "check", path, "--data", synthetic_uri, "--settings", "50")
     assert "50 settings of 9 parameters, all legal" in printed
     assert "within constraints.parameters = 5,000" in printed
     assert "for 5 points" in printed
     assert "model.skip" in printed
-    # Without the data set, its number of points is anybody's guess, and the guess is said.
+    # Without the data set its number of points is a guess, and the guess is printed.
     assert "no data set at" in cli.run("study", "check", path, "--settings", "2")
 
 
-def test_an_illegal_space_ends_with_an_error(cli, write_study):
+def test_study_check_command_of_an_illegal_space_fails(cli, write_study):
     path = write_study(search={"model.branches": {"int": [2, 9]}}, initial_trials=[])
     assert "search.model.branches = 9" in cli.fail("study", "check", path)
