@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -47,3 +48,36 @@ def test_paths_that_the_documentation_names_exist():
             if not any((root / path).exists() for root in (REPOSITORY, REPOSITORY / "rcn_search")):
                 missing.add(f"{name(page)}: {path}")
     assert not missing
+
+
+def defined_names(path: Path) -> set[str]:
+    """Functions, classes and methods of a module, as ``function``, ``Class`` or ``Class.method``."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{child.name}" for child in node.body if isinstance(child, ast.FunctionDef)}
+    return names
+
+
+def test_functions_that_the_architecture_page_names_exist():
+    page = (REPOSITORY / "docs" / "explanation" / "architecture.md").read_text()
+    rows = re.findall(r"^\| \d+ \| `([^`]+)` \| ([^|]+) \|", page, re.MULTILINE)
+    assert len(rows) > 60
+    missing = [
+        f"{path}: {function}"
+        for path, functions in rows
+        for function in re.findall(r"`([^`]+)`", functions)
+        if function not in defined_names(REPOSITORY / "rcn_search" / path)
+    ]
+    assert not missing
+
+
+def test_paths_of_an_image_and_a_trial_are_as_short_as_the_page_says():
+    page = (REPOSITORY / "docs" / "explanation" / "architecture.md").read_text()
+    for heading, most in (("one image", 25), ("one trial", 45)):
+        part = page.partition(f"## The path of {heading}")[2].partition("\n## ")[0]
+        files = set(re.findall(r"^\| \d+ \| `([^`]+)`", part, re.MULTILINE))
+        assert f": {len(files)} files" in part
+        assert len(files) <= most
