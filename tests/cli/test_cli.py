@@ -131,10 +131,10 @@ def test_damaged_entries_are_left_out_loudly(cli, tmp_path: Path) -> None:
     assert json.loads(result.stdout)
 
 
-# --- runs that are there already --------------------------------------------------------------------------------------
+# --- existing runs ----------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_gone_on_with_only_when_asked(cli, config: Path, tmp_path: Path) -> None:
+def test_train_resumes_an_interrupted_run_only_with_resume(cli, config: Path, tmp_path: Path) -> None:
     steps_left = [4]  # of six: the run stops in its second epoch
 
     def should_stop() -> bool:
@@ -145,8 +145,10 @@ def test_a_run_is_gone_on_with_only_when_asked(cli, config: Path, tmp_path: Path
         Trainer(load_train_config(str(config)), str(tmp_path / "run"), should_stop=should_stop).train()
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     again = ("train", config, "--out", "run")
-    assert cli.fail(*again) == f"{tmp_path}/run holds a run already; add --resume to go on with it"
-    assert "of another configuration than" in cli.fail(*again, "--resume", "--set", "seed=1")
+    assert cli.fail(*again) == (
+        f"{tmp_path}/run already holds a run; resume it with --resume, or choose another folder"
+    )
+    assert "whose configuration differs from that of run" in cli.fail(*again, "--resume", "--set", "seed=1")
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     resumed = cli.run(*again, "--resume")
     assert "resumed after 1 of 2 epochs" in resumed
@@ -156,17 +158,17 @@ def test_a_run_is_gone_on_with_only_when_asked(cli, config: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "slips",
+    "overrides",
     [["compute.device=cuda:31"], ["data.num_val=1000"], ["input.size_px=40", "model.branches=7"], ["data.uri=nowhere"]],
     ids=str,
 )
-def test_what_cannot_start_is_no_run(cli, config: Path, slips: list[str]) -> None:
-    """So that the mended line can be given again, without --resume."""
-    cli.fail("train", config, "--out", "run", *(word for slip in slips for word in ("--set", slip)))
+def test_train_that_cannot_start_leaves_no_run(cli, config: Path, overrides: list[str]) -> None:
+    """So the corrected command works without --resume."""
+    cli.fail("train", config, "--out", "run", *(word for override in overrides for word in ("--set", override)))
     assert not Path("run").exists()
 
 
-def test_a_run_of_a_lost_device_is_not_gone_on_with(cli, config: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_train_resume_on_missing_device_fails(cli, config: Path, checkpoint: Path, tmp_path: Path) -> None:
     shutil.copytree(checkpoint.parent, tmp_path / "run")
     last = tmp_path / "run" / "last.safetensors"
     info, tensors = read_checkpoint(str(last))
@@ -175,7 +177,7 @@ def test_a_run_of_a_lost_device_is_not_gone_on_with(cli, config: Path, checkpoin
     assert "device 'cuda:31' cannot be used here" in cli.fail("train", config, "--out", "run", "--resume")
 
 
-def test_a_run_has_a_place_by_default(cli, config: Path) -> None:
+def test_train_without_out_uses_the_run_id(cli, config: Path) -> None:
     shorter = "schedule.epochs=1"
     run_id = load_train_config(str(config), [shorter]).run_id
     printed = cli.run("train", config, "--set", shorter)
@@ -359,7 +361,7 @@ def test_help_is_there_at_once() -> None:
     assert not slow & {*loaded}
 
 
-def test_signals_only_ask_a_training_to_stop(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stop_on_signal_only_requests_a_stop(capsys: pytest.CaptureFixture[str]) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     for number in (signal.SIGINT, signal.SIGTERM):
         with stop_on_signal() as should_stop:
@@ -373,7 +375,7 @@ def test_signals_only_ask_a_training_to_stop(capsys: pytest.CaptureFixture[str])
     assert "stopping after this step; once more to stop at once" in capsys.readouterr().err
 
 
-def test_an_interrupted_training_can_be_gone_on_with(config: Path, tmp_path: Path) -> None:
+def test_train_interrupted_by_a_signal_can_be_resumed(config: Path, tmp_path: Path) -> None:
     """Through a process of its own, as a person would."""
     long = "schedule.epochs=10000"
     line = [sys.executable, "-m", "rcn_search", "train", str(config), "--out", str(tmp_path / "run"), "--set", long]
