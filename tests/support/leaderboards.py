@@ -45,14 +45,14 @@ def make_entry() -> Callable[..., Entry]:
 
 @pytest.fixture
 def leaderboard(store: str) -> str:
-    """A leaderboard at each kind of place there is, with a published folder of its own, in which no row is."""
+    """A leaderboard at each kind of storage, with an empty folder of published rows."""
     storage.write_bytes(storage.join(store, PUBLISHED, ".gitkeep"), b"")  # object stores have no empty folders
     return store
 
 
 @pytest.fixture(scope="session")
 def add_measured(make_entry: Callable[..., Entry]) -> Callable[..., str]:
-    """Put an entry with the errors of its images on a leaderboard; each image is a group of its own."""
+    """Add an entry with per-image errors to a leaderboard; each image is a group of its own."""
 
     def add(leaderboard: str, error_pct_n: Any, *, first_image: int = 0, **changes: Any) -> str:
         errors = np.asarray(error_pct_n, dtype=np.float64)
@@ -61,8 +61,8 @@ def add_measured(make_entry: Callable[..., Entry]) -> Callable[..., str]:
             image_id_n=names, group_n=names, attributes={"pose": (np.arange(len(errors)) % 3).astype("i1")}
         )
         per_image = store_errors(leaderboard, images, errors)
-        kept = errors[np.isfinite(errors)]
-        measured = {"error_pct": float(kept.mean()), "num_images": len(kept), **per_image._asdict()}
+        finite = errors[np.isfinite(errors)]
+        measured = {"error_pct": float(finite.mean()), "num_images": len(finite), **per_image._asdict()}
         return add_entry(leaderboard, make_entry(**measured | changes))
 
     return add
