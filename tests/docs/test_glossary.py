@@ -103,7 +103,7 @@ ALLOWED = (
     (
         r"^rcn_search/data/(?:shards|importers/\w+)\.py$",
         r"""["']licence["']|colour(?="|'|\.)""",
-    ),  # hashed as once spelled
+    ),  # hashed
     (r"^rcn_search/doctor/gpu_checks\.py$", r"driver"),  # NVIDIA's
     (r"", r"nvidia[- ]driver|driver of the gpus|driver comes from the host|log_to_driver"),
 )
