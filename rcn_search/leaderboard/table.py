@@ -102,6 +102,17 @@ class Leaderboard:
     problems: tuple[str, ...] = ()
     uri: str = ""
 
+    @classmethod
+    def load(cls, uri: str) -> Leaderboard:
+        """Load the leaderboard at a path or URI; without published rows of its own it shows those of this project.
+
+        >>> import rcn_search
+        >>> leaderboard = rcn_search.Leaderboard.load("leaderboard").select("afw")
+        >>> {str(table.subset) for table in leaderboard.tables}
+        {'test'}
+        """
+        return build_leaderboard(uri)
+
     def select(self, dataset: str, subset: str | None = None) -> Leaderboard:
         """Select the tables of one data set, or of one subset of it."""
         tables = (table for table in self.tables if table.dataset == dataset and subset in (None, table.subset))
