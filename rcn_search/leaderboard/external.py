@@ -22,7 +22,7 @@ from rcn_search.leaderboard.entry_fields import entry_fields, shareable_uri
 from rcn_search.leaderboard.external_join import JoinedPredictions, join_ground_truth
 from rcn_search.leaderboard.formats import ExternalFormat, read_external
 from rcn_search.leaderboard.lookup import PREDICTIONS
-from rcn_search.leaderboard.records import Entry, add_entry
+from rcn_search.leaderboard.records import Entry, add_entry, explained_fields
 from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 
 
@@ -123,6 +123,7 @@ def add_predictions(
     )
 
 
+@explained_fields()
 def _add_entries(
     leaderboard: str,
     predictions: Predictions,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -45,6 +45,16 @@ class Record(BaseModel):
     """Base of all stored records."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@contextlib.contextmanager
+def explained_fields() -> Iterator[None]:
+    """Turn the refusal of a field, such as the name of a method, into an error that the user can mend."""
+    try:
+        yield
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise RcnSearchError(f"{'.'.join(map(str, problem['loc']))} {problem['input']!r}: {problem['msg']}") from error
 
 
 class Entry(Record):

@@ -16,7 +16,7 @@ from rcn_search.evaluation.predict_split import check_keypoints
 from rcn_search.inference.predictor import Predictor
 from rcn_search.leaderboard.entry_fields import entry_fields, shareable_uri
 from rcn_search.leaderboard.location import require_leaderboard
-from rcn_search.leaderboard.records import Entry, add_entry
+from rcn_search.leaderboard.records import Entry, add_entry, explained_fields
 from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 
 
@@ -92,6 +92,7 @@ def evaluate_and_record(
     return Submission(evaluation=evaluation, num_test_evaluations=num_test_evaluations, entry_uris=entry_uris)
 
 
+@explained_fields()
 def _entries(leaderboard: str, predictor: Predictor, evaluation: Evaluation, num_test_evaluations: int) -> list[Entry]:
     info, predictions_uri = predictor.info, evaluation.predictions_uri
     return [

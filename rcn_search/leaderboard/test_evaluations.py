@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import AwareDatetime, ValidationError
 
 from rcn_search import storage
-from rcn_search.leaderboard.records import FileName, Line, Record
+from rcn_search.leaderboard.records import FileName, Line, Record, explained_fields
 
 TEST_EVALUATIONS = "test_looks"
 MAX_LOADED = 50
@@ -34,6 +34,7 @@ class TestEvaluation(Record):
     when: AwareDatetime
 
 
+@explained_fields()
 def record_test_evaluation(
     leaderboard: str, *, dataset: str, subset: str, method: str, run_id: str, who: str | None = None
 ) -> int:

@@ -27,5 +27,5 @@ def test_class_name_left_pose_has_the_nose_left() -> None:
         middle, distance = (right_eye + left_eye) / 2, np.linalg.norm(left_eye - right_eye)
         name = class_name("synthetic", f"pose {face.attributes['pose']}")
         noses.setdefault(name, []).append(float((nose - middle)[0] / distance))
-    places = {name: float(np.median(each)) for name, each in noses.items()}
-    assert places["pose: left"] < -0.1 < places["pose: frontal"] < 0.1 < places["pose: right"]
+    medians = {name: float(np.median(offsets)) for name, offsets in noses.items()}
+    assert medians["pose: left"] < -0.1 < medians["pose: frontal"] < 0.1 < medians["pose: right"]

@@ -1,4 +1,4 @@
-"""Many processes add at once and half of them are killed: what was acknowledged is there, and nothing is torn."""
+"""Many processes add entries at once and half of them are killed: acknowledged entries exist, and none is torn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUM_IMAGES = 50
 
 
 def add_many(add: Callable[..., str], leaderboard: str, worker: int, count: int, acknowledged: str) -> None:
-    """Add entries one by one and write down the name of each after it was acknowledged."""
+    """Add entries one by one and print the name of each after it was acknowledged."""
     descriptor = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in range(count):
         errors = np.random.default_rng([worker, number]).gamma(4, 1.4, NUM_IMAGES)

@@ -18,7 +18,7 @@ Make = Callable[..., Entry]
 
 @pytest.fixture
 def leaderboard(make_entry: Make, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Thirty entries and an object that is none; leaderboards of any size have an index."""
+    """Thirty entries and an invalid object; leaderboards of any size have a cache."""
     monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(entry_cache, "MIN_CACHED_ENTRIES", 1)
     with ThreadPoolExecutor(8) as pool:

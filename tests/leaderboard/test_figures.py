@@ -31,9 +31,9 @@ def test_figure_suffix_selects_file_type(cli: Any, leaderboard: str, kind: str) 
         output = cli.run("leaderboard", "figure", kind, "$A_1$ <b>", "B", "--dataset", "aflw", "--out", f"f.{end}")
         assert output == f"2 entries → f.{end}"
         assert Path(f"f.{end}").read_bytes().startswith(start)
-    drawn = Path("f.svg").read_text()
-    assert "$A_1$ &lt;b&gt;" in drawn  # as it is: neither a formula nor markup
-    assert "rcn2016: five points" in drawn
+    svg = Path("f.svg").read_text()
+    assert "$A_1$ &lt;b&gt;" in svg  # neither a formula nor markup
+    assert "rcn2016: five points" in svg
 
 
 def test_figure_two_protocols_is_refused(cli: Any, leaderboard: str) -> None:

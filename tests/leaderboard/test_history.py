@@ -1,4 +1,4 @@
-"""Leaderboards as every version of this package wrote them, in ``fixtures/``: they load for ever. Never renew them."""
+"""Leaderboards written by every version of this package, in ``fixtures/``, load for ever. Never regenerate them."""
 
 from __future__ import annotations
 

@@ -165,12 +165,12 @@ ANCHORS = [
 def test_published_field_tables_have_known_values(
     figures: list[PublishedRow | PublishedCurve], anchor: tuple[object, ...]
 ) -> None:
-    found = [
+    values = [
         (row.error_pct, row.auc_pct, row.fr_pct, row.threshold_pct)
         for row in figures
         if (row.dataset, row.subset, row.method, row.normalizer) == anchor[:4] and row.keypoints[:4] != "five"
     ]
-    assert found == [anchor[4:]]
+    assert values == [anchor[4:]]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_load_published_bad_row_is_named_and_others_load(tmp_path: Path, line: s
     assert [row.method for row in rows] == ["Good", "Good"]
     assert len(problems) == 1
     assert "t.csv, line 3 is left out: " in problems[0]
-    assert any(each in problems[0] for each in reason.split("|"))
+    assert any(part in problems[0] for part in reason.split("|"))
 
 
 def test_load_published_binary_file_is_named(tmp_path: Path) -> None:

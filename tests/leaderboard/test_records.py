@@ -75,7 +75,7 @@ def test_load_entries_invalid_object_is_named_and_left_out(
 
 
 def change_object(leaderboard: str, change: dict[str, Any]) -> None:
-    """Change the only entry, which gets another layout in any case."""
+    """Rewrite the only entry with changes and another layout of its JSON."""
     (name,) = storage.list_names(storage.join(leaderboard, "entries"))
     uri = storage.join(leaderboard, "entries", name)
     storage.write_bytes(uri, json.dumps(storage.read_json(uri) | change).encode())

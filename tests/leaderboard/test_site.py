@@ -1,4 +1,4 @@
-"""The pages as files: what is in them, what is kept apart, and that no name of a method gets out of its place."""
+"""The pages as files: their content, and that no method name becomes markup."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def leaderboard(tmp_path: Path, add_measured: Callable[..., str]) -> str:
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
     (tmp_path / "leaderboard" / "published" / "a.csv").write_text(PUBLISHED_HEAD)
     errors = np.random.default_rng(0).gamma(9.0, 0.6, 60)
-    for place, name in enumerate(["RCN", *HOSTILE]):
-        add_measured(uri, errors * (1 + 0.2 * place), method=name, num_params=1000 * (place + 1))
+    for i, name in enumerate(["RCN", *HOSTILE]):
+        add_measured(uri, errors * (1 + 0.2 * i), method=name, num_params=1000 * (i + 1))
     return uri
 
 
@@ -132,8 +132,8 @@ def test_site_script_data_with_hostile_names_parses(leaderboard: str, tmp_path: 
     html = (written(leaderboard, tmp_path / "site") / "aflw-test-rcn2016-five.html").read_text()
     blocks = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html, re.S)
     ced, cost, measured, _ = map(json.loads, blocks)
-    assert {each["name"] for each in ced["series"]} == {"RCN", *HOSTILE}
-    assert {each["name"] for each in cost["points"]} == {"RCN", *HOSTILE}
+    assert {curve["name"] for curve in ced["series"]} == {"RCN", *HOSTILE}
+    assert {point["name"] for point in cost["points"]} == {"RCN", *HOSTILE}
     assert set(measured["methods"]) == {"RCN", *HOSTILE}
 
 
@@ -150,13 +150,13 @@ def test_entry_page_configuration_is_valid(leaderboard: str, tmp_path: Path) -> 
 def test_site_has_no_local_paths(tmp_path: Path, add_measured: Callable[..., str]) -> None:
     uri = str(tmp_path / "leaderboard")
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
-    for place, data in enumerate(("/home/jane/secret", "~/secret", "file:///secret", "C:\\secret", "s3://bucket/mtfl")):
+    for i, data in enumerate(("/home/jane/secret", "~/secret", "file:///secret", "C:\\secret", "s3://bucket/mtfl")):
         config = {"data": {"uri": data}, "teachers": [data]}
-        made_with = {"denoiser": "abcdef"} if place == 0 else {}
-        add_measured(uri, [4.0 + place, 5.0], method=f"Model {place}", config=config, made_with=made_with)
+        made_with = {"denoiser": "abcdef"} if i == 0 else {}
+        add_measured(uri, [4.0 + i, 5.0], method=f"Model {i}", config=config, made_with=made_with)
     (tmp_path / "leaderboard" / "entries" / "torn.json").write_text("{")
     site = written(uri, tmp_path / "site")
-    for path in (each for each in site.rglob("*") if each.is_file() and each.parent.name != "assets"):
+    for path in (path for path in site.rglob("*") if path.is_file() and path.parent.name != "assets"):
         assert not re.search(rf"secret|{tmp_path}", path.read_text()), path
     assert "entries/torn.json is left out" in (site / "index.html").read_text()
     pages = [path.read_text() for path in site.glob("entry/*.html")]
@@ -289,24 +289,24 @@ def test_site_empty_leaderboard_has_a_page(tmp_path: Path) -> None:
 
 def test_sample_ced_is_exact() -> None:
     errors = np.random.default_rng(1).gamma(9.0, 0.6, 5000)
-    errors[:50] = 3.75  # ties at a place that is read
-    places = np.linspace(0, 15, 161)
-    expected = [100 * np.mean(errors <= place) for place in places]
-    np.testing.assert_allclose(sample_ced(errors, places), expected, rtol=0, atol=1e-12)
+    errors[:50] = 3.75  # ties at a sampled error
+    sampled = np.linspace(0, 15, 161)
+    expected = [100 * np.mean(errors <= error) for error in sampled]
+    np.testing.assert_allclose(sample_ced(errors, sampled), expected, rtol=0, atol=1e-12)
 
 
 def test_pareto_front_matches_brute_force() -> None:
     rng = np.random.default_rng(2)
-    costs = [None if place % 7 == 0 else float(rng.integers(1, 12)) for place in range(60)]
+    costs = [None if i % 7 == 0 else float(rng.integers(1, 12)) for i in range(60)]
     errors = [float(rng.integers(1, 12)) for _ in range(60)]
-    known = [place for place in range(60) if costs[place] is not None]
+    known = [i for i in range(60) if costs[i] is not None]
     expected = {
-        place
-        for place in known
+        i
+        for i in known
         if not any(
-            costs[other] <= costs[place]
-            and errors[other] <= errors[place]
-            and (costs[other], errors[other]) != (costs[place], errors[place])
+            costs[other] <= costs[i]
+            and errors[other] <= errors[i]
+            and (costs[other], errors[other]) != (costs[i], errors[i])
             for other in known
         )
     }
@@ -315,12 +315,12 @@ def test_pareto_front_matches_brute_force() -> None:
 
 def test_keypoint_map_area_is_proportional_to_error() -> None:
     estimates = [Estimate(1.0, 0.5, 1.5), Estimate(4.0), Estimate(2.0), None, Estimate(3.0)]
-    drawn = keypoint_map("five", estimates)
-    assert drawn is not None
-    assert [point.name for point in drawn.worst] == ["right eye", "right mouth", "nose", "left eye"]
-    by_name = {point.name: point for point in drawn.points}
+    drawing = keypoint_map("five", estimates)
+    assert drawing is not None
+    assert [point.name for point in drawing.worst] == ["right eye", "right mouth", "nose", "left eye"]
+    by_name = {point.name: point for point in drawing.points}
     assert by_name["right eye"].radius == 2 * by_name["left eye"].radius
-    assert [point.level for point in drawn.points] == [0, 4, 1, 3]
+    assert [point.level for point in drawing.points] == [0, 4, 1, 3]
     assert keypoint_map("five of ibug68", estimates) is None
     assert keypoint_map("five", ()) is None
     assert rcn2016("aflw", "test", "five").keypoints == "five"

@@ -41,30 +41,30 @@ PUBLISHED = (
 
 
 class Opened(NamedTuple):
-    """A page of an address, all it has asked for, and all it has complained of."""
+    """A page, the base of its address, the URLs it requested, and its console messages and errors."""
 
     page: Page
     base: str
     requests: list[str]
-    complaints: list[str]
+    messages: list[str]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, add_measured: Callable[..., str]) -> Iterator[str]:
-    """The address of a leaderboard of 130 measured rows, some of them hostile, and three published ones."""
+    """Address of a site with 130 measured rows, some of them with hostile names, and three published rows."""
     folder = tmp_path_factory.mktemp("site")
     leaderboard = f"memory://{folder.name}"  # no disk has to sync hundreds of objects
     storage.write_bytes(f"{leaderboard}/published/a.csv", PUBLISHED.encode())
     errors = np.random.default_rng(0).gamma(9.0, 0.6, 200)
     estimate = Estimate(50.0, 49.0, 51.0)
-    for place in range(126):
+    for i in range(126):
         add_measured(
             leaderboard,
-            errors * (1 + 0.01 * place),
-            method=f"Model {place}",
-            num_params=200_000 - 1_000 * place if place else None,
-            latency_ms=1.0 + place % 7,
-            origin="reproduced" if place % 10 == 5 else "ours",
+            errors * (1 + 0.01 * i),
+            method=f"Model {i}",
+            num_params=200_000 - 1_000 * i if i else None,
+            latency_ms=1.0 + i % 7,
+            origin="reproduced" if i % 10 == 5 else "ours",
             points=(Estimate(5.0, 4.0, 6.0), Estimate(4.0), Estimate(3.0), Estimate(7.0, 6.5, 7.5), Estimate(6.0)),
             parts={"pose 1": Part(40, Estimate(5.0, 4.0, 6.0))},
             auc=estimate,
@@ -90,7 +90,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, site: str) -> Iterator[Callable[..., Opened]]:
-    """Open a page of the site. Afterwards nothing may have been asked of another host, and nothing complained of."""
+    """Open a page of the site. Afterwards no other host was asked, and there is no console message or error."""
     opened: list[Opened] = []
 
     def visit(name: str, *, base: str = site, size: str = "wide", scheme: str = "light", script: bool = True) -> Opened:
@@ -102,21 +102,21 @@ def visit(browser: Browser, site: str) -> Iterator[Callable[..., Opened]]:
         new.page.set_default_timeout(10_000)
         context.route("**/*", lambda route: route.continue_() if route.request.url.startswith(base) else route.abort())
         new.page.on("request", lambda request: new.requests.append(request.url))
-        new.page.on("console", lambda line: new.complaints.append(line.text) if line.type != "log" else None)
-        new.page.on("pageerror", lambda error: new.complaints.append(str(error)))
+        new.page.on("console", lambda line: new.messages.append(line.text) if line.type != "log" else None)
+        new.page.on("pageerror", lambda error: new.messages.append(str(error)))
         new.page.goto(base + name)
         opened.append(new)
         return new
 
     yield visit
-    for each in opened:
-        assert not each.complaints
-        assert all(url.startswith(each.base) for url in each.requests)
-        each.page.context.close()
+    for page in opened:
+        assert not page.messages
+        assert all(url.startswith(page.base) for url in page.requests)
+        page.page.context.close()
 
 
 def methods(page: Page, kind: str = "measured") -> list[str]:
-    """Names in the order in which they stand."""
+    """Names of the methods in the order of the rows."""
     return page.locator(f"[data-kind={kind}] > table > tbody > tr > th > :is(a, bdi)").all_inner_texts()
 
 
@@ -144,9 +144,9 @@ def test_table_search_looks_in_all_pages(visit: Callable[..., Opened]) -> None:
     page = visit(TABLE).page
     assert len(methods(page)) == 100
     page.get_by_role("button", name="Next").click()
-    assert methods(page) == [f"Model {place}" for place in range(99, 126)]
+    assert methods(page) == [f"Model {i}" for i in range(99, 126)]
     page.locator("[data-kind=measured]").get_by_label("Find").fill("mODel 12")
-    assert methods(page) == [f"Model {place}" for place in (12, 112, *range(120, 126))]
+    assert methods(page) == [f"Model {i}" for i in (12, 112, *range(120, 126))]
     assert page.locator("[data-kind=measured] output").inner_text() == "8 of 127 rows"
     page.locator("[data-kind=measured] .chip[data-origin=ours]").click()
     assert methods(page) == ["Model 125"]
@@ -308,8 +308,8 @@ def test_served_page_reloads_and_keeps_state(
 ) -> None:
     leaderboard = str(tmp_path / "leaderboard")
     (tmp_path / "leaderboard" / "published").mkdir(parents=True)
-    for place, name in enumerate(("Trial 1", "Trial 2", "Else")):
-        add_measured(leaderboard, [3.0 + place, 5.0, 6.0], method=name, num_params=1_000 * (3 - place))
+    for i, name in enumerate(("Trial 1", "Trial 2", "Else")):
+        add_measured(leaderboard, [3.0 + i, 5.0, 6.0], method=name, num_params=1_000 * (3 - i))
     line = [sys.executable, "-m", "rcn_search", "leaderboard", "serve", "--port", "0", "--leaderboard", leaderboard]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         try:
@@ -347,13 +347,13 @@ def test_axe_finds_no_violation(visit: Callable[..., Opened], size: str, scheme:
     page.locator("[data-kind=measured]").get_by_label("Find").fill("Model 12")  # a hundred rows alike take axe a while
     page.locator("button.toggle").nth(1).click()
     page.locator("tr.panel").wait_for()
-    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    for place in ("",) if size == "wide" else ("", "index.html", "entry"):
-        if place == "entry":
+    page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
+    for name in ("",) if size == "wide" else ("", "index.html", "entry"):
+        if name == "entry":
             page = visit(TABLE, size=size, scheme=scheme).page
             page.locator("a.open").first.click()
             page.wait_for_url(re.compile("/entry/"))
-        elif place:
-            page = visit(place, size=size, scheme=scheme).page
-        found = axe.run(page).response["violations"]
-        assert [(each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"]) for each in found] == []
+        elif name:
+            page = visit(name, size=size, scheme=scheme).page
+        violations = axe.run(page).response["violations"]
+        assert [(rule["id"], rule["nodes"][0]["html"], rule["nodes"][0]["failureSummary"]) for rule in violations] == []

@@ -102,8 +102,8 @@ def test_serve_command_ends_with_ctrl_c(leaderboard: str, tmp_path: Path) -> Non
         cwd=tmp_path,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     ) as process:
-        said = process.stdout.readline()
-        address = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
+        output = process.stdout.readline()
+        address = next(word for word in output.split() if word.startswith("http://127.0.0.1:"))
         assert "First" in get(f"{address}aflw-test-rcn2016-five.html")
         process.send_signal(signal.SIGINT)
         try:
@@ -122,8 +122,8 @@ def test_serve_command_used_port_is_named(leaderboard: str, tmp_path: Path, cli:
 
 def test_build_site_command_writes_pages(leaderboard: str, tmp_path: Path, cli: object) -> None:
     (Path(leaderboard) / "entries" / "torn.json").write_text("{")
-    said = cli.run("leaderboard", "build-site", "--out", "pages", "--leaderboard", leaderboard)  # type: ignore[attr-defined]
-    assert said == "3 pages → pages/index.html"
+    output = cli.run("leaderboard", "build-site", "--out", "pages", "--leaderboard", leaderboard)  # type: ignore[attr-defined]
+    assert output == "3 pages → pages/index.html"
     assert (tmp_path / "pages" / "index.html").exists()
     problem = cli.fail("leaderboard", "build-site", "--out", leaderboard, "--leaderboard", leaderboard)  # type: ignore[attr-defined]
     assert "holds files that are not a site" in problem

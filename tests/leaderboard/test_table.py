@@ -106,7 +106,7 @@ def test_build_leaderboard_damaged_errors_give_no_rank_and_problem(
 ) -> None:
     add_measured(leaderboard, base_errors(), method="a")
     add_measured(leaderboard, base_errors(seed=7) + 1, method="b", first_image=0 if kind == "errors" else 50)
-    entry = next(each for each in load_entries(leaderboard)[0].values() if each.method == "b")
+    entry = next(entry for entry in load_entries(leaderboard)[0].values() if entry.method == "b")
     if kind == "errors":
         uri = storage.join(leaderboard, "errors", f"{entry.errors_sha256}.npy")
     else:
@@ -245,7 +245,7 @@ def test_build_leaderboard_own_published_rows_replace_project_rows(store: str) -
     row = "M,2016,aflw,test,five,rcn2016,eye_centers,5.5,S,\n"
     storage.write_bytes(storage.join(store, "published", "table.csv"), (header + row).encode())
     (table,) = build_leaderboard(store).tables
-    assert [(each.method, each.error_pct) for each in table.rows] == [("M", 5.5)]
+    assert [(row.method, row.error_pct) for row in table.rows] == [("M", 5.5)]
 
 
 def test_default_leaderboard_order_of_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

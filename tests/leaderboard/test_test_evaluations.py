@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, tzinfo
 
 import pytest
-from pydantic import ValidationError
 
 from rcn_search import storage
+from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard import test_evaluations
 from rcn_search.leaderboard.test_evaluations import load_test_evaluations, record_test_evaluation
 
@@ -41,7 +41,7 @@ def test_record_test_evaluation_same_clock_tick_counts_all(store: str, monkeypat
 
 
 def test_record_test_evaluation_path_in_name_is_refused(store: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(RcnSearchError):
         record_test_evaluation(store, dataset="../x", subset="b", method="m", run_id="r")
 
 

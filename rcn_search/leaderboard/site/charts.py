@@ -109,7 +109,7 @@ def cost_chart(table: LeaderboardTable) -> Chart | None:
 
 
 def pareto_front(costs: Sequence[float | None], errors: Sequence[float]) -> set[int]:
-    """Find the indices of rows that no other row beats in cost or error without being worse in the other."""
+    """Find the indices of rows for which no other row is better in cost or error without being worse in the other."""
     front: set[int] = set()
     least_error = np.inf
     known = [(cost, errors[i], i) for i, cost in enumerate(costs) if cost is not None]

@@ -40,7 +40,7 @@ def command_lines(entry: Entry, entry_id: str) -> list[tuple[str, str]]:
     verify = ("verify", entry_id, "--checkpoint", checkpoint, "--data", data_uri or DATA, *denoiser)
     return [
         ("Train the model", _command("train", config, *overrides, "--out", f"runs/{entry.run_id}")),
-        ("Verify this entry with it", _command("leaderboard", *verify)),
+        ("Verify this entry with that model", _command("leaderboard", *verify)),
     ]
 
 

@@ -24,7 +24,7 @@ def test_paired_p_without_groups_is_paired_t_test() -> None:
 
 
 def test_paired_p_sums_images_of_a_group() -> None:
-    """Each image ten times says nothing that each once does not."""
+    """Ten copies of each image give the p of one copy."""
     errors = np.random.default_rng(1).gamma(4, 1.5, (3, 40))
     ten_times = np.repeat(errors, 10, axis=1)
     np.testing.assert_allclose(paired_p(ten_times, np.repeat(alone(40), 10)), paired_p(errors, alone(40)), rtol=1e-9)
