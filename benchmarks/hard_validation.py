@@ -119,7 +119,7 @@ def main() -> None:
     columns: list[list[float]] = []
     for uri in options.checkpoints:
         network, info = load_network(uri)
-        network = network.place("cpu", torch.channels_last).eval()
+        network = network.to_device("cpu", torch.channels_last).eval()
         errors = [error_pct(network, info, split, augment, inference) for augment, split in harder.values()]
         columns.append([*errors, sum(errors) / len(errors)])
     table = Table("copy", "faces", box=None, pad_edge=False)

@@ -28,7 +28,7 @@ from rcn_search.data.augment import NO_AUGMENTATION
 from rcn_search.data.dataset import Dataset, open_dataset
 from rcn_search.evaluation.predictions import Predictions, read_predictions
 from rcn_search.models.blocks import Network
-from rcn_search.models.decode import median_cells, refine_peaks
+from rcn_search.models.decode import median_cells, refine_cells
 from rcn_search.training.checkpoint import load_network
 from rcn_search.training.loss import training_loss
 from rcn_search.training.state import build_task
@@ -68,7 +68,7 @@ def flip_gap_pct(network: Network, config: TrainConfig, dataset: Dataset) -> flo
         batch = task.make_batch(rows, draws[rows])
         predicted = []
         for logits in (network(batch.inputs), network(batch.inputs.flip(3))[:, flip].flip(3)):
-            predicted.append(refine_peaks(logits, median_cells(logits))[0][..., 0])
+            predicted.append(refine_cells(logits, median_cells(logits))[0][..., 0])
         eyes_b = (batch.points_bk2[:, left].mean(1) - batch.points_bk2[:, right].mean(1)).norm(dim=1)
         gaps.append((predicted[0] - predicted[1]) / eyes_b[:, None])
     return 100 * float(torch.cat(gaps).median())
@@ -101,7 +101,7 @@ def main() -> None:
     for uri in options.predictions:
         shift, before, after = shift_taken_off(read_predictions(uri))
         network, info = load_network(str(Path(uri).parent / "best.safetensors"))
-        network = network.place("cpu", torch.channels_last)
+        network = network.to_device("cpu", torch.channels_last)
         table.add_row(
             Path(uri).parent.name,
             f"{shift[0]:+.2f}, {shift[1]:+.2f}",

@@ -199,8 +199,8 @@ AFLW19 = KeypointSchema(
 SCHEMAS: dict[str, KeypointSchema] = {schema.name: schema for schema in (FIVE, IBUG68, WFLW98, COFW29, AFLW19)}
 
 
-# Fewer points of a schema, by index, under a name of their own. 49 of 68: no contour, no inner corners of the mouth
-# (rcn.md 8).
+# Named subsets of the points of a schema, by index. The 49 of 68 points lack the contour and the inner corners of the
+# mouth (docs/explanation/model-specification.md, "Protocols").
 POINT_SUBSETS: dict[str, tuple[str, tuple[int, ...]]] = {
     "ibug49": ("ibug68", tuple(k for k in range(17, 68) if k not in (60, 64))),
 }

@@ -67,7 +67,7 @@ def test_ibug68_is_the_published_mark_up() -> None:
         (68, 66),  # inner lower lip
     ]
     assert [(first, IBUG68.flip[first - 1] + 1) for first, _ in pairs] == pairs
-    # rcn.md 8: between the midpoints of the corners of each eye, 37 and 40, 43 and 46.
+    # As in the paper's code: between the midpoints of the corners of each eye, 37 and 40, 43 and 46.
     assert IBUG68.normalizers["eye_centers"] == ((36, 39), (42, 45))
 
 

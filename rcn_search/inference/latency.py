@@ -17,7 +17,7 @@ _WARM_UP = 5
 @torch.inference_mode()
 def latency_ms(network: Network, options: InputConfig, device: str = "cpu") -> float:
     """Median of `NUM_RUNS` forward passes of one face, network and face on ``device``."""
-    network = network.place(device, torch.channels_last).eval()
+    network = network.to_device(device, torch.channels_last).eval()
     face = torch.zeros(1, options.channels, options.size_px, options.size_px, device=device)
     face = face.contiguous(memory_format=torch.channels_last)
     times_s: list[float] = []

@@ -27,8 +27,8 @@ from rcn_search.models.blocks import Network
 from rcn_search.models.complexity import count_parameters, multiply_adds
 from rcn_search.models.decode import default_decoder, predicted_cells, predicted_points
 from rcn_search.models.denoiser import Denoiser
-from rcn_search.models.flip_average import Mirrored
-from rcn_search.models.joint import Joint
+from rcn_search.models.flip_average import FlipAverage
+from rcn_search.models.joint import JointModel
 from rcn_search.models.tcdcn import TCDCN
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
 from rcn_search.training.compute_probe import resolve_device
@@ -101,8 +101,8 @@ class Predictor:
         self.inference = inference.model_copy(update={"decoder": decoder, "device": device})
         self.record = self.inference.record() | ({"denoiser": denoiser_run_id} if denoiser_run_id else {})
         if inference.flip:
-            network = Mirrored(network, self.schema.flip)
-        self.network = network.place(device, torch.channels_last).eval()
+            network = FlipAverage(network, self.schema.flip)
+        self.network = network.to_device(device, torch.channels_last).eval()
         self._num_views = NUM_VIEWS if inference.multiview else 1
 
     @property
@@ -227,7 +227,7 @@ def load(checkpoint_uri: str, inference: InferenceConfig = DEFAULT_INFERENCE) ->
     if isinstance(network, TCDCN):
         raise RcnSearchError(f"{checkpoint_uri} predicts coordinates; only maps can be added to those of a denoiser")
     denoiser, denoiser_info = _load_denoiser(inference.denoiser_uri, info.keypoints)
-    return Predictor(Joint(network, denoiser), info, inference, denoiser_run_id=denoiser_info.config.run_id)
+    return Predictor(JointModel(network, denoiser), info, inference, denoiser_run_id=denoiser_info.config.run_id)
 
 
 def _load_denoiser(uri: str, keypoints: str) -> tuple[Denoiser, CheckpointInfo]:

@@ -1,4 +1,4 @@
-"""The keypoint models, by the name under which a configuration asks for them."""
+"""Keypoint models by their names in a configuration."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _BUILDERS: dict[str, Callable[[Any, int, int, int], Network]] = {
 def build_model(
     model: ModelConfig, *, num_points: int, input_px: int = 80, in_channels: int = 1, seed: int = 0
 ) -> Network:
-    """Build a model in fp32 on the CPU, its weights drawn by a generator of its own.
+    """Build a model in fp32 on the CPU, with random weights.
 
     Args:
-        model: What to build.
-        num_points: Keypoints K of the schema.
-        input_px: Side h of the input, and of the maps of a map model.
-        in_channels: Of the image, 1 or 3; nothing to the denoiser, which sees points.
+        model: Model configuration.
+        num_points: Number K of keypoints.
+        input_px: Side h of the input, and of the maps of a map model, in pixels.
+        in_channels: Number of channels of an image, 1 or 3; ignored by the denoiser, whose inputs are points.
         seed: Seed of the weights; the global random state is neither read nor changed.
 
     Returns:
-        A model from contrast-normalized images (b, c, h, h) to logits (b, K, h, h), or to a `TcdcnOutput`; the denoiser
-        from cells (b, K, 2) int64 to logits.
+        A network from contrast-normalized images (b, c, h, h) to logits (b, K, h, h) or a `TcdcnOutput`; the denoiser
+        maps cells (b, K, 2) int64 to logits.
 
     Raises:
         RcnSearchError: The input is too small for the model.
     """
-    with torch.device("meta"):  # torch's own initialisation would draw from the global state
+    with torch.device("meta"):  # PyTorch's own initialization would use the global random state
         network = _BUILDERS[model.name](model, num_points, input_px, in_channels)
-    # As `to_empty`, which takes a quarter of a second to import SymPy.
+    # Equivalent to `to_empty`, which imports SymPy for a quarter of a second.
     network.load_state_dict(
         {name: torch.empty(weight.shape) for name, weight in network.state_dict().items()}, assign=True
     )

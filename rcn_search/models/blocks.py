@@ -1,7 +1,9 @@
-"""What the convolutional models are built of: convolutions that keep the resolution, the encoder, the recombination.
+"""Building blocks of the convolutional models: encoder, upsampling and recombination.
 
-Shapes: b batch, c channels, h and w rows and columns, k keypoints. Resolutions are listed finest first; from 80 pixels
-they are 80, 40, 20, 10, 5, 2, 1 (rcn.md 4).
+They follow docs/explanation/model-specification.md, "Networks". Resolutions are listed finest first; with an input of
+80 pixels they are 80, 40, 20, 10, 5, 2, 1.
+
+Shape letters: b images, c channels, h rows, w columns, k keypoints; o, i output and input channels of a kernel.
 """
 
 from __future__ import annotations
@@ -18,16 +20,16 @@ from rcn_search.errors import RcnSearchError
 
 
 class Network(nn.Module):
-    """Base of every model: one initialisation and the two groups of weights that carry their own L2 coefficient."""
+    """Base class of all models: initialization, and the two groups of weights with their own L2 coefficients."""
 
     trunk: nn.Module
-    """The encoder; every other convolution belongs to the branches."""
+    """Encoder; all other convolutions belong to the branches."""
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw every weight anew in order of construction, biases zero (rcn.md 4.8).
+        """Initialize all weights in order of construction, and all biases with zero.
 
-        Weights are uniform in +-sqrt(6 / (fan_in + fan_out)), where the reference divides the fan_out of a convolution
-        by its default pooling area of four, also where nothing is pooled.
+        Weights are uniform in +-sqrt(6 / (fan_in + fan_out)). As in the paper's code, the fan_out of a convolution is
+        divided by four, a pooling area, even if nothing is pooled.
         """
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -38,24 +40,24 @@ class Network(nn.Module):
                 assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
             elif isinstance(layer, LearnedUpsampling):
-                # fan_in and fan_out are both the area of the kernel (rcn.md 4.3)
+                # fan_in and fan_out are both the area of the kernel, as in the paper's code.
                 bound = math.sqrt(6 / (2 * layer.kernel.numel()))
                 nn.init.uniform_(layer.kernel, -bound, bound, generator=generator)
 
     def branch_logits(self, image_bchw: Tensor) -> list[Tensor]:
-        """What each branch makes of an image, coarsest first: logits (b, k, h, h) each. See the models that have it.
+        """Compute the logits (b, k, h, h) that each branch contributes, coarsest first; see `RCN` and `SumNet`.
 
         Raises:
             RcnSearchError: The model has no branches.
         """
-        raise RcnSearchError(f"{type(self).__name__} has no branches to look into; take an RCN or a SumNet")
+        raise RcnSearchError(f"{type(self).__name__} has no branches; use an RCN or a SumNet")
 
-    def place(self, device: str | torch.device, memory_format: torch.memory_format) -> Self:
-        """This network, moved to a device with its weights laid out for it."""
+    def to_device(self, device: str | torch.device, memory_format: torch.memory_format) -> Self:
+        """Move the network to a device, and convert its weights to a memory format."""
         return self.to(device).to(memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
 
     def l2_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """Weights of the trunk and weights of all other layers, never biases (rcn.md 5)."""
+        """Return the weights of the encoder, and those of all other layers; without biases."""
         trunk = _layer_weights(self.trunk)
         trunk_ids = {id(weight) for weight in trunk}
         return trunk, [weight for weight in _layer_weights(self) if id(weight) not in trunk_ids]
@@ -67,12 +69,12 @@ def _layer_weights(module: nn.Module) -> list[nn.Parameter]:
 
 
 def same_conv(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:
-    """Convolution with bias that keeps the resolution."""
+    """Create a convolution with bias that keeps the resolution."""
     return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
 
 
 def resolutions_px(input_px: int, num_branches: int) -> list[int]:
-    """Sides of the maps, finest first, each half of the one before, rounded down.
+    """Compute the sides of the maps, finest first; each is half of the one before, rounded down.
 
     Raises:
         RcnSearchError: The input is neither 80 nor 40 pixels wide, or too small for so many branches.
@@ -88,48 +90,49 @@ def resolutions_px(input_px: int, num_branches: int) -> list[int]:
 
 
 def halve(map_bchw: Tensor) -> Tensor:
-    """Max pooling to half the side; an odd side is covered by overlapping 3x3 windows (5 to 2, rcn.md 4)."""
+    """Max-pool to half the side; an odd side is covered by overlapping 3x3 windows (5 to 2 pixels)."""
     return F.max_pool2d(map_bchw, kernel_size=2 + map_bchw.shape[-1] % 2, stride=2)
 
 
-def only_pooled(map_bchw: Tensor) -> Tensor:
-    """The map with every value zero that is not the maximum of a pooling window (`zero_non_pooled`, rcn.md 4.3).
+def zero_non_pooled(map_bchw: Tensor) -> Tensor:
+    """Set all values to zero that are not the maximum of a pooling window, for ``model.zero_non_pooled``.
 
-    Of equal values all are kept. Where windows overlap, a value stays if it is the maximum of any of them.
+    Equal values are all kept. If windows overlap, a value is kept if it is the maximum of any of them.
     """
     with torch.no_grad():
-        least_bchw = halve(map_bchw)  # becomes, for each pixel, the least maximum of the windows over it
+        least_bchw = halve(map_bchw)  # becomes the smallest maximum of the windows over each pixel
         if map_bchw.shape[-1] % 2:
             centers_bchw = torch.full_like(map_bchw, -math.inf)
             centers_bchw[..., 1::2, 1::2] = -least_bchw
             least_bchw = -F.max_pool2d(centers_bchw, kernel_size=3, stride=1, padding=1)
         else:
             least_bchw = upsample(least_bchw, map_bchw.shape[-1])
-        kept_bchw = (map_bchw >= least_bchw).to(map_bchw.dtype)
-    return map_bchw * kept_bchw  # a third of the time of masked_fill
+        is_maximum_bchw = (map_bchw >= least_bchw).to(map_bchw.dtype)
+    return map_bchw * is_maximum_bchw  # three times as fast as masked_fill
 
 
 Upsampling = Callable[[Tensor, int], Tensor]
-"""From maps (b, c, h, h) and a side to maps (b, c, side, side)."""
+"""Function from maps (b, c, h, h) and a side to maps (b, c, side, side)."""
 
 
 def upsample(map_bchw: Tensor, side_px: int) -> Tensor:
-    """Nearest-neighbour upsampling (the paper's tiling); 2 to 5 is two tiles of three, the last column cropped."""
+    """Upsample by nearest neighbors (the paper's tiling); from 2 to 5 pixels by tiles of three, cropped."""
     return F.interpolate(map_bchw, size=(side_px, side_px), mode="nearest")
 
 
 def upsample_bilinear(map_bchw: Tensor, side_px: int) -> Tensor:
-    """Bilinear upsampling straight to the side, pixels taken as squares (so 5 pixels cover the same square as 2).
+    """Upsample bilinearly to the side, with pixels as squares (so that 5 pixels cover the same square as 2).
 
-    The reference aligns the middles of the corner pixels instead, for which its inputs are 81 or 41 pixels wide.
+    The paper's code aligns the centers of the corner pixels instead, and therefore uses inputs of 81 or 41 pixels.
     """
     return F.interpolate(map_bchw, size=(side_px, side_px), mode="bilinear", align_corners=False)
 
 
 class LearnedUpsampling(nn.Module):
-    """Transposed convolution with one kernel (2r-1, 2r-1) for all channels, r the factor, no bias (rcn.md 4.3).
+    """Transposed convolution with one kernel (2r-1, 2r-1) for all channels, for a factor r, without bias.
 
-    Each coarse pixel spreads the kernel around the first pixel of its tile. 2 to 5 is 2 to 6, cropped.
+    Each coarse pixel spreads the kernel around the first pixel of its tile. From 2 to 5 pixels it upsamples to 6 and
+    crops.
     """
 
     def __init__(self, coarse_px: int, fine_px: int):
@@ -138,10 +141,10 @@ class LearnedUpsampling(nn.Module):
         self.kernel = nn.Parameter(torch.empty(2 * self.factor - 1, 2 * self.factor - 1))
 
     def forward(self, map_bchw: Tensor, side_px: int) -> Tensor:
-        """Maps (b, c, side, side) from maps (b, c, h, h)."""
+        """Upsample maps (b, c, h, h) to maps (b, c, side, side)."""
         num_channels, r = map_bchw.shape[1], self.factor
         shared = self.kernel.expand(num_channels, 1, -1, -1)
-        with torch.autocast(map_bchw.device.type, enabled=False):  # in bf16 the CPU takes six times as long for it
+        with torch.autocast(map_bchw.device.type, enabled=False):  # six times as slow in bf16 on the CPU
             fine_bchw = F.conv_transpose2d(
                 map_bchw.to(shared.dtype),
                 shared,
@@ -154,7 +157,7 @@ class LearnedUpsampling(nn.Module):
 
 
 def make_upsampling(kind: Literal["tile", "bilinear", "learned"], coarse_px: int, fine_px: int) -> Upsampling:
-    """The way from one resolution to a finer one; the learned one is a module with a kernel of its own."""
+    """Create the upsampling from one resolution to a finer one; ``learned`` is a module with its own kernel."""
     match kind:
         case "tile":
             return upsample
@@ -165,12 +168,12 @@ def make_upsampling(kind: Literal["tile", "bilinear", "learned"], coarse_px: int
 
 
 def kernel_size(side_px: int, kernel: int = 3) -> int:
-    """The kernel, but 1x1 where a map is a single pixel (rcn.md 9)."""
+    """Side of a kernel: 1 for maps of a single pixel, otherwise ``kernel``."""
     return 1 if side_px == 1 else kernel
 
 
 class Encoder(nn.ModuleList):
-    """The trunk: one 3x3 convolution and ReLU per resolution, max pooling between (Sh1 to Sh7, rcn.md 4.1)."""
+    """One 3x3 convolution and ReLU for each resolution, with max pooling between them."""
 
     def __init__(self, in_channels: int, channels: Sequence[int], sides_px: Sequence[int]):
         super().__init__(
@@ -179,7 +182,7 @@ class Encoder(nn.ModuleList):
         )
 
     def forward(self, image_bchw: Tensor) -> list[Tensor]:
-        """Maps of every resolution, finest first."""
+        """Compute the maps of all resolutions, finest first."""
         maps: list[Tensor] = []
         for conv in self:
             maps.append(F.relu_(conv(halve(maps[-1]) if maps else image_bchw)))
@@ -187,19 +190,19 @@ class Encoder(nn.ModuleList):
 
 
 class Recombination(nn.Module):
-    """Convolution over an encoder map and the upsampled map of the next coarser branch, side by side.
+    """Convolution of an encoder map concatenated with the upsampled map of the next coarser branch.
 
-    The parameters are those of the plain convolution over the concatenation (encoder map first). Where tiling exactly
-    doubles the side, neither the concatenation nor the upsampled map is ever made:
+    The parameters are those of a plain convolution of the concatenation (encoder map first). If tiling exactly doubles
+    the side, neither the concatenation nor the upsampled map is computed:
 
         conv(cat(T, up2(m)); W) = conv(T; Wa) + conv_transpose(m; K(Wb), stride 2)
 
-    for K(Wb) the branch half of the kernel summed over the 2x2 tile that each coarse pixel becomes. A training step of
-    a network with 6 branches takes 1.3 to 1.4 times as long in the plain form (bf16, two cores with AMX); of the 300-W
-    network of 5 branches 1.15 to 1.2 times, with skip connections 1.6 times (68 points, batch 16, one core).
+    Here K(Wb) is the part of the kernel for the branch, summed over the 2x2 tile of each coarse pixel. In the plain
+    form a training step of a network with 6 branches takes 1.3 to 1.4 times as long (bf16, two cores with AMX); of the
+    300-W network with 5 branches 1.15 to 1.2 times, with skip connections 1.6 times (68 points, batch 16, one core).
 
     The plain form is used from 2 to 5 pixels, across an omitted branch, and for the other two kinds of upsampling,
-    which are not exact in this form at the border: there the convolution sees zeros, not maps spread further.
+    for which this form is not exact at the border: there the convolution is to see zeros, not maps spread further.
     """
 
     def __init__(
@@ -216,7 +219,7 @@ class Recombination(nn.Module):
         self.upsampling = upsampling
 
     def forward(self, encoded_bchw: Tensor, coarse_bchw: Tensor) -> Tensor:
-        """Maps (b, out, h, h) from an encoder map (b, encoder, h, h) and a coarser map (b, coarse, g, g)."""
+        """Combine an encoder map (b, encoder, h, h) and a coarser map (b, coarse, g, g) to maps (b, out, h, h)."""
         side_px = encoded_bchw.shape[-1]
         if self.upsampling is not upsample or side_px != 2 * coarse_bchw.shape[-1]:
             stacked: Tensor = self.conv(torch.cat([encoded_bchw, self.upsampling(coarse_bchw, side_px)], dim=1))
@@ -229,7 +232,10 @@ class Recombination(nn.Module):
 
 
 def tiled_kernel(weight_oihw: Tensor) -> Tensor:
-    """Kernel (i, o, h + 1, w + 1) whose stride-2 transposed convolution is the given one after 2x upsampling."""
+    """Compute the kernel (i, o, h + 1, w + 1) of a transposed convolution that replaces upsampling and convolution.
+
+    With stride 2, it equals 2x upsampling by tiling followed by a convolution with the given kernel.
+    """
     padded = F.pad(weight_oihw, (1, 1, 1, 1))
     rows = padded[:, :, 1:] + padded[:, :, :-1]
     return (rows[..., 1:] + rows[..., :-1]).flip(2, 3).transpose(0, 1)

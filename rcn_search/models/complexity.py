@@ -1,4 +1,4 @@
-"""What a model costs, counted rather than estimated."""
+"""Number of parameters and multiply-adds of a model, counted exactly."""
 
 from __future__ import annotations
 
@@ -9,34 +9,38 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rcn_search.models.denoiser import Denoiser
-from rcn_search.models.flip_average import Mirrored
-from rcn_search.models.joint import Joint
+from rcn_search.models.flip_average import FlipAverage
+from rcn_search.models.joint import JointModel
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of trainable values."""
+    """Count the trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def multiply_adds(module: nn.Module, input_px: int) -> int:
-    """Multiply-adds of one face's way through the network, border pixels counted as any other.
+    """Count the multiply-adds of the network for one face; border pixels count like all others.
 
-    Of a network that sees an image: of the convolutions and matrix products as they are carried out. The exact
-    rewriting of the recombination (`blocks.Recombination`) needs fewer than the plain convolution over the
-    concatenation: RCN with 6 branches and 5 points takes 93 million, and 115 million in the paper's form.
+    For a network whose input is an image, these are the convolutions and matrix products that it computes.
+    `Recombination` needs fewer than the plain convolution of a concatenation: RCN with 6 branches and 5 points takes 93
+    million, instead of 115 million in the paper's form.
 
-    Of the denoiser: of its convolutions in the dense form, one product per weight and pixel, which makes 163 thousand
-    million in the paper's size. Its fast forms take far fewer, but products alone do not tell what they cost.
-    Of the joint model: the sum of both. Of a mirrored one: both ways.
+    For the denoiser, these are dense convolutions, one product for each weight and pixel: 163 billion in the paper's
+    size. Its fast forms need far fewer products, but products alone do not determine their cost. For the joint model,
+    it is the sum of both; flip averaging doubles the number.
+
+    Args:
+        module: Network.
+        input_px: Side of the input in pixels.
     """
     if isinstance(module, Denoiser):
         return sum(p.numel() for p in module.parameters() if p.ndim == 4) * input_px**2
-    if isinstance(module, Joint):
+    if isinstance(module, JointModel):
         return sum(multiply_adds(part, input_px) for part in (module.network, module.denoiser))
-    if isinstance(module, Mirrored):
+    if isinstance(module, FlipAverage):
         return 2 * multiply_adds(module.network, input_px)
-    image_reader = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
-    assert image_reader is not None
+    first_conv = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
+    assert first_conv is not None
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        copy.deepcopy(module).to("cpu")(torch.zeros(1, image_reader.in_channels, input_px, input_px))
+        copy.deepcopy(module).to("cpu")(torch.zeros(1, first_conv.in_channels, input_px, input_px))
     return int(counter.get_total_flops()) // 2

@@ -1,4 +1,6 @@
-"""From a model's output to keypoints of its input window.
+"""Decode the output of a network to keypoints of its input window.
+
+See docs/explanation/model-specification.md, "Decoding".
 
 Shape letters: b images, k points, h rows, w columns of the maps (square).
 """
@@ -15,11 +17,11 @@ from rcn_search.config.schema import Decoder
 from rcn_search.models.tcdcn import TcdcnOutput
 
 REFINE_PX = 5
-"""Side of the neighbourhood of a peak whose mean position is the sub-pixel prediction."""
+"""Side of the neighborhood of a predicted cell whose mean position is the sub-pixel prediction."""
 
 
-def peak_cells(logits_bkhw: Tensor) -> Tensor:
-    """Column and row of the largest logit of each map: (b, k, 2) int64 (rcn.md 8). The first of equal ones."""
+def argmax_cells(logits_bkhw: Tensor) -> Tensor:
+    """Find the column and row of the largest logit of each map, the first of equal ones: (b, k, 2) int64."""
     size_px = logits_bkhw.shape[-1]
     index_bk = logits_bkhw.flatten(2).argmax(dim=2)
     return torch.stack([index_bk % size_px, index_bk // size_px], dim=2)
@@ -27,7 +29,7 @@ def peak_cells(logits_bkhw: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _distance_spectrum(size_px: int, device: torch.device) -> Tensor:
-    """Transform of the distance from the middle of a (2 size, 2 size) grid."""
+    """Compute the Fourier transform of the distance from the center of a grid (2 size, 2 size)."""
     offset = torch.arange(2 * size_px, device=device) - (size_px - 1)
     distance = torch.hypot(offset[:, None].float(), offset[None, :].float())
     spectrum: Tensor = torch.fft.rfft2(distance)
@@ -35,43 +37,47 @@ def _distance_spectrum(size_px: int, device: torch.device) -> Tensor:
 
 
 def median_cells(logits_bkhw: Tensor) -> Tensor:
-    """The cell of each map with the least expected distance to the point: (b, k, 2) int64, column and row.
+    """Find the cell of each map with the smallest expected distance to the point: (b, k, 2) int64, column and row.
 
-    Where the map says how likely each cell is, no other answer has a lower expected error. A peak ignores all of the
-    map but one cell; this is its spatial median. A convolution with the distance, done by FFT.
+    This spatial median has the lowest expected error if the map gives the true probability of each cell. The expected
+    distances are a convolution of the probabilities with the distance, computed by FFT.
     """
     size_px = logits_bkhw.shape[-1]
     probability = logits_bkhw.flatten(2).softmax(dim=2).view_as(logits_bkhw)
     spectrum = torch.fft.rfft2(probability, s=(2 * size_px, 2 * size_px))
-    spread = torch.fft.irfft2(spectrum * _distance_spectrum(size_px, logits_bkhw.device), s=(2 * size_px,) * 2)
-    expected_bkhw = spread[..., size_px - 1 : 2 * size_px - 1, size_px - 1 : 2 * size_px - 1]
+    convolved = torch.fft.irfft2(spectrum * _distance_spectrum(size_px, logits_bkhw.device), s=(2 * size_px,) * 2)
+    expected_bkhw = convolved[..., size_px - 1 : 2 * size_px - 1, size_px - 1 : 2 * size_px - 1]
     index_bk = expected_bkhw.flatten(2).argmin(dim=2)
     return torch.stack([index_bk % size_px, index_bk // size_px], dim=2)
 
 
-def mean_points(logits_bkhw: Tensor) -> Tensor:
-    """Mean position of the probability of each map: (b, k, 2), 0..1 across the window."""
+def soft_argmax_points(logits_bkhw: Tensor) -> Tensor:
+    """Compute the mean position under the softmax of each map: (b, k, 2) in window coordinates 0..1."""
     size_px = logits_bkhw.shape[-1]
     probability = logits_bkhw.flatten(2).softmax(dim=2).view_as(logits_bkhw)
-    centre = (torch.arange(size_px, device=logits_bkhw.device, dtype=probability.dtype) + 0.5) / size_px
-    return torch.stack([probability.sum(2) @ centre, probability.sum(3) @ centre], dim=2)
+    center = (torch.arange(size_px, device=logits_bkhw.device, dtype=probability.dtype) + 0.5) / size_px
+    return torch.stack([probability.sum(2) @ center, probability.sum(3) @ center], dim=2)
 
 
 def point_cells(points_bk2: Tensor, size_px: int) -> Tensor:
-    """The cell that holds each point of the window, clamped into it (rcn.md 5): (b, k, 2) int64.
+    """Find the cell of each point, clamped to the window: (b, k, 2) int64, column and row.
 
     Args:
-        points_bk2: 0..1 across the window, or beyond it.
-        size_px: Cells along a side.
+        points_bk2: x, y in window coordinates; 0..1 within the window.
+        size_px: Number of cells along a side.
     """
     return (points_bk2.clamp(0, 0.99999) * size_px).floor().long()
 
 
-def refine_peaks(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean position of the probability around each given cell, and how much of it lies there.
+def refine_cells(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the mean position under the softmax within 5x5 cells around each given cell.
+
+    Args:
+        logits_bkhw: One map for each point.
+        cells_bk2: Column and row of each predicted cell.
 
     Returns:
-        Points (b, k, 2), 0..1 across the window, and confidence (b, k), the probability within 5x5 cells.
+        Points (b, k, 2) in window coordinates, and confidence (b, k), the probability within the 5x5 cells.
     """
     size_px = logits_bkhw.shape[-1]
     half = REFINE_PX // 2
@@ -90,28 +96,39 @@ def refine_peaks(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor
     return points, (near_bkp.logsumexp(dim=2) - log_total_bk).exp()
 
 
-def default_decoder(loss_head: str) -> Decoder:
-    """Return the decoder that fits how a loss trains the maps."""
-    return "soft-argmax" if loss_head == "l2" else "argmax"
+def default_decoder(loss_name: str) -> Decoder:
+    """Choose the decoder that suits the loss with which a network was trained."""
+    return "soft-argmax" if loss_name == "l2" else "argmax"
 
 
 def predicted_cells(output: Tensor | TcdcnOutput, size_px: int, decoder: Decoder = "argmax") -> Tensor:
-    """Predicted cells (b, k, 2) of either kind of model."""
+    """Decode the output of either kind of network to cells (b, k, 2) int64, column and row.
+
+    Args:
+        output: Logits (b, k, h, w), or the output of TCDCN.
+        size_px: Number of cells along a side.
+        decoder: How a map becomes a cell.
+    """
     if not isinstance(output, Tensor):
         return point_cells(output.points_bk2, size_px)
     if decoder == "soft-argmax":
-        return point_cells(mean_points(output), size_px)
-    return peak_cells(output) if decoder == "argmax" else median_cells(output)
+        return point_cells(soft_argmax_points(output), size_px)
+    return argmax_cells(output) if decoder == "argmax" else median_cells(output)
 
 
 def predicted_points(
     output: Tensor | TcdcnOutput, cells_bk2: Tensor, decoder: Decoder = "argmax"
 ) -> tuple[Tensor, Tensor]:
-    """Sub-pixel points (b, k, 2), 0..1 across the window, and confidence (b, k) of either kind of model.
+    """Compute sub-pixel points (b, k, 2) in window coordinates, and confidence (b, k), for either kind of network.
 
-    A regressor has no confidence of its own: it is 1.
+    TCDCN gives no confidence; it is set to 1.
+
+    Args:
+        output: Logits (b, k, h, w), or the output of TCDCN.
+        cells_bk2: Predicted cells, see `predicted_cells`.
+        decoder: Decoder that gave the cells.
     """
     if not isinstance(output, Tensor):
         return output.points_bk2, torch.ones_like(output.points_bk2[..., 0])
-    points_bk2, confidence_bk = refine_peaks(output, cells_bk2)
-    return (mean_points(output) if decoder == "soft-argmax" else points_bk2), confidence_bk
+    points_bk2, confidence_bk = refine_cells(output, cells_bk2)
+    return (soft_argmax_points(output) if decoder == "soft-argmax" else points_bk2), confidence_bk

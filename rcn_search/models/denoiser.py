@@ -1,7 +1,7 @@
-"""Keypoint denoiser (Honari et al., CVPR 2016, section 4 and Fig. 2; layer list in rcn.md 4.7).
+"""Keypoint denoiser (Honari et al. 2016, sec. 4 and Fig. 2).
 
-Three convolutions with kernels as large as half the face, and a 1x1 to the maps. From where all points of a face are
-said to be, one 1 in each map, it tells where each of them should be.
+It has three convolutions with kernels as large as half the face, and a 1x1 convolution to the output maps. From the
+assumed positions of all points of a face, a one-hot map for each, it predicts where each point should be.
 
 Shape letters: b faces, k points, h rows and columns of the maps, c channels.
 """
@@ -19,26 +19,26 @@ from rcn_search.models.fft_conv import convolve, convolve_one_hot
 NUM_LARGE = 3
 
 DIRECT_BELOW_PX = 7
-"""Kernels smaller than this are convolved directly; measured, see docs/explanation/denoiser.md."""
+"""Kernels smaller than this are convolved directly, which is faster (docs/explanation/denoiser.md)."""
 
 
 class Denoiser(Network):
-    """Cells of the points, some of them wrong, to logits (b, k, h, h) of the true ones.
+    """Network from cells of points, some of them wrong, to logits (b, k, h, h) of the true ones.
 
-    25,406,212 parameters in the paper's size. The forms `direct` and `spectral` of the same function differ by rounding
-    only; `forward` takes the one that is faster for the size of the kernel.
+    It has 25,406,212 parameters in the paper's size. The methods `direct` and `spectral` compute the same function,
+    apart from rounding; `forward` uses the one that is faster for the size of the kernel.
 
     Attributes:
-        trunk: All four convolutions, for they carry one coefficient of L2 (rcn.md 5).
+        trunk: All four convolutions; they have the same L2 coefficient.
         kernel_px: Side of the large kernels.
-        num_points: K.
-        input_px: h.
+        num_points: Number K of points.
+        input_px: Side h of the maps in pixels.
     """
 
     trunk: nn.ModuleList
 
     def __init__(self, config: DenoiserConfig, num_points: int, input_px: int, in_channels: int = 1):
-        """See `build_model`; ``in_channels`` is nothing to it, for it sees no image."""
+        """Build the layers, see `build_model`; ``in_channels`` is ignored, because the inputs are not images."""
         super().__init__()
         self.kernel_px, self.num_points, self.input_px = config.kernel_px, num_points, input_px
         inputs = (num_points, *[config.channels] * (NUM_LARGE - 1))
@@ -46,15 +46,15 @@ class Denoiser(Network):
         self.trunk = nn.ModuleList([*large, same_conv(config.channels, num_points, 1)])
 
     def forward(self, cells_bk2: Tensor) -> Tensor:
-        """Logits (b, k, h, h).
+        """Compute logits (b, k, h, h).
 
         Args:
-            cells_bk2: Column and row of each point, int64; -1, -1 for a point that is nowhere.
+            cells_bk2: Column and row of each point, int64; -1, -1 for a point without a position.
         """
         return self.direct(cells_bk2) if self.kernel_px < DIRECT_BELOW_PX else self.spectral(cells_bk2)
 
     def direct(self, cells_bk2: Tensor) -> Tensor:
-        """By dense convolutions."""
+        """Compute the logits by dense convolutions."""
         *large, last = self._convs()
         maps = one_hot_maps(cells_bk2, self.input_px).to(last.weight.dtype)
         for conv in large:
@@ -63,7 +63,7 @@ class Denoiser(Network):
         return logits
 
     def spectral(self, cells_bk2: Tensor) -> Tensor:
-        """By products of spectra; in fp32 also under autocast."""
+        """Compute the logits by products of spectra, always in fp32."""
         first, *others, last = self._convs()
         map_hhbc = _rectified(convolve_one_hot(cells_bk2, first.weight, self.input_px), first)
         for conv in others:
@@ -83,9 +83,9 @@ def _rectified(map_hhbc: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 def one_hot_maps(cells_bk2: Tensor, size_px: int) -> Tensor:
-    """Maps (b, k, h, h) float32 with a 1 in the given column and row; all zero where the cell is negative."""
+    """Create maps (b, k, h, h) float32 with a 1 in the given column and row; all zeros if the cell is negative."""
     column_bk, row_bk = cells_bk2.clamp(min=0).unbind(2)
     index_bk1 = (row_bk * size_px + column_bk)[..., None]
-    there_bk1 = (cells_bk2 >= 0).all(2, keepdim=True).float()
+    has_cell_bk1 = (cells_bk2 >= 0).all(2, keepdim=True).float()
     maps = torch.zeros(*cells_bk2.shape[:2], size_px**2, device=cells_bk2.device)
-    return maps.scatter_(2, index_bk1, there_bk1).view(*cells_bk2.shape[:2], size_px, size_px)
+    return maps.scatter_(2, index_bk1, has_cell_bk1).view(*cells_bk2.shape[:2], size_px, size_px)

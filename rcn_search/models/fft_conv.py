@@ -1,18 +1,18 @@
-"""Convolution with a large kernel in the frequency domain: exact, and far cheaper than the direct form.
+"""Convolution with a large kernel in the frequency domain: exact, and much faster than the direct form.
 
-A kernel of k pixels moves a map by at most p = k // 2, so in a circle of h + p frequencies nothing wraps around onto
-the map, and a product of spectra is the convolution with zero padding. Half of the frequencies of rows tell all, for
-the maps are real.
+A kernel of k pixels reaches at most p = k // 2 pixels, so with a period of h + p nothing wraps around onto the map, and
+a product of spectra is a convolution with zero padding. Half of the row frequencies are sufficient, because maps are
+real.
 
-The transforms are matrix products rather than FFTs. Sides are short, two thirds of the FFT's values would be padding,
-and the spectra come out with the channels last, as the product over channels for each frequency wants them: a step
-takes half the time (docs/explanation/denoiser.md). With M the transform of maps, N that of kernels, * the complex product:
+The transforms are matrix products instead of FFTs: sides are short, two thirds of the values of an FFT would be
+padding, and the spectra have their channels last, as the product over channels needs them. This halves the time of a
+step (docs/explanation/denoiser.md). With M the transform of maps, N that of kernels and * the complex product:
 
     y = M'(Mx * Nw)        dx = M'(Mdy * conj Nw)        dw = N'(Mdy * conj Mx)
 
-where M' and N' are the transposed matrices. The weights of the inverse transform are within N.
+where M' and N' are the transposed matrices. N includes the weights of the inverse transform.
 
-Everything is in the precision of the kernel, under autocast as well.
+Everything is computed in the precision of the kernel, even under autocast.
 
 Shape letters: h rows or columns of a map, k of a kernel; b images; i and o channels in and out; u = (h + p) // 2 + 1
 frequencies of rows, v = h + p of columns; 2 real and imaginary part.
@@ -31,11 +31,11 @@ from torch.autograd.function import once_differentiable
 
 
 class Transform(NamedTuple):
-    """A discrete Fourier transform of two dimensions as two real matrices.
+    """Two-dimensional discrete Fourier transform as two real matrices.
 
     Attributes:
-        rows: (2u, rows), of a real signal.
-        columns: (2v, 2 columns), of a complex one: real part first, then imaginary.
+        rows: Transform (2u, rows) of a real signal.
+        columns: Transform (2v, 2 columns) of a complex signal, real parts before imaginary parts.
     """
 
     rows: Tensor
@@ -43,7 +43,7 @@ class Transform(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """Both transforms, for one side of maps and of kernels."""
+    """Transforms for maps of one size and kernels of one size."""
 
     maps: Transform
     kernels: Transform
@@ -56,30 +56,30 @@ def _basis(size_px: int, kernel_px: int, dtype: torch.dtype, device: torch.devic
     num_rows = period // 2 + 1
 
     def transform(positions: Tensor, weight_u: Tensor) -> Transform:
-        # The phase is made small in whole numbers: a cosine of a large angle would be less exact.
+        # Whole turns are removed in integers, because the cosine of a large angle would be less exact.
         turns = torch.outer(torch.arange(period), positions).remainder(period).double() / period
         cosine, sine = (2 * math.pi * turns).cos(), (2 * math.pi * turns).sin()
         rows = torch.stack([cosine[:num_rows], sine[:num_rows]], 1) * weight_u[:, None, None]
         columns = torch.stack([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)], 1)
         return Transform(*(matrix.flatten(0, 1).to(device, dtype) for matrix in (rows, columns)))
 
-    with torch.inference_mode(False):  # kept for training, too
+    with torch.inference_mode(False):  # the cached result must be usable in training
         frequency = torch.arange(num_rows)
-        alone = (frequency == 0) | (2 * frequency == period)  # every other one stands for its negative as well
-        weight_u = torch.where(alone, 1.0, 2.0).double() / period**2
+        is_unpaired = (frequency == 0) | (2 * frequency == period)  # the others represent their negative, too
+        weight_u = torch.where(is_unpaired, 1.0, 2.0).double() / period**2
         return Basis(
             maps=transform(-torch.arange(size_px), torch.ones(num_rows).double()),
-            # The other sign: a convolution layer slides its kernel without turning it round.
+            # The opposite sign, because convolution layers do not flip their kernels.
             kernels=transform(torch.arange(kernel_px) - reach, weight_u),
         )
 
 
 def convolve(map_hhbi: Tensor, weight_oikk: Tensor) -> Tensor:
-    """What `F.conv2d` without bias makes of maps, zero-padded to keep their side: (h, h, b, o).
+    """Convolve maps like `F.conv2d` without bias, zero-padded to keep their side: (h, h, b, o).
 
     Args:
-        map_hhbi: Rows and columns first.
-        weight_oikk: In any memory layout; k is odd.
+        map_hhbi: Maps, with rows and columns first.
+        weight_oikk: Kernels in any memory format; k is odd.
     """
     with torch.autocast(map_hhbi.device.type, enabled=False):
         convolved: Tensor = _Convolve.apply(  # type: ignore[no-untyped-call]
@@ -89,16 +89,16 @@ def convolve(map_hhbi: Tensor, weight_oikk: Tensor) -> Tensor:
 
 
 def convolve_one_hot(cells_bi2: Tensor, weight_oikk: Tensor, size_px: int) -> Tensor:
-    """The same of maps that are 1 in one cell and 0 elsewhere: (h, h, b, o).
+    """Convolve maps that are 1 in one cell and 0 elsewhere: (h, h, b, o).
 
-    Such a map is never made. On CPU the result is gathered: the sum of the kernels of a face, each shifted to its cell
-    and cut off at the border, which takes two fifths of the time. Elsewhere that would be thousands of small steps;
-    there the spectrum of a map is written down as what it is, a phase for each frequency.
+    These maps are never created. On the CPU the result is the sum of the kernels of a face, each shifted to its cell
+    and cut off at the border, which takes two fifths of the time. On a GPU that would be thousands of small operations;
+    there the spectrum of a map is computed directly, as a phase for each frequency.
 
     Args:
-        cells_bi2: Column and row of the 1, int64; negative for a map without any.
-        weight_oikk: In any memory layout; k is odd.
-        size_px: h.
+        cells_bi2: Column and row of the 1, int64; negative for an empty map.
+        weight_oikk: Kernels in any memory format; k is odd.
+        size_px: Side h of the maps.
     """
     form = ShiftedKernels if cells_bi2.device.type == "cpu" else Phases
     with torch.autocast(cells_bi2.device.type, enabled=False):
@@ -110,11 +110,11 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, map_hhbi: Tensor, weight_oikk: Tensor) -> Tensor:
         maps, kernels = _basis(len(map_hhbi), weight_oikk.shape[-1], weight_oikk.dtype, weight_oikk.device)
-        map_spectrum = _analyse(map_hhbi, maps)
-        kernel_spectrum = _analyse(_places_first(weight_oikk), kernels)
+        map_spectrum = _analyze(map_hhbi, maps)
+        kernel_spectrum = _analyze(_positions_first(weight_oikk), kernels)
         ctx.save_for_backward(map_spectrum, kernel_spectrum)
         ctx.kernel_px = weight_oikk.shape[-1]
-        return _synthesise(_forward_product(map_spectrum, kernel_spectrum), maps)
+        return _synthesize(_forward_product(map_spectrum, kernel_spectrum), maps)
 
     @staticmethod
     @once_differentiable
@@ -122,11 +122,11 @@ class _Convolve(torch.autograd.Function):
         map_spectrum, kernel_spectrum = ctx.saved_tensors
         grad_map = grad_weight = None
         maps, kernels = _basis(len(grad_hhbo), ctx.kernel_px, grad_hhbo.dtype, grad_hhbo.device)
-        grad_spectrum = _analyse(grad_hhbo, maps)
+        grad_spectrum = _analyze(grad_hhbo, maps)
         if ctx.needs_input_grad[0]:
-            grad_map = _synthesise(_map_gradient(grad_spectrum, kernel_spectrum), maps)
+            grad_map = _synthesize(_map_gradient(grad_spectrum, kernel_spectrum), maps)
         if ctx.needs_input_grad[1]:
-            grad_weight = _places_last(_synthesise(_kernel_gradient(grad_spectrum, map_spectrum), kernels))
+            grad_weight = _positions_last(_synthesize(_kernel_gradient(grad_spectrum, map_spectrum), kernels))
         return grad_map, grad_weight
 
 
@@ -138,27 +138,27 @@ class Phases(torch.autograd.Function):
         maps, kernels = _basis(size_px, weight_oikk.shape[-1], weight_oikk.dtype, weight_oikk.device)
         ctx.save_for_backward(cells_bi2)
         ctx.kernel_px = weight_oikk.shape[-1]
-        kernel_spectrum = _analyse(_places_first(weight_oikk), kernels)
-        return _synthesise(_forward_product(_phases(cells_bi2, maps), kernel_spectrum), maps)
+        kernel_spectrum = _analyze(_positions_first(weight_oikk), kernels)
+        return _synthesize(_forward_product(_phases(cells_bi2, maps), kernel_spectrum), maps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_hhbo: Tensor) -> tuple[None, Tensor, None]:  # noqa: D102
         (cells_bi2,) = ctx.saved_tensors
         maps, kernels = _basis(len(grad_hhbo), ctx.kernel_px, grad_hhbo.dtype, grad_hhbo.device)
-        product = _kernel_gradient(_analyse(grad_hhbo, maps), _phases(cells_bi2, maps))
-        return None, _places_last(_synthesise(product, kernels)), None
+        product = _kernel_gradient(_analyze(grad_hhbo, maps), _phases(cells_bi2, maps))
+        return None, _positions_last(_synthesize(product, kernels)), None
 
 
 class ShiftedKernels(torch.autograd.Function):
-    """`convolve_one_hot` as a sum of shifted kernels; within, places come before channels, and faces before both."""
+    """`convolve_one_hot` as a sum of shifted kernels; its arrays have faces first, then rows and columns."""
 
     @staticmethod
     def forward(ctx: Any, cells_bi2: Tensor, weight_oikk: Tensor, size_px: int) -> Tensor:  # noqa: D102
         num_outputs, num_inputs, kernel_px, _ = weight_oikk.shape
         ctx.save_for_backward(cells_bi2)
         ctx.kernel_px = kernel_px
-        # Turned round, for a layer's kernel slides over the map as it is.
+        # Flipped, because convolution layers do not flip their kernels.
         table = weight_oikk.flatten(1).t().contiguous().view(num_inputs, kernel_px, kernel_px, -1).flip(1, 2)
         map_bhho = weight_oikk.new_zeros(len(cells_bi2), size_px, size_px, num_outputs)
         for on_map, in_kernel in _overlaps(cells_bi2, size_px, kernel_px):
@@ -182,7 +182,7 @@ _Slices = tuple[int, slice, slice]
 
 
 def _overlaps(cells_bi2: Tensor, size_px: int, kernel_px: int) -> Iterator[tuple[_Slices, _Slices]]:
-    """For each point: where on the map of its face its shifted kernel lies, and which part of that kernel."""
+    """Yield for each point the region of its face's map that its shifted kernel covers, and that part of the kernel."""
     reach = kernel_px // 2
     for face, cells in enumerate(cells_bi2.tolist()):
         for point, (column, row) in enumerate(cells):
@@ -196,18 +196,18 @@ def _overlaps(cells_bi2: Tensor, size_px: int, kernel_px: int) -> Iterator[tuple
                 )
 
 
-def _places_first(weight_oikk: Tensor) -> Tensor:
-    """(k, k, o, i), dense; as the transpose of one matrix, which torch does three times as fast as a permutation."""
+def _positions_first(weight_oikk: Tensor) -> Tensor:
+    """Rearrange kernels to (k, k, o, i) by a matrix transpose, three times as fast as a permutation."""
     return weight_oikk.flatten(2).flatten(0, 1).t().contiguous().view(*weight_oikk.shape[2:], *weight_oikk.shape[:2])
 
 
-def _places_last(weight_kkoi: Tensor) -> Tensor:
-    """The inverse of `_places_first`."""
+def _positions_last(weight_kkoi: Tensor) -> Tensor:
+    """Rearrange kernels to (o, i, k, k): the inverse of `_positions_first`."""
     return weight_kkoi.flatten(2).flatten(0, 1).t().contiguous().view(*weight_kkoi.shape[2:], *weight_kkoi.shape[:2])
 
 
-def _analyse(signal_hhmn: Tensor, transform: Transform) -> Tensor:
-    """Spectra (u * v, 2, m, n) of signals whose rows and columns come first."""
+def _analyze(signal_hhmn: Tensor, transform: Transform) -> Tensor:
+    """Compute the spectra (u * v, 2, m, n) of signals whose rows and columns come first."""
     height, width, *channels = signal_hhmn.shape
     num_rows, num_columns = len(transform.rows) // 2, len(transform.columns) // 2
     half = torch.mm(transform.rows, signal_hhmn.reshape(height, -1))
@@ -215,8 +215,8 @@ def _analyse(signal_hhmn: Tensor, transform: Transform) -> Tensor:
     return spectrum.view(num_rows * num_columns, 2, *channels)
 
 
-def _synthesise(spectrum_f2mn: Tensor, transform: Transform) -> Tensor:
-    """The transposed of `_analyse`: signals (h, h, m, n)."""
+def _synthesize(spectrum_f2mn: Tensor, transform: Transform) -> Tensor:
+    """Apply the transpose of `_analyze`: signals (h, h, m, n)."""
     channels = spectrum_f2mn.shape[2:]
     num_rows, (doubled, doubled_width) = len(transform.rows) // 2, transform.columns.shape
     half = torch.bmm(transform.columns.t().expand(num_rows, -1, -1), spectrum_f2mn.view(num_rows, doubled, -1))
@@ -225,11 +225,11 @@ def _synthesise(spectrum_f2mn: Tensor, transform: Transform) -> Tensor:
 
 
 def _phases(cells_bi2: Tensor, transform: Transform) -> Tensor:
-    """What `_analyse` would give for one-hot maps: (u * v, 2, b, i), zero for empty ones."""
+    """Compute the spectra (u * v, 2, b, i) of one-hot maps, as `_analyze` would; zero for empty maps."""
     num_rows, num_columns, size_px = len(transform.rows) // 2, len(transform.columns) // 2, transform.rows.shape[1]
     column_bi, row_bi = cells_bi2.clamp(min=0).unbind(2)
     row_phase = transform.rows[:, row_bi].view(num_rows, 1, 2, *row_bi.shape) * (cells_bi2 >= 0).all(2)
-    # The first of the columns' two halves is what they make of a real 1, which is all that is asked.
+    # The first half of the columns is the transform of real values, which is sufficient here.
     column_phase = transform.columns[:, :size_px][:, column_bi].view(num_columns, 2, *column_bi.shape)
     phases = torch.empty(num_rows, num_columns, 2, *row_bi.shape, dtype=row_phase.dtype, device=row_phase.device)
     cosine_r, sine_r, cosine_c, sine_c = *row_phase.unbind(2), *column_phase.unbind(1)
@@ -239,18 +239,18 @@ def _phases(cells_bi2: Tensor, transform: Transform) -> Tensor:
 
 
 def _forward_product(map_f2bi: Tensor, kernel_f2oi: Tensor) -> Tensor:
-    """Sum over i of map * kernel: (f, 2, b, o)."""
+    """Sum map * kernel over i: (f, 2, b, o)."""
     real_fio, imaginary_fio = kernel_f2oi.transpose(2, 3).unbind(1)
     return _product(map_f2bi, real_fio, imaginary_fio, sign=1)
 
 
 def _map_gradient(grad_f2bo: Tensor, kernel_f2oi: Tensor) -> Tensor:
-    """Sum over o of grad * conj(kernel): (f, 2, b, i)."""
+    """Sum grad * conj(kernel) over o: (f, 2, b, i)."""
     return _product(grad_f2bo, *kernel_f2oi.unbind(1), sign=-1)
 
 
 def _product(left_f2mn: Tensor, real_fnl: Tensor, imaginary_fnl: Tensor, *, sign: int) -> Tensor:
-    """Left times (real + sign * i * imaginary), summed over n: (f, 2, m, l). Two products do the work of four."""
+    """Sum left * (real + sign * i * imaginary) over n, by two real products: (f, 2, m, l)."""
     _, _, num_rows, _ = left_f2mn.shape
     stacked = left_f2mn.flatten(1, 2)
     product = torch.bmm(stacked, real_fnl).view(len(stacked), 2, num_rows, -1)
@@ -261,10 +261,10 @@ def _product(left_f2mn: Tensor, real_fnl: Tensor, imaginary_fnl: Tensor, *, sign
 
 
 def _kernel_gradient(grad_f2bo: Tensor, map_f2bi: Tensor) -> Tensor:
-    """Sum over b of grad * conj(map): (f, 2, o, i)."""
+    """Sum grad * conj(map) over b: (f, 2, o, i)."""
     grad_real, grad_imaginary = grad_f2bo.transpose(2, 3).unbind(1)
     map_real, map_imaginary = map_f2bi.unbind(1)
-    # torch batches a matrix product only into a result that is dense, so the parts are put together afterwards.
+    # A batched matrix product needs a dense result, so the parts are combined afterwards.
     real = torch.bmm(grad_f2bo.flatten(1, 2).transpose(1, 2), map_f2bi.flatten(1, 2))
     product = torch.empty(len(real), 2, *real.shape[1:], dtype=real.dtype, device=real.device)
     product[:, 0] = real

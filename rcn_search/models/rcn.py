@@ -1,12 +1,12 @@
-"""Recombinator Network (Honari et al., CVPR 2016, section 3.2 and Fig. 1; layer lists in rcn.md 4.1 to 4.4).
+"""Recombinator Network (Honari et al. 2016, sec. 3.2 and Fig. 1).
 
-An encoder makes maps of ever coarser resolution. From the coarsest back to the finest, each branch convolves the
-encoder map of its resolution together with the upsampled output of the branch before it, so that the finest features
-are interpreted in the light of all coarser ones. With skip connections a branch receives the outputs of all coarser
-branches, not only of the last.
+An encoder computes maps of ever coarser resolution. From the coarsest to the finest, each branch convolves the encoder
+map of its resolution together with the upsampled output of the branch before it, so that fine features are interpreted
+in the context of all coarser ones. With skip connections a branch receives the outputs of all coarser branches.
 
-Of an omitted branch (Table 1) nothing is built, and the next coarser output is upsampled past it. The output layer is
-at the resolution of the input all the same: without the finest branch it sees the upsampled maps of the next one.
+An omitted branch (Table 1) is not built, and the next coarser output is upsampled past it. The output layer always has
+the resolution of the input: without the finest branch, its input is the upsampled output of the next one. Layer lists
+are in docs/explanation/model-specification.md, "Networks".
 """
 
 from __future__ import annotations
@@ -26,44 +26,45 @@ from rcn_search.models.blocks import (
     Upsampling,
     kernel_size,
     make_upsampling,
-    only_pooled,
     resolutions_px,
     same_conv,
+    zero_non_pooled,
 )
 
 
-class Layers(NamedTuple):
-    """One of the paper's lists: output channels by resolution, finest first, and kernels."""
+class LayerPreset(NamedTuple):
+    """Layers of one of the paper's networks: output channels by resolution, finest first, and kernel sides."""
 
     trunk: tuple[int, ...]
+    """Channels of the encoder."""
     branches: tuple[tuple[int, ...], ...]
-    """Of each convolution; the finest branch ends in one more, linear convolution to the keypoint maps."""
+    """Channels of each convolution; the finest branch has another, linear convolution to the keypoint maps."""
     first_kernel: int
-    """Of the first convolution of each branch."""
+    """Kernel of the first convolution of each branch."""
     kernel: int
-    """Of all further ones, the output layer among them."""
+    """Kernel of all other convolutions of the branches, including the output layer."""
 
 
-LAYERS = {
-    "mtfl": Layers(
+LAYER_PRESETS = {
+    "mtfl": LayerPreset(
         (16, 32, 48, 48, 48, 48, 48),
         ((16,), (32, 16), (48, 32), (48,), (48, 48), (48, 48), (48, 48)),
         first_kernel=3,
         kernel=3,
     ),
-    "300w": Layers(
+    "300w": LayerPreset(
         (64,) * 7,
         ((64, 64, 64), (64, 64), (64, 64), (64,), (64, 64), (64, 64), (64, 64)),
         first_kernel=5,
         kernel=1,
     ),
 }
-FOURTH = 3
-"""The branch (10x10 of 80) that has one convolution in the released code, but two in a network of four (Fig. 1)."""
+FOURTH_BRANCH = 3
+"""The branch (10x10 of 80) that has one convolution in the paper's code, but two in a network of four (Fig. 1)."""
 
 
 class Branch(nn.Module):
-    """Convolutions of one resolution; the first takes in the coarser branch, if there is one."""
+    """Convolutions of one resolution; the first one also receives the output of the coarser branch, if there is one."""
 
     def __init__(self, first: nn.Conv2d | Recombination, channels: list[int], kernel: int, *, finest: bool):
         super().__init__()
@@ -72,15 +73,15 @@ class Branch(nn.Module):
         self.rest = nn.ModuleList(same_conv(c_in, c_out, kernel) for c_in, c_out in pairwise(channels))
 
     def forward(self, encoded_bchw: Tensor, coarse_bchw: Tensor | None) -> Tensor:
-        """Maps of the same resolution as the encoder map; linear in the finest branch, else rectified."""
+        """Compute maps of the resolution of the encoder map; linear in the finest branch, otherwise rectified."""
         maps: Tensor = self.first(encoded_bchw) if coarse_bchw is None else self.first(encoded_bchw, coarse_bchw)
         for conv in self.rest:
             maps = conv(F.relu_(maps))
         return maps if self.finest else F.relu_(maps)
 
 
-class Output(nn.Module):
-    """The output layer of a network without its finest branch."""
+class OutputLayer(nn.Module):
+    """Output layer of a network without its finest branch."""
 
     def __init__(self, channels: int, num_points: int, kernel: int, upsampling: Upsampling):
         super().__init__()
@@ -88,18 +89,18 @@ class Output(nn.Module):
         self.conv = same_conv(channels, num_points, kernel)
 
     def forward(self, coarse_bchw: Tensor, side_px: int) -> Tensor:
-        """Logits (b, k, side, side) from maps (b, c, h, h)."""
+        """Compute logits (b, k, side, side) from maps (b, c, h, h)."""
         logits: Tensor = self.conv(self.upsampling(coarse_bchw, side_px))
         return logits
 
 
 class RCN(Network):
-    """Contrast-normalized image (b, c, h, h) to keypoint logits (b, k, h, h), for h of 80 or 40 pixels."""
+    """Network from contrast-normalized images (b, c, h, h) to keypoint logits (b, k, h, h), with h of 80 or 40."""
 
     def __init__(self, config: RcnConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
         sides_px = resolutions_px(input_px, config.branches)
-        layers = LAYERS[config.layer_preset]
+        layers = LAYER_PRESETS[config.layer_preset]
         self.skip, self.zero_non_pooled = config.skip, config.zero_non_pooled
 
         def width(paper: int) -> int:
@@ -113,7 +114,7 @@ class RCN(Network):
         coarse_channels = 0
         for coarser, level in zip([None, *levels], levels, strict=False):
             channels = [width(c) for c in layers.branches[level]]
-            if level == FOURTH == config.branches - 1:
+            if level == FOURTH_BRANCH == config.branches - 1:
                 channels *= 2
             if level == 0:
                 channels.append(num_points)
@@ -127,31 +128,31 @@ class RCN(Network):
             branches.append(Branch(first, channels, kernel_size(side_px, layers.kernel), finest=level == 0))
             coarse_channels = channels[-1] + (coarse_channels if config.skip else 0)
         self.branches = nn.ModuleList(branches)
-        self.output: Output | None = None
+        self.output: OutputLayer | None = None
         if levels[-1] > 0:
             upsampling = make_upsampling(config.upsampling, sides_px[levels[-1]], input_px)
-            self.output = Output(coarse_channels, num_points, layers.kernel, upsampling)
+            self.output = OutputLayer(coarse_channels, num_points, layers.kernel, upsampling)
 
     def forward(self, image_bchw: Tensor) -> Tensor:
-        """Logits (b, k, h, h): one map per keypoint, to be normalized by a softmax over all pixels."""
+        """Compute logits (b, k, h, h): one map for each keypoint, for a softmax over all pixels."""
         return self._recombine(self._encode(image_bchw), image_bchw.shape[-1])
 
     def branch_logits(self, image_bchw: Tensor) -> list[Tensor]:
-        """What the branches know, coarsest first: logits (b, k, h, h) each.
+        """Compute the logits (b, k, h, h) after each branch, coarsest first.
 
-        Those of the network when it sees the encoder maps up to this branch, and zeros for all finer ones. The last
-        are the logits.
+        These are the logits of the network if the encoder maps of all finer branches are replaced by zeros. The last
+        ones are its actual logits.
         """
         encoded = self._encode(image_bchw)
-        dark = [torch.zeros_like(map_bchw) for map_bchw in encoded]
-        seen = range(1, len(encoded) + 1)
-        return [self._recombine(encoded[:count] + dark[count:], image_bchw.shape[-1]) for count in seen]
+        zeros = [torch.zeros_like(map_bchw) for map_bchw in encoded]
+        counts = range(1, len(encoded) + 1)
+        return [self._recombine(encoded[:count] + zeros[count:], image_bchw.shape[-1]) for count in counts]
 
     def _encode(self, image_bchw: Tensor) -> list[Tensor]:
-        """The encoder map of each branch, coarsest first, as the recombination sees it."""
+        """Compute the encoder map of each branch, coarsest first."""
         encoded = self.trunk(image_bchw)
         coarsest, *finer = (encoded[level] for level in self.levels)
-        return [coarsest, *(only_pooled(map_bchw) if self.zero_non_pooled else map_bchw for map_bchw in finer)]
+        return [coarsest, *(zero_non_pooled(map_bchw) if self.zero_non_pooled else map_bchw for map_bchw in finer)]
 
     def _recombine(self, encoded: list[Tensor], input_px: int) -> Tensor:
         maps: Tensor | None = None

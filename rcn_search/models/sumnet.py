@@ -1,12 +1,12 @@
-"""SumNet (Honari et al., CVPR 2016, section 3.1; layer lists in rcn.md 4.5 and 4.6).
+"""SumNet (Honari et al. 2016, sec. 3.1; layer lists in docs/explanation/model-specification.md, "Networks").
 
-The same encoder as the Recombinator Network, but each resolution makes keypoint maps of its own, and the logits are a
-learned weighted sum of all of them. Coarse and fine features meet in that sum only. An omitted branch (Table 1) is not
-built, nor the part of the encoder that only it would need.
+SumNet has the same encoder as the Recombinator Network, but each resolution has its own keypoint maps, and the logits
+are a learned weighted sum of all of them. Coarse and fine features are combined only in this sum. An omitted branch
+(Table 1) is not built, nor is the part of the encoder that only this branch would need.
 
-In the released code the convolutions of a sixth branch are never trained, nor are the weights of the sum and one
-convolution of the 300-W network, and an omitted branch is still summed. Here every parameter is trained, and nothing
-but trained branches is summed.
+In the paper's code, the convolutions of a sixth branch, the fusion weights and one convolution of the 300-W network are
+never trained, and an omitted branch is still summed. Here every parameter is trained, and only trained branches are
+summed.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from rcn_search.models.blocks import (
 )
 
 CHANNELS = {"mtfl": (16, 32, 48, 48, 48, 48), "300w": (64,) * 6}
-"""Width of the encoder and of the branch at each resolution, finest first."""
+"""Number of channels of the encoder and of the branch at each resolution, finest first."""
 
 
 class SumNet(Network):
-    """Contrast-normalized image (b, c, h, h) to keypoint logits (b, k, h, h), for h of 80 or 40 pixels."""
+    """Network from contrast-normalized images (b, c, h, h) to keypoint logits (b, k, h, h), with h of 80 or 40."""
 
     def __init__(self, config: SumNetConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
@@ -54,21 +54,21 @@ class SumNet(Network):
         self.weights = nn.Parameter(torch.empty(len(self.levels), num_points, side_px, side_px))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Convolutions as in every model; the weights of the sum uniform in [0, 1)."""
+        """Initialize convolutions as in every model, and fusion weights uniform in [0, 1)."""
         super().reset_parameters(generator)
         nn.init.uniform_(self.weights, generator=generator)
 
     def forward(self, image_bchw: Tensor) -> Tensor:
-        """Logits (b, k, h, h): one map per keypoint, to be normalized by a softmax over all pixels."""
+        """Compute logits (b, k, h, h): one map for each keypoint, for a softmax over all pixels."""
         nested = self.upsampling is upsample and not self.per_pixel
         return sum_upsampled(self._weighted(image_bchw, full_size=not nested), image_bchw.shape[-1])
 
     def branch_logits(self, image_bchw: Tensor) -> list[Tensor]:
-        """What each branch adds to the logits, coarsest first: (b, k, h, h) each. Their sum is the logits."""
+        """Compute what each branch adds to the logits, coarsest first: (b, k, h, h) each."""
         return self._weighted(image_bchw, full_size=True)[::-1]
 
     def _weighted(self, image_bchw: Tensor, *, full_size: bool) -> list[Tensor]:
-        """The weighted maps of the branches, finest first, each of its own size or all of that of the image."""
+        """Compute the weighted maps of the branches, finest first, with their own sides or upsampled to the image."""
         encoded = self.trunk(image_bchw)
         maps = [branch(encoded[level]) for level, branch in zip(self.levels, self.branches, strict=True)]
         if full_size:
@@ -77,20 +77,20 @@ class SumNet(Network):
 
 
 def _branch(channels: int, num_points: int, kernel: int, *, long: bool) -> nn.Sequential:
-    """Two convolutions, the last one linear; or four, of which the second is linear too (rcn.md 4.6)."""
+    """Create two convolutions, the last one linear; or four, of which the second and the last are linear."""
     rectified = same_conv(channels, channels, kernel), nn.ReLU(inplace=True)
     if not long:
         return nn.Sequential(*rectified, same_conv(channels, num_points, kernel))
     linear = same_conv(channels, channels, kernel)
-    again = same_conv(channels, channels, kernel), nn.ReLU(inplace=True)
-    return nn.Sequential(*rectified, linear, *again, same_conv(channels, num_points, kernel))
+    second = same_conv(channels, channels, kernel), nn.ReLU(inplace=True)
+    return nn.Sequential(*rectified, linear, *second, same_conv(channels, num_points, kernel))
 
 
 def sum_upsampled(maps: list[Tensor], side_px: int) -> Tensor:
-    """Sum of maps (b, k, h, h), finest first, all upsampled by tiling to one side.
+    """Sum maps (b, k, h, h), finest first, that are upsampled by tiling to one side.
 
-    Each map is added to the next finer one whose side is a multiple of its own, not tiled all the way: the same sum,
-    for fewer pixels. (From 80 pixels, 2 goes straight into 10, since 5 is no multiple of it.)
+    To save time, each map is added to the next finer one whose side is a multiple of its own. (With 80 pixels, the map
+    of 2 pixels is added to that of 10, because 5 is not a multiple of 2.)
     """
     sums: list[Tensor] = []
     for fine in reversed(maps):

@@ -1,7 +1,9 @@
-"""TCDCN (Zhang et al., ECCV 2014), the coordinate-regression baseline (rcn.md 10.3 and 10.4).
+"""TCDCN (Zhang et al., ECCV 2014), the baseline that regresses coordinates.
 
-Four valid convolutions with shared filters, three poolings and one shared feature vector, all rectified by |tanh|, as
-the public re-implementations have it; linear heads give the points and, as auxiliary tasks, attributes of the face.
+See docs/explanation/model-specification.md, "Networks".
+
+It has four valid convolutions with shared filters, three poolings and one shared feature vector, with |tanh| as
+activation, like public re-implementations. Linear heads predict the points and, as auxiliary tasks, face attributes.
 """
 
 from __future__ import annotations
@@ -17,22 +19,22 @@ from rcn_search.errors import RcnSearchError
 from rcn_search.models.blocks import Network
 
 INPUT_PX = 40
-"""Side of what the first convolution sees; an input of 80 pixels is averaged down to it."""
+"""Side of the input of the first convolution; inputs of 80 pixels are averaged to this side."""
 ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
-"""Auxiliary tasks of MTFL and their number of classes."""
+"""Auxiliary tasks of MTFL, with their numbers of classes."""
 
 
 class TcdcnOutput(NamedTuple):
-    """What TCDCN predicts for a batch of b images."""
+    """Predictions for b images."""
 
     points_bk2: Tensor
-    """x, y in units of the input frame: 0 is its left or top edge, 1 its right or bottom edge. Not clamped."""
+    """x, y in window coordinates: 0 is the left or top edge, 1 the right or bottom edge. Not clamped."""
     attributes_logits: dict[str, Tensor]
-    """Attribute to logits (b, classes); empty without auxiliary tasks."""
+    """Logits (b, classes) of each attribute; empty without auxiliary tasks."""
 
 
 class TCDCN(Network):
-    """Contrast-normalized image (b, c, h, h) to a `TcdcnOutput`, for h of 80 or 40 pixels."""
+    """Network from contrast-normalized images (b, c, h, h) to a `TcdcnOutput`, with h = 80 or 40 pixels."""
 
     trunk: nn.ModuleList
 
@@ -49,16 +51,16 @@ class TCDCN(Network):
         self.attributes = nn.ModuleDict({name: nn.Linear(100, count) for name, count in classes.items()})
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """As in every model, but points start around the centre of the frame."""
+        """Initialize the weights as in every model, but let points start near the center of the window."""
         super().reset_parameters(generator)
         nn.init.constant_(self.points.bias, 0.5)
 
     def forward(self, image_bchw: Tensor) -> TcdcnOutput:
-        """Points (b, k, 2) in the unit frame of the input, and logits (b, classes) of each attribute."""
+        """Compute points (b, k, 2) in window coordinates, and logits (b, classes) of each attribute."""
         maps = F.avg_pool2d(image_bchw, image_bchw.shape[-1] // INPUT_PX)
         for level, conv in enumerate(self.trunk):
             maps = conv(F.max_pool2d(maps, 2) if level else maps).tanh().abs()
-        # A coordinate in bf16 is good to a quarter of an input pixel, and the training that rounds it learns less.
+        # In bf16, coordinates have a precision of a quarter of an input pixel, and training is worse.
         with torch.autocast(image_bchw.device.type, enabled=False):
             features = self.shared(maps.float().flatten(1)).tanh().abs()
             points_bk2 = self.points(features).view(len(image_bchw), -1, 2)

@@ -79,7 +79,7 @@ def _epoch_error_pct(
     """Return the mean error of an epoch over the seeds; None if a seed is not scored."""
     predictions = []
     for trial in trials:
-        method = f"{trial.record.params[RUN]}, epoch {epoch} of {reproduction.study.config.budget.epochs}"
+        method = f"{trial.params[RUN]}, epoch {epoch} of {reproduction.study.config.budget.epochs}"
         checkpoint = storage.join(trial.folder, epoch_checkpoint_name(epoch))
         predicted = predictions_of(Candidate(f"{trial.number:06d}-epoch-{epoch:04d}", method, checkpoint), target)
         if predicted is not None:

@@ -35,8 +35,8 @@ class Reproduction:
 
     def trials_of(self, row: str) -> list[Trial]:
         """All trials of a row, by seed."""
-        trials = [trial for trial in self.study.trials if trial.record.params[RUN] == row]
-        return sorted(trials, key=lambda trial: int(trial.record.params[SEED] or 0))
+        trials = [trial for trial in self.study.trials if trial.params[RUN] == row]
+        return sorted(trials, key=lambda trial: int(trial.params[SEED] or 0))
 
     def complete_trials(self, row: str) -> list[Trial]:
         """The complete trials of a row, by seed."""
@@ -57,7 +57,7 @@ class Reproduction:
         config = self.study.config
 
         def candidate(trial: Trial, denoiser: Trial | None = None) -> Candidate:
-            seed = f", seed {trial.record.config.seed}" if self.num_seeds(row) > 1 else ""
+            seed = f", seed {trial.config.seed}" if self.num_seeds(row) > 1 else ""
             return Candidate(
                 name="+".join(f"{part.number:06d}" for part in (trial, denoiser) if part),
                 method=f"{row}, {config.budget.epochs} epochs{seed}",

@@ -75,7 +75,7 @@ def choose_candidates(study: Study, top: int) -> list[Trial]:
     )
     distinct: dict[str, Trial] = {}
     for _, number in ranked:
-        distinct.setdefault(study.trials[number].record.run_id, study.trials[number])
+        distinct.setdefault(study.trials[number].run_id, study.trials[number])
     return list(distinct.values())[:top]
 
 
@@ -119,8 +119,8 @@ def _trial_values(config: StudyConfig, trial: Trial) -> Values:
     Raises:
         StudyError: In this version of rcn-search they make another training configuration.
     """
-    values = config.draw(lambda path, name, parameter: trial.record.params[name])
-    if config.train_config(values).run_id != trial.record.run_id:
+    values = config.draw(lambda path, name, parameter: trial.params[name])
+    if config.train_config(values).run_id != trial.run_id:
         raise StudyError(
             f"trial {trial.number} cannot be replicated: this version of rcn-search makes another training of its "
             "parameters than the version that ran it; use that version, or remove replication from the study file"
@@ -138,7 +138,7 @@ def _choose_winner(study: Study, replication: Study) -> Winner:
     completed: list[tuple[Candidate, Array]] = []
     failed: list[Candidate] = []
     for name in replication.config.runs:
-        runs = [run for run in replication.trials if run.record.params[RUN] == name]
+        runs = [run for run in replication.trials if run.params[RUN] == name]
         candidate = _candidate(trial_of_run[name], runs)
         if any(run.state == "failed" for run in runs):
             failed.append(candidate)
@@ -171,7 +171,7 @@ def _candidate(trial: Trial, runs: Sequence[Trial]) -> Candidate:
         runs=tuple(
             ReplicationRun(
                 number=run.number,
-                seed=run.record.config.seed,
+                seed=run.config.seed,
                 error_pct=run.error_pct if run.state == "complete" else None,
                 checkpoint=storage.join(run.folder, BEST_NAME),
             )
@@ -209,7 +209,7 @@ def validation_errors(config: StudyConfig, trial: Trial) -> Array:
     dataset = open_dataset(data.uri)
     num_rows = num_rows_used(dataset.manifest, data.val_split, data.num_val)
     split = dataset.split(data.val_split)
-    validator = Validator(trial.record.config, split, num_rows, dataset.manifest.keypoint_schema)
+    validator = Validator(trial.config, split, num_rows, dataset.manifest.keypoint_schema)
     network, _ = load_network(storage.join(trial.folder, BEST_NAME))
     error_n, counts_n = validator.image_errors(network)
     error_pct_n: Array = 100 * error_n.where(counts_n, float("nan")).double().numpy()

@@ -86,7 +86,7 @@ class _EventFile:
 
     def close(self, trial: Trial) -> None:
         """Write the parameters and close the file."""
-        parameters = {name: value for name, value in trial.record.params.items() if value is not None}
+        parameters = {name: value for name, value in trial.params.items() if value is not None}
         for summary in hparams(hparam_dict=parameters, metric_dict={"best_error_pct": trial.error_pct}):
             self._add(summary=summary)
         self._publish()

@@ -159,7 +159,7 @@ def _retrain(study: Study, best: Trial, console: Console) -> str:
 
     assert study.config.test is not None
     changes, folder = study.config.test.retrain, storage.join(study.uri, TEST_FOLDER)
-    document = best.record.config.model_dump(mode="json", exclude={"compute"})
+    document = best.config.model_dump(mode="json", exclude={"compute"})
     document["data"]["uri"] = study.config.base_config.data.uri
     config: TrainConfig = resolve_train_config(overlay(document, changes), source="test.retrain")
     run = Trainer(config, folder, resume=True)

@@ -39,11 +39,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         trial = self._study.ask()
         if trial is None:
             return None if self._study.num_remaining else str(Searcher.FINISHED)
-        study_config, config = self._study.config, trial.record.config
+        study_config, config = self._study.config, trial.config
         base_config = study_config.base_config
         # The data set may have moved since an open trial was drawn; its content is the same.
         config = config.model_copy(update={"data": config.data.model_copy(update={"uri": base_config.data.uri})})
-        parent = trial.record.params.get(PARENT, NO_PARENT)
+        parent = trial.params.get(PARENT, NO_PARENT)
         if isinstance(parent, int) and parent != NO_PARENT:
             copy_checkpoint(self._study.trials[parent].folder, trial.folder, config)
         spec = TrialSpec(

@@ -145,7 +145,7 @@ class StudyTrialSource:
     def ask(self) -> tuple[int, Mapping[str, Scalar]] | None:
         """Return number and parameters of the next trial."""
         trial = self._study.ask()
-        return (trial.number, trial.record.params) if trial else None
+        return (trial.number, trial.params) if trial else None
 
     def report(self, number: int, epoch: int, error_pct: float) -> None:
         """Record one more epoch of a trial."""

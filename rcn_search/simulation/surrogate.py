@@ -80,7 +80,7 @@ class RecordedCurves:
         self._conditional = {
             name for name in self._distributions if any(name not in drawn for drawn in distributions_t)
         }
-        features_tf = np.array([self._features(trial.record.params) for trial in trials])
+        features_tf = np.array([self._features(trial.params) for trial in trials])
         log_error_te = np.log(
             [[trial.epochs[epoch].val_error_pct for epoch in sorted(trial.epochs)] for trial in trials]
         )

@@ -55,6 +55,11 @@ class Trial:
         return self.record.config
 
     @property
+    def run_id(self) -> str:
+        """Identity of the training configuration."""
+        return self.record.run_id
+
+    @property
     def state(self) -> State:
         """State of the trial; ``open`` if it is still to be run, or to be run again."""
         return self.result.state if self.result else "running" if self.optuna_trial else "open"

@@ -169,5 +169,5 @@ def format_duration(seconds: float) -> str:
 
 def format_parameters(trial: Trial) -> str:
     """Format the parameters of a trial by the last parts of their names: ``branches 6, skip False, lr 0.004``."""
-    named = ((name.partition("[")[0].rpartition(".")[2], value) for name, value in trial.record.params.items())
+    named = ((name.partition("[")[0].rpartition(".")[2], value) for name, value in trial.params.items())
     return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in named)

@@ -15,7 +15,7 @@ from rcn_search.study.trial import Trial
 
 def trial_table(trials: Sequence[Trial]) -> pa.Table:
     """A row for each trial; the parameters are columns, empty where they were not drawn."""
-    names = list(dict.fromkeys(name for trial in trials for name in trial.record.params))
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     columns: dict[str, pa.Array] = {
         "trial": pa.array([trial.number for trial in trials], pa.int64()),
         "state": pa.array([trial.state for trial in trials], pa.string()),
@@ -23,10 +23,10 @@ def trial_table(trials: Sequence[Trial]) -> pa.Table:
         "epochs": pa.array([len(trial.epochs) for trial in trials], pa.int64()),
         "busy_s": pa.array([trial.busy_s for trial in trials], pa.float64()),
         "reason": pa.array([trial.result.reason if trial.result else None for trial in trials], pa.string()),
-        "run_id": pa.array([trial.record.run_id for trial in trials], pa.string()),
+        "run_id": pa.array([trial.run_id for trial in trials], pa.string()),
         "folder": pa.array([trial.folder for trial in trials], pa.string()),
     }
-    parameters = {name: _column([trial.record.params.get(name) for trial in trials]) for name in names}
+    parameters = {name: _column([trial.params.get(name) for trial in trials]) for name in names}
     return pa.table({**columns, **parameters})
 
 

@@ -47,7 +47,7 @@ def format_trials(trials: Sequence[Trial], format: Literal["csv", "json"]) -> st
 
 def config_yaml(study: Study, trial: Trial) -> str:
     """Format the configuration of a trial as a file for ``rcn-search train``."""
-    document = trial.record.config.model_dump(mode="json")
+    document = trial.config.model_dump(mode="json")
     document["data"]["uri"] = study.config.base_config.data.uri  # it may have moved since
     return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
@@ -57,7 +57,7 @@ def trial_page(study: Study, trial: Trial) -> RenderableType:
     error = "no epoch yet" if trial.error_pct is None else f"{trial.error_pct:.2f} %"
     title = f"trial {trial.number}, {trial.state}: {error} after {len(trial.epochs)} epochs"
     parameters = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in trial.record.params.items():
+    for name, value in trial.params.items():
         parameters.add_row(Text(name), Text(f"{value:.6g}" if isinstance(value, float) else str(value)))
     curve = [trial.epochs[number].val_error_pct for number in sorted(trial.epochs)]
     parts = (

@@ -151,7 +151,7 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
     network = build_model(
         config.model, num_points=num_points, input_px=config.input.size_px, in_channels=config.input.channels
     )
-    network = network.place(device, settings.memory_format)
+    network = network.to_device(device, settings.memory_format)
     optimizers = build_optimizers(network, config.optimizer)
     batch, size_px = min(config.schedule.batch_size, _MAX_PROBE_BATCH), config.input.size_px
     inputs = torch.rand(batch, config.input.channels, size_px, size_px, device=device)

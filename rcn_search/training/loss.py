@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rcn_search.config.schema import TcdcnConfig, TrainConfig
-from rcn_search.models.decode import mean_points, point_cells
+from rcn_search.models.decode import soft_argmax_points, point_cells
 from rcn_search.models.tcdcn import TcdcnOutput
 
 
@@ -70,7 +70,7 @@ def soft_argmax_loss(logits_bkhw: Tensor, points_bk2: Tensor, weight_bk: Tensor 
         points_bk2: True x, y in window coordinates.
         weight_bk: 1 for points that count, else 0.
     """
-    error_bk2 = (mean_points(logits_bkhw.float()) - points_bk2) * logits_bkhw.shape[-1]
+    error_bk2 = (soft_argmax_points(logits_bkhw.float()) - points_bk2) * logits_bkhw.shape[-1]
     return weighted_mean(error_bk2.square().sum(2) / 2, weight_bk)
 
 

@@ -58,7 +58,7 @@ class TrainState:
             in_channels=config.input.channels,
             seed=config.seed,
         )
-        self.network = network.place(settings.device, settings.memory_format)
+        self.network = network.to_device(settings.device, settings.memory_format)
         self._trained = distributed.wrap_network(self.network, some_unused=config.model.name == "tcdcn")
         self.optimizers = build_optimizers(self.network, config.optimizer)
         decay = config.schedule.ema_decay

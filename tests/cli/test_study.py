@@ -97,7 +97,7 @@ def test_best_shows_the_trial_and_prints_a_config_for_train(cli, study, tmp_path
         text=True,
     ).stdout
     (tmp_path / "best.yaml").write_text(config)
-    assert load_train_config(str(tmp_path / "best.yaml")).run_id == study.trials[3].record.run_id
+    assert load_train_config(str(tmp_path / "best.yaml")).run_id == study.trials[3].run_id
 
 
 def test_export_prints_the_files_that_it_wrote(cli, study, tmp_path):

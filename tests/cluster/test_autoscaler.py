@@ -122,7 +122,7 @@ def test_search_with_max_concurrent_on_empty_cluster_starts_nodes(
 
     ran = command(growing, *line, "--auto-resume", "--set", f"budget.max_concurrent={NUM_NODES}")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert f"{NUM_NODES} at once, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU: 0 fit now" in ran.stdout
+    assert f"{NUM_NODES} at once, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU: 0 fit now" in " ".join(ran.stdout.split())
     done = Study.open(str(tmp_path / "study"))
     assert [(trial.state, list(trial.epochs)) for trial in done.trials] == [("complete", [1, 2])] * 4
 
@@ -142,6 +142,8 @@ def test_training_on_empty_cluster_starts_a_node_for_each_worker(
 
     ran = command(growing, *line, "--set", "compute.threads=1")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "2 workers, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU: 0 fit now, waiting for the cluster" in ran.stdout
+    assert "2 workers, 1 CPU, 0 GPU each; on 0 CPU, 0 GPU: 0 fit now, waiting for the cluster" in (
+        " ".join(ran.stdout.split())
+    )
     history = json.loads((tmp_path / "run/history.json").read_text())
     assert [epoch["epoch"] for epoch in history] == list(range(1, tiny_config.schedule.epochs + 1))

@@ -213,7 +213,7 @@ def test_run_search_two_workers_per_trial_survives_a_killed_worker(ray_cluster, 
     info = read_checkpoint(str(Path(study.trials[0].folder, LAST_NAME))).info
     assert info.state["num_workers"] == 2
 
-    alone = Trainer(study.trials[3].record.config, str(tmp_path / "alone"))
+    alone = Trainer(study.trials[3].config, str(tmp_path / "alone"))
     alone.train()
     losses = [epoch.loss for epoch in study.trials[3].epochs.values()]
     assert losses[:2] == pytest.approx([each.loss for each in alone.history][:2], rel=1e-2)

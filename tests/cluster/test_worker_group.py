@@ -83,7 +83,10 @@ class First:
         config, started = TrainConfig.model_validate_json(own), time.monotonic()
         try:
             self.run = self.group.run_on_all(
-                "open", others, folder, local=lambda: Trainer(config, folder, resume=True, distributed=DistributedContext(0, 2))
+                "open",
+                others,
+                folder,
+                local=lambda: Trainer(config, folder, resume=True, distributed=DistributedContext(0, 2)),
             )
         except Exception as error:
             return type(error).__name__, str(error), time.monotonic() - started, self.group.is_shut_down

@@ -211,7 +211,7 @@ def test_bootstrap_interval_is_seeded_and_needs_two_groups() -> None:
 
 
 def test_image_errors_predictions_are_clipped_to_the_photograph(make_predictions: Make) -> None:
-    """rcn.md 8: a face box of 120 px, a photograph from x = 44 to y = 125: cells 16 and, from below, 80 - 10."""
+    """A face box of 120 px, a photograph from x = 44 to y = 125: cells 16 and, from below, 80 - 10."""
     away = np.array([[0, 0], [79, 79], [10, 75], [40, 40], [79, 5]], dtype=np.int16)
     found = make_predictions(
         1,
@@ -235,7 +235,7 @@ def test_image_errors_points_annotated_at_an_edge_are_moved_to_it(make_predictio
 
 
 def test_image_errors_49_points_use_the_eye_centers_of_68(make_predictions: Make) -> None:
-    """rcn.md 8: no contour, no inner corners of the mouth."""
+    """The subset has no contour and no inner corners of the mouth."""
     cells = make_predictions(2, "ibug68").pred_cell_nk2.copy()
     cells[0, [3, 60, 64]] += 30  # do not count
     cells[1, 30] += np.array([3, 4], dtype=np.int16)

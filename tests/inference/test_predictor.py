@@ -17,7 +17,7 @@ from rcn_search.inference.config import InferenceConfig
 from rcn_search.inference.predictor import Predictor, load
 from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
-from rcn_search.models.flip_average import Mirrored
+from rcn_search.models.flip_average import FlipAverage
 from rcn_search.training.checkpoint import CheckpointError
 from tests.support.checkpoints import checkpoint_info, write_untrained
 
@@ -153,7 +153,7 @@ def test_flip_averages_image_and_mirror_image(tiny_config: TrainConfig, dataset:
     flipped = evaluate(both, dataset, "val").predictions
     assert flipped.meta["tta"] == "flip"
     assert not np.array_equal(evaluate(one, dataset, "val").predictions.confidence_nk, flipped.confidence_nk)
-    wrapped = Predictor(Mirrored(build_model(tiny_config.model, num_points=5), FIVE.flip), checkpoint_info(tiny_config))
+    wrapped = Predictor(FlipAverage(build_model(tiny_config.model, num_points=5), FIVE.flip), checkpoint_info(tiny_config))
     assert np.array_equal(evaluate(wrapped, dataset, "val").predictions.pred_cell_nk2, flipped.pred_cell_nk2)
 
 

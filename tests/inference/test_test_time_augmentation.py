@@ -11,7 +11,7 @@ from rcn_search.data.augment import (
     warp_points,
 )
 from rcn_search.inference.test_time_augmentation import NUM_VIEWS, average_views, view_windows
-from rcn_search.models.decode import peak_cells
+from rcn_search.models.decode import argmax_cells
 from rcn_search.models.tcdcn import TcdcnOutput
 
 BOX = torch.tensor([[30.0, 40.0, 90.0, 90.0], [20.0, 20.0, 120.0, 120.0]])
@@ -50,7 +50,7 @@ def test_average_views_equal_points_stay() -> None:
     viewed = [warp_points(crop_bk2, window) for window in windows]
     mean = average_views([spots(points) for points in viewed], windows)
     assert isinstance(mean, torch.Tensor)
-    assert (peak_cells(mean) - (points_bk2 * SIZE_PX).floor()).abs().max() <= 1
+    assert (argmax_cells(mean) - (points_bk2 * SIZE_PX).floor()).abs().max() <= 1
     assert (mean.exp().sum((2, 3)) - 1).abs().max() < 0.02  # it is still a density
 
     regressed = average_views([TcdcnOutput(points, {}) for points in viewed], windows)

@@ -141,7 +141,7 @@ def kill_all(driver: subprocess.Popen[bytes]) -> None:
 
 def table(study: Study) -> list[Any]:
     return [
-        (trial.record.params, trial.state, [(each.epoch, each.val_error_pct) for each in trial.result.epochs])
+        (trial.params, trial.state, [(each.epoch, each.val_error_pct) for each in trial.result.epochs])
         for trial in study.trials
         if trial.result
     ]
@@ -152,7 +152,7 @@ def check(study: Study) -> None:
     assert storage.list_names(f"{study.uri}/trials") == [f"{number:06d}" for number in range(NUM_TRIALS)]
     assert len(table(study)) == NUM_TRIALS
     for trial in study.trials:
-        lr = float(trial.record.params["optimizer.lr"])
+        lr = float(trial.params["optimizer.lr"])
         epochs = [epoch.epoch for epoch in trial.result.epochs]
         assert epochs == list(range(1, len(epochs) + 1)), "an epoch was lost or doubled"
         assert [each.val_error_pct for each in trial.result.epochs] == [
@@ -186,7 +186,7 @@ def test_whatever_is_killed_every_trial_ends_once(tmp_path: Path, mode: str) -> 
             assert table(study) == table(Study.open(str(undisturbed.study)))
         kills += siege.kills
         num_searches, num_hung = num_searches + 1, num_hung + siege.num_hung
-        num_drivers += len(storage.list_names(f"{study.uri}/claims"))
+        num_drivers += len(storage.list_names(f"{study.uri}/leases"))
     found = {"mode": mode, "searches": num_searches, "kills": kills, "drivers": num_drivers, "hung": num_hung}
     print(json.dumps(found))
     assert num_hung == 0, "a driver whose Ray was killed did not end by itself"

@@ -9,11 +9,11 @@ from rcn_search.models.blocks import (
     Recombination,
     halve,
     make_upsampling,
-    only_pooled,
     resolutions_px,
     same_conv,
     upsample,
     upsample_bilinear,
+    zero_non_pooled,
 )
 
 
@@ -32,10 +32,10 @@ def test_recombination_equals_convolution_of_the_concatenation(kernel: int, side
 
     rewritten, expected = layer(encoded, coarse), plain(layer, encoded, coarse)
     torch.testing.assert_close(rewritten, expected, rtol=0, atol=1e-12)
-    for actual, wanted in zip(
+    for actual, expected_grad in zip(
         torch.autograd.grad(rewritten, inputs, cotangent), torch.autograd.grad(expected, inputs, cotangent), strict=True
     ):
-        torch.testing.assert_close(actual, wanted, rtol=0, atol=1e-12)
+        torch.testing.assert_close(actual, expected_grad, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -77,13 +77,13 @@ def test_upsample_bilinear_keeps_range_and_mean() -> None:
 
 
 def test_learned_upsampling_with_ones_equals_tiling() -> None:
-    """A kernel that is 1 on the tile a pixel becomes, and 0 before it."""
+    """The kernel is 1 on the tile of a pixel, and 0 before it."""
     for coarse_px, fine_px in ((3, 6), (2, 5), (2, 16)):
         layer = make_upsampling("learned", coarse_px, fine_px)
         assert isinstance(layer, LearnedUpsampling)
-        ahead = layer.factor - 1
+        start = layer.factor - 1
         with torch.no_grad():
-            layer.kernel.zero_()[ahead:, ahead:] = 1
+            layer.kernel.zero_()[start:, start:] = 1
         maps = torch.randn(2, 3, coarse_px, coarse_px)
         torch.testing.assert_close(layer(maps, fine_px), upsample(maps, fine_px))
 
@@ -99,25 +99,25 @@ def test_learned_upsampling_of_bf16_maps_is_computed_in_fp32() -> None:
         assert layer(torch.ones(1, 2, 4, 4, dtype=torch.bfloat16), 8).dtype == torch.bfloat16
 
 
-def test_only_pooled_keeps_the_maxima() -> None:
+def test_zero_non_pooled_keeps_the_maxima() -> None:
     even = torch.tensor([[[[1.0, 2.0, 0.0, 0.0], [3.0, 3.0, 0.0, -1.0], [5.0, 5.0, 1.0, 4.0], [5.0, 5.0, 2.0, 3.0]]]])
-    kept = [[0, 0, 0, 0], [3, 3, 0, 0], [5, 5, 0, 4], [5, 5, 0, 0]]
-    assert only_pooled(even)[0, 0].tolist() == kept
-    # The value in the middle is the maximum of the last of the four windows over it, and of no other.
+    expected_even = [[0, 0, 0, 0], [3, 3, 0, 0], [5, 5, 0, 4], [5, 5, 0, 0]]
+    assert zero_non_pooled(even)[0, 0].tolist() == expected_even
+    # The value in the center is the maximum of only one of the four windows over it.
     odd = torch.zeros(1, 1, 5, 5)
     odd[..., 0, 0], odd[..., 0, 4], odd[..., 4, 0], odd[..., 2, 2], odd[..., 3, 3] = 9, 8, 7, 6, 5
-    odd[..., 1, 1] = 6  # of none
+    odd[..., 1, 1] = 6  # not a maximum
     expected = odd.clone()
     expected[..., 1, 1] = expected[..., 3, 3] = 0
-    assert torch.equal(only_pooled(odd), expected)
+    assert torch.equal(zero_non_pooled(odd), expected)
 
 
-def test_only_pooled_gradient_is_zero_elsewhere() -> None:
+def test_zero_non_pooled_gradient_is_zero_elsewhere() -> None:
     maps = torch.randn(2, 3, 6, 6, requires_grad=True)
-    kept = only_pooled(maps)
-    kept.sum().backward()
+    pooled = zero_non_pooled(maps)
+    pooled.sum().backward()
     assert maps.grad is not None
-    assert torch.equal(maps.grad, (kept != 0).float())
+    assert torch.equal(maps.grad, (pooled != 0).float())
     assert maps.grad.sum() == 2 * 3 * 9
 
 

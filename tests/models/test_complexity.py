@@ -3,15 +3,15 @@ from __future__ import annotations
 from rcn_search.config.schema import DenoiserConfig, RcnConfig, SumNetConfig, TcdcnConfig
 from rcn_search.models import build_model
 from rcn_search.models.complexity import multiply_adds
-from rcn_search.models.flip_average import Mirrored
-from rcn_search.models.joint import Joint
+from rcn_search.models.flip_average import FlipAverage
+from rcn_search.models.joint import JointModel
 
 
 def test_multiply_adds_of_rcn() -> None:
-    # One branch has nothing to recombine: three 3x3 convolutions at 80x80.
+    # A single branch has no recombination: three 3x3 convolutions at 80x80.
     one = build_model(RcnConfig(branches=1), num_points=5)
     assert multiply_adds(one, 80) == 6_400 * 9 * (16 + 16 * 16 + 16 * 5)
-    # The paper's form takes 115 million; of the upsampled half of a 3x3 kernel 4 of 9 products remain.
+    # The paper's form needs 115 million; for upsampled maps, a 3x3 kernel needs 4 instead of 9 products.
     assert 90e6 < multiply_adds(build_model(RcnConfig(), num_points=5), 80) < 95e6
 
 
@@ -21,7 +21,7 @@ def test_multiply_adds_of_every_model_is_positive() -> None:
 
 
 def test_multiply_adds_of_the_paper_form() -> None:
-    # rcn.md 4.3: about 1.9 thousand million; speed.md: 1.92 as the paper's form.
+    # About 1.9 billion in the paper's form.
     plain = build_model(RcnConfig(layer_preset="300w", branches=5, upsampling="bilinear"), num_points=68)
     per_pixel = [640 - 64, 36_864, 36_864, 36_864, 36_864]
     per_pixel[4] += 25 * 64 * 64 + 4_096
@@ -45,12 +45,12 @@ def test_multiply_adds_of_sumnet_and_tcdcn() -> None:
 
 def test_multiply_adds_of_flip_average_doubles() -> None:
     network = build_model(RcnConfig(branches=1), num_points=5)
-    assert multiply_adds(Mirrored(network, [1, 0, 2, 4, 3]), 80) == 2 * multiply_adds(network, 80)
+    assert multiply_adds(FlipAverage(network, [1, 0, 2, 4, 3]), 80) == 2 * multiply_adds(network, 80)
 
 
 def test_multiply_adds_of_color_triples_the_first_convolution() -> None:
-    grey, colour = (build_model(RcnConfig(branches=1), num_points=5, in_channels=c) for c in (1, 3))
-    assert multiply_adds(colour, 80) - multiply_adds(grey, 80) == 2 * 6_400 * 9 * 16
+    gray, color = (build_model(RcnConfig(branches=1), num_points=5, in_channels=c) for c in (1, 3))
+    assert multiply_adds(color, 80) - multiply_adds(gray, 80) == 2 * 6_400 * 9 * 16
 
 
 def test_multiply_adds_of_denoiser_is_of_the_dense_form() -> None:
@@ -59,4 +59,4 @@ def test_multiply_adds_of_denoiser_is_of_the_dense_form() -> None:
     per_pixel = 9 * 5 * 4 + 2 * 9 * 4 * 4 + 4 * 5
     assert multiply_adds(denoiser, 40) == per_pixel * 1_600
     network = build_model(RcnConfig(branches=1, channels=4), num_points=5, input_px=40)
-    assert multiply_adds(Joint(network, denoiser), 40) == multiply_adds(network, 40) + per_pixel * 1_600
+    assert multiply_adds(JointModel(network, denoiser), 40) == multiply_adds(network, 40) + per_pixel * 1_600

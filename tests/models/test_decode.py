@@ -3,19 +3,19 @@ from __future__ import annotations
 import torch
 
 from rcn_search.models.decode import (
-    mean_points,
+    argmax_cells,
     median_cells,
-    peak_cells,
     point_cells,
     predicted_cells,
     predicted_points,
-    refine_peaks,
+    refine_cells,
+    soft_argmax_points,
 )
 from rcn_search.models.tcdcn import TcdcnOutput
 
 
 def maps(*weights: dict[tuple[int, int], float], size_px: int = 20) -> torch.Tensor:
-    """(1, k, size, size) logits of probabilities given as {(column, row): probability}."""
+    """Create logits (1, k, size, size) from probabilities {(column, row): probability}."""
     probability = torch.full((len(weights), size_px, size_px), 1e-12)
     for index, cells in enumerate(weights):
         for (column, row), value in cells.items():
@@ -23,8 +23,8 @@ def maps(*weights: dict[tuple[int, int], float], size_px: int = 20) -> torch.Ten
     return probability.log()[None]
 
 
-def test_peak_is_column_and_row_and_the_first_of_equal_ones() -> None:
-    assert peak_cells(maps({(3, 7): 1.0}, {(9, 2): 0.5, (1, 5): 0.5})).tolist() == [[[3, 7], [9, 2]]]
+def test_argmax_cells_are_column_and_row_of_the_first_maximum() -> None:
+    assert argmax_cells(maps({(3, 7): 1.0}, {(9, 2): 0.5, (1, 5): 0.5})).tolist() == [[[3, 7], [9, 2]]]
 
 
 def test_median_cells_minimize_the_expected_distance() -> None:
@@ -38,10 +38,10 @@ def test_median_cells_minimize_the_expected_distance() -> None:
 
 
 def test_median_cells_resist_a_distant_maximum() -> None:
-    # The largest single value is far off; most of the probability is a blob around (5, 5).
+    # The largest single value is far away; most of the probability is around (5, 5).
     blob = {(x, y): 0.07 for x in (4, 5, 6) for y in (4, 5, 6)}
     logits = maps({**blob, (18, 18): 0.37})
-    assert peak_cells(logits).tolist() == [[[18, 18]]]
+    assert argmax_cells(logits).tolist() == [[[18, 18]]]
     assert median_cells(logits).max() <= 6
 
 
@@ -50,9 +50,9 @@ def test_median_cells_at_corners_do_not_wrap_around() -> None:
     assert median_cells(maps(*({corner: 1.0} for corner in corners))).tolist() == [[list(c) for c in corners]]
 
 
-def test_refined_point_is_the_mean_around_the_cell() -> None:
+def test_refine_cells_is_the_mean_around_the_cell() -> None:
     logits = maps({(3, 7): 0.6, (4, 7): 0.2, (15, 15): 0.2})
-    points, confidence = refine_peaks(logits, peak_cells(logits))
+    points, confidence = refine_cells(logits, argmax_cells(logits))
     torch.testing.assert_close(points, torch.tensor([[[3.5 + 0.25, 7.5]]]) / 20)
     torch.testing.assert_close(confidence, torch.tensor([[0.8]]))
 
@@ -69,9 +69,11 @@ def test_predicted_points_of_regressors_are_their_output() -> None:
     assert predicted_points(output, cells)[0] is output.points_bk2
 
 
-def test_mean_position_lies_between_the_cells() -> None:
+def test_soft_argmax_points_are_between_the_cells() -> None:
     logits = maps({(3, 7): 0.75, (11, 7): 0.25}, {(0, 19): 1.0})
-    torch.testing.assert_close(mean_points(logits)[0] * 20, torch.tensor([[5.5, 7.5], [0.5, 19.5]]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        soft_argmax_points(logits)[0] * 20, torch.tensor([[5.5, 7.5], [0.5, 19.5]]), atol=1e-4, rtol=0
+    )
     assert predicted_cells(logits, 20, "soft-argmax")[0, 0].tolist() == [5, 7]
     points, _ = predicted_points(logits, predicted_cells(logits, 20, "soft-argmax"), "soft-argmax")
-    torch.testing.assert_close(points, mean_points(logits))
+    torch.testing.assert_close(points, soft_argmax_points(logits))

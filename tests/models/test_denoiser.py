@@ -11,17 +11,17 @@ from torch import Tensor
 
 from rcn_search.config.schema import DenoiserConfig, OptimizerConfig
 from rcn_search.models import build_model
-from rcn_search.models.decode import peak_cells
+from rcn_search.models.decode import argmax_cells
 from rcn_search.models.denoiser import DIRECT_BELOW_PX, Denoiser, one_hot_maps
 from rcn_search.models.fft_conv import Phases, ShiftedKernels, convolve
 from rcn_search.training.optim import build_optimizers
 
 SIZES = ((24, 13, 6, 4), (24, 11, 4, 3), (21, 13, 5, 3), (20, 45, 4, 3))
-"""Side, kernel, channels, points: even and odd sides and periods, kernels shorter and longer than the map."""
+"""Side, kernel, channels, points: even and odd sides and periods, kernels smaller and larger than the map."""
 
 
 def tiny(input_px: int, kernel_px: int, channels: int, num_points: int) -> Denoiser:
-    """With biases, as after some training. Without, what nothing reaches is 0 sharp, on the edge of the ReLU."""
+    """Build a denoiser with biases, as after some training; without, many values are exactly 0, the edge of ReLU."""
     config = DenoiserConfig(kernel_px=kernel_px, channels=channels, num_corrupted_points=1)
     model = build_model(config, num_points=num_points, input_px=input_px)
     assert isinstance(model, Denoiser)
@@ -33,7 +33,7 @@ def tiny(input_px: int, kernel_px: int, channels: int, num_points: int) -> Denoi
 
 
 def cells_of(num_points: int, size_px: int, batch: int = 2) -> Tensor:
-    """All corners, an empty map, and cells anywhere."""
+    """Choose all corners, an empty map, and random cells."""
     cells = torch.randint(0, size_px, (batch, num_points, 2), generator=torch.Generator().manual_seed(1))
     last = size_px - 1
     cells[0, :3] = torch.tensor([[0, 0], [last, 0], [0, last]])
@@ -48,7 +48,6 @@ def relative(value: Tensor, truth: Tensor) -> float:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_denoiser_spectral_equals_direct(size: tuple[int, int, int, int], dtype: torch.dtype) -> None:
-    """Logits, and the gradients of all weights and biases."""
     model, cells = tiny(*size).to(dtype), cells_of(size[3], size[0])
     weights = torch.randn(len(cells), size[3], size[0], size[0], generator=torch.Generator().manual_seed(0)).to(dtype)
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
@@ -72,7 +71,6 @@ def test_denoiser_spectral_equals_direct_in_the_paper_size() -> None:
 
 @pytest.mark.parametrize("size", SIZES[:3], ids=str)
 def test_convolve_equals_torch(size: tuple[int, int, int, int]) -> None:
-    """With the gradient for the map, and for kernels in either memory layout."""
     size_px, kernel_px, channels, num_points = size
     generator = torch.Generator().manual_seed(0)
     map_bihw = torch.randn(2, num_points, size_px, size_px, dtype=torch.float64, generator=generator)
@@ -90,8 +88,9 @@ def test_convolve_equals_torch(size: tuple[int, int, int, int]) -> None:
 
 @pytest.mark.parametrize("form", [ShiftedKernels, Phases])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_convolve_one_hot_equals_convolution_of_maps(size: tuple[int, int, int, int], form) -> None:
-    """Both ways of it, whichever `convolve_one_hot` takes on this device."""
+def test_convolve_one_hot_equals_convolution_of_maps(
+    size: tuple[int, int, int, int], form: type[torch.autograd.Function]
+) -> None:
     size_px, kernel_px, channels, num_points = size
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(channels, num_points, kernel_px, kernel_px, dtype=torch.float64, generator=generator)
@@ -108,7 +107,7 @@ def test_convolve_one_hot_equals_convolution_of_maps(size: tuple[int, int, int, 
 
 
 def plain_forward(model: Denoiser, cells: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Layer by layer, pixel by pixel: the definition."""
+    """Compute the definition, layer by layer and pixel by pixel."""
 
     def conv(maps: NDArray[np.float64], weight: Tensor, bias: Tensor) -> NDArray[np.float64]:
         kernel = weight.detach().double().numpy()
@@ -179,7 +178,6 @@ def test_denoiser_output_does_not_depend_on_the_batch() -> None:
 
 
 def test_denoiser_trains_after_inference() -> None:
-    """What inference keeps for later may be used in training."""
     model, cells = tiny(24, 21, 4, 3), cells_of(3, 24)
     with torch.inference_mode():
         before = model(cells)
@@ -204,4 +202,4 @@ def test_denoiser_ignores_points_without_a_cell() -> None:
             model.trunk[0].weight[:, point].zero_()
         torch.testing.assert_close(model(cells), logits, rtol=0, atol=1e-6)
     assert one_hot_maps(cells, 40).sum((2, 3)).tolist() == [[0, 1, 0]]
-    assert peak_cells(one_hot_maps(cells, 40))[0, 1].tolist() == [20, 30]
+    assert argmax_cells(one_hot_maps(cells, 40))[0, 1].tolist() == [20, 30]

@@ -5,9 +5,9 @@ import torch
 
 from rcn_search.config.schema import DenoiserConfig, RcnConfig
 from rcn_search.models import build_model
-from rcn_search.models.decode import peak_cells
+from rcn_search.models.decode import argmax_cells
 from rcn_search.models.denoiser import Denoiser
-from rcn_search.models.joint import Joint
+from rcn_search.models.joint import JointModel
 
 
 def denoiser(input_px: int = 40, num_points: int = 5) -> Denoiser:
@@ -18,21 +18,21 @@ def denoiser(input_px: int = 40, num_points: int = 5) -> Denoiser:
 
 
 @pytest.fixture
-def joint() -> Joint:
-    return Joint(build_model(RcnConfig(branches=3, channels=8), num_points=5, input_px=40), denoiser())
+def joint() -> JointModel:
+    return JointModel(build_model(RcnConfig(branches=3, channels=8), num_points=5, input_px=40), denoiser())
 
 
 IMAGE = torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(0))
 
 
-def test_joint_logits_are_the_sum(joint: Joint) -> None:
+def test_joint_logits_are_the_sum(joint: JointModel) -> None:
     logits = joint.network(IMAGE)
-    second = joint.denoiser(peak_cells(logits))
+    second = joint.denoiser(argmax_cells(logits))
     torch.testing.assert_close(joint(IMAGE), logits + second, rtol=0, atol=0)
     assert second.abs().max() > 0
 
 
-def test_joint_gradient_reaches_every_parameter(joint: Joint) -> None:
+def test_joint_gradient_reaches_every_parameter(joint: JointModel) -> None:
     joint(IMAGE).square().mean().backward()
     assert all(p.grad is not None and p.grad.any() for p in joint.parameters())
     trunk, others = joint.l2_groups()
@@ -43,6 +43,6 @@ def test_joint_gradient_reaches_every_parameter(joint: Joint) -> None:
 
 
 @pytest.mark.parametrize("other", [denoiser(input_px=80), denoiser(num_points=4)], ids=["size", "points"])
-def test_joint_of_incompatible_networks_is_refused(joint: Joint, other: Denoiser) -> None:
+def test_joint_of_incompatible_networks_is_refused(joint: JointModel, other: Denoiser) -> None:
     with pytest.raises(ValueError, match="trained for the same points"):
-        Joint(joint.network, other)(IMAGE)
+        JointModel(joint.network, other)(IMAGE)

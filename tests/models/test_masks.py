@@ -1,4 +1,4 @@
-"""Branch masks (Table 1): an omitted branch is not there, in RCN and in SumNet."""
+"""Branch masks (Table 1) of RCN and SumNet: an omitted branch does not exist."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rcn_search.models.complexity import count_parameters
 from rcn_search.models.rcn import RCN
 from rcn_search.models.sumnet import SumNet
 
-# Table 1's, coarsest first.
+# Masks of Table 1, coarsest first.
 MASKS = ("1000", "0100", "1100", "0010", "0001", "0011", "0111", "1001", "1111")
 SIDES_PX = (80, 40, 20, 10)
-TRUNK = (160, 4_640, 13_872, 20_784)  # rcn.md 4.1
+TRUNK = (160, 4_640, 13_872, 20_784)  # parameters of the encoder's convolutions
 every_mask = pytest.mark.parametrize("mask", MASKS)
 both_models = pytest.mark.parametrize("config_class", [RcnConfig, SumNetConfig])
 
@@ -48,7 +48,7 @@ def conv(c_in: int, c_out: int) -> int:
     return 9 * c_in * c_out + c_out
 
 
-# The convolutions of rcn.md 4.1 that are left, 20x10 with two where it is the coarsest of the four.
+# Convolutions of the branches that are kept; the 10x10 branch has two if it is the coarsest of four.
 RCN_BRANCHES = {
     "1000": 2 * conv(48, 48) + conv(48, 5),
     "0100": conv(48, 48) + conv(48, 32) + conv(32, 5),
@@ -90,27 +90,27 @@ def test_masked_network_does_not_read_maps_of_omitted_branches(config_class: Any
     with torch.no_grad():
         before = network(images())
 
-        def spoil(module: Any, inputs: Any, maps: list[Tensor]) -> list[Tensor]:
+        def set_to_nan(module: Any, inputs: Any, maps: list[Tensor]) -> list[Tensor]:
             return [m * torch.nan if m.shape[-1] in omitted_px else m for m in maps]
 
-        network.trunk.register_forward_hook(spoil)
+        network.trunk.register_forward_hook(set_to_nan)
         assert torch.equal(network(images()), before)
 
 
 @pytest.mark.parametrize("mask", MASKS[:-1])
 def test_masked_sumnet_equals_zero_weights(mask: str) -> None:
-    whole, masked = build(SumNetConfig, None), build(SumNetConfig, mask)
-    assert isinstance(whole, SumNet)
+    full, masked = build(SumNetConfig, None), build(SumNetConfig, mask)
+    assert isinstance(full, SumNet)
     kept = [level for level in range(4) if mask[::-1][level] == "1"]
-    state = {name: t for name, t in whole.state_dict().items() if name in masked.state_dict() and "trunk" in name}
-    for place, level in enumerate(kept):
-        branch = whole.branches[level].state_dict()
-        state |= {f"branches.{place}.{name}": tensor for name, tensor in branch.items()}
-    weights = whole.get_parameter("weights").detach()
+    state = {name: t for name, t in full.state_dict().items() if name in masked.state_dict() and "trunk" in name}
+    for index, level in enumerate(kept):
+        branch = full.branches[level].state_dict()
+        state |= {f"branches.{index}.{name}": tensor for name, tensor in branch.items()}
+    weights = full.get_parameter("weights").detach()
     masked.load_state_dict(state | {"weights": weights[kept]})
     with torch.no_grad():
         weights[[level for level in range(4) if level not in kept]] = 0
-        torch.testing.assert_close(masked(images()), whole(images()), rtol=0, atol=1e-6)
+        torch.testing.assert_close(masked(images()), full(images()), rtol=0, atol=1e-6)
 
 
 @both_models
@@ -120,9 +120,9 @@ def test_branch_logits_of_masked_network(config_class: Any, mask: str) -> None:
     with torch.no_grad():
         logits, parts = network(images()), network.branch_logits(images())
     assert [part.shape for part in parts] == [(2, 5, 80, 80)] * mask.count("1")
-    whole = parts[-1] if config_class is RcnConfig else torch.stack(parts).sum(0)
-    torch.testing.assert_close(whole, logits, rtol=0, atol=1e-6)
-    if config_class is SumNetConfig:  # coarsest first: its pixels are whole tiles
+    total = parts[-1] if config_class is RcnConfig else torch.stack(parts).sum(0)
+    torch.testing.assert_close(total, logits, rtol=0, atol=1e-6)
+    if config_class is SumNetConfig:  # the pixels of the coarsest branch are tiles
         coarsest_px = SIDES_PX[3 - mask.index("1")]
         tiles = parts[0].unflatten(2, (coarsest_px, -1)).unflatten(4, (coarsest_px, -1))
         assert torch.equal(tiles, tiles[:, :, :, :1, :, :1].expand_as(tiles))

@@ -1,4 +1,4 @@
-"""What every model promises, whatever its kind."""
+"""Contract of all models."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tensors(output: Tensor | TcdcnOutput) -> list[Tensor]:
 
 
 def loss_of(output: Tensor | TcdcnOutput) -> Tensor:
-    """NLL of the last pixel of each map and of the last class of each attribute, square of each point."""
+    """Compute the NLL of the last pixel of each map and of the last class of each attribute, or the squared points."""
     if isinstance(output, Tensor):
         return -output.float().flatten(2).log_softmax(-1)[..., -1].mean()
     attributes = [-logits.log_softmax(-1)[:, -1].mean() for logits in output.attributes_logits.values()]
@@ -125,7 +125,7 @@ def test_l2_groups_hold_each_weight_once_and_no_bias(config: ModelConfig) -> Non
     assert sorted(grouped) == sorted(id(layer.weight) for layer in layers)
 
 
-# SHA-256 over all parameters in order, as drawn before there were masks, colour or other layers.
+# SHA-256 of all parameters in order, as initialized by the first version.
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
@@ -143,9 +143,9 @@ def test_build_model_weights_of_a_seed_never_change(config: ModelConfig, expecte
     assert sha256.hexdigest()[:12] == expected
 
 
-@pytest.mark.parametrize("kind", ["rcn", "sumnet"])
-def test_build_model_with_three_channels(kind: str) -> None:
-    model = build_model(MODELS[kind], num_points=5, in_channels=3)
+@pytest.mark.parametrize("name", ["rcn", "sumnet"])
+def test_build_model_with_three_channels(name: str) -> None:
+    model = build_model(MODELS[name], num_points=5, in_channels=3)
     first = model.get_submodule("trunk.0")
     assert isinstance(first, nn.Conv2d)
     assert first.weight.shape == (16, 3, 3, 3)
@@ -157,7 +157,7 @@ def test_build_model_with_three_channels(kind: str) -> None:
         assert not torch.equal(model(image), logits)
 
 
-# rcn.md 4.8: 1 to 16, and 16 to 5 channels.
+# Layers from 1 to 16, and from 16 to 5 channels.
 @pytest.mark.parametrize(("layer", "bound"), [("trunk.0", 0.36515), ("branches.5.rest.0", 0.19675)])
 def test_reset_parameters_bounds(layer: str, bound: float) -> None:
     module = build_model(RcnConfig(), num_points=5).get_submodule(layer)

@@ -27,11 +27,11 @@ from rcn_search.models.rcn import RCN
         (6, False, 48, 418_085),
         # One branch: 1 to 16, 16 to 16 and 16 to 5 channels.
         (1, False, "paper", 160 + 2_320 + 725),
-        # Three branches: rows 1 to 3 of rcn.md 4.1, the 20x10 branch without a coarser one, rows 16 to 19.
+        # Three branches: three encoder convolutions, the 20x20 branch without a coarser one, the finer branches.
         (3, False, "paper", 160 + 4_640 + 13_872 + 20_784 + 13_856 + 18_464 + 4_624 + 4_624 + 725),
     ],
 )
-def test_parameter_counts(branches: int, skip: bool, channels: str | int, expected: int) -> None:
+def test_rcn_parameter_counts(branches: int, skip: bool, channels: str | int, expected: int) -> None:
     model = build_model(RcnConfig(branches=branches, skip=skip, channels=channels), num_points=5)
     assert count_parameters(model) == expected
 
@@ -43,11 +43,14 @@ def test_parameter_counts(branches: int, skip: bool, channels: str | int, expect
         ({"branches": 6}, 1_341_444),
         ({"branches": 7}, 1_456_324),
         ({"branches": 5, "skip": True}, 1_709_892),
-        ({"branches": 5, "upsampling": "learned", "zero_non_pooled": True}, 1_095_528),  # the released weights
+        (
+            {"branches": 5, "upsampling": "learned", "zero_non_pooled": True},
+            1_095_528,
+        ),  # as the weights that the authors published
         ({"branches": 6, "upsampling": "learned"}, 1_341_444 + 4 * 9 + 25),
     ],
 )
-def test_parameter_counts_of_300w_preset(options: dict[str, Any], expected: int) -> None:
+def test_rcn_parameter_counts_of_300w_preset(options: dict[str, Any], expected: int) -> None:
     model = build_model(RcnConfig(layer_preset="300w", **options), num_points=68)
     assert count_parameters(model) == expected
 
@@ -62,7 +65,7 @@ def test_rcn_kernels_of_300w_preset() -> None:
 def test_learned_upsampling_initialization_and_l2_groups() -> None:
     model = build_model(RcnConfig(layer_preset="300w", branches=6, upsampling="learned", channels=4), num_points=5)
     kernels = {name: kernel for name, kernel in model.named_parameters() if name.endswith("upsampling.kernel")}
-    assert [len(kernel) for kernel in kernels.values()] == [5, 3, 3, 3, 3]  # 2 to 5 is by three
+    assert [len(kernel) for kernel in kernels.values()] == [5, 3, 3, 3, 3]  # from 2 to 5 pixels by three
     for kernel in kernels.values():
         bound = math.sqrt(6 / (2 * kernel.numel()))
         assert 0.5 * bound < kernel.abs().max() <= bound
@@ -93,7 +96,7 @@ def test_branch_logits_of_model_without_branches_is_refused() -> None:
 
 
 def plain_six_branches(image: Tensor, convs: list[nn.Conv2d], *, skip: bool) -> Tensor:
-    """The table of rcn.md 4.1 read line by line, with concatenation and tiling; `convs` in order of construction."""
+    """Compute RCN-6 line by line from its layer list, with concatenation and tiling; `convs` in order of construction."""
     sh1, sh2, sh3, sh4, sh5, sh6, t1, t2, s1, s2, d1, c1, c2, m1, m2, f1, f_out = convs
 
     def up(maps: Tensor, tile: int) -> Tensor:
@@ -162,7 +165,9 @@ def test_l2_groups_separate_encoder_and_branches() -> None:
 def test_rcn_fourth_branch_has_two_convolutions_only_if_coarsest() -> None:
     assert [len(branch.rest) for branch in build_model(RcnConfig(branches=4), num_points=5).branches] == [1, 1, 1, 1]
     assert [len(branch.rest) for branch in build_model(RcnConfig(branches=5), num_points=5).branches] == [1, 0, 1, 1, 1]
-    masked = build_model(RcnConfig(branches=5, mask="01111"), num_points=5)  # a network of five, without its coarsest
+    masked = build_model(
+        RcnConfig(branches=5, mask="01111"), num_points=5
+    )  # a network of five branches without the coarsest
     assert [len(branch.rest) for branch in masked.branches] == [0, 1, 1, 1]
 
 

@@ -1,7 +1,7 @@
-"""RCN and SumNet against forward passes written from the layer lists of rcn.md 4, in NumPy and in loops.
+"""Compare RCN and SumNet with forward passes in NumPy, written from the paper's layer lists.
 
-Nothing of the package is called but to build the network: convolutions, pooling and upsampling are defined anew here,
-and weights are taken in the order of the layer lists. So the topology itself is checked, not only its parameter count.
+They use the package only to build the network: convolutions, pooling and upsampling are implemented here as loops, and
+weights are used in the order of the layer lists. This verifies the topology, not only the number of parameters.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from rcn_search.models.blocks import Network
 Array = NDArray[np.float64]
 Weights = Iterator[tuple[Array, Array]]
 SIDES_PX = (40, 20, 10, 5, 2, 1)
-CONVS = {  # of the branch at each resolution, finest first; the finest has one more, to the keypoints
+CONVS = {  # number of convolutions of each branch, finest first; the finest has another one, to the keypoints
     "mtfl": (1, 2, 2, 1, 2, 2, 2),
     "300w": (3, 2, 2, 1, 2, 2, 2),
 }
 
 
 def conv(maps: Array, weights: Weights, kernel: int) -> Array:
-    """maps (b, c, h, w); the next weights must have this kernel. Zeros beyond the border."""
+    """Convolve maps (b, c, h, w) with the next weights, which must have this kernel; zeros beyond the border."""
     weight, bias = next(weights)
     assert weight.shape[1:] == (maps.shape[1], kernel, kernel)
     half, side = kernel // 2, maps.shape[-1]
@@ -46,7 +46,7 @@ def relu(maps: Array) -> Array:
 
 
 def windows(side: int) -> list[slice]:
-    """2x2 windows side by side; of an odd side 3x3, each beginning where the one before has its last pixel."""
+    """List 2x2 windows side by side or, for an odd side, 3x3 windows that overlap by one pixel."""
     return [slice(2 * index, 2 * index + 2 + side % 2) for index in range(side // 2)]
 
 
@@ -59,7 +59,7 @@ def pool(maps: Array) -> Array:
 
 
 def only_maxima(maps: Array) -> Array:
-    """Zero, but where a pooling window has its maximum."""
+    """Set all values to zero that are not the maximum of a pooling window."""
     out = np.zeros_like(maps)
     for rows in windows(maps.shape[2]):
         for columns in windows(maps.shape[3]):
@@ -75,19 +75,19 @@ def tile(maps: Array, side: int) -> Array:
 
 
 def bilinear(maps: Array, side: int) -> Array:
-    """Each pixel is the mean of the four around its middle, by distance; nothing is beyond the middles of the outer."""
+    """Interpolate each pixel from the four around its center; beyond the outer centers, values are constant."""
     coarse = maps.shape[-1]
     along = np.zeros((side, coarse))
     for i in range(side):
-        middle = min(max((i + 0.5) * coarse / side - 0.5, 0), coarse - 1)
-        lower = min(int(middle), coarse - 1)
-        along[i, lower] += 1 - (middle - lower)
-        along[i, min(lower + 1, coarse - 1)] += middle - lower
+        center = min(max((i + 0.5) * coarse / side - 0.5, 0), coarse - 1)
+        lower = min(int(center), coarse - 1)
+        along[i, lower] += 1 - (center - lower)
+        along[i, min(lower + 1, coarse - 1)] += center - lower
     return np.einsum("ih,bchw,jw->bcij", along, maps, along)
 
 
 def learned(maps: Array, side: int, kernel: Array) -> Array:
-    """Each coarse pixel adds its multiple of the kernel around the first pixel of its tile (rcn.md 4.3)."""
+    """Add for each coarse pixel its multiple of the kernel, around the first pixel of its tile."""
     coarse = maps.shape[-1]
     factor = math.ceil(side / coarse)
     assert kernel.shape == (2 * factor - 1, 2 * factor - 1)
@@ -102,7 +102,7 @@ def learned(maps: Array, side: int, kernel: Array) -> Array:
 
 
 def encoder(image: Array, weights: Weights, num_maps: int) -> list[Array]:
-    """Finest first."""
+    """Compute the encoder maps, finest first."""
     maps = [relu(conv(image, weights, 3))]
     for side in SIDES_PX[1:num_maps]:
         maps.append(relu(conv(pool(maps[-1]), weights, 1 if side == 1 else 3)))
@@ -110,7 +110,7 @@ def encoder(image: Array, weights: Weights, num_maps: int) -> list[Array]:
 
 
 def numpy_rcn(image: Array, weights: Weights, kernels: Iterator[Array], config: RcnConfig) -> Array:
-    """rcn.md 4.1 to 4.4."""
+    """Compute an RCN layer by layer."""
     mask = config.mask or "1" * config.branches
     levels = [level for level in range(config.branches) if mask[::-1][level] == "1"][::-1]
     encoded = encoder(image, weights, levels[0] + 1)
@@ -143,7 +143,7 @@ def numpy_rcn(image: Array, weights: Weights, kernels: Iterator[Array], config: 
 
 
 def numpy_sumnet(image: Array, weights: Weights, sum_weights: Array, config: SumNetConfig) -> Array:
-    """rcn.md 4.5 and 4.6."""
+    """Compute a SumNet layer by layer."""
     mask = config.mask or "1" * config.branches
     levels = [level for level in range(config.branches) if mask[::-1][level] == "1"]
     encoded = encoder(image, weights, levels[-1] + 1)
@@ -160,7 +160,7 @@ def numpy_sumnet(image: Array, weights: Weights, sum_weights: Array, config: Sum
 
 
 def build(config: RcnConfig | SumNetConfig, in_channels: int) -> Network:
-    """In double precision, no bias left at zero."""
+    """Build a network in double precision, whose biases are not zero."""
     network = build_model(config, num_points=3, input_px=40, in_channels=in_channels, seed=5).double()
     generator = torch.Generator().manual_seed(6)
     with torch.no_grad():
@@ -181,14 +181,14 @@ def convs_of(network: Network) -> Weights:
 
 RCNS: dict[str, tuple[RcnConfig, int]] = {
     "mtfl-6": (RcnConfig(), 1),
-    "mtfl-5-colour": (RcnConfig(branches=5), 3),
+    "mtfl-5-color": (RcnConfig(branches=5), 3),
     "mtfl-1": (RcnConfig(branches=1, channels=4), 1),
     "mtfl-4": (RcnConfig(branches=4, channels=4), 1),
     "mtfl-6-skip": (RcnConfig(branches=6, skip=True), 1),
     "mtfl-6-bilinear": (RcnConfig(branches=6, channels=4, upsampling="bilinear"), 1),
     "mtfl-6-learned-zeroed": (RcnConfig(branches=6, channels=4, upsampling="learned", zero_non_pooled=True), 1),
     "300w-5": (RcnConfig(branches=5, layer_preset="300w", channels=4), 1),
-    "300w-6-colour": (RcnConfig(branches=6, layer_preset="300w", channels=4), 3),
+    "300w-6-color": (RcnConfig(branches=6, layer_preset="300w", channels=4), 3),
     "300w-5-skip": (RcnConfig(branches=5, layer_preset="300w", channels=4, skip=True), 1),
     "300w-5-skip-learned": (RcnConfig(branches=5, layer_preset="300w", channels=4, skip=True, upsampling="learned"), 1),
     "300w-5-released": (
@@ -207,7 +207,7 @@ RCNS: dict[str, tuple[RcnConfig, int]] = {
 }
 SUMNETS: dict[str, tuple[SumNetConfig, int]] = {
     "mtfl-6": (SumNetConfig(), 1),
-    "mtfl-4-pixel-colour": (SumNetConfig(branches=4, fusion_weights="pixel"), 3),
+    "mtfl-4-pixel-color": (SumNetConfig(branches=4, fusion_weights="pixel"), 3),
     "mtfl-6-bilinear": (SumNetConfig(channels=4, upsampling="bilinear"), 1),
     "300w-5": (SumNetConfig(branches=5, layer_preset="300w", channels=4), 1),
     "300w-5-pixel": (SumNetConfig(branches=5, layer_preset="300w", channels=4, fusion_weights="pixel"), 3),

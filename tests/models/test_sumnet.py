@@ -21,7 +21,7 @@ from rcn_search.models.sumnet import SumNet, sum_upsampled
         (6, "pixel", 378_558),
     ],
 )
-def test_parameter_counts(branches: int, weights: str, expected: int) -> None:
+def test_sumnet_parameter_counts(branches: int, weights: str, expected: int) -> None:
     model = build_model(SumNetConfig(branches=branches, fusion_weights=weights), num_points=5)
     assert count_parameters(model) == expected
 
@@ -30,7 +30,7 @@ def test_parameter_counts(branches: int, weights: str, expected: int) -> None:
     ("branches", "weights", "expected"),
     [(5, "map", 603_368), (5, "pixel", 2_779_028), (6, "map", 716_528), (6, "pixel", 3_327_320)],
 )
-def test_parameter_counts_of_300w_preset(branches: int, weights: str, expected: int) -> None:
+def test_sumnet_parameter_counts_of_300w_preset(branches: int, weights: str, expected: int) -> None:
     model = build_model(SumNetConfig(layer_preset="300w", branches=branches, fusion_weights=weights), num_points=68)
     assert count_parameters(model) == expected
 

@@ -11,7 +11,7 @@ from rcn_search.models.tcdcn import TcdcnOutput
 
 
 @pytest.mark.parametrize(("auxiliary", "expected"), [(False, 78_246), (True, 79_357)])
-def test_parameter_counts(auxiliary: bool, expected: int) -> None:
+def test_tcdcn_parameter_counts(auxiliary: bool, expected: int) -> None:
     assert count_parameters(build_model(TcdcnConfig(auxiliary=auxiliary), num_points=5)) == expected
 
 
@@ -25,7 +25,7 @@ def test_tcdcn_auxiliary_heads() -> None:
 def test_tcdcn_points_start_at_the_center() -> None:
     model = build_model(TcdcnConfig(), num_points=68)
     points_bk2 = model(torch.zeros(1, 1, 80, 80)).points_bk2
-    assert torch.equal(points_bk2, torch.full((1, 68, 2), 0.5))  # nothing but biases speaks on a flat image
+    assert torch.equal(points_bk2, torch.full((1, 68, 2), 0.5))  # only biases matter for a uniform image
 
 
 def test_tcdcn_averages_80_pixels_to_40() -> None:
@@ -36,7 +36,7 @@ def test_tcdcn_averages_80_pixels_to_40() -> None:
 
 
 def test_tcdcn_forward_equals_the_paper() -> None:
-    """rcn.md 10.3: |tanh| after each convolution and after the shared layer, maxima of 2 x 2 between convolutions."""
+    """|tanh| follows each convolution and the shared layer; 2x2 max pooling is between convolutions."""
     image = torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(0))
     model = build_model(TcdcnConfig(), num_points=5)
     maps = image

@@ -77,7 +77,7 @@ def train_here(path: str, folder: Path) -> None:
     fingerprint = read_manifest(space.base_config.data.uri).fingerprint
     study = Study.start(str(folder / "study"), space, data_fingerprint=fingerprint)
     while (trial := study.ask()) is not None:
-        run = Trainer(trial.record.config, trial.folder)
+        run = Trainer(trial.config, trial.folder)
         run.train()
         fields = EpochResult.model_fields.keys() & EpochReport.model_fields.keys()
         study.report(

@@ -109,7 +109,7 @@ def checkpoint(trial: int, number: int) -> bytes:
 
 
 def table(study: Study) -> list[tuple[Any, ...]]:
-    return [(each.record.params, each.state, [*each.epochs]) for each in study.trials]
+    return [(each.params, each.state, [*each.epochs]) for each in study.trials]
 
 
 def assert_nothing_torn(uri: str, expected: list[tuple[Any, ...]]) -> None:
@@ -118,7 +118,7 @@ def assert_nothing_torn(uri: str, expected: list[tuple[Any, ...]]) -> None:
         return
     study = Study.open(uri)
     for trial, (params, _, epochs) in zip(study.trials, expected, strict=False):
-        assert trial.record.params == params
+        assert trial.params == params
         assert trial.result is None or [*trial.epochs] == epochs
         for name in ("best", "last"):
             place = storage.join(trial.folder, name)

@@ -85,7 +85,7 @@ def curve(number: int) -> list[EpochResult]:
 
 def table(study: Study) -> Table:
     return [
-        (trial.record.params, trial.state, [epoch.val_error_pct for epoch in trial.epochs.values()])
+        (trial.params, trial.state, [epoch.val_error_pct for epoch in trial.epochs.values()])
         for trial in study.trials
     ]
 
@@ -98,7 +98,7 @@ but_swift = pytest.mark.parametrize("store", ["file", "memory", "moto"], indirec
 def test_study_whose_process_dies_at_any_write_resumes_without_loss(uri, space, monkeypatch):
     faulty = FaultyStorage(monkeypatch)
     monkeypatch.setattr("rcn_search.study.lease.machine", lambda: f"{uuid.uuid4()}")  # each driver on another machine
-    monkeypatch.setattr("rcn_search.study.lease.STALE_S", -1.0)  # and the last one dead for long
+    monkeypatch.setattr("rcn_search.study.lease.LEASE_TIMEOUT_S", -1.0)  # and the last one dead for long
     straight = storage.join(uri, "straight")
     drive(straight, space)
     expected, num_writes = table(Study.open(straight)), faulty.num_writes

@@ -43,7 +43,7 @@ def run_all(study: Study) -> list[tuple]:
     """Complete all that is left; run, seed and configuration in the order they were asked for."""
     asked = []
     while (trial := study.ask()) is not None:
-        asked.append((*trial.record.params.values(), trial.record.config))
+        asked.append((*trial.params.values(), trial.config))
         epoch = EpochResult(epoch=1, loss=1.0, val_error_pct=9.0, best_error_pct=9.0, train_s=1.0, val_s=1.0)
         study.report(trial.number, [epoch])
         study.finish(trial.number, "complete")
@@ -112,13 +112,13 @@ def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_
         ({"seeds_per_run": {"RCN": 2}}, "RCN", "there is no run 'RCN'"),
         ({"seeds_per_run": {"TCDCN": 0}}, "TCDCN", "greater than or equal to 1"),
         ({"joint_models": {"both": ["TCDCN", "Denoiser"]}}, "both", "there is no run 'Denoiser'"),
-        ({"joint_models": {"TCDCN": ["TCDCN", "TCDCN"]}}, "TCDCN", "is a run already"),
+        ({"joint_models": {"TCDCN": ["TCDCN", "TCDCN"]}}, "TCDCN", "is the name of a run already"),
         ({"search": {"optimizer.lr": {"choice": [1e-3]}}}, "runs", "give one of the two"),
         ({"initial_trials": []}, "initial_trials", "initial_trials belongs to a search"),
         ({"sampler": {"name": "random"}}, "sampler", "sampler belongs to a search"),
         ({"test": {"split": "test", "method": "x"}}, "test", "test belongs to a search"),
-        ({"scheduler": {"name": "asha"}}, "scheduler", "runs are never stopped early"),
-        ({"budget": {"trials": 4}}, "trials", "runs and seeds_per_run say how many"),
+        ({"scheduler": {"name": "asha"}}, "scheduler", "fixed runs are never pruned"),
+        ({"budget": {"trials": 4}}, "trials", "runs and seeds_per_run give the number"),
         ({"base": {"validation": {"every_epochs": 2}}}, "every_epochs", "must be 1"),
         ({"base": {"schedule": {"epochs": 2}}}, "epochs", "is set by budget.epochs"),
     ],
@@ -137,7 +137,7 @@ def test_a_study_without_search_and_rows_is_none(write_runs, tmp_path):
     del document["runs"], document["seeds_per_run"]
     path = tmp_path / "none.yaml"
     path.write_text(yaml.safe_dump(document))
-    with pytest.raises(ConfigError, match="something to search or runs"):
+    with pytest.raises(ConfigError, match="parameters to search or fixed runs"):
         load_study_config(str(path))
 
 

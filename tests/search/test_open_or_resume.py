@@ -118,7 +118,7 @@ def test_open_or_resume_warm_start_takes_over_fitting_trials_outside_the_budget(
     narrower = {"search": {"model.branches": {"int": [2, 5]}}, "budget": {"trials": 3}}
     options = {"warm_start_from": parent.uri, "study_uri": str(tmp_path / "narrow")}
     child = open_study(narrower, **options)
-    fits = [trial.number for trial in parent.trials[:11] if int(trial.record.params["model.branches"]) <= 5]
+    fits = [trial.number for trial in parent.trials[:11] if int(trial.params["model.branches"]) <= 5]
     assert 0 < len(fits) < 11
     assert [trial.number for trial in child.warm_start_trials] == fits
     assert f"{len(fits)} trials of {parent.uri} taken over, {11 - len(fits)} do not fit" in printed.getvalue()
@@ -134,7 +134,7 @@ def test_open_or_resume_warm_start_takes_over_fitting_trials_outside_the_budget(
     run_trials(child, 3)
     resumed = open_study(narrower, **options, resume=True)
     assert (len(resumed.trials), resumed.num_remaining) == (3, 0)
-    assert [trial.record.number for trial in resumed.trials] == [0, 1, 2]
+    assert [trial.number for trial in resumed.trials] == [0, 1, 2]
     assert [trial.params for trial in resumed._optuna.trials] == [trial.params for trial in child._optuna.trials]
     with pytest.raises(StudyError, match="there is a study at"):
         open_study(narrower, **options)
@@ -148,7 +148,7 @@ def test_open_or_resume_warm_start_accepts_a_key_that_is_fixed_or_freed_with_the
     freed = {"search": {"seed": {"choice": [0, 1]}}, "initial_trials": []}
     child = open_study(freed, warm_start_from=parent.uri, study_uri=str(tmp_path / "freed"))
     assert len(child.warm_start_trials) == 11
-    assert {trial.record.params["seed"] for trial in child.warm_start_trials} == {0}
+    assert {trial.params["seed"] for trial in child.warm_start_trials} == {0}
     freed["search"] = {"seed": {"choice": [0, 1, 2]}}
     grandchild = open_study(freed, warm_start_from=child.uri, study_uri=str(tmp_path / "again"))
     assert len(grandchild.warm_start_trials) == 11

@@ -32,7 +32,7 @@ PATIENCE_S = 180
 def table(study: Study) -> list[tuple]:
     """State, parameters and errors of all trials, without times."""
     return [
-        (trial.state, trial.record.params, [epoch.val_error_pct for epoch in trial.epochs.values()])
+        (trial.state, trial.params, [epoch.val_error_pct for epoch in trial.epochs.values()])
         for trial in study.trials
     ]
 
@@ -68,7 +68,7 @@ def test_run_search_evaluates_the_best_trial_and_resumes_without_repeating(ray_c
     assert 0 < summary.busy_s < summary.wall_s
     assert f"overhead {summary.overhead_pct:.1f} %" in text
 
-    with pytest.raises(StudyError, match="add --resume"):
+    with pytest.raises(StudyError, match="resume it with --resume"):
         search(path, tmp_path)
     before = files(study)
     again, _ = search(path, tmp_path, resume=True)
@@ -86,7 +86,7 @@ def fingerprint(study: Study) -> str:
 
 def files(study: Study) -> dict[Path, bytes]:
     """Contents of all files of a study but its leases."""
-    paths = (path for path in Path(study.uri).rglob("*") if path.is_file() and "claims" not in path.parts)
+    paths = (path for path in Path(study.uri).rglob("*") if path.is_file() and "leases" not in path.parts)
     return {path: path.read_bytes() for path in paths}
 
 
@@ -115,7 +115,7 @@ def test_run_search_resumes_after_sigterm_and_after_its_process_is_killed(ray_cl
     address = ray.get_runtime_context().gcs_address
     with driving(path, disturbed, "--resume", held=1, RAY_ADDRESS=address) as second:
         wait_for_epoch(second, 1, disturbed)
-        with pytest.raises(StudyError, match=f"process {second.pid} on .* is at work on"):
+        with pytest.raises(StudyError, match=f"process {second.pid} on .* is running"):
             search(path, disturbed, resume=True)
         assert second.poll() is None
 
@@ -125,7 +125,7 @@ def test_run_search_resumes_after_sigterm_and_after_its_process_is_killed(ray_cl
     assert 0 < len(done) < NUM_EPOCHS
     resumed, text = search(path, disturbed, resume=True)
     assert f"process {second.pid} on" in text
-    assert "gone: taken over" in text
+    assert "is gone: its lease is taken over" in text
     assert table(resumed.study) == table(undisturbed.study)
     taken_up = list(resumed.study.trials[1].epochs.values())
     assert [each.train_s for each in taken_up[: len(done)]] == [each["train_s"] for each in done], "trained again"
@@ -216,7 +216,7 @@ def test_run_search_continues_a_killed_trial_in_a_new_process_and_retrains_the_b
     assert result.test_result.checkpoint == str(tmp_path / "study/test/best.safetensors")
     again = json.loads((tmp_path / "study/test/config.json").read_text())["config"]
     assert (again["schedule"]["epochs"], again["data"]["num_train"]) == (2, 32)
-    assert again["optimizer"] == trial.record.config.optimizer.model_dump()
+    assert again["optimizer"] == trial.config.optimizer.model_dump()
 
 
 @pytest.mark.parametrize(

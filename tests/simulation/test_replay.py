@@ -42,7 +42,7 @@ def record(study: Study, num_trials: int, *, epochs: int = EPOCHS, noise: float 
     luck = np.random.default_rng(0)
     for _ in range(num_trials):
         trial = study.ask()
-        params = trial.record.params
+        params = trial.params
         factor = np.exp(noise * luck.standard_normal())
         for epoch in range(1, epochs + 1):
             error_pct = factor * true_error_pct(params["optimizer.lr"], params["model.branches"], epoch)
@@ -77,7 +77,7 @@ def test_recorded_curves_predict_unseen_curves(recorded) -> None:
 def test_explained_variance_is_that_of_predictions_with_one_trial_left_out(space) -> None:
     study = record(Study.start(f"memory://{uuid.uuid4().hex}", space, "f"), 30, noise=0.3)
     curves = RecordedCurves(study)
-    params = [trial.record.params for trial in study.trials]
+    params = [trial.params for trial in study.trials]
     last = np.log([trial.epochs[EPOCHS].val_error_pct for trial in study.trials])
     features = np.array([curves._features(each) for each in params])
     predicted = []
@@ -94,14 +94,14 @@ def test_explained_variance_is_that_of_predictions_with_one_trial_left_out(space
 def test_recorded_curves_use_conditional_parameters_and_choices(play_study) -> None:
     study = play_study(num_trials=90, budget={"trials": 90})
     for trial in study.trials:
-        kinds = trial.record.params
+        kinds = trial.params
         trial_error = 30 if kinds["model.name"] == "rcn" else 10
         for epoch in list(trial.epochs):
             trial.epochs[epoch] = trial.epochs[epoch].model_copy(update={"val_error_pct": trial_error + epoch})
     curves = RecordedCurves(study)
     for trial in study.trials:
-        expected = 34 if trial.record.params["model.name"] == "rcn" else 14
-        assert curves.predict(trial.record.params).error_pct_e[-1] == pytest.approx(expected, rel=0.1)
+        expected = 34 if trial.params["model.name"] == "rcn" else 14
+        assert curves.predict(trial.params).error_pct_e[-1] == pytest.approx(expected, rel=0.1)
 
 
 def test_recorded_curves_with_too_few_complete_trials_are_refused(space) -> None:

@@ -67,10 +67,10 @@ def test_check_of_a_missing_study_says_how_to_start_one(uri: str, config: StudyC
 
 def test_ask_publishes_the_initial_trial_first(uri: str, config: StudyConfig) -> None:
     trial = Study.start(uri, config, "f").ask()
-    assert trial.record.config == config.train_config(config.initial_trials[0])
+    assert trial.config == config.train_config(config.initial_trials[0])
     published = storage.read_json(storage.join(uri, "trials/000000/trial.json"))
-    assert published["config"] == trial.record.config.model_dump(mode="json")
-    assert published["run_id"] == trial.record.config.run_id
+    assert published["config"] == trial.config.model_dump(mode="json")
+    assert published["run_id"] == trial.config.run_id
 
 
 def test_finish_reports_state_and_value_to_the_sampler(uri: str, config: StudyConfig) -> None:
@@ -110,7 +110,7 @@ def test_interruptions_do_not_change_the_proposals(uri: str, config: StudyConfig
         if stop < 12:
             study.ask()  # suggested, then the driver dies
     assert optuna_trials(study) == optuna_trials(straight)
-    assert len({json.dumps(trial.record.params, sort_keys=True) for trial in study.trials}) == 12
+    assert len({json.dumps(trial.params, sort_keys=True) for trial in study.trials}) == 12
 
 
 def test_ask_gives_out_open_trials_unchanged_and_counts_them_once(uri: str, config: StudyConfig) -> None:
@@ -214,7 +214,7 @@ def test_proposals_depend_on_the_seed(write_study: Callable[..., str], tmp_path:
         study = Study.start(str(tmp_path / uuid.uuid4().hex), config, "f")
         play_trials(study, 12)
         assert isinstance(study._optuna.sampler, optuna.samplers.BaseSampler)
-        return [trial.record.params for trial in study.trials]
+        return [trial.params for trial in study.trials]
 
     assert params(1) == params(1)
     assert params(1)[1:] != params(2)[1:]

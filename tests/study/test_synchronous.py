@@ -27,14 +27,14 @@ NUM_EPOCHS = 4
 
 def error_pct(trial: Trial, epoch: int) -> float:
     """Validation error of a trial that is not trained; curves cross."""
-    lr = float(trial.record.params["optimizer.lr"])
+    lr = float(trial.params["optimizer.lr"])
     crossing = 5 * math.sin(1e5 * lr * epoch)
     return 20 + 1000 * abs(lr - 4e-3) / epoch + crossing
 
 
 def fails_at(trial: Trial) -> int:
     """The epoch in which its loss becomes NaN: 3 for one trial in five, beyond the last for the others."""
-    lr = float(trial.record.params["optimizer.lr"])
+    lr = float(trial.params["optimizer.lr"])
     return 3 if int(1e6 * lr) % 5 == 0 else NUM_EPOCHS + 1
 
 
@@ -104,7 +104,7 @@ class World:
 def table(study: Study) -> list[Any]:
     return [
         (
-            trial.record.params,
+            trial.params,
             trial.state,
             trial.result.reason,
             [(epoch.epoch, epoch.val_error_pct) for epoch in trial.result.epochs],

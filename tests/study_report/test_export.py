@@ -59,7 +59,7 @@ def test_export_journal_is_read_by_optuna_as_the_study_is(study: Study, tmp_path
     assert copy.best_trial.number == study.best_trial.number
     for trial, trial_copy in zip(study.trials, copy.trials, strict=True):
         assert trial_copy.params == trial.params
-        assert trial_copy.user_attrs["run_id"] == trial.record.run_id
+        assert trial_copy.user_attrs["run_id"] == trial.run_id
 
 
 def test_export_journal_equals_the_one_that_optuna_writes_trial_by_trial(study: Study, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_optuna_dashboard_opens_the_exported_journal(study: Study, tmp_path: Pat
         assert shown["best_trials"][0]["number"] == study.best_trial.number
         for trial, trial_copy in zip(study.trials, shown["trials"], strict=True):
             assert {each["name"]: each["param_external_value"] for each in trial_copy["params"]} == {
-                name: str(value) for name, value in trial.record.params.items()
+                name: str(value) for name, value in trial.params.items()
             }
             assert [each["value"] for each in trial_copy["intermediate_values"]] == [
                 epoch.val_error_pct for epoch in trial.epochs.values()
@@ -155,7 +155,7 @@ def test_export_tables_have_all_trials_and_epochs(study: Study, tmp_path: Path, 
     assert trials["error_pct"].to_pylist() == [trial.error_pct for trial in study.trials]
     assert trials["busy_s"].to_pylist() == [14.0, 7.0, 7.0] * 4 + [3.0]
     for name in ("optimizer.lr", "model.channels[0]"):
-        drawn = [trial.record.params.get(name) for trial in study.trials]
+        drawn = [trial.params.get(name) for trial in study.trials]
         assert any(value is None for value in drawn) == (name == "model.channels[0]")
         if name == "model.channels[0]":  # "paper" or 16: as words
             drawn = ["" if value is None and suffix == ".csv" else value and str(value) for value in drawn]

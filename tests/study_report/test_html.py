@@ -92,7 +92,7 @@ def test_render_html_escapes_names_and_reasons(play_study):
     study.uri = HOSTILE
     text = render_html(study)
     page = Page(text)
-    assert any(trial.record.params["data.train_split"] == HOSTILE for trial in study.trials)
+    assert any(trial.params["data.train_split"] == HOSTILE for trial in study.trials)
     assert {tag for tag, _ in page.elements} <= {
         *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "br", "span", "script", "section", "div"),
         *("table", "thead", "tbody", "tr", "th", "td"),

@@ -108,7 +108,7 @@ def test_load_optimizers_restores_state_in_the_memory_format_of_weights(
     model = info.config.model.model_copy(update={"channels": 16})
 
     def stepped(through_file: bool) -> Network:
-        network = build_model(model, num_points=5, seed=1).place("cpu", memory_format)
+        network = build_model(model, num_points=5, seed=1).to_device("cpu", memory_format)
         optimizers = build_optimizers(network, options)
         for step in range(3):
             if step == 2 and through_file:

@@ -16,7 +16,7 @@ from rcn_search.data.synthetic.projection import frame, landmarks_xyz
 from rcn_search.data.synthetic.traits import random_traits
 from rcn_search.keypoints import FIVE, IBUG68
 from rcn_search.models import build_model
-from rcn_search.models.decode import peak_cells, point_cells
+from rcn_search.models.decode import argmax_cells, point_cells
 from rcn_search.training.denoising import DenoisingTask
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import build_optimizers, learning_rate
@@ -182,7 +182,7 @@ def test_denoiser_after_short_training_beats_the_mean_face(split: Split) -> None
     held_out = torch.arange(num_train, NUM_FACES)
     batch = task.make_batch(held_out, task.random_draws(NUM_FACES, seed=9, epoch=0)[held_out])
     with torch.inference_mode():
-        restored = peak_cells(network(batch.inputs)) + 0.5
+        restored = argmax_cells(network(batch.inputs)) + 0.5
     guesses = restored, torch.cat(cells).mean(0)
     error, baseline = ((guess - batch.points_bk2 * 40).norm(dim=2)[batch.weight_bk > 0].mean() for guess in guesses)
     assert error < 0.7 * baseline

@@ -126,7 +126,7 @@ def test_build_optimizers_covers_each_parameter_once(kind: str, name: Any) -> No
 
 def step_with_muon(memory_format: torch.memory_format) -> tuple[Network, dict[str, Tensor]]:
     """A network after one step with random gradients, and the change of each weight."""
-    network = build_model(MODELS["rcn"], num_points=5, seed=3).place("cpu", memory_format)
+    network = build_model(MODELS["rcn"], num_points=5, seed=3).to_device("cpu", memory_format)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     optimizers = build_optimizers(network, OptimizerConfig(name="muon", lr=0.1, weight_decay=0.0))
     generator = torch.Generator().manual_seed(0)

@@ -157,7 +157,7 @@ def test_searcher_copies_the_checkpoint_of_the_parent(
     suggested = StudySearcher(study).suggest("any")
     assert suggested["number"] == POPULATION
     own = read_checkpoint(str(Path(study.trials[POPULATION].folder) / LAST_NAME)).info
-    assert own.config.run_id == study.trials[POPULATION].record.run_id
+    assert own.config.run_id == study.trials[POPULATION].run_id
     assert own.epoch == 1
 
 

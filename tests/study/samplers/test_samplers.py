@@ -84,14 +84,14 @@ def run(study: Study, num_trials: int = NUM_TRIALS) -> None:
         epochs = [
             EpochResult(epoch=epoch, loss=1.0, val_error_pct=value, best_error_pct=value, train_s=1.0, val_s=1.0)
             for epoch in range(1, 5 if state == "complete" else 3)
-            for value in [error_pct(trial.record.config) + 1 / epoch]
+            for value in [error_pct(trial.config) + 1 / epoch]
         ]
         study.report(number, epochs)
         study.finish(number, state, reason="out of memory" if state == "failed" else None)
 
 
 def params_of(study: Study) -> list[Values]:
-    return [trial.record.params for trial in study.trials]
+    return [trial.params for trial in study.trials]
 
 
 @pytest.fixture(params=SAMPLERS)
@@ -116,8 +116,8 @@ def test_interrupted_study_proposes_the_same_trials(
 
     # All are in the search space: an initial trial with a value too many, too few or out of its range is refused.
     for trial in straight.trials:
-        values = {key.partition("[")[0]: value for key, value in trial.record.params.items()}
-        assert config.initial_params(values) == trial.record.params
+        values = {key.partition("[")[0]: value for key, value in trial.params.items()}
+        assert config.initial_params(values) == trial.params
     assert params_of(straight)[0] == config.initial_params(config.initial_trials[0])
     assert len({str(params) for params in params_of(straight)}) > NUM_TRIALS // 2
 
