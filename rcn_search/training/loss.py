@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rcn_search.config.schema import TcdcnConfig, TrainConfig
-from rcn_search.models.decode import soft_argmax_points, point_cells
+from rcn_search.models.decode import point_cells, soft_argmax_points
 from rcn_search.models.tcdcn import TcdcnOutput
 
 

@@ -46,7 +46,7 @@ def test_rcn_parameter_counts(branches: int, skip: bool, channels: str | int, ex
         (
             {"branches": 5, "upsampling": "learned", "zero_non_pooled": True},
             1_095_528,
-        ),  # as the weights that the authors published
+        ),  # as published
         ({"branches": 6, "upsampling": "learned"}, 1_341_444 + 4 * 9 + 25),
     ],
 )
@@ -96,7 +96,7 @@ def test_branch_logits_of_model_without_branches_is_refused() -> None:
 
 
 def plain_six_branches(image: Tensor, convs: list[nn.Conv2d], *, skip: bool) -> Tensor:
-    """Compute RCN-6 line by line from its layer list, with concatenation and tiling; `convs` in order of construction."""
+    """Compute RCN-6 line by line from its layer list, with concatenation and tiling; `convs` as constructed."""
     sh1, sh2, sh3, sh4, sh5, sh6, t1, t2, s1, s2, d1, c1, c2, m1, m2, f1, f_out = convs
 
     def up(maps: Tensor, tile: int) -> Tensor:
@@ -165,9 +165,7 @@ def test_l2_groups_separate_encoder_and_branches() -> None:
 def test_rcn_fourth_branch_has_two_convolutions_only_if_coarsest() -> None:
     assert [len(branch.rest) for branch in build_model(RcnConfig(branches=4), num_points=5).branches] == [1, 1, 1, 1]
     assert [len(branch.rest) for branch in build_model(RcnConfig(branches=5), num_points=5).branches] == [1, 0, 1, 1, 1]
-    masked = build_model(
-        RcnConfig(branches=5, mask="01111"), num_points=5
-    )  # a network of five branches without the coarsest
+    masked = build_model(RcnConfig(branches=5, mask="01111"), num_points=5)  # five without the coarsest
     assert [len(branch.rest) for branch in masked.branches] == [0, 1, 1, 1]
 
 
