@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,8 @@ import pytest
 from rcn_search import storage
 from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
 from rcn_search.evaluation.protocol import EvaluationProtocol, rcn2016, subpixel
-from rcn_search.leaderboard import location, per_image
+from rcn_search.leaderboard import per_image
 from rcn_search.leaderboard import table as table_module
-from rcn_search.leaderboard.location import default_leaderboard
 from rcn_search.leaderboard.records import Entry, add_entry, load_entries
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardTable, build_leaderboard
 
@@ -246,24 +244,6 @@ def test_build_leaderboard_own_published_rows_replace_project_rows(store: str) -
     storage.write_bytes(storage.join(store, "published", "table.csv"), (header + row).encode())
     (table,) = build_leaderboard(store).tables
     assert [(row.method, row.error_pct) for row in table.rows] == [("M", 5.5)]
-
-
-def test_default_leaderboard_order_of_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RCN_SEARCH_LEADERBOARD", raising=False)
-    assert default_leaderboard() == str(location.PROJECT_LEADERBOARD)
-    (tmp_path / "leaderboard").mkdir()
-    assert default_leaderboard() == "leaderboard"
-    monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", "s3://bucket/leaderboard")
-    assert default_leaderboard() == "s3://bucket/leaderboard"
-
-
-def test_default_leaderboard_missing_names_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RCN_SEARCH_LEADERBOARD", raising=False)
-    monkeypatch.setattr(location, "PROJECT_LEADERBOARD", tmp_path / "none")
-    with pytest.raises(ValueError, match=r"--leaderboard or \$RCN_SEARCH_LEADERBOARD"):
-        default_leaderboard()
 
 
 def test_build_leaderboard_missing_uri_is_a_problem(store: str) -> None:
