@@ -86,7 +86,7 @@ def test_leaderboard_warns_of_damaged_entries(cli: CommandLine, tmp_path: Path) 
 def test_tune_refuses_an_existing_study(cli: CommandLine, study_file: Path, tmp_path: Path) -> None:
     study = Study.start(str(tmp_path / "study"), load_study_config(str(study_file)), data_fingerprint="f")
     assert study.ask() is not None
-    assert "holds a study already; add --resume to resume it" in cli.fail("tune", study_file, "--study", "study")
+    assert "already; resume it with --resume" in cli.fail("tune", study_file, "--study", "study")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_tune_refuses_an_existing_study(cli: CommandLine, study_file: Path, tmp_
             "tune {study} --set test.split=test --set test.method=A --leaderboard /proc/nothing",
             "/proc/nothing cannot",
         ),
-        ("tune {study} --resume", "there is no study at {here}/studies/tiny; tune without --resume starts one"),
+        ("tune {study} --resume", "no study at {here}/studies/tiny; rcn-search tune without --resume starts one"),
         ("evaluate gone.safetensors --data {synthetic}", "no checkpoint at gone.safetensors"),
         ("evaluate {checkpoint} --data nowhere", "no data set at nowhere"),
         ("evaluate {checkpoint} --data {synthetic} --split aflw", "has no split 'aflw'; it has: train, val, test"),
