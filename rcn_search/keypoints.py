@@ -1,4 +1,4 @@
-"""Named keypoint schemas: what each point is, how a mirrored face renumbers them, which points normalize an error.
+"""Named keypoint schemas: names of the points, how a flip renumbers them, and which points normalize an error.
 
 "Left" and "right" are the left and right of the image, as in MTFL, not of the person.
 """
@@ -12,14 +12,14 @@ from rcn_search.errors import RcnSearchError
 
 @dataclass(frozen=True, kw_only=True)
 class KeypointSchema:
-    """The meaning of the K points of a data set.
+    """Meaning of the K points of a data set.
 
     Attributes:
-        name: What manifests and protocols call it.
-        names: K names; their order is the order of every array of points.
-        flip: K indices; point k of a mirrored face is point ``flip[k]`` of the face. An involution.
-        normalizers: For each named normalizer two groups of points. The normalizing length is the distance between
-            the means of the two groups, in the frame of the points.
+        name: Name in manifests and protocols.
+        names: Names of the K points, in the order of every array of points.
+        flip: K indices, an involution: point k of a flipped face is point ``flip[k]`` of the face.
+        normalizers: Name of a normalizer to two groups of points. The normalizing length is the distance between the
+            means of the two groups, in the units of the points.
         parts: Polylines to draw, each a tuple of indices.
     """
 
@@ -31,7 +31,7 @@ class KeypointSchema:
 
     @property
     def num_points(self) -> int:
-        """K."""
+        """Number of points, K."""
         return len(self.names)
 
 
@@ -90,8 +90,8 @@ IBUG68 = KeypointSchema(
     ),
 )
 
-# WFLW's 98 points (Wu et al., CVPR 2018), 0-based. Both lines of a brow are numbered in one go: the upper one, then the
-# lower one back.
+# WFLW's 98 points (Wu et al., CVPR 2018), 0-based. A brow is numbered along its upper line, then back along its
+# lower line.
 WFLW98 = KeypointSchema(
     name="wflw98",
     names=(
@@ -139,8 +139,8 @@ WFLW98 = KeypointSchema(
     ),
 )
 
-# COFW's 29 points (Burgos-Artizzu et al., ICCV 2013), 0-based. That the mirror exchanges these pairs, and which are the
-# corners of the eyes, is in the code that scores them; which of two lids or lines of a lip is upper is from the figure.
+# COFW's 29 points (Burgos-Artizzu et al., ICCV 2013), 0-based. The pairs that a flip exchanges and the corners of the
+# eyes are those of the published scoring code; which of two lids or lines of a lip is the upper one is from the figure.
 COFW29 = KeypointSchema(
     name="cofw29",
     names=(
@@ -206,22 +206,22 @@ POINT_SUBSETS: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 
 
-def points_that_count(schema: KeypointSchema, wanted: str) -> list[int]:
-    """Indices of the points of ``schema`` that a protocol for ``wanted`` keypoints counts.
+def subset_indices(schema: KeypointSchema, wanted: str) -> list[int]:
+    """Find the indices of the points of ``schema`` that a protocol for ``wanted`` keypoints counts.
 
     Raises:
         RcnSearchError: ``wanted`` is neither the schema nor a subset of it.
     """
     if wanted == schema.name:
         return list(range(schema.num_points))
-    of, points = POINT_SUBSETS.get(wanted, ("", ()))
-    if of != schema.name:
-        raise RcnSearchError(f"{schema.name!r} points do not hold {wanted!r} points")
+    parent, points = POINT_SUBSETS.get(wanted, ("", ()))
+    if parent != schema.name:
+        raise RcnSearchError(f"{schema.name!r} points do not contain the {wanted!r} points")
     return list(points)
 
 
 def keypoint_schema(name: str) -> KeypointSchema:
-    """The schema called ``name``.
+    """Look up a schema by its name.
 
     Raises:
         RcnSearchError: No schema has that name.

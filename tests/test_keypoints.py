@@ -4,24 +4,25 @@ import re
 
 import pytest
 
+from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import AFLW19, COFW29, IBUG68, SCHEMAS, WFLW98, KeypointSchema, keypoint_schema
 
 every_schema = pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
 
 
 @every_schema
-def test_names_are_unique(schema: KeypointSchema) -> None:
+def test_schema_names_are_unique(schema: KeypointSchema) -> None:
     assert len({*schema.names}) == schema.num_points == len(schema.flip)
     assert keypoint_schema(schema.name) is schema
 
 
 @every_schema
-def test_mirrored_twice_is_unchanged(schema: KeypointSchema) -> None:
+def test_flip_twice_is_the_identity(schema: KeypointSchema) -> None:
     assert [schema.flip[other] for other in schema.flip] == list(range(schema.num_points))
 
 
 @every_schema
-def test_left_is_mirrored_to_right(schema: KeypointSchema) -> None:
+def test_flip_exchanges_left_and_right(schema: KeypointSchema) -> None:
     """A point goes to the part of the other side; one without a side stays in its part."""
     swap = {"left": "right", "right": "left"}
     for name, other in zip(schema.names, (schema.names[index] for index in schema.flip), strict=True):
@@ -30,8 +31,8 @@ def test_left_is_mirrored_to_right(schema: KeypointSchema) -> None:
 
 
 @every_schema
-def test_normalizers_are_mirrored_onto_themselves(schema: KeypointSchema) -> None:
-    """So that the length is the same of a mirrored face; and the first group is on the left."""
+def test_normalizers_are_invariant_to_a_flip(schema: KeypointSchema) -> None:
+    """The length of a flipped face is the same, and the first group is on the left."""
     for left, right in schema.normalizers.values():
         assert {*left, *right} <= {*range(schema.num_points)}
         assert {schema.flip[index] for index in left} == {*right}
@@ -40,12 +41,12 @@ def test_normalizers_are_mirrored_onto_themselves(schema: KeypointSchema) -> Non
 
 
 @every_schema
-def test_parts_hold_every_point(schema: KeypointSchema) -> None:
+def test_parts_contain_every_point(schema: KeypointSchema) -> None:
     assert {index for part in schema.parts for index in part} == {*range(schema.num_points)}
 
 
-def test_ibug68_is_the_published_mark_up() -> None:
-    """Sagonas et al. (2013), Fig. 1, 1-based there: what any mirrored pair of 300-W shows."""
+def test_ibug68_is_the_published_markup() -> None:
+    """Sagonas et al. (2013), Fig. 1, which is 1-based; any flipped pair of 300-W shows it."""
     numbered = {name: index + 1 for index, name in enumerate(IBUG68.names)}
     assert IBUG68.num_points == 68
     assert [numbered[name] for name in ("contour_9", "nose_bridge_4", "nose_base_3")] == [9, 31, 34]
@@ -71,8 +72,8 @@ def test_ibug68_is_the_published_mark_up() -> None:
     assert IBUG68.normalizers["eye_centers"] == ((36, 39), (42, 45))
 
 
-# What the mirror exchanges and the outer eye corners of three mark-ups, as the code that scores them has it:
-# HRNet-Facial-Landmark-Detection, lib/utils/transforms.py and evaluation.py. 1-based, but WFLW.
+# Pairs that a flip exchanges and outer eye corners of three markups, from the code that scores them:
+# HRNet-Facial-Landmark-Detection, lib/utils/transforms.py and evaluation.py. 1-based, except WFLW.
 WFLW_PAIRS = [
     *((k, 32 - k) for k in range(16)),
     *((33, 46), (34, 45), (35, 44), (36, 43), (37, 42), (38, 50), (39, 49), (40, 48), (41, 47)),
@@ -92,7 +93,7 @@ AFLW_PAIRS = [(1, 6), (2, 5), (3, 4), (7, 12), (8, 11), (9, 10), (13, 15), (16, 
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_other_mark_ups_mirror_as_published(
+def test_flips_of_other_markups_are_those_published(
     schema: KeypointSchema, num_points: int, pairs: list[tuple[int, int]], first: int, outer: tuple[int, int]
 ) -> None:
     assert schema.num_points == num_points
@@ -102,6 +103,8 @@ def test_other_mark_ups_mirror_as_published(
     assert (left + first, right + first) == outer
 
 
-def test_unknown_schema_is_refused_with_those_known() -> None:
-    with pytest.raises(ValueError, match="unknown keypoint schema 'six'; known: five, ibug68, wflw98, cofw29, aflw19"):
+def test_keypoint_schema_of_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(
+        RcnSearchError, match="unknown keypoint schema 'six'; known: five, ibug68, wflw98, cofw29, aflw19"
+    ):
         keypoint_schema("six")

@@ -1,4 +1,4 @@
-"""``rcn-search leaderboard add``, ``rescore`` and ``verify``: score predictions and checkpoints."""
+"""``rcn-search leaderboard add``, ``rescore``, ``verify`` and ``pack``: what changes a leaderboard."""
 
 from __future__ import annotations
 
@@ -174,6 +174,25 @@ def verify_command(
     if result.problems:
         raise RcnSearchError("; ".join(["not verified", *result.problems]))
     _print(f"verified: {result.error_pct:.4f} % now, {recorded.error_pct:.4f} % in the entry")
+
+
+@command
+def pack_command(leaderboard: Leaderboard = "") -> None:
+    """Pack the many small objects of a leaderboard into a few files. Nothing is lost; adding may go on meanwhile.
+
+    Packed and loose entries are read alike. Pack before you commit a leaderboard to git, or when it has thousands of
+    entries on object storage.
+
+    Example: rcn-search leaderboard pack --leaderboard s3://BUCKET/leaderboard
+    """
+    from rcn_search.leaderboard.packing import pack
+
+    with progress("packing", "objects") as on_progress:
+        packed = pack(_resolve(leaderboard), on_progress)
+    if packed.num_objects:
+        _print(f"{packed.num_objects:,} objects packed; the leaderboard has {packed.num_packs} packs")
+    else:
+        _print("nothing to pack")
 
 
 def _resolve(named: str) -> str:

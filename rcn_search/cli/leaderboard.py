@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from rcn_search.cli.console import command, console, errors
-from rcn_search.cli.entries import add_command, rescore_command, verify_command
+from rcn_search.cli.entries import add_command, pack_command, rescore_command, verify_command
 from rcn_search.cli.options import EntryOrMethod, Leaderboard
 from rcn_search.cli.site import build_site_command, serve_command
 from rcn_search.errors import RcnSearchError
@@ -17,6 +17,7 @@ leaderboard_app = typer.Typer(invoke_without_command=True)
 leaderboard_app.command("add")(add_command)
 leaderboard_app.command("rescore")(rescore_command)
 leaderboard_app.command("verify")(verify_command)
+leaderboard_app.command("pack")(pack_command)
 leaderboard_app.command("build-site")(build_site_command)
 leaderboard_app.command("serve")(serve_command)
 

@@ -38,7 +38,7 @@ TtaOption = Annotated[
     list[Tta] | None,
     typer.Option(
         "--tta",
-        help="Test-time augmentation, averaged over: flip, the face and its mirror image; multiview, nine windows "
+        help="Test-time augmentation, averaged over: flip, the face and its flipped image; multiview, nine windows "
         "turned by 10° and scaled by 8 %. Repeat the option for both.",
     ),
 ]

@@ -59,7 +59,7 @@ def tune_command(
 
     Example: rcn-search tune search_spaces/rcn.yaml --data data/mtfl --trials 10
     """
-    from rcn_search.cluster.ray_job import in_job
+    from rcn_search.cluster.ray_job import is_ray_job
     from rcn_search.leaderboard.location import resolve_leaderboard
     from rcn_search.search.open_or_resume import StudyRequest
     from rcn_search.search.run_search import run_search
@@ -70,7 +70,7 @@ def tune_command(
         overrides=overrides or (),
         study_uri=study,
         resume=resume,
-        auto_resume=auto_resume or in_job(),
+        auto_resume=auto_resume or is_ray_job(),
         trials=trials,
         add_trials=add_trials,
         warm_start_from=warm_start_from,

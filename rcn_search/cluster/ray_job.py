@@ -1,4 +1,4 @@
-"""What is different in a Ray job: the same line is submitted again, and the working directory may be Ray's copy."""
+"""Ray jobs: whether this process is one, and whether its results outlive the copy of the working directory."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from rcn_search import storage
 from rcn_search.config.errors import ConfigError
 
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Name of the variable in which Ray's job server tells a job what it is."""
+"""Environment variable in which Ray's job server describes a job (tests/cluster/test_job.py runs real ones)."""
 
 
-def in_job() -> bool:
+def is_ray_job() -> bool:
     """Whether this process was started by ``ray job submit``."""
     return "job_submission_id" in _job().get("metadata", {})
 
 
 def check_outlives_job(uri: str, option: str) -> None:
-    """Make sure that what is written to ``uri`` is not gone with the job.
+    """Check that results are not written to the copy of the working directory that Ray deletes after the job.
 
     Args:
-        uri: Where results go.
-        option: With which another place is named.
+        uri: Folder or URI of the results.
+        option: Command-line option that names another one.
 
     Raises:
-        ConfigError: It lies in the copy of the working directory that Ray deletes.
+        ConfigError: ``uri`` lies in that copy.
     """
     is_copy = bool(_job().get("runtime_env", {}).get("working_dir"))
     if is_copy and storage.is_local(uri) and Path(storage.absolute(uri)).is_relative_to(Path.cwd()):
         raise ConfigError(
-            f"{uri} lies in the copy of the working directory that Ray made for this job and will delete; name a place "
-            f"that stays with {option}, a shared folder or s3://…"
+            f"{uri} is in this job's copy of the working directory, which Ray deletes after the job; name a shared "
+            f"folder or s3://… with {option}"
         )
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM, as a cluster or a batch system sends it, ends a search as Ctrl-C does."""
+"""Handling of SIGTERM, which clusters and batch systems send: it ends a search as Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from types import FrameType
 
 
 class StopSignal:
-    """Turns the first SIGTERM into a KeyboardInterrupt; those that follow do not disturb the clean-up.
+    """Handler that turns the first SIGTERM into a KeyboardInterrupt; later ones do not disturb the clean-up.
 
     Attributes:
-        came: Whether it was there.
+        received: Whether a SIGTERM was received.
     """
 
     def __init__(self) -> None:
-        self.came = False
+        self.received = False
 
-    def catch(self) -> None:
-        """Be the handler, also if a library has put its own since. Signals are the main thread's alone."""
+    def install(self) -> None:
+        """Install the handler, in place of one that a library may have set. Only the main thread can do that."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._interrupt)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if not self.came:
-            self.came = True
+        if not self.received:
+            self.received = True
             raise KeyboardInterrupt
 
 
 @contextmanager
-def sigterm_as_ctrl_c() -> Iterator[StopSignal]:
-    """Within: SIGTERM interrupts as Ctrl-C does."""
+def sigterm_as_keyboard_interrupt() -> Iterator[StopSignal]:
+    """Raise KeyboardInterrupt on SIGTERM within the ``with`` block."""
     stop, before = StopSignal(), signal.getsignal(signal.SIGTERM)
-    stop.catch()
+    stop.install()
     try:
         yield stop
     finally:

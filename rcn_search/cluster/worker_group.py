@@ -117,7 +117,7 @@ class WorkerGroup:
     def run_on_all(self, method: str, *arguments: Any, local: Callable[[], Result]) -> Result:
         """Call a method of the further workers and, at the same time, the part of this worker.
 
-        After an error the group is shut down, unless every worker raised `TrainingFailed`: then it can go on with the
+        After an error the group is shut down, unless every worker raised `TrainingFailed`: then it can train the
         next trial.
 
         Args:

@@ -54,7 +54,7 @@ def upgrade_config(document: Document) -> Document:
 
 def upgrade_entry(document: Document) -> Document:
     """Bring a leaderboard entry of schema version 1 or 2 to version 3; ``document`` is not changed."""
-    upgraded = document | {"schema_version": 3}
+    upgraded = _rename_keys(document, {"test_looks": "num_test_evaluations"}) | {"schema_version": 3}
     for field, upgrade in _ENTRY_FIELDS.items():
         if isinstance(document.get(field), dict):
             upgraded[field] = upgrade(document[field])

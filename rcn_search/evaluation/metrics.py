@@ -15,7 +15,7 @@ from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer
-from rcn_search.keypoints import KeypointSchema, points_that_count
+from rcn_search.keypoints import KeypointSchema, subset_indices
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> Imag
     """
     schema = predictions.schema
     try:
-        wanted = points_that_count(schema, protocol.keypoints)
+        wanted = subset_indices(schema, protocol.keypoints)
     except ValueError:
         raise RcnSearchError(
             f"the predictions have {schema.name!r} points; {protocol.name} here needs {protocol.keypoints!r}"

@@ -1,4 +1,4 @@
-"""How predictions are made from trained weights, and how files and entries record it."""
+"""Options of inference, and how prediction files and leaderboard entries record them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rcn_search.config.schema import Decoder, FrozenModel
 from rcn_search.errors import RcnSearchError
 
 Augmentation = Literal["flip", "multiview"]
-"""Average over an image and its mirror image; over nine windows that are turned and scaled a little."""
+"""Average over an image and its flipped image; over nine windows that are turned and scaled a little."""
 
 NO_AUGMENTATION = "none"
 
@@ -37,7 +37,7 @@ class InferenceConfig(FrozenModel):
 
     @property
     def flip(self) -> bool:
-        """Whether predictions are averaged over each image and its mirror image."""
+        """Whether predictions are averaged over each image and its flipped image."""
         return "flip" in self.tta
 
     @property
@@ -46,7 +46,7 @@ class InferenceConfig(FrozenModel):
         return "multiview" in self.tta
 
     def record(self) -> dict[str, str]:
-        """Return what prediction files and leaderboard entries say of it."""
+        """Return the metadata that prediction files and leaderboard entries keep."""
         decoder = {"decoder": self.decoder} if self.decoder else {}
         return {**decoder, "tta": "+".join(self.tta) or NO_AUGMENTATION}
 
@@ -64,10 +64,10 @@ class InferenceConfig(FrozenModel):
 
         Args:
             record: Metadata of a prediction file, or ``made_with`` of an entry; other keys are ignored.
-            decoder: Instead of the recorded one.
-            tta: Instead of the recorded one.
+            decoder: Decoder, in place of the recorded one.
+            tta: Test-time augmentation, in place of the recorded one.
             denoiser_uri: Checkpoint of the denoiser; a record has its run id only.
-            device: Where to run.
+            device: Device, as in `InferenceConfig`.
 
         Raises:
             RcnSearchError: A decoder or test-time augmentation has a name that is not known.

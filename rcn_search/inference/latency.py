@@ -1,4 +1,4 @@
-"""How long one face takes on its way through a network."""
+"""Measure the time that a network takes for one face."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WARM_UP = 5
 
 @torch.inference_mode()
 def latency_ms(network: Network, options: InputConfig, device: str = "cpu") -> float:
-    """Median of `NUM_RUNS` forward passes of one face, network and face on ``device``."""
+    """Measure the median time of `NUM_RUNS` forward passes of one face, with network and face on ``device``."""
     network = network.to_device(device, torch.channels_last).eval()
     face = torch.zeros(1, options.channels, options.size_px, options.size_px, device=device)
     face = face.contiguous(memory_format=torch.channels_last)

@@ -170,10 +170,10 @@ class Predictor:
             image_b, box_b = zip(*islice(crops, BATCH_SIZE), strict=True)
             rows = slice(start, start + len(box_b))
             crop_b = torch.from_numpy(np.stack(image_b)).to(self.inference.device)
-            found = self.predict_crops(crop_b, face_box_n4[rows])
+            predicted = self.predict_crops(crop_b, face_box_n4[rows])
             box_n4[rows] = box_b
-            points_nk2[rows] = found.points_bk2.cpu().numpy()
-            confidence_nk[rows] = found.confidence_bk.cpu().numpy()
+            points_nk2[rows] = predicted.points_bk2.cpu().numpy()
+            confidence_nk[rows] = predicted.confidence_bk.cpu().numpy()
         return Faces(crop_to_image(points_nk2, box_n4), confidence_nk, box_n4)
 
     @torch.inference_mode()

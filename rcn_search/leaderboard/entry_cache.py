@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ from pydantic_core import from_json
 from rcn_search import storage
 from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
 from rcn_search.evaluation.protocol import EvaluationProtocol
+from rcn_search.leaderboard.objects import Stamp, list_objects
 from rcn_search.leaderboard.records import ENTRIES, Entry, load_entries, read_entries
 from rcn_search.machine import cache_folder
 
@@ -32,10 +32,7 @@ MIN_CACHED_ENTRIES = 256
 """Leaderboards with fewer entries are read whole."""
 _REWRITE_SHARE = 20
 """The cache is written again when more than one of so many entries is new or gone."""
-_VERSION = 3
-
-_Stamp = tuple[int, int]
-"""Size in bytes and modification time in ns."""
+_VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +90,7 @@ def list_summaries(leaderboard: str) -> tuple[dict[str, EntrySummary], list[str]
 
     The result is that of `load_entries`, unless somebody edits an object without changing its size and time.
     """
-    stamps = _object_stamps(leaderboard)
+    stamps = list_objects(leaderboard, ENTRIES)
     if len(stamps) < MIN_CACHED_ENTRIES:
         entries, problems = load_entries(leaderboard)
         return {entry_id: summarize(entry) for entry_id, entry in entries.items()}, problems
@@ -108,23 +105,7 @@ def list_summaries(leaderboard: str) -> tuple[dict[str, EntrySummary], list[str]
     return {name.removesuffix(".json"): summaries[name] for name in sorted(summaries)}, problems
 
 
-def _object_stamps(leaderboard: str) -> dict[str, _Stamp]:
-    folder = storage.join(leaderboard, ENTRIES)
-    if not storage.is_local(folder):
-        return dict.fromkeys(storage.list_names(folder), (0, 0))
-    path = storage.local_path(folder)
-    if not path.is_dir():
-        return {}
-    stamps = {}
-    with os.scandir(path) as files:
-        for file in files:
-            if not file.name.endswith(".tmp"):
-                status = file.stat()
-                stamps[file.name] = (status.st_size, status.st_mtime_ns)
-    return dict(sorted(stamps.items()))
-
-
-def _read(path: Path) -> dict[str, tuple[_Stamp, EntrySummary]]:
+def _read(path: Path) -> dict[str, tuple[Stamp, EntrySummary]]:
     document = read_cache(path)
     try:
         if document["index_version"] != _VERSION:
@@ -138,7 +119,7 @@ def _read(path: Path) -> dict[str, tuple[_Stamp, EntrySummary]]:
         return {}
 
 
-def _write(path: Path, summaries: Mapping[str, tuple[_Stamp, EntrySummary]]) -> None:
+def _write(path: Path, summaries: Mapping[str, tuple[Stamp, EntrySummary]]) -> None:
     protocols: dict[EvaluationProtocol, int] = {}
     entries = {}
     for name, (stamp, summary) in summaries.items():

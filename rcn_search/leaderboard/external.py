@@ -149,7 +149,7 @@ def _add_entries(
             config=predictions.meta.get("config", {}),
             epochs=predictions.meta.get("epoch"),
             code_version=__version__,
-            test_looks=num_test_evaluations,
+            num_test_evaluations=num_test_evaluations,
             predictions_sha256=sha256,
             predictions_uri=predictions_uri,
         )

@@ -1,7 +1,7 @@
 """Per-image errors of the entries: what a paired test between any two rows needs.
 
-    <leaderboard>/images/<hash of the content>.json    names, groups and classes of an image set, shared by entries
-    <leaderboard>/errors/<SHA-256 of the bytes>.npy    a float64 for each of its images, in percent; NaN: excluded
+    <leaderboard>/image_sets/<hash of the content>.json          names, groups and classes of images, shared by entries
+    <leaderboard>/per_image_errors/<SHA-256 of the bytes>.npy    a float64 for each image, in percent; NaN: excluded
 
 Both are put if absent before the entry that names them, so the errors of an existing entry exist.
 
@@ -10,10 +10,9 @@ Array names end in their axes: n images.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -27,9 +26,10 @@ from rcn_search.config.schema import canonical_hash
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.predictions import Predictions
+from rcn_search.leaderboard.objects import put_object, read_object
 
-IMAGE_SETS = "images"
-ERRORS = "errors"
+IMAGE_SETS = "image_sets"
+ERRORS = "per_image_errors"
 MAX_IMAGES = 5_000_000
 
 
@@ -80,10 +80,8 @@ def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> Stor
     np.save(stream, np.ascontiguousarray(error_pct_n, dtype="<f8"), allow_pickle=False)
     content = stream.getvalue()
     errors_sha256 = hashlib.sha256(content).hexdigest()
-    with contextlib.suppress(storage.ObjectExistsError):  # named by its content: it is this object
-        storage.write_json(_images_uri(leaderboard, images_sha256), document, if_absent=True)
-    with contextlib.suppress(storage.ObjectExistsError):
-        storage.write_bytes(_errors_uri(leaderboard, errors_sha256), content, if_absent=True)
+    put_object(leaderboard, IMAGE_SETS, f"{images_sha256}.json", storage.encode_json(document))
+    put_object(leaderboard, ERRORS, f"{errors_sha256}.npy", content)
     return StoredErrors(images_sha256, errors_sha256)
 
 
@@ -95,8 +93,9 @@ def read_image_set(leaderboard: str, images_sha256: str) -> ImageSet:
         FileNotFoundError: There is none.
         RcnSearchError: It is damaged.
     """
-    uri = _images_uri(leaderboard, images_sha256)
-    document = storage.read_json(uri)
+    name = f"{images_sha256}.json"
+    uri = storage.join(leaderboard, IMAGE_SETS, name)
+    document = storage.decode_json(uri, read_object(leaderboard, IMAGE_SETS, name))
     try:
         images = _Document.model_validate(document)
         lengths = {len(images.image_id), len(images.group), *map(len, images.attributes.values())}
@@ -115,8 +114,9 @@ def read_errors(leaderboard: str, errors_sha256: str) -> Array:
         FileNotFoundError: There are none.
         RcnSearchError: They are damaged.
     """
-    uri = _errors_uri(leaderboard, errors_sha256)
-    content = storage.read_bytes(uri)
+    name = f"{errors_sha256}.npy"
+    uri = storage.join(leaderboard, ERRORS, name)
+    content = read_object(leaderboard, ERRORS, name)
     if hashlib.sha256(content).hexdigest() != errors_sha256:
         raise RcnSearchError(f"{uri} is damaged: its content does not hash to its name")
     # The hash shows only that the content is what was stored; NumPy checks its header before it allocates memory.
@@ -127,24 +127,3 @@ def read_errors(leaderboard: str, errors_sha256: str) -> Array:
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype != np.float64:
         raise RcnSearchError(f"{uri} is not a one-dimensional array of float64")
     return values
-
-
-def object_stamps(leaderboard: str, images_sha256: str, errors_sha256: Sequence[str]) -> list[tuple[int, int]]:
-    """List size and modification time of these objects; zeros on object storage, where they are not edited in place.
-
-    Raises:
-        FileNotFoundError: A local one does not exist.
-    """
-    uris = [_images_uri(leaderboard, images_sha256), *(_errors_uri(leaderboard, name) for name in errors_sha256)]
-    if not storage.is_local(leaderboard):
-        return [(0, 0)] * len(uris)
-    statuses = [storage.local_path(uri).stat() for uri in uris]
-    return [(status.st_size, status.st_mtime_ns) for status in statuses]
-
-
-def _images_uri(leaderboard: str, name: str) -> str:
-    return storage.join(leaderboard, IMAGE_SETS, f"{name}.json")
-
-
-def _errors_uri(leaderboard: str, name: str) -> str:
-    return storage.join(leaderboard, ERRORS, f"{name}.npy")

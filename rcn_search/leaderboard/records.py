@@ -2,7 +2,8 @@
 
     <leaderboard>/entries/<created>-<run id>-<hash of the content>.json
 
-Per-image errors (`per_image`) and the record of test evaluations (`test_evaluations`) are stored beside them.
+Per-image errors (`per_image`) and the record of test evaluations (`test_evaluations`) are stored beside them. All of
+these objects may be packed (`objects`).
 
 Every object is put if absent and never changed, so any number of processes can add entries at once. An entry whose
 content does not hash to its name has been altered and is not shown.
@@ -15,9 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -28,9 +27,9 @@ from rcn_search.config.schema import canonical_hash
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.evaluation.score import Estimate, Part
+from rcn_search.leaderboard.objects import list_objects, put_object, read_objects
 
 ENTRIES = "entries"
-_NUM_READERS = 32
 
 # One line of text: no control or format characters, and no white space except the space.
 Line = Annotated[str, Field(max_length=200, pattern=r"^(?: |[^\p{C}\p{Z}])+$")]
@@ -79,7 +78,7 @@ class Entry(Record):
         hardware: Name of the processor or GPU.
         code_version: Version of this package.
         created: Time at which the entry was made.
-        test_looks: Number of evaluations of this test split, this one included.
+        num_test_evaluations: Number of evaluations of this test split, this one included.
         predictions_sha256: SHA-256 of the prediction file that the error was computed from.
         predictions_uri: URI of the prediction file, if it may be shared.
         auc: Area under the cumulative error curve up to the protocol's threshold.
@@ -116,7 +115,7 @@ class Entry(Record):
     hardware: Line
     code_version: Line
     created: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
-    test_looks: Count
+    num_test_evaluations: Count
     predictions_sha256: Sha256
     predictions_uri: str | None = None
     auc: Estimate | None = None
@@ -145,7 +144,7 @@ class Entry(Record):
             (self.method, self.protocol, self.run_id, self.predictions_sha256, self.num_images)
             == (other.method, other.protocol, other.run_id, other.predictions_sha256, other.num_images)
             and math.isclose(self.error_pct, other.error_pct, rel_tol=1e-9)
-            and self.test_looks >= other.test_looks
+            and self.num_test_evaluations >= other.num_test_evaluations
         )
 
 
@@ -157,37 +156,32 @@ def add_entry(leaderboard: str, entry: Entry) -> str:
     """
     document = entry.model_dump(mode="json")
     name = f"{entry.created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{entry.run_id}-{_digest(document)}.json"
-    uri = storage.join(leaderboard, ENTRIES, name)
-    with contextlib.suppress(storage.ObjectExistsError):  # the name holds the hash of the content: it is this entry
-        storage.write_json(uri, document, if_absent=True)
-    return uri
+    return put_object(leaderboard, ENTRIES, name, storage.encode_json(document))
 
 
 def load_entries(leaderboard: str) -> tuple[dict[str, Entry], list[str]]:
     """Load all entries by id, and a line for every object in their folder that is not an entry."""
-    return read_entries(leaderboard, storage.list_names(storage.join(leaderboard, ENTRIES)))
+    return read_entries(leaderboard, list_objects(leaderboard, ENTRIES))
 
 
 def read_entries(leaderboard: str, names: Iterable[str]) -> tuple[dict[str, Entry], list[str]]:
     """Read the entries among the named objects by id, and a line for every object that is not an entry."""
     names = [name for name in names if not name.startswith(".")]
-    if storage.is_local(leaderboard):
-        results = [_read_entry(leaderboard, name) for name in names]
-    else:
-        with ThreadPoolExecutor(_NUM_READERS) as pool:  # an object store answers many requests as quickly as one
-            results = list(pool.map(partial(_read_entry, leaderboard), names))
-    by_name = zip(names, results, strict=True)
-    entries = {name.removesuffix(".json"): result for name, result in by_name if isinstance(result, Entry)}
-    return entries, [result for result in results if isinstance(result, str)]
+    contents = read_objects(leaderboard, ENTRIES, names)
+    results = {name: _parse_entry(leaderboard, name, contents[name]) for name in names}
+    entries = {name.removesuffix(".json"): result for name, result in results.items() if isinstance(result, Entry)}
+    return entries, [result for result in results.values() if isinstance(result, str)]
 
 
-def _read_entry(leaderboard: str, name: str) -> Entry | str:
-    """Read an entry, or say why the object is not one."""
+def _parse_entry(leaderboard: str, name: str, content: bytes | OSError) -> Entry | str:
+    """Parse an entry, or say why the object is not one."""
     uri = storage.join(leaderboard, ENTRIES, name)
     try:
+        if isinstance(content, OSError):
+            raise content
         if not name.endswith(".json"):
             raise RcnSearchError("not a .json object")
-        document = storage.read_json(uri)
+        document = storage.decode_json(uri, content)
         entry = Entry.model_validate(document)
         if not name.endswith(f"-{_digest(document)}.json"):
             raise RcnSearchError("its content or its name was changed after it was added")

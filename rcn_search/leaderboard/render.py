@@ -153,7 +153,7 @@ def _cells(table: LeaderboardTable, row: LeaderboardRow, notes: dict[str, int], 
         "params": short_count(entry.num_params) if entry else "",
         "ms": f"{entry.latency_ms:.3g}" if entry and entry.latency_ms else "",
         "epochs": "" if entry is None or entry.epochs is None else str(entry.epochs),
-        "test evals": str(entry.test_looks) if entry else "",
+        "test evals": str(entry.num_test_evaluations) if entry else "",
         "origin": row.origin,
     }
 

@@ -137,7 +137,7 @@ def _record(table: LeaderboardTable, row: LeaderboardRow) -> dict[str, Any]:
         "seeds_mean_pct": row.seeds and row.seeds.mean_pct,
         "seeds_sd_pct": row.seeds and row.seeds.sd_pct,
         "train_s": entry and entry.train_s,
-        "num_test_evaluations": entry and entry.test_looks,
+        "num_test_evaluations": entry and entry.num_test_evaluations,
         "run_id": entry and entry.run_id,
         "entry_id": row.entry_id,
         "source": published and published.source,

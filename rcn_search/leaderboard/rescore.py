@@ -63,7 +63,7 @@ def rescore(
 
 _COPIED = (
     *("method", "origin", "run_id", "config", "num_params", "multiply_adds", "epochs", "train_s", "hardware"),
-    *("test_looks", "predictions_sha256", "predictions_uri", "latency_ms", "source"),
+    *("num_test_evaluations", "predictions_sha256", "predictions_uri", "latency_ms", "source"),
 )
 
 

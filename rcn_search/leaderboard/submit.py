@@ -107,7 +107,7 @@ def _entries(leaderboard: str, predictor: Predictor, evaluation: Evaluation, num
             train_s=info.train_s,
             hardware=describe_hardware(predictor.inference.device),
             code_version=__version__,
-            test_looks=num_test_evaluations,
+            num_test_evaluations=num_test_evaluations,
             predictions_sha256=evaluation.predictions_sha256,
             predictions_uri=shareable_uri(predictions_uri) if predictions_uri else None,
             latency_ms=evaluation.latency_ms,

@@ -1,6 +1,6 @@
 """Record of the evaluations of each test split: an immutable object for each, written before the evaluation.
 
-<leaderboard>/test_looks/<dataset>-<subset>/<when>-<random>.json
+<leaderboard>/test_evaluations/<dataset>-<subset>/<when>-<random>.json
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Literal
 from pydantic import AwareDatetime, ValidationError
 
 from rcn_search import storage
+from rcn_search.leaderboard.objects import list_objects, put_object, read_object
 from rcn_search.leaderboard.records import FileName, Line, Record, explained_fields
 
-TEST_EVALUATIONS = "test_looks"
+TEST_EVALUATIONS = "test_evaluations"
 MAX_LOADED = 50
 
 
@@ -59,10 +60,10 @@ def record_test_evaluation(
         who=who or f"{getpass.getuser()}@{socket.gethostname()}",
         when=datetime.now(UTC),
     )
-    folder = _folder(leaderboard, dataset, subset)
+    folder = _folder(dataset, subset)
     name = f"{evaluation.when:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.json"
-    storage.write_json(storage.join(folder, name), evaluation.model_dump(mode="json"), if_absent=True)
-    return len(_names(folder))
+    put_object(leaderboard, folder, name, storage.encode_json(evaluation.model_dump(mode="json")))
+    return len(_names(leaderboard, folder))
 
 
 def load_test_evaluations(leaderboard: str, dataset: str, subset: str) -> tuple[int, list[TestEvaluation]]:
@@ -70,21 +71,21 @@ def load_test_evaluations(leaderboard: str, dataset: str, subset: str) -> tuple[
 
     An evaluation that cannot be read is counted, but not loaded.
     """
-    folder = _folder(leaderboard, dataset, subset)
-    names = _names(folder)
+    folder = _folder(dataset, subset)
+    names = _names(leaderboard, folder)
     evaluations = []
     for name in reversed(names[-MAX_LOADED:]):
         try:
-            evaluations.append(TestEvaluation.model_validate(storage.read_json(storage.join(folder, name))))
+            evaluations.append(TestEvaluation.model_validate_json(read_object(leaderboard, folder, name)))
         except (ValidationError, ValueError, OSError):
             continue
     return len(names), evaluations
 
 
-def _folder(leaderboard: str, dataset: str, subset: str) -> str:
-    return storage.join(leaderboard, TEST_EVALUATIONS, f"{dataset}-{subset}")
+def _folder(dataset: str, subset: str) -> str:
+    return f"{TEST_EVALUATIONS}/{dataset}-{subset}"
 
 
-def _names(folder: str) -> list[str]:
+def _names(leaderboard: str, folder: str) -> list[str]:
     """Object names in ``folder``, oldest first: they begin with the time."""
-    return [name for name in storage.list_names(folder) if name.endswith(".json")]
+    return [name for name in list_objects(leaderboard, folder) if name.endswith(".json")]

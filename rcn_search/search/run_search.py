@@ -17,7 +17,7 @@ from rich.console import Console
 from rcn_search.cluster._ray_private import disable_tune_env_propagation
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.runtime import connect_cluster
-from rcn_search.cluster.signals import StopSignal, sigterm_as_ctrl_c
+from rcn_search.cluster.signals import StopSignal, sigterm_as_keyboard_interrupt
 from rcn_search.search.callbacks import build_callbacks
 from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
 from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, free_disk_bytes
@@ -78,7 +78,7 @@ def run_search(
     console = console or Console()
     uri, config, manifest = open_or_resume(request, leaderboard=leaderboard, console=console)
     with (
-        sigterm_as_ctrl_c() as stop,
+        sigterm_as_keyboard_interrupt() as stop,
         acquire(uri, resume_settings(config), on_status=console.print, wait=request.auto_resume) as lease,
     ):
         study = Study(uri, config, StudyStore(uri, lease.check))
@@ -184,6 +184,6 @@ class _StopCheck(Callback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Check the signal and the lease."""
-        if self._stop.came:
+        if self._stop.received:
             raise KeyboardInterrupt
         self._lease.check()

@@ -88,8 +88,17 @@ def read_json(uri: str) -> Any:
         FileNotFoundError: There is no such object.
         StorageError: The object is not JSON; the message names it.
     """
+    return decode_json(uri, read_bytes(uri))
+
+
+def decode_json(uri: str, content: bytes) -> Any:
+    """Decode the JSON document that was read from ``uri``.
+
+    Raises:
+        StorageError: It is not JSON; the message names it.
+    """
     try:
-        return json.loads(read_bytes(uri))
+        return json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StorageError(f"{uri} is not valid JSON: {error}") from error
 

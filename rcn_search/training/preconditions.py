@@ -22,21 +22,22 @@ def check_splits(data: DataConfig, manifest: Manifest) -> None:
 
 
 def check_requirements(config: TrainConfig, manifest: Manifest, num_workers: int) -> None:
-    """Look before anything is read or built.
+    """Check that a run can be trained on its data set by a number of workers.
 
     Raises:
-        DatasetError: As `check_splits`; or the data set has not the colour or the attribute that is asked for.
-        RcnSearchError: Several workers cannot train as one does.
+        DatasetError: Training or validation uses a test split, or the data set lacks color or an attribute that the
+            configuration needs.
+        RcnSearchError: The configuration does not allow several workers.
     """
     data = config.data
     check_splits(data, manifest)
     if config.input.channels > manifest.channels:
-        raise DatasetError(f"{data.uri} is grey; for input.color import it again with --colour")
+        raise DatasetError(f"input.color is true, but {data.uri} is gray; import it again with --color")
     if data.balance_by and data.balance_by not in manifest.attributes:
-        has = ", ".join(manifest.attributes) or "none"
-        raise DatasetError(f"data.balance_by: {data.uri} has no attribute {data.balance_by!r}; it has: {has}")
+        known = ", ".join(manifest.attributes) or "none"
+        raise DatasetError(f"data.balance_by: {data.uri} has no attribute {data.balance_by!r}; it has: {known}")
     if num_workers > 1 and config.input.contrast_normalization == "batch":
         raise RcnSearchError(
-            "input.contrast_normalization: batch measures the contrast of a whole batch, but each of several workers "
-            "sees a part of it: train with one worker, or set input.contrast_normalization to image"
+            "input.contrast_normalization: batch needs the whole batch, but each worker has only a part of it; train "
+            "with one worker, or set input.contrast_normalization to image"
         )

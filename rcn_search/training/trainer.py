@@ -276,11 +276,7 @@ class Trainer:
         return CheckpointInfo(kind=kind, epoch=epoch, val_error_pct=error_pct, train_s=self.busy_s, state=state, **run)
 
     def flush(self) -> None:
-        """Wait until all saved files are uploaded.
-
-        Raises:
-            OSError: A file could not be uploaded.
-        """
+        """Wait until all saved files are uploaded; an upload that failed raises `OSError`."""
         self._uploads.flush()
 
 

@@ -1,4 +1,4 @@
-"""A Ray cluster of this test session's own, started as a person starts one."""
+"""A Ray cluster for this test session, started by the command line."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from pathlib import Path
 
 import pytest
 
-STARTS_WITHIN_S = 300
-ENDS_WITHIN_S = 120
+START_TIMEOUT_S = 300
+END_TIMEOUT_S = 120
 NUM_ATTEMPTS = 3
-"""On a machine that is very busy, Ray gives up its own start after 30 s."""
+"""Ray gives up its own start after 30 s, which a very busy machine may need."""
 BIN = Path(sys.executable).parent
 REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Head:
-    """Of a running cluster.
+    """Head node of a running cluster.
 
     Attributes:
-        url: Of its job server.
-        environment: Of the commands that talk to it.
+        url: URL of its job server.
+        environment: Environment for commands that connect to it.
     """
 
     url: str
     environment: dict[str, str]
 
     def ray_job(self, *line: str, cwd: Path = REPOSITORY) -> subprocess.Popen[str]:
-        """``ray job …`` of this cluster."""
+        """Start ``ray job …`` for this cluster."""
         command, *rest = line
         return subprocess.Popen(
             [str(BIN / "ray"), "job", command, "--address", self.url, *rest],
@@ -58,8 +58,8 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def head() -> Iterator[Head]:
-    """``ray start --head`` with two CPUs, from an activated environment."""
-    environment = activated(RAY_DASHBOARD_STARTUP_TIMEOUT_S=str(STARTS_WITHIN_S))
+    """Run ``ray start --head`` with two CPUs, from an activated environment."""
+    environment = activated(RAY_DASHBOARD_STARTUP_TIMEOUT_S=str(START_TIMEOUT_S))
     for attempt in range(NUM_ATTEMPTS):
         options = {
             "node-ip-address": "127.0.0.1",
@@ -77,7 +77,7 @@ def head() -> Iterator[Head]:
 
 
 def activated(**changes: str) -> dict[str, str]:
-    """The environment of who starts a cluster of their own, where no other one is named."""
+    """Environment variables as after activating the virtual environment, without the address of a cluster."""
     return {
         **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
         "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -91,7 +91,7 @@ def activated(**changes: str) -> dict[str, str]:
 def started_head(
     environment: dict[str, str], options: dict[str, str | int], *, cwd: Path | None = None
 ) -> Iterator[str]:
-    """What ``ray start --head`` printed when it was up or had given up; it is ended with all its processes."""
+    """Run ``ray start --head`` within the ``with`` block; yields what it printed when it was up or gave up."""
     with tempfile.TemporaryDirectory(prefix="rcn-", ignore_cleanup_errors=True) as folder:  # short: it holds sockets
         line = [f"--{name}={value}" for name, value in {**options, "temp-dir": folder}.items()]
         log = Path(folder) / "start.log"
@@ -105,13 +105,13 @@ def started_head(
                 start_new_session=True,
             )
         try:
-            deadline = time.monotonic() + STARTS_WITHIN_S
+            deadline = time.monotonic() + START_TIMEOUT_S
             while started.poll() is None and "--block" not in log.read_text() and time.monotonic() < deadline:
                 time.sleep(0.2)
             yield log.read_text()
         finally:
             started.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                started.wait(ENDS_WITHIN_S)
+                started.wait(END_TIMEOUT_S)
             with contextlib.suppress(ProcessLookupError):  # what is left of it, and only of it
                 os.killpg(started.pid, signal.SIGKILL)

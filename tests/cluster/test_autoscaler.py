@@ -1,8 +1,8 @@
-"""A search on a cluster that has no node for trials until its autoscaler starts some.
+"""A search on a cluster without a node for trials until its autoscaler starts some.
 
-The autoscaler is Ray's own, started as ``ray up`` starts it, with the provider that makes raylets of this machine into
-nodes. Not by `ray.cluster_utils.AutoscalingCluster`: that begins with ``ray stop --force``, which ends every Ray there
-is here, and reads a file that Ray's wheel lacks.
+The autoscaler is Ray's own, started as by ``ray up``, with the provider whose nodes are raylets on this machine. Not by
+`ray.cluster_utils.AutoscalingCluster`: that begins with ``ray stop --force``, which ends every Ray on the machine, and
+reads a file that Ray's wheel lacks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.study.study import Study
 from tests.cluster.conftest import activated, started_head
 
-PATIENCE_S = 400
+TIMEOUT_S = 400
 NUM_NODES = 2
 STORE_BYTES = 80 * 2**20
 
@@ -82,13 +82,13 @@ def growing(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def command(growing: tuple[str, dict[str, str]], *line: str) -> subprocess.CompletedProcess[str]:
-    """Python with that command line, on the cluster."""
+    """Run Python with a command line on the cluster."""
     address, environment = growing
     return subprocess.run(
         [sys.executable, *line],
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         env={**environment, "RAY_ADDRESS": address},
     )
 
@@ -110,8 +110,8 @@ def test_search_with_max_concurrent_on_empty_cluster_starts_nodes(
         "budget": {"trials": 4, "epochs": 2},
         "scheduler": {"name": "none"},
     }
-    (tmp_path / "space.yaml").write_text(yaml.safe_dump(document))
-    line = ["-m", "rcn_search.tune", str(tmp_path / "space.yaml"), "--study", str(tmp_path / "study")]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    line = ["-m", "rcn_search.tune", str(tmp_path / "study.yaml"), "--study", str(tmp_path / "study")]
 
     refused = command(growing, *line)
     assert refused.returncode == 1

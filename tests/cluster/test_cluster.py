@@ -1,4 +1,4 @@
-"""A search on several nodes, of which one is killed. Each node is a raylet of its own, with its own workers."""
+"""A search on several nodes, one of which is killed. Each node is a raylet with its own worker processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 
 from rcn_search.study.study import Study
 
-PATIENCE_S = 600
+TIMEOUT_S = 600
 POLL_S = 0.05
 NUM_NODES = 3
 NUM_TRIALS = 4
@@ -35,7 +35,7 @@ def cluster(monkeypatch) -> Iterator[Cluster]:
     try:
         for _ in range(NUM_NODES - 1):
             started.add_node(num_cpus=1, wait=False, **memory)
-        started.wait_for_nodes(timeout=PATIENCE_S)  # or the trials could be over before the last one trains
+        started.wait_for_nodes(timeout=TIMEOUT_S)  # or the trials could be over before the last one trains
         yield started
     finally:
         started.shutdown()
@@ -43,7 +43,7 @@ def cluster(monkeypatch) -> Iterator[Cluster]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_search_outlives_one_of_its_nodes(cluster, synthetic_uri, tmp_path):
+def test_search_resumes_the_trials_of_a_killed_node(cluster, synthetic_uri, tmp_path):
     study = tmp_path / "study"
     document = {
         "study": {"name": "nodes"},
@@ -57,40 +57,44 @@ def test_a_search_outlives_one_of_its_nodes(cluster, synthetic_uri, tmp_path):
         "budget": {"trials": NUM_TRIALS, "epochs": NUM_EPOCHS},
         "scheduler": {"name": "none"},
     }
-    (tmp_path / "space.yaml").write_text(yaml.safe_dump(document))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
     with (tmp_path / "log").open("w+") as log:
-        line = [sys.executable, "-m", "rcn_search.tune", str(tmp_path / "space.yaml"), "--study", str(study)]
+        line = [sys.executable, "-m", "rcn_search.tune", str(tmp_path / "study.yaml"), "--study", str(study)]
         environment = {**os.environ, "RAY_ADDRESS": cluster.address}
-        driver = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        search = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
-            lost, before = lose_a_node(cluster, driver, study, Path(log.name))
-            driver.wait(timeout=PATIENCE_S)
+            killed, before = kill_node(cluster, search, study, Path(log.name))
+            search.wait(timeout=TIMEOUT_S)
         finally:
-            driver.kill()
+            search.kill()
         text = Path(log.name).read_text()
-    assert driver.returncode == 0, text
+    assert search.returncode == 0, text
     assert f"{NUM_NODES} at once" in text
-    assert not any(is_alive(pid) for pid in lost)
+    assert not any(is_alive(pid) for pid in killed)
 
     done = Study.open(str(study))
     assert [trial.state for trial in done.trials] == ["complete"] * NUM_TRIALS
     assert [list(trial.epochs) for trial in done.trials] == [list(range(1, NUM_EPOCHS + 1))] * NUM_TRIALS
     for trial, saved in before.items():
-        kept = json.loads((study / "trials" / trial / "history.json").read_text())[: len(saved)]
-        assert kept == saved, f"trial {trial} was trained again"
+        after = json.loads((study / "trials" / trial / "history.json").read_text())[: len(saved)]
+        assert after == saved, f"trial {trial} was trained again"
 
 
-def lose_a_node(
-    cluster: Cluster, driver: subprocess.Popen[bytes], study: Path, log: Path
+def kill_node(
+    cluster: Cluster, search: subprocess.Popen[bytes], study: Path, log: Path
 ) -> tuple[list[int], dict[str, list[object]]]:
-    """Kill a node that is not the head while it trains; its trial actors, and what each running trial had saved."""
+    """Kill a node that is not the head while it trains.
+
+    Returns:
+        Its trial actors, and the saved epochs of each running trial.
+    """
     victim = cluster.list_all_nodes()[-1]
     assert not victim.is_head()
     (raylet,) = (info.process.pid for info in victim.all_processes[PROCESS_TYPE_RAYLET])
-    deadline = time.monotonic() + PATIENCE_S
-    while len(running := saved_by_running(study)) < NUM_NODES:
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(running := saved_epochs(study)) < NUM_NODES:
         assert time.monotonic() < deadline, log.read_text()
-        assert driver.poll() is None, log.read_text()
+        assert search.poll() is None, log.read_text()
         time.sleep(POLL_S)
     actors = trial_actors(raylet)
     assert actors, "the node was idle"
@@ -99,8 +103,8 @@ def lose_a_node(
     return actors, running
 
 
-def saved_by_running(study: Path) -> dict[str, list[object]]:
-    """Epochs that the trials at work have behind them, of those with any."""
+def saved_epochs(study: Path) -> dict[str, list[object]]:
+    """Saved epochs of the running trials that have any."""
     histories = {path.parent.name: path for path in study.glob("trials/*/history.json")}
     return {
         name: json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Ways to the object store that only the driver knows, through real Ray; and that nobody else learns of them."""
+"""Credentials that only the search process has reach all its workers through real Ray, and nothing else."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tests.support.searches import write_tiny_study
 
 
 @pytest.fixture
-def elsewhere(ray_cluster: None, moto: Server, moto_store: str) -> str:
-    """A place at moto's S3, to which no process of the cluster knows the way, with a data set in ``data``."""
+def remote_store(ray_cluster: None, moto: Server, moto_store: str) -> str:
+    """URI on moto's S3 with a data set in ``data``, for which no process of the cluster has credentials."""
     (raylet,) = (pid for pid, parent, title in processes() if parent == os.getpid() and "/raylet " in title)
     environment = Path(f"/proc/{raylet}/environ").read_bytes()
     assert not any(name.encode() in environment for name in moto.environment())
@@ -47,14 +47,14 @@ def processes() -> Iterator[tuple[int, int, str]]:
 
 
 @pytest.fixture
-def leaks(moto: Server, elsewhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[str]]:
-    """Names whatever Ray and Tune write or show at this moment that has the secret in it."""
+def leaks(moto: Server, remote_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[str]]:
+    """Function that names all that Ray and Tune write or show at this moment and that contains the secret."""
     secret = moto.secret_key.encode()
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     session = Path(ray._private.worker._global_node.get_session_dir_path())
 
-    def look() -> set[str]:
+    def find() -> set[str]:
         places = [session, tmp_path / "scratch"]
         shown = {str(path): path.read_bytes() for place in places for path in place.rglob("*") if path.is_file()}
         shown |= {f"command line of {pid}": title.encode() for pid, _, title in processes()}
@@ -68,14 +68,14 @@ def leaks(moto: Server, elsewhere: str, tmp_path: Path, monkeypatch: pytest.Monk
         keys = [(space, key) for space in (None, "fun") for key in _internal_kv_list(b"", namespace=space)]
         shown |= {str((space, key)): _internal_kv_get(key, namespace=space) or b"" for space, key in keys}
         for part in (*tables, str(session / "logs/runtime_env_agent.log"), str(keys[-1])):
-            assert shown[part], f"nothing was looked at: {part}"
+            assert shown[part], f"nothing was searched: {part}"
         return {name for name, content in shown.items() if secret in content}
 
-    return look
+    return find
 
 
 def stored(folder: str) -> Iterator[tuple[str, bytes]]:
-    """All objects below."""
+    """All objects of a folder, by URI."""
     for name in storage.list_names(folder):
         uri = storage.join(folder, name)
         try:
@@ -84,47 +84,49 @@ def stored(folder: str) -> Iterator[tuple[str, bytes]]:
             yield from stored(uri)
 
 
-def search(tmp_path: Path, place: str, **budget: int) -> str:
-    """What a search with one trial prints."""
+def search(tmp_path: Path, store: str, **budget: int) -> str:
+    """Run a search with one trial, and return what it prints."""
     path = write_tiny_study(
         tmp_path,
-        f"{place}/data",
+        f"{store}/data",
         search={"optimizer.lr": {"float": [1e-3, 1e-2]}},
         initial_trials=[],
         budget={"trials": 1, "epochs": 2, "max_concurrent": 1, **budget},
         scheduler={"name": "none"},
     )
     text = io.StringIO()
-    request = StudyRequest(study_file=path, study_uri=f"{place}/study")
+    request = StudyRequest(study_file=path, study_uri=f"{store}/study")
     result = run_search(request, console=Console(file=text, width=160))
     assert [trial.state for trial in result.study.trials] == ["complete"], text.getvalue()
     return text.getvalue()
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_search_takes_the_drivers_access_to_all_its_processes_and_nowhere_else(
-    elsewhere, leaks, moto, tmp_path, monkeypatch, workers
+def test_run_search_credentials_reach_all_processes_and_nothing_else(
+    remote_store, leaks, moto, tmp_path, monkeypatch, workers
 ):
     found: list[set[str]] = []
 
-    def looking(recorder: StudyRecorder, iteration: int, trials: list[Any], **info: object) -> None:
+    def find_leaks(recorder: StudyRecorder, iteration: int, trials: list[Any], **info: object) -> None:
         if not found and any("epoch" in trial.last_result for trial in trials):  # its processes live
-            assert any(Path(tempfile.gettempdir()).glob("rcn-search-*/search/*")), "Tune's notes are elsewhere"
+            assert any(Path(tempfile.gettempdir()).glob("rcn-search-*/search/*")), (
+                "Tune's files are not in the temporary folder"
+            )
             found.append(leaks())
 
-    monkeypatch.setattr(StudyRecorder, "on_step_end", looking)
-    text = search(tmp_path, elsewhere, workers_per_trial=workers)
+    monkeypatch.setattr(StudyRecorder, "on_step_end", find_leaks)
+    text = search(tmp_path, remote_store, workers_per_trial=workers)
     assert [*found, leaks()] == [set(), set()]
     assert moto.secret_key not in text
-    objects = dict(stored(f"{elsewhere}/study"))
+    objects = dict(stored(f"{remote_store}/study"))
     assert any(uri.endswith("last.safetensors") for uri in objects)
     assert not [uri for uri, content in objects.items() if moto.secret_key.encode() in content]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_training_takes_the_callers_access_to_all_its_workers_and_nowhere_else(elsewhere, leaks, moto, tiny_config):
-    data = tiny_config.data.model_copy(update={"uri": f"{elsewhere}/data"})
+def test_train_with_workers_credentials_reach_all_workers_and_nothing_else(remote_store, leaks, moto, tiny_config):
+    data = tiny_config.data.model_copy(update={"uri": f"{remote_store}/data"})
     found: list[set[str]] = []
     messages: list[Any] = []
 
@@ -135,7 +137,7 @@ def test_a_training_takes_the_callers_access_to_all_its_workers_and_nowhere_else
 
     train_with_workers(
         tiny_config.model_copy(update={"data": data}),
-        f"{elsewhere}/run",
+        f"{remote_store}/run",
         num_workers=2,
         resume=False,
         should_stop=lambda: False,
@@ -143,24 +145,24 @@ def test_a_training_takes_the_callers_access_to_all_its_workers_and_nowhere_else
     )
     assert [*found, leaks()] == [set()] * 3
     assert moto.secret_key not in str(messages)
-    objects = dict(stored(f"{elsewhere}/run"))
-    assert f"{elsewhere}/run/last.safetensors" in objects
+    objects = dict(stored(f"{remote_store}/run"))
+    assert f"{remote_store}/run/last.safetensors" in objects
     assert not [uri for uri, content in objects.items() if moto.secret_key.encode() in content]
 
 
-def test_what_belongs_together_comes_from_one_place(monkeypatch):
-    """A node's session token does not belong to the driver's key, nor its endpoint to the driver's store."""
+def test_apply_to_environment_replaces_whole_sets(monkeypatch):
+    """A session token of the node does not belong to the key that was sent, nor its endpoint to that store."""
     keys = {"AWS_ACCESS_KEY_ID": "node", "AWS_SESSION_TOKEN": "node", "AWS_PROFILE": "node"}
     rest = {"AWS_REGION": "node", "AWS_MAX_ATTEMPTS": "3", "PATH": "/bin"}
     monkeypatch.setattr(os, "environ", {**keys, "AWS_ENDPOINT_URL_S3": "http://node", **rest})
-    told = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://driver"}
-    Credentials(told).apply_to_environment()
-    assert os.environ == {**told, **rest}
+    sent = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://search"}
+    Credentials(sent).apply_to_environment()
+    assert os.environ == {**sent, **rest}
 
 
 @pytest.fixture
 def profiles(tmp_path, monkeypatch) -> None:
-    """``~/.aws`` with fixed keys and with a role."""
+    """Folder ``~/.aws`` with a profile of fixed keys and one of a role."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     (tmp_path / "config").write_text(
@@ -173,10 +175,10 @@ def profiles(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
 
 
-def test_of_a_profile_travels_what_it_says_and_not_its_name(profiles, monkeypatch):
+def test_from_environment_sends_the_content_of_a_profile_but_not_its_name(profiles, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "lab")
-    access = Credentials.from_environment("/data", "s3://bucket/study")
-    assert access.variables == {
+    credentials = Credentials.from_environment("/data", "s3://bucket/study")
+    assert credentials.variables == {
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "s3cret",
         "AWS_DEFAULT_REGION": "eu-west-1",
@@ -188,17 +190,17 @@ def test_of_a_profile_travels_what_it_says_and_not_its_name(profiles, monkeypatc
     assert Credentials.from_environment("s3://bucket/study").variables["AWS_SECRET_ACCESS_KEY"] == "mine"
 
 
-def test_credentials_that_must_be_renewed_are_those_of_the_nodes(profiles, monkeypatch):
+def test_from_environment_does_not_send_credentials_that_expire(profiles, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "robot")
     assert {"AWS_REQUEST_CHECKSUM_CALCULATION"} == Credentials.from_environment("s3://bucket/study").variables.keys()
 
 
-def test_a_search_in_folders_hands_out_nothing(profiles, monkeypatch):
+def test_from_environment_without_s3_sends_nothing(profiles, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
     monkeypatch.setenv("AWS_PROFILE", "that is not there")
     assert not Credentials.from_environment("/data", "memory://study").variables
 
 
-def test_secrets_are_not_in_what_is_printed():
-    access = Credentials({"AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_REGION": "here"})
-    assert repr(access) == str(access) == "Credentials(AWS_REGION, AWS_SECRET_ACCESS_KEY)"
+def test_credentials_repr_hides_secrets():
+    credentials = Credentials({"AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_REGION": "here"})
+    assert repr(credentials) == str(credentials) == "Credentials(AWS_REGION, AWS_SECRET_ACCESS_KEY)"

@@ -1,4 +1,4 @@
-"""The files of cluster/ against the schemas of what reads them, and against the package that they start."""
+"""Files of cluster/ against the schemas of what reads them, and against the package that they start."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def autoscaling_config(name: str) -> Any:
     return _derive_autoscaling_config_from_ray_cr(custom)
 
 
-def test_every_yaml_is_checked_here():
+def test_cluster_folder_has_no_unchecked_yaml():
     assert {path.name for path in CLUSTER.glob("*.yaml")} == {"aws.yaml", "compose.yaml", "job.yaml", *KUBERAY_FILES}
 
 
 @pytest.mark.parametrize("name", KUBERAY_FILES)
-def test_kuberay(name):
+def test_kuberay_file_is_valid(name):
     jsonschema.validate(load(name), kuberay_schema())
     spec = cluster_spec(name)
     assert spec["rayVersion"] == ray.__version__
@@ -73,8 +73,8 @@ def test_kuberay(name):
 
 
 @pytest.mark.parametrize("name", KUBERAY_FILES)
-def test_the_autoscaler_reads_the_groups_as_they_are_meant(name):
-    """Ray's own reading of a RayCluster; it also asks for what the operator has put there."""
+def test_kuberay_groups_are_read_by_the_autoscaler(name):
+    """Ray's own parser of a RayCluster, which also needs what the operator adds."""
     config = autoscaling_config(name)
     jsonschema.validate(config["max_workers"], {"const": 8})
     head, worker = (config["available_node_types"][kind] for kind in (config["head_node_type"], "gpu"))
@@ -83,7 +83,7 @@ def test_the_autoscaler_reads_the_groups_as_they_are_meant(name):
     assert (worker["resources"]["CPU"], worker["resources"]["GPU"]) == (8, 1)
 
 
-def test_both_kuberay_files_describe_the_same_cluster():
+def test_kuberay_files_describe_the_same_cluster():
     assert cluster_spec("kuberay-cluster.yaml") == cluster_spec("kuberay-job.yaml")
 
 
@@ -96,14 +96,14 @@ def test_both_kuberay_files_describe_the_same_cluster():
         lambda spec: spec["workerGroupSpecs"][0].update(minReplicas=-1),
     ],
 )
-def test_the_schema_written_here_sees_mistakes(break_it):
+def test_kuberay_schema_rejects_mistakes(break_it):
     document = copy.deepcopy(load("kuberay-cluster.yaml"))
     break_it(document["spec"])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, kuberay_schema())
 
 
-def test_the_aws_launcher():
+def test_aws_file_is_valid():
     config = load("aws.yaml")
     validate_config(prepare_config(copy.deepcopy(config)))  # in the order of `ray up`
     types = config["available_node_types"]
@@ -115,8 +115,8 @@ def test_the_aws_launcher():
         validate_config(prepare_config({**copy.deepcopy(config), "max_wrokers": 8}))
 
 
-def test_what_the_aws_launcher_would_add_to_the_file():
-    """It fills in a machine image with CUDA 11.2, and commands that install what is newest."""
+def test_aws_file_leaves_nothing_for_the_launcher_to_fill_in():
+    """By default it adds a machine image with CUDA 11.2, and commands that install the newest versions."""
     from ray.autoscaler._private.aws.config import _check_ami, get_log_state
 
     config = prepare_config(load("aws.yaml"))
@@ -126,7 +126,7 @@ def test_what_the_aws_launcher_would_add_to_the_file():
 
 
 def installed_with(requirement: Requirement) -> set[str]:
-    """The names of a package and of all that it brings; the project's own needs as its file has them now."""
+    """Names of a package and of all its requirements; those of this project are read from pyproject.toml."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     seen, todo = set(), [requirement]
     while todo:
@@ -147,19 +147,19 @@ def installed_with(requirement: Requirement) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["aws.yaml", *KUBERAY_FILES])
-def test_the_image_has_what_starts_nodes(name, monkeypatch):
-    """Ray leaves it to others to install what its node providers import; what the tests brought must not hide that."""
+def test_image_has_the_packages_of_node_providers(name, monkeypatch):
+    """Ray does not require what its node providers import; requirements of the tests must not hide that."""
     provider = load(name)["provider"] if name == "aws.yaml" else autoscaling_config(name)["provider"]
     [extras] = re.findall(r"--editable '?\.(\[\w+\])?", (CLUSTER / "Dockerfile").read_text())
-    there = installed_with(Requirement(f"rcn-search{extras}"))
+    installed = installed_with(Requirement(f"rcn-search{extras}"))
     with monkeypatch.context() as image:
         for module, packages in metadata.packages_distributions().items():
-            if not there & set(map(canonicalize_name, packages)):
+            if not installed & set(map(canonicalize_name, packages)):
                 image.setitem(sys.modules, module, None)  # cannot be imported
         assert callable(_get_node_provider_cls(provider))
 
 
-def test_compose():
+def test_compose_file_is_valid():
     document = load("compose.yaml")
     # Its own $schema, "…/2019-09/schema#", is not quite the name of that draft.
     schema = jsonschema.Draft201909Validator(json.loads((SCHEMAS / "compose_spec.json").read_text()))
@@ -176,23 +176,23 @@ def test_compose():
     assert (REPOSITORY / build["dockerfile"]).is_file()
 
 
-def test_the_job_server_takes_the_runtime_environment():
+def test_job_file_is_a_runtime_environment():
     from ray.runtime_env import RuntimeEnv
 
     document = load("job.yaml")
     assert RuntimeEnv(**{**document, "working_dir": str(REPOSITORY)})["env_vars"] == document["env_vars"]
 
 
-def lines_that_search() -> list[str]:
-    """Every ``rcn_search.cli.tune`` of the files."""
+def tune_commands() -> list[str]:
+    """Every command line with ``rcn_search.tune`` in the files."""
     texts = [load("kuberay-job.yaml")["spec"]["entrypoint"], load("compose.yaml")["services"]["search"]["command"][-1]]
     texts += [(CLUSTER / "README.md").read_text(), (REPOSITORY / "docs/how-to/run-on-a-cluster.md").read_text()]
     joined = (re.sub(r"\\\n\s*", " ", text) for text in texts)
     return [line for text in joined for line in re.findall(r"rcn_search\.tune (\S[^\n`]*)", text)]
 
 
-def test_the_lines_that_search_are_understood():
-    """Options that exist, and spaces that are there."""
+def test_tune_commands_have_known_options_and_files():
+    """Options and study files exist."""
     import typer
 
     from rcn_search.cli.tune import tune_command
@@ -200,7 +200,7 @@ def test_the_lines_that_search_are_understood():
     app = typer.Typer()
     app.command()(tune_command)
     known = {option for each in typer.main.get_command(app).params for option in each.opts}
-    lines = lines_that_search()
+    lines = tune_commands()
     assert len(lines) >= 5
     for line in lines:
         space, *words = shlex.split(line, comments=True)
@@ -208,7 +208,7 @@ def test_the_lines_that_search_are_understood():
         assert {word for word in words if word.startswith("--")} <= known, line
 
 
-def test_the_image():
+def test_dockerfile_copies_only_what_the_context_has():
     parser = DockerfileParser(str(CLUSTER / "Dockerfile"), cache_content=True)
     steps = [(each["instruction"], each["value"]) for each in parser.structure if each["instruction"] != "COMMENT"]
     assert steps[0][0] == "FROM"

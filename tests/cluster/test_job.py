@@ -1,4 +1,4 @@
-"""``ray job submit`` against a real head: what travels, exit codes, stopping and going on."""
+"""``ray job submit`` against a real head: uploaded files, exit codes, stopping and resuming."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ray._private.runtime_env.packaging import create_package
 from rcn_search.study.lease import read_lease
 from tests.cluster.conftest import REPOSITORY, Head
 
-PATIENCE_S = 1_000
+TIMEOUT_S = 1_000
 NUM_EPOCHS = 20
 POLL_S = 0.05
 MIB = 2**20
 
 
-def space_file(folder: Path, data_uri: str, *, trials: int, epochs: int) -> Path:
+def write_study_file(folder: Path, data_uri: str, *, trials: int, epochs: int) -> Path:
     document = {
         "study": {"name": "job"},
         "base": {
@@ -35,91 +35,91 @@ def space_file(folder: Path, data_uri: str, *, trials: int, epochs: int) -> Path
         "budget": {"trials": trials, "epochs": epochs, "max_concurrent": 1},
         "scheduler": {"name": "none"},
     }
-    path = folder / "space.yaml"
+    path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(document))
     return path
 
 
-def submitted(head: Head, *line: object) -> tuple[int, str]:
+def submit(head: Head, *line: object) -> tuple[int, str]:
     """Exit code and output of a job, submitted as cluster/job.yaml says."""
     job = head.ray_job("submit", "--runtime-env", "cluster/job.yaml", *map(str, line))
-    text, _ = job.communicate(timeout=PATIENCE_S)
+    text, _ = job.communicate(timeout=TIMEOUT_S)
     return job.returncode, text
 
 
-def ended(study: Path) -> list[str]:
+def end_states(study: Path) -> list[str]:
     """States of the trials that ended."""
     return [json.loads(path.read_text())["state"] for path in sorted(study.glob("trials/*/result.json"))]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2 * PATIENCE_S)
-def test_the_exit_code_of_a_job_is_that_of_its_search(head, synthetic_uri, tmp_path):
+@pytest.mark.timeout(2 * TIMEOUT_S)
+def test_ray_job_exit_code_is_that_of_its_search(head, synthetic_uri, tmp_path):
     study = tmp_path / "study"
-    path = space_file(tmp_path, synthetic_uri, trials=1, epochs=2)
-    code, text = submitted(head, "--", "python", "-m", "rcn_search.tune", path, "--study", study)
+    path = write_study_file(tmp_path, synthetic_uri, trials=1, epochs=2)
+    code, text = submit(head, "--", "python", "-m", "rcn_search.tune", path, "--study", study)
     assert code == 0, text
     assert "1 trials, 1 complete" in text
-    assert ended(study) == ["complete"]
+    assert end_states(study) == ["complete"]
 
-    code, text = submitted(head, "--", "python", "-m", "rcn_search.tune", path, "--data", tmp_path / "nowhere")
+    code, text = submit(head, "--", "python", "-m", "rcn_search.tune", path, "--data", tmp_path / "nowhere")
     assert code == 1, text
     assert f"error: no data set at {tmp_path / 'nowhere'}" in text
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2 * PATIENCE_S)
-def test_a_stopped_job_gives_its_study_back_and_the_next_goes_on(head, synthetic_uri, tmp_path):
+@pytest.mark.timeout(2 * TIMEOUT_S)
+def test_ray_job_stopped_releases_its_lease_and_the_next_resumes(head, synthetic_uri, tmp_path):
     study = tmp_path / "study"
-    path = space_file(tmp_path, synthetic_uri, trials=2, epochs=NUM_EPOCHS)
+    path = write_study_file(tmp_path, synthetic_uri, trials=2, epochs=NUM_EPOCHS)
     line = ("--", "python", "-m", "rcn_search.tune", path, "--study", study)
-    code, text = submitted(head, "--no-wait", "--submission-id", "stopped", *line)
+    code, text = submit(head, "--no-wait", "--submission-id", "stopped", *line)
     assert code == 0, text
     history = study / "trials/000000/history.json"
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not history.exists():
-        assert not ended(study), "it ended before it could be stopped"
+        assert not end_states(study), "it ended before it could be stopped"
         assert time.monotonic() < deadline, head.ray_job("logs", "stopped").communicate()[0]
         time.sleep(POLL_S)
 
-    stopped, _ = head.ray_job("stop", "stopped").communicate(timeout=PATIENCE_S)
+    stopped, _ = head.ray_job("stop", "stopped").communicate(timeout=TIMEOUT_S)
     assert "was stopped" in stopped
-    text, _ = head.ray_job("logs", "stopped").communicate(timeout=PATIENCE_S)
-    assert "goes on with" in text
+    text, _ = head.ray_job("logs", "stopped").communicate(timeout=TIMEOUT_S)
+    assert f"resumes {study}" in text
     assert read_lease(str(study)).released
-    assert len(ended(study)) < 2
+    assert len(end_states(study)) < 2
     before = json.loads(history.read_text())
 
-    code, text = submitted(head, *line)
+    code, text = submit(head, *line)
     assert code == 0, text
-    assert ended(study) == ["complete", "complete"]
+    assert end_states(study) == ["complete", "complete"]
     after = json.loads(history.read_text())
     assert len(after) == NUM_EPOCHS
     assert after[: len(before)] == before, "trained again"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2 * PATIENCE_S)
-def test_doctor_as_a_job_looks_at_every_node(head, synthetic_uri, tmp_path):
+@pytest.mark.timeout(2 * TIMEOUT_S)
+def test_doctor_as_a_ray_job_checks_every_node(head, synthetic_uri, tmp_path):
     options = ("--data", synthetic_uri, "--study", str(tmp_path / "study"))
     job = head.ray_job("submit", "--", "rcn-search", "doctor", *options)
-    text, _ = job.communicate(timeout=PATIENCE_S)
+    text, _ = job.communicate(timeout=TIMEOUT_S)
     assert job.returncode == 0, text
     (node,) = re.findall(r"ok +cluster: 1 nodes: (\S+) with 2 CPU, 0 GPU", text)
     assert f"ok       {node}, versions: Python " in text, text
     assert f"{node}, shared memory: " in text, text
 
 
-def names_that_travel(folder: Path, package: Path) -> set[str]:
+def uploaded_names(folder: Path, package: Path) -> set[str]:
     create_package(str(folder), package, include_gitignore=True, excludes=get_runtime_env_default_excludes())
     with zipfile.ZipFile(package) as archive:
         return {name for name in archive.namelist() if not name.endswith("/")}
 
 
-def test_what_travels_with_a_job(tmp_path):
+def test_uploaded_files_of_a_job_are_the_package_and_its_configurations(tmp_path):
     checkout = tmp_path / "checkout"
-    kept = {"rcn_search/tune.py", "rcn_search/data/sample.py", "search_spaces/rcn.yaml", "configs/rcn6.yaml"}
-    left = {
+    uploaded = {"rcn_search/tune.py", "rcn_search/data/sample.py", "search_spaces/rcn.yaml", "configs/rcn6.yaml"}
+    ignored = {
         ".git/objects/pack",
         ".venv/lib/torch.so",
         ".mypy_cache/3.11",
@@ -133,16 +133,16 @@ def test_what_travels_with_a_job(tmp_path):
         "elsewhere/best.safetensors",
         "300W.zip",
     }
-    for name in kept | left:
+    for name in uploaded | ignored:
         path = checkout / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
     for ignore in (".gitignore", ".rayignore"):
         (checkout / ignore).write_bytes((REPOSITORY / ignore).read_bytes())
-    assert names_that_travel(checkout, tmp_path / "package.zip") == {*kept, ".gitignore", ".rayignore"}
+    assert uploaded_names(checkout, tmp_path / "package.zip") == {*uploaded, ".gitignore", ".rayignore"}
 
 
-def test_this_checkout_is_far_below_the_limit_of_ray(tmp_path):
-    names = names_that_travel(REPOSITORY, tmp_path / "package.zip")
+def test_uploaded_files_of_this_checkout_are_far_below_rays_limit(tmp_path):
+    names = uploaded_names(REPOSITORY, tmp_path / "package.zip")
     assert {"rcn_search/tune.py", "search_spaces/rcn.yaml"} <= names
     assert (tmp_path / "package.zip").stat().st_size < 8 * MIB  # of 512

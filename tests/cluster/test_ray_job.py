@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from rcn_search.cluster.ray_job import check_outlives_job, in_job
+from rcn_search.cluster.ray_job import check_outlives_job, is_ray_job
 from rcn_search.config.errors import ConfigError
 
 
 @pytest.mark.usefixtures("ray_job")
 def test_in_job_in_a_job_is_true() -> None:
-    assert in_job()
+    assert is_ray_job()
 
 
 @pytest.mark.parametrize("config", ["", "no JSON", "[]", "{}"])
 def test_in_job_with_any_other_environment_is_false(monkeypatch: pytest.MonkeyPatch, config: str) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", config)
-    assert not in_job()
+    assert not is_ray_job()
     check_outlives_job("studies/rcn", "--study")
 
 

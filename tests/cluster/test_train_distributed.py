@@ -103,7 +103,7 @@ def run(
 
 
 def worker_pids(name: str) -> list[int]:
-    """Ray's actors of that class among the processes that come from this one."""
+    """Process ids of Ray's actors of that class among the descendants of this process."""
     parents, workers = {}, []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone by now
@@ -149,7 +149,7 @@ def test_train_with_workers_stops_resumes_and_reports_user_errors(ray_cluster, t
     seen: list[Any] = []
     with pytest.raises(Interrupted, match="stopped after"):
         run(config, out, seen.append, should_stop=lambda: len(seen) >= 2)
-    with pytest.raises(ValueError, match="add --resume"):
+    with pytest.raises(ValueError, match="resume it with --resume"):
         run(config, out)
     history, messages = run(config, out, resume=True)
     assert [report.epoch for report in history] == list(range(1, 7))
@@ -170,7 +170,7 @@ def test_train_with_workers_stopped_while_waiting_ends_at_once(ray_cluster, tiny
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_run_search_two_workers_per_trial_survives_a_killed_worker(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
-    """One is pruned, one fails, and of the first the second worker is killed: the others do not notice."""
+    """One trial is pruned, one fails, and a worker of the first is killed: the other trials are not affected."""
     points = [(1e-2, "train"), (1e-7, "train"), (1e-2, "nowhere"), (2e-2, "train")]
     document = {
         "study": {"name": "pairs"},

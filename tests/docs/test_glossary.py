@@ -45,12 +45,12 @@ WORDS = (
     Gone(r"\b(?:go|goes|gone|went|going) on\b", "resume, continue"),
     Gone(r"\bstud(?:y|ies) of rows\b", "fixed-run study"),
     Gone(r"\bledgers?\b", "study store"),
-    Gone(r"\btold\b", "reported, message"),
+    Gone(r"\btold (?:as|of|apart|again)\b|\b(?:is|are) told\b", "reported, message"),
     Gone(r"\byardsticks?\b", "baseline"),
     Gone(r"\bstandings?\b", "status, statistics"),
     Gone(r"\bforeign\b", "external"),
     Gone(r"(?<!tensor )\bboards?\b", "leaderboard"),
-    Gone(r"\breplicates?\b", "replication run"),
+    Gone(r"\breplicates\b|\b(?:a|each|the) replicate\b", "replication run"),
     Gone(r"\bmirror(?:s|ed|ing)?\b", "flip"),
     Gone(r"\bknobs?\b", "option"),
     Gone(r"\bcrossed out\b", "the words that say what happens"),
@@ -78,7 +78,10 @@ NAMES = (
     Gone(r"\bl2_(?:trunk|branch)\b", "l2_encoder, l2_branches"),
     Gone(r"\bschedule\.(?:shape|warmup)\b(?!_)", "schedule.lr_schedule, warmup_fraction"),
     Gone(r"\bvalidation\.(?:jitter|every|keep)\b(?!_)", "validation.augment, every_epochs, save"),
-    Gone(r"\bbudget\.concurrency\b|\bstudy\.synchronous\b", "budget.max_concurrent, study.trial_batch_size"),
+    Gone(
+        r"\bbudget\.concurrency\b|(?<!rcn_search\.)\bstudy\.synchronous\b",
+        "budget.max_concurrent, study.trial_batch_size",
+    ),
     Gone(r"(?<!num_)\bstartup_trials\b|(?<!perturbation_)\binterval_epochs\b", "num_startup_trials, …"),
     Gone(r"^(?:points|rows|seeds|joint|final|replicate):", "the new key", r"\.yaml$"),
     Gone(r"\b(?:rcn|design|house|speed|field|ray|practice)\.md\b", "a page of docs/, or the paper's section"),
@@ -105,7 +108,7 @@ ALLOWED = (
         r"""["']licence["']|colour(?="|'|\.)""",
     ),  # hashed
     (r"^rcn_search/doctor/gpu_checks\.py$", r"driver"),  # NVIDIA's
-    (r"", r"nvidia[- ]driver|driver of the gpus|driver comes from the host|log_to_driver"),
+    (r"", r"\b_?OLD_[A-Z]|nvidia[- ]driver|gpu and driver|driver of the gpus|driver comes from the host|log_to_driver"),
 )
 
 

@@ -1,6 +1,6 @@
-"""SIGKILL to the driver, to a worker, to all of Ray, at random moments, again and again, until the search is over.
+"""SIGKILL to the search process, a worker or all of Ray, at random moments, again and again, until the search ends.
 
-``RCN_SEARCH_KILLS=50 pytest -s tests/kills`` strikes fifty times in each mode; by default it is a handful.
+``RCN_SEARCH_KILLS=50 pytest -s tests/kills`` kills fifty times in each mode, by default a few times.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import pytest
 from rcn_search import storage
 from rcn_search.study.study import Study
 
-DRIVER = Path(__file__).parent / "scripted_search.py"
-SCRIPT = runpy.run_path(str(DRIVER))
+SCRIPT_PATH = Path(__file__).parent / "scripted_search.py"
+SCRIPT = runpy.run_path(str(SCRIPT_PATH))
 NUM_TRIALS, NUM_EPOCHS = 16, 4
 NUM_KILLS = int(os.environ.get("RCN_SEARCH_KILLS", "6"))
 SEED = int(os.environ.get("RCN_SEARCH_KILL_SEED", "0"))
 MAX_WORKERS_KILLED = 2
-"""By one driver: it gives a trial up when its process dies more often, as it should."""
-PATIENCE_S = 120
+"""Kills of workers in one search process, which rightly fails a trial whose process dies more often."""
+TIMEOUT_S = 120
 
 
-class Siege:
-    """Drivers of one study, one after another, and what is done to them."""
+class KilledSearch:
+    """Search processes of one study, one after another, and the kills."""
 
     def __init__(self, study: Path, *options: str, seed: int, length_s: float = 0) -> None:
         self.study, self.options, self.length_s = study, options, length_s
@@ -42,61 +42,63 @@ class Siege:
         self.num_hung = 0
 
     def run(self, num_kills: int) -> None:
-        """Until the search is over."""
+        """Run search processes until the search ends."""
         study = self.study
         study.parent.mkdir(parents=True, exist_ok=True)
         while True:
             resume, num_before = ["--resume"] if (study / "study.json").exists() else [], self.kills.total()
             with (study.parent / "output.txt").open("w") as output:
-                line = [sys.executable, str(DRIVER), str(study), str(NUM_TRIALS), str(NUM_EPOCHS)]
-                driver = subprocess.Popen(
+                line = [sys.executable, str(SCRIPT_PATH), str(study), str(NUM_TRIALS), str(NUM_EPOCHS)]
+                process = subprocess.Popen(
                     [*line, *self.options, *resume], stdout=output, stderr=subprocess.STDOUT, start_new_session=True
                 )
                 try:
-                    self._besiege(driver, num_kills)
+                    self._kill_repeatedly(process, num_kills)
                 finally:
-                    kill_all(driver)
+                    kill_all(process)
             text = (study.parent / "output.txt").read_text()
-            if driver.returncode == 0:
+            if process.returncode == 0:
                 return
-            assert self.kills.total() > num_before, f"a driver that nobody struck failed:\n{text}"
-            assert driver.returncode in (-signal.SIGKILL, 1), text
+            assert self.kills.total() > num_before, f"a search process failed that was not killed:\n{text}"
+            assert process.returncode in (-signal.SIGKILL, 1), text
 
-    def _besiege(self, driver: subprocess.Popen[bytes], num_kills: int) -> None:
-        """Strike until the driver ends."""
+    def _kill_repeatedly(self, process: subprocess.Popen[bytes], num_kills: int) -> None:
+        """Kill until the search process ends."""
         num_workers = 0
         while self.kills.total() < num_kills:
-            if ended_within(driver, self.chance.uniform(0, self.length_s)):
+            if ended_within(process, self.chance.uniform(0, self.length_s)):
                 return
-            kind = self.chance.choice(["driver", "worker", "worker", "ray"])
+            kind = self.chance.choice(["search", "worker", "worker", "ray"])
             if kind == "worker" and num_workers == MAX_WORKERS_KILLED:
-                kind = "driver"
-            struck = strike(driver, kind)
-            self.kills[kind] += struck
-            num_workers += struck and kind == "worker"
-            if kind == "driver":
-                driver.wait()
+                kind = "search"
+            was_killed = kill(process, kind)
+            self.kills[kind] += was_killed
+            num_workers += was_killed and kind == "worker"
+            if kind == "search":
+                process.wait()
                 return
-            if kind == "ray" and struck:
-                if not ended_within(driver, PATIENCE_S):
+            if kind == "ray" and was_killed:
+                if not ended_within(process, TIMEOUT_S):
                     self.num_hung += 1
-                    driver.kill()
-                driver.wait()
+                    process.kill()
+                process.wait()
                 return
-        if not ended_within(driver, 4 * PATIENCE_S):
-            raise AssertionError(f"{self.study.parent / 'output.txt'}: a driver that nobody touched did not end")
+        if not ended_within(process, 4 * TIMEOUT_S):
+            raise AssertionError(
+                f"{self.study.parent / 'output.txt'}: a search process did not end that was not killed"
+            )
 
 
-def ended_within(driver: subprocess.Popen[bytes], seconds: float) -> bool:
+def ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     try:
-        driver.wait(seconds)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         return False
     return True
 
 
 def processes_below(root: int) -> list[tuple[int, str]]:
-    """All processes below one, with their titles."""
+    """All descendants of a process, with their titles."""
     parents: dict[int, int] = {}
     titles: dict[int, str] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -112,11 +114,11 @@ def processes_below(root: int) -> list[tuple[int, str]]:
     return [(pid, titles.get(pid, "")) for pid in below if pid != root]
 
 
-def strike(driver: subprocess.Popen[bytes], kind: str) -> bool:
-    """Kill the driver, one worker, or all of its Ray; whether there was one."""
-    below = processes_below(driver.pid)
+def kill(process: subprocess.Popen[bytes], kind: str) -> bool:
+    """Kill the search process, one worker, or all of its Ray; whether there was something to kill."""
+    below = processes_below(process.pid)
     victims = {
-        "driver": [driver.pid],
+        "search": [process.pid],
         "worker": [pid for pid, title in below if "ScriptedActor" in title][:1],
         "ray": [pid for pid, title in below if "raylet" in title or "gcs_server" in title],
     }[kind]
@@ -128,15 +130,15 @@ def strike(driver: subprocess.Popen[bytes], kind: str) -> bool:
     return bool(victims)
 
 
-def kill_all(driver: subprocess.Popen[bytes]) -> None:
-    """What is left of a driver: its Ray outlives it for a while, and must not train what the next one trains."""
-    for process in Path("/proc").glob("[0-9]*"):
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a search process: its Ray outlives it, and must not train beside the next process."""
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if os.getsid(int(process.name)) == driver.pid:
-                os.kill(int(process.name), signal.SIGKILL)
+            if os.getsid(int(entry.name)) == process.pid:
+                os.kill(int(entry.name), signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             continue
-    driver.wait()
+    process.wait()
 
 
 def table(study: Study) -> list[Any]:
@@ -148,7 +150,7 @@ def table(study: Study) -> list[Any]:
 
 
 def check(study: Study) -> None:
-    """Every trial ended, once, with what its parameters give; nothing was trained that was saved already."""
+    """Check that every trial ended once, with the errors of its parameters, and no saved epoch was trained again."""
     assert storage.list_names(f"{study.uri}/trials") == [f"{number:06d}" for number in range(NUM_TRIALS)]
     assert len(table(study)) == NUM_TRIALS
     for trial in study.trials:
@@ -167,26 +169,26 @@ def check(study: Study) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(7_200)
 @pytest.mark.parametrize("mode", ["asynchronous", "synchronous"])
-def test_whatever_is_killed_every_trial_ends_once(tmp_path: Path, mode: str) -> None:
+def test_search_killed_anywhere_ends_every_trial_once(tmp_path: Path, mode: str) -> None:
     options = ["--deterministic"] if mode == "synchronous" else []
-    undisturbed = Siege(tmp_path / "undisturbed/study", *options, seed=SEED)
+    undisturbed = KilledSearch(tmp_path / "undisturbed/study", *options, seed=SEED)
     started = time.monotonic()
     undisturbed.run(0)
-    length_s = time.monotonic() - started  # strikes fall at any time of a search, however slow the machine is today
+    length_s = time.monotonic() - started  # kills come at any time of a search, however slow the machine is
     kills: Counter[str] = Counter()
-    num_searches, num_drivers, num_hung = 0, 0, 0
+    num_searches, num_processes, num_hung = 0, 0, 0
     while kills.total() < NUM_KILLS:
-        siege = Siege(
-            tmp_path / f"besieged-{num_searches}/study", *options, seed=SEED + num_searches, length_s=length_s
+        killed_search = KilledSearch(
+            tmp_path / f"killed-{num_searches}/study", *options, seed=SEED + num_searches, length_s=length_s
         )
-        siege.run(NUM_KILLS - kills.total())
-        study = Study.open(str(siege.study))
+        killed_search.run(NUM_KILLS - kills.total())
+        study = Study.open(str(killed_search.study))
         check(study)
         if mode == "synchronous":
             assert table(study) == table(Study.open(str(undisturbed.study)))
-        kills += siege.kills
-        num_searches, num_hung = num_searches + 1, num_hung + siege.num_hung
-        num_drivers += len(storage.list_names(f"{study.uri}/leases"))
-    found = {"mode": mode, "searches": num_searches, "kills": kills, "drivers": num_drivers, "hung": num_hung}
+        kills += killed_search.kills
+        num_searches, num_hung = num_searches + 1, num_hung + killed_search.num_hung
+        num_processes += len(storage.list_names(f"{study.uri}/leases"))
+    found = {"mode": mode, "searches": num_searches, "kills": kills, "processes": num_processes, "hung": num_hung}
     print(json.dumps(found))
-    assert num_hung == 0, "a driver whose Ray was killed did not end by itself"
+    assert num_hung == 0, "a search process whose Ray was killed did not end by itself"

@@ -125,7 +125,7 @@ def test_rescore_old_entry_adds_per_image_errors(predicted: Make, predictions: P
     (result,) = rescore(leaderboard, current, current, predictions={})
     ((new_id, entry),) = load_current_entries(leaderboard).items()
     assert entry_id(result.uri) == new_id != old
-    assert (entry.replaces, entry.schema_version, entry.test_looks) == (old, 3, 1)
+    assert (entry.replaces, entry.schema_version, entry.num_test_evaluations) == (old, 3, 1)
     np.testing.assert_allclose(load_errors(leaderboard, entry), 10, rtol=1e-6)
     (again,) = rescore(
         leaderboard, load_current_entries(leaderboard), load_current_entries(leaderboard), predictions={}

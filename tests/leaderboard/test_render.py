@@ -29,7 +29,7 @@ def leaderboard(add_measured: Callable[..., str], tmp_path: Path) -> Leaderboard
             np.full(2995, error_pct),
             method=HOSTILE,
             excluded={"normalizer under 1 px": 3},
-            test_looks=7 + seed,
+            num_test_evaluations=7 + seed,
             config={"seed": seed},
             **more,
         )

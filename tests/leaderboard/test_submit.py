@@ -122,7 +122,7 @@ def test_evaluate_and_record_submit_adds_entries(
         assert (row.method, row.origin, row.rank, row.error_pct) == ("Mine", "ours", (1, 1), score.error_pct)
         entry = row.entry
         assert entry is not None
-        assert (entry.test_looks, entry.num_images, entry.epochs, entry.train_s) == (2, 24, 2, 9.5)
+        assert (entry.num_test_evaluations, entry.num_images, entry.epochs, entry.train_s) == (2, 24, 2, 9.5)
         assert (entry.ci_low_pct, entry.ci_high_pct) == (score.ci_low_pct, score.ci_high_pct)
         assert (entry.auc, entry.p95, entry.points, entry.parts) == (score.auc, score.p95, score.points, score.parts)
         np.testing.assert_array_equal(load_errors(leaderboard, entry), score.errors.error_pct_n)
@@ -148,7 +148,7 @@ def test_evaluate_and_record_other_grid_adds_only_subpixel(
 def test_evaluate_and_record_validation_submit_is_not_counted(submit_checkpoint: Submit, leaderboard: str) -> None:
     submit_checkpoint("val", submit=True)
     entries = [table.rows[0].entry for table in build_leaderboard(leaderboard).tables]
-    assert {(entry.protocol.subset, entry.test_looks) for entry in entries if entry} == {("val", 0)}
+    assert {(entry.protocol.subset, entry.num_test_evaluations) for entry in entries if entry} == {("val", 0)}
     assert recorded(leaderboard) == []
 
 

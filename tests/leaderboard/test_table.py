@@ -106,9 +106,9 @@ def test_build_leaderboard_damaged_errors_give_no_rank_and_problem(
     add_measured(leaderboard, base_errors(seed=7) + 1, method="b", first_image=0 if kind == "errors" else 50)
     entry = next(entry for entry in load_entries(leaderboard)[0].values() if entry.method == "b")
     if kind == "errors":
-        uri = storage.join(leaderboard, "errors", f"{entry.errors_sha256}.npy")
+        uri = storage.join(leaderboard, "per_image_errors", f"{entry.errors_sha256}.npy")
     else:
-        uri = storage.join(leaderboard, "images", f"{entry.images_sha256}.json")
+        uri = storage.join(leaderboard, "image_sets", f"{entry.images_sha256}.json")
         # Now most rows are of these images.
         add_measured(leaderboard, base_errors(seed=8) + 1, method="c", first_image=50)
     content = storage.read_bytes(uri)
@@ -171,7 +171,13 @@ def test_drop_superseded_drops_replaced_entry(make_entry: Make, add_measured: Ad
 
 @pytest.mark.parametrize(
     "changes",
-    [{"method": "Better"}, {"run_id": "ffff"}, {"predictions_sha256": "1" * 64}, {"error_pct": 4.0}, {"test_looks": 0}],
+    [
+        {"method": "Better"},
+        {"run_id": "ffff"},
+        {"predictions_sha256": "1" * 64},
+        {"error_pct": 4.0},
+        {"num_test_evaluations": 0},
+    ],
 )
 def test_drop_superseded_keeps_entry_with_other_result(
     make_entry: Make, add_measured: Add, leaderboard: str, changes: dict[str, Any]

@@ -33,7 +33,7 @@ def test_mtfl_is_imported_shown_and_read(store: str, cli: Any, mtfl_folder: Any,
     cli.run("data", "import", "mtfl", mtfl_folder, uri)  # this very data set is there: nothing to do
 
 
-def test_faces_are_drawn_damaged_and_drawn_elsewhere(store: str, cli: Any) -> None:
+def test_generated_data_set_is_verified_and_not_overwritten(store: str, cli: Any) -> None:
     uri = at(store)
     cli.run("data", "generate", uri, "--train", 3, "--val", 2, "--test", 2)
     manifest = read_manifest(uri)
@@ -44,7 +44,7 @@ def test_faces_are_drawn_damaged_and_drawn_elsewhere(store: str, cli: Any) -> No
     assert "train-00000.arrow" in cli.fail("data", "verify", uri)
 
 
-def test_an_import_that_was_interrupted_is_no_data_set(store: str, cli: Any) -> None:
+def test_interrupted_import_is_no_data_set(store: str, cli: Any) -> None:
     uri = at(store)
     cli.run("data", "generate", uri, "--train", 3, "--val", 2, "--test", 2)
     storage.delete(storage.join(uri, "manifest.json"))

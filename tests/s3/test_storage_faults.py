@@ -1,6 +1,6 @@
-"""A study on a store that fails: it goes on, or it stops with the reason and can be resumed; nothing torn is ever read.
+"""A study on a failing store completes, or stops with the reason and can be resumed; nothing torn is ever read.
 
-Each run has a seed, which decides the faults between client and server (`fault_proxy`). Its driver is scripted, but the
+Each run has a seed, which decides the faults between client and server (`fault_proxy`). Its search is scripted, but the
 study, its store, its lease and the uploads of checkpoints are the real ones.
 """
 
@@ -40,7 +40,7 @@ fault_proxy: Any = importlib.util.module_from_spec(_spec)
 sys.modules["fault_proxy"] = fault_proxy  # where dataclasses looks for it
 _spec.loader.exec_module(fault_proxy)
 
-IMPATIENT = retry.Limits(attempt_s=3.0, total_s=1.5, first_pause_s=0.02, longest_pause_s=0.2)
+SHORT_LIMITS = retry.Limits(attempt_s=3.0, total_s=1.5, first_pause_s=0.02, longest_pause_s=0.2)
 NUM_TRIALS, NUM_EPOCHS, CHECKPOINT_BYTES = 3, 2, 20_000
 
 
@@ -68,7 +68,7 @@ def space(tmp_path: Path) -> StudyConfig:
 
 
 def drive(uri: str, space: StudyConfig) -> None:
-    """What a search does with storage, from preflight to end."""
+    """Do what a search does with storage, from preflight to end."""
     preflight(uri)
     if study_exists(uri):
         Study.check(uri, space, "f")
@@ -88,8 +88,8 @@ def drive(uri: str, space: StudyConfig) -> None:
             study.finish(trial.number, "complete")
 
 
-def driven(uri: str, space: StudyConfig) -> Exception | None:
-    """Why it stopped, if it did: with one of the errors that a search ends with resumably."""
+def drive_until_error(uri: str, space: StudyConfig) -> Exception | None:
+    """Drive the study; return the error that stopped it, which must be one after which a search can be resumed."""
     try:
         drive(uri, space)
     except (OSError, ValueError) as error:
@@ -103,7 +103,7 @@ def epoch(number: int, trial: int) -> EpochResult:
 
 
 def checkpoint(trial: int, number: int) -> bytes:
-    """Something that says whether it is whole."""
+    """Make content that contains its own hash."""
     body = random.Random(f"{trial}/{number}").randbytes(CHECKPOINT_BYTES)
     return hashlib.sha256(body).digest() + body
 
@@ -113,7 +113,7 @@ def table(study: Study) -> list[tuple[Any, ...]]:
 
 
 def assert_nothing_torn(uri: str, expected: list[tuple[Any, ...]]) -> None:
-    """What is there is whole, and of an undisturbed study's beginning."""
+    """Check that everything stored is whole and the beginning of an undisturbed study."""
     if not study_exists(uri):
         return
     study = Study.open(uri)
@@ -132,7 +132,7 @@ def assert_nothing_torn(uri: str, expected: list[tuple[Any, ...]]) -> None:
 
 
 def weather(seed: int) -> Any:
-    """Every third run: an outage that lasts; the others: faults that pass, from rare to one in three requests."""
+    """Choose the faults of a run: every third has a lasting outage, the others transient faults in up to 33 % of requests."""
     chance = random.Random(seed)
     if seed % 3 == 0:
         lasting = fault_proxy.LASTING[seed // 3 % len(fault_proxy.LASTING)]
@@ -141,7 +141,7 @@ def weather(seed: int) -> Any:
 
 
 class Script:
-    """Faults, one request after another; then none."""
+    """A fault for each of the first requests, then none."""
 
     def __init__(self, *faults: str) -> None:
         self._faults, self.num_requests = list(faults), 0
@@ -152,7 +152,7 @@ class Script:
 
 
 @pytest.mark.parametrize("fault", fault_proxy.PASSING)
-def test_what_passes_is_tried_again(proxy: Any, fault: str) -> None:
+def test_transient_fault_is_retried(proxy: Any, fault: str) -> None:
     place, content = f"s3://bucket/{uuid.uuid4().hex}", checkpoint(0, 1)
     proxy.weather = written = Script(fault)
     storage.write_bytes(place, content)
@@ -162,7 +162,7 @@ def test_what_passes_is_tried_again(proxy: Any, fault: str) -> None:
     assert (written.num_requests, looked_at.num_requests) == (1 if fault == "partial answer" else expected, expected)
 
 
-def test_a_put_whose_answer_was_lost_is_known_as_ours(proxy: Any) -> None:
+def test_put_if_absent_with_a_lost_answer_is_recognized(proxy: Any) -> None:
     place = f"s3://bucket/{uuid.uuid4().hex}"
     proxy.weather = Script("", "answer lost")  # of the look before, and of the put
     storage.write_bytes(place, b"mine", if_absent=True)
@@ -170,7 +170,7 @@ def test_a_put_whose_answer_was_lost_is_known_as_ours(proxy: Any) -> None:
         storage.write_bytes(place, b"mine", if_absent=True)
 
 
-def test_what_is_refused_is_asked_once_and_explained(proxy: Any) -> None:
+def test_refused_request_is_not_retried_and_explained(proxy: Any) -> None:
     place = f"s3://bucket/{uuid.uuid4().hex}"
     for call in (storage.read_bytes, storage.delete, lambda uri: storage.write_bytes(uri, b"x")):
         proxy.weather = script = Script("refused", "refused")
@@ -180,7 +180,7 @@ def test_what_is_refused_is_asked_once_and_explained(proxy: Any) -> None:
 
 
 @pytest.mark.parametrize("fault", ["hang", "throttled"])
-def test_patience_ends(proxy: Any, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lasting_fault_ends_with_a_remedy(proxy: Any, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "LIMITS", retry.Limits(attempt_s=0.6, total_s=1.5))
     monkeypatch.setattr(proxy, "hang_s", 5.0)
     place = f"s3://bucket/{uuid.uuid4().hex}"
@@ -193,7 +193,7 @@ def test_patience_ends(proxy: Any, fault: str, monkeypatch: pytest.MonkeyPatch) 
     assert 0.5 < time.monotonic() - started < 20
 
 
-def test_no_secret_is_kept_or_said(
+def test_secrets_are_neither_stored_nor_printed(
     proxy: Any, space: StudyConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = os.environ["AWS_SECRET_ACCESS_KEY"]
@@ -201,7 +201,7 @@ def test_no_secret_is_kept_or_said(
     with caplog.at_level(logging.DEBUG):
         drive(f"s3://bucket/{folder}", space)
         proxy.weather = fault_proxy.Weather(lasting="refused")
-        refused = driven(f"s3://bucket/{folder}", space)
+        refused = drive_until_error(f"s3://bucket/{folder}", space)
         proxy.weather = Script()
     assert refused
     said = [*traceback.format_exception(refused), caplog.text, object_store._without_secrets(f"a {secret} b")]
@@ -220,7 +220,7 @@ def test_no_secret_is_kept_or_said(
     [range(4), pytest.param(range(4, 64), marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
     ids=["4", "60"],
 )
-def test_a_study_goes_on_or_stops_resumably(
+def test_study_completes_or_stops_resumably(
     proxy: Any, space: StudyConfig, seeds: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = f"s3://bucket/{uuid.uuid4().hex}"
@@ -233,10 +233,10 @@ def test_a_study_goes_on_or_stops_resumably(
         uri = f"{place}/{seed}"
         proxy.weather = weather(seed)
         with monkeypatch.context() as patch:
-            patch.setattr(retry, "LIMITS", IMPATIENT)
-            stopped = driven(uri, space)
+            patch.setattr(retry, "LIMITS", SHORT_LIMITS)
+            stopped = drive_until_error(uri, space)
             assert stopped is None or "s3://" in str(stopped), "what cannot be read or written is named"
-            ended[f"stopped: {type(stopped).__name__}" if stopped else "went on"] += 1
+            ended[f"stopped: {type(stopped).__name__}" if stopped else "completed"] += 1
         faults += proxy.weather.seen
         proxy.weather = fault_proxy.Weather()
         assert_nothing_torn(uri, expected)
@@ -245,5 +245,5 @@ def test_a_study_goes_on_or_stops_resumably(
         assert table(Study.open(uri)) == expected, f"seed {seed}"
     print(json.dumps({"runs": len(seeds), "ended": ended, "faults": faults}))
     assert sum(ended.values()) == len(seeds)
-    assert ended["went on"]
+    assert ended["completed"]
     assert faults.total() > len(seeds)

@@ -1,6 +1,6 @@
-"""``rcn-search tune`` that waits at one epoch of a trial to be struck: ``held_tune.py TRIAL EPOCH SPACE.yaml …``.
+"""``rcn-search tune`` that waits in one epoch of a trial to be killed: ``held_tune.py TRIAL EPOCH STUDY.yaml …``.
 
-Until then the trial cannot come to its end, however late the blow falls.
+The trial cannot end before, however late the kill comes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from rcn_search.cli.tune import tune_command
-from rcn_search.search import run_search as driver
+from rcn_search.search import run_search
 from rcn_search.search.tune_searcher import StudyRecorder
 
 HELD_S = 600
@@ -20,7 +20,7 @@ HELD_AT = int(sys.argv.pop(1)), int(sys.argv.pop(1))
 
 
 class HeldRecorder(StudyRecorder):
-    """Tune orders a trial's next epoch when it is done with this one."""
+    """Holds Tune's loop, which starts the next epoch of a trial after this one is recorded."""
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         super().on_trial_result(iteration, trials, trial, result, **info)
@@ -29,5 +29,5 @@ class HeldRecorder(StudyRecorder):
 
 
 if __name__ == "__main__":
-    driver.StudyRecorder = HeldRecorder  # type: ignore[misc]
+    run_search.StudyRecorder = HeldRecorder  # type: ignore[misc]
     typer.run(tune_command)

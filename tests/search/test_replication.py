@@ -292,8 +292,14 @@ def test_study_check_accepts_replication_added_to_an_existing_study(synthetic_ur
     ("changes", "message"),
     [
         ({"replication": {"seeds": 1}}, "seeds"),
-        ({"scheduler": {"name": "pbt", "perturbation_interval_epochs": 1}}, "trials of scheduler pbt cannot be replicated"),
-        ({"test": {"split": "test", "method": "x", "retrain": {"schedule.epochs": 3}}}, "the replication runs are scored"),
+        (
+            {"scheduler": {"name": "pbt", "perturbation_interval_epochs": 1}},
+            "trials of scheduler pbt cannot be replicated",
+        ),
+        (
+            {"test": {"split": "test", "method": "x", "retrain": {"schedule.epochs": 3}}},
+            "the replication runs are scored",
+        ),
     ],
 )
 def test_load_study_with_impossible_replication_is_refused(synthetic_uri, tmp_path, changes, message):

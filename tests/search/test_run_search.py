@@ -32,8 +32,7 @@ PATIENCE_S = 180
 def table(study: Study) -> list[tuple]:
     """State, parameters and errors of all trials, without times."""
     return [
-        (trial.state, trial.params, [epoch.val_error_pct for epoch in trial.epochs.values()])
-        for trial in study.trials
+        (trial.state, trial.params, [epoch.val_error_pct for epoch in trial.epochs.values()]) for trial in study.trials
     ]
 
 

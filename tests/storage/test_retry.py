@@ -19,23 +19,23 @@ def answered(status: int, code: str = "") -> Exception:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408])
-def test_an_overloaded_server_passes(status: int) -> None:
+def test_is_transient_overloaded_server(status: int) -> None:
     assert is_transient(answered(status))
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 411, 412, 416, 501])
-def test_a_refusal_does_not(status: int) -> None:
+def test_is_transient_refusal_is_not(status: int) -> None:
     assert not is_transient(answered(status))
 
 
-def test_some_refusals_are_none() -> None:
+def test_is_transient_depends_on_the_error_code() -> None:
     assert is_transient(answered(400, "RequestTimeout"))
     assert is_transient(answered(409, "ConditionalRequestConflict"))
     assert not is_transient(answered(409, "BucketNotEmpty"))
     assert http_error(answered(409, "X")) == (409, "X")
 
 
-def test_the_network_passes_and_the_program_does_not() -> None:
+def test_is_transient_network_errors_are_and_others_are_not() -> None:
     from aiohttp import ClientPayloadError
     from botocore.exceptions import EndpointConnectionError, NoCredentialsError, ReadTimeoutError
     from botocore.parsers import ResponseParserError
@@ -62,7 +62,7 @@ def slept_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-def test_it_ends_when_the_time_is_up(slept_s: list[float]) -> None:
+def test_with_retries_ends_when_the_time_is_up(slept_s: list[float]) -> None:
     def fail() -> None:
         raise answered(503)
 
@@ -72,7 +72,7 @@ def test_it_ends_when_the_time_is_up(slept_s: list[float]) -> None:
     assert sum(slept_s) <= retry.LIMITS.total_s
 
 
-def test_it_stops_at_the_first_success_and_at_the_first_refusal(slept_s: list[float]) -> None:
+def test_with_retries_stops_at_the_first_success_or_refusal(slept_s: list[float]) -> None:
     faults = iter([answered(503), TimeoutError(), None])
 
     def operation() -> str:
@@ -87,7 +87,7 @@ def test_it_stops_at_the_first_success_and_at_the_first_refusal(slept_s: list[fl
     assert len(slept_s) == 2
 
 
-def test_pauses_are_random_below_a_bound_that_doubles() -> None:
+def test_pauses_are_random_below_a_doubling_bound() -> None:
     limits = Limits(first_pause_s=0.1, longest_pause_s=1.0)
     many = [list(itertools.islice(limits.pauses_s(), 6)) for _ in range(300)]
     for bound, pauses in zip((0.1, 0.2, 0.4, 0.8, 1.0, 1.0), zip(*many, strict=True), strict=True):
@@ -95,5 +95,5 @@ def test_pauses_are_random_below_a_bound_that_doubles() -> None:
         assert min(pauses) < 0.1 * bound
 
 
-def test_what_is_large_may_take_longer() -> None:
+def test_attempt_limit_grows_with_the_size() -> None:
     assert Limits(attempt_s=15, bytes_per_s=1e6).attempt_limit_s(100_000_000) == 115

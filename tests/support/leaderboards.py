@@ -35,7 +35,7 @@ def make_entry() -> Callable[..., Entry]:
             "hardware": "2 CPU cores",
             "code_version": "0.1.0",
             "created": datetime(2026, 11, 22, 12, tzinfo=UTC),
-            "test_looks": 1,
+            "num_test_evaluations": 1,
             "predictions_sha256": "0" * 64,
         }
         return Entry(**fields | changes)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search.data.shards import DatasetError
-from rcn_search.errors import RcnSearchError
 
 _NUM_COLUMNS, _NAME, _LANDMARKS = 4, 0, 3
 _LANDMARKS_SHAPE = (6, 2)
@@ -67,7 +66,7 @@ def _read_hdf5(h5py: Any, path: Path) -> list[AnnotatedImage]:
     with h5py.File(path, "r") as file:
         anno = file["anno"][()]
         if anno.ndim != 2 or anno.shape[0] != _NUM_COLUMNS:
-            raise RcnSearchError(f"anno is {anno.shape[::-1]}, not N x {_NUM_COLUMNS}")
+            raise ValueError(f"anno is {anno.shape[::-1]}, not N x {_NUM_COLUMNS}")
 
         def faces(cell: Any) -> list[NDArray[np.float64]]:
             if "MATLAB_empty" in cell.attrs:
@@ -83,7 +82,7 @@ def _read_hdf5(h5py: Any, path: Path) -> list[AnnotatedImage]:
 def _read_older(scipy_io: Any, path: Path) -> list[AnnotatedImage]:
     anno = scipy_io.loadmat(path, variable_names=["anno"])["anno"]
     if anno.ndim != 2 or anno.shape[1] != _NUM_COLUMNS:
-        raise RcnSearchError(f"anno is {anno.shape}, not N x {_NUM_COLUMNS}")
+        raise ValueError(f"anno is {anno.shape}, not N x {_NUM_COLUMNS}")
     return [
         AnnotatedImage(str(row[_NAME].item()), [np.asarray(face, np.float64) for face in row[_LANDMARKS].ravel()])
         for row in anno

@@ -12,7 +12,8 @@ import json
 from collections.abc import Sequence
 
 from rcn_search.leaderboard.entry_cache import EntrySummary, cache_path, read_cache, write_cache
-from rcn_search.leaderboard.per_image import object_stamps
+from rcn_search.leaderboard.objects import object_stamp
+from rcn_search.leaderboard.per_image import ERRORS, IMAGE_SETS
 from rcn_search.leaderboard.ranking.statistics import RankRange
 
 _VERSION = 1
@@ -55,7 +56,8 @@ class RankCache:
     def _key(self, rows: Sequence[EntrySummary]) -> str | None:
         errors = [row.errors_sha256 or "" for row in rows]
         try:
-            stamps = object_stamps(self._leaderboard, rows[0].images_sha256 or "", errors)
+            stamps = [object_stamp(self._leaderboard, IMAGE_SETS, f"{rows[0].images_sha256}.json")]
+            stamps += [object_stamp(self._leaderboard, ERRORS, f"{name}.npy") for name in errors]
         except FileNotFoundError:
             return None
         compared = [(row.errors_sha256, row.error_pct, row.num_images) for row in rows]

@@ -17,6 +17,7 @@ from typing import Any
 
 from rcn_search import storage
 from rcn_search.errors import RcnSearchError
+from rcn_search.leaderboard.objects import list_objects, list_subfolders
 from rcn_search.leaderboard.published import PUBLISHED
 from rcn_search.leaderboard.records import ENTRIES
 from rcn_search.leaderboard.site.build import Site
@@ -85,9 +86,9 @@ def serve_folder(folder: Path, port: int = 0) -> Iterator[str]:
 
 def leaderboard_version(leaderboard: str) -> str:
     """Hash what changes with a leaderboard: names of entries and test evaluations, and the published rows."""
-    names = [*storage.list_names(storage.join(leaderboard, ENTRIES))]
-    for split in storage.list_names(storage.join(leaderboard, TEST_EVALUATIONS)):
-        names += [split, *storage.list_names(storage.join(leaderboard, TEST_EVALUATIONS, split))]
+    names = [*list_objects(leaderboard, ENTRIES)]
+    for split in list_subfolders(leaderboard, TEST_EVALUATIONS):
+        names += [split, *list_objects(leaderboard, f"{TEST_EVALUATIONS}/{split}")]
     digest = hashlib.sha256("\n".join(names).encode())
     for name in storage.list_names(storage.join(leaderboard, PUBLISHED)):
         digest.update(name.encode() + storage.read_bytes(storage.join(leaderboard, PUBLISHED, name)))

@@ -175,7 +175,7 @@ def _measured_cells(row: LeaderboardRow, index: int) -> list[Cell]:
         Cell(f"{entry.latency_ms:.3g}" if entry.latency_ms else "", entry.latency_ms),
         Cell("" if entry.epochs is None else str(entry.epochs), entry.epochs),
         Cell(duration(entry.train_s), entry.train_s),
-        Cell(str(entry.test_looks or ""), entry.test_looks),
+        Cell(str(entry.num_test_evaluations or ""), entry.num_test_evaluations),
     ]
 
 

@@ -65,7 +65,7 @@ def test_rank_cache_new_row_is_tested(leaderboard: str, reads: list[str], add_me
 def test_rank_cache_changed_errors_are_read_again(leaderboard: str, reads: list[str], damage: str) -> None:
     ranks(leaderboard)
     damaged = rows(leaderboard)[1].entry
-    path = Path(leaderboard) / "errors" / f"{damaged.errors_sha256}.npy"
+    path = Path(leaderboard) / "per_image_errors" / f"{damaged.errors_sha256}.npy"
     if damage == "edited":
         path.write_bytes(path.read_bytes()[:-1] + b"\0")
     else:

@@ -1,0 +1,201 @@
+"""Objects of a leaderboard, loose or packed.
+
+    <leaderboard>/entries/<name>.json                     and other folders: one object each, put if absent
+    <leaderboard>/packs/<SHA-256 of the bytes>.arrow      many of these objects in one immutable file (`packing`)
+
+A reader sees loose and packed objects alike. An object that is both is the same object: its name holds the hash of its
+content, or a random part. A pack is an Arrow file with the columns ``name`` (``entries/….json``) and ``content``, in
+record batches that are decompressed one by one, so that one object is read without the others.
+
+Folders of schema versions 1 and 2 had other names; their objects are listed and read under today's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+
+from rcn_search import storage
+from rcn_search.machine import cache_folder
+from rcn_search.storage import StorageError
+
+PACKS = "packs"
+OLD_FOLDERS = {"per_image_errors": "errors", "image_sets": "images", "test_evaluations": "test_looks"}
+"""Names of folders in schema versions 1 and 2."""
+_NUM_READERS = 32
+
+Stamp = tuple[int, int]
+"""Size in bytes and modification time in ns of the file that holds an object; zeros on object storage."""
+
+
+def put_object(leaderboard: str, folder: str, name: str, content: bytes) -> str:
+    """Put an object, unless it exists; its URI."""
+    uri = storage.join(leaderboard, folder, name)
+    if f"{folder}/{name}" not in _pack_index(leaderboard):
+        with contextlib.suppress(storage.ObjectExistsError):  # its name says that it is this object
+            storage.write_bytes(uri, content, if_absent=True)
+    return uri
+
+
+def list_objects(leaderboard: str, folder: str) -> dict[str, Stamp]:
+    """List the names in a folder, sorted, with the stamp of each."""
+    stamps = _loose_stamps(leaderboard, folder)  # before the packs: what is packed meanwhile is in one of them
+    for key, (path, _) in _pack_index(leaderboard, refresh=True).items():
+        parent, _, name = key.rpartition("/")
+        if parent == folder:
+            stamps[name] = _file_stamp(path) if storage.is_local(leaderboard) else (0, 0)
+    return dict(sorted(stamps.items()))
+
+
+def list_subfolders(leaderboard: str, folder: str) -> list[str]:
+    """List the folders in a folder, sorted."""
+    names = {name for place in _locations(leaderboard, folder) for name in storage.list_names(place)}
+    for key in _pack_index(leaderboard, refresh=True):
+        if key.startswith(f"{folder}/") and key.count("/") > folder.count("/") + 1:
+            names.add(key.removeprefix(f"{folder}/").partition("/")[0])
+    return sorted(names)
+
+
+def object_stamp(leaderboard: str, folder: str, name: str) -> Stamp:
+    """Stamp of one object, without a request to a server.
+
+    Raises:
+        FileNotFoundError: A local leaderboard does not hold it.
+    """
+    if not storage.is_local(leaderboard):
+        return (0, 0)
+    packed = _pack_index(leaderboard).get(f"{folder}/{name}")
+    if packed and packed[0].exists():
+        return _file_stamp(packed[0])
+    for location in _locations(leaderboard, folder):
+        with contextlib.suppress(FileNotFoundError):
+            return _file_stamp(storage.local_path(storage.join(location, name)))
+    if packed := _pack_index(leaderboard, refresh=True).get(f"{folder}/{name}"):
+        return _file_stamp(packed[0])
+    raise FileNotFoundError(f"{leaderboard} holds no {folder}/{name}")
+
+
+def read_object(leaderboard: str, folder: str, name: str) -> bytes:
+    """Read one object.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    for refresh in (False, True):  # the second time for an object that was packed meanwhile
+        if packed := _pack_index(leaderboard, refresh=refresh).get(f"{folder}/{name}"):
+            with contextlib.suppress(FileNotFoundError):  # its pack was merged into another one meanwhile
+                return _read_batch(*packed)[f"{folder}/{name}"]
+        for location in _locations(leaderboard, folder):
+            with contextlib.suppress(FileNotFoundError):
+                return storage.read_bytes(storage.join(location, name))
+    raise FileNotFoundError(f"{leaderboard} holds no {folder}/{name}")
+
+
+def read_objects(leaderboard: str, folder: str, names: Iterable[str]) -> dict[str, bytes | OSError]:
+    """Read many objects; in place of one that cannot be read, why."""
+
+    def read(name: str) -> bytes | OSError:
+        try:
+            return read_object(leaderboard, folder, name)
+        except OSError as error:
+            return error
+
+    names = sorted(names)  # as they are in the packs, so that each batch is decompressed once
+    index = _pack_index(leaderboard)
+    loose = [name for name in names if f"{folder}/{name}" not in index]
+    if storage.is_local(leaderboard):
+        contents = {name: read(name) for name in loose}
+    else:
+        with ThreadPoolExecutor(_NUM_READERS) as pool:  # an object store answers many requests as fast as one
+            contents = dict(zip(loose, pool.map(read, loose), strict=True))
+    return {name: contents[name] if name in contents else read(name) for name in names}
+
+
+def _locations(leaderboard: str, folder: str) -> list[str]:
+    """Locations of loose objects of a folder: today's, and that of schema versions 1 and 2 if it had another name."""
+    first, _, rest = folder.partition("/")
+    firsts = [first, OLD_FOLDERS[first]] if first in OLD_FOLDERS else [first]
+    return [storage.join(leaderboard, *filter(None, (each, rest))) for each in firsts]
+
+
+def _loose_stamps(leaderboard: str, folder: str) -> dict[str, Stamp]:
+    stamps: dict[str, Stamp] = {}
+    for location in reversed(_locations(leaderboard, folder)):
+        if not storage.is_local(location):
+            stamps |= dict.fromkeys(storage.list_names(location), (0, 0))
+            continue
+        for name in storage.list_names(location):
+            with contextlib.suppress(FileNotFoundError):  # packed meanwhile
+                stamps[name] = _file_stamp(storage.local_path(storage.join(location, name)))
+    return stamps
+
+
+def _file_stamp(path: Path) -> Stamp:
+    status = path.stat()
+    return (status.st_size, status.st_mtime_ns)
+
+
+_indexes: dict[str, dict[str, tuple[Path, int]]] = {}
+"""Where each packed object is, by leaderboard: the pack and the number of the record batch."""
+
+
+def _pack_index(leaderboard: str, *, refresh: bool = False) -> Mapping[str, tuple[Path, int]]:
+    """Find all packed objects; packs that another process made since are seen with ``refresh``."""
+    key = storage.absolute(leaderboard)
+    if refresh or key not in _indexes:
+        index: dict[str, tuple[Path, int]] = {}
+        for name in list_packs(leaderboard):
+            with contextlib.suppress(FileNotFoundError):  # merged into another one meanwhile, which is listed next time
+                path = _local_pack(storage.join(leaderboard, PACKS, name))
+                index |= _read_index(path, path.stat().st_mtime_ns)
+        _indexes[key] = index
+    return _indexes[key]
+
+
+def list_packs(leaderboard: str) -> list[str]:
+    """List the names of the packs of a leaderboard, sorted."""
+    return [name for name in storage.list_names(storage.join(leaderboard, PACKS)) if name.endswith(".arrow")]
+
+
+def _local_pack(uri: str) -> Path:
+    """Fetch a pack from object storage into the user's cache folder, once; a local one is used where it is."""
+    if storage.is_local(uri):
+        return storage.local_path(uri)
+    digest = uri.rpartition("/")[2].removesuffix(".arrow")
+    path = cache_folder("leaderboards") / f"{digest}.arrow"
+    if not path.exists():
+        content = storage.read_bytes(uri)
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise StorageError(f"{uri} is damaged: its content does not hash to its name")
+        storage.write_bytes(str(path), content)
+    return path
+
+
+def _open_pack(path: Path, columns: list[int]) -> pa.ipc.RecordBatchFileReader:
+    try:
+        options = pa.ipc.IpcReadOptions(included_fields=columns)
+        return pa.ipc.open_file(pa.memory_map(str(path)), options=options)
+    except pa.ArrowInvalid as error:
+        raise StorageError(f"{path} is damaged: {error}") from error
+
+
+@lru_cache(maxsize=256)
+def _read_index(path: Path, modified_ns: int) -> dict[str, tuple[Path, int]]:
+    reader = _open_pack(path, [0])
+    return {
+        name: (path, number)
+        for number in range(reader.num_record_batches)
+        for name in reader.get_batch(number).column(0).to_pylist()
+    }
+
+
+@lru_cache(maxsize=8)
+def _read_batch(path: Path, number: int) -> dict[str, bytes]:
+    batch = _open_pack(path, [0, 1]).get_batch(number)
+    return dict(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))

@@ -1,0 +1,147 @@
+"""Packing a leaderboard: its many small objects into a few immutable files, as git packs objects.
+
+Packing is safe beside processes that add entries, beside other packers, and when it is killed: a pack is published
+whole before any object in it is deleted, and readers look for an object in both places. What was added meanwhile stays
+loose. An object whose content does not fit its name is damaged and stays where it is, so that it is still reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from rcn_search import storage
+from rcn_search.config.schema import canonical_hash
+from rcn_search.leaderboard.objects import OLD_FOLDERS, PACKS, list_packs
+from rcn_search.leaderboard.per_image import ERRORS, IMAGE_SETS
+from rcn_search.leaderboard.records import ENTRIES
+from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
+from rcn_search.storage import StorageError
+
+MAX_PACK_BYTES = 64 * 2**20
+"""Packs of at least half this size are left as they are."""
+_BATCH_BYTES = 2**20
+
+
+class Packed(NamedTuple):
+    """What `pack` did.
+
+    Attributes:
+        num_objects: Objects that were loose and are packed now.
+        num_packs: Packs of the leaderboard now.
+    """
+
+    num_objects: int
+    num_packs: int
+
+
+def pack(leaderboard: str, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Packed:
+    """Pack all loose objects of a leaderboard, together with its small packs.
+
+    Args:
+        leaderboard: URI of the leaderboard.
+        on_progress: Called with the number of loose objects read so far, and of all.
+    """
+    packs = list_packs(leaderboard)  # before the loose objects: what is deleted below is in the new packs
+    loose = list(_loose_objects(leaderboard))
+    contents: dict[str, bytes] = {}
+    merged, uris = [], []
+    for done, (uri, name) in enumerate(loose, 1):
+        with contextlib.suppress(FileNotFoundError):  # another process has packed it meanwhile
+            content = storage.read_bytes(uri)
+            if _is_intact(name, content):
+                contents[name] = content
+                uris.append(uri)
+        on_progress(done, len(loose))
+    for file in packs:
+        with contextlib.suppress(FileNotFoundError):  # another process has merged it
+            content = storage.read_bytes(storage.join(leaderboard, PACKS, file))
+            if len(content) < MAX_PACK_BYTES // 2:
+                merged.append(file)
+                contents |= _objects_in(file, content)
+    if not uris and len(merged) < 2:
+        return Packed(0, len(packs))
+    written = [_publish(leaderboard, part) for part in _parts(contents)]
+    for uri in uris:
+        storage.delete(uri)
+    for file in set(merged) - set(written):
+        storage.delete(storage.join(leaderboard, PACKS, file))
+    return Packed(len(uris), len(list_packs(leaderboard)))
+
+
+def _loose_objects(leaderboard: str) -> Iterator[tuple[str, str]]:
+    """List URI and today's name of every loose object."""
+    for folder in (ENTRIES, IMAGE_SETS, ERRORS, TEST_EVALUATIONS):
+        for location in {folder, OLD_FOLDERS.get(folder, folder)}:
+            subfolders = storage.list_names(storage.join(leaderboard, location)) if folder == TEST_EVALUATIONS else [""]
+            for subfolder in subfolders:
+                parts = [subfolder] if subfolder else []
+                for name in storage.list_names(storage.join(leaderboard, location, *parts)):
+                    if not name.startswith("."):
+                        yield storage.join(leaderboard, location, *parts, name), "/".join((folder, *parts, name))
+
+
+def _is_intact(name: str, content: bytes) -> bool:
+    """Whether an object is what its name says."""
+    folder, _, file = name.partition("/")
+    if folder == ERRORS:
+        return file == f"{hashlib.sha256(content).hexdigest()}.npy"
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return False
+    if folder == TEST_EVALUATIONS:
+        return isinstance(document, dict) and file.endswith(".json")
+    digest = canonical_hash(document)
+    return file == f"{digest}.json" if folder == IMAGE_SETS else file.endswith(f"-{digest[:12]}.json")
+
+
+def _parts(contents: dict[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
+    """Sort objects by name and divide them among packs of at most `MAX_PACK_BYTES`."""
+    part: list[tuple[str, bytes]] = []
+    size = 0
+    for name, content in sorted(contents.items()):
+        if part and size + len(content) > MAX_PACK_BYTES:
+            yield part
+            part, size = [], 0
+        part.append((name, content))
+        size += len(content)
+    if part:
+        yield part
+
+
+def _publish(leaderboard: str, objects: list[tuple[str, bytes]]) -> str:
+    """Write a pack and read it back; its name."""
+    stream = io.BytesIO()
+    schema = pa.schema([("name", pa.string()), ("content", pa.binary())])
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(stream, schema, options=options) as writer:
+        start, size = 0, 0
+        for end, (_, content) in enumerate(objects, 1):
+            size += len(content)
+            if size >= _BATCH_BYTES or end == len(objects):
+                names, values = zip(*objects[start:end], strict=True)
+                writer.write_batch(pa.record_batch([pa.array(names), pa.array(values, pa.binary())], schema=schema))
+                start, size = end, 0
+    content = stream.getvalue()
+    name = f"{hashlib.sha256(content).hexdigest()}.arrow"
+    uri = storage.join(leaderboard, PACKS, name)
+    with contextlib.suppress(storage.ObjectExistsError):  # named by its content
+        storage.write_bytes(uri, content, if_absent=True)
+    if storage.read_bytes(uri) != content:
+        raise StorageError(f"{uri} is not what was written; nothing was deleted. Delete it and pack again")
+    return name
+
+
+def _objects_in(name: str, content: bytes) -> dict[str, bytes]:
+    """Read all objects of a pack."""
+    if hashlib.sha256(content).hexdigest() != name.removesuffix(".arrow"):
+        raise StorageError(f"{PACKS}/{name} is damaged: its content does not hash to its name; nothing was packed")
+    table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
+    return dict(zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True))

@@ -1,0 +1,188 @@
+"""Packed and loose objects are read alike; packing beside adding, beside another packer and when killed loses nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rcn_search import storage
+from rcn_search.leaderboard import objects, packing
+from rcn_search.leaderboard.objects import list_objects, list_packs, read_object
+from rcn_search.leaderboard.packing import pack
+from rcn_search.leaderboard.records import Entry, load_entries
+from rcn_search.leaderboard.table import build_leaderboard, load_errors
+from rcn_search.leaderboard.test_evaluations import load_test_evaluations, record_test_evaluation
+from rcn_search.storage import StorageError
+
+Add = Callable[..., str]
+NUM_IMAGES = 40
+
+
+@pytest.fixture
+def leaderboard(store: str, add_measured: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Twelve entries with their errors and three test evaluations; a small cache folder of its own."""
+    monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / "cache"))
+    add_entries(add_measured, store, range(12))
+    for number in range(3):
+        record_test_evaluation(store, dataset="aflw", subset="test", method=f"m{number}", run_id="0123456789ab")
+    return store
+
+
+def add_entries(add: Add, leaderboard: str, numbers: range) -> None:
+    for number in numbers:
+        error_pct_n = np.random.default_rng(number).gamma(4, 1.4, NUM_IMAGES)
+        add(leaderboard, error_pct_n, method=f"method {number}", run_id=f"{number:012x}")
+
+
+def contents(leaderboard: str) -> tuple[object, ...]:
+    """Everything that readers see."""
+    entries, problems = load_entries(leaderboard)
+    errors = {key: load_errors(leaderboard, entry).tolist() for key, entry in entries.items()}
+    rows = [(str(row.rank), row.method) for table in build_leaderboard(leaderboard).tables for row in table.rows]
+    return entries, problems, errors, rows, load_test_evaluations(leaderboard, "aflw", "test")
+
+
+@pytest.mark.every_store
+def test_pack_readers_see_the_same(leaderboard: str) -> None:
+    before = contents(leaderboard)
+    assert pack(leaderboard) == (12 + 12 + 1 + 3, 1)
+    assert not storage.list_names(storage.join(leaderboard, "entries"))
+    assert not storage.list_names(storage.join(leaderboard, "per_image_errors"))
+    assert contents(leaderboard) == before
+    objects._indexes.clear()  # as in another process
+    assert contents(leaderboard) == before
+    assert pack(leaderboard) == (0, 1)
+
+
+def test_pack_again_merges_small_packs_and_keeps_large_ones(
+    leaderboard: str, add_measured: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(leaderboard)
+    add_entries(add_measured, leaderboard, range(12, 15))
+    assert storage.list_names(storage.join(leaderboard, "image_sets")) == []  # it is packed: not written again
+    before = contents(leaderboard)
+    (first,) = list_packs(leaderboard)
+    assert pack(leaderboard) == (6, 1)
+    assert list_packs(leaderboard) != [first]
+    assert contents(leaderboard) == before
+    monkeypatch.setattr(packing, "MAX_PACK_BYTES", 2_000)
+    (second,) = list_packs(leaderboard)
+    add_entries(add_measured, leaderboard, range(15, 16))
+    assert pack(leaderboard).num_objects == 2
+    assert second in list_packs(leaderboard)
+    assert len(contents(leaderboard)[0]) == 16  # type: ignore[arg-type]
+
+
+def test_pack_leaves_damaged_objects_loose(leaderboard: str) -> None:
+    name, *_ = list_objects(leaderboard, "entries")
+    uri = storage.join(leaderboard, "entries", name)
+    storage.write_bytes(uri, storage.read_bytes(uri).replace(b"method", b"methud"))
+    storage.write_bytes(storage.join(leaderboard, "entries", "alien.json"), b"{}")
+    before = load_entries(leaderboard)
+    pack(leaderboard)
+    assert storage.list_names(storage.join(leaderboard, "entries")) == [name, "alien.json"]
+    assert load_entries(leaderboard) == before
+    assert len(before[1]) == 2
+
+
+@pytest.mark.parametrize("store", ["file"], indirect=True)
+def test_pack_of_old_layout_reads_as_before(leaderboard: str) -> None:
+    before = contents(leaderboard)
+    folder = Path(leaderboard)
+    for today, old in objects.OLD_FOLDERS.items():
+        (folder / today).rename(folder / old)
+    objects._indexes.clear()
+    assert contents(leaderboard) == before
+    pack(leaderboard)
+    assert contents(leaderboard) == before
+
+
+@pytest.mark.parametrize("fails_at", ["publish", "first delete", "last delete"])
+def test_pack_interrupted_loses_nothing(leaderboard: str, fails_at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(leaderboard)
+    deletes = 0
+
+    def fail(uri: str, *arguments: object, **keywords: object) -> None:
+        raise KeyboardInterrupt
+
+    def delete(uri: str) -> None:
+        nonlocal deletes
+        deletes += 1
+        if deletes == (1 if fails_at == "first delete" else 28):
+            raise KeyboardInterrupt
+        original(uri)
+
+    original = storage.delete
+    with monkeypatch.context() as patch:
+        if fails_at == "publish":
+            patch.setattr(storage, "write_bytes", fail)
+        else:
+            patch.setattr(storage, "delete", delete)
+        with pytest.raises(KeyboardInterrupt):
+            pack(leaderboard)
+    objects._indexes.clear()
+    assert contents(leaderboard) == before
+    pack(leaderboard)
+    assert contents(leaderboard) == before
+    assert not list(packing._loose_objects(leaderboard))
+
+
+@pytest.mark.parametrize("store", ["file"], indirect=True)
+def test_read_object_finds_what_another_process_packed(leaderboard: str) -> None:
+    name, *_ = list_objects(leaderboard, "entries")
+    content = read_object(leaderboard, "entries", name)
+    stale = dict(objects._indexes)
+    pack(leaderboard)
+    objects._indexes.clear()
+    objects._indexes.update(stale)
+    assert read_object(leaderboard, "entries", name) == content
+
+
+@pytest.mark.parametrize("store", ["file"], indirect=True)
+def test_damaged_pack_is_named(leaderboard: str, make_entry: Callable[..., Entry]) -> None:
+    pack(leaderboard)
+    (name,) = list_packs(leaderboard)
+    path = Path(leaderboard) / "packs" / name
+    path.write_bytes(path.read_bytes()[:-20])
+    objects._indexes.clear()
+    with pytest.raises(StorageError, match=name):
+        load_entries(leaderboard)
+    with pytest.raises(StorageError, match="nothing was packed"):
+        pack(leaderboard)
+
+
+def pack_forever(leaderboard: str) -> None:
+    while True:
+        pack(leaderboard)
+
+
+def test_pack_beside_writers_and_killed_packers_loses_nothing(add_measured: Add, tmp_path: Path) -> None:
+    leaderboard = str(tmp_path / "leaderboard")
+    context = multiprocessing.get_context("fork")
+    writers = [
+        context.Process(target=add_entries, args=(add_measured, leaderboard, range(start, start + 40)))
+        for start in (0, 100)
+    ]
+    packers = [context.Process(target=pack_forever, args=(leaderboard,)) for _ in range(3)]
+    for process in (*writers, *packers):
+        process.start()
+    for writer in writers:
+        writer.join(timeout=100)
+        entries, problems = load_entries(leaderboard)
+        assert problems == []
+    for packer in packers:
+        assert packer.exitcode is None
+        os.kill(packer.pid or 0, signal.SIGKILL)
+        packer.join(timeout=100)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    entries, problems = load_entries(leaderboard)
+    assert problems == []
+    assert len(entries) == 80
+    for entry in entries.values():
+        assert len(load_errors(leaderboard, entry)) == NUM_IMAGES
