@@ -178,7 +178,7 @@ def verify_command(
 
 @command
 def pack_command(leaderboard: Leaderboard = "") -> None:
-    """Pack the many small objects of a leaderboard into a few files. Nothing is lost; adding may go on meanwhile.
+    """Pack the many small objects of a leaderboard into a few files. Nothing is lost; entries can be added meanwhile.
 
     Packed and loose entries are read alike. Pack before you commit a leaderboard to git, or when it has thousands of
     entries on object storage.
