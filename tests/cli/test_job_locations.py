@@ -40,5 +40,5 @@ def test_command_in_a_job_refuses_results_in_the_working_directory(
     Trainer(tiny_config, str(shared)).train()
     study = write_tiny_study(tmp_path, synthetic_uri, test={"split": "test", "method": "RCN"})
     message = cli.fail(*line.format(config=config, data=synthetic_uri, shared=shared, study=study).split())
-    assert "lies in the copy of the working directory that Ray made for this job and will delete" in message
+    assert "copy of the working directory, which Ray deletes after the job" in message
     assert option in message

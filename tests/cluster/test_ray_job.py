@@ -24,7 +24,7 @@ def test_in_job_with_any_other_environment_is_false(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("ray_job")
 def test_check_outlives_job_refuses_the_copy_of_the_working_directory(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="stays with --study"):
+    with pytest.raises(ConfigError, match="with --study"):
         check_outlives_job("studies/rcn", "--study")
     check_outlives_job(str(tmp_path / "shared/rcn"), "--study")
     check_outlives_job("s3://studies/rcn", "--study")

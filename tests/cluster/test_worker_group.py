@@ -64,13 +64,13 @@ class First:
 
     def break_other(self) -> None:
         """Make the next epoch of the other worker, and only of that, fail."""
-        ray.get(self.group._workers[0].__ray_call__.remote(lambda worker: setattr(worker, "_run", None)))
+        ray.get(self.group._workers[0].__ray_call__.remote(lambda worker: setattr(worker, "_trainer", None)))
 
     def epoch(self) -> tuple[str, float, bool]:
         """Type of the error, seconds it took, and whether the group is shut down."""
         started = time.monotonic()
         try:
-            self.group.run_on_all("epoch", local=self.run.train_epoch)
+            self.group.run_on_all("epoch", local=self.trainer.train_epoch)
         except Exception as error:
             return type(error).__name__, time.monotonic() - started, self.group.is_shut_down
         return "", 0.0, self.group.is_shut_down
@@ -82,7 +82,7 @@ class First:
 
         config, started = TrainConfig.model_validate_json(own), time.monotonic()
         try:
-            self.run = self.group.run_on_all(
+            self.trainer = self.group.run_on_all(
                 "open",
                 others,
                 folder,
