@@ -49,6 +49,7 @@ _REMEDIES = {
     errno.EROFS: "name a folder on another file system",
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: "raise the limit on file sizes with ulimit -f, or use another file system",
     errno.EMFILE: "raise the limit on open files with ulimit -n",
     errno.EIO: _NO_ANSWER,
     errno.ESTALE: _NO_ANSWER,
