@@ -25,6 +25,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the file, as in schedule.epochs=3."),
 ]
+StudyOverrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the study file, as in budget.epochs=3."),
+]
 
 
 class Tta(StrEnum):

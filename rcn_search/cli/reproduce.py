@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 import typer
 
 from rcn_search.cli.console import command, console, errors, progress
-from rcn_search.cli.options import Leaderboard, Overrides
+from rcn_search.cli.options import Leaderboard, StudyOverrides
 
 # Repeated from `rcn_search.reproduce.paper_tables`, whose import would slow down every --help.
 TableName = Literal["table1", "table2", "table3", "table4", "convergence"]
@@ -31,7 +31,7 @@ def reproduce_command(
     study_file: Annotated[
         str, typer.Option(metavar="STUDY.yaml", help="Study file of the rows. Default: the one of the package.")
     ] = "",
-    overrides: Overrides = None,
+    overrides: StudyOverrides = None,
     leaderboard: Leaderboard = "",
 ) -> None:
     """Train the rows of a table of the paper, evaluate each once on each test split, and print paper and ours.

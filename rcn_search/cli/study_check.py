@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rcn_search.cli.console import command, console, progress
-from rcn_search.cli.options import Overrides
+from rcn_search.cli.options import StudyOverrides
 from rcn_search.errors import RcnSearchError
 
 _DEFAULT_POINTS = 5
@@ -21,7 +21,7 @@ _PROGRESS_AFTER_S = 2.0
 def check_command(
     study_file: Annotated[str, typer.Argument(metavar="STUDY.yaml", help="Study file of a search.")],
     data: Annotated[str, typer.Option(metavar="URI", help="Data set, in place of base.data.uri.")] = "",
-    overrides: Overrides = None,
+    overrides: StudyOverrides = None,
     settings: Annotated[int, typer.Option(min=1, help="Number of settings to draw.")] = 1_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
 ) -> None:

@@ -8,10 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rcn_search.cli.console import command, console
-from rcn_search.cli.options import Leaderboard
+from rcn_search.cli.options import Leaderboard, StudyOverrides
+from rcn_search.errors import RcnSearchError
 
 if TYPE_CHECKING:
     from rcn_search.search.run_search import SearchResult
+
+
+WarmStartFrom = Annotated[
+    str,
+    typer.Option(
+        metavar="STUDY", help="Start a new study (--study NEW) with the finished trials of this one that fit its space."
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic",
+        help="Batches of budget.max_concurrent trials: the same seed gives the same trials, even after crashes.",
+    ),
+]
 
 
 @command
@@ -33,26 +49,10 @@ def tune_command(
     add_trials: Annotated[
         int | None, typer.Option(min=1, help="With --resume: run this many more trials than the study had.")
     ] = None,
-    warm_start_from: Annotated[
-        str,
-        typer.Option(
-            metavar="STUDY",
-            help="Start a new study (--study NEW) with the finished trials of this one that fit its space.",
-        ),
-    ] = "",
-    deterministic: Annotated[
-        bool,
-        typer.Option(
-            "--deterministic",
-            help="Draw trials in batches of budget.max_concurrent: the same seed gives the same trials, even after "
-            "crashes.",
-        ),
-    ] = False,
+    warm_start_from: WarmStartFrom = "",
+    deterministic: Deterministic = False,
     data: Annotated[str, typer.Option(metavar="URI", help="Data set, in place of base.data.uri.")] = "",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study file: --set budget.epochs=3."),
-    ] = None,
+    overrides: StudyOverrides = None,
     leaderboard: Leaderboard = "",
 ) -> None:
     """Run a search on the Ray cluster of RAY_ADDRESS, or on this machine, then evaluate the best trial once.
@@ -63,7 +63,6 @@ def tune_command(
     from rcn_search.leaderboard.location import resolve_leaderboard
     from rcn_search.search.open_or_resume import StudyRequest
     from rcn_search.search.run_search import run_search
-    from rcn_search.study.records import StudyError
 
     request = StudyRequest(
         study_file=study_file,
@@ -80,7 +79,7 @@ def tune_command(
     leaderboard_uri = resolve_leaderboard(leaderboard)
     result = run_search(request, leaderboard=leaderboard_uri, console=console)
     if not any(trial.state == "complete" for trial in result.study.trials):
-        raise StudyError("no trial completed; see the errors above")
+        raise RcnSearchError("no trial completed; see the errors above")
     _print_test_result(result)
     _print_next_steps(result, leaderboard_uri)
 

@@ -12,6 +12,7 @@ from rcn_search import storage
 from rcn_search.cluster.ray_job import check_outlives_job
 from rcn_search.config.errors import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
+from rcn_search.leaderboard.location import require_leaderboard
 from rcn_search.search.test_evaluation import TEST_RESULT_NAME
 from rcn_search.storage.preflight import preflight
 from rcn_search.study.loading import load_study_config
@@ -76,7 +77,8 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
         console: Where to print how many trials a warm start takes over.
 
     Raises:
-        ConfigError: The study file or an option is wrong, or the study needs a leaderboard and there is none.
+        ConfigError: The study file or an option is wrong.
+        RcnSearchError: The study has a test evaluation, and there is no leaderboard.
         DatasetError: The data set is missing or damaged.
         StudyError: A study that is to be started exists, one that is to be resumed does not, or is another study.
         StorageError: The location of the study or the leaderboard cannot be used.
@@ -87,7 +89,7 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
     check_outlives_job(uri, "--study")
     preflight(uri)
     if config.test and not storage.exists(storage.join(uri, TEST_RESULT_NAME)):
-        _check_leaderboard(leaderboard)
+        preflight(require_leaderboard(leaderboard))  # now, and not after hours of training
     if request.resume or (request.auto_resume and study_exists(uri)):
         Study.check(uri, config, manifest.fingerprint)
         return OpenedStudy(uri, _extend(Study.open(uri), config, request), manifest)
@@ -144,17 +146,6 @@ def _load(request: StudyRequest) -> StudyConfig:
         )
     overrides = [*request.overrides, f"study.trial_batch_size={size}"]
     return load_study_config(request.study_file, overrides=overrides, data_uri=request.data_uri)
-
-
-def _check_leaderboard(uri: str | None) -> None:
-    """Check now, and not after hours of training, that the test evaluation can be submitted."""
-    if uri is None:
-        raise ConfigError(
-            "the study has a test evaluation, which needs a leaderboard, and there is none: name a folder or URI with "
-            "--leaderboard or $RCN_SEARCH_LEADERBOARD, or create the folder ./leaderboard"
-        )
-    check_outlives_job(uri, "--leaderboard")
-    preflight(uri)
 
 
 def _warm_start(uri: str, config: StudyConfig, manifest: Manifest, request: StudyRequest, console: Console) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.config.errors import ConfigError
+from rcn_search.errors import RcnSearchError
 from rcn_search.search.open_or_resume import OpenedStudy, StudyRequest, open_or_resume
 from rcn_search.search.run_search import run_search
 from rcn_search.study import lease
@@ -185,7 +186,7 @@ def test_open_or_resume_with_an_unusable_location_writes_nothing(open_study: Ope
 def test_open_or_resume_test_evaluation_without_a_leaderboard_is_refused_before_the_study_starts(
     open_study: Opener, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="needs a leaderboard, and there is none: name a folder or URI with --leader"):
+    with pytest.raises(RcnSearchError, match="there is none: name a folder or URI with --leaderboard"):
         open_study({"test": {"split": "test", "method": "RCN"}})
     assert not (tmp_path / "parent").exists()
 
