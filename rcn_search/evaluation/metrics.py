@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,46 +78,63 @@ def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> Imag
         raise RcnSearchError(
             f"the predictions have {schema.name!r} points; {protocol.name} here needs {protocol.keypoints!r}"
         ) from None
-    if protocol.grid_px is None:
-        true_nk2 = predictions.true_image_nk2.astype(np.float64)
-        pred_nk2 = pred_source_nk2 = predictions.pred_image_nk2.astype(np.float64)
-        frame_nk2 = true_nk2
-        counts_nk = predictions.visible
-    else:
-        if predictions.meta["grid_px"] != protocol.grid_px:
-            raise RcnSearchError(
-                f"the predictions are cells of a {predictions.meta['grid_px']} px grid; {protocol.name} needs one of "
-                f"{protocol.grid_px} px. Train with input.size_px={protocol.grid_px}, or score under subpixel"
-            )
-        frame_nk2 = _to_face_box(predictions) * protocol.grid_px
-        true_nk2 = np.floor(np.clip(frame_nk2, 0.0, 0.99999 * protocol.grid_px))
-        pred_nk2 = _clip_to_photo(predictions, protocol.grid_px)
-        pred_source_nk2 = predictions.pred_crop_nk2.astype(np.float64)
-        counts_nk = np.ones(predictions.visible.shape, dtype=np.bool_)
-
-    in_protocol_k = np.isin(np.arange(schema.num_points), wanted)
-    counts_nk = counts_nk & in_protocol_k
+    points = _grid_points(predictions, protocol) if protocol.grid_px else _image_points(predictions)
+    counts_nk = points.counts_nk & np.isin(np.arange(schema.num_points), wanted)
     with np.errstate(invalid="ignore"):  # a normalizer that is not finite is excluded below
-        normalizer_n = _normalizer_lengths(frame_nk2, counts_nk, schema, protocol.normalizer)
+        normalizer_n = _normalizer_lengths(points.true_unrounded_nk2, counts_nk, schema, protocol.normalizer)
     excluded_n = np.select(
         [
             ~counts_nk.any(axis=1),
-            (counts_nk & ~np.isfinite(frame_nk2).all(axis=2)).any(axis=1),
+            (counts_nk & ~np.isfinite(points.true_unrounded_nk2).all(axis=2)).any(axis=1),
             ~np.isfinite(normalizer_n),
             normalizer_n < MIN_NORMALIZER_PX,
-            (counts_nk & ~np.isfinite(pred_source_nk2).all(axis=2)).any(axis=1),
+            (counts_nk & ~np.isfinite(points.pred_unrounded_nk2).all(axis=2)).any(axis=1),
         ],
         [NO_VISIBLE_POINT, NON_FINITE_TRUTH, NON_FINITE_NORMALIZER, TINY_NORMALIZER, NON_FINITE_PREDICTION],
         default="",
     )
     counts_nk = counts_nk & (excluded_n == "")[:, None]
     error_pct_nk = np.full(counts_nk.shape, np.nan)
-    distance = np.linalg.norm(pred_nk2[counts_nk] - true_nk2[counts_nk], axis=1)
+    distance = np.linalg.norm(points.pred_nk2[counts_nk] - points.true_nk2[counts_nk], axis=1)
     error_pct_nk[counts_nk] = 100.0 * distance / normalizer_n[np.nonzero(counts_nk)[0]]
     num_points_n = counts_nk.sum(axis=1)
     error_pct_n = np.full(len(predictions), np.nan)
     np.divide(np.nansum(error_pct_nk, axis=1), num_points_n, out=error_pct_n, where=num_points_n > 0)
     return ImageErrors(error_pct_nk=error_pct_nk, error_pct_n=error_pct_n, excluded_n=excluded_n)
+
+
+class _Points(NamedTuple):
+    """Points in the coordinates of a protocol, rounded and not, and which of them count."""
+
+    true_nk2: Array
+    pred_nk2: Array
+    true_unrounded_nk2: Array
+    pred_unrounded_nk2: Array
+    counts_nk: NDArray[np.bool_]
+
+
+def _image_points(predictions: Predictions) -> _Points:
+    true_nk2 = predictions.true_image_nk2.astype(np.float64)
+    pred_nk2 = predictions.pred_image_nk2.astype(np.float64)
+    return _Points(true_nk2, pred_nk2, true_nk2, pred_nk2, predictions.visible)
+
+
+def _grid_points(predictions: Predictions, protocol: EvaluationProtocol) -> _Points:
+    grid_px = protocol.grid_px
+    assert grid_px is not None
+    if predictions.meta["grid_px"] != grid_px:
+        raise RcnSearchError(
+            f"the predictions are cells of a {predictions.meta['grid_px']} px grid; {protocol.name} needs one of "
+            f"{grid_px} px. Train with input.size_px={grid_px}, or score under subpixel"
+        )
+    true_nk2 = _to_face_box(predictions) * grid_px
+    return _Points(
+        true_nk2=np.floor(np.clip(true_nk2, 0.0, 0.99999 * grid_px)),
+        pred_nk2=_clip_to_photo(predictions, grid_px),
+        true_unrounded_nk2=true_nk2,
+        pred_unrounded_nk2=predictions.pred_crop_nk2.astype(np.float64),
+        counts_nk=np.ones(predictions.visible.shape, dtype=np.bool_),
+    )
 
 
 def _clip_to_photo(predictions: Predictions, grid_px: int) -> Array:
