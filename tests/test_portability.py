@@ -13,6 +13,8 @@ import rcn_search
 from rcn_search.machine import num_cpus
 
 PACKAGE = Path(rcn_search.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+NAMES = [str(module.relative_to(PACKAGE)) for module in MODULES]
 UNIX_MODULES = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "termios"}
 # Names that not every system has, and what a module that uses one must contain.
 GUARDS = {
@@ -39,7 +41,7 @@ def names_used(tree: ast.Module) -> Iterator[str]:
             yield node.value
 
 
-@pytest.mark.parametrize("module", sorted(PACKAGE.rglob("*.py")), ids=lambda module: str(module.relative_to(PACKAGE)))
+@pytest.mark.parametrize("module", MODULES, ids=NAMES)
 def test_module_guards_what_not_every_system_has(module: Path) -> None:
     text = module.read_text(encoding="utf-8")
     tree = ast.parse(text)
@@ -51,6 +53,15 @@ def test_module_guards_what_not_every_system_has(module: Path) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
             assert not UNIX_MODULES & set(names), f"{names} cannot be imported everywhere"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=NAMES)
+def test_module_names_the_encoding_of_text_files(module: Path) -> None:
+    """Windows would take that of its language."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            is_text = node.func.attr in ("read_text", "write_text")
+            assert not is_text or any(keyword.arg == "encoding" for keyword in node.keywords), ast.unparse(node)
 
 
 def test_num_cpus_without_affinity_is_that_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

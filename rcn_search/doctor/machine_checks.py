@@ -175,6 +175,6 @@ def _process_groups(groups: Path) -> list[Path]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return ""

@@ -20,7 +20,7 @@ InstalledVersion = Callable[[str], str]
 
 def check_packages() -> list[CheckResult]:
     """Check the packages of this Python."""
-    tested = read_constraints(TESTED_VERSIONS.read_text()) if TESTED_VERSIONS.is_file() else {}
+    tested = read_constraints(TESTED_VERSIONS.read_text(encoding="utf-8")) if TESTED_VERSIONS.is_file() else {}
     return [check_requirements(), *([check_tested_versions(tested)] if tested else [])]
 
 

@@ -74,7 +74,7 @@ class Site:
         self._claim_folder()
         for asset in sorted(ASSETS.iterdir()):
             if asset.suffix != ".md":
-                self._put(f"assets/{asset.name}", asset.read_text())
+                self._put(f"assets/{asset.name}", asset.read_text(encoding="utf-8"))
         pages = [
             TablePage(table, path, measured_view(table), published_view(table))
             for table, path in zip(leaderboard.tables, table_pages(leaderboard.tables), strict=True)
