@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.support.checkpoints import write_checkpoint
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path):
+def checkpoint(tmp_path: Path) -> Callable[..., str]:
     """Writes an untrained model; the checkpoint's URI."""
 
     def write(stem: str, keypoints: str = "five", size_px: int = 80, **model: Any) -> str:
@@ -54,7 +55,7 @@ def faces(synthetic_uri: str) -> SelectedFaces:
     return select_faces(synthetic_uri, "val", [3, 11])
 
 
-def test_branch_maps_are_probabilities_by_resolution(checkpoint, faces: SelectedFaces) -> None:
+def test_branch_maps_are_probabilities_by_resolution(checkpoint: Callable[..., str], faces: SelectedFaces) -> None:
     small = {"branches": 3, "channels": 4}
     rcn, sumnet, masked = compute_branch_maps(
         [
@@ -77,7 +78,7 @@ def test_branch_maps_are_probabilities_by_resolution(checkpoint, faces: Selected
     np.testing.assert_allclose(product / product.sum(axis=(2, 3), keepdims=True), sumnet.whole_fkhw, rtol=1e-3)
 
 
-def test_branch_maps_reject_models_without_branches(checkpoint, faces: SelectedFaces) -> None:
+def test_branch_maps_reject_models_without_branches(checkpoint: Callable[..., str], faces: SelectedFaces) -> None:
     with pytest.raises(ValueError, match=r"a\.safetensors is a tcdcn, which has no branches; name an RCN or a SumNet"):
         compute_branch_maps([checkpoint("a", name="tcdcn", size_px=40)], faces)
     with pytest.raises(ValueError, match=r"b\.safetensors predicts 'ibug68' points, .* has 'five' points"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from rcn_search.evaluation.predictions import Predictions, write_predictions
 
 
 @pytest.fixture
-def written(make_predictions, tmp_path: Path):
+def written(make_predictions: Callable[..., Predictions], tmp_path: Path) -> Callable[..., str]:
     """Writes predictions that are off by so many per cent of the distance of the eyes, per image; the file's URI."""
 
     def write(name: str, off_pct: list[float], order: list[int] | None = None, **changes) -> str:
@@ -29,7 +30,7 @@ def written(make_predictions, tmp_path: Path):
     return write
 
 
-def test_compare_methods_orders_images_as_the_first_file(written) -> None:
+def test_compare_methods_orders_images_as_the_first_file(written: Callable[..., str]) -> None:
     first = written("one", [4, 8, 2, 6], order=[2, 0, 3, 1])
     second = written("two", [1, 2, 3, np.nan], order=[1, 2, 3, 0])
     compared = compare_methods([first, second], "subpixel")
@@ -42,12 +43,12 @@ def test_compare_methods_orders_images_as_the_first_file(written) -> None:
     np.testing.assert_allclose(own["two"], [3, 1, 2], rtol=1e-4)
 
 
-def test_compare_methods_distinguishes_equal_names(written) -> None:
+def test_compare_methods_distinguishes_equal_names(written: Callable[..., str]) -> None:
     uris = [written("one", [1, 2]), written("one", [1, 2])]
     assert compare_methods(uris, "rcn2016").methods == ["one (one-0.parquet)", "one (one-1.parquet)"]
 
 
-def test_compare_methods_rejects_other_images(written) -> None:
+def test_compare_methods_rejects_other_images(written: Callable[..., str]) -> None:
     first = written("one", [1, 2])
     for other in (written("two", [1, 2], fingerprint="0" * 64), written("two", [1, 2], split="val")):
         with pytest.raises(ValueError, match=r"are of different images: .*one-0.* on the same split"):
@@ -60,7 +61,9 @@ def test_compare_methods_rejects_other_images(written) -> None:
         compare_methods([first], "best")
 
 
-def test_compare_methods_rejects_other_image_names(make_predictions, written, tmp_path: Path) -> None:
+def test_compare_methods_rejects_other_image_names(
+    make_predictions: Callable[..., Predictions], written: Callable[..., str], tmp_path: Path
+) -> None:
     other = make_predictions(2, image_id=np.array(["image0", "image9"]))
     write_predictions(other, str(tmp_path / "other.parquet"))
     with pytest.raises(ValueError, match="are of different images"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rcn_search.evaluation.figures.convergence import describe_first_below, plot
 
 
 @pytest.fixture
-def run_at(tmp_path: Path):
+def run_at(tmp_path: Path) -> Callable[..., str]:
     """Writes the files of a run with the given validation errors; epochs of 10, 20, 30, … seconds."""
 
     def write(name: str, errors: list[float | None] | None, **sections: Any) -> str:
@@ -34,7 +35,7 @@ def run_at(tmp_path: Path):
     return write
 
 
-def test_read_convergence_curves_of_validated_epochs(run_at) -> None:
+def test_read_convergence_curves_of_validated_epochs(run_at: Callable[..., str]) -> None:
     curves = read_convergence_curves(
         [run_at("a", [20.0, None, 7.0, 6.5, 7.5]), run_at("b", [9.0], model={"name": "sumnet"}) + "/"]
     )
@@ -50,7 +51,7 @@ def test_read_convergence_curves_of_validated_epochs(run_at) -> None:
     assert describe_first_below(curve, 2.5) == "never below 2.5 %"
 
 
-def test_read_convergence_curves_rejects_other_folders(run_at, tmp_path: Path) -> None:
+def test_read_convergence_curves_rejects_other_folders(run_at: Callable[..., str], tmp_path: Path) -> None:
     fine = run_at("fine", [9.0])
     for errors, name in ((None, "none"), ([], "empty"), ([None, None], "unvalidated")):
         with pytest.raises(ValueError, match=f"the run at .*{name} has no validated epoch yet"):
@@ -69,7 +70,9 @@ def test_read_convergence_curves_rejects_other_folders(run_at, tmp_path: Path) -
             read_convergence_curves([fine])
 
 
-def test_plot_convergence_draws_the_curves(run_at, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_plot_convergence_draws_the_curves(
+    run_at: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     curves = read_convergence_curves([run_at("a", [20.0, None, 7.0, 6.5]), run_at("b", [9.0, 8.0], seed=1)])
     uri = str(tmp_path / "convergence.png")
     plot_convergence(curves, uri, threshold_pct=7)
@@ -93,7 +96,9 @@ def test_plot_convergence_draws_the_curves(run_at, monkeypatch: pytest.MonkeyPat
     assert labels == ["RCN seed=0: below 7 % after 4 epochs, 100 s", "RCN seed=1: never below 7 %"]
 
 
-def test_plot_convergence_long_run_has_logarithmic_axes(run_at, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plot_convergence_long_run_has_logarithmic_axes(
+    run_at: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(figures_convergence, "save_figure", lambda figure, uri: drawn.append(figure))
     plot_convergence(read_convergence_curves([run_at("long", [40 / epoch for epoch in range(1, 50)])]), "nowhere")
@@ -103,6 +108,8 @@ def test_plot_convergence_long_run_has_logarithmic_axes(run_at, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("errors", [[0.0, 0.0], [5.0]])
-def test_plot_convergence_draws_zero_and_single_errors(run_at, errors: list[float], tmp_path: Path) -> None:
+def test_plot_convergence_draws_zero_and_single_errors(
+    run_at: Callable[..., str], errors: list[float], tmp_path: Path
+) -> None:
     plot_convergence(read_convergence_curves([run_at("a", errors)]), str(tmp_path / "a.png"), threshold_pct=0.0)
     assert Image.open(tmp_path / "a.png").format == "PNG"
