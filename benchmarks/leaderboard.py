@@ -25,8 +25,10 @@ import numpy as np
 from rcn_search.evaluation.bootstrap import bootstrap_intervals
 from rcn_search.evaluation.metrics import bootstrap_interval
 from rcn_search.evaluation.protocol import rcn2016, subpixel
+from rcn_search.leaderboard.objects import list_objects
+from rcn_search.leaderboard.packing import pack
 from rcn_search.leaderboard.per_image import ImageSet, store_errors
-from rcn_search.leaderboard.records import Entry, add_entry
+from rcn_search.leaderboard.records import ENTRIES, Entry, add_entry, read_entries
 
 PROTOCOLS = [make("aflw", subset, "five") for subset in ("test", "hard") for make in (rcn2016, subpixel)]
 
@@ -55,6 +57,7 @@ def measure(folder: Path, num_entries: int, num_images: int, num_runs: int) -> d
     print(f"first time: {first[0]:.2f} s, CPU {first[1]:.2f} s, {first[2]:.0f} MB at most")
     wall, cpu, memory = (float(np.median(column)) for column in zip(*later, strict=True))
     print(f"with the cache: {wall:.2f} s, CPU {cpu:.2f} s, {memory:.0f} MB at most (median of {num_runs})")
+    loose_s, packed_s, packed_first = compare_packed(str(leaderboard), folder)
     errors, groups = np.random.default_rng(0).gamma(4, 1.5, 3_000), np.arange(3_000).astype(str)
     mean_s = timed(lambda: bootstrap_interval(errors, groups))
     many = np.concatenate([errors[:, None], np.random.default_rng(1).gamma(4, 1.5, (3_000, 12))], axis=1)
@@ -68,11 +71,32 @@ def measure(folder: Path, num_entries: int, num_images: int, num_runs: int) -> d
         "first_cpu_s": first[1],
         "table_s": wall,
         "table_cpu_s": cpu,
+        "read_loose_s": loose_s,
+        "read_packed_s": packed_s,
+        "packed_first_s": packed_first,
         "peak_mb": max(first[2], memory),
         "bootstrap_s": mean_s[0],
         "bootstrap_cpu_s": mean_s[1],
         "bootstrap_all_cpu_s": all_s[1],
     }
+
+
+def compare_packed(leaderboard: str, folder: Path) -> tuple[float, float, float]:
+    """Seconds to read all entries loose and packed, and for the first table of the packed leaderboard."""
+
+    def read() -> float:
+        return timed(lambda: read_entries(leaderboard, list_objects(leaderboard, ENTRIES)))[0]
+
+    loose_s = read()
+    started = time.perf_counter()
+    packed = pack(leaderboard)
+    print(f"packed {packed.num_objects:,} objects into {packed.num_packs} packs: {time.perf_counter() - started:.1f} s")
+    packed_s = read()
+    print(f"all entries read: loose {loose_s:.2f} s, packed {packed_s:.2f} s (the shortest of five)")
+    os.environ["RCN_SEARCH_CACHE"] = str(folder / "cache-packed")
+    first, *later = [show(leaderboard) for _ in range(4)]
+    print(f"packed, first time: {first[0]:.2f} s; with the cache: {np.median([each[0] for each in later]):.2f} s")
+    return loose_s, packed_s, first[0]
 
 
 def make_leaderboard(leaderboard: str, num_entries: int, num_images: int) -> None:
@@ -106,7 +130,7 @@ def make_leaderboard(leaderboard: str, num_entries: int, num_images: int) -> Non
             hardware="2 CPU cores",
             code_version="0.1.0",
             created=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number),
-            test_looks=number,
+            num_test_evaluations=number,
             predictions_sha256=f"{number:064x}",
             auc=(45.0, 44.0, 46.0),
             failure_rate=(9.0, 8.0, 10.0),

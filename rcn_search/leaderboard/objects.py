@@ -46,10 +46,13 @@ def put_object(leaderboard: str, folder: str, name: str, content: bytes) -> str:
 def list_objects(leaderboard: str, folder: str) -> dict[str, Stamp]:
     """List the names in a folder, sorted, with the stamp of each."""
     stamps = _loose_stamps(leaderboard, folder)  # before the packs: what is packed meanwhile is in one of them
-    for key, (path, _) in _pack_index(leaderboard, refresh=True).items():
+    index = _pack_index(leaderboard, refresh=True)
+    is_local = storage.is_local(leaderboard)
+    of_pack = {path: _file_stamp(path) if is_local else (0, 0) for path in {path for path, _ in index.values()}}
+    for key, (path, _) in index.items():
         parent, _, name = key.rpartition("/")
         if parent == folder:
-            stamps[name] = _file_stamp(path) if storage.is_local(leaderboard) else (0, 0)
+            stamps[name] = of_pack[path]
     return dict(sorted(stamps.items()))
 
 
@@ -70,14 +73,13 @@ def object_stamp(leaderboard: str, folder: str, name: str) -> Stamp:
     """
     if not storage.is_local(leaderboard):
         return (0, 0)
-    packed = _pack_index(leaderboard).get(f"{folder}/{name}")
-    if packed and packed[0].exists():
-        return _file_stamp(packed[0])
-    for location in _locations(leaderboard, folder):
-        with contextlib.suppress(FileNotFoundError):
-            return _file_stamp(storage.local_path(storage.join(location, name)))
-    if packed := _pack_index(leaderboard, refresh=True).get(f"{folder}/{name}"):
-        return _file_stamp(packed[0])
+    for refresh in (False, True):  # the second time for an object that was packed meanwhile
+        if packed := _pack_index(leaderboard, refresh=refresh).get(f"{folder}/{name}"):
+            with contextlib.suppress(FileNotFoundError):  # its pack was merged into another one meanwhile
+                return _file_stamp(packed[0])
+        for location in _locations(leaderboard, folder):
+            with contextlib.suppress(FileNotFoundError):
+                return _file_stamp(storage.local_path(storage.join(location, name)))
     raise FileNotFoundError(f"{leaderboard} holds no {folder}/{name}")
 
 
@@ -141,13 +143,13 @@ def _file_stamp(path: Path) -> Stamp:
     return (status.st_size, status.st_mtime_ns)
 
 
-_indexes: dict[str, dict[str, tuple[Path, int]]] = {}
-"""Where each packed object is, by leaderboard: the pack and the number of the record batch."""
+_indexes: dict[tuple[str, str], dict[str, tuple[Path, int]]] = {}
+"""Where each packed object is, by working directory and leaderboard: the pack and the number of the record batch."""
 
 
 def _pack_index(leaderboard: str, *, refresh: bool = False) -> Mapping[str, tuple[Path, int]]:
     """Find all packed objects; packs that another process made since are seen with ``refresh``."""
-    key = storage.absolute(leaderboard)
+    key = (str(Path.cwd()), leaderboard)
     if refresh or key not in _indexes:
         index: dict[str, tuple[Path, int]] = {}
         for name in list_packs(leaderboard):
@@ -156,6 +158,11 @@ def _pack_index(leaderboard: str, *, refresh: bool = False) -> Mapping[str, tupl
                 index |= _read_index(path, path.stat().st_mtime_ns)
         _indexes[key] = index
     return _indexes[key]
+
+
+def refresh_index(leaderboard: str) -> None:
+    """Take note of the packs that exist now."""
+    _pack_index(leaderboard, refresh=True)
 
 
 def list_packs(leaderboard: str) -> list[str]:
@@ -195,7 +202,7 @@ def _read_index(path: Path, modified_ns: int) -> dict[str, tuple[Path, int]]:
     }
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)  # 1 MiB each
 def _read_batch(path: Path, number: int) -> dict[str, bytes]:
     batch = _open_pack(path, [0, 1]).get_batch(number)
     return dict(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))

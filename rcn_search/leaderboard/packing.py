@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from rcn_search import storage
 from rcn_search.config.schema import canonical_hash
-from rcn_search.leaderboard.objects import OLD_FOLDERS, PACKS, list_packs
+from rcn_search.leaderboard.objects import OLD_FOLDERS, PACKS, list_packs, refresh_index
 from rcn_search.leaderboard.per_image import ERRORS, IMAGE_SETS
 from rcn_search.leaderboard.records import ENTRIES
 from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
@@ -72,6 +72,7 @@ def pack(leaderboard: str, on_progress: Callable[[int, int], None] = lambda done
         storage.delete(uri)
     for file in set(merged) - set(written):
         storage.delete(storage.join(leaderboard, PACKS, file))
+    refresh_index(leaderboard)
     return Packed(len(uris), len(list_packs(leaderboard)))
 
 

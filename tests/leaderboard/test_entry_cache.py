@@ -90,7 +90,7 @@ def test_list_summaries_damaged_cache_is_rebuilt(leaderboard: str, damage: bytes
     if damage == "flip":
         path.write_bytes(whole.replace(b'"error_pct":3.0', b'"error_pct":0.1'))
     elif damage == "version":
-        path.write_bytes(whole.replace(b'"index_version":3', b'"index_version":"x"'))
+        path.write_bytes(whole.replace(b'"index_version":4', b'"index_version":"x"'))
     else:
         assert isinstance(damage, bytes)
         path.write_bytes(damage)

@@ -1,10 +1,9 @@
-"""Packed and loose objects are read alike; packing beside adding, beside another packer and when killed loses nothing."""
+"""Packed and loose objects are read alike; packing loses nothing, beside writers, beside packers and when killed."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,32 +156,34 @@ def test_damaged_pack_is_named(leaderboard: str, make_entry: Callable[..., Entry
         pack(leaderboard)
 
 
-def pack_forever(leaderboard: str) -> None:
-    while True:
-        pack(leaderboard)
+PACK_FOREVER = """
+import sys
+from rcn_search.leaderboard.packing import pack
+while True:
+    pack(sys.argv[1])
+    print(flush=True)
+"""
 
 
 def test_pack_beside_writers_and_killed_packers_loses_nothing(add_measured: Add, tmp_path: Path) -> None:
     leaderboard = str(tmp_path / "leaderboard")
-    context = multiprocessing.get_context("fork")
-    writers = [
-        context.Process(target=add_entries, args=(add_measured, leaderboard, range(start, start + 40)))
-        for start in (0, 100)
-    ]
-    packers = [context.Process(target=pack_forever, args=(leaderboard,)) for _ in range(3)]
-    for process in (*writers, *packers):
-        process.start()
-    for writer in writers:
-        writer.join(timeout=100)
-        entries, problems = load_entries(leaderboard)
-        assert problems == []
-    for packer in packers:
-        assert packer.exitcode is None
-        os.kill(packer.pid or 0, signal.SIGKILL)
-        packer.join(timeout=100)
-    assert [writer.exitcode for writer in writers] == [0, 0]
+    line = [sys.executable, "-c", PACK_FOREVER, leaderboard]
+    packers = [subprocess.Popen(line, stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        for packer in packers:
+            assert packer.stdout is not None
+            packer.stdout.readline()
+        for start in range(0, 60, 20):
+            add_entries(add_measured, leaderboard, range(start, start + 20))
+            entries, problems = load_entries(leaderboard)
+            assert (len(entries), problems) == (start + 20, [])
+        assert [packer.poll() for packer in packers] == [None, None]
+    finally:
+        for packer in packers:
+            packer.kill()
+            packer.communicate()
+    assert list_packs(leaderboard)
     entries, problems = load_entries(leaderboard)
-    assert problems == []
-    assert len(entries) == 80
+    assert (len(entries), problems) == (60, [])
     for entry in entries.values():
         assert len(load_errors(leaderboard, entry)) == NUM_IMAGES
