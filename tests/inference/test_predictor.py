@@ -153,7 +153,9 @@ def test_flip_averages_image_and_mirror_image(tiny_config: TrainConfig, dataset:
     flipped = evaluate(both, dataset, "val").predictions
     assert flipped.meta["tta"] == "flip"
     assert not np.array_equal(evaluate(one, dataset, "val").predictions.confidence_nk, flipped.confidence_nk)
-    wrapped = Predictor(FlipAverage(build_model(tiny_config.model, num_points=5), FIVE.flip), checkpoint_info(tiny_config))
+    wrapped = Predictor(
+        FlipAverage(build_model(tiny_config.model, num_points=5), FIVE.flip), checkpoint_info(tiny_config)
+    )
     assert np.array_equal(evaluate(wrapped, dataset, "val").predictions.pred_cell_nk2, flipped.pred_cell_nk2)
 
 
