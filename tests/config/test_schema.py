@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from rcn_search.config import schema
 from rcn_search.config.loading import load_train_config, merge
 from rcn_search.config.schema import RcnConfig, TrainConfig
 from tests.support.configs import config_error, write_config
@@ -126,3 +127,16 @@ def test_mask_must_be_quoted_and_fit_the_branches(tmp_path: Path) -> None:
     )
     fits = load_train_config(write_config(tmp_path, "data: {uri: x}\nmodel: {branches: 4, mask: '0011'}\n"))
     assert fits.model.kept_branches == (True, True, False, False)
+
+
+def test_run_id_ignores_keys_added_later_at_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_id(sigma_px: float) -> str:
+        return TrainConfig.model_validate({"data": {"uri": "x"}, "loss": {"target_sigma_px": sigma_px}}).run_id
+
+    before = run_id(0.0)
+    monkeypatch.setitem(schema.ADDED_LATER, "loss", {"target_sigma_px": 0.0})
+    document = TrainConfig.model_validate({"data": {"uri": "x"}}).model_dump(
+        mode="json", exclude={"compute": True, "data": {"uri"}, "validation": {"save"}, "loss": {"target_sigma_px"}}
+    )
+    assert run_id(0.0) == schema.canonical_hash(document)[:12] != before
+    assert run_id(1.0) not in (run_id(0.0), before)

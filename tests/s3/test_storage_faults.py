@@ -132,7 +132,7 @@ def assert_nothing_torn(uri: str, expected: list[tuple[Any, ...]]) -> None:
 
 
 def weather(seed: int) -> Any:
-    """Choose the faults of a run: every third has a lasting outage, the others transient faults in up to 33 % of requests."""
+    """Choose the faults of a run: every third has a lasting outage, the others transient faults."""
     chance = random.Random(seed)
     if seed % 3 == 0:
         lasting = fault_proxy.LASTING[seed // 3 % len(fault_proxy.LASTING)]

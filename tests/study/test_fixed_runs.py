@@ -1,9 +1,11 @@
-"""Fixed-run studies: one trial for each run and seed, nothing drawn, nothing stopped early."""
+"""Fixed-run studies: one trial for each run and seed, nothing sampled, nothing pruned."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,16 +13,16 @@ import yaml
 from rcn_search.config.errors import ConfigError
 from rcn_search.config.loading import merge
 from rcn_search.study.loading import load_study_config
-from rcn_search.study.records import EpochResult, StudyError
+from rcn_search.study.records import StudyError
 from rcn_search.study.study import Study
-from tests.support.studies import resume_study
+from tests.support.studies import epoch_result, resume_study
 
 
 @pytest.fixture
-def write_runs(tmp_path):
+def write_runs(tmp_path: Path) -> Callable[..., str]:
     """Write a fixed-run study of three runs, one of them trained twice, with changes laid over it; its path."""
 
-    def write(**changes) -> str:
+    def write(**changes: Any) -> str:
         document = {
             "study": {"name": "tiny"},
             "base": {"data": {"uri": str(tmp_path / "data")}, "seed": 5, "optimizer": {"lr": 5e-3}},
@@ -39,62 +41,65 @@ def write_runs(tmp_path):
     return write
 
 
-def run_all(study: Study) -> list[tuple]:
-    """Complete all that is left; run, seed and configuration in the order they were asked for."""
+def run_all(study: Study) -> list[tuple[Any, ...]]:
+    """Complete the remaining trials; their run, seed and configuration, in the order of the proposals."""
     asked = []
     while (trial := study.ask()) is not None:
         asked.append((*trial.params.values(), trial.config))
-        epoch = EpochResult(epoch=1, loss=1.0, val_error_pct=9.0, best_error_pct=9.0, train_s=1.0, val_s=1.0)
-        study.report(trial.number, [epoch])
+        study.report(trial.number, [epoch_result(1, 9.0)])
         study.finish(trial.number, "complete")
     return asked
 
 
-def test_each_row_and_seed_is_a_trial_in_the_order_of_the_file(write_runs, tmp_path):
-    space = load_study_config(write_runs())
-    study = Study.start(str(tmp_path / "study"), space, "f")
+def test_fixed_trials_are_runs_and_seeds_in_the_order_of_the_file(
+    write_runs: Callable[..., str], tmp_path: Path
+) -> None:
+    config = load_study_config(write_runs())
+    study = Study.start(str(tmp_path / "study"), config, "f")
     assert study.num_remaining == 4
     asked = run_all(study)
     names = ["RCN 4 branches", "SumNet, mask", "SumNet, mask", "TCDCN"]
     assert [(run, seed) for run, seed, _ in asked] == list(zip(names, [0, 0, 1, 0], strict=True))
-    configs = [config for *_, config in asked]
-    assert [config.seed for config in configs] == [5, 5, 6, 5]
-    assert [config.model.name for config in configs] == ["rcn", "sumnet", "sumnet", "tcdcn"]
+    configs = [train_config for *_, train_config in asked]
+    assert [each.seed for each in configs] == [5, 5, 6, 5]
+    assert [each.model.name for each in configs] == ["rcn", "sumnet", "sumnet", "tcdcn"]
     assert configs[1].model.mask == "0011"
-    assert [config.optimizer.lr for config in configs] == [5e-3, 5e-3, 5e-3, 1e-3]
-    assert {config.schedule.epochs for config in configs} == {3}
+    assert [each.optimizer.lr for each in configs] == [5e-3, 5e-3, 5e-3, 1e-3]
+    assert {each.schedule.epochs for each in configs} == {3}
     assert study.best_trial is None
 
 
-def test_a_study_of_rows_is_gone_on_with(write_runs, tmp_path):
-    uri, space = str(tmp_path / "study"), load_study_config(write_runs())
-    straight = run_all(Study.start(str(tmp_path / "straight"), space, "f"))
-    Study.start(uri, space, "f").ask()  # suggested, then the driver dies
-    study = Study(uri, space)
+def test_fixed_run_study_resumes(write_runs: Callable[..., str], tmp_path: Path) -> None:
+    uri, config = str(tmp_path / "study"), load_study_config(write_runs())
+    straight = run_all(Study.start(str(tmp_path / "straight"), config, "f"))
+    Study.start(uri, config, "f").ask()  # proposed, then the search process dies
+    study = Study(uri, config)
     assert study.num_remaining == 4
     assert run_all(study) == straight
-    assert Study(uri, space).num_remaining == 0
+    assert Study(uri, config).num_remaining == 0
 
 
-def test_seeds_can_be_added_later_and_rows_cannot_be_changed(write_runs, tmp_path):
+def test_check_allows_more_seeds_and_refuses_changed_runs(write_runs: Callable[..., str], tmp_path: Path) -> None:
     uri = str(tmp_path / "study")
     run_all(Study.start(uri, load_study_config(write_runs()), "f"))
-    more = resume_study(uri, load_study_config(write_runs(seeds_per_run={"RCN 4 branches": 3})), data_fingerprint="f")
+    more = resume_study(uri, load_study_config(write_runs(seeds_per_run={"RCN 4 branches": 3})))
     assert [(run, seed) for run, seed, _ in run_all(more)] == [("RCN 4 branches", 1), ("RCN 4 branches", 2)]
     with pytest.raises(StudyError, match=r"runs\.TCDCN\.optimizer\.lr: 0\.001 → 0\.002"):
-        resume_study(uri, load_study_config(write_runs(runs={"TCDCN": {"optimizer.lr": 2e-3}})), data_fingerprint="f")
+        resume_study(uri, load_study_config(write_runs(runs={"TCDCN": {"optimizer.lr": 2e-3}})))
 
 
-def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_its_default(write_runs, tmp_path):
+def test_check_gives_options_that_the_study_does_not_have_their_defaults(
+    write_runs: Callable[..., str], tmp_path: Path
+) -> None:
     uri = str(tmp_path / "study")
     Study.start(uri, load_study_config(write_runs()), "f")
-    place = Path(uri, "study.json")
-    stored = json.loads(place.read_text())
+    path = Path(uri, "study.json")
+    stored = json.loads(path.read_text())
     del stored["base"]["loss"]["name"]
-    place.write_text(json.dumps(stored))
-    assert resume_study(uri, load_study_config(write_runs()), data_fingerprint="f").num_remaining == 4
+    path.write_text(json.dumps(stored))
+    assert resume_study(uri, load_study_config(write_runs())).num_remaining == 4
     with pytest.raises(StudyError, match=r"base\.loss\.name: nll → l2"):
-        resume_study(uri, load_study_config(write_runs(base={"loss": {"name": "l2"}})), data_fingerprint="f")
+        resume_study(uri, load_study_config(write_runs(base={"loss": {"name": "l2"}})))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,9 @@ def test_a_study_from_before_an_option_can_be_gone_on_with_while_the_option_has_
         ({"base": {"schedule": {"epochs": 2}}}, "epochs", "is set by budget.epochs"),
     ],
 )
-def test_what_is_wrong_is_named_with_key_and_line(write_runs, changes, key, message):
+def test_load_of_fixed_runs_names_key_and_line_of_what_is_wrong(
+    write_runs: Callable[..., str], changes: dict[str, Any], key: str, message: str
+) -> None:
     path = write_runs(**changes)
     with pytest.raises(ConfigError) as raised:
         load_study_config(path)
@@ -132,7 +139,7 @@ def test_what_is_wrong_is_named_with_key_and_line(write_runs, changes, key, mess
     assert key in Path(path).read_text().splitlines()[line - 1]
 
 
-def test_a_study_without_search_and_rows_is_none(write_runs, tmp_path):
+def test_load_without_search_and_runs_is_refused(write_runs: Callable[..., str], tmp_path: Path) -> None:
     document = yaml.safe_load(Path(write_runs()).read_text())
     del document["runs"], document["seeds_per_run"]
     path = tmp_path / "none.yaml"
@@ -141,6 +148,6 @@ def test_a_study_without_search_and_rows_is_none(write_runs, tmp_path):
         load_study_config(str(path))
 
 
-def test_a_search_must_say_how_many_trials(write_study):
+def test_load_of_a_search_without_trials_is_refused(write_study: Callable[..., str]) -> None:
     with pytest.raises(ConfigError, match=r"line \d+: budget\.trials is required"):
         load_study_config(write_study(budget={"trials": None}))

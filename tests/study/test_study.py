@@ -108,7 +108,7 @@ def test_interruptions_do_not_change_the_proposals(uri: str, config: StudyConfig
         study = (Study.start if stop == 1 else resume_study)(uri, config, "f")
         play_trials(study, stop - sum(trial.result is not None for trial in study.trials))
         if stop < 12:
-            study.ask()  # suggested, then the driver dies
+            study.ask()  # proposed, then the search process dies
     assert optuna_trials(study) == optuna_trials(straight)
     assert len({json.dumps(trial.params, sort_keys=True) for trial in study.trials}) == 12
 

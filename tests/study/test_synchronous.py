@@ -48,9 +48,9 @@ class World:
         self.num_deaths = 0
 
     def run(self) -> Study:
-        Study.start(self.uri, self.config, "drawn")
+        Study.start(self.uri, self.config, "f")
         while True:
-            study = resume_study(self.uri, self.config, "drawn")
+            study = resume_study(self.uri, self.config, "f")
             if not study.num_remaining:
                 return study
             self._drive(SynchronousStudy(study))
@@ -149,7 +149,7 @@ def test_trials_depend_on_speed_without_batches(make_config: Callable[..., Study
     tables = []
     for seed in range(2):
         world = World(f"memory://unordered-{seed}", config, seed=seed, workers=3, deaths=0)
-        Study.start(world.uri, config, "drawn")
+        Study.start(world.uri, config, "f")
         study = Study(world.uri, config)
         study.pruner = build_pruner(config.scheduler, NUM_EPOCHS)
         world._drive(study)
@@ -177,10 +177,10 @@ def test_extended_study_completes_its_last_batch(make_config: Callable[..., Stud
         world = World(f"memory://extended-{seed}", config, seed=seed, workers=2, deaths=0.1 * seed)
         world.run()
         world.config = longer
-        study = resume_study(world.uri, longer, "drawn")
+        study = resume_study(world.uri, longer, "f")
         while study.num_remaining:
             world._drive(SynchronousStudy(study))
-            study = resume_study(world.uri, longer, "drawn")
+            study = resume_study(world.uri, longer, "f")
         tables.append(table(study))
     assert tables[0] == tables[1] == tables[2]
     assert len(tables[0]) == 20

@@ -51,7 +51,7 @@ def test_conditional_parameters_are_sampled_where_their_condition_holds(write_st
 def test_condition_on_a_key_that_is_not_sampled_does_not_hold(
     document: Document, write_study: Callable[..., str]
 ) -> None:
-    # RcnConfig.skip is False by default, but where SumNet is drawn there is no skip.
+    # RcnConfig.skip is False by default, but a setting with SumNet has no skip.
     document["search"]["augment.flip"] = {"float": [0.1, 0.5], "when": {"model.skip": False}}
     document["initial_trials"] = []
     config = load_study_config(write_study())
