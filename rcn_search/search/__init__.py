@@ -1,1 +1,1 @@
-"""Floor 5: studies, and Ray Tune over them."""
+"""Searches: Ray Tune runs the trials of a study."""

@@ -1,1 +1,1 @@
-"""Replays of searches on recorded studies, without training."""
+"""Searches replayed over the learning curves of recorded studies, without training."""

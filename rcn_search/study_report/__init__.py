@@ -1,1 +1,1 @@
-"""Everything that shows a study and changes nothing."""
+"""Reports and exports of studies; nothing here changes a study."""

@@ -1,4 +1,4 @@
-"""Trials and epochs of a study as Arrow tables, and these as bytes."""
+"""Trials and epochs of a study as Arrow tables, and tables as bytes of CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rcn_search.study.trial import Trial
 
 
 def trial_table(trials: Sequence[Trial]) -> pa.Table:
-    """A row for each trial; the parameters are columns, empty where they were not drawn."""
+    """Make a table with a row for each trial; parameters are columns, null where they were not drawn."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     columns: dict[str, pa.Array] = {
         "trial": pa.array([trial.number for trial in trials], pa.int64()),
@@ -31,7 +31,7 @@ def trial_table(trials: Sequence[Trial]) -> pa.Table:
 
 
 def epoch_table(trials: Iterable[Trial]) -> pa.Table:
-    """A row for each epoch of each trial."""
+    """Make a table with a row for each epoch of each trial."""
     rows = [
         {"trial": trial.number, **trial.epochs[number].model_dump()}
         for trial in trials
@@ -43,7 +43,7 @@ def epoch_table(trials: Iterable[Trial]) -> pa.Table:
 
 
 def _column(values: Sequence[Scalar]) -> pa.Array:
-    """Of one type: numbers stay numbers; where some are words (``paper`` or 16) all are written as words."""
+    """Make a column of one type: numbers, or if some values are words (``paper`` or 16), all as words."""
     kinds = {type(value) for value in values if value is not None}
     if len(kinds) == 1 or kinds == {int, float}:
         return pa.array(values)
@@ -51,14 +51,14 @@ def _column(values: Sequence[Scalar]) -> pa.Array:
 
 
 def csv_bytes(table: pa.Table) -> bytes:
-    """With a header; what is missing is empty."""
+    """Format a table as CSV with a header; missing values are empty."""
     file = io.BytesIO()
     pyarrow.csv.write_csv(table, file)
     return file.getvalue()
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """The table as a Parquet file."""
+    """Format a table as a Parquet file."""
     file = io.BytesIO()
     pyarrow.parquet.write_table(table, file)
     return file.getvalue()
