@@ -44,9 +44,9 @@ def note_first_step(path: str) -> None:
 
     step = TrainState.train_step
 
-    def noted(learner: TrainState, *arguments: Any) -> Any:
+    def noted(state: TrainState, *arguments: Any) -> Any:
         note(path)
-        return step(learner, *arguments)
+        return step(state, *arguments)
 
     TrainState.train_step = noted  # type: ignore[method-assign]
 

@@ -1,7 +1,7 @@
 """Training images per second of RCN-6: the real loop, against the bare step and against the common way.
 
     bare     forward, backward and step on one ready batch: the limit of any input pipeline
-    ours     the training loop's step: rows, jitter, occluder, contrast normalization, then all of the above
+    ours     the training loop's step: rows, augmentation, contrast normalization, then all of the above
     common   fp32, NCHW, a DataLoader whose workers warp, occlude and normalize each image with OpenCV
 
 The three take turns in one process, so that a change in the load of the machine touches all of them; ratios are
@@ -74,39 +74,39 @@ class PerImage(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(normalized[None]), torch.from_numpy((points / SIZE_PX).astype(np.float32))
 
 
-def ours(learner: TrainState, batch: int) -> Callable[[], None]:
+def ours(state: TrainState, batch: int) -> Callable[[], None]:
     """The step of the training loop, over epochs of the split."""
 
     def rows() -> Iterator[tuple[Tensor, Tensor]]:
         epoch = 0
         while True:
-            draws = random_draws(learner.split.num_rows, seed=0, epoch=epoch).to(learner.settings.device)
-            for rows_b in epoch_batches(learner.split.num_rows, batch, seed=0, epoch=epoch):
+            draws = random_draws(state.split.num_rows, seed=0, epoch=epoch).to(state.settings.device)
+            for rows_b in epoch_batches(state.split.num_rows, batch, seed=0, epoch=epoch):
                 if len(rows_b) == batch:
-                    rows_b = rows_b.to(learner.settings.device)
+                    rows_b = rows_b.to(state.settings.device)
                     yield rows_b, draws[rows_b]
             epoch += 1
 
     stream = rows()
 
     def step() -> None:
-        learner.num_steps_done = 0
-        learner.train_step(*next(stream))
+        state.num_steps_done = 0
+        state.train_step(*next(stream))
 
     return step
 
 
-def bare(learner: TrainState, batch: int) -> Callable[[], None]:
+def bare(state: TrainState, batch: int) -> Callable[[], None]:
     """Forward, backward and step on one ready batch, with the same settings and optimizer."""
-    device, network = learner.settings.device, learner.network
+    device, network = state.settings.device, state.network
     image_b1hw = torch.rand(batch, 1, SIZE_PX, SIZE_PX, device=device)
     points_bk2 = torch.rand(batch, 5, 2, device=device)
 
     def step() -> None:
-        with learner.settings.autocast():
+        with state.settings.autocast():
             logits = network(image_b1hw)
         spatial_nll(logits, points_bk2).backward()
-        for optimizer in learner.optimizers:
+        for optimizer in state.optimizers:
             optimizer.step()
         network.zero_grad()
 
@@ -181,8 +181,8 @@ def main() -> None:
         torch.set_num_threads(settings.threads)
         keep_freed_memory_in_process()
         split = dataset.split("train", options.device)
-        learner = TrainState(config, split, dataset.manifest.keypoint_schema, settings, num_steps=1)
-        kinds = {"bare": bare(learner, options.batch), "ours": ours(learner, options.batch)}
+        state = TrainState(config, split, dataset.manifest.keypoint_schema, settings, num_steps=1)
+        kinds = {"bare": bare(state, options.batch), "ours": ours(state, options.batch)}
         for num_workers in (0, settings.threads):
             kinds[f"common, {num_workers} workers"] = common(
                 config, dataset.split("train"), options.batch, options.device, num_workers

@@ -17,6 +17,7 @@ import psutil
 
 from rcn_search.data.cache import shard_cache_folder
 from rcn_search.doctor.check_result import CheckResult, ok, problem, warning
+from rcn_search.machine import num_cpus
 
 GIB = 2**30
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -33,7 +34,7 @@ MIN_FILES, GOOD_FILES = 1024, 8192
 
 def check_machine() -> list[CheckResult]:
     """Check the machine that this runs on."""
-    num_cores = _num_cores()
+    num_cores = num_cpus()
     sessions = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
     memory, granted = psutil.virtual_memory(), granted_bytes() or math.inf
     return [
@@ -146,10 +147,6 @@ def check_disk(topic: str, folder: Path, setting: str) -> CheckResult:
     if usage.free < MIN_FREE_BYTES // 4 or usage.free < (1 - FULL_PCT / 100) * usage.total:
         return problem(topic, message, remedy)
     return ok(topic, message) if usage.free >= MIN_FREE_BYTES else warning(topic, message, remedy)
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_shared_memory_if_any() -> Iterator[CheckResult]:
