@@ -36,6 +36,8 @@ POLL_INTERVAL_S = 1.0
 _START_TOLERANCE_S = 2.0
 """Error of a process's start time, which the system counts from a boot time in whole seconds."""
 _LEASES, _ACQUIRED, _HEARTBEAT, _RELEASED = "leases", "acquired.json", "heartbeat.json", "released.json"
+_unreleased: set[str] = set()
+"""Folders of leases that this process has given up but could not release, because storage could not be reached."""
 
 
 class LeaseOwner(FrozenModel):
@@ -113,7 +115,7 @@ def read_lease(uri: str) -> LeaseState | None:
         last_heartbeat_at = record.acquired_at
         with suppress(FileNotFoundError):
             last_heartbeat_at = float(storage.read_json(storage.join(folder, _HEARTBEAT))["at"])
-        released = storage.exists(storage.join(folder, _RELEASED))
+        released = folder in _unreleased or storage.exists(storage.join(folder, _RELEASED))
         return LeaseState(number=int(name), record=record, last_heartbeat_at=last_heartbeat_at, released=released)
     return None
 
@@ -162,9 +164,11 @@ class Lease:
         """Release the lease, so that the next process need not wait for it to expire."""
         self._ended.set()
         self._thread.join()
-        with suppress(OSError):  # then it expires
-            document = {"at": time.time()}
-            storage.write_json(storage.join(_folder(self._uri, self._number), _RELEASED), document)
+        folder = _folder(self._uri, self._number)
+        try:
+            storage.write_json(storage.join(folder, _RELEASED), {"at": time.time()})
+        except OSError:  # for other processes it expires
+            _unreleased.add(folder)
 
 
 @contextmanager

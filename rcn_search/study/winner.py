@@ -65,7 +65,7 @@ class Winner(FrozenModel):
         num_images: Number of validation images by which they were compared.
     """
 
-    schema_version: int = 1
+    schema_version: int = 2
     trial: int
     is_tied: bool
     candidates: tuple[Candidate, ...]

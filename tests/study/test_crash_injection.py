@@ -56,7 +56,7 @@ def uri(store: str) -> str:
 
 
 @pytest.fixture
-def space(write_study) -> StudyConfig:
+def config(write_study: Callable[..., str]) -> StudyConfig:
     return load_study_config(write_study(budget={"trials": NUM_TRIALS}, scheduler={"name": "none"}))
 
 
@@ -104,7 +104,7 @@ def test_study_whose_process_dies_at_any_write_resumes_without_loss(
     straight = storage.join(uri, "straight")
     run_study(straight, config)
     expected, num_writes = table(Study.open(straight)), faulty.num_writes
-    assert num_writes == 1 + 2 + 2 * NUM_TRIALS  # the config, the claim taken and released, two for each trial
+    assert num_writes == 1 + 2 + 2 * NUM_TRIALS  # study.json, the lease acquired and released, two for each trial
 
     for number in range(num_writes):
         for after in (False, True):

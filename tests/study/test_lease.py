@@ -78,6 +78,17 @@ def test_acquire_releases_after_an_error(uri: str) -> None:
         assert current_lease(uri).released
 
 
+def test_acquire_again_after_a_release_that_could_not_be_stored(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(object_uri: str, document: Any, *, if_absent: bool = False) -> None:
+        raise OSError("no route to host")
+
+    with monkeypatch.context() as patch, acquire_lease(uri):
+        patch.setattr(storage, "write_json", fail)
+    assert not storage.exists(storage.join(uri, "leases/000000/released.json"))
+    with acquire_lease(uri):
+        assert current_lease(uri).number == 1
+
+
 @pytest.mark.every_store
 def test_acquire_takes_over_an_expired_lease_of_another_machine(uri: str) -> None:
     messages: list[str] = []
