@@ -27,11 +27,15 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 setup: $(VENV)/.installed-dev
 
 quickstart: $(VENV)/.installed
-	$(BIN)/rcn-search data generate $(QUICK)/data --train 1500 --val 200 --test 300
-	$(BIN)/rcn-search tune search_spaces/quickstart.yaml --data $(QUICK)/data --study $(QUICK)/study \
+	@$(BIN)/rcn-search data generate $(QUICK)/data --train 1500 --val 200 --test 300
+	@$(BIN)/rcn-search tune search_spaces/quickstart.yaml --data $(QUICK)/data --study $(QUICK)/study \
 		--leaderboard $(QUICK)/leaderboard --auto-resume
-	$(BIN)/rcn-search leaderboard --leaderboard $(QUICK)/leaderboard --dataset synthetic
-	$(BIN)/rcn-search figures faces $(QUICK)/study/test/predictions.parquet --data $(QUICK)/data --out $(QUICK)/faces.png
+	@$(BIN)/rcn-search leaderboard --leaderboard $(QUICK)/leaderboard --dataset synthetic
+	@$(BIN)/rcn-search figures faces $(QUICK)/study/test/predictions.parquet --data $(QUICK)/data --out $(QUICK)/faces.png
+	@printf '%s\n' "next: look at $(QUICK)/faces.png, then" \
+		"  . $(BIN)/activate" \
+		"  rcn-search study status $(QUICK)/study" \
+		"  rcn-search tune rcn --data YOUR_DATA    # docs/tutorial/mtfl.md"
 
 lint: setup
 	$(BIN)/ruff format --check .

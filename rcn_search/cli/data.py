@@ -96,7 +96,7 @@ def _print_summary(summary: ImportSummary, destination: str) -> None:
         console.print(f"… and {more:,} more; all are listed in {destination}/manifest.json", soft_wrap=True)
     num_imported = summary.num_rows - len(manifest.refused)
     console.print(
-        f"{summary.num_rows:,} rows: {num_imported:,} imported ({splits}), {len(manifest.refused):,} refused; "
+        f"{summary.num_rows:,} rows: {num_imported:,} imported ({splits}), {len(manifest.refused):,} refused;\n"
         f"{summary.elapsed_s:.1f} s, {summary.num_rows / summary.elapsed_s:,.0f} images/s; "
         f"fingerprint {manifest.fingerprint}",
         soft_wrap=True,
