@@ -38,17 +38,10 @@ def bootstrap_intervals(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> tuple[list[Interval | None], list[Interval | None]]:
-    """Compute 95 % percentile intervals of many statistics from one set of resamples.
+    """Compute 95 % intervals of the mean of each column and of percentiles of the first, from one set of resamples.
 
-    Args:
-        values_nc: Columns whose means are estimated; a NaN does not count for its column. The first column has none.
-        group_n: Group of each image.
-        percentiles: Percentiles of the first column to estimate beside the means.
-        num_resamples: Number of resamples.
-        seed: Seed of the draws.
-
-    Returns:
-        An interval for the mean of each column, and for each percentile; None where fewer than two groups have values.
+    A NaN does not count for its column; the first column has none. An interval is None where fewer than two groups have
+    values.
     """
     groups, index_n = np.unique(group_n, return_inverse=True)
     num_groups, num_columns = len(groups), values_nc.shape[1]

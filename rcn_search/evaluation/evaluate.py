@@ -24,9 +24,7 @@ class Evaluation:
     """Predictions of a split and their scores.
 
     Attributes:
-        predictions: Points predicted for each image.
         predictions_uri: Prediction file; None if none was written.
-        predictions_sha256: Hash of its content.
         scores: Scores under each protocol that applies, ``rcn2016`` first.
         latency_ms: Median time of one face in the network, on the device of the predictor.
     """
@@ -47,21 +45,10 @@ def evaluate(
     method: str | None = None,
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Predict a split and score the predictions.
+    """Predict a split, write the prediction file if it has a URI, and score the predictions.
 
     An evaluation of a test split must be counted before: `rcn_search.leaderboard.submit.evaluate_and_record` does it.
-
-    Args:
-        predictor: Trained network.
-        dataset: Data set.
-        split_name: Split of the data set.
-        predictions_uri: Prediction file to write; None: no file is written.
-        method: Name in tables; by default made from the configuration.
-        on_images: Called with (images done, images in all).
-
-    Raises:
-        DatasetError: There is no such split, or one of its shards is damaged.
-        RcnSearchError: The data set has other keypoints than the network, or no image can be scored.
+    ``on_images`` is called with (images done, images in all).
     """
     method = method or method_name(predictor.info, predictor.inference)
     predictions = predict_split(predictor, dataset, split_name, method=method, on_images=on_images)

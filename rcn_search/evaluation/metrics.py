@@ -64,10 +64,6 @@ def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> Imag
     before clamping, and every point counts. At full resolution everything is in pixels of the original image, and the
     visible points count.
 
-    Args:
-        predictions: Predictions with the true points.
-        protocol: Protocol to score by.
-
     Raises:
         RcnSearchError: The predictions have other keypoints or another grid than ``protocol``.
     """
@@ -152,10 +148,9 @@ def _clip_to_photo(predictions: Predictions, grid_px: int) -> Array:
     first_n2 = np.round(np.maximum(0, photo_n4[:, :2] - face_n4[:, :2]) / side_n1 * grid_px)
     last_n2 = grid_px - np.round(np.maximum(0, face_end_n2 - photo_end_n2) / side_n1 * grid_px)
     for code, (axis, limit_n2) in enumerate([(0, first_n2), (1, first_n2), (0, last_n2), (1, last_n2)], start=1):
-        at_edge = np.where(predictions.edge_nk == code, limit_n2[:, None, axis], cell_nk2[:, :, axis])
-        cell_nk2[:, :, axis] = at_edge
-    moved: Array = np.clip(cell_nk2, first_n2[:, None], last_n2[:, None])
-    return moved
+        is_at_edge_nk = predictions.edge_nk == code
+        cell_nk2[:, :, axis] = np.where(is_at_edge_nk, limit_n2[:, None, axis], cell_nk2[:, :, axis])
+    return np.asarray(np.clip(cell_nk2, first_n2[:, None], last_n2[:, None]))
 
 
 def _to_face_box(predictions: Predictions) -> Array:
@@ -200,14 +195,9 @@ def auc_pct(error_pct_n: Array, threshold_pct: float) -> float:
 
 
 def cumulative_errors(error_pct_n: Array, end_pct: float = 0.0) -> tuple[Array, Array]:
-    """Compute the cumulative error distribution as a step function from (0, 0) to ``end_pct`` or the largest error.
+    """Return errors in ascending order, and the share of images with at most each error, both in percent.
 
-    Args:
-        error_pct_n: Finite errors of at least one image, %.
-        end_pct: Error up to which the curve goes at least, %.
-
-    Returns:
-        Errors in ascending order, and the share of images with at most each error, both in percent.
+    They are a step function from (0, 0) to ``end_pct`` or the largest error. At least one error is needed.
     """
     errors, counts = np.unique(error_pct_n, return_counts=True)
     shares = 100.0 * np.cumsum(counts) / len(error_pct_n)
@@ -217,10 +207,6 @@ def cumulative_errors(error_pct_n: Array, end_pct: float = 0.0) -> tuple[Array, 
 def bootstrap_interval(
     error_pct_n: Array, group_n: NDArray[np.str_], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> Interval | None:
-    """Compute the 95 % percentile interval of the mean error by resampling groups of images.
-
-    Returns:
-        Lower and upper end in percent; None with fewer than two groups.
-    """
+    """Compute the 95 % interval of the mean error by resampling groups of images; None with fewer than two groups."""
     (interval,), _ = bootstrap_intervals(error_pct_n[:, None], group_n, num_resamples=num_resamples, seed=seed)
     return interval

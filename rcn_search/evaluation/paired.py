@@ -21,12 +21,9 @@ Names = NDArray[np.str_]
 
 
 class Difference(NamedTuple):
-    """A mean difference in percentage points, below 0 where the first method is better.
+    """A mean difference over images in percentage points, below 0 where the first method is better.
 
-    Attributes:
-        mean: Mean over images.
-        interval: 95 % interval; None with fewer than two groups.
-        p: Two-sided p value of the hypothesis that there is no difference; None with fewer than two groups.
+    Its 95 % interval and the two-sided p value of the hypothesis of no difference are None with fewer than two groups.
     """
 
     mean: float
@@ -55,24 +52,14 @@ def paired_difference(
     The interval holds for other images and these two sets of weights. For other trainings of the same two
     configurations, several seeds of each are needed: see `seeded_difference`.
 
-    Args:
-        error_pct_a_n: Errors of the first method.
-        error_pct_b_n: Errors of the second method.
-        group_n: Group of each image.
-        num_resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
-
     Raises:
         RcnSearchError: The arrays have different lengths, or no image has an error under both methods.
 
     >>> str(paired_difference(np.array([3.0, 5.0]), np.array([2.0, 2.0]), np.array(["a", "a"])))
     '2.00 points'
     """
-    difference_n, index_n, num_groups = _group_differences(error_pct_a_n - error_pct_b_n, group_n)
-    mean = float(difference_n.mean())
-    if num_groups < 2:
-        return Difference(mean, None, None)
-    return _summarize(mean, _resampled_means(difference_n, index_n, num_groups, num_resamples, seed))
+    a_sn, b_tn = error_pct_a_n[None], error_pct_b_n[None]
+    return seeded_difference(a_sn, b_tn, group_n, num_resamples=num_resamples, seed=seed)
 
 
 def seeded_difference(
@@ -85,26 +72,25 @@ def seeded_difference(
     means. That spread is taken to be the same for both methods, and reduced by the part that is due to the images,
     which the resampling covers already. With one seed each this is `paired_difference`.
 
-    Args:
-        error_pct_a_sn: Errors of the first method by seed.
-        error_pct_b_tn: Errors of the second method by seed.
-        group_n: Group of each image.
-        num_resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
-
     Raises:
         RcnSearchError: The arrays have different lengths, or no image has an error under both methods.
     """
-    num_a, num_b = len(error_pct_a_sn), len(error_pct_b_tn)
-    num_free = num_a + num_b - 2
     difference_n = error_pct_a_sn.mean(axis=0) - error_pct_b_tn.mean(axis=0)
-    if num_free == 0:
-        return paired_difference(error_pct_a_sn[0], error_pct_b_tn[0], group_n, num_resamples=num_resamples, seed=seed)
+    if difference_n.shape != group_n.shape:
+        raise RcnSearchError(f"{difference_n.shape} differences in groups of shape {group_n.shape}")
     finite_n = np.isfinite(difference_n)
-    difference_n, index_n, num_groups = _group_differences(difference_n, group_n)
-    mean = float(difference_n.mean())
+    if not finite_n.any():
+        raise RcnSearchError("no image has an error under both methods: there is nothing to compare")
+    difference_n = difference_n[finite_n]
+    groups, index_n = np.unique(group_n[finite_n], return_inverse=True)
+    mean, num_groups = float(difference_n.mean()), len(groups)
     if num_groups < 2:
         return Difference(mean, None, None)
+    mean_b = _resampled_means(difference_n, index_n, num_groups, num_resamples, seed)
+    num_a, num_b = len(error_pct_a_sn), len(error_pct_b_tn)
+    num_free = num_a + num_b - 2
+    if num_free == 0:
+        return _summarize(mean, mean_b)
     variance = 0.0
     for error_pct_sn in (error_pct_a_sn[:, finite_n], error_pct_b_tn[:, finite_n]):
         deviation_sn = error_pct_sn - error_pct_sn.mean(axis=0)
@@ -113,25 +99,12 @@ def seeded_difference(
         image_variance_s = (residual_sg**2).sum(axis=1) / len(index_n) ** 2 * num_groups / (num_groups - 1)
         variance += float((mean_s**2 - image_variance_s).sum()) / num_free
     spread = np.sqrt(max(0.0, variance) * (1 / num_a + 1 / num_b))
-    mean_b = _resampled_means(difference_n, index_n, num_groups, num_resamples, seed)
     return _summarize(mean, mean_b + spread * np.random.default_rng(seed + 1).standard_t(num_free, num_resamples))
-
-
-def _group_differences(difference_n: Array, group_n: Names) -> tuple[Array, NDArray[np.intp], int]:
-    """Drop the images without a difference; return the rest, the index of their groups, and the number of groups."""
-    if difference_n.shape != group_n.shape:
-        raise RcnSearchError(f"{difference_n.shape} differences in groups of shape {group_n.shape}")
-    finite_n = np.isfinite(difference_n)
-    if not finite_n.any():
-        raise RcnSearchError("no image has an error under both methods: there is nothing to compare")
-    groups, index_n = np.unique(group_n[finite_n], return_inverse=True)
-    return difference_n[finite_n], index_n, len(groups)
 
 
 def _resampled_means(
     difference_n: Array, index_n: NDArray[np.intp], num_groups: int, num_resamples: int, seed: int
 ) -> Array:
-    """Mean difference in each resample, (b,)."""
     total_gk = np.stack([np.bincount(index_n, difference_n), np.bincount(index_n)], axis=1)
     means: list[Array] = []
     for count_bg in resample_groups(num_groups, num_resamples, seed):

@@ -31,19 +31,7 @@ def predict_split(
     method: str,
     on_images: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predictions:
-    """Predict every image of a split, without augmentation, in fp32.
-
-    Args:
-        predictor: Trained network.
-        dataset: Data set with the keypoints of the network.
-        split_name: Split of the data set.
-        method: Name in tables.
-        on_images: Called with (images done, images in all).
-
-    Raises:
-        RcnSearchError: The data set has other keypoints than the network.
-        DatasetError: There is no such split, or one of its shards is damaged.
-    """
+    """Predict every image of a split, without augmentation, in fp32; ``on_images`` takes (images done, in all)."""
     check_keypoints(predictor.info, dataset.manifest, dataset.uri)
     split = dataset.split(split_name, predictor.inference.device)
     batches = []
@@ -70,11 +58,7 @@ def predict_split(
 
 
 def check_keypoints(info: CheckpointInfo, manifest: Manifest, data_uri: str) -> None:
-    """Make sure that a checkpoint predicts the keypoints of a data set.
-
-    Raises:
-        RcnSearchError: It predicts others.
-    """
+    """Raise `RcnSearchError` if a checkpoint predicts other keypoints than a data set has."""
     if manifest.keypoints != info.keypoints:
         raise RcnSearchError(
             f"the checkpoint predicts {info.keypoints!r} points, {data_uri} has {manifest.keypoints!r} points"
@@ -82,12 +66,7 @@ def check_keypoints(info: CheckpointInfo, manifest: Manifest, data_uri: str) -> 
 
 
 def ground_truth_fields(split: Split, *, bordered: bool) -> dict[str, Any]:
-    """Return the fields of `Predictions` that come from the data set.
-
-    Args:
-        split: Split of the data set.
-        bordered: Whether crops may be padded (`Manifest.bordered`).
-    """
+    """Return the fields of `Predictions` that come from the data set; only ``bordered`` crops are padded."""
     true_crop_nk2 = _to_numpy([split.points_nk2])
     return {
         "image_id": split.image_id_n,

@@ -41,14 +41,11 @@ class Predictions:
         box: (n, 4) x, y, width, height of the stored crop in the original image.
         face_box: (n, 4) x, y, width, height in crop pixels of what the network sees.
         visible: (n, k) whether a point is annotated as visible.
-        true_crop_nk2: True points in crop pixels, sub-pixel; pixel i covers [i, i + 1).
-        pred_crop_nk2: Predicted points in crop pixels.
-        true_image_nk2: True points in pixels of the original image.
-        pred_image_nk2: Predicted points in pixels of the original image.
+        true_crop_nk2: Points in crop pixels, sub-pixel; pixel i covers [i, i + 1).
+        true_image_nk2: Points in pixels of the original image.
         pred_cell_nk2: Column and row of the predicted cell of the network's grid.
-        confidence_nk: Confidence of each predicted point.
-        edge_nk: (n, k) at which edge of its photograph a point is annotated (`Sample.edge`); None: at none.
-        photo_n4: (n, 4) part of each crop that shows the photograph (`Sample.photo`); None: all of it.
+        edge_nk: At which edge of its photograph a point is annotated (`Sample.edge`); None: at none.
+        photo_n4: Part of each crop that shows the photograph (`Sample.photo`); None: all of it.
         attributes: Class of each image, (n,) small integers, by name of the attribute, as in ``pose``.
         meta: Origin of the predictions; at least `REQUIRED_META`. ``keypoints`` names the schema, ``grid_px`` is the
             side of the grid of ``pred_cell_nk2``, ``decoder`` and ``tta`` are those of `InferenceConfig.record`.
@@ -74,8 +71,7 @@ class Predictions:
     meta: dict[str, Any]
 
     def __post_init__(self) -> None:
-        missing = [key for key in REQUIRED_META if key not in self.meta]
-        if missing:
+        if missing := [key for key in REQUIRED_META if key not in self.meta]:
             raise RcnSearchError(f"predictions: meta lacks {', '.join(missing)}")
         num_images, num_points = len(self.image_id), self.schema.num_points
         for name, shape in _shapes(num_images, num_points).items():
@@ -104,49 +100,33 @@ class Predictions:
         return keypoint_schema(self.meta["keypoints"])
 
 
-def _shapes(num_images: int, num_points: int) -> dict[str, tuple[int, ...]]:
-    points = (num_images, num_points, 2)
-    return {
-        "group": (num_images,),
-        "box": (num_images, 4),
-        "face_box": (num_images, 4),
-        "visible": (num_images, num_points),
-        "true_crop_nk2": points,
-        "pred_crop_nk2": points,
-        "true_image_nk2": points,
-        "pred_image_nk2": points,
-        "pred_cell_nk2": points,
-        "confidence_nk": (num_images, num_points),
-        "edge_nk": (num_images, num_points),
-        "photo_n4": (num_images, 4),
-    }
-
-
-# Column of the file to field of `Predictions` and type of its items.
+# Column of the file to field of `Predictions`, type of its items, and axes.
 _STRINGS = ("image_id", "group")
-_LISTS: dict[str, tuple[str, str]] = {
-    "box": ("box", "float32"),
-    "face_box": ("face_box", "float32"),
-    "visible": ("visible", "bool"),
-    "true_crop": ("true_crop_nk2", "float32"),
-    "pred_crop": ("pred_crop_nk2", "float32"),
-    "true_image": ("true_image_nk2", "float32"),
-    "pred_image": ("pred_image_nk2", "float32"),
-    "pred_cell": ("pred_cell_nk2", "int16"),
-    "confidence": ("confidence_nk", "float32"),
-    "edge": ("edge_nk", "uint8"),
-    "photo": ("photo_n4", "float32"),
+_LISTS: dict[str, tuple[str, str, str]] = {
+    "box": ("box", "float32", "n4"),
+    "face_box": ("face_box", "float32", "n4"),
+    "visible": ("visible", "bool", "nk"),
+    "true_crop": ("true_crop_nk2", "float32", "nk2"),
+    "pred_crop": ("pred_crop_nk2", "float32", "nk2"),
+    "true_image": ("true_image_nk2", "float32", "nk2"),
+    "pred_image": ("pred_image_nk2", "float32", "nk2"),
+    "pred_cell": ("pred_cell_nk2", "int16", "nk2"),
+    "confidence": ("confidence_nk", "float32", "nk"),
+    "edge": ("edge_nk", "uint8", "nk"),
+    "photo": ("photo_n4", "float32", "n4"),
 }
 _OPTIONAL = ("edge_nk", "photo_n4")
 _ATTRIBUTE = "attr_"
 
 
-def write_predictions(predictions: Predictions, uri: str) -> str:
-    """Write a prediction file, whole or not at all.
+def _shapes(num_images: int, num_points: int) -> dict[str, tuple[int, ...]]:
+    sizes = {"n": num_images, "k": num_points, "2": 2, "4": 4}
+    lists = {name: tuple(sizes[axis] for axis in axes) for name, _, axes in _LISTS.values()}
+    return {"group": (num_images,), **lists}
 
-    Returns:
-        The SHA-256 of the file.
-    """
+
+def write_predictions(predictions: Predictions, uri: str) -> str:
+    """Write a prediction file, whole or not at all; return its SHA-256."""
     content = encode_predictions(predictions)
     storage.write_bytes(uri, content)
     return hashlib.sha256(content).hexdigest()
@@ -160,12 +140,10 @@ def encode_predictions(predictions: Predictions) -> bytes:
     columns: dict[str, pa.Array] = {
         name: pa.array(getattr(predictions, name).tolist(), pa.string()) for name in _STRINGS
     }
-    for column, (name, item) in _LISTS.items():
-        values = getattr(predictions, name)
-        if values is None:
-            continue
-        flat = pa.array(values.reshape(-1), pa.type_for_alias(item))
-        columns[column] = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:])))
+    for column, (name, item, _) in _LISTS.items():
+        if (values := getattr(predictions, name)) is not None:
+            flat = pa.array(values.reshape(-1), pa.type_for_alias(item))
+            columns[column] = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:])))
     for name, values in predictions.attributes.items():
         columns[_ATTRIBUTE + name] = pa.array(values, pa.int8())
     meta = json.dumps(predictions.meta | {"schema_version": SCHEMA_VERSION}, sort_keys=True, allow_nan=False)
@@ -195,7 +173,7 @@ def read_predictions(uri: str) -> Predictions:
         arrays: dict[str, Any] = {
             name: np.array(_column(table, name).cast(pa.string()).to_pylist(), dtype=np.str_) for name in _STRINGS
         }
-        for column, (name, item) in _LISTS.items():
+        for column, (name, item, _) in _LISTS.items():
             if column in table.column_names or name not in _OPTIONAL:
                 arrays[name] = _read_lists(table, column, item, shapes[name])
         attributes = {
@@ -221,8 +199,7 @@ def _read_meta(metadata: dict[bytes, bytes]) -> dict[str, Any]:
         raise RcnSearchError(
             f"prediction file of schema version {version}; this rcn-search reads versions 1 and {SCHEMA_VERSION}"
         )
-    missing = [key for key in REQUIRED_META if key not in meta]
-    if missing:
+    if missing := [key for key in REQUIRED_META if key not in meta]:
         raise RcnSearchError(f"metadata lacks {', '.join(missing)}")
     return meta  # type: ignore[no-any-return]
 

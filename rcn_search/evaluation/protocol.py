@@ -129,21 +129,14 @@ def subpixel(dataset: str, subset: str, keypoints: str, normalizer: Normalizer =
 
 
 def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> EvaluationProtocol:
-    """Make the protocol of a name.
+    """Make the protocol of a name: ``rcn2016``, ``subpixel``, ``subpixel-NORMALIZER``, or ``rcn2016-49``.
 
-    Args:
-        name: ``rcn2016``, ``subpixel``, ``subpixel-NORMALIZER``, or ``rcn2016-49``, which is ``rcn2016`` over 49 of the
-            68 points of 300-W.
-        dataset: Data set.
-        subset: Subset of the data set.
-        keypoints: Keypoint schema.
+    ``rcn2016-49`` is ``rcn2016`` over 49 of the 68 points of 300-W.
 
     Raises:
         RcnSearchError: No protocol has that name.
     """
-    if name == "rcn2016":
-        return rcn2016(dataset, subset, keypoints)
-    if name == "rcn2016-49":
+    if name in ("rcn2016", "rcn2016-49"):
         return rcn2016(dataset, subset, keypoints).model_copy(update={"name": name})
     rule, _, normalizer = name.partition("-")
     if rule == "subpixel" and (not normalizer or normalizer in get_args(Normalizer)):

@@ -15,14 +15,7 @@ from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
 from rcn_search.evaluation.metrics import Array, ImageErrors, auc_pct, failure_rate_pct, image_errors
 from rcn_search.evaluation.predictions import Predictions
-from rcn_search.evaluation.protocol import (
-    RCN2016_GRID_PX,
-    EvaluationProtocol,
-    Normalizer,
-    named_protocol,
-    rcn2016,
-    subpixel,
-)
+from rcn_search.evaluation.protocol import RCN2016_GRID_PX, EvaluationProtocol, Normalizer, named_protocol, subpixel
 
 PERCENTILES = (90.0, 95.0, 99.0)
 
@@ -50,14 +43,12 @@ class Score:
         error: Mean error over images.
         auc: Area under the cumulative error curve up to the protocol's threshold, 100 for a perfect method.
         failure_rate: Share of images above the threshold; an error of exactly the threshold is not a failure.
-        p90: Error that 90 % of the images do not exceed, interpolated as `numpy.percentile` does.
-        p95: Error that 95 % of the images do not exceed.
-        p99: Error that 99 % of the images do not exceed.
+        p90: Error that 90 % of the images do not exceed, interpolated as `numpy.percentile` does; ``p95`` and ``p99``
+            likewise.
         points: Mean error of each keypoint of the schema; None where it counts in no image.
         parts: Mean error by class of each attribute the data set has, as in ``pose 1``.
         num_images: Number of images that are included.
         excluded: Number of excluded images by reason.
-        errors: Errors of each image, from which the scores are computed.
     """
 
     error: Estimate
@@ -90,11 +81,6 @@ class Score:
 
 def score(predictions: Predictions, protocol: EvaluationProtocol, *, num_resamples: int = NUM_RESAMPLES) -> Score:
     """Score predictions, with 95 % bootstrap intervals over groups of images.
-
-    Args:
-        predictions: Predictions with the true points.
-        protocol: Protocol to score by.
-        num_resamples: Number of bootstrap resamples.
 
     Raises:
         RcnSearchError: The predictions cannot be scored by ``protocol``, or no image is included.
@@ -141,14 +127,12 @@ def score(predictions: Predictions, protocol: EvaluationProtocol, *, num_resampl
 def protocols_for(predictions: Predictions, normalizers: Sequence[Normalizer] = ()) -> list[EvaluationProtocol]:
     """List the protocols by which predictions are scored: ``rcn2016`` if their grid is the paper's, then ``subpixel``.
 
-    Args:
-        predictions: Predictions of one subset.
-        normalizers: Normalizers of ``subpixel`` beside the distance of the eye centers.
+    ``subpixel`` is by the eye centers, and then by each of ``normalizers``.
     """
     dataset, subset, keypoints = (str(predictions.meta[key]) for key in ("dataset", "subset", "keypoints"))
     protocols = []
     if predictions.meta["grid_px"] == RCN2016_GRID_PX:
-        protocols.append(rcn2016(dataset, subset, keypoints))
+        protocols.append(named_protocol("rcn2016", dataset, subset, keypoints))
         if keypoints == "ibug68":
             protocols.append(named_protocol("rcn2016-49", dataset, subset, "ibug49"))
     names = dict.fromkeys(("eye_centers", *normalizers))

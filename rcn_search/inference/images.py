@@ -67,10 +67,7 @@ def crop_faces(
 ) -> Iterator[tuple[NDArray[np.uint8], Box]]:
     """Cut out one face after the other, as importers do; one image is in memory at a time.
 
-    Args:
-        images: One image with any number of faces, or a list of images with one face each.
-        boxes: Crop of each face in image pixels; None: each image is one.
-        color: Whether crops keep red, green and blue.
+    ``images`` and ``boxes`` are those of `rcn_search.Predictor.predict`.
 
     Yields:
         The crop, (160, 160) or (160, 160, 3), and its box: ``boxes``, rounded to whole pixels and widened to a square.

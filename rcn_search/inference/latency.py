@@ -15,11 +15,12 @@ _WARM_UP = 5
 
 
 @torch.inference_mode()
-def latency_ms(network: Network, options: InputConfig, device: str = "cpu") -> float:
-    """Measure the median time of `NUM_RUNS` forward passes of one face, with network and face on ``device``."""
-    network = network.to_device(device, torch.channels_last).eval()
+def latency_ms(network: Network, options: InputConfig, device: str, layout: torch.memory_format) -> float:
+    """Measure the median time of `NUM_RUNS` forward passes of one face; the network is on ``device`` in ``layout``."""
+    was_training = network.training
+    network.eval()
     face = torch.zeros(1, options.channels, options.size_px, options.size_px, device=device)
-    face = face.contiguous(memory_format=torch.channels_last)
+    face = face.contiguous(memory_format=layout)
     times_s: list[float] = []
     for _ in range(_WARM_UP + NUM_RUNS):
         started = time.perf_counter()
@@ -27,4 +28,5 @@ def latency_ms(network: Network, options: InputConfig, device: str = "cpu") -> f
         if torch.device(device).type == "cuda":
             torch.cuda.synchronize(device)
         times_s.append(time.perf_counter() - started)
+    network.train(was_training)
     return 1e3 * statistics.median(times_s[_WARM_UP:])

@@ -56,7 +56,6 @@ class CropPoints(NamedTuple):
     Attributes:
         points_bk2: x, y in crop pixels.
         cells_bk2: Column and row of the predicted cell of the network's grid, int64.
-        confidence_bk: As in `Faces`.
     """
 
     points_bk2: Tensor
@@ -122,14 +121,11 @@ class Predictor:
 
     def latency_ms(self) -> float:
         """Measure the median time of one face in the network, all its views included."""
-        return latency_ms(self.network, self.info.config.input, self.inference.device) * self._num_views
+        options, device = self.info.config.input, self.inference.device
+        return latency_ms(self.network, options, device, torch.channels_last) * self._num_views
 
     def predict(
-        self,
-        images: ImageLike | Sequence[ImageLike],
-        boxes: Boxes | None = None,
-        *,
-        face_boxes: Boxes | None = None,
+        self, images: ImageLike | Sequence[ImageLike], boxes: Boxes | None = None, *, face_boxes: Boxes | None = None
     ) -> Faces:
         """Predict the keypoints of faces in images.
 

@@ -36,13 +36,9 @@ def view_windows(window: InputWindow) -> list[InputWindow]:
 
 
 def average_views(outputs: Sequence[Tensor | TcdcnOutput], windows: Sequence[InputWindow]) -> Tensor | TcdcnOutput:
-    """Average outputs in the window of the first; a single output is returned as it is.
+    """Average outputs, one for each window, in the window of the first; a single output is returned as it is.
 
-    Maps are averaged as probabilities, coordinates as they are; attributes are those of the first view.
-
-    Args:
-        outputs: Logits (b, k, h, w) or coordinates, one for each window.
-        windows: Windows of the same crops.
+    Logits (b, k, h, w) are averaged as probabilities, coordinates as they are; attributes are those of the first view.
     """
     first, target = outputs[0], windows[0]
     if len(outputs) == 1:

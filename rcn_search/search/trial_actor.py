@@ -6,7 +6,6 @@ Only the actor imports torch, so that the search process starts without it.
 from __future__ import annotations
 
 import contextlib
-import statistics
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from rcn_search.training.trainer import Trainer
 
 METRIC = "val_error_pct"
-NUM_LATENCY_RUNS = 25
-"""Forward passes that are timed; the first fifth warms up."""
 
 
 class TrialSpec(FrozenModel):
@@ -208,28 +205,14 @@ def _probe(config: TrainConfig) -> ComputeConfig:
 
 
 def _measure(run: Trainer, *, latency: bool) -> dict[str, float]:
+    from rcn_search.inference.latency import latency_ms
     from rcn_search.models.complexity import count_parameters
 
-    metrics = {"parameters": float(count_parameters(run.state.network))}
-    return {**metrics, "latency_ms": _latency_ms(run)} if latency else metrics
-
-
-def _latency_ms(run: Trainer) -> float:
-    """Measure the median time of the network's forward pass of one face, on this device and in training precision."""
-    import torch
-
-    network, options = run.state.network, run.config.input
-    image_bchw = torch.zeros(1, options.channels, options.size_px, options.size_px, device=run.settings.device)
-    times_s: list[float] = []
-    was_training = network.training
-    network.eval()
-    with torch.inference_mode():
-        for _ in range(NUM_LATENCY_RUNS):
-            started = time.perf_counter()
-            network(run.settings.to_memory_format(image_bchw)).sum().item()  # waits for the device
-            times_s.append(time.perf_counter() - started)
-    network.train(was_training)
-    return 1e3 * statistics.median(times_s[NUM_LATENCY_RUNS // 5 :])
+    network, settings = run.state.network, run.settings
+    metrics = {"parameters": float(count_parameters(network))}
+    if latency:  # on the device and in the memory layout of the training
+        metrics["latency_ms"] = latency_ms(network, run.config.input, settings.device, settings.memory_format)
+    return metrics
 
 
 def _epoch_results(reports: list[EpochReport]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -45,15 +46,12 @@ _DARKNESS, _OPACITY = 0.5, 0.85
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedFaces:
-    """Faces of a split.
+    """Faces of a split of the data set at ``uri``; points and boxes are in crop pixels.
 
     Attributes:
         image: Crops (f, 160, 160) or (f, 160, 160, 3) uint8.
-        points_fk2: True points in crop pixels.
-        face_box_f4: Part of the crop that the network sees, in crop pixels.
+        face_box_f4: Part of the crop that the network sees.
         rows: Indices of the faces in the split.
-        schema: Keypoint schema of the points.
-        uri: Data set.
     """
 
     image: Tensor
@@ -71,7 +69,6 @@ class BranchMaps:
     Attributes:
         label: Name that sets the model apart from the others.
         maps: Side of the maps in pixels and probabilities (f, k, h, w) of each branch, coarsest first.
-        whole_fkhw: Probabilities of the whole network.
     """
 
     label: str
@@ -80,16 +77,10 @@ class BranchMaps:
 
 
 def select_faces(data_uri: str, split_name: str, rows: Sequence[int]) -> SelectedFaces:
-    """Select faces of a split.
-
-    Args:
-        data_uri: Data set.
-        split_name: Split of the data set.
-        rows: Indices of the faces; if empty, three that are spread over the split.
+    """Select the faces with these indices in a split; without indices, three that are spread over it.
 
     Raises:
         RcnSearchError: A row does not exist.
-        DatasetError: The data set is missing or damaged, or has no such split.
     """
     dataset = open_dataset(data_uri)
     split = dataset.split(split_name)
@@ -127,7 +118,6 @@ def compute_branch_maps(checkpoint_uris: Sequence[str], faces: SelectedFaces) ->
     """Compute the maps of all branches of checkpoints.
 
     Raises:
-        CheckpointError: A checkpoint is missing or damaged.
         RcnSearchError: A model has no branches, or predicts other keypoints than the faces have.
     """
     loaded = [(uri, *load_network(uri)) for uri in checkpoint_uris]
@@ -164,16 +154,9 @@ def _probabilities(logits_fkhw: Tensor) -> Floats:
 
 
 def draw_branches(faces: SelectedFaces, models: Sequence[BranchMaps], points: Sequence[int], uri: str) -> None:
-    """Draw a row of maps for each face and model, with a column for each resolution.
-
-    Args:
-        faces: Faces to draw the maps over.
-        models: Maps of each model for these faces.
-        points: Indices of the keypoints to draw, each in its own color.
-        uri: Picture to write: .png, .svg or .pdf.
-    """
+    """Draw a row of maps for each face and model, with a column for each resolution and a color for each point."""
     points_fk2 = warp_points(faces.points_fk2, face_box_windows(faces.face_box_f4)).numpy()[:, list(points)]
-    color_kc = np.array([_rgb(_COLORS[index]) for index in range(len(points))])
+    color_kc = np.array([to_rgb(color) for color in _COLORS[: len(points)]])
     windows = [_window(faces, index) for index in range(len(faces.rows))]
     sides = sorted({side for model in models for side, _ in model.maps})
     grid = _PanelGrid(num_columns=len(sides) + 2, num_rows=len(windows) * len(models))
@@ -189,10 +172,6 @@ def draw_branches(faces: SelectedFaces, models: Sequence[BranchMaps], points: Se
             grid.add_panel(row, column, overlaid, points_fk2[face], np.ones((len(points), 3)))
     grid.add_legend([faces.schema.names[index] for index in points])
     save_figure(grid.figure, uri)
-
-
-def _rgb(color: str) -> tuple[float, ...]:
-    return tuple(int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
 
 
 def _window(faces: SelectedFaces, index: int) -> Floats:
@@ -232,12 +211,10 @@ class _PanelGrid:
         self.figure = Figure(figsize=(self.width_px / 100, self.height_px / 100), dpi=100)
 
     def add_column_name(self, column: int, text: str) -> None:
-        """Write the name of a column."""
         x = _LABEL_PX + column * (_PANEL_PX + _GAP_PX) + _PANEL_PX / 2
         self._text(x, _HEAD_PX / 2, text, ha="center", fontsize=10)
 
     def add_row_name(self, row: int, text: str) -> None:
-        """Write the name of a row."""
         y = _HEAD_PX + row * (_PANEL_PX + _GAP_PX) + _PANEL_PX / 2
         lines = "\n".join(wrap_text(line, 18) for line in text.split("\n"))
         self._text(_LABEL_PX - 8, y, lines, ha="right", fontsize=9)
@@ -246,14 +223,8 @@ class _PanelGrid:
         """Draw an image of the size of a panel, with rings at points given as shares of it."""
         left = _LABEL_PX + column * (_PANEL_PX + _GAP_PX)
         top = _HEAD_PX + row * (_PANEL_PX + _GAP_PX)
-        axes = self.figure.add_axes(
-            (
-                left / self.width_px,
-                1 - (top + _PANEL_PX) / self.height_px,
-                _PANEL_PX / self.width_px,
-                _PANEL_PX / self.height_px,
-            )
-        )
+        width, height = _PANEL_PX / self.width_px, _PANEL_PX / self.height_px
+        axes = self.figure.add_axes((left / self.width_px, 1 - (top + _PANEL_PX) / self.height_px, width, height))
         axes.set_axis_off()
         axes.imshow(image_hwc, interpolation="nearest", extent=(0, 1, 1, 0), vmin=0, vmax=1)
         for (x, y), color in zip(points_k2, color_kc, strict=True):
@@ -263,22 +234,12 @@ class _PanelGrid:
 
     def add_legend(self, names: Sequence[str]) -> None:
         """Draw the legend and a note on how to read the maps."""
-        handles = [
-            Line2D([], [], linestyle="", marker="o", markersize=9, color=_COLORS[index], label=name)
-            for index, name in enumerate(names)
-        ]
-        handles.append(
-            Line2D(
-                [], [], linestyle="", marker="o", markersize=6, markerfacecolor="white", color=INK, label="true point"
-            )
-        )
-        self.figure.legend(
-            handles=handles,
-            loc="lower left",
-            ncols=len(handles),
-            frameon=False,
-            bbox_to_anchor=(0, 34 / self.height_px),
-        )
+        dot: dict[str, Any] = {"xdata": [], "ydata": [], "linestyle": "", "marker": "o"}
+        colored = zip(names, _COLORS, strict=False)
+        handles = [Line2D(**dot, markersize=9, color=color, label=name) for name, color in colored]
+        handles.append(Line2D(**dot, markersize=6, markerfacecolor="white", color=INK, label="true point"))
+        corner = (0, 34 / self.height_px)
+        self.figure.legend(handles=handles, loc="lower left", ncols=len(handles), frameon=False, bbox_to_anchor=corner)
         note = (
             "Opacity: square root of a cell's probability over the largest of its map. SumNet: each branch alone. "
             "RCN: the branch and all coarser ones, finer encoder maps set to zero."

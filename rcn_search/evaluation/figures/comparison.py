@@ -26,7 +26,6 @@ class MethodComparison:
         methods: Distinct names of the methods.
         error_pct_mn: Error of each image; NaN where an image is excluded for a method.
         group_n: Identity or photograph of each image.
-        protocol: Protocol of the errors.
     """
 
     methods: list[str]
@@ -49,11 +48,7 @@ class MethodComparison:
 
 
 def compare_methods(uris: Sequence[str], protocol: str) -> MethodComparison:
-    """Read prediction files and compute their errors.
-
-    Args:
-        uris: Prediction files; their images may be in any order.
-        protocol: Name of the protocol.
+    """Read prediction files, whose images may be in any order, and compute their errors.
 
     Raises:
         RcnSearchError: The files are of different images, one is named twice, or they cannot be scored by the protocol.

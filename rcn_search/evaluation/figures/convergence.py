@@ -16,18 +16,8 @@ from rcn_search import storage
 from rcn_search.config.legacy import upgrade_config
 from rcn_search.config.schema import TrainConfig
 from rcn_search.errors import RcnSearchError
+from rcn_search.evaluation.figures import style
 from rcn_search.evaluation.figures.labels import config_labels
-from rcn_search.evaluation.figures.style import (
-    INK,
-    add_legend_below,
-    label_axes,
-    line_style,
-    panels,
-    save_figure,
-    set_title,
-    use_log_scale_if_wide,
-    wrap_text,
-)
 from rcn_search.evaluation.metrics import Array
 from rcn_search.training.exit_status import CONFIG_NAME, HISTORY_NAME
 
@@ -55,10 +45,7 @@ class ConvergenceCurve:
 
 
 def read_convergence_curves(uris: Sequence[str]) -> list[ConvergenceCurve]:
-    """Read the histories of runs.
-
-    Args:
-        uris: Folders that a training wrote.
+    """Read the histories of runs from the folders that a training wrote.
 
     Raises:
         RcnSearchError: A folder holds no run, is named twice, or has no validated epoch yet.
@@ -109,40 +96,36 @@ def _read_history(uri: str, label: str) -> ConvergenceCurve:
 def plot_convergence(curves: Sequence[ConvergenceCurve], uri: str, *, threshold_pct: float | None = None) -> None:
     """Plot validation errors against epochs (left) and against seconds (right).
 
-    Args:
-        curves: Curves of one or more runs.
-        uri: Picture to write: .png, .svg or .pdf.
-        threshold_pct: Error at which a line is drawn, and below which the first epoch of each run is marked.
+    A line is drawn at ``threshold_pct``, and the first epoch of each run below it is marked.
     """
-    figure, (by_epoch, by_second) = panels(2, width=10.0, height=4.4 + 0.18 * len(curves))
-    label_axes(by_epoch, "epochs", "validation error, %")
-    label_axes(by_second, "training time, s (without validation)", "validation error, %")
+    figure, (by_epoch, by_second) = style.panels(2, width=10.0, height=4.4 + 0.18 * len(curves))
+    style.label_axes(by_epoch, "epochs", "validation error, %")
+    style.label_axes(by_second, "training time, s (without validation)", "validation error, %")
     for index, curve in enumerate(curves):
-        style = line_style(index)
+        line = style.line_style(index)
         below = None if threshold_pct is None else curve.first_below(threshold_pct)
         reached = "" if threshold_pct is None else f": {describe_first_below(curve, threshold_pct)}"
         for axes, x_e in ((by_epoch, curve.epoch_e), (by_second, curve.train_s_e)):
-            axes.plot(x_e, curve.error_pct_e, label=wrap_text(curve.label + reached), **style | {"markersize": 3})
+            axes.plot(x_e, curve.error_pct_e, label=style.wrap_text(curve.label + reached), **line | {"markersize": 3})
             if below:
                 mark = int(np.searchsorted(curve.epoch_e, below[0]))
-                ring = style | {"markersize": 10, "markerfacecolor": "none", "zorder": 3}
+                ring = line | {"markersize": 10, "markerfacecolor": "none", "zorder": 3}
                 axes.plot(x_e[mark], curve.error_pct_e[mark], **ring)
     errors = [error for curve in curves for error in curve.error_pct_e]
     epochs = [epoch for curve in curves for epoch in curve.epoch_e]
     seconds = [second for curve in curves for second in curve.train_s_e]
     for axes, x in ((by_epoch, epochs), (by_second, seconds)):
-        use_log_scale_if_wide(axes, "y", errors, 3)
-        if not use_log_scale_if_wide(axes, "x", x, 30):
+        style.use_log_scale_if_wide(axes, "y", errors, 3)
+        if not style.use_log_scale_if_wide(axes, "x", x, 30):
             axes.set_xlim(left=0)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if threshold_pct is not None:
-            axes.axhline(threshold_pct, color=INK, linewidth=1.0, linestyle=(0, (6, 3)))
-            line_end = axes.get_yaxis_transform()
-            name = f"{threshold_pct:g} %"
-            axes.text(0.995, threshold_pct, name, transform=line_end, color=INK, ha="right", va="bottom")
-    add_legend_below(figure, by_epoch)
-    set_title(figure, "Validation error against epochs and against training time")
-    save_figure(figure, uri)
+            axes.axhline(threshold_pct, color=style.INK, linewidth=1.0, linestyle=(0, (6, 3)))
+            name, line_end = f"{threshold_pct:g} %", axes.get_yaxis_transform()
+            axes.text(0.995, threshold_pct, name, transform=line_end, color=style.INK, ha="right", va="bottom")
+    style.add_legend_below(figure, by_epoch)
+    style.set_title(figure, "Validation error against epochs and against training time")
+    style.save_figure(figure, uri)
 
 
 def describe_first_below(curve: ConvergenceCurve, threshold_pct: float) -> str:

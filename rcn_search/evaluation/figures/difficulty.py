@@ -12,17 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search.errors import RcnSearchError
+from rcn_search.evaluation.figures import style
 from rcn_search.evaluation.figures.comparison import MethodComparison
-from rcn_search.evaluation.figures.style import (
-    add_legend_below,
-    label_axes,
-    line_style,
-    panels,
-    save_figure,
-    set_title,
-    use_log_scale_if_wide,
-    wrap_text,
-)
 from rcn_search.evaluation.metrics import Array, bootstrap_interval
 
 
@@ -30,11 +21,7 @@ from rcn_search.evaluation.metrics import Array, bootstrap_interval
 class DifficultyBins:
     """Mean errors of the methods in each bin, the easiest bin first.
 
-    Attributes:
-        num_images_b: Number of images in each bin.
-        mean_pct_mb: Mean error.
-        low_pct_mb: Lower end of its 95 % bootstrap interval over groups; NaN where a bin has fewer than two groups.
-        high_pct_mb: Upper end of that interval.
+    ``low_pct_mb`` and ``high_pct_mb`` end their 95 % bootstrap intervals; NaN where a bin has fewer than two groups.
     """
 
     num_images_b: NDArray[np.int64]
@@ -60,11 +47,7 @@ def assign_bins(error_pct_mn: Array, num_bins: int) -> NDArray[np.int64]:
 
 
 def bin_by_difficulty(comparison: MethodComparison, num_bins: int) -> DifficultyBins:
-    """Bin the images that are included for every method, and average each method's errors in each bin.
-
-    Raises:
-        RcnSearchError: There are fewer images than bins.
-    """
+    """Bin the images that are included for every method, and average each method's errors in each bin."""
     included_n = np.isfinite(comparison.error_pct_mn).all(axis=0)
     error_pct_mn, group_n = comparison.error_pct_mn[:, included_n], comparison.group_n[included_n]
     bin_n = assign_bins(error_pct_mn, num_bins)
@@ -74,8 +57,7 @@ def bin_by_difficulty(comparison: MethodComparison, num_bins: int) -> Difficulty
         in_bin_n = bin_n == index
         for method, error_pct_n in enumerate(error_pct_mn[:, in_bin_n]):
             mean_pct_mb[method, index] = error_pct_n.mean()
-            interval = bootstrap_interval(error_pct_n, group_n[in_bin_n])
-            if interval:
+            if interval := bootstrap_interval(error_pct_n, group_n[in_bin_n]):
                 low_pct_mb[method, index], high_pct_mb[method, index] = interval
     return DifficultyBins(
         num_images_b=np.bincount(bin_n, minlength=num_bins),
@@ -89,8 +71,8 @@ def plot_difficulty(comparison: MethodComparison, difficulty: DifficultyBins, ur
     """Plot the mean error of each method, with its interval, against the difficulty percentile."""
     num_methods, num_bins = difficulty.mean_pct_mb.shape
     width = 100 / num_bins
-    figure, (axes,) = panels(1, height=4.4 + 0.18 * num_methods)
-    label_axes(
+    figure, (axes,) = style.panels(1, height=4.4 + 0.18 * num_methods)
+    style.label_axes(
         axes,
         "difficulty of an image, percentile of its mean error over the methods",
         "mean error and its 95 % interval, %",
@@ -106,14 +88,14 @@ def plot_difficulty(comparison: MethodComparison, difficulty: DifficultyBins, ur
             yerr=length_2b.clip(min=0),
             capsize=2,
             elinewidth=1.2,
-            label=wrap_text(method),
-            **line_style(index) | {"linewidth": 1.0},
+            label=style.wrap_text(method),
+            **style.line_style(index) | {"linewidth": 1.0},
         )
     axes.set_xlim(0, 100)
     axes.set_xticks(np.linspace(0, 100, min(num_bins, 10) + 1))
     axes.xaxis.set_major_formatter("{x:.3g}")
-    use_log_scale_if_wide(axes, "y", difficulty.mean_pct_mb.ravel().tolist(), 3)
-    add_legend_below(figure, axes)
+    style.use_log_scale_if_wide(axes, "y", difficulty.mean_pct_mb.ravel().tolist(), 3)
+    style.add_legend_below(figure, axes)
     sizes = " or ".join(f"{size:,}" for size in np.unique(difficulty.num_images_b))
-    set_title(figure, f"{comparison.title}, {num_bins} bins of {sizes}", str(comparison.protocol))
-    save_figure(figure, uri)
+    style.set_title(figure, f"{comparison.title}, {num_bins} bins of {sizes}", str(comparison.protocol))
+    style.save_figure(figure, uri)

@@ -48,7 +48,7 @@ def draw_faces(
         image_nhw: (n, h, w) gray or (n, h, w, 3) color.
         true_nk2: True points in image pixels; pixel i covers [i, i + 1).
         pred_nk2: Predicted points; None to draw the true points alone.
-        uri: Picture to write: .png, .svg or .pdf.
+        uri: Picture to write.
         schema: Keypoint schema of the points.
         captions: Short line for the corner of each face.
         num_columns: Number of faces in a row; by default about as many as there are rows.
@@ -133,7 +133,6 @@ class _Face:
         )
 
     def draw_caption(self, text: str) -> None:
-        """Draw a short line in the corner."""
         plate = {"boxstyle": "round,pad=0.25,rounding_size=0.2", "facecolor": (0, 0, 0, 0.6), "edgecolor": "none"}
         x, y = (self._corner_2 + 8).tolist()
         self._axes.text(x, y, wrap_text(text), color="white", fontsize=14 * _PT, va="top", bbox=plate, zorder=3)
@@ -153,7 +152,6 @@ def _pixel_axes(width_px: int, height_px: int) -> tuple[Figure, Axes]:
 
 
 def _draw_legend(axes: Axes) -> None:
-    """Draw the legend in a line under the faces."""
     y = axes.get_ylim()[0] - _LEGEND_PX / 2 - 2
     for x, color, text in ((_GAP_PX + 8, _TRUE_COLOR, "true"), (_GAP_PX + 76, _PRED_COLOR, "predicted")):
         axes.scatter(x, y, s=(10 * _PT) ** 2, c=color, edgecolors="black", linewidths=0.5 * _PT)

@@ -18,21 +18,12 @@ def config_labels(configs: Sequence[TrainConfig], uris: Sequence[str], *, sectio
     """Name each run by its model and by the options in which the runs differ, written as for ``--set``.
 
     Options that are not set are left out and, if the recipes differ, those that a recipe sets. Runs of one
-    configuration are distinguished by their URIs.
-
-    Args:
-        configs: Configurations of the runs.
-        uris: Folders or URIs of the runs.
-        section: Compare the options of this section only; by default all.
+    configuration are distinguished by their URIs. With a ``section``, only its options are compared.
     """
     options_of = [dict(_leaves(config.model_dump(mode="json", exclude=_NOT_COMPARED))) for config in configs]
-    values: dict[str, set[str]] = {}
-    for options in options_of:
-        for key, value in options.items():
-            values.setdefault(key, set()).add(str(value))
-    differing = [
-        key for key, distinct in values.items() if len(distinct) > 1 and key != "model.name" and key.startswith(section)
-    ]
+    keys = dict.fromkeys(key for options in options_of for key in options if key.startswith(section))
+    keys.pop("model.name", None)
+    differing = [key for key in keys if len({str(options[key]) for options in options_of if key in options}) > 1]
     names = []
     for config, options in zip(configs, options_of, strict=True):
         implied = _recipe_leaves(config) if "recipe" in differing else {}

@@ -70,10 +70,8 @@ def wrap_text(text: str, width: int = LABEL_WIDTH) -> str:
 def use_log_scale_if_wide(axes: Axes, axis_name: Literal["x", "y"], values: Sequence[float], factor: float) -> bool:
     """Make an axis logarithmic if the largest value is more than ``factor`` times the smallest.
 
-    Ticks are plain numbers, as in 20 and 5,000, not powers of ten. An axis with a zero stays linear.
-
-    Returns:
-        Whether the axis is logarithmic.
+    Ticks are plain numbers, as in 20 and 5,000, not powers of ten. An axis with a zero stays linear. The result is
+    whether the axis is logarithmic.
     """
     low, high = min(values), max(values)
     if not low > 0 or high <= factor * low:
@@ -89,16 +87,8 @@ def use_log_scale_if_wide(axes: Axes, axis_name: Literal["x", "y"], values: Sequ
 
 def add_legend_below(figure: Figure, axes: Axes, title: str | None = None) -> None:
     """Put the legend under the figure, one line for each curve of ``axes``, where long names fit."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        frameon=False,
-        title=title,
-        fontsize="small",
-        title_fontsize="small",
-    )
+    sizes: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small"}
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", frameon=False, title=title, **sizes)
 
 
 def set_title(figure: Figure, title: str, detail: str = "") -> None:
@@ -109,28 +99,21 @@ def set_title(figure: Figure, title: str, detail: str = "") -> None:
 
 
 def save_figure(figure: Figure, uri: str) -> None:
-    """Write a figure, whole or not at all, in the format that the end of the URI names.
-
-    Raises:
-        RcnSearchError: The name ends in none of `KINDS`.
-    """
-    check_format(uri)
-    stream = io.BytesIO()
+    """Write a figure, whole or not at all, in the format that the end of the URI names."""
+    stream, format = io.BytesIO(), check_format(uri)
     # Text as text, not as outlines, so that it can be searched; and the PDF font type that journals accept.
     with matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
-        figure.savefig(stream, format=_suffix(uri))
+        figure.savefig(stream, format=format)
     storage.write_bytes(uri, stream.getvalue())
 
 
-def check_format(uri: str) -> None:
-    """Check the format of a picture to be written, before anything is computed for it.
+def check_format(uri: str) -> str:
+    """Return the format of a picture; commands check it before they compute anything for the picture.
 
     Raises:
         RcnSearchError: The URI ends in none of `FORMATS`.
     """
-    if _suffix(uri) not in FORMATS:
+    format = uri.rpartition(".")[2].lower()
+    if format not in FORMATS:
         raise RcnSearchError(f"{uri} must end in one of .{', .'.join(FORMATS)}")
-
-
-def _suffix(uri: str) -> str:
-    return uri.rpartition(".")[2].lower()
+    return format
