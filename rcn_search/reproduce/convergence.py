@@ -19,15 +19,7 @@ COLUMNS = ("method", "images", "paper", "ours", "training time", "seeds", "notes
 
 
 def convergence_table(reproduction: Reproduction, predictions_of: PredictionSource) -> TextTable:
-    """Make a table of the first epoch below `TARGET_ERROR_PCT` and of the training time until then.
-
-    Args:
-        reproduction: Trained runs.
-        predictions_of: Where predictions come from.
-
-    Raises:
-        RcnSearchError: A checkpoint cannot be evaluated.
-    """
+    """Make a table of the first epoch below `TARGET_ERROR_PCT` and of the training time until then."""
     config = reproduction.study.config
     return TextTable(
         title=f"Convergence: epochs to an error below {TARGET_ERROR_PCT:g} %, of {config.budget.epochs} in one cycle",

@@ -28,7 +28,6 @@ class RowErrors:
     """Errors of one row on one set of images, by seed.
 
     Attributes:
-        image_id_n: Names of the images.
         group_n: Group of each image; images of one group are not independent.
         error_pct_sn: Error of each image by each seed; NaN where an image is excluded.
         excluded: Number of excluded images by reason, of the first seed that has any.
@@ -79,12 +78,9 @@ def row_errors(predictions: Sequence[Predictions], protocol: EvaluationProtocol)
 
 
 def check_claim(claim: Claim, measured: Mapping[str, RowErrors], paper_pct: Mapping[str, float]) -> str:
-    """Say whether a claim of the paper holds here. Of several rows, the two that come closest to breaking it count.
+    """Say whether a claim of the paper holds for our errors by row, all of the same images.
 
-    Args:
-        claim: Claim of the paper.
-        measured: Our errors by row, all of the same images.
-        paper_pct: Errors of the paper by row.
+    Of several rows, the two that come closest to breaking the claim count.
     """
     if missing := [row for row in (*claim.lower, *claim.higher) if row not in measured]:
         return f"{claim.words}: not known yet, because {missing[0]} is not measured"
@@ -93,7 +89,8 @@ def check_claim(claim: Claim, measured: Mapping[str, RowErrors], paper_pct: Mapp
     error_pct_n = measured[high].error_pct_n
     if claim.worst_tenth:
         # Worst for both together: images that are worst for one row would be better for any other by chance alone.
-        error_pct_n = np.where(_is_worst(error_pct_n + measured[low].error_pct_n), error_pct_n, np.nan)
+        sum_n = error_pct_n + measured[low].error_pct_n
+        error_pct_n = np.where(sum_n >= np.nanquantile(sum_n, 1 - WORST_SHARE), error_pct_n, np.nan)
     gap = measured[low].minus(error_pct_n)
     holds = gap.mean <= 0
     doubt = "" if gap.interval is None or not gap.is_tie else ", but the interval includes 0"
@@ -101,9 +98,3 @@ def check_claim(claim: Claim, measured: Mapping[str, RowErrors], paper_pct: Mapp
     has_paper = {low, high} <= paper_pct.keys() and not claim.worst_tenth
     paper = f"; in the paper {paper_pct[high] - paper_pct[low]:.2f} below" if has_paper else ""
     return f"{claim.words}: {verdict}{doubt}: {low} is {gap} {order} {high}{paper}"
-
-
-def _is_worst(error_pct_n: Array) -> NDArray[np.bool_]:
-    """Mark the images with the highest errors; images without an error are not among them."""
-    worst_n: NDArray[np.bool_] = error_pct_n >= np.nanquantile(error_pct_n, 1 - WORST_SHARE)
-    return worst_n

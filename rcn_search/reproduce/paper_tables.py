@@ -25,7 +25,6 @@ class Subset(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        """Name in tables."""
         return f"{self.dataset}/{self.name}"
 
 
@@ -44,11 +43,7 @@ PAPER_TRAINING_IMAGES = {"mtfl": 9_000, "300w": 2_834}
 class Claim(NamedTuple):
     """A claim that the paper's figures support: all rows of ``lower`` have lower errors than all of ``higher``.
 
-    Attributes:
-        words: The claim, for people.
-        lower: Rows with lower errors.
-        higher: Rows with higher errors.
-        worst_tenth: Whether it is about the tenth of the images with the highest errors.
+    With ``worst_tenth`` it is about the tenth of the images with the highest errors.
     """
 
     words: str
@@ -63,7 +58,6 @@ class PaperTable:
 
     Attributes:
         title: Title, as published rows name it.
-        claims: Claims about its rows.
         epochs: Epochs that the authors' public commands train, by row, where they are known.
         compared_with: Published method of a row, where it has another name.
     """

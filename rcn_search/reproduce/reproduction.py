@@ -17,14 +17,9 @@ from rcn_search.training.exit_status import BEST_NAME
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """A fixed-run study of a table, and where its rows are scored. A row is a run or a joint model of the study.
+    """A fixed-run study of a table, and the splits on which its rows are scored.
 
-    Attributes:
-        table: Table of the paper.
-        published: Published rows that are shown beside ours.
-        study: Study whose runs are the rows.
-        targets: Splits to evaluate on.
-        manifests: Manifests of the data sets, the one that is trained on first.
+    A row is a run or a joint model of the study. The first of the manifests is that of the data set that is trained on.
     """
 
     table: PaperTable

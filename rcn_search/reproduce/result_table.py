@@ -33,15 +33,7 @@ Results = dict[Benchmark, dict[str, RowErrors]]
 
 
 def result_table(reproduction: Reproduction, predictions_of: PredictionSource) -> TextTable:
-    """Make the table of all errors.
-
-    Args:
-        reproduction: Trained rows.
-        predictions_of: Where predictions come from.
-
-    Raises:
-        RcnSearchError: A checkpoint cannot be evaluated.
-    """
+    """Make the table of all errors."""
     config = reproduction.study.config
     rows = [row for row in config.runs if not reproduction.is_denoiser(row)] + list(config.joint_models)
     results = _measure(reproduction, predictions_of, rows)

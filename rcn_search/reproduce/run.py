@@ -35,7 +35,6 @@ class ReproductionRequest:
     """The table to reproduce, and what differs from its study file.
 
     Attributes:
-        table: Name of the table.
         study_file: Study file of its rows; by default the one that comes with the package.
         overrides: ``key.path=value`` settings laid over the study file.
         epochs: Epochs of each row, in place of ``budget.epochs``.
@@ -54,18 +53,9 @@ class ReproductionRequest:
 
 
 def train_table(request: ReproductionRequest, *, leaderboard: str | None, console: Console) -> Reproduction:
-    """Train the rows of a table that are not trained yet.
-
-    Args:
-        request: The table.
-        leaderboard: URI of the leaderboard, which is checked before anything is trained.
-        console: Where the run prints.
+    """Train the rows of a table that are not trained yet; data sets and leaderboard are checked before.
 
     Raises:
-        ConfigError: The study file is wrong.
-        DatasetError: A data set is missing or damaged.
-        StudyError: There is another study at ``study_uri``, or the search cannot continue.
-        RcnSearchError: The data sets have different keypoints, or there is no leaderboard.
         KeyboardInterrupt: Ctrl-C; the same call resumes.
     """
     plan = _plan(request)
@@ -81,10 +71,7 @@ def open_table(request: ReproductionRequest) -> Reproduction:
     """Open the study of a table as it is, without training anything.
 
     Raises:
-        ConfigError: The study file is wrong.
-        DatasetError: A data set is missing or damaged.
-        StudyError: There is another study at ``study_uri``.
-        RcnSearchError: There is no study, or the data sets have different keypoints.
+        RcnSearchError: There is no study.
     """
     plan = _plan(request)
     uri = plan.study_request.study_uri
@@ -102,13 +89,7 @@ def compare_with_paper(
 ) -> TextTable:
     """Evaluate what is trained and not evaluated yet, and compare with the paper.
 
-    Args:
-        reproduction: Trained rows.
-        leaderboard: URI of the leaderboard; None: only evaluations that were made before are compared.
-        on_images: Called with (images done, images in all) of each evaluation.
-
-    Raises:
-        RcnSearchError: A checkpoint cannot be evaluated (see `TestScores.evaluate_once`).
+    Without a leaderboard only evaluations that were made before are compared.
     """
     scores, is_convergence = TestScores(reproduction.study.uri), reproduction.table is TABLES["convergence"]
 
@@ -133,11 +114,7 @@ class _Plan(NamedTuple):
 
     def reproduction(self, study: Study) -> Reproduction:
         return Reproduction(
-            table=self.table,
-            published=self.published,
-            study=study,
-            targets=self.targets,
-            manifests=self.manifests,
+            table=self.table, published=self.published, study=study, targets=self.targets, manifests=self.manifests
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from rcn_search import storage
 from rcn_search.config.schema import FrozenModel
@@ -20,23 +20,12 @@ from rcn_search.inference.config import InferenceConfig
 from rcn_search.reproduce.paper_tables import Subset
 from rcn_search.study.records import StudyError
 
-if TYPE_CHECKING:
-    from rcn_search.leaderboard.submit import Submission
-
 SCORES = "scores"
 _STARTED, _PREDICTIONS, _SCORE = "started.json", "predictions.parquet", "score.json"
 
 
 class Target(NamedTuple):
-    """A split to evaluate on.
-
-    Attributes:
-        data_uri: Data set.
-        split: Split of the data set.
-        subset: Data set and subset that the split holds.
-        is_test: Whether it is a test split.
-        fingerprint: Fingerprint of the data set.
-    """
+    """A split to evaluate on, and the subset of the paper's data sets that it holds."""
 
     data_uri: str
     split: str
@@ -51,7 +40,6 @@ class Candidate(NamedTuple):
     Attributes:
         name: Name that is unique in the study, as in ``000012``.
         method: Name on the leaderboard.
-        checkpoint: URI of the checkpoint.
         denoiser: Checkpoint of the denoiser of a joint model; empty without one.
     """
 
@@ -80,13 +68,9 @@ class ScoreRecord(FrozenModel):
 def find_targets(data_uris: Sequence[str], wanted: Iterable[Subset], val_split: str) -> list[Target]:
     """Choose where to evaluate: the wanted test subsets of each data set, else all its test splits.
 
-    Args:
-        data_uris: Data sets, the one that is trained on first.
-        wanted: Subsets that the paper reports.
-        val_split: Split to evaluate on if no data set has a test split.
+    If no data set has a test split, it is the validation split of the first, on which the rows are trained.
 
     Raises:
-        DatasetError: A data set is missing or damaged.
         RcnSearchError: Two data sets have the same test subset.
     """
     wanted, targets = set(wanted), list[Target]()
@@ -140,20 +124,18 @@ class TestScores:
     ) -> Predictions:
         """Return the predictions of a checkpoint on a split, evaluating it if that was not done before.
 
-        Args:
-            candidate: Checkpoint.
-            target: Split.
-            leaderboard: URI of the leaderboard.
-            submit: Add the scores to the leaderboard.
-            on_images: Called with (images done, images in all).
+        With ``submit`` the scores are added to the leaderboard. ``on_images`` takes (images done, images in all).
 
         Raises:
             StudyError: The checkpoint was evaluated on another data set of the same name, or an evaluation was started
                 and has not ended.
-            RcnSearchError: The checkpoint cannot be evaluated (see `evaluate_and_record`).
         """
         if (predictions := self.load(candidate, target)) is not None:
             return predictions
+        from rcn_search.data.dataset import open_dataset  # torch is not needed before
+        from rcn_search.inference.predictor import load
+        from rcn_search.leaderboard.submit import evaluate_and_record
+
         folder = self._folder(candidate, target)
         started_uri, predictions_uri = storage.join(folder, _STARTED), storage.join(folder, _PREDICTIONS)
         started = {"method": candidate.method, "split": target.split, "when": datetime.now(UTC).isoformat()}
@@ -165,7 +147,16 @@ class TestScores:
                 "delete this folder to evaluate again"
             ) from None
         try:
-            submission = _evaluate(candidate, target, leaderboard, predictions_uri, submit, on_images)
+            submission = evaluate_and_record(
+                load(candidate.checkpoint, InferenceConfig(denoiser_uri=candidate.denoiser or None)),
+                open_dataset(target.data_uri),
+                target.split,
+                leaderboard=leaderboard,
+                predictions_uri=predictions_uri,
+                submit=submit,
+                method=candidate.method,
+                on_images=on_images,
+            )
         except BaseException:
             if not storage.exists(predictions_uri):  # nobody has seen a score
                 storage.delete(started_uri)
@@ -184,27 +175,3 @@ class TestScores:
 
     def _folder(self, candidate: Candidate, target: Target) -> str:
         return storage.join(self._uri, "-".join((candidate.name, *target.subset)))
-
-
-def _evaluate(
-    candidate: Candidate,
-    target: Target,
-    leaderboard: str | None,
-    predictions_uri: str,
-    submit: bool,
-    on_images: Callable[[int, int], None],
-) -> Submission:
-    from rcn_search.data.dataset import open_dataset  # torch is not needed before
-    from rcn_search.inference.predictor import load
-    from rcn_search.leaderboard.submit import evaluate_and_record
-
-    return evaluate_and_record(
-        load(candidate.checkpoint, InferenceConfig(denoiser_uri=candidate.denoiser or None)),
-        open_dataset(target.data_uri),
-        target.split,
-        leaderboard=leaderboard,
-        predictions_uri=predictions_uri,
-        submit=submit,
-        method=candidate.method,
-        on_images=on_images,
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,9 +17,6 @@ class TextTable:
     """A table.
 
     Attributes:
-        title: Line above the table.
-        columns: Names of the columns.
-        rows: Text of each cell.
         remarks: Lines below the table; not part of the CSV.
         text_columns: Names of the columns that are set to the left; the others hold numbers.
     """
@@ -46,19 +42,14 @@ class TextTable:
         """Render the table as a document."""
         if format == "csv":
             stream = io.StringIO()
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerows([self.columns, *self.rows])
+            csv.writer(stream, lineterminator="\n").writerows([self.columns, *self.rows])
             return stream.getvalue()
         ruler = ["---" if name in self.text_columns else "--:" for name in self.columns]
-        rows = map(_markdown_row, (self.columns, ruler, *self.rows))
+        rows = (f"| {' | '.join(map(_escape_markdown, cells))} |" for cells in (self.columns, ruler, *self.rows))
         lines = [f"**{_escape_markdown(self.title)}**", "", *rows]
         if self.remarks:
             lines += ["", *(f"- {_escape_markdown(remark)}" for remark in self.remarks)]
         return "\n".join(lines) + "\n"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_escape_markdown, cells)) + " |"
 
 
 def _escape_markdown(text: str) -> str:
