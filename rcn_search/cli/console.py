@@ -98,6 +98,16 @@ def explain_os_error(error: OSError) -> str:
     return str(error) if is_explained else ""
 
 
+def print_text(text: str, style: str = "") -> None:
+    """Print text as it is, whatever markup it holds, without breaking its lines."""
+    console.print(Text(text, style=style), soft_wrap=True, highlight=False)
+
+
+def warn(problem: str) -> None:
+    """Print a warning to standard error."""
+    errors.print(Text(f"warning: {problem}", style="yellow"), soft_wrap=True)
+
+
 def score_table(scores: Iterable[tuple[EvaluationProtocol, Score]]) -> Table:
     """What predictions score, a line for each protocol."""
     table = Table("protocol", "error %", "95 % interval", "faces", "excluded", box=None, pad_edge=False)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import typer
-from rich.text import Text
 
-from rcn_search.cli.console import command, console, errors, progress, score_table
+from rcn_search.cli.console import command, console, print_text, progress, score_table, warn
 from rcn_search.cli.options import DataUri, DecoderOption, Denoiser, Device, EntryOrMethod, Leaderboard, TtaOption
 from rcn_search.errors import RcnSearchError
 
@@ -68,11 +67,11 @@ def add_command(
         ),
     )
     for warning in added.warnings:
-        errors.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+        warn(warning)
     console.print(score_table(added.scores))
     _print_test_evaluations(added.num_test_evaluations)
     for uri in added.entry_uris:
-        _print(f"→ {uri}")
+        print_text(f"→ {uri}")
 
 
 @command
@@ -116,9 +115,9 @@ def rescore_command(
         predictions=hash_prediction_files(predictions or ()),
     )
     for result in results:
-        _print(f"→ {result.uri}" if result.uri else f"{result.entry_id} {result.reason}")
+        print_text(f"→ {result.uri}" if result.uri else f"{result.entry_id} {result.reason}")
     num_added = sum(bool(result.uri) for result in results)
-    _print(f"{num_added} of {len(results)} entries scored again")
+    print_text(f"{num_added} of {len(results)} entries scored again")
     if not num_added:
         raise typer.Exit(1)
 
@@ -170,10 +169,12 @@ def verify_command(
         )
     _print_test_evaluations(result.num_test_evaluations)
     if result.worst_image:
-        _print(f"largest change of one image: {result.worst_image[1]:.4f} percentage points, {result.worst_image[0]}")
+        print_text(
+            f"largest change of one image: {result.worst_image[1]:.4f} percentage points, {result.worst_image[0]}"
+        )
     if result.problems:
         raise RcnSearchError("; ".join(["not verified", *result.problems]))
-    _print(f"verified: {result.error_pct:.4f} % now, {recorded.error_pct:.4f} % in the entry")
+    print_text(f"verified: {result.error_pct:.4f} % now, {recorded.error_pct:.4f} % in the entry")
 
 
 @command
@@ -189,10 +190,8 @@ def pack_command(leaderboard: Leaderboard = "") -> None:
 
     with progress("packing", "objects") as on_progress:
         packed = pack(_resolve(leaderboard), on_progress)
-    if packed.num_objects:
-        _print(f"{packed.num_objects:,} objects packed; the leaderboard has {packed.num_packs} packs")
-    else:
-        _print("nothing to pack")
+    summary = f"{packed.num_objects:,} objects packed; the leaderboard has {packed.num_packs} packs"
+    print_text(summary if packed.num_objects else "nothing to pack")
 
 
 def _resolve(named: str) -> str:
@@ -203,8 +202,4 @@ def _resolve(named: str) -> str:
 
 def _print_test_evaluations(num: int | None) -> None:
     if num is not None:
-        _print(f"test evaluation no. {num} of this split")
-
-
-def _print(text: str) -> None:
-    console.print(Text(text), soft_wrap=True, highlight=False)
+        print_text(f"test evaluation no. {num} of this split")

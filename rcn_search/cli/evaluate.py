@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from rcn_search import storage
 from rcn_search.cli.console import command, console, progress, score_table
 from rcn_search.cli.options import DataUri, DecoderOption, Denoiser, Device, Leaderboard, TtaOption
 from rcn_search.cluster.ray_job import check_outlives_job
-
-if TYPE_CHECKING:
-    from rcn_search.leaderboard.submit import Submission
 
 
 @command
@@ -60,11 +57,6 @@ def evaluate_command(
             method=method or None,
             on_images=on_images,
         )
-    print_submission(submission)
-
-
-def print_submission(submission: Submission) -> None:
-    """Print the scores, the number of test evaluations, and where things were written."""
     evaluation = submission.evaluation
     console.print(f"{evaluation.predictions.meta['method']} on {evaluation.scores[0][0].dataset}", highlight=False)
     console.print(score_table(evaluation.scores))

@@ -153,8 +153,7 @@ def convergence(
     runs: Annotated[list[str], typer.Argument(help="Folders or URIs of training runs.")],
     out: Out = "convergence.png",
     threshold_pct: Annotated[
-        float | None,
-        typer.Option("--threshold", min=0.0, help="Mark where each run first falls below this error, %."),
+        float | None, typer.Option("--threshold", min=0.0, help="Mark where each run first falls below this error, %.")
     ] = None,
 ) -> None:
     """Draw the validation error against epochs and against training time.

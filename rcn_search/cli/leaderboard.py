@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import typer
-from rich.text import Text
 
-from rcn_search.cli.console import command, console, errors
+from rcn_search.cli.console import command, console, print_text, warn
 from rcn_search.cli.entries import add_command, pack_command, rescore_command, verify_command
 from rcn_search.cli.options import EntryOrMethod, Leaderboard
 from rcn_search.cli.site import build_site_command, serve_command
@@ -60,12 +59,10 @@ def show(
     with gc_paused():
         shown = build_leaderboard(_resolve(leaderboard))
         if dataset:
-            known = sorted({table.dataset for table in shown.tables})
-            if dataset not in known:
-                raise RcnSearchError(
-                    f"the leaderboard has no data set {dataset!r}; it has {', '.join(known) or 'none'}"
-                )
+            known = ", ".join(sorted({table.dataset for table in shown.tables})) or "none"
             shown = shown.select(dataset)
+            if not shown.tables:
+                raise RcnSearchError(f"the leaderboard has no data set {dataset!r}; it has {known}")
         if by_attribute:
             shown = select_attribute(shown, by_attribute)
         if format == "table":
@@ -73,11 +70,13 @@ def show(
             printed = shown if include_published or dataset or not measured.tables else measured
             print_leaderboard(printed, console, limit=limit or None, by_attribute=by_attribute)
             if num_hidden := len(shown.tables) - len(printed.tables):
-                _print(f"… and {num_hidden} tables of published rows only (--include-published, or --dataset)", "dim")
+                print_text(
+                    f"… and {num_hidden} tables of published rows only (--include-published, or --dataset)", "dim"
+                )
             return
         typer.echo(render(shown, format, by_attribute=by_attribute), nl=False)
     for problem in shown.problems:
-        errors.print(Text(f"warning: {problem}", style="yellow"), soft_wrap=True)
+        warn(problem)
 
 
 @leaderboard_app.command()
@@ -93,10 +92,10 @@ def compare(first: EntryOrMethod, second: EntryOrMethod, leaderboard: Leaderboar
     uri = _resolve(leaderboard)
     for comparison in compare(uri, load_current_entries(uri), first, second):
         protocol = comparison.protocol
-        _print(f"{protocol.dataset} {protocol.subset}, {comparison.num_images:,} images · {protocol}", style="bold")
+        print_text(f"{protocol.dataset} {protocol.subset}, {comparison.num_images:,} images · {protocol}", style="bold")
         for method, error_pct, num in zip(comparison.methods, comparison.errors_pct, comparison.num_seeds, strict=True):
-            _print(f"  {error_pct:6.2f} %  {method}{f' ({num} seeds)' if num > 1 else ''}")
-        _print(f"  {comparison}")
+            print_text(f"  {error_pct:6.2f} %  {method}{f' ({num} seeds)' if num > 1 else ''}")
+        print_text(f"  {comparison}")
 
 
 @leaderboard_app.command()
@@ -137,14 +136,10 @@ def figure(
         draw_bars(chosen, out)
     else:
         draw_keypoints(chosen, out)
-    _print(f"{len(chosen)} entries → {out}")
+    print_text(f"{len(chosen)} entries → {out}")
 
 
 def _resolve(named: str) -> str:
     from rcn_search.leaderboard.location import default_leaderboard
 
     return named or default_leaderboard()
-
-
-def _print(text: str, style: str = "") -> None:
-    console.print(Text(text, style=style), soft_wrap=True, highlight=False)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from rcn_search.cli.console import command, console, errors
+from rcn_search.cli.console import command, console, print_text, warn
 from rcn_search.cli.options import Leaderboard
-from rcn_search.errors import RcnSearchError
-
-if TYPE_CHECKING:
-    from rcn_search.leaderboard.site.faces import FaceSource
 
 Runs = Annotated[
     list[str] | None,
@@ -51,14 +46,15 @@ def build_site_command(
     from rcn_search.leaderboard.location import default_leaderboard
     from rcn_search.leaderboard.site.build import Site
     from rcn_search.leaderboard.site.entries import read_histories
+    from rcn_search.leaderboard.site.faces import FaceSource
     from rcn_search.leaderboard.table import build_leaderboard
 
     shown = build_leaderboard(leaderboard or default_leaderboard())
-    site = Site(Path(out), histories=read_histories(runs or []), faces=_face_source(faces, predictions or []))
-    num_pages = site.write(shown)
+    face_source = FaceSource.from_uris(faces, predictions or [])
+    num_pages = Site(Path(out), histories=read_histories(runs or []), faces=face_source).write(shown)
     for problem in shown.problems:
-        _warn(problem)
-    console.print(Text(f"{num_pages:,} pages → {Path(out) / 'index.html'}"), soft_wrap=True, highlight=False)
+        warn(problem)
+    print_text(f"{num_pages:,} pages → {Path(out) / 'index.html'}")
 
 
 @command
@@ -80,32 +76,19 @@ def serve_command(
     from rcn_search.leaderboard.location import default_leaderboard
     from rcn_search.leaderboard.site.build import Site
     from rcn_search.leaderboard.site.entries import read_histories
+    from rcn_search.leaderboard.site.faces import FaceSource
     from rcn_search.leaderboard.site.serve import leaderboard_version, rebuild_on_change, serve_folder
     from rcn_search.leaderboard.table import build_leaderboard
 
     uri = leaderboard or default_leaderboard()
     with TemporaryDirectory(prefix="rcn-search-leaderboard-") as folder:
-        face_source = _face_source(faces, predictions or [])
+        face_source = FaceSource.from_uris(faces, predictions or [])
         site = Site(Path(folder), histories=read_histories(runs or []), faces=face_source, live=True)
         written = leaderboard_version(uri)
         site.write(build_leaderboard(uri))
         with serve_folder(site.folder, port) as address:
-            console.print(Text(f"{uri} at {address} until Ctrl-C"), soft_wrap=True, highlight=False)
+            print_text(f"{uri} at {address} until Ctrl-C")
             try:
-                rebuild_on_change(site, uri, written=written, stop=threading.Event(), on_problem=_warn)
+                rebuild_on_change(site, uri, written=written, stop=threading.Event(), on_problem=warn)
             except KeyboardInterrupt:
                 console.print("ended")
-
-
-def _face_source(data_uri: str, predictions: list[str]) -> FaceSource | None:
-    if not data_uri:
-        if predictions:
-            raise RcnSearchError("--predictions needs --faces DATA: name the data set too")
-        return None
-    from rcn_search.leaderboard.site.faces import FaceSource
-
-    return FaceSource.from_uris(data_uri, predictions)
-
-
-def _warn(line: str) -> None:
-    errors.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)

@@ -1,25 +1,62 @@
-"""``rcn-search study …``: look at a study and export it, from any machine, also while it runs."""
+"""``rcn-search study …``: check study files; show and export studies, from any machine, also while they run."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Annotated, Literal
 
 import typer
 
-from rcn_search.cli.console import command, console
-from rcn_search.cli.study_check import check_command
+from rcn_search.cli.console import command, console, progress
+from rcn_search.cli.options import StudyOverrides
+from rcn_search.errors import RcnSearchError
 
 study_app = typer.Typer(
     no_args_is_help=True, help="Check study files; show, list and export studies, also running ones."
 )
-study_app.command("check")(check_command)
 
 StudyUri = Annotated[str, typer.Argument(metavar="STUDY", help="Folder or URI of the study.")]
 # As in study/trial.py and study/selection.py, whose imports would slow down every --help.
 State = Literal["", "open", "complete", "pruned", "failed"]
 SortKey = Literal["number", "error", "epochs", "time"]
 FOLLOW_INTERVAL_S = 2.0
+_DEFAULT_POINTS = 5
+_PROGRESS_AFTER_S = 2.0
+
+
+@study_app.command()
+@command
+def check(
+    study_file: Annotated[str, typer.Argument(metavar="STUDY.yaml", help="Study file of a search.")],
+    data: Annotated[str, typer.Option(metavar="URI", help="Data set, in place of base.data.uri.")] = "",
+    overrides: StudyOverrides = None,
+    settings: Annotated[int, typer.Option(min=1, help="Number of settings to draw.")] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
+) -> None:
+    """Check a study file: draw 1,000 settings, build their networks, and show the costs and how often keys are drawn.
+
+    Example: rcn-search study check search_spaces/rcn.yaml --data data/mtfl
+    """
+    from rcn_search.study.loading import load_study_config
+    from rcn_search.study.objectives import num_points
+    from rcn_search.study_report.space_preview import preview_space, print_preview
+
+    config = load_study_config(study_file, overrides=overrides or (), data_uri=data)
+    if config.runs:
+        raise RcnSearchError(f"{study_file} is a fixed-run study, in which nothing is drawn; its runs are all legal")
+    uri = config.base_config.data.uri
+    try:
+        points = num_points(uri)
+    except (OSError, RcnSearchError):
+        points = _DEFAULT_POINTS
+        console.print(f"no data set at {uri}: networks are built for {points} points", style="yellow", soft_wrap=True)
+    with ExitStack() as stack:
+        preview = preview_space(
+            config, num_points=points, num_settings=settings, seed=seed, on_setting=_late_progress(stack)
+        )
+    print_preview(console, config, preview)
 
 
 @study_app.command()
@@ -118,3 +155,17 @@ def export(
 
     for written in export_study(open_study(uri), to):
         console.print(f"→ {written}", soft_wrap=True, highlight=False)
+
+
+def _late_progress(stack: ExitStack) -> Callable[[int, int], None]:
+    """Make a progress bar that appears only once the work has taken a while."""
+    started, bar = time.monotonic(), None
+
+    def on_setting(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None and time.monotonic() - started > _PROGRESS_AFTER_S:
+            bar = stack.enter_context(progress("drawing", "settings"))
+        if bar is not None:
+            bar(done, total)
+
+    return on_setting

@@ -40,8 +40,7 @@ def tune_command(
     ] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Resume the existing study.")] = False,
     auto_resume: Annotated[
-        bool,
-        typer.Option("--auto-resume", help="Resume the study if it exists, else start it. Implied in a Ray job."),
+        bool, typer.Option("--auto-resume", help="Resume the study if it exists, else start it. Implied in a Ray job.")
     ] = False,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Number of trials in all, in place of budget.trials.")
@@ -94,7 +93,6 @@ def _print_test_result(result: SearchResult) -> None:
 
 
 def _print_next_steps(result: SearchResult, leaderboard_uri: str | None) -> None:
-    """Print the commands that one would want to run now."""
     study = _shorten(result.study.uri)
     commands = [f"rcn-search study status {study}", f"rcn-search study export {study} --to study.html"]
     if result.test_result and leaderboard_uri:
