@@ -19,7 +19,7 @@ from rcn_search.evaluation.predictions import Predictions, encode_predictions, r
 from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer
 from rcn_search.evaluation.score import Score, protocols_for, score
 from rcn_search.leaderboard.entry_fields import entry_fields, shareable_uri
-from rcn_search.leaderboard.external_join import JoinedPredictions, join_ground_truth
+from rcn_search.leaderboard.external_join import join_ground_truth
 from rcn_search.leaderboard.formats import ExternalFormat, read_external
 from rcn_search.leaderboard.lookup import PREDICTIONS
 from rcn_search.leaderboard.records import Entry, add_entry, explained_fields
@@ -28,15 +28,7 @@ from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What is known of the model that made the predictions.
-
-    Attributes:
-        hardware: Hardware that the predictions were computed on.
-        num_params: Parameters of the model.
-        multiply_adds: Multiply-adds of the model for one face.
-        latency_ms: Time for one face, ms.
-        source: Paper or repository that the predictions come from.
-    """
+    """What is known of the model that made the predictions: fields of an `Entry`."""
 
     hardware: str = "not stated"
     num_params: int | None = None
@@ -47,13 +39,11 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class AddedPredictions:
-    """Result of `add_predictions`.
+    """Result of `add_predictions`: scores and entries added, one for each protocol.
 
     Attributes:
-        scores: Score under each protocol.
         warnings: A line for images without predictions and one for predictions without an image, if there are any.
         num_test_evaluations: Evaluations of this test split so far, this one included; None for other splits.
-        entry_uris: Entries added, one for each protocol.
     """
 
     scores: list[tuple[EvaluationProtocol, Score]]
@@ -76,22 +66,12 @@ def add_predictions(
 ) -> AddedPredictions:
     """Score a prediction file with the ground truth of a data set and add it to the leaderboard.
 
-    An evaluation of a test split is counted before anything is scored.
-
-    Args:
-        uri: A Parquet file of this project, or a file that `read_external` reads.
-        data_uri: Data set with the ground truth; ground truth in the file is ignored.
-        split_name: Split of the data set.
-        leaderboard: URI of the leaderboard.
-        method: Name on the leaderboard.
-        file_format: Format of an external file; detected by default.
-        normalizers: Normalizers to score with in addition to those of `rcn2016` and `subpixel`.
-        pixel_offset: Added to each coordinate of an external file. Here pixel i covers i to i + 1.
-        model: What is known of the model.
+    An evaluation of a test split is counted before anything is scored. ``uri`` is a Parquet file of this project, whose
+    own ground truth is ignored, or a file that `read_external` reads. ``normalizers`` are used in addition to those of
+    `rcn2016` and `subpixel`. ``pixel_offset`` is added to each coordinate of an external file: here pixel i covers i to
+    i + 1.
 
     Raises:
-        DatasetError: The data set is missing or damaged, or has no such split.
-        FileNotFoundError: There is no prediction file.
         RcnSearchError: The file cannot be read, or its images or keypoints are not those of the split.
     """
     manifest = read_manifest(data_uri)
@@ -101,7 +81,15 @@ def add_predictions(
     if is_native:
         predictions = _load_native(uri, data_uri, split_name)
     else:
-        joined = _load_external(uri, data_uri, split_name, file_format, pixel_offset, method)
+        run_id = hashlib.sha256(storage.read_bytes(uri)).hexdigest()[:12]
+        joined = join_ground_truth(
+            read_external(uri, file_format),
+            data_uri,
+            split_name,
+            method=method,
+            run_id=run_id,
+            pixel_offset=pixel_offset,
+        )
         predictions, warnings = joined.predictions, joined.coverage_warnings()
     num_test_evaluations = None
     if split_name in manifest.test_splits:
@@ -109,15 +97,8 @@ def add_predictions(
             leaderboard, dataset=dataset, subset=subset, method=method, run_id=predictions.meta["run_id"]
         )
     scores = [(protocol, score(predictions, protocol)) for protocol in protocols_for(predictions, normalizers)]
-    entry_uris = _add_entries(
-        leaderboard,
-        predictions,
-        scores,
-        method,
-        "ours" if is_native else "reproduced",
-        num_test_evaluations or 0,
-        model,
-    )
+    origin: Literal["ours", "reproduced"] = "ours" if is_native else "reproduced"
+    entry_uris = _add_entries(leaderboard, predictions, scores, method, origin, num_test_evaluations or 0, model)
     return AddedPredictions(
         scores=scores, warnings=warnings, num_test_evaluations=num_test_evaluations, entry_uris=entry_uris
     )
@@ -133,11 +114,7 @@ def _add_entries(
     num_test_evaluations: int,
     model: ModelFacts,
 ) -> list[str]:
-    """Store the predictions and add an entry for each protocol.
-
-    Returns:
-        URIs of the entries.
-    """
+    """Store the predictions and add an entry for each protocol; the URIs of the entries."""
     predictions_uri, sha256 = _store_predictions(leaderboard, predictions)
     entries = [
         Entry(
@@ -156,15 +133,6 @@ def _add_entries(
         for protocol, protocol_score in scores
     ]
     return [add_entry(leaderboard, entry) for entry in entries]
-
-
-def _load_external(
-    uri: str, data_uri: str, split_name: str, file_format: ExternalFormat | None, pixel_offset: float, method: str
-) -> JoinedPredictions:
-    """Read a prediction file of another system; the hash of its content is its run id."""
-    external = read_external(uri, file_format)
-    run_id = hashlib.sha256(storage.read_bytes(uri)).hexdigest()[:12]
-    return join_ground_truth(external, data_uri, split_name, method=method, run_id=run_id, pixel_offset=pixel_offset)
 
 
 def _load_native(uri: str, data_uri: str, split_name: str) -> Predictions:
@@ -187,11 +155,7 @@ def _load_native(uri: str, data_uri: str, split_name: str) -> Predictions:
 
 
 def _store_predictions(leaderboard: str, predictions: Predictions) -> tuple[str | None, str]:
-    """Store the predictions on the leaderboard, so that they can be scored again.
-
-    Returns:
-        Their URI, if it may be shared, and their SHA-256.
-    """
+    """Store the predictions, so that they can be scored again; their URI, if it may be shared, and their SHA-256."""
     content = encode_predictions(predictions)
     sha256 = hashlib.sha256(content).hexdigest()
     uri = storage.join(leaderboard, PREDICTIONS, f"{sha256}.parquet")

@@ -17,18 +17,17 @@ from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.predict_split import ground_truth_fields, split_metadata
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import RCN2016_GRID_PX
-from rcn_search.leaderboard.formats.base import ExternalPredictions
+from rcn_search.leaderboard.formats import ExternalPredictions
 
 _MAX_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedPredictions:
-    """Predictions with ground truth.
+    """Predictions with ground truth for every image of the split.
 
     Attributes:
-        predictions: Predictions for every image of the split; not finite where there is none.
-        missing: Images of the split without a prediction.
+        missing: Images of the split without a prediction; their predicted points are not finite.
         extra: Predictions for images that the split does not have.
     """
 
@@ -52,21 +51,13 @@ def join_ground_truth(
 
     A prediction belongs to the image of the same name. Otherwise it belongs to the image whose path ends with its path,
     or the other way round, compared by whole folder names, if there is exactly one such image.
-
-    Args:
-        external: Points in pixels of the original images.
-        data_uri: Data set with the ground truth.
-        split_name: Split of the data set.
-        method: Name on the leaderboard.
-        run_id: Identity of whatever made the predictions.
-        pixel_offset: Added to each coordinate. Here pixel i covers i to i + 1.
+    ``pixel_offset`` is added to each coordinate: here pixel i covers i to i + 1. ``run_id`` names the file.
 
     Raises:
-        DatasetError: The data set is missing or damaged, or has no such split.
         RcnSearchError: No prediction is for an image of the split, or one has another number of points.
     """
-    manifest = open_dataset(data_uri).manifest
-    split = open_dataset(data_uri).split(split_name)
+    dataset = open_dataset(data_uri)
+    manifest, split = dataset.manifest, dataset.split(split_name)
     name_of_row = _match_images(external, split.image_id_n.tolist())
     if not name_of_row:
         raise RcnSearchError(
@@ -82,14 +73,11 @@ def join_ground_truth(
             )
         image_nk2[row] = external[name] + pixel_offset
     matched = set(name_of_row.values())
-    meta = split_metadata(manifest, split_name) | {
-        "grid_px": RCN2016_GRID_PX,
-        "run_id": run_id,
-        "method": method,
-        "shift_px": pixel_offset,
-    }
+    meta = {"grid_px": RCN2016_GRID_PX, "run_id": run_id, "method": method, "shift_px": pixel_offset}
     return JoinedPredictions(
-        predictions=_predictions(split, image_nk2, bordered=manifest.bordered, meta=meta),
+        predictions=_predictions(
+            split, image_nk2, bordered=manifest.bordered, meta=split_metadata(manifest, split_name) | meta
+        ),
         missing=[str(name) for row, name in enumerate(split.image_id_n) if row not in name_of_row],
         extra=[name for name in external if name not in matched],
     )

@@ -13,7 +13,7 @@ from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.leaderboard.external import AddedPredictions, ModelFacts, add_predictions
 from rcn_search.leaderboard.external_join import _match_images, join_ground_truth
-from rcn_search.leaderboard.formats.base import ExternalPredictions
+from rcn_search.leaderboard.formats import ExternalPredictions
 from rcn_search.leaderboard.table import build_leaderboard
 
 

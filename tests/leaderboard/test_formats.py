@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rcn_search.leaderboard import formats
-from rcn_search.leaderboard.formats import base, read_external
+from rcn_search.leaderboard.formats import read_external
 
 POINTS = [[1.5, 2.0], [3.0, 4.25]]
 COCO = [1.5, 2.0, 2, 3.0, 4.25, 0]
@@ -83,7 +83,7 @@ def test_read_external_invalid_file_names_the_item(tmp_path: Path, name: str, co
 
 def test_read_external_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = write(tmp_path, "a.csv", "image,x,y\na,1,2\nb,1,2\n")
-    monkeypatch.setattr(base, "MAX_FACES", 1)
+    monkeypatch.setattr(formats, "MAX_FACES", 1)
     with pytest.raises(ValueError, match="more than 1 faces"):
         read_external(uri)
     monkeypatch.setattr(formats, "MAX_BYTES", 10)
