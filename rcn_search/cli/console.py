@@ -32,7 +32,6 @@ errors = Console(stderr=True)
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-
 _NO_SPACE = "free some space, then continue a run or a study with --resume"
 _NO_PERMISSION = "name another file or folder, or change its permissions"
 _NO_CONNECTION = "check the address, the network and that the server is running"

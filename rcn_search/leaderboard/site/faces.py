@@ -1,7 +1,4 @@
-"""Worst and median faces of an entry, with true and predicted points, if the user names the images.
-
-Array names end in their axes: n images.
-"""
+"""Worst and median faces of an entry, with true and predicted points, if the user names the images."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rcn_search import storage
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.metrics import image_errors
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.leaderboard.lookup import find_predictions, hash_prediction_files
@@ -41,35 +39,29 @@ NO_FACES = "images are needed; add --faces DATA --predictions FILE to rcn-search
 
 @dataclass
 class FaceSource:
-    """Data set and prediction files for pictures of faces.
-
-    Attributes:
-        data_uri: Data set whose images may be shown.
-        predictions: URIs of prediction files by their SHA-256, in addition to those the leaderboard knows.
-    """
+    """Data set whose images may be shown, and prediction files by SHA-256 besides those the leaderboard knows."""
 
     data_uri: str
     predictions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_uris(cls, data_uri: str, predictions: Sequence[str]) -> FaceSource:
-        """Make a source from a data set and prediction files, or folders of them.
+    def from_uris(cls, data_uri: str, predictions: Sequence[str]) -> FaceSource | None:
+        """Make a source from a data set and prediction files, or folders of them; None without a data set.
 
         Raises:
-            DatasetError: There is no such data set.
-            FileNotFoundError: A prediction file does not exist.
+            RcnSearchError: There are prediction files, but no data set.
         """
+        if not data_uri:
+            if predictions:
+                raise RcnSearchError("--predictions needs --faces DATA: name the data set too")
+            return None
         from rcn_search.data.shards import read_manifest
 
         read_manifest(data_uri)
         return cls(data_uri, hash_prediction_files(predictions))
 
     def faces_of(self, leaderboard: str, entry: Entry, folder: Path) -> dict[str, list[Face]] | str:
-        """Write pictures of an entry's faces into ``folder``; return them by title, or the reason why there are none.
-
-        Raises:
-            RcnSearchError: The prediction file is damaged.
-        """
+        """Write an entry's faces into ``folder``; return them by title, or the reason why there are none."""
         from rcn_search.data.dataset import open_dataset  # imports torch, which a site without faces does not need
 
         dataset = open_dataset(self.data_uri)
