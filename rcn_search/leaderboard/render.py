@@ -39,11 +39,7 @@ def print_leaderboard(
 ) -> None:
     """Print a table for each data set, subset and protocol, with our rows highlighted, and problems below.
 
-    Args:
-        leaderboard: Leaderboard to print.
-        console: Where to print; standard output by default.
-        limit: Largest number of rows of a table; all by default.
-        by_attribute: Show the error of each class of this attribute in place of other columns.
+    ``limit`` is the largest number of rows. ``by_attribute`` shows errors by class of it in place of other columns.
     """
     console = console or Console()
     for table in leaderboard.tables:
@@ -65,10 +61,8 @@ def print_leaderboard(
 
 def _rich_table(table: LeaderboardTable, notes: dict[str, int], by_attribute: str, *, is_narrow: bool) -> Table:
     rich_table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    hidden: Collection[str] = ()
-    if is_narrow:
-        hidden = {"95 % CI"} if by_attribute else _WIDE
-    headings, rows = row_cells(table, notes, by_attribute, hidden=hidden)
+    hidden = {"95 % CI"} if by_attribute else _WIDE
+    headings, rows = row_cells(table, notes, by_attribute, hidden=hidden if is_narrow else ())
     for heading in headings:
         title = heading_text(table, heading)
         rich_table.add_column(
@@ -91,11 +85,12 @@ def table_title(table: LeaderboardTable) -> str:
 
 def number_notes(table: LeaderboardTable) -> dict[str, int]:
     """Number the distinct notes of the table from 1."""
-    notes = dict.fromkeys(note for row in table.rows for note in _row_notes(table, row))
+    notes = dict.fromkeys(note for row in table.rows for note in row_notes(row))
     return {note: number for number, note in enumerate(notes, start=1)}
 
 
-def _row_notes(table: LeaderboardTable, row: LeaderboardRow) -> list[str]:
+def row_notes(row: LeaderboardRow) -> list[str]:
+    """List why a row has no rank, the images it excludes, and doubts about it."""
     excluded = row.entry.excluded if row.entry else {}
     notes = [row.no_rank_reason]
     notes += [f"{count:,} images excluded: {reason}" for reason, count in excluded.items()]
@@ -123,18 +118,14 @@ def _parts(table: LeaderboardTable, by: str) -> list[str]:
 
 
 def _cells(table: LeaderboardTable, row: LeaderboardRow, notes: dict[str, int], by: str) -> dict[str, str]:
-    """Make the text under each heading."""
     entry = row.entry
     auc, failure_rate, p95 = (entry.auc, entry.failure_rate, entry.p95) if entry else (None, None, None)
-    interval = ""
-    if entry and entry.ci_low_pct is not None and entry.ci_high_pct is not None:
-        interval = f"{format_error(entry.ci_low_pct)}–{format_error(entry.ci_high_pct)}"
-    marks = [f"[{notes[note]}]" for note in _row_notes(table, row)]
+    marks = [f"[{notes[note]}]" for note in row_notes(row)]
     cells = {
         "#": str(row.rank or ""),
         "method": " ".join([row.method, *marks]),
         "error %": format_error(row.error_pct),
-        "95 % CI": interval,
+        "95 % CI": interval(entry.ci_low_pct, entry.ci_high_pct) if entry else "",
     }
     if by:
         parts = entry.parts if entry else {}
@@ -156,6 +147,11 @@ def _cells(table: LeaderboardTable, row: LeaderboardRow, notes: dict[str, int], 
         "test evals": str(entry.num_test_evaluations) if entry else "",
         "origin": row.origin,
     }
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Format an interval, as in 5.31–5.56."""
+    return "" if low is None or high is None else f"{format_error(low)}–{format_error(high)}"
 
 
 def short_count(count: int | None) -> str:

@@ -39,21 +39,13 @@ class TablePage:
     measured: TableView
     published: TableView
 
-    @property
-    def subset(self) -> tuple[str, str]:
-        """Data set and subset."""
-        return self.table.dataset, self.table.subset
-
 
 @dataclass
 class Site:
     """A site in a local folder. It can be written again and again as the leaderboard grows.
 
-    Attributes:
-        folder: Folder of the site; created if missing.
-        histories: Epoch reports by run id, for learning curves.
-        faces: Source for pictures of faces; None for no pictures.
-        live: Whether pages reload when the leaderboard has changed; needs the server.
+    Pages show learning curves of the runs in ``histories`` and, with ``faces``, pictures of faces. If ``live``, they
+    reload when the leaderboard has changed, which needs the server.
     """
 
     folder: Path
@@ -63,10 +55,7 @@ class Site:
     _written: set[str] = field(default_factory=set)
 
     def write(self, leaderboard: Leaderboard) -> int:
-        """Write all pages of ``leaderboard``.
-
-        Returns:
-            Number of pages.
+        """Write all pages of ``leaderboard``; the number of pages.
 
         Raises:
             RcnSearchError: The folder holds something other than a site.
@@ -79,19 +68,14 @@ class Site:
             TablePage(table, path, measured_view(table), published_view(table))
             for table, path in zip(leaderboard.tables, table_pages(leaderboard.tables), strict=True)
         ]
-        common = {
-            "problems": _portable_problems(leaderboard),
-            "live": self.live,
-            "version": __version__,
-            "written": datetime.now(UTC),
-        }
+        problems = _portable_problems(leaderboard)
+        common = {"problems": problems, "live": self.live, "version": __version__, "written": datetime.now(UTC)}
         num_entry_pages = self._write_entries(leaderboard, pages, common)
         for page in pages:
             self._put(page.path, self._table_page(leaderboard, page, pages, common))
         self._put("leaderboard.csv", render(leaderboard, "csv"))
         self._put("leaderboard.json", render(leaderboard, "json"))
-        index = self._render("index.html", root="", datasets=_by_dataset(pages), summary=summary, **common)
-        self._put("index.html", index)
+        self._put("index.html", self._render("index.html", root="", datasets=_by_dataset(pages), **common))
         self._put(STAMP, uuid.uuid4().hex)
         return num_entry_pages + len(pages) + 1
 
@@ -101,7 +85,6 @@ class Site:
             raise RcnSearchError(
                 f"{self.folder} holds files that are not a site; name an empty or a new folder with --out"
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
         if not is_used:
             self._put(STAMP, "")
 
@@ -129,11 +112,12 @@ class Site:
         self, leaderboard: Leaderboard, page: TablePage, pages: Sequence[TablePage], common: dict[str, Any]
     ) -> str:
         table = page.table
+        split = (table.dataset, table.subset)
         return self._render(
             "table.html",
             root="",
             page=page,
-            protocols=[other for other in pages if other.subset == page.subset],
+            protocols=[other for other in pages if (other.table.dataset, other.table.subset) == split],
             subsets=_subsets(page, pages),
             ced=charts.ced_chart(leaderboard.uri, table),
             cost=charts.cost_chart(table),
@@ -189,17 +173,6 @@ def _portable_problems(leaderboard: Leaderboard) -> list[str]:
         for path in (leaderboard.uri, str(folder), str(folder.absolute()), str(PROJECT_LEADERBOARD)):
             lines = [line.replace(f"{path}/", "").removeprefix(f"{path}: ") for line in lines]
     return lines
-
-
-def summary(page: TablePage) -> dict[str, Any]:
-    """Summarize a table for the first page: number and best of the measured and of the published rows."""
-    measured, published = page.measured.rows, page.published.rows
-    return {
-        "measured": measured[0].row if measured else None,
-        "published": published[0].row if published else None,
-        "num_measured": len(measured),
-        "num_published": len(published),
-    }
 
 
 def _by_dataset(pages: Sequence[TablePage]) -> dict[str, dict[str, list[TablePage]]]:

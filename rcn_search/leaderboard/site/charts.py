@@ -41,8 +41,7 @@ def ced_chart(leaderboard: str, table: LeaderboardTable) -> Chart | None:
     threshold = table.protocol.threshold_pct
     error_pct_x = np.linspace(0.0, _BEYOND_THRESHOLD * threshold, NUM_CURVE_POINTS)
     series = []
-    labels = method_labels(table.rows)
-    for row, label in zip(table.rows, labels, strict=True):
+    for row, label in zip(table.rows, method_labels(table.rows), strict=True):
         if row.entry is None or row.entry.errors_sha256 is None or row.entry_id is None:
             continue
         try:
@@ -84,20 +83,18 @@ def cost_chart(table: LeaderboardTable) -> Chart | None:
     entries = [row.entry for row in rows if row.entry]
     fronts = [pareto_front([cost(entry) for entry in entries], errors) for _, cost in costs]
     labels = method_labels(rows)
-    points = []
-    for i in sorted(set(range(min(len(rows), MAX_POINTS))).union(*fronts)):
-        row, entry = rows[i], entries[i]
-        points.append(
-            {
-                "name": labels[i],
-                "href": entry_page(row.entry_id or ""),
-                "error": round(row.error_pct, 4),
-                "low": entry.ci_low_pct,
-                "high": entry.ci_high_pct,
-                "cost": [cost(entry) for _, cost in costs],
-                "front": [i in front for front in fronts],
-            }
-        )
+    points = [
+        {
+            "name": labels[i],
+            "href": entry_page(rows[i].entry_id or ""),
+            "error": round(errors[i], 4),
+            "low": entries[i].ci_low_pct,
+            "high": entries[i].ci_high_pct,
+            "cost": [cost(entries[i]) for _, cost in costs],
+            "front": [i in front for front in fronts],
+        }
+        for i in sorted(set(range(min(len(rows), MAX_POINTS))).union(*fronts))
+    ]
     return {
         "kind": "scatter",
         "label": "Error against cost",

@@ -11,10 +11,11 @@ from rcn_search import storage
 from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard.class_names import class_name
 from rcn_search.leaderboard.records import Entry
+from rcn_search.leaderboard.render import interval, row_notes
 from rcn_search.leaderboard.site.charts import Chart
 from rcn_search.leaderboard.site.keypoint_map import KeypointMap, keypoint_map
 from rcn_search.leaderboard.site.reproduce_commands import command_lines, config_yaml, explanation
-from rcn_search.leaderboard.site.tables import duration, interval, row_notes
+from rcn_search.leaderboard.site.tables import duration
 from rcn_search.leaderboard.site.urls import config_file
 from rcn_search.leaderboard.table import LeaderboardRow, format_error
 from rcn_search.training.epoch_report import EpochReport
@@ -45,12 +46,7 @@ class EntryView:
 
 
 def entry_view(row: LeaderboardRow, histories: Histories) -> EntryView:
-    """Make the content of the page of a measured row.
-
-    Args:
-        row: Row with an entry.
-        histories: Epoch reports by run id (`read_histories`).
-    """
+    """Make the content of the page of a measured row."""
     entry, entry_id = row.entry, row.entry_id
     assert entry is not None
     assert entry_id is not None

@@ -50,10 +50,8 @@ def explanation(entry: Entry) -> str:
         return ""
     sentences = []
     if not _data_uri(_public(entry.config)):
-        sentences.append(
-            f"{DATA}: your copy of the data set, written by rcn-search data import, with fingerprint "
-            f"{entry.fingerprint}."
-        )
+        copy = "your copy of the data set, written by rcn-search data import"
+        sentences.append(f"{DATA}: {copy}, with fingerprint {entry.fingerprint}.")
     if denoiser := entry.made_with.get("denoiser"):
         sentences.append(f"{DENOISER}: best.safetensors of the denoiser, run {denoiser}.")
     return " ".join(sentences)

@@ -6,6 +6,7 @@ The pages fetch the stamp of the site once a second (``assets/live.js``) and rel
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rcn_search import storage
 from rcn_search.errors import RcnSearchError
@@ -33,21 +34,12 @@ class _Handler(SimpleHTTPRequestHandler):
     server_version = "rcn-search"
     sys_version = ""
 
-    def do_GET(self) -> None:
-        if self._has_local_host():
-            super().do_GET()
-
-    def do_HEAD(self) -> None:
-        if self._has_local_host():
-            super().do_HEAD()
-
-    def _has_local_host(self) -> bool:
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
         """Refuse requests under another host name: a page elsewhere may let its name point to 127.0.0.1."""
-        name = (self.headers.get("Host") or "").rpartition(":")[0]
-        if name in (HOST, "localhost"):
-            return True
+        if (self.headers.get("Host") or "").rpartition(":")[0] in (HOST, "localhost"):
+            return super().send_head()
         self.send_error(HTTPStatus.FORBIDDEN, "only for 127.0.0.1 and localhost")
-        return False
+        return None
 
     def list_directory(self, path: Any) -> None:
         self.send_error(HTTPStatus.NOT_FOUND)
@@ -106,13 +98,7 @@ def rebuild_on_change(
 ) -> None:
     """Write the site again whenever the leaderboard has changed, until ``stop``; a failure leaves the pages unchanged.
 
-    Args:
-        site: Site that was written once.
-        leaderboard: URI of its leaderboard.
-        written: `leaderboard_version` that the site shows.
-        stop: Event that ends the loop.
-        interval_s: Time between two checks.
-        on_problem: Called once for each failure.
+    The site shows the `leaderboard_version` ``written``. ``on_problem`` is called once for each failure.
     """
     reported = ""
     while not stop.wait(interval_s):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from rcn_search.leaderboard.records import Entry
-from rcn_search.leaderboard.render import short_count
+from rcn_search.evaluation.score import Estimate
+from rcn_search.leaderboard.render import interval, row_notes, short_count
 from rcn_search.leaderboard.site.urls import entry_page
 from rcn_search.leaderboard.table import LeaderboardRow, LeaderboardTable, format_error
 
@@ -59,11 +59,10 @@ class RowView:
     @property
     def text(self) -> str:
         """Text that a search looks in."""
-        entry, published = self.row.entry, self.row.published
         parts = [self.row.method, self.row.origin, *self.notes]
-        if entry:
+        if entry := self.row.entry:
             parts.append(entry.source or "")
-        if published:
+        if published := self.row.published:
             parts += [published.source, str(published.year or "")]
         return " ".join(parts).lower()
 
@@ -98,16 +97,11 @@ def measured_view(table: LeaderboardTable) -> TableView:
         Column("train", "Training", "Training time on the hardware of the entry", 3),
         Column("evaluations", "Test evals", "Evaluations of the test split so far, this one included", 1),
     ]
-    spans = _spans(rows)
-    all_cells = [_measured_cells(row, i) for i, row in enumerate(rows)]
-    used = [i for i in range(len(columns)) if any(cells[i].text for cells in all_cells)]
-    return TableView(
-        [columns[i] for i in used],
-        [
-            RowView(row, [cells[i] for i in used], row_notes(row), entry_page(row.entry_id or ""), span)
-            for row, cells, span in zip(rows, all_cells, spans, strict=True)
-        ],
-    )
+    views = [
+        RowView(row, _measured_cells(row, i), row_notes(row), entry_page(row.entry_id or ""), span)
+        for i, (row, span) in enumerate(zip(rows, _spans(rows), strict=True))
+    ]
+    return _without_empty_columns(TableView(columns, views))
 
 
 def published_view(table: LeaderboardTable) -> TableView:
@@ -120,26 +114,14 @@ def published_view(table: LeaderboardTable) -> TableView:
         Column("year", "Year", "Year of publication", 1),
         Column("origin", "Origin", "Reported by the authors, or reproduced by others", 1, is_text=True),
     ]
-    all_cells = [_published_cells(row) for row in rows]
-    used = [i for i in range(len(columns)) if any(cells[i].text for cells in all_cells)]
-    return TableView(
-        [columns[i] for i in used],
-        [
-            RowView(row, [cells[i] for i in used], row_notes(row), None)
-            for row, cells in zip(rows, all_cells, strict=True)
-        ],
-    )
+    views = [RowView(row, _published_cells(row), row_notes(row), None) for row in rows]
+    return _without_empty_columns(TableView(columns, views))
 
 
-def row_notes(row: LeaderboardRow) -> list[str]:
-    """List doubts about a row, and why it has no rank."""
-    excluded = row.entry.excluded if row.entry else {}
-    notes = [
-        row.no_rank_reason,
-        *(f"{count:,} images excluded: {reason}" for reason, count in excluded.items()),
-        row.note,
-    ]
-    return [note for note in notes if note]
+def _without_empty_columns(view: TableView) -> TableView:
+    used = [i for i in range(len(view.columns)) if any(row.cells[i].text for row in view.rows)]
+    rows = [replace(row, cells=[row.cells[i] for i in used]) for row in view.rows]
+    return TableView([view.columns[i] for i in used], rows)
 
 
 def duration(seconds: float | None) -> str:
@@ -156,20 +138,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Format an interval, as in 5.31–5.56."""
-    return "" if low is None or high is None else f"{format_error(low)}–{format_error(high)}"
-
-
 def _measured_cells(row: LeaderboardRow, index: int) -> list[Cell]:
     entry = row.entry
     assert entry is not None
     return [
         Cell(str(row.rank or ""), index),
         Cell(format_error(row.error_pct), row.error_pct, interval(entry.ci_low_pct, entry.ci_high_pct)),
-        _estimate(entry, lambda entry: entry.auc and entry.auc.pct),
-        _estimate(entry, lambda entry: entry.failure_rate and entry.failure_rate.pct),
-        _estimate(entry, lambda entry: entry.p95 and entry.p95.pct),
+        *(_estimate(estimate) for estimate in (entry.auc, entry.failure_rate, entry.p95)),
         Cell(short_count(entry.num_params), entry.num_params),
         Cell(short_count(entry.multiply_adds), entry.multiply_adds),
         Cell(f"{entry.latency_ms:.3g}" if entry.latency_ms else "", entry.latency_ms),
@@ -179,26 +154,21 @@ def _measured_cells(row: LeaderboardRow, index: int) -> list[Cell]:
     ]
 
 
-def _estimate(entry: Entry, get: Callable[[Entry], float | None]) -> Cell:
-    value = get(entry)
-    return Cell("" if value is None else f"{value:.2f}", value)
+def _estimate(estimate: Estimate | None) -> Cell:
+    return Cell(f"{estimate.pct:.2f}", estimate.pct) if estimate else Cell("", None)
 
 
 def _published_cells(row: LeaderboardRow) -> list[Cell]:
     published = row.published
     assert published is not None
     threshold = f"at {published.threshold_pct:g} %" if published.threshold_pct else ""
+    printed = (published.auc_pct, published.fr_pct)
     return [
         Cell(format_error(row.error_pct), row.error_pct),
-        Cell(*_printed(published.auc_pct), threshold if published.auc_pct is not None else ""),
-        Cell(*_printed(published.fr_pct), threshold if published.fr_pct is not None else ""),
+        *(Cell("" if pct is None else f"{pct:g}", pct, "" if pct is None else threshold) for pct in printed),
         Cell(str(published.year or ""), published.year),
         Cell(row.origin, row.origin),
     ]
-
-
-def _printed(value: float | None) -> tuple[str, float | None]:
-    return ("" if value is None else f"{value:g}"), value
 
 
 def _spans(rows: Sequence[LeaderboardRow]) -> list[Span | None]:
@@ -215,11 +185,6 @@ def _spans(rows: Sequence[LeaderboardRow]) -> list[Span | None]:
         return None if value is None else round(max(0.0, min(100.0, 100 * (value - start) / (end - start))), 1)
 
     return [
-        Span(
-            position(entry.error_pct) or 0.0,
-            position(entry.ci_low_pct),
-            position(entry.ci_high_pct),
-            entry.error_pct > end,
-        )
-        for entry in entries
+        Span(position(error) or 0.0, position(low), position(high), error > end)
+        for error, low, high in ((entry.error_pct, entry.ci_low_pct, entry.ci_high_pct) for entry in entries)
     ]
