@@ -19,16 +19,7 @@ from rcn_search.leaderboard.table import load_errors
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two methods under one protocol.
-
-    Attributes:
-        protocol: Protocol of both.
-        methods: Names of the two methods.
-        errors_pct: Mean error of each, over its seeds, %.
-        num_seeds: Number of seeds of each.
-        num_images: Images that count for both.
-        difference: Error of the first minus error of the second.
-    """
+    """Two methods under one protocol, on images that count for both; ``difference`` is the first minus the second."""
 
     protocol: EvaluationProtocol
     methods: tuple[str, str]
@@ -47,39 +38,27 @@ class Comparison:
 
 
 def compare(leaderboard: str, entries: Entries, first: str, second: str) -> list[Comparison]:
-    """Compare two rows under every protocol that both were measured by.
+    """Compare two rows, each an entry's id or a method, under every protocol that both were measured by.
 
-    Args:
-        leaderboard: URI of the leaderboard.
-        entries: Entries of the leaderboard.
-        first: Id of an entry or name of a method; entries of a method that differ in the seed only are one row.
-        second: Id or name of the other.
+    Entries of a method that differ in the seed only are one row.
 
     Raises:
-        RcnSearchError: They share no protocol; there is no such entry or method; several results have the same name;
-            they were measured on different images; or their per-image errors are not stored.
+        RcnSearchError: A name is unknown or ambiguous, or they share no protocol, images or stored per-image errors.
     """
     sides = [find_entries(entries, name) for name in (first, second)]
     if sides[0] == sides[1]:
         raise RcnSearchError(f"{first!r} and {second!r} are the same row")
-    rows = [_by_protocol(side) for side in sides]
-    shared = [protocol for protocol in rows[0] if protocol in rows[1]]
+    first_protocols, second_protocols = ([entry.protocol for entry in side.values()] for side in sides)
+    shared = [protocol for protocol in dict.fromkeys(first_protocols) if protocol in second_protocols]
     if not shared:
         raise RcnSearchError(_not_comparable(leaderboard, *sides))
-    return [_compare(leaderboard, protocol, rows[0][protocol], rows[1][protocol]) for protocol in shared]
+    return [_compare(leaderboard, protocol, sides) for protocol in shared]
 
 
-def _by_protocol(side: Entries) -> dict[EvaluationProtocol, dict[str, Entry]]:
-    rows: dict[EvaluationProtocol, dict[str, Entry]] = {}
-    for entry_id, entry in side.items():
-        rows.setdefault(entry.protocol, {})[entry_id] = entry
-    return rows
-
-
-def _compare(
-    leaderboard: str, protocol: EvaluationProtocol, first: Mapping[str, Entry], second: Mapping[str, Entry]
-) -> Comparison:
-    sides = [_one_entry_per_seed(first), _one_entry_per_seed(second)]
+def _compare(leaderboard: str, protocol: EvaluationProtocol, rows: Sequence[Entries]) -> Comparison:
+    sides = [
+        _one_entry_per_seed({key: entry for key, entry in row.items() if entry.protocol == protocol}) for row in rows
+    ]
     image_sets = {entry.images_sha256 for side in sides for entry in side}
     errors = [np.stack([load_errors(leaderboard, entry) for entry in side]) for side in sides]
     if len(image_sets) > 1:

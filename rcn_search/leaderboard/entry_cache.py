@@ -1,11 +1,8 @@
 """Cache of leaderboard entries in the user's cache folder, so that a large leaderboard is not read again each time.
 
-The folder of entries is listed every time, so deleted entries disappear and new ones appear. A cached entry is used
-only while its object has the size and modification time that it had when it was read and its hash was checked; on
-object storage, where objects are not edited in place, as long as its name exists. A cache that is damaged or of another
-version is rebuilt: it holds nothing that the leaderboard does not.
-
-A table needs few fields of most entries. The rest of an entry stays JSON text until somebody asks for it.
+The folder of entries is listed every time. A cached entry is used only while its object has the size and modification
+time that it had when its hash was checked; on object storage, where objects are not edited in place, as long as its
+name exists. A damaged cache is rebuilt. The fields that no table needs stay JSON text until somebody asks for them.
 """
 
 from __future__ import annotations
@@ -37,14 +34,7 @@ _VERSION = 4
 
 @dataclass(frozen=True, kw_only=True)
 class EntrySummary:
-    """The fields of an entry that a table needs, and access to the whole entry.
-
-    Attributes:
-        protocol, method, error_pct, origin, num_images, images_sha256, errors_sha256, replaces: See `Entry`.
-        num_unpredicted: Images for which the method predicted nothing.
-        seed: Seed of the training, if known.
-        source: The entry, or its JSON text.
-    """
+    """The fields of an `Entry` that a table needs, and the whole entry or its JSON text (``source``)."""
 
     protocol: EvaluationProtocol
     method: str
@@ -125,12 +115,8 @@ def _write(path: Path, summaries: Mapping[str, tuple[Stamp, EntrySummary]]) -> N
     for name, (stamp, summary) in summaries.items():
         fields = {field: getattr(summary, field) for field in _CACHED}
         entries[name] = (*stamp, protocols.setdefault(summary.protocol, len(protocols)), fields, summary.text)
-    document = {
-        "index_version": _VERSION,
-        "protocols": [protocol.model_dump(mode="json") for protocol in protocols],
-        "entries": entries,
-    }
-    write_cache(path, document)
+    protocol_documents = [protocol.model_dump(mode="json") for protocol in protocols]
+    write_cache(path, {"index_version": _VERSION, "protocols": protocol_documents, "entries": entries})
 
 
 def cache_path(leaderboard: str, kind: str) -> Path:

@@ -1,7 +1,5 @@
 """Pictures for papers: cumulative errors, mean errors with intervals, errors by keypoint on a mean face.
 
-The suffix of the file name selects PNG, SVG or PDF.
-
 Array names end in their axes: n images, k keypoints, 2 for x and y.
 """
 
@@ -32,7 +30,7 @@ from rcn_search.evaluation.figures.style import (
 from rcn_search.evaluation.metrics import Array, cumulative_errors
 from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.evaluation.score import Estimate
-from rcn_search.keypoints import FIVE, IBUG68, POINT_SUBSETS, KeypointSchema, keypoint_schema
+from rcn_search.keypoints import FIVE, IBUG68, POINT_SUBSETS
 from rcn_search.leaderboard.mean_face import mean_face
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.table import load_errors
@@ -41,11 +39,7 @@ _PANELS_IN_A_ROW = 4
 
 
 def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
-    """Draw the cumulative error curve of each entry, up to twice the protocol's threshold.
-
-    Raises:
-        RcnSearchError: The entries are of different protocols, or one has no per-image errors.
-    """
+    """Draw the cumulative error curve of each entry of one protocol, up to twice its threshold."""
     protocol = _one_protocol(entries)
     errors = [load_errors(leaderboard, entry) for entry in entries]
     figure, (axes,) = panels(1, height=4.2 + 0.2 * len(entries))
@@ -56,14 +50,7 @@ def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
         style = line_style(index) | {"marker": "", "linewidth": 1.4}
         axes.step(x, y, where="post", label=wrap_text(f"{entry.error_pct:.2f} %   {entry.method}"), **style)
     axes.axvline(protocol.threshold_pct, color=INK, linewidth=0.8, linestyle=":")
-    axes.annotate(
-        f"AUC and failure rate: {protocol.threshold_pct:g} %",
-        (protocol.threshold_pct, 2),
-        xytext=(4, 0),
-        textcoords="offset points",
-        fontsize="x-small",
-        color=INK,
-    )
+    _annotate(axes, f"AUC and failure rate: {protocol.threshold_pct:g} %", (protocol.threshold_pct, 2), (4, 0))
     axes.set_xlim(0, end)
     axes.set_ylim(0, 101)
     add_legend_below(figure, axes, "mean error and method")
@@ -72,12 +59,9 @@ def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
 
 
 def draw_bars(entries: Sequence[Entry], uri: str) -> None:
-    """Draw mean errors with their 95 % intervals, best on top.
+    """Draw mean errors of entries of one protocol with their 95 % intervals, best on top.
 
     The axis does not start at 0: intervals are compared by position, and dots have no length that could mislead.
-
-    Raises:
-        RcnSearchError: The entries are of different protocols.
     """
     protocol = _one_protocol(entries)
     best_first = sorted(entries, key=lambda entry: entry.error_pct)
@@ -86,15 +70,7 @@ def draw_bars(entries: Sequence[Entry], uri: str) -> None:
         if entry.ci_low_pct is not None and entry.ci_high_pct is not None:
             axes.plot([entry.ci_low_pct, entry.ci_high_pct], [y, y], color=PALETTE[0], linewidth=5, alpha=0.35)
         axes.plot(entry.error_pct, y, "o", color=PALETTE[0], markersize=5)
-        axes.annotate(
-            f"{entry.error_pct:.2f}",
-            (entry.error_pct, y),
-            xytext=(0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize="x-small",
-            color=INK,
-        )
+        _annotate(axes, f"{entry.error_pct:.2f}", (entry.error_pct, y), (0, 6), ha="center")
     axes.set_yticks(range(len(best_first)), [wrap_text(entry.method, 48) for entry in best_first], fontsize="small")
     axes.set_ylim(len(best_first) - 0.4, -0.75)
     axes.margins(x=0.08)
@@ -105,10 +81,10 @@ def draw_bars(entries: Sequence[Entry], uri: str) -> None:
 
 
 def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
-    """Draw the mean error of each keypoint on a mean face, one face for each entry, all on one scale.
+    """Draw the mean error of each keypoint on a mean face, one face for each entry of one protocol, all on one scale.
 
     Raises:
-        RcnSearchError: The entries are of different protocols, or one has no errors by keypoint.
+        RcnSearchError: An entry has no errors by keypoint, or its keypoints are on no face that can be drawn.
     """
     protocol = _one_protocol(entries)
     for entry in entries:
@@ -117,7 +93,6 @@ def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
                 f"{entry.method} has no errors by keypoint: 'rcn-search leaderboard rescore' adds them"
             )
     schema_name, _ = POINT_SUBSETS.get(protocol.keypoints, (protocol.keypoints, ()))
-    schema = keypoint_schema(schema_name)
     face_k2, outline_k2 = mean_face(schema_name), mean_face(IBUG68.name)
     if face_k2 is None or outline_k2 is None:
         raise RcnSearchError(
@@ -130,7 +105,7 @@ def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
     counted = [point.pct for entry in entries for point in entry.points if point]
     scale = ScalarMappable(Normalize(min(counted), max(counted)), matplotlib.colormaps["viridis_r"])
     for axes, entry in zip(grid, entries, strict=False):
-        _face(axes, schema, face_k2, outline_k2, entry.points, scale)
+        _face(axes, face_k2, outline_k2, entry.points, scale)
         axes.set_title(wrap_text(f"{entry.error_pct:.2f} %  {entry.method}", 42), fontsize="x-small", color=INK)
     for axes in grid[len(entries) :]:
         axes.set_axis_off()
@@ -142,29 +117,23 @@ def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
     save_figure(figure, uri)
 
 
+def _annotate(axes: Axes, text: str, at: tuple[float, float], offset_pt: tuple[int, int], ha: str = "left") -> None:
+    axes.annotate(text, at, xytext=offset_pt, textcoords="offset points", ha=ha, fontsize="x-small", color=INK)
+
+
 def _face(
-    axes: Axes,
-    schema: KeypointSchema,
-    face_k2: Array,
-    outline_k2: Array,
-    points: Sequence[Estimate | None],
-    scale: ScalarMappable,
+    axes: Axes, face_k2: Array, outline_k2: Array, points: Sequence[Estimate | None], scale: ScalarMappable
 ) -> None:
     for part in IBUG68.parts:
         axes.plot(*outline_k2[list(part)].T, color=FAINT, linewidth=1.2, zorder=1)
-    few = schema.num_points <= 10
+    few = len(face_k2) <= 10
     for k, point in enumerate(points):
         if point is None:
             axes.plot(*face_k2[k], ".", color=FAINT, zorder=1)
             continue
+        color, size = scale.to_rgba(np.array([point.pct]))[0], 14 if few else 5
         axes.plot(
-            *face_k2[k],
-            "o",
-            color=scale.to_rgba(np.array([point.pct]))[0],
-            markersize=14 if few else 5,
-            markeredgecolor="white",
-            markeredgewidth=0.5,
-            zorder=2,
+            *face_k2[k], "o", color=color, markersize=size, markeredgecolor="white", markeredgewidth=0.5, zorder=2
         )
         if few:
             axes.annotate(

@@ -34,11 +34,10 @@ def default_leaderboard() -> str:
 def resolve_leaderboard(named: str) -> str | None:
     """Find the leaderboard that a command may write to: the named one, else the default one.
 
-    Returns:
-        Its URI; None if none is named and there is no default one that outlives a Ray job.
+    None if none is named and there is no default one that outlives a Ray job.
 
     Raises:
-        ConfigError: The named leaderboard would be deleted with the Ray job.
+        RcnSearchError: The named leaderboard is part of the package, or would be deleted with the Ray job.
     """
     try:
         uri = named or default_leaderboard()
@@ -53,11 +52,7 @@ def resolve_leaderboard(named: str) -> str | None:
 
 
 def require_leaderboard(uri: str | None) -> str:
-    """Return ``uri``, which must not be None because something is to be written there.
-
-    Raises:
-        RcnSearchError: It is None.
-    """
+    """Return ``uri``; raise `RcnSearchError` if it is None, because something is to be written there."""
     if uri is None:
         raise RcnSearchError(f"the results must be recorded on a leaderboard, and there is none: {_REMEDY}")
     return uri

@@ -46,16 +46,11 @@ def find_entries(entries: Mapping[str, Entry], name: str) -> Entries:
 
 
 def find_entries_under(
-    entries: Mapping[str, Entry], name: str, *, protocol: str, dataset: str, subset: str
+    entries: Mapping[str, Entry], name: str, protocol: str, dataset: str, subset: str
 ) -> list[Entry]:
     """Find entries as `find_entries` does, of one protocol; an entry named by its id may have any protocol.
 
-    Args:
-        entries: Entries by id.
-        name: Id of an entry or name of a method.
-        protocol: Name of the protocol.
-        dataset: Data set; empty for any.
-        subset: Subset of the data set; empty for any.
+    An empty ``dataset`` or ``subset`` stands for any.
 
     Raises:
         RcnSearchError: There is none.
@@ -75,10 +70,7 @@ def find_entries_under(
 def find_predictions(leaderboard: str, entry: Entry, other_uris: Mapping[str, str]) -> Predictions | None:
     """Read the predictions that an entry was scored from; None if no file with the recorded hash is found.
 
-    Args:
-        leaderboard: URI of the leaderboard; its predictions folder is searched.
-        entry: Entry of the leaderboard.
-        other_uris: URIs of other prediction files by their SHA-256 (`hash_prediction_files`).
+    ``other_uris`` are prediction files by their SHA-256 (`hash_prediction_files`).
     """
     uris = [
         other_uris.get(entry.predictions_sha256),
@@ -95,11 +87,7 @@ def find_predictions(leaderboard: str, entry: Entry, other_uris: Mapping[str, st
 
 
 def hash_prediction_files(uris: Iterable[str]) -> dict[str, str]:
-    """Map the SHA-256 of prediction files to their URIs; a folder stands for the ``.parquet`` files directly in it.
-
-    Raises:
-        FileNotFoundError: One does not exist.
-    """
+    """Map the SHA-256 of prediction files to their URIs; a folder stands for the ``.parquet`` files directly in it."""
     files = [file for uri in uris for file in _files(uri)]
     return {hashlib.sha256(storage.read_bytes(file)).hexdigest(): file for file in files}
 

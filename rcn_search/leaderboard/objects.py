@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -29,6 +30,7 @@ PACKS = "packs"
 OLD_FOLDERS = {"per_image_errors": "errors", "image_sets": "images", "test_evaluations": "test_looks"}
 """Names of folders in schema versions 1 and 2."""
 _NUM_READERS = 32
+_T = TypeVar("_T")
 
 Stamp = tuple[int, int]
 """Size in bytes and modification time in ns of the file that holds an object; zeros on object storage."""
@@ -66,36 +68,37 @@ def list_subfolders(leaderboard: str, folder: str) -> list[str]:
 
 
 def object_stamp(leaderboard: str, folder: str, name: str) -> Stamp:
-    """Stamp of one object, without a request to a server.
-
-    Raises:
-        FileNotFoundError: A local leaderboard does not hold it.
-    """
+    """Return the stamp of one object, without a request to a server; `FileNotFoundError` if it is not there."""
     if not storage.is_local(leaderboard):
         return (0, 0)
-    for refresh in (False, True):  # the second time for an object that was packed meanwhile
-        if packed := _pack_index(leaderboard, refresh=refresh).get(f"{folder}/{name}"):
-            with contextlib.suppress(FileNotFoundError):  # its pack was merged into another one meanwhile
-                return _file_stamp(packed[0])
-        for location in _locations(leaderboard, folder):
-            with contextlib.suppress(FileNotFoundError):
-                return _file_stamp(storage.local_path(storage.join(location, name)))
-    raise FileNotFoundError(f"{leaderboard} holds no {folder}/{name}")
+    return _access(
+        leaderboard,
+        folder,
+        name,
+        packed=lambda path, number: _file_stamp(path),
+        loose=lambda uri: _file_stamp(storage.local_path(uri)),
+    )
 
 
 def read_object(leaderboard: str, folder: str, name: str) -> bytes:
-    """Read one object.
+    """Read one object; `FileNotFoundError` if there is none."""
+    key = f"{folder}/{name}"
+    return _access(
+        leaderboard, folder, name, packed=lambda path, number: _read_batch(path, number)[key], loose=storage.read_bytes
+    )
 
-    Raises:
-        FileNotFoundError: There is none.
-    """
+
+def _access(
+    leaderboard: str, folder: str, name: str, *, packed: Callable[[Path, int], _T], loose: Callable[[str], _T]
+) -> _T:
+    """Call ``packed`` with the pack and record batch that hold an object, or ``loose`` with its URI."""
     for refresh in (False, True):  # the second time for an object that was packed meanwhile
-        if packed := _pack_index(leaderboard, refresh=refresh).get(f"{folder}/{name}"):
+        if batch := _pack_index(leaderboard, refresh=refresh).get(f"{folder}/{name}"):
             with contextlib.suppress(FileNotFoundError):  # its pack was merged into another one meanwhile
-                return _read_batch(*packed)[f"{folder}/{name}"]
+                return packed(*batch)
         for location in _locations(leaderboard, folder):
             with contextlib.suppress(FileNotFoundError):
-                return storage.read_bytes(storage.join(location, name))
+                return loose(storage.join(location, name))
     raise FileNotFoundError(f"{leaderboard} holds no {folder}/{name}")
 
 

@@ -30,12 +30,7 @@ _BATCH_BYTES = 2**20
 
 
 class Packed(NamedTuple):
-    """What `pack` did.
-
-    Attributes:
-        num_objects: Objects that were loose and are packed now.
-        num_packs: Packs of the leaderboard now.
-    """
+    """Result of `pack`: objects that were loose and are packed now, and packs of the leaderboard now."""
 
     num_objects: int
     num_packs: int
@@ -44,9 +39,7 @@ class Packed(NamedTuple):
 def pack(leaderboard: str, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Packed:
     """Pack all loose objects of a leaderboard, together with its small packs.
 
-    Args:
-        leaderboard: URI of the leaderboard.
-        on_progress: Called with the number of loose objects read so far, and of all.
+    ``on_progress`` is called with the number of loose objects read so far, and of all.
     """
     packs = list_packs(leaderboard)  # before the loose objects: what is deleted below is in the new packs
     loose = list(_loose_objects(leaderboard))
@@ -89,7 +82,6 @@ def _loose_objects(leaderboard: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_intact(name: str, content: bytes) -> bool:
-    """Whether an object is what its name says."""
     folder, _, file = name.partition("/")
     if folder == ERRORS:
         return file == f"{hashlib.sha256(content).hexdigest()}.npy"
@@ -141,7 +133,6 @@ def _publish(leaderboard: str, objects: list[tuple[str, bytes]]) -> str:
 
 
 def _objects_in(name: str, content: bytes) -> dict[str, bytes]:
-    """Read all objects of a pack."""
     if hashlib.sha256(content).hexdigest() != name.removesuffix(".arrow"):
         raise StorageError(f"{PACKS}/{name} is damaged: its content does not hash to its name; nothing was packed")
     table = pa.ipc.open_file(pa.BufferReader(content)).read_all()

@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from rcn_search import storage
 from rcn_search.config.schema import canonical_hash
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.metrics import Array
-from rcn_search.evaluation.predictions import Predictions
 from rcn_search.leaderboard.objects import put_object, read_object
+from rcn_search.leaderboard.records import Record
 
 IMAGE_SETS = "image_sets"
 ERRORS = "per_image_errors"
@@ -35,13 +35,7 @@ MAX_IMAGES = 5_000_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
-    """The images of a prediction file.
-
-    Attributes:
-        image_id_n: Names of the images.
-        group_n: Identity or photograph of each image; images of one group are not independent.
-        attributes: Class of each image, by attribute.
-    """
+    """Names of images, identity or photograph (group) of each, within which errors depend, and classes by attribute."""
 
     image_id_n: NDArray[np.str_]
     group_n: NDArray[np.str_]
@@ -55,17 +49,11 @@ class StoredErrors(NamedTuple):
     errors_sha256: str
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Document(Record):
     schema_version: int = 1
     image_id: list[str]
     group: list[str]
     attributes: dict[str, list[int]]
-
-
-def image_set_of(predictions: Predictions) -> ImageSet:
-    """Make the image set of a prediction file."""
-    return ImageSet(image_id_n=predictions.image_id, group_n=predictions.group, attributes=predictions.attributes)
 
 
 def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> StoredErrors:
@@ -90,7 +78,6 @@ def read_image_set(leaderboard: str, images_sha256: str) -> ImageSet:
     """Read the image set of that name.
 
     Raises:
-        FileNotFoundError: There is none.
         RcnSearchError: It is damaged.
     """
     name = f"{images_sha256}.json"
@@ -111,7 +98,6 @@ def read_errors(leaderboard: str, errors_sha256: str) -> Array:
     """Read the errors of that name, (n,) in percent; NaN for images that do not count.
 
     Raises:
-        FileNotFoundError: There are none.
         RcnSearchError: They are damaged.
     """
     name = f"{errors_sha256}.npy"

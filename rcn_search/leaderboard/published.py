@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from rcn_search import storage
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer, named_protocol
+from rcn_search.leaderboard.records import Record
 
 PUBLISHED = "published"
 
@@ -21,37 +22,25 @@ Text = Annotated[str, Field(min_length=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-def _empty_is_none(value: Any) -> Any:
-    return None if value == "" else value
+_Empty = BeforeValidator(lambda value: None if value == "" else value)
 
 
-_Empty = BeforeValidator(_empty_is_none)
-
-
-class _Published(BaseModel):
-    """One line of a CSV file.
+class _Published(Record):
+    """One line of a CSV file; what is unknown is None.
 
     Attributes:
-        method: Name on the leaderboard.
-        year: Year in which the method was published; None if unknown.
-        dataset: Data set.
-        subset: Subset of the data set.
         keypoints: Keypoint schema, or ``ibug49`` for 49 of the 68 points.
         protocol: ``rcn2016``, ``rcn2016-49``, ``subpixel`` or ``subpixel-<normalizer>``; None if the source does
             not state enough to compare.
-        normalizer: As stated or as in the source's code; None if unknown.
-        grid: Side of the grid of whole pixels, ``none`` for distances at full resolution; None if unknown.
+        normalizer: As stated or as in the source's code.
+        grid: Side of the grid of whole pixels, ``none`` for distances at full resolution.
         box_source: Where the face box comes from; None if as in the protocol of that name.
         auc_pct: Printed area under the CED up to ``threshold_pct``, in percent of that area.
         fr_pct: Printed share of images whose error is above ``threshold_pct``.
-        threshold_pct: Threshold of AUC and failure rate.
         origin: ``reported`` by the authors, or by a table that copies them; ``reproduced`` by others.
         source: Paper and table, or repository and file.
-        link: URL of the source.
         note: Doubts and remarks for readers.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: Text
     year: Annotated[int | None, Field(ge=1990, le=2100), _Empty]
@@ -112,21 +101,13 @@ class _Published(BaseModel):
 
 
 class PublishedRow(_Published):
-    """An error as its source prints it, with the AUC and the failure rate printed beside it.
-
-    Attributes:
-        error_pct: Printed error, %.
-    """
+    """An error as its source prints it, with the AUC and the failure rate printed beside it."""
 
     error_pct: float = Field(ge=0)
 
 
 class PublishedCurve(_Published):
-    """AUC or failure rate without an error: it is not shown in a table of errors.
-
-    Attributes:
-        error_pct: Always None.
-    """
+    """AUC or failure rate without an error: it is not shown in a table of errors."""
 
     error_pct: Annotated[None, _Empty] = None
     threshold_pct: float = Field(gt=0)
@@ -153,14 +134,13 @@ def load_published_results(leaderboard: str) -> tuple[list[PublishedRow | Publis
                 try:
                     row = kind.model_validate(fields)
                     row.full_protocol()
+                    rows.append(row)
                 except ValidationError as error:
                     problem = error.errors()[0]
                     where = f"{problem['loc'][0]}: " if problem["loc"] else ""
                     problems.append(f"{uri}, line {reader.line_num} is left out: {where}{problem['msg']}")
                 except ValueError as error:
                     problems.append(f"{uri}, line {reader.line_num} is left out: {error}")
-                else:
-                    rows.append(row)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             problems.append(f"{uri} is left out: {error}")
     return rows, problems

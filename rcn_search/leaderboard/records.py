@@ -64,32 +64,21 @@ class Entry(Record):
         protocol: How the error was measured, with data set and subset.
         error_pct: Mean error of the images that count, %.
         ci_low_pct: Lower end of its 95 % interval; None if there were too few groups to resample.
-        ci_high_pct: Upper end of the interval.
-        num_images: Number of images that count.
         excluded: Number of images that do not count, by reason.
         origin: ``ours``, a model of this project; ``reproduced``, external predictions scored by this project's code.
         run_id: Identity of the training run (`TrainConfig.run_id`).
         config: Resolved training configuration; empty for external predictions.
         fingerprint: Fingerprint of the data set.
-        num_params: Parameters of the model.
         multiply_adds: Multiply-adds of the model for one image.
-        epochs: Number of epochs trained.
-        train_s: Training time, s.
-        hardware: Name of the processor or GPU.
-        code_version: Version of this package.
-        created: Time at which the entry was made.
         num_test_evaluations: Number of evaluations of this test split, this one included.
         predictions_sha256: SHA-256 of the prediction file that the error was computed from.
         predictions_uri: URI of the prediction file, if it may be shared.
         auc: Area under the cumulative error curve up to the protocol's threshold.
         failure_rate: Share of images above the threshold.
-        p90: Error that 90 % of the images do not exceed.
-        p95: Error that 95 % of the images do not exceed.
-        p99: Error that 99 % of the images do not exceed.
+        p90, p95, p99: Error that 90, 95 or 99 % of the images do not exceed.
         points: Mean error of each keypoint of the schema; None for points that no image counts.
         parts: Mean error of the images of each class of an attribute, as in ``pose 1``.
-        images_sha256: Name of the image set; None if there are no per-image errors.
-        errors_sha256: Name of the per-image errors; None if only the mean is known.
+        images_sha256, errors_sha256: Names of the image set and the per-image errors; None if only the mean is known.
         latency_ms: Median time for one face on ``hardware``, ms.
         made_with: How the predictions were made from the weights, as in ``decoder`` and ``tta``.
         source: Paper or repository that external predictions come from.
@@ -149,11 +138,7 @@ class Entry(Record):
 
 
 def add_entry(leaderboard: str, entry: Entry) -> str:
-    """Publish an entry. Adding the same entry again changes nothing.
-
-    Returns:
-        URI of the entry.
-    """
+    """Publish an entry and return its URI. Adding the same entry again changes nothing."""
     document = entry.model_dump(mode="json")
     name = f"{entry.created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{entry.run_id}-{_digest(document)}.json"
     return put_object(leaderboard, ENTRIES, name, storage.encode_json(document))
@@ -174,7 +159,6 @@ def read_entries(leaderboard: str, names: Iterable[str]) -> tuple[dict[str, Entr
 
 
 def _parse_entry(leaderboard: str, name: str, content: bytes | OSError) -> Entry | str:
-    """Parse an entry, or say why the object is not one."""
     uri = storage.join(leaderboard, ENTRIES, name)
     try:
         if isinstance(content, OSError):
@@ -185,18 +169,14 @@ def _parse_entry(leaderboard: str, name: str, content: bytes | OSError) -> Entry
         entry = Entry.model_validate(document)
         if not name.endswith(f"-{_digest(document)}.json"):
             raise RcnSearchError("its content or its name was changed after it was added")
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"])) or "document"
+        return f"{uri} is left out: not an entry of a known schema version: {key}: {problem['msg']}"
     except (ValueError, OSError, RecursionError) as error:
-        return f"{uri} is left out: {_first_line(error)}"
+        return f"{uri} is left out: {str(error).splitlines()[0]}"
     return entry
 
 
 def _digest(document: Any) -> str:
     return canonical_hash(document)[:12]
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"])) or "document"
-        return f"not an entry of a known schema version: {key}: {problem['msg']}"
-    return str(error).splitlines()[0]

@@ -12,20 +12,17 @@ from rcn_search.leaderboard.render import TEXT_COLUMNS, heading_text, number_not
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardRow, LeaderboardTable
 
 Format = Literal["markdown", "latex", "csv", "json"]
-FORMATS: tuple[Format, ...] = ("markdown", "latex", "csv", "json")
 
 
 def render(leaderboard: Leaderboard, output: Format, *, by_attribute: str = "") -> str:
     """Render the leaderboard, without its problems, as text that ends in a newline.
 
-    Args:
-        leaderboard: Leaderboard to render.
-        output: Kind of text.
-        by_attribute: In Markdown and LaTeX, show the error of each class of this attribute in place of other columns.
+    ``by_attribute`` shows, in Markdown and LaTeX, the error of each class of an attribute in place of other columns.
     """
     if output in ("markdown", "latex"):
         return {"markdown": _markdown, "latex": _latex}[output](leaderboard, by_attribute)
-    return {"csv": _csv, "json": _json}[output](leaderboard)
+    records = [_record(table, row) for table in leaderboard.tables for row in table.rows]
+    return {"csv": _csv, "json": _json}[output](records)
 
 
 def _markdown(leaderboard: Leaderboard, by: str) -> str:
@@ -33,14 +30,16 @@ def _markdown(leaderboard: Leaderboard, by: str) -> str:
     for table in leaderboard.tables:
         notes = number_notes(table)
         headings, rows = row_cells(table, notes, by)
-        lines += [f"### {_escape_markdown(table_title(table))}", ""]
-        lines.append(f"| {' | '.join(_escape_markdown(heading_text(table, name)) for name in headings)} |")
-        lines.append(f"|{'|'.join('---' if name in TEXT_COLUMNS else '---:' for name in headings)}|")
+        lines += [
+            f"### {_escape_markdown(table_title(table))}\n",
+            f"| {' | '.join(_escape_markdown(heading_text(table, name)) for name in headings)} |",
+            f"|{'|'.join('---' if name in TEXT_COLUMNS else '---:' for name in headings)}|",
+        ]
         for row, cells in zip(table.rows, rows, strict=True):
-            shown = [_escape_markdown(cells[name]) for name in headings]
+            shown = {name: _escape_markdown(cells[name]) for name in headings}
             if row.origin == "ours":
-                shown[headings.index("method")] = f"**{shown[headings.index('method')]}**"
-            lines.append(f"| {' | '.join(shown)} |")
+                shown["method"] = f"**{shown['method']}**"
+            lines.append(f"| {' | '.join(shown.values())} |")
         lines.append("")
         lines += [f"- {_escape_markdown(f'[{number}] {note}')}" for note, number in notes.items()]
         lines += [""] if notes else []
@@ -53,18 +52,15 @@ def _latex(leaderboard: Leaderboard, by: str) -> str:
     for table in leaderboard.tables:
         notes = number_notes(table)
         headings, rows = row_cells(table, notes, by)
+        alignment = "".join("l" if name in TEXT_COLUMNS else "r" for name in headings)
+        titles = " & ".join(_escape_latex(heading_text(table, name)) for name in headings)
         lines += [r"\begin{table}", r"\centering", rf"\caption{{{_escape_latex(table_title(table))}}}"]
-        lines += [
-            rf"\begin{{tabular}}{{{''.join('l' if name in TEXT_COLUMNS else 'r' for name in headings)}}}",
-            r"\toprule",
-        ]
-        lines.append(" & ".join(_escape_latex(heading_text(table, name)) for name in headings) + r" \\")
-        lines.append(r"\midrule")
+        lines += [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", rf"{titles} \\", r"\midrule"]
         for row, cells in zip(table.rows, rows, strict=True):
-            shown = [_escape_latex(cells[name]) for name in headings]
+            shown = {name: _escape_latex(cells[name]) for name in headings}
             if row.origin == "ours":
-                shown[headings.index("method")] = rf"\textbf{{{shown[headings.index('method')]}}}"
-            lines.append(" & ".join(shown) + r" \\")
+                shown["method"] = rf"\textbf{{{shown['method']}}}"
+            lines.append(" & ".join(shown.values()) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
         lines += [rf"\par\footnotesize {_escape_latex(f'[{number}] {note}')}" for note, number in notes.items()]
         lines += [r"\end{table}", ""]
@@ -86,21 +82,16 @@ def _escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", text)
 
 
-def _json(leaderboard: Leaderboard) -> str:
-    return json.dumps(_records(leaderboard), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+def _json(records: list[dict[str, Any]]) -> str:
+    return json.dumps(records, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _csv(leaderboard: Leaderboard) -> str:
-    records = _records(leaderboard)
+def _csv(records: list[dict[str, Any]]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return stream.getvalue()
-
-
-def _records(leaderboard: Leaderboard) -> list[dict[str, Any]]:
-    return [_record(table, row) for table in leaderboard.tables for row in table.rows]
 
 
 def _record(table: LeaderboardTable, row: LeaderboardRow) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from rcn_search import __version__
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer, named_protocol, subpixel
+from rcn_search.evaluation.score import score
 from rcn_search.keypoints import POINT_SUBSETS
-from rcn_search.leaderboard.entry_fields import score_entry_fields
+from rcn_search.leaderboard.entry_fields import entry_fields
 from rcn_search.leaderboard.lookup import Entries, find_predictions
 from rcn_search.leaderboard.records import Entry, add_entry
 
@@ -33,16 +34,8 @@ def rescore(
 ) -> list[Rescored]:
     """Score the prediction files of entries again. Nothing is predicted, so no test evaluation is counted.
 
-    Args:
-        leaderboard: URI of the leaderboard.
-        entries: All its entries.
-        chosen: Entries to score.
-        protocol: Name of the protocol; by default the entry's own.
-        normalizer: Normalizer of ``subpixel``, in place of a protocol.
-        predictions: Prediction files by SHA-256, in addition to those the leaderboard knows.
-
-    Raises:
-        RcnSearchError: There is no protocol of that name.
+    The protocol is by default the entry's own; ``normalizer`` is one of ``subpixel``, in place of a protocol.
+    ``predictions`` are prediction files by SHA-256, in addition to those the leaderboard knows.
     """
     existing = {(entry.predictions_sha256, entry.protocol) for entry in entries.values() if entry.errors_sha256}
     results = []
@@ -56,8 +49,8 @@ def rescore(
             rescored = _rescore_entry(leaderboard, entry_id, entry, requested, predictions)
         except ValueError as error:
             results.append(Rescored(entry_id, "", str(error)))
-            continue
-        results.append(Rescored(entry_id, add_entry(leaderboard, rescored), ""))
+        else:
+            results.append(Rescored(entry_id, add_entry(leaderboard, rescored), ""))
     return results
 
 
@@ -70,18 +63,14 @@ _COPIED = (
 def _rescore_entry(
     leaderboard: str, entry_id: str, entry: Entry, protocol: EvaluationProtocol, prediction_uris: Mapping[str, str]
 ) -> Entry:
-    """Make the new entry and store its per-image errors.
-
-    Raises:
-        RcnSearchError: The predictions are not found, cannot be scored, or no longer give the error of the entry.
-    """
+    """Make the new entry and store its per-image errors."""
     predictions = find_predictions(leaderboard, entry, prediction_uris)
     if predictions is None:
         raise RcnSearchError(
             f"was scored from prediction file {entry.predictions_sha256[:12]}…, which was not found; name it with "
             "--predictions"
         )
-    fields = score_entry_fields(leaderboard, predictions, protocol)
+    fields = entry_fields(leaderboard, predictions, protocol, score(predictions, protocol))
     replaces = entry_id if protocol == entry.protocol else None
     copied = {name: getattr(entry, name) for name in _COPIED}
     rescored = Entry(**copied, **fields, code_version=__version__, replaces=replaces)

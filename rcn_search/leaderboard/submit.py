@@ -22,12 +22,10 @@ from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """Result of `evaluate_and_record`.
+    """Result of `evaluate_and_record`: scores and predictions, and entries added, one for each protocol.
 
     Attributes:
-        evaluation: Scores and predictions.
         num_test_evaluations: Evaluations of this test split so far, this one included; None for other splits.
-        entry_uris: Entries added to the leaderboard, one for each protocol.
     """
 
     evaluation: Evaluation
@@ -123,10 +121,6 @@ def describe_hardware(device: str) -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        models = [
-            line.partition(":")[2].strip()
-            for line in cpuinfo.read_text(encoding="utf-8").splitlines()
-            if "model name" in line
-        ]
-        name = models[0] if models else name
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if "model name" in line), name)
     return f"{name}, {torch.get_num_threads()} threads"

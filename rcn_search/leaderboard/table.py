@@ -7,9 +7,9 @@ error, without a rank: without per-image errors there is nothing to test.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,20 +36,15 @@ NO_ERRORS_STORED = "no rank: its per-image errors are not stored (rcn-search lea
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardRow:
-    """One row of a table.
+    """One row of a table: an entry (``entry_id``, ``summary``) or a published row.
 
     Attributes:
-        method: Name of the method.
-        error_pct: Mean error as measured or as printed, %.
         origin: ``ours``, a model of this project; ``reproduced``, measured by others than its authors, with this
             project's code if the row is an entry; ``reported``, taken from a publication.
         rank: Range of ranks, from 1; None if the row cannot be ranked.
         no_rank_reason: Why a measured row has no rank, or what a published row does not state. Empty for a published
             row that states everything, and for a measured row after the `MAX_RANKED` best ones.
         note: Doubts about a published result.
-        entry_id: Id of the entry; None for a published row.
-        summary: Summary of the entry; None for a published row.
-        published: The published row; None for an entry.
         seeds: Mean and spread over seeds, if the method was trained with several.
     """
 
@@ -75,8 +70,6 @@ class LeaderboardTable:
     """Rows that may be compared or, without a protocol, rows that may not.
 
     Attributes:
-        dataset: Data set.
-        subset: Subset of the data set.
         protocol: Protocol of all rows; None for published rows whose source does not state it whole.
         rows: Rows, lowest error first.
         images_sha256: Image set on which the ranked rows were tested; None if no row is ranked.
@@ -123,13 +116,9 @@ class Leaderboard:
         return replace(self, tables=tuple(table for table in self.tables if any(row.summary for row in table.rows)))
 
 
+@gc_paused()
 def build_leaderboard(uri: str) -> Leaderboard:
     """Load the leaderboard at ``uri``; if it has no published rows, those of this project are shown."""
-    with gc_paused():
-        return _build(uri)
-
-
-def _build(uri: str) -> Leaderboard:
     summaries, problems = list_summaries(uri)
     has_published = storage.exists(storage.join(uri, PUBLISHED))
     published, published_problems = load_published(uri if has_published else str(PROJECT_LEADERBOARD))
@@ -145,9 +134,7 @@ def drop_superseded(summaries: Mapping[str, EntrySummary]) -> dict[str, EntrySum
     superseded = {
         summary.replaces
         for summary in summaries.values()
-        if summary.replaces
-        and summary.replaces in summaries
-        and summary.entry.supersedes(summaries[summary.replaces].entry)
+        if (replaced := summaries.get(summary.replaces or "")) and summary.entry.supersedes(replaced.entry)
     }
     return {entry_id: summary for entry_id, summary in summaries.items() if entry_id not in superseded}
 
@@ -217,35 +204,20 @@ def _tables(
         rows.sort(key=lambda row: (row.error_pct, row.origin, row.method))
         seeds = seed_statistics([row.summary for row in rows])
         rows = [replace(row, seeds=several) if several else row for row, several in zip(rows, seeds, strict=True)]
-        ranked = _rank(uri, rows, cache)
-        problems += ranked.problems
-        tables.append(
-            LeaderboardTable(
-                dataset=dataset,
-                subset=subset,
-                protocol=protocol,
-                rows=tuple(ranked.rows),
-                images_sha256=ranked.images_sha256,
-            )
-        )
+        table = LeaderboardTable(dataset=dataset, subset=subset, protocol=protocol, rows=tuple(rows))
+        table, problems_of_table = _rank(uri, table, cache)
+        tables.append(table)
+        problems += problems_of_table
     cache.write()
     tables.sort(key=lambda table: (table.dataset, table.subset, table.protocol is None, str(table.protocol)))
     return tuple(sorted(tables, key=lambda table: all(row.summary is None for row in table.rows))), problems
 
 
-class RankedRows(NamedTuple):
-    """Rows with their ranks, the image set on which they were tested, and a line for errors that cannot be read."""
-
-    rows: Sequence[LeaderboardRow]
-    images_sha256: str | None = None
-    problems: Sequence[str] = ()
-
-
-def _rank(uri: str, rows: Sequence[LeaderboardRow], cache: RankCache) -> RankedRows:
-    """Rank the measured rows on the image set that most of them were measured on."""
-    measured = {i: row.summary for i, row in enumerate(rows) if row.summary and not row.no_rank_reason}
+def _rank(uri: str, table: LeaderboardTable, cache: RankCache) -> tuple[LeaderboardTable, list[str]]:
+    """Rank the measured rows on the image set of most of them; also a line for each row whose errors cannot be read."""
+    measured = {i: row.summary for i, row in enumerate(table.rows) if row.summary and not row.no_rank_reason}
     if not measured:
-        return RankedRows(rows)
+        return table, []
     ((images_sha256, _),) = Counter(summary.images_sha256 for summary in measured.values()).most_common(1)
     assert images_sha256 is not None  # an entry without an image set has no errors either
     candidates = [i for i, summary in measured.items() if summary.images_sha256 == images_sha256][:MAX_RANKED]
@@ -264,17 +236,17 @@ def _rank(uri: str, rows: Sequence[LeaderboardRow], cache: RankCache) -> RankedR
                 errors[i] = load_errors(uri, measured[i].entry)
             except (ValueError, OSError) as error:
                 reasons[i] = "no rank: its per-image errors cannot be read"
-                problems.append(f"{uri}: entry {rows[i].entry_id} has no rank: {error}")
+                problems.append(f"{uri}: entry {table.rows[i].entry_id} has no rank: {error}")
         candidates = list(errors)
         ranks = _test(np.stack(list(errors.values())), read_image_set(uri, images_sha256).group_n) if errors else []
         if not problems:
             cache.put(compared, ranks)
     rank_of = dict(zip(candidates, ranks, strict=True))
-    ranked = [
+    rows = [
         replace(row, rank=rank_of.get(i), no_rank_reason=reasons.get(i, row.no_rank_reason))
-        for i, row in enumerate(rows)
+        for i, row in enumerate(table.rows)
     ]
-    return RankedRows(ranked, images_sha256 if candidates else None, problems)
+    return replace(table, rows=tuple(rows), images_sha256=images_sha256 if candidates else None), problems
 
 
 def _test(error_pct_rn: Array, group_n: NDArray[np.str_]) -> list[RankRange]:

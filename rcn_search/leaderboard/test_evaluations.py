@@ -39,18 +39,9 @@ class TestEvaluation(Record):
 def record_test_evaluation(
     leaderboard: str, *, dataset: str, subset: str, method: str, run_id: str, who: str | None = None
 ) -> int:
-    """Record that a test split is about to be evaluated. Call it before the evaluation.
+    """Record that a test split is about to be evaluated; the number of its evaluations so far, this one included.
 
-    Args:
-        leaderboard: URI of the leaderboard.
-        dataset: Data set of the protocol.
-        subset: Subset of the protocol.
-        method: Name of the method that is evaluated.
-        run_id: Identity of the training run.
-        who: Person or machine that evaluates; user and host name by default.
-
-    Returns:
-        Number of evaluations of this split so far, this one included.
+    ``who`` is the person or machine that evaluates; user and host name by default.
     """
     evaluation = TestEvaluation(
         dataset=dataset,

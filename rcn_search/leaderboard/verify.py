@@ -23,14 +23,12 @@ TOLERANCE_PCT = 0.005
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """Result of a verification.
+    """Result of a verification: mean error now, and differences from the entry (``problems``), none if it is verified.
 
     Attributes:
-        error_pct: Mean error now, %.
         num_test_evaluations: Evaluations of the test split so far, this one included; None for other splits.
         worst_image: Name of the image whose error changed most, and the change in percentage points; None if the
             leaderboard has no per-image errors of the entry.
-        problems: Differences from the entry; empty if it is verified.
     """
 
     error_pct: float
@@ -51,18 +49,11 @@ def verify(
 ) -> Verification:
     """Evaluate a checkpoint as an entry was made. An evaluation of a test split is counted.
 
-    Args:
-        leaderboard: URI of the leaderboard.
-        entry: Entry to verify.
-        predictor: Checkpoint that the entry is said to come from, with the inference options of the entry
-            (`InferenceConfig.from_record` of its ``made_with``; entries of schema version 1 do not record them).
-        dataset: Data set.
-        predictions_uri: Prediction file to write; None: no file is written.
-        tolerance_pct: Largest difference of the mean errors that is accepted, in percentage points.
-        on_images: Called with (images done, images in all).
+    ``predictor`` has the inference options of the entry (`InferenceConfig.from_record` of its ``made_with``; entries of
+    schema version 1 do not record them). ``on_images`` is called with (images done, images in all).
 
     Raises:
-        RcnSearchError: The data set lacks the subset of the entry, or the checkpoint cannot be evaluated.
+        RcnSearchError: The data set lacks the subset of the entry.
     """
     submission = evaluate_and_record(
         predictor,
@@ -101,7 +92,6 @@ def _run_id(entry: Entry) -> str:
 
 
 def _split_of(entry: Entry, dataset: Dataset) -> str:
-    """Find the split of the data set that holds the subset of the entry."""
     manifest = dataset.manifest
     wanted = (entry.protocol.dataset, entry.protocol.subset)
     subsets = {split: manifest.dataset_and_subset(split) for split in manifest.split_names}

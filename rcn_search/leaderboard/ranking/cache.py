@@ -1,8 +1,7 @@
 """Cache of ranks, so that the errors of a hundred rows are read and tested again only if one has changed.
 
-It lies beside the cache of entries in the user's cache folder. Ranks are found by what was compared, and count only
-while the objects have the size and modification time that they had. A file that is damaged or of another version is
-rebuilt.
+It lies beside the cache of entries. Ranks are found by what was compared, and count only while the objects have the
+size and modification time that they had.
 """
 
 from __future__ import annotations
@@ -21,10 +20,7 @@ _VERSION = 1
 
 
 class RankCache:
-    """Ranks of the tables of a leaderboard.
-
-    `write` keeps the ranks that were asked for or put since, and drops all others.
-    """
+    """Ranks of the tables of a leaderboard; `write` keeps those that were asked for or put since."""
 
     def __init__(self, leaderboard: str) -> None:
         self._leaderboard = leaderboard
