@@ -21,11 +21,5 @@ def disable_tune_env_propagation() -> None:
 
 
 def keep_idle_actors(tune_controller: Any, resources: Any, num_actors: int) -> None:
-    """Let Ray Tune keep more idle actors for reuse than the one that it keeps by default.
-
-    Args:
-        tune_controller: Controller of the running experiment, as schedulers are given it.
-        resources: Placement group factory of the actors.
-        num_actors: Number of additional actors to keep.
-    """
+    """Let Ray Tune keep this many idle actors for reuse more than the one that it keeps by default."""
     tune_controller._actor_cache.increase_max(resources, num_actors)

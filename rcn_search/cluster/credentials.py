@@ -1,13 +1,9 @@
 """Credentials of the object store, handed from the process that starts a search or training to all that work for it.
 
-The processes of a Ray cluster have the environment of the ``ray start`` of their node, not that of the search process.
-So its ``AWS_…`` variables, and the fixed keys of its profile, are sent to each of them and put into its environment
-before it reads or writes anything.
-
-Ray's own way, ``runtime_env``, would write the keys into Ray's logs, into the tables that its dashboard shows, and onto
-the command line of each process; Ray Tune takes that way by default, see `rcn_search.cluster._ray_private`. Here they
-travel as a value in the object store's memory or as an argument of an actor's method, neither of which Ray records. The
-arguments of an actor's constructor and the configuration of a trial are recorded and must not contain them.
+The processes of a Ray cluster have the environment of their node's ``ray start``, so they are sent the ``AWS_…``
+variables and fixed keys of the search process. Ray's ``runtime_env`` would show them in logs, dashboard and command
+lines. They travel as a value in the object store or as an argument of an actor's method, which Ray does not record;
+constructor arguments and trial configurations are recorded and must not contain them.
 """
 
 from __future__ import annotations
@@ -16,7 +12,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_PREFIX = "AWS_"
 # Prefixes of variables that name a file or a service of one machine, and mean something else on another.
 _MACHINE_SPECIFIC = (
     "AWS_PROFILE",
@@ -44,18 +39,13 @@ _SETS = (
     {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"},
     {"AWS_REGION", "AWS_DEFAULT_REGION"},
 )
+# Botocore's names of sources whose keys do not expire; others (roles, single sign-on) are renewed where they are used.
 _FIXED_METHODS = {"env", "shared-credentials-file", "config-file"}
-"""Botocore's names of sources whose keys do not expire; others (roles, single sign-on) are renewed where they are
-used."""
 
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """Environment variables for processes that work for this one.
-
-    Attributes:
-        variables: Values by name, secrets among them.
-    """
+    """Environment variables, secrets among them, for processes that work for this one."""
 
     variables: Mapping[str, str]
 
@@ -71,7 +61,7 @@ class Credentials:
         variables = {
             name: value
             for name, value in os.environ.items()
-            if name.startswith(_PREFIX) and not name.startswith(_MACHINE_SPECIFIC)
+            if name.startswith("AWS_") and not name.startswith(_MACHINE_SPECIFIC)
         }
         return cls(_read_profile() | variables)
 

@@ -22,12 +22,8 @@ def is_ray_job() -> bool:
 def check_outlives_job(uri: str, option: str) -> None:
     """Check that results are not written to the copy of the working directory that Ray deletes after the job.
 
-    Args:
-        uri: Folder or URI of the results.
-        option: Command-line option that names another one.
-
     Raises:
-        ConfigError: ``uri`` lies in that copy.
+        ConfigError: ``uri`` lies in that copy; the message names the command-line ``option`` that chooses another one.
     """
     is_copy = bool(_job().get("runtime_env", {}).get("working_dir"))
     if is_copy and storage.is_local(uri) and Path(storage.absolute(uri)).is_relative_to(Path.cwd()):

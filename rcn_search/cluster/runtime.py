@@ -1,4 +1,4 @@
-"""The Ray cluster that a search or a training with several workers runs on, and its CPUs and GPUs."""
+"""The Ray cluster of a search or a training with several workers: its CPUs and GPUs, and signals that end the work."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import ray
 
@@ -22,12 +23,10 @@ class CapacityError(RcnSearchError):
 
 @dataclass(frozen=True)
 class ClusterResources:
-    """CPUs and GPUs of a Ray cluster as it is now.
+    """Resources of each node of a Ray cluster as it is now, by Ray's names: ``CPU``, ``GPU`` and others.
 
-    Attributes:
-        nodes: Resources of each node by Ray's names: ``CPU``, ``GPU`` and others.
-        is_fixed: Whether the cluster cannot grow, as Ray was started by this process for one call. Whether any other
-            cluster has an autoscaler, no public part of Ray tells.
+    A cluster that this process started for one call is fixed: it cannot grow. For any other, Ray's public interface
+    does not tell whether it has an autoscaler.
     """
 
     nodes: tuple[Mapping[str, float], ...]
@@ -101,3 +100,32 @@ def _signal_handlers_restored() -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class StopSignal:
+    """Handler that turns the first SIGTERM into a KeyboardInterrupt; later ones do not disturb the clean-up."""
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def install(self) -> None:
+        """Install the handler, in place of one that a library may have set. Only the main thread can do that."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._interrupt)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if not self.received:
+            self.received = True
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def sigterm_as_keyboard_interrupt() -> Iterator[StopSignal]:
+    """Raise KeyboardInterrupt on SIGTERM, which clusters and batch systems send, within the ``with`` block."""
+    stop, before = StopSignal(), signal.getsignal(signal.SIGTERM)
+    stop.install()
+    try:
+        yield stop
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

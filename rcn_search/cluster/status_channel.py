@@ -19,14 +19,7 @@ POLL_INTERVAL_S = 0.2
 
 
 class RunStarted(FrozenModel):
-    """Message of the first worker before it trains.
-
-    Attributes:
-        out: Folder or URI of the run.
-        settings: Compute settings of each worker.
-        num_params: Parameters of the network.
-        history: Epochs that were trained before.
-    """
+    """Message of the first worker before it trains; ``history`` holds the epochs that were trained before."""
 
     out: str
     settings: ComputeSettings
@@ -35,12 +28,7 @@ class RunStarted(FrozenModel):
 
 
 class StepDone(NamedTuple):
-    """Message of the first worker after a training step.
-
-    Attributes:
-        step: Step of the epoch, from 1.
-        num_steps: Steps of an epoch.
-    """
+    """Message of the first worker after a training step; steps of an epoch are counted from 1."""
 
     step: int
     num_steps: int
@@ -50,12 +38,7 @@ StatusMessage = RunStarted | EpochReport | StepDone
 
 
 class TrainingEnd(FrozenModel):
-    """How a training ended.
-
-    Attributes:
-        status: ``user_error`` is one that a user can mend, ``crashed`` a bug.
-        reason: Message for the user; empty if the training is done.
-    """
+    """How a training ended: ``user_error`` is one that a user can mend, ``crashed`` a bug. The reason is for users."""
 
     status: Literal["done", "interrupted", "failed", "user_error", "crashed"]
     reason: str = ""
@@ -63,13 +46,7 @@ class TrainingEnd(FrozenModel):
 
 @dataclass(frozen=True)
 class WorkerOrders:
-    """Answer to a worker that registers.
-
-    Attributes:
-        credentials: Access to the stores of the run and of its data.
-        resume: Whether earlier workers have started the run; one of them died since.
-        has_ended: Whether the training has ended; then this worker has nothing to do.
-    """
+    """Answer to a worker that registers: whether it resumes the run of workers that died, or has nothing left to do."""
 
     credentials: Credentials
     resume: bool
@@ -134,14 +111,12 @@ def start_status_channel() -> Any:
 
 
 class StatusReporter:
-    """Sends the messages of one worker; those of all but the first are dropped.
+    """Sends the messages of the first worker to a `StatusChannel`; ``stop`` tells whether it must stop, as answered.
 
-    Attributes:
-        stop: Whether the worker must stop, by the last answer.
+    The channel of all other workers is None, and their messages are dropped.
     """
 
     def __init__(self, channel: Any) -> None:
-        """Report to a `StatusChannel` actor, or to nobody if it is None."""
         self.stop = False
         self._channel, self._answer, self._next_step = channel, cast(Any, None), 0.0
 

@@ -41,23 +41,12 @@ from rcn_search.training.trainer import Trainer
 
 MAX_WORKER_DEATHS = 3
 """After each death all workers resume from the last checkpoint; after one more the training fails."""
-_EXCEPTIONS: dict[str, type[Exception]] = {
-    "interrupted": Interrupted,
-    "failed": TrainingFailed,
-    "user_error": RcnSearchError,
-}
+_EXCEPTIONS = {"interrupted": Interrupted, "failed": TrainingFailed, "user_error": RcnSearchError}
 
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """Workers of a training and where they run.
-
-    Attributes:
-        num_workers: Number of processes.
-        cpus: CPUs of each worker, which are also its threads.
-        gpus: GPUs of each worker: one or none.
-        cluster: Nodes of the cluster.
-    """
+    """Workers of a training and where they run: each has ``cpus`` CPUs and as many threads, and one GPU or none."""
 
     num_workers: int
     cpus: int
@@ -81,11 +70,6 @@ def plan_workers(cluster: ClusterResources, config: TrainConfig, num_workers: in
 
     With ``compute.threads: auto`` the workers share the CPUs of the nodes that are there, and must fit now. With a
     number they may have to wait until the cluster has grown, except on one that cannot grow.
-
-    Args:
-        cluster: Nodes of the cluster; a worker cannot span two nodes.
-        config: Configuration of the training.
-        num_workers: Number of workers asked for.
 
     Raises:
         CapacityError: The workers do not fit.
@@ -123,14 +107,14 @@ def train_with_workers(
         config: Configuration; ``compute.threads`` is the number of threads of each worker.
         out: Folder or URI of the run, which all nodes can reach.
         num_workers: Number of processes; each trains on its part of every batch.
-        resume: Resume the run in ``out``.
+        resume: Whether to resume the run in ``out``.
         should_stop: Called a few times a second. If true, the run is saved and can be resumed; workers that have not
             started yet, perhaps because the cluster has to grow for them, are not waited for.
         on_message: Called with the `WorkerPlan` before anything starts, with `RunStarted` after each start of the
             workers, with `StepDone` a few times a second, and with the `EpochReport` of each epoch once.
 
     Returns:
-        All epochs of the run.
+        All epochs of the run, earlier ones included.
 
     Raises:
         CapacityError: The workers do not fit on the cluster.
@@ -168,14 +152,10 @@ def _build_trainer(
         "compute": config.compute.model_copy(update={"threads": plan.cpus, "device": device}),
         "data": config.data.model_copy(update={"uri": data_uri}),
     }
+    worker_config = config.model_copy(update=changes).model_dump_json()
     return TorchTrainer(
         _train_on_worker,
-        train_loop_config={
-            "config": config.model_copy(update=changes).model_dump_json(),
-            "out": out,
-            "resume": resume,
-            "channel": channel,
-        },
+        train_loop_config={"config": worker_config, "out": out, "resume": resume, "channel": channel},
         torch_config=TorchConfig(backend=BACKENDS[device], timeout_s=int(COLLECTIVE_TIMEOUT.total_seconds())),
         scaling_config=ray_train.ScalingConfig(
             num_workers=plan.num_workers,
@@ -201,13 +181,7 @@ def _relay_messages(channel: Any, fit: _BackgroundCall, should_stop: Callable[[]
 
 
 def _raise_for(end: TrainingEnd, error: Exception | None, has_worker: bool) -> None:
-    """Raise the exception for a training that is not done.
-
-    Args:
-        end: End by the workers.
-        error: Exception of Ray Train.
-        has_worker: Whether any worker has started.
-    """
+    """Raise the exception for a training that is not done, by the end that the workers or Ray Train report."""
     if end.status in _EXCEPTIONS:
         raise _EXCEPTIONS[end.status](end.reason)
     if end.status == "crashed":
@@ -218,11 +192,7 @@ def _raise_for(end: TrainingEnd, error: Exception | None, has_worker: bool) -> N
 
 
 class _BackgroundCall:
-    """A call in a thread of its own, because Ray Train handles Ctrl-C itself if it runs in the main thread.
-
-    Attributes:
-        error: Exception that the call raised.
-    """
+    """A call in a thread of its own, because Ray Train handles Ctrl-C itself if it runs in the main thread."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.error: Exception | None = None
@@ -239,7 +209,6 @@ class _BackgroundCall:
             self.error = error
 
     def is_running(self, wait_s: float) -> bool:
-        """Wait for the end of the call, but not longer than ``wait_s``; return whether it still runs."""
         self._thread.join(wait_s)
         return self._thread.is_alive()
 

@@ -56,12 +56,7 @@ class TrialWorker:
         self._distributed = join_group(connect_store(host, port), rank, size, device)
 
     def open(self, train: str, folder: str) -> None:
-        """Open the run of the next trial.
-
-        Args:
-            train: `TrainConfig` as JSON.
-            folder: Folder or URI of the trial.
-        """
+        """Open the run of the next trial; ``train`` is a `TrainConfig` as JSON."""
         from rcn_search.training.trainer import Trainer
 
         self._trainer = None  # free its memory before the next one needs some
@@ -77,24 +72,14 @@ class TrialWorker:
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """State of a call of one further worker.
-
-    Attributes:
-        is_done: Whether the call has ended.
-        error: What it raised; a `RayActorError` if the worker died.
-    """
+    """State of a call of one further worker; its error is a `RayActorError` if the worker died."""
 
     is_done: bool
     error: Exception | None = None
 
 
 class WorkerGroup:
-    """All workers of a trial, as seen by the first.
-
-    Attributes:
-        size: Number of workers, the first included.
-        is_shut_down: Whether the further workers were ended; then a new group is needed.
-    """
+    """All workers of a trial, as seen by the first; ``size`` includes it. After a shutdown a new group is needed."""
 
     def __init__(self, credentials: Credentials) -> None:
         """Start the further workers, one in each further bundle of this actor's placement group."""
@@ -122,11 +107,8 @@ class WorkerGroup:
 
         Args:
             method: Name of a method of `TrialWorker`.
-            *arguments: Its arguments.
-            local: Part of this worker.
-
-        Returns:
-            The result of ``local``.
+            *arguments: Arguments of that method.
+            local: Part of this worker, whose result is returned.
 
         Raises:
             WorkerDied: A worker died or did not join the process group.
@@ -144,8 +126,7 @@ class WorkerGroup:
             if isinstance(error, TrainingFailed) and all(other.is_done for other in results):
                 raise
             self.shutdown()
-            cause = root_cause(error, results)
-            if cause is error:
+            if (cause := root_cause(error, results)) is error:
                 raise
             raise cause from None
         finally:
@@ -179,9 +160,8 @@ class WorkerGroup:
             self._join_all()
         except (RayError, RuntimeError) as error:
             self.shutdown()
-            raise WorkerDied(
-                f"the {self.size} workers of the trial could not connect to each other: {error}"
-            ) from error
+            message = f"the {self.size} workers of the trial could not connect to each other: {error}"
+            raise WorkerDied(message) from error
         self._has_process_group = True
 
     def _join_all(self) -> None:
@@ -210,9 +190,7 @@ def root_cause(error: Exception, results: Sequence[WorkerResult]) -> Exception:
     anything else                  any, or none                        the error of the first worker
     =============================  ==================================  =======================================
 
-    Args:
-        error: Raised by the first worker, or, as a `RayError`, by the call of another one.
-        results: Results of the further workers.
+    The first worker also raises, as a `RayError`, what the call of another one raised.
     """
     errors = [result.error for result in results if result.error]
     if any(isinstance(other, RayActorError) for other in (error, *errors)):
@@ -223,7 +201,6 @@ def root_cause(error: Exception, results: Sequence[WorkerResult]) -> Exception:
 
 
 def _wait(calls: list[Any], timeout_s: float) -> list[WorkerResult]:
-    """Wait for the calls to end; the results of those that have not in time say so."""
     ended, _ = ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
     return [WorkerResult(True, _error_of(call)) if call in ended else WorkerResult(False) for call in calls]
 

@@ -10,14 +10,7 @@ State = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found.
-
-    Attributes:
-        state: ``problem`` if a search will fail, ``warning`` if it may fail or will be slower than necessary.
-        topic: Name of what was checked.
-        message: What was found.
-        remedy: What to do; empty if the state is ``ok``.
-    """
+    """What one check found about a topic, and the remedy, which is empty if the state is ``ok``."""
 
     state: State
     topic: str
@@ -31,10 +24,10 @@ def ok(topic: str, message: str) -> CheckResult:
 
 
 def warning(topic: str, message: str, remedy: str) -> CheckResult:
-    """Result of a check that found something that may go wrong."""
+    """Result of a check after which a search may fail or will be slower than necessary."""
     return CheckResult("warning", topic, message, remedy)
 
 
 def problem(topic: str, message: str, remedy: str) -> CheckResult:
-    """Result of a check that found something that will go wrong."""
+    """Result of a check after which a search will fail."""
     return CheckResult("problem", topic, message, remedy)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from rcn_search import storage
 from rcn_search.doctor.check_result import CheckResult, ok
-from rcn_search.doctor.cluster_checks import check_cluster, cluster_address
+from rcn_search.doctor.cluster_checks import check_cluster
 from rcn_search.doctor.gpu_checks import check_gpus
 from rcn_search.doctor.machine_checks import check_machine
 from rcn_search.doctor.package_checks import check_packages
@@ -14,19 +15,18 @@ from rcn_search.doctor.storage_checks import check_storage
 
 
 def run_checks(*, data: str = "", study: str = "", address: str = "") -> Iterator[CheckResult]:
-    """Run all checks and yield each result as soon as it is there.
+    """Run all checks and yield each result as soon as it is known.
 
     Args:
         data: Folder or URI of a data set; empty to skip it.
         study: Folder or URI of a study, which need not exist; empty to skip it.
-        address: Address of the Ray cluster; empty for that of RAY_ADDRESS, or none where that is not set either.
+        address: Address of the Ray cluster; empty for that of RAY_ADDRESS, if that is set.
     """
     yield from check_packages()
     yield from check_machine()
     yield check_gpus()
     yield from check_storage(data, study)
-    cluster = cluster_address(address)
-    if cluster:
+    if cluster := address or os.environ.get("RAY_ADDRESS"):
         # A local folder that another node can write proves nothing: it may be a folder of that node alone.
         yield from check_cluster(cluster, data and storage.absolute(data), "" if storage.is_local(study) else study)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 
@@ -12,18 +11,10 @@ from rcn_search.doctor.node_checks import check_node, describe_node, installed_v
 CONNECT_TIMEOUT_S = 5
 
 
-def cluster_address(address: str) -> str:
-    """Choose the cluster of a search: the given address, else RAY_ADDRESS; empty if it would start Ray for itself."""
-    return address or os.environ.get("RAY_ADDRESS", "")
-
-
 def check_cluster(address: str, data: str, study: str) -> Iterator[CheckResult]:
-    """Connect to a cluster and check its nodes.
+    """Connect to a cluster at ``HOST:PORT``, or ``auto`` for that of this machine, and check its nodes.
 
-    Args:
-        address: ``HOST:PORT`` of the head, or ``auto`` for the cluster of this machine.
-        data: URI of a data set that the nodes must reach; empty to skip it.
-        study: URI that the nodes must be able to write to; empty to skip it.
+    They must be able to read the data set and to write the study; an empty URI is skipped.
     """
     if address != "auto" and (unreachable := check_port(address)):
         yield unreachable
@@ -67,8 +58,6 @@ def check_port(address: str) -> CheckResult | None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         return problem(
-            "cluster",
-            f"{address}: {error}",
-            "check that the head is running and that no firewall blocks its port",
+            "cluster", f"{address}: {error}", "check that the head is running and that no firewall blocks its port"
         )
     return None

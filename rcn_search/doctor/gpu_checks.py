@@ -30,12 +30,7 @@ def check_gpus() -> CheckResult:
 
 
 def check_missing_gpu(build: str | None, has_driver: bool) -> CheckResult:
-    """Judge why torch finds no GPU.
-
-    Args:
-        build: CUDA version that torch was built for; None for a CPU build.
-        has_driver: Whether NVIDIA's driver is loaded.
-    """
+    """Judge why torch, built for this version of CUDA or (None) for CPUs, finds no GPU."""
     if has_driver and build is None:
         return problem(
             "GPUs", "NVIDIA's driver is loaded, but torch was built for CPUs", "install a CUDA build of torch"

@@ -48,13 +48,7 @@ def check_machine() -> list[CheckResult]:
 
 
 def check_cores(num_cores: int, granted: float | None, omp_threads: str) -> CheckResult:
-    """Check that Ray and torch do not assume more cores than this process may use.
-
-    Args:
-        num_cores: Number of cores that the operating system shows.
-        granted: Number of cores that the control group grants; None if it sets no limit.
-        omp_threads: Value of ``OMP_NUM_THREADS``.
-    """
+    """Check that Ray and torch do not assume more cores than the control group grants (None if it sets no limit)."""
     if granted is not None and granted < num_cores:
         usable = max(1, math.floor(granted))
         return warning(
@@ -110,36 +104,26 @@ def check_memory(total: float, available: float, num_cores: int) -> CheckResult:
 def check_shared_memory(total: int) -> CheckResult:
     """Check that Ray's object store fits into shared memory; elsewhere it is slow."""
     message = f"{total / GIB:.2f} GiB"
-    if total < MIN_SHARED_BYTES:
-        return warning(
-            "shared memory",
-            message,
-            "give the container more: docker run --shm-size=2g, or in Kubernetes an emptyDir of medium Memory at "
-            "/dev/shm; otherwise Ray keeps its objects on disk",
-        )
-    return ok("shared memory", message)
+    if total >= MIN_SHARED_BYTES:
+        return ok("shared memory", message)
+    remedy = (
+        "give the container more: docker run --shm-size=2g, or in Kubernetes an emptyDir of medium Memory at "
+        "/dev/shm; otherwise Ray keeps its objects on disk"
+    )
+    return warning("shared memory", message, remedy)
 
 
 def check_open_files(limit: float) -> CheckResult:
     """Check that Ray may open as many files and connections as it needs; ``limit`` is infinite where there is none."""
     if limit >= GOOD_FILES:
         return ok("open files", "no limit" if math.isinf(limit) else f"up to {limit:,}")
-    state = problem if limit < MIN_FILES else warning
-    return state(
-        "open files",
-        f"up to {limit:,}, but Ray asks for {GOOD_FILES:,}",
-        f"run ulimit -n {GOOD_FILES} before ray start",
-    )
+    result = problem if limit < MIN_FILES else warning
+    message = f"up to {limit:,}, but Ray asks for {GOOD_FILES:,}"
+    return result("open files", message, f"run ulimit -n {GOOD_FILES} before ray start")
 
 
 def check_disk(topic: str, folder: Path, setting: str) -> CheckResult:
-    """Check the free space of the disk that holds, or will hold, a folder.
-
-    Args:
-        topic: What the disk is used for.
-        folder: Folder that is, or will be, written to.
-        setting: Option or variable by which another folder is chosen.
-    """
+    """Check the free space of the disk that holds, or will hold, a folder; ``setting`` chooses another one."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     usage = shutil.disk_usage(existing)
     message = f"{usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB free at {folder}"
@@ -165,9 +149,8 @@ def _check_open_files_if_limited() -> Iterator[CheckResult]:
 
 def _process_groups(groups: Path) -> list[Path]:
     """The control group of this process and its parents."""
-    name = _read(Path("/proc/self/cgroup")).rpartition("0::")[2].strip("/ \n")
-    folder = groups / name
-    return [folder, *(parent for parent in folder.parents if parent.is_relative_to(groups))] if name else [groups]
+    folder = groups / _read(Path("/proc/self/cgroup")).rpartition("0::")[2].strip("/ \n")
+    return [folder, *(parent for parent in folder.parents if parent.is_relative_to(groups))]
 
 
 def _read(path: Path) -> str:

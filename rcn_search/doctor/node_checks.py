@@ -26,12 +26,7 @@ STORAGE_TIMEOUT_S = 300
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a node reports about itself.
-
-    Attributes:
-        versions: Versions of what must be the same on all nodes, by name.
-        results: Results of the checks of its machine.
-    """
+    """Versions by name, which must be the same on all nodes, and results of the checks of a node's machine."""
 
     versions: dict[str, str]
     results: list[CheckResult]
@@ -52,13 +47,9 @@ class _NodeProbe:
 
 
 def check_node(node: Mapping[str, Any], versions: Mapping[str, str], data: str, study: str) -> Iterator[CheckResult]:
-    """Check a node through an actor that takes none of its resources.
+    """Check a node, as `ray.nodes` describes it, through an actor that takes none of its resources.
 
-    Args:
-        node: The node as `ray.nodes` has it.
-        versions: Versions of this machine.
-        data: URI of a data set that the node must reach; empty to skip it.
-        study: URI that the node must be able to write to; empty to skip it.
+    Its versions must be the given ones; it must be able to read the data set and to write the study, if not empty.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -93,11 +84,9 @@ def check_node(node: Mapping[str, Any], versions: Mapping[str, str], data: str, 
 def _check_storage(probe: Any, data: str, study: str) -> list[CheckResult]:
     import ray
 
-    credentials = Credentials.from_environment(data, study)
+    call = probe.check_storage.remote(Credentials.from_environment(data, study), data, study)
     try:
-        results: list[CheckResult] = ray.get(
-            probe.check_storage.remote(credentials, data, study), timeout=STORAGE_TIMEOUT_S
-        )
+        results: list[CheckResult] = ray.get(call, timeout=STORAGE_TIMEOUT_S)
     except ray.exceptions.GetTimeoutError:
         message = f"data and study could not be reached within {STORAGE_TIMEOUT_S} s"
         return [problem("data", message, "check its network and AWS_ENDPOINT_URL")]
@@ -133,13 +122,8 @@ def source_hash(package: Path) -> str:
 
 def check_versions(topic: str, here: Mapping[str, str], there: Mapping[str, str]) -> CheckResult:
     """Compare the versions of a node with those of this machine."""
-    differences = [
-        f"{name} {there.get(name)} there, {version} here"
-        for name, version in here.items()
-        if there.get(name) != version
-    ]
-    if differences:
-        return problem(
-            topic, "; ".join(differences), "install the same on all nodes: pip install --constraint constraints.txt"
-        )
-    return ok(topic, ", ".join(f"{name} {version}" for name, version in here.items()))
+    different = [name for name in here if there.get(name) != here[name]]
+    if not different:
+        return ok(topic, ", ".join(f"{name} {version}" for name, version in here.items()))
+    message = "; ".join(f"{name} {there.get(name)} there, {here[name]} here" for name in different)
+    return problem(topic, message, "install the same on all nodes: pip install --constraint constraints.txt")

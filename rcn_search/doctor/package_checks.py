@@ -25,30 +25,17 @@ def check_packages() -> list[CheckResult]:
 
 
 def check_requirements(installed: InstalledVersion = version) -> CheckResult:
-    """Check that every required package is installed in a version that can be used.
-
-    Args:
-        installed: Gives the installed version of a distribution.
-    """
+    """Check that every required package is installed in a version that can be used."""
     unmet = sorted(set(unmet_requirements(NAME, frozenset(), installed)))
     if unmet:
-        return problem(
-            "packages",
-            "; ".join(unmet),
-            f"pip install {' '.join(repr(requirement.partition(': ')[0]) for requirement in unmet)}",
-        )
+        requirements = " ".join(repr(line.partition(": ")[0]) for line in unmet)
+        return problem("packages", "; ".join(unmet), f"pip install {requirements}")
     ray, torch = installed("ray"), installed("torch")
     return ok("packages", f"Python {platform.python_version()}, Ray {ray}, torch {torch}, {NAME} {installed(NAME)}")
 
 
 def unmet_requirements(name: str, extras: frozenset[str], installed: InstalledVersion) -> Iterator[str]:
-    """Yield the requirements of a distribution that are not met, those of the extras that it asks others for included.
-
-    Args:
-        name: Name of the distribution.
-        extras: Its extras that are asked for.
-        installed: Gives the installed version of a distribution.
-    """
+    """Yield the unmet requirements of a distribution, those of the extras that it requires of others included."""
     for line in requires(name) or ():
         requirement = Requirement(line)
         if not _applies(requirement, extras):
@@ -77,16 +64,11 @@ def read_constraints(text: str) -> dict[str, str]:
 
 
 def check_tested_versions(tested: Mapping[str, str], installed: InstalledVersion = version) -> CheckResult:
-    """Check that the direct requirements have the versions that this package was tested with.
-
-    Args:
-        tested: Versions by package.
-        installed: Gives the installed version of a distribution.
-    """
+    """Check that the direct requirements have the versions that this package was tested with."""
     requirements = map(Requirement, requires(NAME) or ())
-    names = {canonicalize_name(each.name) for each in requirements if _applies(each, frozenset())}
+    names = {canonicalize_name(item.name) for item in requirements if _applies(item, frozenset())} & tested.keys()
     differences: list[str] = []
-    for name in sorted(names & tested.keys()):
+    for name in sorted(names):
         try:
             found = installed(name).partition("+")[0]  # without torch's mark of the build, as +cu130
         except PackageNotFoundError:
@@ -95,4 +77,4 @@ def check_tested_versions(tested: Mapping[str, str], installed: InstalledVersion
             differences.append(f"{name} {found}, tested with {tested[name]}")
     if differences:
         return warning("tested versions", "; ".join(differences), f"pip install --constraint {TESTED_VERSIONS} {NAME}")
-    return ok("tested versions", f"{len(names & tested.keys())} packages as in constraints.txt")
+    return ok("tested versions", f"{len(names)} packages as in constraints.txt")

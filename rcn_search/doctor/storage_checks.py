@@ -74,13 +74,7 @@ def check_store_clock(url: str) -> CheckResult:
 
 
 def check_clock_skew(topic: str, skew_s: float, other: str) -> CheckResult:
-    """Judge a difference between this machine's clock and another one.
-
-    Args:
-        topic: Topic of the result.
-        skew_s: Lower bound of the difference.
-        other: Whose clock the other one is.
-    """
+    """Judge the difference, of which a lower bound is given, between this machine's clock and another one."""
     remedy = "let NTP (chrony, systemd-timesyncd) keep the clock"
     if skew_s > MAX_SKEW_S:
         return problem(topic, f"{skew_s:.0f} s off {other}", f"{remedy}: the lease of a live search would look expired")

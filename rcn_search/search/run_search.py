@@ -16,8 +16,7 @@ from rich.console import Console
 
 from rcn_search.cluster._ray_private import disable_tune_env_propagation
 from rcn_search.cluster.credentials import Credentials
-from rcn_search.cluster.runtime import connect_cluster
-from rcn_search.cluster.signals import StopSignal, sigterm_as_keyboard_interrupt
+from rcn_search.cluster.runtime import StopSignal, connect_cluster, sigterm_as_keyboard_interrupt
 from rcn_search.search.callbacks import build_callbacks
 from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
 from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, free_disk_bytes

@@ -27,27 +27,22 @@ from rcn_search.study.study import Study
 
 START_S = 0.5
 """Seconds between two trials of a worker (benchmarks/trial_start.py)."""
-_MANY = 10**6
-"""Number of trials; the budget ends a search before."""
-_NUM_RESAMPLES = 2_000
 
 
 class _NullStore(StudyStore):
     """Store of a study that is never saved."""
 
     def read_study(self) -> dict[str, Any]:
-        """Return no study."""
         return {}
 
     def read_trials(self) -> Iterator[tuple[TrialRecord, TrialResult | None]]:
-        """Yield no trials."""
         return iter(())
 
     def write_trial(self, record: TrialRecord) -> None:
-        """Do nothing."""
+        pass
 
     def write_result(self, number: int, result: TrialResult) -> None:
-        """Do nothing."""
+        pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +100,6 @@ def simulate(
         workers: Number of trials that run at once.
         budget: Worker time, in full trainings (mean time of a recorded trial).
         seed: Seed of the sampler.
-
-    Raises:
-        ConfigError: The sampler cannot draw from this search space.
     """
     config = config.model_copy(
         update={
@@ -120,7 +112,8 @@ def simulate(
     )
     check_sampler(config)
     pruner = build_pruner(config.scheduler, config.budget.epochs)
-    return replay(StudyTrialSource(config.with_trials(_MANY)), pruner, curves, workers=workers, budget=budget)
+    source = StudyTrialSource(config.with_trials(10**6))  # the worker time ends the search before
+    return replay(source, pruner, curves, workers=workers, budget=budget)
 
 
 class TrialSource(Protocol):
@@ -167,7 +160,12 @@ def replay(
         simulation.start_trial()
     while simulation.epoch_ends and simulation.spent_s < budget * curves.full_training_s:
         simulation.end_epoch()
-    return simulation.result()
+    return SimulatedSearch(
+        cost_e=np.array(simulation.costs),
+        best_error_pct_e=np.array(simulation.best_errors_pct),
+        wall_s=simulation.now,
+        num_trials=len(simulation.curve_of),
+    )
 
 
 class _Simulation:
@@ -182,15 +180,12 @@ class _Simulation:
         self.best_errors_pct: list[float] = []
 
     def start_trial(self) -> None:
-        """Start the next trial on a free worker."""
-        asked = self.source.ask()
-        if asked is not None:  # a grid has an end
+        if asked := self.source.ask():  # a grid has an end
             number, params = asked
             self.curve_of[number] = curve = self.curves.predict(params)
             heapq.heappush(self.epoch_ends, (self.now + START_S + curve.epoch_s, number, 1))
 
     def end_epoch(self) -> None:
-        """Advance the clock to the end of the next epoch."""
         self.now, number, epoch = heapq.heappop(self.epoch_ends)
         curve = self.curve_of[number]
         error_pct, is_last = float(curve.error_pct_e[epoch - 1]), epoch == len(curve.error_pct_e)
@@ -205,24 +200,10 @@ class _Simulation:
         self.source.finish(number, complete=is_last)
         self.start_trial()
 
-    def result(self) -> SimulatedSearch:
-        """Return the search up to now."""
-        return SimulatedSearch(
-            cost_e=np.array(self.costs),
-            best_error_pct_e=np.array(self.best_errors_pct),
-            wall_s=self.now,
-            num_trials=len(self.curve_of),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """Searches of a method with several seeds.
-
-    Attributes:
-        method: The method.
-        searches: One search for each seed.
-    """
+    """Searches of a method, one for each seed."""
 
     method: Method
     searches: tuple[SimulatedSearch, ...]
@@ -247,19 +228,9 @@ def compare_methods(
     num_seeds: int,
     on_search: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[MethodResult]:
-    """Simulate searches of each method with the same seeds.
+    """Simulate searches of each method with the same seeds; the other arguments are those of `simulate`.
 
-    Args:
-        config: Configuration of the recorded study.
-        curves: Learning curves of its trials.
-        methods: Methods to compare.
-        workers: Number of trials that run at once.
-        budget: Worker time of each search, in full trainings.
-        num_seeds: Number of searches of each method.
-        on_search: Called with (searches done, searches in all).
-
-    Raises:
-        ConfigError: A sampler cannot draw from the search space.
+    ``on_search`` is called with the number of searches done and of searches in all.
     """
     results = []
     for index, method in enumerate(methods):
@@ -273,6 +244,6 @@ def compare_methods(
 
 def mean_interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
     """Compute a bootstrap confidence interval of a mean over seeds."""
-    means = np.random.default_rng(0).choice(values, (_NUM_RESAMPLES, len(values))).mean(1)
+    means = np.random.default_rng(0).choice(values, (2_000, len(values))).mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

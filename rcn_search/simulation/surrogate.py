@@ -61,11 +61,8 @@ class RecordedCurves:
         Raises:
             StudyError: There are too few; a scheduler cuts off the curves that are needed here.
         """
-        trials = [
-            trial
-            for trial in study.trials
-            if trial.state == "complete" and len(trial.epochs) == study.config.budget.epochs
-        ]
+        num_epochs = study.config.budget.epochs
+        trials = [trial for trial in study.trials if trial.state == "complete" and len(trial.epochs) == num_epochs]
         if len(trials) < MIN_CURVES:
             raise StudyError(
                 f"{study.uri} has {len(trials)} trials that ran to their last epoch; {MIN_CURVES} are needed. Record "
@@ -73,17 +70,12 @@ class RecordedCurves:
             )
         distributions_t = [trial.record.distributions for trial in trials]
         self._distributions: dict[str, BaseDistribution] = {
-            name: json_to_distribution(text)
-            for distributions in distributions_t
-            for name, text in distributions.items()
+            name: json_to_distribution(text) for drawn in distributions_t for name, text in drawn.items()
         }
-        self._conditional = {
-            name for name in self._distributions if any(name not in drawn for drawn in distributions_t)
-        }
+        self._conditional = {name for drawn in distributions_t for name in self._distributions.keys() - drawn.keys()}
         features_tf = np.array([self._features(trial.params) for trial in trials])
-        log_error_te = np.log(
-            [[trial.epochs[epoch].val_error_pct for epoch in sorted(trial.epochs)] for trial in trials]
-        )
+        errors_pct_te = [[trial.epochs[epoch].val_error_pct for epoch in sorted(trial.epochs)] for trial in trials]
+        log_error_te = np.log(errors_pct_te)
         epoch_s_t = np.array([trial.busy_s / len(trial.epochs) for trial in trials])
         self.full_training_s = log_error_te.shape[1] * float(epoch_s_t.mean())
         self._error_process = _fit(features_tf, log_error_te)
