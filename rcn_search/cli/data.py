@@ -154,8 +154,7 @@ def verify(uri: Uri) -> None:
     damaged = []
     with progress("verifying", "shards") as on_shard:
         for done, shard in enumerate(shards, start=1):
-            damage = shard_damage(uri, shard)
-            if damage:
+            if damage := shard_damage(uri, shard):
                 damaged.append(f"{storage.join(uri, shard.file)}: {damage}")
             on_shard(done, len(shards))
     if damaged:
