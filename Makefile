@@ -32,10 +32,10 @@ quickstart: $(VENV)/.installed
 		--leaderboard $(QUICK)/leaderboard --auto-resume
 	@$(BIN)/rcn-search leaderboard --leaderboard $(QUICK)/leaderboard --dataset synthetic
 	@$(BIN)/rcn-search figures faces $(QUICK)/study/test/predictions.parquet --data $(QUICK)/data --out $(QUICK)/faces.png
-	@printf '%s\n' "next: look at $(QUICK)/faces.png, then" \
-		"  . $(BIN)/activate" \
-		"  rcn-search study status $(QUICK)/study" \
-		"  rcn-search tune rcn --data YOUR_DATA    # docs/tutorial/mtfl.md"
+	@echo Now look at $(QUICK)/faces.png. Then:
+	@echo . $(BIN)/activate
+	@echo rcn-search study status $(QUICK)/study
+	@echo rcn-search tune rcn --data YOUR_DATA
 
 lint: setup
 	$(BIN)/ruff format --check .
