@@ -116,7 +116,7 @@ class Simulation:
 
     def _epoch(self, trial: SimpleNamespace) -> None:
         trial.epoch += 1
-        error_pct = _error_pct(self._study.trials[trial.config["number"]].suggestion.params, trial.epoch)
+        error_pct = _error_pct(self._study.trials[trial.config["number"]].params, trial.epoch)
         epoch = {
             **{"epoch": trial.epoch, "loss": 1.0, "val_error_pct": error_pct, "best_error_pct": error_pct},
             **{"train_s": 1.0, "val_s": 0.1, "other_s": 0.1},
