@@ -94,12 +94,14 @@ def current_resources(*, is_fixed: bool = False) -> ClusterResources:
 
 @contextmanager
 def _signal_handlers_restored() -> Iterator[None]:
-    """Undo what Ray's start does to signal handlers: its SIGTERM handler aborts. Only the main thread can set them."""
+    """Undo changes of signal handlers, as by Ray, whose SIGTERM handler aborts. Only the main thread can set them."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class StopSignal:
@@ -122,10 +124,7 @@ class StopSignal:
 @contextmanager
 def sigterm_as_keyboard_interrupt() -> Iterator[StopSignal]:
     """Raise KeyboardInterrupt on SIGTERM, which clusters and batch systems send, within the ``with`` block."""
-    stop, before = StopSignal(), signal.getsignal(signal.SIGTERM)
-    stop.install()
-    try:
+    stop = StopSignal()
+    with _signal_handlers_restored():
+        stop.install()
         yield stop
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)

@@ -1,9 +1,8 @@
 """One training with several workers, by Ray Train.
 
-Ray Train places the workers, joins them into a process group and, when one of them dies, starts all of them again; the
-run then resumes from its last checkpoint, as `Trainer` always does. Checkpoints and history have the form of a run
-with one worker: Ray Train stores none. Messages reach the command line through a `StatusChannel`, which also carries
-the credentials of the object store, because Ray keeps a record of the ``train_loop_config``.
+Ray Train places the workers, joins them into a process group and starts all of them again when one dies; the run then
+resumes from its last checkpoint, which the `Trainer` saves as with one worker. Messages reach the command line through
+a `StatusChannel`, which also carries credentials, because Ray keeps a record of the ``train_loop_config``.
 """
 
 from __future__ import annotations
@@ -101,7 +100,7 @@ def train_with_workers(
     should_stop: Callable[[], bool],
     on_message: Callable[[WorkerPlan | StatusMessage], None],
 ) -> list[EpochReport]:
-    """Train to the end, or until asked to stop, on the cluster of RAY_ADDRESS or on this machine.
+    """Train to the end on the cluster of RAY_ADDRESS or on this machine; return all epochs of the run.
 
     Args:
         config: Configuration; ``compute.threads`` is the number of threads of each worker.
@@ -112,9 +111,6 @@ def train_with_workers(
             started yet, perhaps because the cluster has to grow for them, are not waited for.
         on_message: Called with the `WorkerPlan` before anything starts, with `RunStarted` after each start of the
             workers, with `StepDone` a few times a second, and with the `EpochReport` of each epoch once.
-
-    Returns:
-        All epochs of the run, earlier ones included.
 
     Raises:
         CapacityError: The workers do not fit on the cluster.

@@ -43,8 +43,7 @@ class TrialWorker:
     _distributed: DistributedContext
 
     def __init__(self) -> None:
-        """Import torch while the first worker does."""
-        import rcn_search.training.trainer  # noqa: F401
+        import rcn_search.training.trainer  # noqa: F401  # imports torch while the first worker does
 
     def init_process_group(
         self, host: str, port: int, rank: int, size: int, device: str, credentials: Credentials
@@ -114,7 +113,8 @@ class WorkerGroup:
             WorkerDied: A worker died or did not join the process group.
             Exception: The error that caused those of the other workers, see `root_cause`.
         """
-        self._init_process_group()
+        if not self._has_process_group:
+            self._init_process_group()
         calls = [getattr(worker, method).remote(*arguments) for worker in self._workers]
         is_over = Event()
         Thread(target=self._kill_failed_workers, args=(calls, is_over), daemon=True).start()
@@ -154,28 +154,23 @@ class WorkerGroup:
                     ray.kill(worker)
 
     def _init_process_group(self) -> None:
-        if self._has_process_group:
-            return
+        from rcn_search.training.distributed import create_store, join_group
+
         try:
-            self._join_all()
+            ray.get([worker.__ray_ready__.remote() for worker in self._workers])  # raises if one died while it started
+            host = get_node_ip_address()
+            store = create_store(host)
+            calls = [
+                worker.init_process_group.remote(host, store.port, rank, self.size, self._device, self._credentials)
+                for rank, worker in enumerate(self._workers, start=1)
+            ]
+            join_group(store, 0, self.size, self._device)
+            ray.get(calls)
         except (RayError, RuntimeError) as error:
             self.shutdown()
             message = f"the {self.size} workers of the trial could not connect to each other: {error}"
             raise WorkerDied(message) from error
         self._has_process_group = True
-
-    def _join_all(self) -> None:
-        from rcn_search.training.distributed import create_store, join_group
-
-        ray.get([worker.__ray_ready__.remote() for worker in self._workers])  # raises if one died while it started
-        host = get_node_ip_address()
-        store = create_store(host)
-        calls = [
-            worker.init_process_group.remote(host, store.port, rank, self.size, self._device, self._credentials)
-            for rank, worker in enumerate(self._workers, start=1)
-        ]
-        join_group(store, 0, self.size, self._device)
-        ray.get(calls)
 
 
 def root_cause(error: Exception, results: Sequence[WorkerResult]) -> Exception:

@@ -24,12 +24,11 @@ def check_cluster(address: str, data: str, study: str) -> Iterator[CheckResult]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError) as error:  # Ray raises all of them for a cluster it cannot join
-        yield problem(
-            "cluster",
-            f"{address}: {error}",
+        remedy = (
             "start one with ray start --head, and run this on one of its machines or as a job (ray job submit -- "
-            "rcn-search doctor); if it uses a token, set RAY_AUTH_MODE=token here too",
+            "rcn-search doctor); if it uses a token, set RAY_AUTH_MODE=token here too"
         )
+        yield problem("cluster", f"{address}: {error}", remedy)
         return
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -44,20 +43,15 @@ def check_cluster(address: str, data: str, study: str) -> Iterator[CheckResult]:
 def check_port(address: str) -> CheckResult | None:
     """Check that something listens at the address, for which Ray itself would try for a long time; None if so."""
     if address.startswith("http"):
-        return problem(
-            "cluster",
-            f"{address} is the address of a job server",
-            "set it as RAY_API_SERVER_ADDRESS, for ray job; the address of the cluster is HOST:6379",
-        )
+        remedy = "set it as RAY_API_SERVER_ADDRESS, for ray job; the address of the cluster is HOST:6379"
+        return problem("cluster", f"{address} is the address of a job server", remedy)
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
-        return problem(
-            "cluster", f"{address} is not an address", "give HOST:6379, as printed by ray start --head, or auto"
-        )
+        remedy = "give HOST:6379, as printed by ray start --head, or auto"
+        return problem("cluster", f"{address} is not an address", remedy)
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        return problem(
-            "cluster", f"{address}: {error}", "check that the head is running and that no firewall blocks its port"
-        )
+        remedy = "check that the head is running and that no firewall blocks its port"
+        return problem("cluster", f"{address}: {error}", remedy)
     return None

@@ -31,21 +31,17 @@ def check_gpus() -> CheckResult:
 
 def check_missing_gpu(build: str | None, has_driver: bool) -> CheckResult:
     """Judge why torch, built for this version of CUDA or (None) for CPUs, finds no GPU."""
-    if has_driver and build is None:
-        return problem(
-            "GPUs", "NVIDIA's driver is loaded, but torch was built for CPUs", "install a CUDA build of torch"
-        )
-    if has_driver:
-        return problem(
-            "GPUs",
-            f"NVIDIA's driver is loaded, but torch, built for CUDA {build}, finds no GPU",
-            "look at nvidia-smi: the driver may be too old for this CUDA version, CUDA_VISIBLE_DEVICES may hide all "
-            "GPUs, or the container was started without --gpus all",
-        )
-    if build is not None:
-        return warning(
-            "GPUs",
-            f"none: torch was built for CUDA {build}, but no driver is loaded",
-            "install NVIDIA's driver, or ignore this to train on CPUs",
-        )
-    return ok("GPUs", "none; trials train on CPUs")
+    if not has_driver and build is None:
+        return ok("GPUs", "none; trials train on CPUs")
+    if not has_driver:
+        message = f"none: torch was built for CUDA {build}, but no driver is loaded"
+        return warning("GPUs", message, "install NVIDIA's driver, or ignore this to train on CPUs")
+    if build is None:
+        message = "NVIDIA's driver is loaded, but torch was built for CPUs"
+        return problem("GPUs", message, "install a CUDA build of torch")
+    return problem(
+        "GPUs",
+        f"NVIDIA's driver is loaded, but torch, built for CUDA {build}, finds no GPU",
+        "look at nvidia-smi: the driver may be too old for this CUDA version, CUDA_VISIBLE_DEVICES may hide all GPUs, "
+        "or the container was started without --gpus all",
+    )

@@ -51,17 +51,12 @@ def check_cores(num_cores: int, granted: float | None, omp_threads: str) -> Chec
     """Check that Ray and torch do not assume more cores than the control group grants (None if it sets no limit)."""
     if granted is not None and granted < num_cores:
         usable = max(1, math.floor(granted))
-        return warning(
-            "cores",
-            f"{num_cores} are visible, but this container may use only {granted:g}",
-            f"tell Ray and torch: ray start --num-cpus={usable}, OMP_NUM_THREADS={usable}",
-        )
+        message = f"{num_cores} are visible, but this container may use only {granted:g}"
+        remedy = f"tell Ray and torch: ray start --num-cpus={usable}, OMP_NUM_THREADS={usable}"
+        return warning("cores", message, remedy)
     if omp_threads.isdecimal() and int(omp_threads) > num_cores:
-        return warning(
-            "cores",
-            f"{num_cores}, but OMP_NUM_THREADS={omp_threads}",
-            f"unset it or lower it to {num_cores}: surplus threads slow each other down",
-        )
+        remedy = f"unset it or lower it to {num_cores}: surplus threads slow each other down"
+        return warning("cores", f"{num_cores}, but OMP_NUM_THREADS={omp_threads}", remedy)
     return ok("cores", f"{num_cores}")
 
 
@@ -93,11 +88,8 @@ def check_memory(total: float, available: float, num_cores: int) -> CheckResult:
     if available < TRIAL_BYTES:
         return problem("memory", message, f"close other programs: a trial takes about {TRIAL_BYTES / GIB:g} GiB")
     if available < num_cores * TRIAL_BYTES:
-        return warning(
-            "memory",
-            f"{message}, for a trial on each of {num_cores} cores",
-            f"run fewer trials at once: --set budget.max_concurrent={int(available // TRIAL_BYTES)}",
-        )
+        remedy = f"run fewer trials at once: --set budget.max_concurrent={int(available // TRIAL_BYTES)}"
+        return warning("memory", f"{message}, for a trial on each of {num_cores} cores", remedy)
     return ok("memory", message)
 
 

@@ -67,11 +67,8 @@ def check_node(node: Mapping[str, Any], versions: Mapping[str, str], data: str, 
         yield problem(name, f"did not answer within {START_TIMEOUT_S} s", "check its load, and ray status")
         return
     except (ray.exceptions.RayError, ImportError) as error:
-        yield problem(
-            name,
-            f"cannot run rcn_search: {str(error).strip().rpartition(chr(10))[2]}",
-            "install the same packages there as here, and start Ray from that environment",
-        )
+        message = f"cannot run rcn_search: {str(error).strip().rpartition(chr(10))[2]}"
+        yield problem(name, message, "install the same packages there as here, and start Ray from that environment")
         return
     finally:
         ray.kill(probe)

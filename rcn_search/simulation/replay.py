@@ -75,11 +75,7 @@ class Method(FrozenModel):
 
     @classmethod
     def from_names(cls, sampler: str, scheduler: str) -> Method:
-        """Make a method with the defaults of a study file.
-
-        Raises:
-            ConfigError: A name is unknown; the message lists those that are known.
-        """
+        """Make a method with the defaults of a study file."""
         document = {"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}
         return validate(cls, document, source="simulate", lines={})
 
@@ -112,7 +108,7 @@ def simulate(
     )
     check_sampler(config)
     pruner = build_pruner(config.scheduler, config.budget.epochs)
-    source = StudyTrialSource(config.with_trials(10**6))  # the worker time ends the search before
+    source = _StudyTrialSource(config.with_trials(10**6))  # the worker time ends the search before
     return replay(source, pruner, curves, workers=workers, budget=budget)
 
 
@@ -129,25 +125,22 @@ class TrialSource(Protocol):
         """Record the end of a trial: complete, or pruned."""
 
 
-class StudyTrialSource:
+class _StudyTrialSource:
     """Trials of a study that is never saved."""
 
     def __init__(self, config: StudyConfig) -> None:
         self._study = Study("simulated", config, _NullStore("simulated"))
 
     def ask(self) -> tuple[int, Mapping[str, Scalar]] | None:
-        """Return number and parameters of the next trial."""
         trial = self._study.ask()
         return (trial.number, trial.params) if trial else None
 
     def report(self, number: int, epoch: int, error_pct: float) -> None:
-        """Record one more epoch of a trial."""
         times = {"train_s": 0.0, "val_s": 0.0}
         result = EpochResult(epoch=epoch, loss=0.0, val_error_pct=error_pct, best_error_pct=error_pct, **times)
         self._study.report(number, [result])
 
     def finish(self, number: int, *, complete: bool) -> None:
-        """Record the end of a trial."""
         self._study.finish(number, "complete" if complete else "pruned")
 
 

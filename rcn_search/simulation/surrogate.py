@@ -30,12 +30,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Predicted training of a setting.
-
-    Attributes:
-        error_pct_e: Validation error after each epoch.
-        epoch_s: Seconds of an epoch.
-    """
+    """Predicted training of a setting: validation error after each epoch, and seconds of an epoch."""
 
     error_pct_e: Array
     epoch_s: float

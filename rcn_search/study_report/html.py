@@ -27,9 +27,6 @@ MAX_ROWS = 1000
 def render_html(study: Study) -> str:
     """Render the page.
 
-    Args:
-        study: Snapshot of the study; see `open_study`.
-
     Raises:
         RcnSearchError: Plotly is not installed.
     """
@@ -46,11 +43,10 @@ def render_html(study: Study) -> str:
             figure.update_layout(title=None, template="plotly_white", margin={"t": 30})
             body = io.to_html(figure, include_plotlyjs=False, full_html=False, config={"displaylogo": False})
         sections.append(f"<section><h2>{html.escape(title)}</h2>{body}</section>")
-    made = time.strftime("%Y-%m-%d %H:%M")
     return _PAGE.format(
         title=html.escape(study.config.study.name),
         uri=html.escape(study.uri),
-        made=made,
+        made=time.strftime("%Y-%m-%d %H:%M"),
         counts=html.escape(counts_line(statistics).plain),
         best=html.escape(best_line(statistics).plain),
         spent=html.escape(f"{format_duration(statistics.busy_s)} of training in {statistics.num_epochs} epochs"),
@@ -72,10 +68,8 @@ def _figures(study: Study) -> Iterator[tuple[str, Any]]:
         yield f"History of {name}", _draw(visualization.plot_optimization_history, copy, complete, **options)
         yield f"Importance for {name}", _draw(visualization.plot_param_importances, copy, complete, **options)
         yield f"Slices of {name}", _draw(visualization.plot_slice, copy, complete, **options)
-        yield (
-            f"Parallel coordinates of {name}",
-            _draw(visualization.plot_parallel_coordinate, copy, complete, **options),
-        )
+        coordinates = _draw(visualization.plot_parallel_coordinate, copy, complete, **options)
+        yield f"Parallel coordinates of {name}", coordinates
     if len(names) in (2, 3):
         yield "Pareto front", _draw(visualization.plot_pareto_front, copy, complete, target_names=list(names))
     yield "Learning curves", _learning_curves(study)

@@ -16,18 +16,13 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from rcn_search.storage.gc_pause import gc_paused
+from rcn_search.machine import gc_paused
 from rcn_search.study.objectives import constraint_values, directions, objective_values
 from rcn_search.study.study import Study
-from rcn_search.study.trial import Trial
+from rcn_search.study.trial import OPTUNA_STATES, Trial
 
-_STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-    "running": TrialState.RUNNING,
-    "open": TrialState.RUNNING,  # Optuna has no state for a trial that will be resumed
-}
+# Optuna has no state for an open trial, which will be resumed.
+_STATES = OPTUNA_STATES | {"running": TrialState.RUNNING, "open": TrialState.RUNNING}
 _UNKNOWN_START = datetime(1970, 1, 1)
 """Start of trials from before the study store kept times; only their durations are known."""
 
@@ -39,11 +34,9 @@ class _LogBuffer(BaseJournalBackend):
         self.logs: list[dict[str, Any]] = []
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """Return the logs from a number on."""
         return self.logs[log_number_from:]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append logs."""
         self.logs += logs
 
 
@@ -98,9 +91,8 @@ def _frozen_trial(study: Study, trial: Trial) -> FrozenTrial:
         elif result.state == "pruned" and epochs and len(study.config.objectives) == 1:
             values = [epochs[-1].val_error_pct]
     start = datetime.fromtimestamp(record.created_at) if record.created_at else _UNKNOWN_START
-    end = start + timedelta(seconds=trial.busy_s)
-    if result and result.ended_at:
-        end = datetime.fromtimestamp(result.ended_at)
+    ended_at = result.ended_at if result else None
+    end = datetime.fromtimestamp(ended_at) if ended_at else start + timedelta(seconds=trial.busy_s)
     frozen = FrozenTrial(
         number=trial.number,
         trial_id=trial.number,

@@ -53,12 +53,7 @@ def preview_space(
 ) -> SpacePreview:
     """Draw settings at random, uniformly in each range, and build the network of each.
 
-    Args:
-        config: Study file of a search, as loaded by `load_study_config`.
-        num_points: Number of keypoints of the data set.
-        num_settings: Number of settings to draw.
-        seed: Seed of the draw.
-        on_setting: Called with (settings done, settings in all).
+    ``on_setting`` is called with the number of settings done and of settings in all.
 
     Raises:
         ConfigError: A setting is not a legal configuration; the message shows it.
@@ -80,9 +75,8 @@ def preview_space(
             costs.append(_cost(train_config.model, num_points, train_config.input.size_px, train_config.input.channels))
         except ValueError as error:
             setting = ", ".join(f"{path}={value}" for path, value in values.items())
-            raise ConfigError(
-                f"setting {done + 1} of {num_settings} is not legal: {error}\nSetting: {setting}"
-            ) from None
+            message = f"setting {done + 1} of {num_settings} is not legal: {error}\nSetting: {setting}"
+            raise ConfigError(message) from None
         networks.add(train_config.model)
         on_setting(done + 1, num_settings)
     num_parameters, multiply_adds = zip(*costs, strict=True)
@@ -114,17 +108,16 @@ def print_preview(console: Console, config: StudyConfig, report: SpacePreview) -
         highlight=False,
     )
     table = Table("percentile", *(f"{percentile}" for percentile in PERCENTILES), box=None, pad_edge=False)
-    for title, values in (("parameters", report.num_parameters), ("multiply-adds", report.multiply_adds)):
-        cells = (format_count(float(value)) for value in np.percentile(values, PERCENTILES))
-        table.add_row(title, *cells)
+    costs = {"parameters": report.num_parameters, "multiply-adds": report.multiply_adds}
+    for title, values in costs.items():
+        table.add_row(title, *(format_count(float(value)) for value in np.percentile(values, PERCENTILES)))
     for column in table.columns[1:]:
         column.justify = "right"
     console.print(table, highlight=False)
-    limit = config.constraints.parameters
-    if limit is not None:
+    if (limit := config.constraints.parameters) is not None:
         within = sum(value <= limit for value in report.num_parameters) / num_settings
         console.print(f"within constraints.parameters = {limit:,}: {within:.0%}", highlight=False)
-    for title, values in (("parameters", report.num_parameters), ("multiply-adds", report.multiply_adds)):
+    for title, values in costs.items():
         console.print(f"\n{title}", style="bold")
         console.print("\n".join(histogram(values)), highlight=False, markup=False)
     console.print()

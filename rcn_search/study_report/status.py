@@ -23,12 +23,7 @@ STATES: tuple[State, ...] = ("running", "open", "complete", "pruned", "failed")
 
 
 def study_status(study: Study, lease: LeaseState | None) -> RenderableType:
-    """Render the trials by state, the best one, the rungs, the time, the winner, and whether a process runs the study.
-
-    Args:
-        study: Snapshot of the study; see `open_study`.
-        lease: Newest lease of the study; see `read_lease`.
-    """
+    """Render trials by state, the best one, rungs, time, the winner by replication, and the process that runs it."""
     statistics = StudyStatistics(study)
     is_running = lease is not None and lease.is_active
     return Group(
@@ -72,15 +67,10 @@ def _process_line(study: Study, statistics: StudyStatistics, lease: LeaseState |
 def counts_line(statistics: StudyStatistics, *, open_as: str = "open") -> Text:
     """Render the number of trials in each state: ``14 of 30 trials ended  ·  2 running  ·  5 complete  ·  9 pruned``.
 
-    Args:
-        statistics: Statistics of the study.
-        open_as: Word for open trials: ``running`` if another process runs the study.
+    Open trials are called ``running`` if another process runs the study.
     """
-    counts = (
-        f"{statistics.counts[state]} {open_as if state == 'open' else state}"
-        for state in STATES
-        if statistics.counts[state]
-    )
+    words = {"open": open_as}
+    counts = (f"{statistics.counts[state]} {words.get(state, state)}" for state in STATES if statistics.counts[state])
     return Text("  ·  ".join((f"{statistics.num_ended} of {statistics.num_trials} trials ended", *counts)))
 
 

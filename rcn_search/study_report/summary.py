@@ -45,10 +45,6 @@ def idle_s(ended_s: Sequence[float], slots: int) -> float:
     """Sum the seconds from the end of each slot's last trial to the end of the last of all.
 
     Once the last trial has been handed out, every slot is at its last one, so these are the last ends.
-
-    Args:
-        ended_s: Times at which the trials ended.
-        slots: Number of trials that ran at once.
     """
     last_s = sorted(ended_s)[-slots:] if slots else []
     return sum(last_s[-1] - end_s for end_s in last_s)
@@ -75,7 +71,9 @@ def print_summary(console: Console, study: Study, summary: SearchSummary) -> Non
 
 def best_trials_table(study: Study) -> Table:
     """Render the best trials of a search with their parameters, or all trials of a fixed-run study in order."""
-    title = f"{study.config.study.name}: {_count_states(study)}"
+    counts = Counter(trial.state for trial in study.trials)
+    states = (f"{counts[state]} {state}" for state in STATES if counts[state])
+    title = ", ".join((f"{study.config.study.name}: {len(study.trials)} trials", *states))
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("trial", "error %", "epochs"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -86,18 +84,11 @@ def best_trials_table(study: Study) -> Table:
     for trial in ranked:
         error = "" if trial.error_pct is None else f"{trial.error_pct:.2f}"
         style = "bold" if trial is best else "" if trial.state == "complete" else "dim"
-        table.add_row(
-            str(trial.number), error, str(len(trial.epochs)), trial.state, format_parameters(trial), style=style
-        )
+        cells = (str(trial.number), error, str(len(trial.epochs)), trial.state, format_parameters(trial))
+        table.add_row(*cells, style=style)
     if len(study.trials) > table.row_count:
         table.caption = f"and {len(study.trials) - table.row_count} more"
     return table
-
-
-def _count_states(study: Study) -> str:
-    counts = Counter(trial.state for trial in study.trials)
-    states = (f"{counts[state]} {state}" for state in STATES if counts[state])
-    return ", ".join((f"{len(study.trials)} trials", *states))
 
 
 def _rank(trial: Trial) -> tuple[bool, float, int]:

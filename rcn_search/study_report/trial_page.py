@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import yaml
@@ -14,10 +15,14 @@ from rich.text import Text
 from rcn_search import storage
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
-from rcn_search.study_report.sparkline import plot
+from rcn_search.study_report.export import csv_bytes, trial_table
 from rcn_search.study_report.status import format_duration, format_parameters, uri_line
-from rcn_search.study_report.tables import csv_bytes, trial_table
 from rcn_search.training.exit_status import BEST_NAME
+
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+"""Fillings of a character cell."""
+HEIGHT, WIDTH = 8, 60
+"""Lines and columns of a learning curve."""
 
 
 def trial_list(trials: Sequence[Trial]) -> Table:
@@ -32,8 +37,8 @@ def trial_list(trials: Sequence[Trial]) -> Table:
         details = Text(format_parameters(trial))
         if trial.result and trial.result.reason:
             details.append(f"  {trial.result.reason}", style="red")
-        time = format_duration(trial.busy_s)
-        table.add_row(str(trial.number), error, str(len(trial.epochs)), time, trial.state, details)
+        cells = (str(trial.number), error, str(len(trial.epochs)), format_duration(trial.busy_s), trial.state)
+        table.add_row(*cells, details)
     return table
 
 
@@ -68,3 +73,30 @@ def trial_page(study: Study, trial: Trial) -> RenderableType:
         uri_line(f"→ {storage.join(trial.folder, BEST_NAME)}"),
     )
     return Group(*(line for part in parts for line in (part, Text())))
+
+
+def plot(values: Sequence[float]) -> list[str]:
+    """Draw a bar chart with its highest and lowest value beside it: a bar for each value, or for the lowest of several.
+
+    A first epoch is often ten times the last one, and what matters is at the end. So the scale is that of all but the
+    first eighth; bars beyond it are full. The lines have at most 70 characters; the last one is the axis of epochs.
+    """
+    bars = _fold(values)
+    low, high = min(bars), max(bars[len(bars) // 8 :])
+    span = (high - low) or 1.0
+    # The lowest bar keeps an eighth, so that it can be seen.
+    levels = [min(8 * HEIGHT, 1 + round((value - low) / span * (8 * HEIGHT - 1))) for value in bars]
+    width = max(1, min(4, WIDTH // len(bars)))
+    lines = []
+    for row in reversed(range(HEIGHT)):
+        label = {HEIGHT - 1: f"{high:8.2f}", 0: f"{low:8.2f}"}.get(row, " " * 8)
+        cells = "".join(width * _EIGHTHS[min(8, max(0, level - 8 * row))] for level in levels)
+        lines.append(f"{label} ┤{cells}")
+    axis = f"1{len(values):>{max(1, width * len(bars) - 1)}}" if len(values) > 1 else "1"
+    return [*lines, f"{'epoch':>8} └{axis}"]
+
+
+def _fold(values: Sequence[float]) -> list[float]:
+    count = min(WIDTH, len(values))
+    edges = [round(index * len(values) / count) for index in range(count + 1)]
+    return [min(values[start:end]) for start, end in pairwise(edges)]

@@ -1,10 +1,10 @@
-"""Learning curves in a terminal."""
+"""Trials in a terminal: learning curves."""
 
 from __future__ import annotations
 
 import pytest
 
-from rcn_search.study_report.sparkline import plot
+from rcn_search.study_report.trial_page import plot
 
 
 @pytest.mark.parametrize(
