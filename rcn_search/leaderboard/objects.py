@@ -30,6 +30,8 @@ PACKS = "packs"
 OLD_FOLDERS = {"per_image_errors": "errors", "image_sets": "images", "test_evaluations": "test_looks"}
 """Names of folders in schema versions 1 and 2."""
 _NUM_READERS = 32
+_NUM_ATTEMPTS = 20
+"""A reader looks again so often while packers work beside it."""
 _T = TypeVar("_T")
 
 Stamp = tuple[int, int]
@@ -47,14 +49,21 @@ def put_object(leaderboard: str, folder: str, name: str, content: bytes) -> str:
 
 def list_objects(leaderboard: str, folder: str) -> dict[str, Stamp]:
     """List the names in a folder, sorted, with the stamp of each."""
-    stamps = _loose_stamps(leaderboard, folder)  # before the packs: what is packed meanwhile is in one of them
-    index = _pack_index(leaderboard, refresh=True)
-    is_local = storage.is_local(leaderboard)
-    of_pack = {path: _file_stamp(path) if is_local else (0, 0) for path in {path for path, _ in index.values()}}
-    for key, (path, _) in index.items():
-        parent, _, name = key.rpartition("/")
-        if parent == folder:
-            stamps[name] = of_pack[path]
+    for attempt in range(_NUM_ATTEMPTS):
+        stamps = _loose_stamps(leaderboard, folder)  # before the packs: what is packed meanwhile is in one of them
+        index = _pack_index(leaderboard, refresh=True)
+        is_local = storage.is_local(leaderboard)
+        try:
+            of_pack = {path: _file_stamp(path) if is_local else (0, 0) for path in {path for path, _ in index.values()}}
+        except FileNotFoundError:  # merged into another one meanwhile
+            if attempt == _NUM_ATTEMPTS - 1:
+                raise
+            continue
+        for key, (path, _) in index.items():
+            parent, _, name = key.rpartition("/")
+            if parent == folder:
+                stamps[name] = of_pack[path]
+        break
     return dict(sorted(stamps.items()))
 
 
@@ -92,10 +101,12 @@ def _access(
     leaderboard: str, folder: str, name: str, *, packed: Callable[[Path, int], _T], loose: Callable[[str], _T]
 ) -> _T:
     """Call ``packed`` with the pack and record batch that hold an object, or ``loose`` with its URI."""
-    for refresh in (False, True):  # the second time for an object that was packed meanwhile
-        if batch := _pack_index(leaderboard, refresh=refresh).get(f"{folder}/{name}"):
-            with contextlib.suppress(FileNotFoundError):  # its pack was merged into another one meanwhile
+    for attempt in range(_NUM_ATTEMPTS):  # again for an object that was packed, or whose pack was merged, meanwhile
+        if batch := _pack_index(leaderboard, refresh=attempt > 0).get(f"{folder}/{name}"):
+            with contextlib.suppress(FileNotFoundError):
                 return packed(*batch)
+        elif attempt == 2:  # neither loose nor in the packs listed after that: there is none
+            break
         for location in _locations(leaderboard, folder):
             with contextlib.suppress(FileNotFoundError):
                 return loose(storage.join(location, name))
@@ -154,11 +165,15 @@ def _pack_index(leaderboard: str, *, refresh: bool = False) -> Mapping[str, tupl
     """Find all packed objects; packs that another process made since are seen with ``refresh``."""
     key = (str(Path.cwd()), leaderboard)
     if refresh or key not in _indexes:
-        index: dict[str, tuple[Path, int]] = {}
-        for name in list_packs(leaderboard):
-            with contextlib.suppress(FileNotFoundError):  # merged into another one meanwhile, which is listed next time
-                path = _local_pack(storage.join(leaderboard, PACKS, name))
-                index |= _read_index(path, path.stat().st_mtime_ns)
+        for _ in range(_NUM_ATTEMPTS):  # until no pack is merged into another one meanwhile
+            names = list_packs(leaderboard)
+            index: dict[str, tuple[Path, int]] = {}
+            with contextlib.suppress(FileNotFoundError):
+                for name in names:
+                    path = _local_pack(storage.join(leaderboard, PACKS, name))
+                    index |= _read_index(path, path.stat().st_mtime_ns)
+                if not names or list_packs(leaderboard) == names:
+                    break
         _indexes[key] = index
     return _indexes[key]
 

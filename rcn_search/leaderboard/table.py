@@ -26,7 +26,7 @@ from rcn_search.leaderboard.ranking.cache import RankCache
 from rcn_search.leaderboard.ranking.seeds import SeedStatistics, seed_statistics
 from rcn_search.leaderboard.ranking.statistics import RankRange, rank_ranges
 from rcn_search.leaderboard.records import Entry
-from rcn_search.storage.gc_pause import gc_paused
+from rcn_search.machine import gc_paused
 
 UNSTATED = "not stated"
 MAX_RANKED = 100

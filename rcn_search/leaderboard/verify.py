@@ -67,7 +67,7 @@ def verify(
     evaluation = submission.evaluation
     current = score(evaluation.predictions, entry.protocol)
     compared = [
-        ("run id", entry.run_id, predictor.info.config.run_id),
+        ("run id", _run_id(entry), predictor.info.config.run_id),
         ("data fingerprint", entry.fingerprint, evaluation.predictions.meta["fingerprint"]),
         ("images", entry.num_images, current.num_images),
         ("parameters", entry.num_params, predictor.num_params),

@@ -13,7 +13,7 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import Estimate, Part
-from rcn_search.leaderboard.records import Entry, load_entries
+from rcn_search.leaderboard.records import Entry, add_entry, load_entries
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import CheckpointInfo, network_tensors
 from tests.support.checkpoints import write_checkpoint
@@ -115,8 +115,10 @@ def test_verify_accepts_own_checkpoint_only(
     output = cli.run(*line)
     assert "test evaluation no. 2 of this split largest change of one image: 0.0000 percentage points" in output
     assert f"verified: {entry.error_pct:.4f} % now" in output
+    old = add_entry(leaderboard, entry.model_copy(update={"run_id": "0" * 12}))  # run ids were hashes of other keys
+    assert "verified: " in cli.run("leaderboard", "verify", Path(old).stem, *line[3:])
     assert "not verified; error: " in cli.fail(*line, "--decoder", "argmax")  # another decoder of the same maps
-    assert "has 2 entries; name one of them" in cli.fail("leaderboard", "verify", "Mine", *line[3:])
+    assert "has 3 entries; name one of them" in cli.fail("leaderboard", "verify", "Mine", *line[3:])
     other = TrainConfig.model_validate(tiny_config.model_dump() | {"seed": 7})
     info = CheckpointInfo(
         kind="weights", config=other, keypoints="five", data_fingerprint="f", epoch=2, val_error_pct=1.0, train_s=9

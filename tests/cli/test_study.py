@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,8 @@ import pytest
 from rcn_search.cli import study as cli_study
 from rcn_search.config.loading import load_train_config
 from rcn_search.study.lease import acquire
+from rcn_search.study.study import Study
+from tests.conftest import CommandLine
 from tests.support.studies import resume_study
 
 
@@ -31,7 +34,7 @@ def files(folder: str) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
-def test_status_shows_counts_best_rungs_and_time(cli, study):
+def test_status_shows_counts_best_rungs_and_time(cli: CommandLine, study: Study) -> None:
     before = files(study.uri)
     printed = cli.run("study", "status", study.uri)
     assert printed.startswith(f"tiny {study.uri} ")
@@ -42,7 +45,7 @@ def test_status_shows_counts_best_rungs_and_time(cli, study):
     assert files(study.uri) == before
 
 
-def test_status_of_a_running_study_shows_its_process(cli, study):
+def test_status_of_a_running_study_shows_its_process(cli: CommandLine, study: Study) -> None:
     with acquire(study.uri, study_settings(study), on_status=print):
         printed = cli.run("study", "status", study.uri)
     assert "1 running" in printed
@@ -55,7 +58,9 @@ def study_settings(study) -> dict:
     return json.loads((Path(study.uri) / "study.json").read_text())["settings"]
 
 
-def test_status_follow_ends_with_the_last_trial(cli, study, monkeypatch):
+def test_status_follow_ends_with_the_last_trial(
+    cli: CommandLine, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resumed, pauses_s = resume_study(study.uri, study.config, data_fingerprint="drawn"), []
 
     def finish_one(seconds: float) -> None:
@@ -69,7 +74,7 @@ def test_status_follow_ends_with_the_last_trial(cli, study, monkeypatch):
     assert min(pauses_s) >= cli_study.FOLLOW_INTERVAL_S
 
 
-def test_trials_filters_sorts_and_formats(cli, study):
+def test_trials_filters_sorts_and_formats(cli: CommandLine, study: Study) -> None:
     printed = cli.run("study", "trials", study.uri, "--state", "failed")
     assert re.fullmatch(r"trial error % .*parameters 2 .*the loss became nan 5 .*the loss became nan", printed)
     ranked = json.loads(cli.run("study", "trials", study.uri, "--sort", "error", "--format", "json", "--limit", 3))
@@ -85,7 +90,7 @@ def test_trials_filters_sorts_and_formats(cli, study):
     assert rows[7]["state"] == "open"
 
 
-def test_best_shows_the_trial_and_prints_a_config_for_train(cli, study, tmp_path):
+def test_best_shows_the_trial_and_prints_a_config_for_train(cli: CommandLine, study: Study, tmp_path: Path) -> None:
     printed = cli.run("study", "best", study.uri)
     assert printed.startswith("trial 0, complete: 16.00 % after 4 epochs, 14 s model.name rcn ")
     assert "19.00 ┤████" in printed
@@ -100,13 +105,15 @@ def test_best_shows_the_trial_and_prints_a_config_for_train(cli, study, tmp_path
     assert load_train_config(str(tmp_path / "best.yaml")).run_id == study.trials[3].run_id
 
 
-def test_export_prints_the_files_that_it_wrote(cli, study, tmp_path):
+def test_export_prints_the_files_that_it_wrote(cli: CommandLine, study: Study, tmp_path: Path) -> None:
     assert cli.run("study", "export", study.uri, "--to", "a.csv") == "→ a.csv → a-epochs.csv"
     assert (tmp_path / "a.csv").read_text().startswith('"trial","state",')
     assert "must end in .journal" in cli.fail("study", "export", study.uri, "--to", "a.txt")
 
 
-def test_study_commands_on_missing_or_damaged_studies_fail(cli, study, play_study, tmp_path):
+def test_study_commands_on_missing_or_damaged_studies_fail(
+    cli: CommandLine, study: Study, play_study: Callable[..., Study], tmp_path: Path
+) -> None:
     for verb in ("status", "trials", "best"):
         assert "no study at /nowhere" in cli.fail("study", verb, "/nowhere")
     assert "has no trial 8" in cli.fail("study", "best", study.uri, "--trial", 8)
@@ -119,7 +126,7 @@ def test_study_commands_on_missing_or_damaged_studies_fail(cli, study, play_stud
     assert "0 of 12 trials ended no trial is complete yet" in cli.run("study", "status", empty.uri)
 
 
-def test_cli_study_import_is_fast():
+def test_cli_study_import_is_fast() -> None:
     code = "import sys, rcn_search.cli.study; print({'torch', 'ray', 'optuna', 'pyarrow'} & sys.modules.keys())"
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed == "set()\n"
