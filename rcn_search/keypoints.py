@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rcn_search.errors import RcnSearchError
 
@@ -15,7 +16,6 @@ class KeypointSchema:
     """Meaning of the K points of a data set.
 
     Attributes:
-        name: Name in manifests and protocols.
         names: Names of the K points, in the order of every array of points.
         flip: K indices, an involution: point k of a flipped face is point ``flip[k]`` of the face.
         normalizers: Name of a normalizer to two groups of points. The normalizing length is the distance between the
@@ -35,8 +35,13 @@ class KeypointSchema:
         return len(self.names)
 
 
-def _numbered(prefix: str, count: int) -> tuple[str, ...]:
-    return tuple(f"{prefix}_{i}" for i in range(1, count + 1))
+def _numbered(**counts: int) -> tuple[str, ...]:
+    return tuple(f"{prefix}_{i}" for prefix, count in counts.items() for i in range(1, count + 1))
+
+
+def _polylines(*starts: int, closed: bool = False) -> tuple[tuple[int, ...], ...]:
+    """List the polylines from each index to before the next, each open or closed."""
+    return tuple((*range(start, stop), *[start] * closed) for start, stop in pairwise(starts))
 
 
 FIVE = KeypointSchema(
@@ -52,21 +57,12 @@ FIVE = KeypointSchema(
 IBUG68 = KeypointSchema(
     name="ibug68",
     names=(
-        *_numbered("contour", 17),
-        *_numbered("left_brow", 5),
-        *_numbered("right_brow", 5),
-        *_numbered("nose_bridge", 4),
-        *_numbered("nose_base", 5),
-        *_numbered("left_eye", 6),
-        *_numbered("right_eye", 6),
-        *_numbered("outer_lip", 12),
-        *_numbered("inner_lip", 8),
+        *_numbered(contour=17, left_brow=5, right_brow=5, nose_bridge=4, nose_base=5),
+        *_numbered(left_eye=6, right_eye=6, outer_lip=12, inner_lip=8),
     ),
     flip=(
-        *range(16, -1, -1),
-        *range(26, 16, -1),
-        *range(27, 31),
-        *range(35, 30, -1),
+        *(*range(16, -1, -1), *range(26, 16, -1)),
+        *(*range(27, 31), *range(35, 30, -1)),
         *(45, 44, 43, 42, 47, 46),
         *(39, 38, 37, 36, 41, 40),
         *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
@@ -77,17 +73,7 @@ IBUG68 = KeypointSchema(
         "outer_eye_corners": ((36,), (45,)),
         "pupils": ((36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47)),
     },
-    parts=(
-        tuple(range(0, 17)),
-        tuple(range(17, 22)),
-        tuple(range(22, 27)),
-        tuple(range(27, 31)),
-        tuple(range(31, 36)),
-        (*range(36, 42), 36),
-        (*range(42, 48), 42),
-        (*range(48, 60), 48),
-        (*range(60, 68), 60),
-    ),
+    parts=(*_polylines(0, 17, 22, 27, 31, 36), *_polylines(36, 42, 48, 60, 68, closed=True)),
 )
 
 # WFLW's 98 points (Wu et al., CVPR 2018), 0-based. A brow is numbered along its upper line, then back along its
@@ -95,47 +81,25 @@ IBUG68 = KeypointSchema(
 WFLW98 = KeypointSchema(
     name="wflw98",
     names=(
-        *_numbered("contour", 33),
-        *_numbered("left_brow", 9),
-        *_numbered("right_brow", 9),
-        *_numbered("nose_bridge", 4),
-        *_numbered("nose_base", 5),
-        *_numbered("left_eye", 8),
-        *_numbered("right_eye", 8),
-        *_numbered("outer_lip", 12),
-        *_numbered("inner_lip", 8),
-        "left_eye_pupil",
-        "right_eye_pupil",
+        *_numbered(contour=33, left_brow=9, right_brow=9, nose_bridge=4, nose_base=5),
+        *_numbered(left_eye=8, right_eye=8, outer_lip=12, inner_lip=8),
+        *("left_eye_pupil", "right_eye_pupil"),
     ),
     flip=(
         *range(32, -1, -1),
         *(46, 45, 44, 43, 42, 50, 49, 48, 47),
         *(37, 36, 35, 34, 33, 41, 40, 39, 38),
-        *range(51, 55),
-        *range(59, 54, -1),
+        *(*range(51, 55), *range(59, 54, -1)),
         *(72, 71, 70, 69, 68, 75, 74, 73),
         *(64, 63, 62, 61, 60, 67, 66, 65),
         *(82, 81, 80, 79, 78, 77, 76, 87, 86, 85, 84, 83),
         *(92, 91, 90, 89, 88, 95, 94, 93),
         *(97, 96),
     ),
-    normalizers={
-        "eye_centers": ((60, 64), (68, 72)),
-        "outer_eye_corners": ((60,), (72,)),
-        "pupils": ((96,), (97,)),
-    },
+    normalizers={"eye_centers": ((60, 64), (68, 72)), "outer_eye_corners": ((60,), (72,)), "pupils": ((96,), (97,))},
     parts=(
-        tuple(range(0, 33)),
-        (*range(33, 42), 33),
-        (*range(42, 51), 42),
-        tuple(range(51, 55)),
-        tuple(range(55, 60)),
-        (*range(60, 68), 60),
-        (*range(68, 76), 68),
-        (*range(76, 88), 76),
-        (*range(88, 96), 88),
-        (96,),
-        (97,),
+        *(*_polylines(0, 33), *_polylines(33, 42, 51, closed=True), *_polylines(51, 55, 60)),
+        *(*_polylines(60, 68, 76, 88, 96, closed=True), (96,), (97,)),
     ),
 )
 
@@ -160,22 +124,11 @@ COFW29 = KeypointSchema(
         *(19, 18, 20, 21, 23, 22),
         *range(24, 29),
     ),
-    normalizers={
-        "eye_centers": ((8, 10), (9, 11)),
-        "outer_eye_corners": ((8,), (9,)),
-        "pupils": ((16,), (17,)),
-    },
+    normalizers={"eye_centers": ((8, 10), (9, 11)), "outer_eye_corners": ((8,), (9,)), "pupils": ((16,), (17,))},
     parts=(
-        (0, 4, 2, 5, 0),
-        (1, 6, 3, 7, 1),
-        (8, 12, 10, 13, 8),
-        (9, 14, 11, 15, 9),
-        (16,),
-        (17,),
-        (18, 20, 19, 21, 18),
-        (22, 24, 23, 27, 22),
-        (22, 25, 23, 26, 22),
-        (28,),
+        *((0, 4, 2, 5, 0), (1, 6, 3, 7, 1)),
+        *((8, 12, 10, 13, 8), (9, 14, 11, 15, 9), (16,), (17,)),
+        *((18, 20, 19, 21, 18), (22, 24, 23, 27, 22), (22, 25, 23, 26, 22), (28,)),
     ),
 )
 
@@ -197,7 +150,6 @@ AFLW19 = KeypointSchema(
 )
 
 SCHEMAS: dict[str, KeypointSchema] = {schema.name: schema for schema in (FIVE, IBUG68, WFLW98, COFW29, AFLW19)}
-
 
 # Named subsets of the points of a schema, by index. The 49 of 68 points lack the contour and the inner corners of the
 # mouth (docs/explanation/model-specification.md, "Protocols").

@@ -1,7 +1,6 @@
 """Files that come with the package: study files, training configurations, published rows and tested versions.
 
-In a checkout they lie beside the package, where they can be edited. The wheel carries copies of them (``force-include``
-in pyproject.toml).
+In a checkout they lie beside the package; the wheel carries copies of them (``force-include`` in pyproject.toml).
 """
 
 from __future__ import annotations
@@ -15,11 +14,7 @@ STUDIES, CONFIGS = "search_spaces", "configs"
 
 
 def resource_path(name: str) -> Path:
-    """Path of a file or folder that comes with the package; nothing is there if the installation is incomplete.
-
-    Args:
-        name: Path in the checkout, for example ``leaderboard/published``.
-    """
+    """Path of a file or folder by its path in the checkout, as ``leaderboard/published``; it need not exist."""
     return (_PACKAGE.parent if is_checkout() else _WHEEL_FILES) / name
 
 
@@ -29,15 +24,7 @@ def is_checkout() -> bool:
 
 
 def find_config(name: str) -> Path | None:
-    """Find a study file or training configuration that comes with the package.
-
-    Args:
-        name: Name without folder and suffix, for example ``rcn6``, or path in the checkout, for example
-            ``configs/rcn6.yaml``.
-
-    Returns:
-        Path of the file; None if there is none of that name.
-    """
+    """Find a study file or training configuration by its name, as ``rcn6``, or its path, as ``configs/rcn6.yaml``."""
     for folder in (STUDIES, CONFIGS):
         for stem in config_names(folder):
             if name in (stem, f"{folder}/{stem}.yaml"):

@@ -52,7 +52,7 @@ def show(
     from rcn_search.leaderboard.render import print_leaderboard, select_attribute
     from rcn_search.leaderboard.render_text import render
     from rcn_search.leaderboard.table import build_leaderboard
-    from rcn_search.storage.gc_pause import gc_paused
+    from rcn_search.machine import gc_paused
 
     if by_attribute and format in ("csv", "json"):
         raise RcnSearchError(f"--by-attribute does not apply to --format {format}, which has all columns; leave it out")

@@ -32,8 +32,7 @@ def location(source: str, lines: Lines, path: KeyPath) -> str:
 
 def explain(error: ValidationError, model: type[BaseModel], *, source: str, lines: Lines) -> str:
     """Describe every problem of a document in one line: file, line, key, what is wrong and what is allowed."""
-    problems = [_explain_problem(problem, source, lines, model) for problem in error.errors()]
-    return "\n".join(dict.fromkeys(problems))
+    return "\n".join(dict.fromkeys(_explain_problem(problem, source, lines, model) for problem in error.errors()))
 
 
 def _explain_problem(problem: Any, source: str, lines: Lines, model: type[BaseModel]) -> str:

@@ -21,9 +21,7 @@ class DataConfig(FrozenModel):
     num_train: int | None = Field(None, ge=1, description="Train on the first N images only, for quick searches.")
     num_val: int | None = Field(None, ge=1, description="Validate on the first N images only.")
     balance_by: str | None = Field(
-        None,
-        description="Attribute, such as pose, whose rare classes are shown more often: each class in proportion to the "
-        "square root of its number of faces.",
+        None, description="Attribute, such as pose: each class is shown in proportion to the square root of its size."
     )
 
 
@@ -64,6 +62,4 @@ class AugmentConfig(FrozenModel):
     scale: float = Field(0.1, ge=0, le=0.5, description="Largest relative change of the box side, up or down.")
     rotate_deg: float = Field(40.0, ge=0, le=180, description="Largest rotation in degrees, either way.")
     occluder: OccluderConfig = Field(OccluderConfig(), description="Black rectangle drawn over each image.")
-    flip: float = Field(
-        0.0, ge=0, le=1, description="Fraction of the images that are flipped left to right, points renumbered."
-    )
+    flip: float = Field(0.0, ge=0, le=1, description="Fraction of images flipped left to right, points renumbered.")

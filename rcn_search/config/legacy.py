@@ -70,9 +70,7 @@ def upgrade_protocol(document: Document) -> Document:
 
 
 def upgrade_inference(document: Document) -> Document:
-    """Rename how predictions were made, in the ``made_with`` of entries and the metadata of prediction files.
-
-    ``document`` is not changed; its other keys are kept.
+    """Rename how predictions were made, in ``made_with`` of entries and in prediction files; other keys are kept.
 
     >>> upgrade_inference({"decode": "peak", "views": 9, "mirror": True, "denoiser": "0123abcd"})
     {'denoiser': '0123abcd', 'decoder': 'argmax', 'tta': 'flip+multiview'}

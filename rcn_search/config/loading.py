@@ -28,13 +28,10 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def read_yaml(uri: str) -> tuple[dict[str, Any], Lines]:
-    """Read a YAML mapping and the line, from 1, of each of its keys.
+    """Read a YAML mapping, or one that comes with the package, and the line, from 1, of each of its keys.
 
     Only plain data is built (safe YAML). Aliases are refused, so that a small file cannot become a large document, and
     so are duplicate keys.
-
-    Args:
-        uri: The file, or the name of one that comes with the package (see `rcn_search.resources.find_config`).
 
     Raises:
         ConfigError: The file is missing, too large, not YAML, or not a mapping.
@@ -116,14 +113,12 @@ def apply_override(document: dict[str, Any], override: str, lines: Lines) -> Non
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
     path = tuple(key.strip().split("."))
-    *parents, leaf = path
-    section = document
-    for parent in parents:
-        child = section.setdefault(parent, {})
-        if not isinstance(child, dict):
+    section: Any = document
+    for parent in path[:-1]:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
             raise ConfigError(f"--set {override!r}: {parent} is a value, not a section with keys")
-        section = child
-    section[leaf] = value
+    section[path[-1]] = value
     for replaced in [known for known in lines if known[: len(path)] == path]:
         del lines[replaced]
     lines[path] = f"--set {override!r}"
@@ -150,13 +145,7 @@ def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
 
 
 def validate(model: type[Model], document: dict[str, Any], *, source: str, lines: Lines) -> Model:
-    """Validate ``document`` as a ``model``.
-
-    Args:
-        model: Model to build.
-        document: Plain data.
-        source: File, or other origin of the document, for messages.
-        lines: Where its keys were set.
+    """Validate plain data as a ``model``; ``source`` and ``lines`` say in messages where its keys were set.
 
     Raises:
         ConfigError: The document is not valid; the message has one line per problem.

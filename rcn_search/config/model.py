@@ -49,9 +49,7 @@ class RcnConfig(BranchesConfig):
     name: Literal["rcn"] = Field("rcn", description="Network.")
     skip: bool = Field(False, description="Each branch receives the maps of all coarser branches.")
     upsampling: Literal["tile", "bilinear", "learned"] = Field("tile", description="From a coarse map to a finer one.")
-    zero_non_pooled: bool = Field(
-        False, description="Encoder maps keep only the values that max pooling selected when they are recombined."
-    )
+    zero_non_pooled: bool = Field(False, description="Recombine only those encoder values that max pooling selected.")
 
     @model_validator(mode="after")
     def _check_skip(self) -> Self:
@@ -96,9 +94,7 @@ class DenoiserConfig(FrozenModel):
     name: Literal["denoiser"] = Field("denoiser", description="Network.")
     kernel_px: int = Field(45, ge=3, le=79, description="Side of the three large kernels; an odd number.")
     channels: Width = Field(64, description="Width of the three large layers.")
-    num_corrupted_points: int = Field(
-        35, ge=1, le=1000, description="Points of each face that are moved to a random position in training."
-    )
+    num_corrupted_points: int = Field(35, ge=1, le=1000, description="Points per face that training moves at random.")
 
     @model_validator(mode="after")
     def _check_kernel(self) -> Self:

@@ -35,7 +35,6 @@ __all__ = [
     "SumNetConfig",
     "TcdcnConfig",
     "TrainConfig",
-    "ValidationConfig",
     "canonical_hash",
 ]
 

@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import distribution_to_json
 
 from rcn_search import storage
-from rcn_search.storage.gc_pause import gc_paused
+from rcn_search.machine import gc_paused
 from rcn_search.study.identity import SETTINGS, differences, identity, restore_config, resume_settings, stored_identity
 from rcn_search.study.lease import read_lease
 from rcn_search.study.objectives import constraint_values, directions, objective_values
