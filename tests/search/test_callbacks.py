@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import uuid
 import warnings
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -57,7 +58,7 @@ def scalars(found: list[Event]) -> list[tuple[int, str, float]]:
     return [(step, value.tag, value.simple_value) for step, value in values if not value.tag.startswith("_hparams_")]
 
 
-def test_tensorboard_writes_each_epoch_once_and_the_parameters(study):
+def test_tensorboard_writes_each_epoch_once_and_the_parameters(study: Study) -> None:
     board, trial = TensorBoard(study), study.ask()
     report(study, trial.number, 1, 2)
     board.on_trial_result(0, [], tune_trial(trial), {})
@@ -77,7 +78,9 @@ def test_tensorboard_writes_each_epoch_once_and_the_parameters(study):
     assert b"optimizer.lr" in drawn
 
 
-def test_tensorboard_of_a_resumed_trial_purges_and_rewrites_its_epochs(study, write_study):
+def test_tensorboard_of_a_resumed_trial_purges_and_rewrites_its_epochs(
+    study: Study, write_study: Callable[..., str]
+) -> None:
     before = study.ask()
     report(study, before.number, 1, 2)
     TensorBoard(study).on_trial_result(0, [], tune_trial(before), {})
@@ -94,14 +97,14 @@ def test_tensorboard_of_a_resumed_trial_purges_and_rewrites_its_epochs(study, wr
     assert [step for step, tag, _ in scalars(last) if tag == "loss"] == [1, 2, 3]
 
 
-def test_tensorboard_of_a_trial_without_epochs_writes_no_file(study):
+def test_tensorboard_of_a_trial_without_epochs_writes_no_file(study: Study) -> None:
     trial = study.ask()
     study.finish(trial.number, "failed", reason="out of memory")
     TensorBoard(study).on_trial_error(0, [], tune_trial(trial))
     assert events(trial) == []
 
 
-def test_tensorboard_on_a_full_disk_warns_once(study, monkeypatch):
+def test_tensorboard_on_a_full_disk_warns_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     board, trial = TensorBoard(study), study.ask()
     report(study, trial.number, 1)
 
@@ -135,7 +138,7 @@ class Listener(Callback):
         self.events.append(("complete", trial))
 
 
-def test_adapter_passes_on_parameters_and_numbers_of_the_last_epoch(study):
+def test_adapter_passes_on_parameters_and_numbers_of_the_last_epoch(study: Study) -> None:
     listener, trial = Listener(), study.ask()
     shown, ray_trial = TrialCallbackAdapter(listener, study), tune_trial(trial)
     shown.on_trial_start(0, [], ray_trial)
@@ -150,7 +153,7 @@ def test_adapter_passes_on_parameters_and_numbers_of_the_last_epoch(study):
     assert result == {"val_error_pct": 6.0, "training_iteration": 4}
 
 
-def test_adapter_gives_a_broken_tool_no_more_events(study):
+def test_adapter_gives_a_broken_tool_no_more_events(study: Study) -> None:
     listener, trial = Listener(), study.ask()
     shown, ray_trial = TrialCallbackAdapter(listener, study), tune_trial(trial)
     listener.broken = True
@@ -160,7 +163,9 @@ def test_adapter_gives_a_broken_tool_no_more_events(study):
     assert listener.events == []
 
 
-def test_build_callbacks_has_tensorboard_by_default_and_checks_packages(study, monkeypatch):
+def test_build_callbacks_has_tensorboard_by_default_and_checks_packages(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert [type(each) for each in build_callbacks(CallbackOptions(), study)] == [TensorBoard]
     assert build_callbacks(CallbackOptions(tensorboard=False), study) == []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -170,7 +175,7 @@ def test_build_callbacks_has_tensorboard_by_default_and_checks_packages(study, m
 
 
 @pytest.mark.parametrize("section", ["mlflow", "wandb"])
-def test_callback_options_with_a_secret_are_refused(section):
+def test_callback_options_with_a_secret_are_refused(section: str) -> None:
     for key in ("api_key", "tracking_token", "password"):
         with pytest.raises(ValidationError, match=key):
             CallbackOptions.model_validate({section: {"project": "rcn", key: "1234"}})

@@ -4,6 +4,9 @@ import io
 import re
 import shutil
 from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -25,7 +28,9 @@ from rcn_search.training.trainer import Trainer
         {"optimizer": {"name": "adadelta", "weight_decay": 0.0}, "validation": {"save": "every"}},
     ],
 )
-def test_estimate_trial_bytes_is_the_size_of_what_a_run_leaves(tiny_config, tmp_path, changes):
+def test_estimate_trial_bytes_is_the_size_of_what_a_run_leaves(
+    tiny_config: TrainConfig, tmp_path: Path, changes: dict[str, Any]
+) -> None:
     document = tiny_config.model_dump(mode="json")
     for part, values in {"model": {"channels": 48}, **changes}.items():
         document[part] |= values
@@ -39,7 +44,9 @@ def study_of(path: str, folder: object) -> Study:
     return Study.start(str(folder), load_study_config(path), "f")
 
 
-def test_estimate_checkpoint_bytes_grows_with_trials_and_networks(write_study, tmp_path):
+def test_estimate_checkpoint_bytes_grows_with_trials_and_networks(
+    write_study: Callable[..., str], tmp_path: Path
+) -> None:
     few = study_of(write_study(budget={"trials": 12}), tmp_path / "few")
     many = study_of(write_study(budget={"trials": 120}), tmp_path / "many")
     wide = study_of(write_study(search={"model.channels": [{"choice": [64]}]}, initial_trials=[]), tmp_path / "wide")
@@ -49,7 +56,7 @@ def test_estimate_checkpoint_bytes_grows_with_trials_and_networks(write_study, t
     assert estimate_checkpoint_bytes(wide, 5) > 2 * estimate_checkpoint_bytes(few, 5)
 
 
-def test_estimate_checkpoint_bytes_of_fixed_runs_counts_each_run(tmp_path):
+def test_estimate_checkpoint_bytes_of_fixed_runs_counts_each_run(tmp_path: Path) -> None:
     path = tmp_path / "runs.yaml"
     path.write_text(
         """
@@ -67,7 +74,9 @@ budget: {epochs: 1}
     )
 
 
-def test_print_plan_shows_the_estimate_and_warns_of_a_full_disk(write_study, tmp_path, monkeypatch):
+def test_print_plan_shows_the_estimate_and_warns_of_a_full_disk(
+    write_study: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = study_of(write_study(), tmp_path / "study")
     disk = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(0, 0, 80_000_000))

@@ -50,7 +50,7 @@ def shown(progress: SearchProgress) -> str:
     return " ".join(console.file.getvalue().split())
 
 
-def test_progress_without_a_terminal_prints_one_line_per_trial(study):
+def test_progress_without_a_terminal_prints_one_line_per_trial(study: Study) -> None:
     console = Console(file=io.StringIO(), width=80)
     with SearchProgress(study, console) as progress:
         run_trial(study, progress, [9.0, 8.0, 7.0], "complete")
@@ -63,7 +63,7 @@ def test_progress_without_a_terminal_prints_one_line_per_trial(study):
     assert third == "trial   2 failed: [bold]the loss became nan[/bold]"
 
 
-def test_render_shows_counts_best_rungs_and_time(study):
+def test_render_shows_counts_best_rungs_and_time(study: Study) -> None:
     progress = SearchProgress(study, Console(file=io.StringIO()))
     assert shown(progress) == "0 of 4 trials ended no trial is complete yet 1 min 0 s elapsed"
     run_trial(study, progress, [9.0, 8.0, 7.0], "complete")
@@ -76,7 +76,7 @@ def test_render_shows_counts_best_rungs_and_time(study):
     assert "1 min 0 s elapsed, about 1 min 0 s left" in printed
 
 
-def test_progress_on_a_terminal_refreshes_the_status_and_removes_it_at_the_end(study, ray_cluster):
+def test_progress_on_a_terminal_refreshes_the_status_and_removes_it_at_the_end(study: Study, ray_cluster: None) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
     with SearchProgress(study, console) as progress:
         run_trial(study, progress, [9.0, 8.0, 7.0], "complete")
@@ -88,7 +88,7 @@ def test_progress_on_a_terminal_refreshes_the_status_and_removes_it_at_the_end(s
     assert printed.rstrip().endswith("\x1b[2K")
 
 
-def test_progress_event_does_not_loop_over_all_trials(study):
+def test_progress_event_does_not_loop_over_all_trials(study: Study) -> None:
     run_trial(study, SearchProgress(study, Console(file=io.StringIO())), [9.0, 8.0, 7.0], "complete")
     first = study.trials[0]
     for number in range(1, 2000):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.space.sections import ReplicationConfig
 from rcn_search.study.study import Study
 from rcn_search.study.winner import read_winner
+from tests.conftest import CommandLine
 from tests.support.searches import search, tiny_base, write_tiny_study
 
 NUM_SEEDS = 2
@@ -101,7 +103,9 @@ def die_after_first_seed(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(submit, "evaluate_and_record", evaluate_or_die)
 
 
-def test_run_search_with_replication_resumes_after_every_kill(ray_cluster, synthetic_uri, tmp_path, monkeypatch):
+def test_run_search_with_replication_resumes_after_every_kill(
+    ray_cluster: None, synthetic_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_replicated_study(tmp_path, synthetic_uri)
     study_uri, replication_uri = str(tmp_path / "study"), str(tmp_path / "study" / "replication")
 
@@ -182,7 +186,7 @@ def test_run_search_with_replication_resumes_after_every_kill(ray_cluster, synth
     assert len(leaderboard_entries(tmp_path)) == 2 * NUM_SEEDS
 
 
-def test_choose_candidates_takes_the_best_complete_distinct_trials(finished):
+def test_choose_candidates_takes_the_best_complete_distinct_trials(finished: Callable[..., Study]) -> None:
     study = finished([5.0, None, 4.0, 4.5, 4.0], **initial_trials(1e-2, 2e-2, 3e-2, 4e-2, 3e-2))
     assert [trial.number for trial in choose_candidates(study, 3)] == [2, 3, 0], "the fifth is the third again"
     assert [trial.number for trial in choose_candidates(study, 2)] == [2, 3]
@@ -206,7 +210,9 @@ def choose_winner(study: Study, replicates_pct: list[float | None], monkeypatch)
     return text.getvalue(), ran[0]
 
 
-def test_run_replication_chooses_the_winner_by_new_seeds_only(finished, monkeypatch):
+def test_run_replication_chooses_the_winner_by_new_seeds_only(
+    finished: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = finished([4.0, 4.2, 9.0], **initial_trials(1e-2, 2e-2, 3e-2))
     text, _ = choose_winner(study, [6.0, 6.1, 5.0, 5.1], monkeypatch)
     winner = read_winner(study.uri)
@@ -219,7 +225,9 @@ def test_run_replication_chooses_the_winner_by_new_seeds_only(finished, monkeypa
     assert "tied" not in text
 
 
-def test_run_replication_without_a_significant_difference_reports_a_tie(finished, monkeypatch, cli):
+def test_run_replication_without_a_significant_difference_reports_a_tie(
+    finished: Callable[..., Study], monkeypatch: pytest.MonkeyPatch, cli: CommandLine
+) -> None:
     study = finished([4.0, 4.2, 9.0], **initial_trials(1e-2, 2e-2, 3e-2))
     text, _ = choose_winner(study, [5.01, 5.11, 5.0, 5.1], monkeypatch)
     winner = read_winner(study.uri)
@@ -233,7 +241,9 @@ def test_run_replication_without_a_significant_difference_reports_a_tie(finished
     assert "trial 1, complete" in cli.run("study", "best", study.uri)
 
 
-def test_run_replication_candidate_with_a_failed_seed_does_not_win(finished, monkeypatch):
+def test_run_replication_candidate_with_a_failed_seed_does_not_win(
+    finished: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = finished([4.0, 4.2, 9.0], **initial_trials(1e-2, 2e-2, 3e-2))
     text, _ = choose_winner(study, [1.0, None, 5.0, 5.1], monkeypatch)
     winner = read_winner(study.uri)
@@ -244,14 +254,18 @@ def test_run_replication_candidate_with_a_failed_seed_does_not_win(finished, mon
     assert "failed" in text
 
 
-def test_run_replication_without_a_candidate_that_completes_all_seeds_raises(finished, monkeypatch):
+def test_run_replication_without_a_candidate_that_completes_all_seeds_raises(
+    finished: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = finished([4.0, 4.2, 9.0], **initial_trials(1e-2, 2e-2, 3e-2))
     with pytest.raises(StudyError, match=r"completed all its seeds, .*: the loss became nan\. See"):
         choose_winner(study, [None, 5.0, 5.0, None], monkeypatch)
     assert read_winner(study.uri) is None
 
 
-def test_run_replication_resumed_keeps_its_candidates_and_accepts_more_seeds(finished, monkeypatch):
+def test_run_replication_resumed_keeps_its_candidates_and_accepts_more_seeds(
+    finished: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = finished([4.0, 4.2, 9.0], **initial_trials(1e-2, 2e-2, 3e-2))
 
     def killed(replication: Study) -> None:
@@ -268,7 +282,7 @@ def test_run_replication_resumed_keeps_its_candidates_and_accepts_more_seeds(fin
     assert [len(each.runs) for each in winner.candidates] == [3, 3]
 
 
-def test_study_status_shows_the_progress_of_replication(finished, cli):
+def test_study_status_shows_the_progress_of_replication(finished: Callable[..., Study], cli: CommandLine) -> None:
     study = finished([4.0, 4.2, 9.0], **initial_trials(1e-2, 2e-2, 3e-2))
     assert "replication" not in cli.run("study", "status", study.uri)
 
@@ -281,7 +295,7 @@ def test_study_status_shows_the_progress_of_replication(finished, cli):
     assert "replication 1 of 4 trials ended" in cli.run("study", "status", study.uri)
 
 
-def test_study_check_accepts_replication_added_to_an_existing_study(synthetic_uri, tmp_path):
+def test_study_check_accepts_replication_added_to_an_existing_study(synthetic_uri: str, tmp_path: Path) -> None:
     without = load_study_config(write_replicated_study(tmp_path, synthetic_uri), overrides=["replication=null"])
     Study.start(str(tmp_path / "study"), without, "drawn")
     assert "replicate" not in json.dumps(json.loads((tmp_path / "study" / "study.json").read_text()))
@@ -302,12 +316,14 @@ def test_study_check_accepts_replication_added_to_an_existing_study(synthetic_ur
         ),
     ],
 )
-def test_load_study_with_impossible_replication_is_refused(synthetic_uri, tmp_path, changes, message):
+def test_load_study_with_impossible_replication_is_refused(
+    synthetic_uri: str, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         load_study_config(write_replicated_study(tmp_path, synthetic_uri, **changes))
 
 
-def test_load_study_refuses_replication_of_fixed_runs(synthetic_uri, tmp_path):
+def test_load_study_refuses_replication_of_fixed_runs(synthetic_uri: str, tmp_path: Path) -> None:
     document = yaml.safe_load(Path(write_replicated_study(tmp_path, synthetic_uri)).read_text())
     for section in ("search", "initial_trials", "sampler", "test"):
         del document[section]

@@ -36,7 +36,9 @@ def table(study: Study) -> list[tuple]:
     ]
 
 
-def test_run_search_evaluates_the_best_trial_and_resumes_without_repeating(ray_cluster, synthetic_uri, tmp_path):
+def test_run_search_evaluates_the_best_trial_and_resumes_without_repeating(
+    ray_cluster: None, synthetic_uri: str, tmp_path: Path
+) -> None:
     path = write_tiny_study(tmp_path, synthetic_uri, test={"split": "test", "method": "the best of four"})
     result, text = search(path, tmp_path)
     study = result.study
@@ -90,7 +92,9 @@ def files(study: Study) -> dict[Path, bytes]:
 
 
 @pytest.mark.timeout(480)
-def test_run_search_resumes_after_sigterm_and_after_its_process_is_killed(ray_cluster, synthetic_uri, tmp_path):
+def test_run_search_resumes_after_sigterm_and_after_its_process_is_killed(
+    ray_cluster: None, synthetic_uri: str, tmp_path: Path
+) -> None:
     budget = {"trials": 2, "epochs": NUM_EPOCHS, "max_concurrent": 1}
     changes = {
         "search": {"optimizer.lr": {"float": [1e-3, 1e-2]}},
@@ -134,8 +138,8 @@ def test_run_search_resumes_after_sigterm_and_after_its_process_is_killed(ray_cl
 
 @pytest.mark.timeout(480)
 def test_run_search_deterministic_gives_the_same_trials_on_one_slot_and_two(
-    ray_cluster, synthetic_uri, tmp_path, monkeypatch
-):
+    ray_cluster: None, synthetic_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     changes = {
         "search": {"optimizer.lr": {"float": [1e-7, 1e-1], "log": True}},
         "initial_trials": [],
@@ -186,8 +190,8 @@ def wait_for_epoch(driver: subprocess.Popen[str], number: int, folder: Path) -> 
 
 
 def test_run_search_continues_a_killed_trial_in_a_new_process_and_retrains_the_best(
-    ray_cluster, synthetic_uri, tmp_path, monkeypatch
-):
+    ray_cluster: None, synthetic_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_tiny_study(
         tmp_path,
         synthetic_uri,
@@ -228,8 +232,8 @@ def test_run_search_continues_a_killed_trial_in_a_new_process_and_retrains_the_b
     ],
 )
 def test_run_search_with_missing_splits_or_rows_fails_before_the_study_is_created(
-    synthetic_uri, tmp_path, override, message
-):
+    synthetic_uri: str, tmp_path: Path, override: str, message: str
+) -> None:
     path = write_tiny_study(tmp_path, synthetic_uri)
     with pytest.raises(ValueError, match=message):
         search(path, tmp_path, overrides=(override,))

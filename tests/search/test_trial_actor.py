@@ -32,7 +32,9 @@ def curve(result: dict) -> list[tuple[int, float]]:
     return [(epoch["epoch"], epoch["val_error_pct"]) for epoch in result["epochs"]]
 
 
-def test_step_trains_one_epoch_of_one_trial_after_another(actor, tiny_config, tmp_path):
+def test_step_trains_one_epoch_of_one_trial_after_another(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
     actor.setup(trial(tiny_config, tmp_path / "0"))
     first, second = actor.step(), actor.step()
     assert [(each["epoch"], each["complete"], each["done"]) for each in (first, second)] == [
@@ -47,7 +49,9 @@ def test_step_trains_one_epoch_of_one_trial_after_another(actor, tiny_config, tm
     assert (tmp_path / "1/last.safetensors").exists()
 
 
-def test_step_of_a_resumed_trial_reports_the_epochs_before(actor, tiny_config, tmp_path):
+def test_step_of_a_resumed_trial_reports_the_epochs_before(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
     straight = trial(tiny_config, tmp_path / "straight")
     actor.setup(straight)
     expected = curve(actor.step()) + curve(actor.step())
@@ -61,7 +65,9 @@ def test_step_of_a_resumed_trial_reports_the_epochs_before(actor, tiny_config, t
         assert result["done"]
 
 
-def test_step_with_auto_compute_options_chooses_them_by_the_base_config(actor, tiny_config, tmp_path):
+def test_step_with_auto_compute_options_chooses_them_by_the_base_config(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
     open_ended = {"precision": "auto", "channels_last": "auto", "threads": 1}
     base = TrainConfig.model_validate({**tiny_config.model_dump(), "compute": open_ended})
     actor.setup(trial(base, tmp_path / "0"))
@@ -70,7 +76,9 @@ def test_step_with_auto_compute_options_chooses_them_by_the_base_config(actor, t
     assert actor._trainer.config.run_id == tiny_config.run_id
 
 
-def test_step_with_shared_compute_uri_uses_the_options_of_the_first_actor(actor, tiny_config, tmp_path):
+def test_step_with_shared_compute_uri_uses_the_options_of_the_first_actor(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
     shared = str(tmp_path / "compute.json")
     actor.setup(trial(tiny_config, tmp_path / "0", shared_compute_uri=shared))
     actor.step()
@@ -82,7 +90,9 @@ def test_step_with_shared_compute_uri_uses_the_options_of_the_first_actor(actor,
     assert actor._trainer.config.compute.threads == 1
 
 
-def test_step_that_fails_reports_the_reason(actor, tiny_config, tmp_path, monkeypatch):
+def test_step_that_fails_reports_the_reason(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = tiny_config.data.model_copy(update={"train_split": "nowhere"})
     actor.setup(trial(tiny_config.model_copy(update={"data": data}), tmp_path / "0"))
     result = actor.step()
@@ -101,7 +111,9 @@ def test_step_that_fails_reports_the_reason(actor, tiny_config, tmp_path, monkey
     assert result["epochs"] == []
 
 
-def test_step_of_a_resumed_trial_that_fails_reports_the_epochs_before(actor, tiny_config, tmp_path, monkeypatch):
+def test_step_of_a_resumed_trial_that_fails_reports_the_epochs_before(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     actor.setup(trial(tiny_config, tmp_path))
     before = curve(actor.step())
 
@@ -113,7 +125,9 @@ def test_step_of_a_resumed_trial_that_fails_reports_the_epochs_before(actor, tin
     assert curve(actor.step()) == before
 
 
-def test_step_with_failing_storage_halts_the_search(actor, tiny_config, tmp_path):
+def test_step_with_failing_storage_halts_the_search(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
     actor.setup(trial(tiny_config, tmp_path / "0"))
     (tmp_path / "0" / CONFIG_NAME).mkdir()
     result = actor.step()
@@ -121,7 +135,9 @@ def test_step_with_failing_storage_halts_the_search(actor, tiny_config, tmp_path
     assert "failure" not in result
 
 
-def test_step_without_the_study_on_this_machine_halts_the_search(actor, tiny_config, tmp_path):
+def test_step_without_the_study_on_this_machine_halts_the_search(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
     actor.setup(trial(tiny_config, tmp_path / "0"))
     (tmp_path / "0" / TRIAL_NAME).unlink()  # as if it had been written on another machine
     halt = actor.step()["halt"]
@@ -130,7 +146,9 @@ def test_step_without_the_study_on_this_machine_halts_the_search(actor, tiny_con
     assert not (tmp_path / "0" / CONFIG_NAME).exists()
 
 
-def test_step_measures_the_network_once_per_trial_and_process(actor, tiny_config, tmp_path):
+def test_step_measures_the_network_once_per_trial_and_process(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
     actor.setup(trial(tiny_config, tmp_path / "0", measure_latency=True))
     first, second = actor.step()["metrics"], actor.step()["metrics"]
     assert first["parameters"] == actor._trainer.num_params
@@ -140,7 +158,9 @@ def test_step_measures_the_network_once_per_trial_and_process(actor, tiny_config
     assert actor.step()["metrics"].keys() == {"parameters"}
 
 
-def test_step_with_latency_measurement_trains_the_same(actor, tiny_config, tmp_path):
+def test_step_with_latency_measurement_trains_the_same(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
     errors = []
     for name, latency in (("plain", False), ("measured", True)):
         actor.setup(trial(tiny_config, tmp_path / name, measure_latency=latency))
@@ -148,7 +168,9 @@ def test_step_with_latency_measurement_trains_the_same(actor, tiny_config, tmp_p
     assert errors[0] == errors[1]
 
 
-def test_reset_config_flushes_the_last_checkpoint_of_a_stopped_trial(actor, tiny_config, tmp_path, monkeypatch):
+def test_reset_config_flushes_the_last_checkpoint_of_a_stopped_trial(
+    actor: TrialActor, tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An object store is written in the background; if that fails, the next trial stops the search."""
     flushed = []
     monkeypatch.setattr(Trainer, "flush", lambda run: flushed.append(run.out))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +16,9 @@ from rcn_search.study.study import Study
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median", "pbt", "none"])
-def test_build_scheduler_knows_the_epochs_of_ended_trials(write_study, tmp_path, name):
+def test_build_scheduler_knows_the_epochs_of_ended_trials(
+    write_study: Callable[..., str], tmp_path: Path, name: str
+) -> None:
     config = load_study_config(write_study(budget={"trials": 20, "epochs": 4}, scheduler={"name": name}))
     study = Study.start(str(tmp_path / "study"), config, "f")
     for number in range(9):

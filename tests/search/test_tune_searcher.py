@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray.tune.schedulers import TrialScheduler
@@ -90,7 +93,7 @@ def outcomes(study: Study) -> list[tuple]:
     return [(trial.state, [epoch.val_error_pct for epoch in trial.result.epochs]) for trial in study.trials]
 
 
-def test_scheduler_asha_decides_the_same_after_restarts(study, tmp_path):
+def test_scheduler_asha_decides_the_same_after_restarts(study: Study, tmp_path: Path) -> None:
     draw = random.Random(0)
     curves = {number: sorted((draw.uniform(0, 9) for _ in range(9)), reverse=True) for number in range(40)}
     OneSlot(study).run(curves, 1_000)
@@ -104,7 +107,7 @@ def test_scheduler_asha_decides_the_same_after_restarts(study, tmp_path):
     assert outcomes(again) == outcomes(study)
 
 
-def test_recorder_trial_without_a_metric_fails_with_its_reason(study):
+def test_recorder_trial_without_a_metric_fails_with_its_reason(study: Study) -> None:
     tune = OneSlot(study)
     tune.report(tune.start(), {**NO_METRIC, "failure": "the loss became nan", "traceback": "line 1"})
     tune.recorder.on_step_end(0, [])
@@ -112,7 +115,7 @@ def test_recorder_trial_without_a_metric_fails_with_its_reason(study):
     assert (outcome.state, outcome.reason, outcome.traceback) == ("failed", "the loss became nan", "line 1")
 
 
-def test_recorder_halt_stops_the_search_and_leaves_the_trial_open(study):
+def test_recorder_halt_stops_the_search_and_leaves_the_trial_open(study: Study) -> None:
     tune = OneSlot(study)
     tune.report(tune.start(), {**NO_METRIC, "halt": "OSError: No space left on device"})
     with pytest.raises(StudyError, match="No space left on device"):
@@ -120,7 +123,7 @@ def test_recorder_halt_stops_the_search_and_leaves_the_trial_open(study):
     assert Study(study.uri, study.config).trials[0].state == "open"
 
 
-def test_recorder_study_error_is_raised_at_the_end_of_the_step(study):
+def test_recorder_study_error_is_raised_at_the_end_of_the_step(study: Study) -> None:
     tune = OneSlot(study)
     trial = tune.start()
     other = Study(study.uri, study.config)
@@ -131,7 +134,7 @@ def test_recorder_study_error_is_raised_at_the_end_of_the_step(study):
         tune.recorder.on_step_end(0, [])
 
 
-def test_recorder_stops_a_search_whose_first_trials_all_fail(study):
+def test_recorder_stops_a_search_whose_first_trials_all_fail(study: Study) -> None:
     tune = OneSlot(study)
     for number in range(MAX_FAILED_FIRST):
         tune.recorder.on_step_end(0, [])
@@ -140,7 +143,7 @@ def test_recorder_stops_a_search_whose_first_trials_all_fail(study):
         tune.recorder.on_step_end(0, [])
 
 
-def test_recorder_busy_time_excludes_epochs_of_earlier_processes(study):
+def test_recorder_busy_time_excludes_epochs_of_earlier_processes(study: Study) -> None:
     tune = OneSlot(study)
     tune.report(tune.start(), result(entry(1, 9.0), entry(2, 8.0), {**entry(3, 7.0), "other_s": 0.5}))
     assert (tune.recorder.busy_s, tune.recorder.other_s) == (3.0, 0.5)
@@ -148,12 +151,12 @@ def test_recorder_busy_time_excludes_epochs_of_earlier_processes(study):
     assert SearchSummary(slots=2, wall_s=2.0, busy_s=3.0, other_s=0.5, idle_s=0.0).overhead_pct == 25.0
 
 
-def test_idle_s_sums_the_wait_of_each_slot_for_the_last_trial():
+def test_idle_s_sums_the_wait_of_each_slot_for_the_last_trial() -> None:
     assert idle_s([3.0, 10.0, 4.0, 5.0, 9.0, 7.0], slots=3) == 10.0 - 9.0 + 10.0 - 7.0
     assert idle_s([3.0, 10.0], slots=1) == idle_s([], slots=2) == idle_s([1.0], slots=0) == 0.0
 
 
-def test_recorder_notes_when_each_trial_ended(study):
+def test_recorder_notes_when_each_trial_ended(study: Study) -> None:
     tune, started_s = OneSlot(study), time.perf_counter()
     tune.report(tune.start(), result(entry(1, 9.0), complete=True))
     tune.report(tune.start(), {**NO_METRIC, "failure": "no split"})
@@ -165,7 +168,9 @@ def test_recorder_notes_when_each_trial_ended(study):
     ("changes", "latency"),
     [({}, False), ({"objectives": ["error", "latency"]}, True), ({"constraints": {"latency_ms": 20}}, True)],
 )
-def test_searcher_asks_for_latency_if_the_study_needs_it_and_records_it(write_study, tmp_path, changes, latency):
+def test_searcher_asks_for_latency_if_the_study_needs_it_and_records_it(
+    write_study: Callable[..., str], tmp_path: Path, changes: dict[str, Any], latency: bool
+) -> None:
     space = load_study_config(write_study(budget={"trials": 4, "epochs": 9}, **changes))
     study = Study.start(str(tmp_path / "measured"), space, "f")
     tune = OneSlot(study)
@@ -179,7 +184,9 @@ def test_searcher_asks_for_latency_if_the_study_needs_it_and_records_it(write_st
 
 
 @pytest.mark.parametrize("batch_size", [None, 2])
-def test_recorder_requeues_a_trial_whose_process_died_between_trials(write_study, tmp_path, batch_size):
+def test_recorder_requeues_a_trial_whose_process_died_between_trials(
+    write_study: Callable[..., str], tmp_path: Path, batch_size: int | None
+) -> None:
     options = {"name": "tiny", "trial_batch_size": batch_size} if batch_size else {"name": "tiny"}
     space = load_study_config(write_study(study=options, budget={"trials": 3, "epochs": 2}, scheduler={"name": "none"}))
     study = Study.start(str(tmp_path / "study"), space, "f")
@@ -203,7 +210,7 @@ def test_recorder_requeues_a_trial_whose_process_died_between_trials(write_study
     assert Study.open(study.uri).num_remaining == 0
 
 
-def test_recorder_trial_whose_process_always_dies_fails(study):
+def test_recorder_trial_whose_process_always_dies_fails(study: Study) -> None:
     slot = OneSlot(study)
     trial = slot.start()
     trial.num_failures = MAX_PROCESS_DEATHS + 1  # Tune restarted it each time

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from rcn_search.simulation.replay import START_S, Method, compare_methods, mean_
 from rcn_search.simulation.surrogate import MIN_CURVES, RecordedCurves
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
+from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
+from tests.conftest import CommandLine
 
 EPOCHS, EPOCH_S = 9, 10.0
 
@@ -63,7 +66,7 @@ def recorded(space) -> Study:
     return record(Study.start(f"memory://{uuid.uuid4().hex}", space, "f"), 60)
 
 
-def test_recorded_curves_predict_unseen_curves(recorded) -> None:
+def test_recorded_curves_predict_unseen_curves(recorded: Study) -> None:
     curves = RecordedCurves(recorded)
     for lr, branches in ((4e-3, 5), (2e-4, 2), (5e-2, 6)):
         expected = [true_error_pct(lr, branches, epoch) for epoch in range(1, EPOCHS + 1)]
@@ -74,7 +77,7 @@ def test_recorded_curves_predict_unseen_curves(recorded) -> None:
     assert curves.explained_variance > 0.95
 
 
-def test_explained_variance_is_that_of_predictions_with_one_trial_left_out(space) -> None:
+def test_explained_variance_is_that_of_predictions_with_one_trial_left_out(space: StudyConfig) -> None:
     study = record(Study.start(f"memory://{uuid.uuid4().hex}", space, "f"), 30, noise=0.3)
     curves = RecordedCurves(study)
     params = [trial.params for trial in study.trials]
@@ -91,7 +94,7 @@ def test_explained_variance_is_that_of_predictions_with_one_trial_left_out(space
     assert 0 < curves.explained_variance < 0.95
 
 
-def test_recorded_curves_use_conditional_parameters_and_choices(play_study) -> None:
+def test_recorded_curves_use_conditional_parameters_and_choices(play_study: Callable[..., Study]) -> None:
     study = play_study(num_trials=90, budget={"trials": 90})
     for trial in study.trials:
         kinds = trial.params
@@ -104,13 +107,13 @@ def test_recorded_curves_use_conditional_parameters_and_choices(play_study) -> N
         assert curves.predict(trial.params).error_pct_e[-1] == pytest.approx(expected, rel=0.1)
 
 
-def test_recorded_curves_with_too_few_complete_trials_are_refused(space) -> None:
+def test_recorded_curves_with_too_few_complete_trials_are_refused(space: StudyConfig) -> None:
     study = record(Study.start(f"memory://{uuid.uuid4().hex}", space, "f"), MIN_CURVES, epochs=3)
     with pytest.raises(StudyError, match="has 0 trials that ran to their last epoch"):
         RecordedCurves(study)
 
 
-def test_simulate_without_pruning_spends_a_full_training_per_trial(recorded) -> None:
+def test_simulate_without_pruning_spends_a_full_training_per_trial(recorded: Study) -> None:
     run = simulate(
         recorded.config, RecordedCurves(recorded), Method.from_names("random", "none"), workers=4, budget=12, seed=0
     )
@@ -121,7 +124,7 @@ def test_simulate_without_pruning_spends_a_full_training_per_trial(recorded) -> 
     assert np.isnan(run.error_at(0))
 
 
-def test_simulate_with_the_same_seed_gives_the_same_search(recorded) -> None:
+def test_simulate_with_the_same_seed_gives_the_same_search(recorded: Study) -> None:
     first, again, other = (
         simulate(
             recorded.config, RecordedCurves(recorded), Method.from_names("tpe", "asha"), workers=8, budget=10, seed=seed
@@ -132,7 +135,7 @@ def test_simulate_with_the_same_seed_gives_the_same_search(recorded) -> None:
     assert not np.array_equal(first.best_error_pct_e[:20], other.best_error_pct_e[:20])
 
 
-def test_compare_methods_ranks_pruning_and_tpe_above_random(recorded) -> None:
+def test_compare_methods_ranks_pruning_and_tpe_above_random(recorded: Study) -> None:
     methods = [Method.from_names(*names) for names in (("random", "none"), ("random", "asha"), ("tpe", "asha"))]
     done: list[tuple[int, int]] = []
     plain, stopped, learning = compare_methods(
@@ -161,7 +164,7 @@ def test_method_with_an_unknown_name_is_refused() -> None:
         Method.from_names("magic", "asha")
 
 
-def test_simulate_command_prints_methods_and_explained_variance(cli, recorded) -> None:
+def test_simulate_command_prints_methods_and_explained_variance(cli: CommandLine, recorded: Study) -> None:
     printed = cli.run(
         "simulate", recorded.uri, "--workers", "4", "--budget", "4", "--seeds", "2", "--sampler", "random"
     )

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from rcn_search.study.snapshot import open_study
+from rcn_search.study.study import Study
 from rcn_search.study_report.export import export
 from rcn_search.study_report.html import render_html
 
@@ -49,7 +52,9 @@ def num_figures(page: Page) -> int:
     return sum("Plotly.newPlot(" in script and len(script) < 1_000_000 for script in page.scripts)
 
 
-def test_export_html_has_all_figures_and_trials_and_loads_nothing(play_study, tmp_path):
+def test_export_html_has_all_figures_and_trials_and_loads_nothing(
+    play_study: Callable[..., Study], tmp_path: Path
+) -> None:
     study = open_study(play_study(num_trials=12, num_open=1, budget={"trials": 13}).uri)
     assert export(study, str(tmp_path / "study.html")) == [str(tmp_path / "study.html")]
     page = Page((tmp_path / "study.html").read_text())
@@ -69,21 +74,21 @@ def test_export_html_has_all_figures_and_trials_and_loads_nothing(play_study, tm
     assert "the loss became nan" in page.text
 
 
-def test_render_html_with_several_objectives_has_a_pareto_front(play_study):
+def test_render_html_with_several_objectives_has_a_pareto_front(play_study: Callable[..., Study]) -> None:
     page = Page(render_html(open_study(play_study(num_trials=12, objectives=["error", "train_time"]).uri)))
     assert page.titles.count("Pareto front") == 2  # in the line of the best trials, and as a title
     assert "History of train_time" in page.titles
     assert num_figures(page) == 2 * 4 + 2, page.text
 
 
-def test_render_html_of_too_few_trials_explains_missing_figures(play_study):
+def test_render_html_of_too_few_trials_explains_missing_figures(play_study: Callable[..., Study]) -> None:
     page = Page(render_html(open_study(play_study(num_trials=0).uri)))
     assert page.text.count("Two complete trials are needed.") == 4
     assert "No trial has finished an epoch." in page.text
     assert num_figures(page) == 0
 
 
-def test_render_html_escapes_names_and_reasons(play_study):
+def test_render_html_escapes_names_and_reasons(play_study: Callable[..., Study]) -> None:
     study = open_study(
         play_study(num_trials=12, search={"data.train_split": {"choice": ["train", HOSTILE]}}, initial_trials=[]).uri
     )
@@ -103,7 +108,9 @@ def test_render_html_escapes_names_and_reasons(play_study):
     assert num_figures(page) == 5
 
 
-def test_render_html_without_plotly_says_how_to_install_it(play_study, monkeypatch):
+def test_render_html_without_plotly_says_how_to_install_it(
+    play_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(ValueError, match=r"pip install 'rcn-search\[report\]'"):
         render_html(open_study(play_study(num_trials=2).uri))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from rcn_search.config.errors import ConfigError
@@ -10,11 +13,12 @@ from rcn_search.models.complexity import count_parameters, multiply_adds
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study_report.space_preview import format_count, histogram, preview_space
+from tests.conftest import CommandLine
 
 NUM_SETTINGS = 400
 
 
-def test_preview_space_counts_costs_of_networks_and_drawn_parameters(write_study):
+def test_preview_space_counts_costs_of_networks_and_drawn_parameters(write_study: Callable[..., str]) -> None:
     space = load_study_config(
         write_study(search={"model.branches": {"int": [2, 4]}, "model.name": {"choice": ["rcn"]}}, initial_trials=[])
     )
@@ -50,7 +54,7 @@ def test_preview_space_counts_costs_of_networks_and_drawn_parameters(write_study
     assert preview_space(space, num_points=5, num_settings=NUM_SETTINGS, seed=1) != report
 
 
-def test_preview_space_names_an_illegal_setting(document):
+def test_preview_space_names_an_illegal_setting(document: dict[str, Any]) -> None:
     document["search"] = {"augment.occluder.max_px": {"int": [25, 60]}, "augment.occluder.min_px": {"int": [0, 40]}}
     document["initial_trials"] = []
     space = StudyConfig.model_validate(document)  # `load_space` would not let it pass
@@ -59,7 +63,7 @@ def test_preview_space_names_an_illegal_setting(document):
     assert "Setting: augment.occluder.max_px=" in str(raised.value)
 
 
-def test_histogram_has_ten_bins_or_one_value():
+def test_histogram_has_ten_bins_or_one_value() -> None:
     lines = histogram([10, 10, 10, 20])
     assert len(lines) == 10
     assert lines[0] == "10 – 11 " + "▇" * 40 + " 75.0%"
@@ -73,11 +77,13 @@ def test_histogram_has_ten_bins_or_one_value():
     ("value", "text"),
     [(7, "7"), (999, "999"), (1_000, "1 k"), (310_229, "310 k"), (93_304_832, "93.3 M"), (1.33e9, "1.33 G")],
 )
-def test_format_count_has_three_digits(value, text):
+def test_format_count_has_three_digits(value: float, text: str) -> None:
     assert format_count(value) == text
 
 
-def test_study_check_command_prints_costs_and_parameters(cli, write_study, synthetic_uri):
+def test_study_check_command_prints_costs_and_parameters(
+    cli: CommandLine, write_study: Callable[..., str], synthetic_uri: str
+) -> None:
     path = write_study(search={"model.branches": {"int": [2, 4]}}, initial_trials=[], constraints={"parameters": 5_000})
     printed = cli.run("study", "check", path, "--data", synthetic_uri, "--settings", "50")
     assert "50 settings of 9 parameters, all legal" in printed
@@ -88,6 +94,6 @@ def test_study_check_command_prints_costs_and_parameters(cli, write_study, synth
     assert "no data set at" in cli.run("study", "check", path, "--settings", "2")
 
 
-def test_study_check_command_of_an_illegal_space_fails(cli, write_study):
+def test_study_check_command_of_an_illegal_space_fails(cli: CommandLine, write_study: Callable[..., str]) -> None:
     path = write_study(search={"model.branches": {"int": [2, 9]}}, initial_trials=[])
     assert "search.model.branches = 9" in cli.fail("study", "check", path)
