@@ -82,12 +82,7 @@ def delete(uri: str) -> None:
 
 
 def read_json(uri: str) -> Any:
-    """Read a JSON document.
-
-    Raises:
-        FileNotFoundError: There is no such object.
-        StorageError: The object is not JSON; the message names it.
-    """
+    """Read a JSON document, as `read_bytes` and `decode_json` do."""
     return decode_json(uri, read_bytes(uri))
 
 

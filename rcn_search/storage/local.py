@@ -36,12 +36,7 @@ def read_range(path: Path, start: int, stop: int) -> bytes:
 
 
 def write(path: Path, content: bytes | memoryview, *, if_absent: bool) -> None:
-    """Publish ``content`` at ``path`` in one step.
-
-    Raises:
-        ObjectExistsError: ``if_absent`` is set and ``path`` exists.
-        OSError: The disk is full, access is denied, and so on; the old file, if any, is unchanged.
-    """
+    """Publish ``content`` at ``path`` in one step; the conditions are those of `rcn_search.storage.write_bytes`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:

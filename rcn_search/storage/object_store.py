@@ -64,11 +64,7 @@ def write(uri: str, content: bytes) -> None:
 
 
 def create(uri: str, content: bytes) -> None:
-    """Put an object whose name is free.
-
-    Raises:
-        ObjectExistsError: The name is taken.
-    """
+    """Put an object whose name is free; ObjectExistsError if it is taken."""
     mark = uuid.uuid4().hex
     if not _run(uri, "writing", lambda store, path: store.create(path, content, mark)):
         raise ObjectExistsError(f"{uri} exists already")
@@ -104,11 +100,7 @@ class _Store:
         self.in_one_request: dict[str, Any] = {"max_concurrency": 1} if self.is_s3 else {}
 
     def call(self, method: str, *args: Any, num_bytes: int = 0, **kwargs: Any) -> Any:
-        """Call a method of the file system within the time limit of a request of ``num_bytes``.
-
-        Raises:
-            TimeoutError: The limit was exceeded.
-        """
+        """Call a method of the file system; TimeoutError after the time limit of a request of ``num_bytes``."""
         if not self.filesystem.async_impl:
             return getattr(self.filesystem, method)(*args, **kwargs)
         limit_s = retry.LIMITS.attempt_limit_s(num_bytes)
@@ -157,13 +149,7 @@ class _Store:
 
 
 def _run(uri: str, action: str, operation: Callable[[_Store, str], Result]) -> Result:
-    """Run an operation with retries, and explain its error.
-
-    Raises:
-        FileNotFoundError: There is no such object.
-        StorageError: The protocol of the URI is not known or needs a package that is not installed.
-        OSError: The store cannot be reached or refuses the request.
-    """
+    """Run an operation with retries, and explain its error."""
     started = time.monotonic()
     try:
         store, path = _connect(uri)

@@ -20,8 +20,7 @@ def preflight(uri: str) -> None:
     It takes about ten requests. Nothing is left behind, and no listing shows the objects in between.
 
     Raises:
-        StorageError: One of the operations fails, no thread can be started, or a put-if-absent overwrites or has more
-            than one winner, so that two search processes could run the same study.
+        StorageError: An operation fails, or a put-if-absent overwrites or has more than one winner.
     """
     prefix = storage.join(_existing_folder(uri), f".preflight-{uuid.uuid4().hex}")
     written, raced = f"{prefix}-written.tmp", f"{prefix}-raced.tmp"

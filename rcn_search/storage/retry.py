@@ -98,11 +98,7 @@ def _is_network_error(error: BaseException) -> bool:
 
 
 def with_retries(operation: Callable[[], Result]) -> Result:
-    """Run an operation, and repeat it after transient errors until the time is up.
-
-    Raises:
-        Exception: The last error.
-    """
+    """Run an operation, and repeat it after transient errors until the time is up; then raise the last error."""
     started = time.monotonic()
     for pause_s in LIMITS.pauses_s():
         try:
