@@ -32,7 +32,7 @@ from rcn_search.models import build_model
 from rcn_search.models.denoiser import Denoiser
 from rcn_search.models.fft_conv import Phases, ShiftedKernels, convolve
 from rcn_search.training.loss import spatial_nll
-from rcn_search.training.malloc import keep_freed_memory_in_process
+from rcn_search.training.memory import keep_freed_memory_in_process
 from rcn_search.training.optim import build_optimizers
 
 NUM_POINTS, SIZE_PX = 68, 80

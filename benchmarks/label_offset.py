@@ -31,7 +31,7 @@ from rcn_search.models.blocks import Network
 from rcn_search.models.decode import median_cells, refine_cells
 from rcn_search.training.checkpoint import load_network
 from rcn_search.training.loss import training_loss
-from rcn_search.training.state import build_task
+from rcn_search.training.task import build_task
 
 NUM_FACES, BATCH = 1_000, 100
 SEED = 99

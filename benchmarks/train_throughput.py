@@ -36,7 +36,7 @@ from rcn_search.data.importing import import_dataset
 from rcn_search.models import build_model
 from rcn_search.training.compute_probe import choose_settings
 from rcn_search.training.loss import spatial_nll
-from rcn_search.training.malloc import keep_freed_memory_in_process
+from rcn_search.training.memory import keep_freed_memory_in_process
 from rcn_search.training.state import TrainState
 
 SIZE_PX = 80

@@ -19,7 +19,7 @@ from rcn_search.cluster.worker_group import WorkerDied, WorkerGroup
 from rcn_search.config.schema import ComputeConfig, FrozenModel, TrainConfig
 from rcn_search.study.store import TRIAL_NAME
 from rcn_search.training.exit_status import TrainingFailed
-from rcn_search.training.gpu_memory import limit_memory, release_memory
+from rcn_search.training.memory import limit_memory, release_memory
 
 if TYPE_CHECKING:
     from rcn_search.training.epoch_report import EpochReport
@@ -32,7 +32,6 @@ class TrialSpec(FrozenModel):
     """One trial, as the search process hands it to a `TrialActor`.
 
     Attributes:
-        number: Number of the trial in its study.
         folder: URI of the trial's files.
         config: What to train; the actor chooses the compute options.
         base_config: Configuration of the study before anything is searched. The compute options that it leaves open
@@ -41,7 +40,6 @@ class TrialSpec(FrozenModel):
             trial chose; None lets each actor choose its own.
         num_workers: Number of processes that train the trial together.
         gpus_per_worker: Share of a GPU that each of them has.
-        measure_latency: Whether to measure the latency of one face.
     """
 
     number: int
@@ -84,12 +82,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     _flush_error: OSError | None
 
     def setup(self, config: dict[str, Any], credentials: Credentials | None = None) -> None:
-        """Prepare the process for its first trial; called by Tune.
-
-        Args:
-            config: Configuration by `TrialSpec.to_tune_config`.
-            credentials: Access to the object store of the study; that of this process by default.
-        """
+        """Prepare the process for its first trial; called by Tune with a configuration by `TrialSpec.to_tune_config`."""
         self._credentials = credentials or Credentials({})
         self._credentials.apply_to_environment()
         self._trainer = self._worker_group = self._flush_error = self._compute = None

@@ -3,9 +3,8 @@
 The objects of a save are uploaded one after another, weights before the checkpoint that refers to them. Only one save
 is uploaded at a time, and the next one waits for it instead of replacing it: a replaced save might hold the best
 weights, and with a store that is slower than an epoch every save might be replaced. So at most two checkpoints are in
-memory, and a process that dies repeats at most two epochs. The time limits of `storage` bound each upload.
-
-Local folders are written at once, without a thread.
+memory, and a process that dies repeats at most two epochs. The time limits of `storage` bound each upload. Local
+folders are written at once, without a thread.
 """
 
 from __future__ import annotations
@@ -36,31 +35,19 @@ class AsyncUploads:
             self._waiting.append((uri, content))
 
     def start(self) -> None:
-        """Start to upload the added objects, after the save before is uploaded.
-
-        Raises:
-            OSError: An earlier save could not be uploaded.
-        """
+        """Start to upload the added objects, after the save before is uploaded."""
         if self._waiting:
             self.flush()
             self._running = self._thread.submit(_upload, self._waiting)
             self._waiting = []
 
     def raise_if_failed(self) -> None:
-        """Raise the error of a failed upload, without waiting for a running one.
-
-        Raises:
-            OSError: A save could not be uploaded.
-        """
+        """Raise the error of a failed upload, without waiting for a running one."""
         if self._running and self._running.done():
             self._running.result()
 
     def flush(self) -> None:
-        """Wait until the started save is uploaded.
-
-        Raises:
-            OSError: A save could not be uploaded.
-        """
+        """Wait until the started save is uploaded."""
         if self._running:
             self._running.result()
 

@@ -34,30 +34,18 @@ class CheckpointError(RcnSearchError):
 
 
 class CheckpointInfo(BaseModel):
-    """Metadata of a checkpoint.
-
-    Attributes:
-        schema_version: Version of this document.
-        kind: ``weights`` (best.safetensors) or ``run`` (last.safetensors).
-        config: Configuration of the run.
-        keypoints: Name of the keypoint schema.
-        data_fingerprint: Fingerprint of the data set.
-        epoch: Number of epochs that the run has trained.
-        val_error_pct: Validation error of that epoch.
-        train_s: Time spent on training and validation so far.
-        state: State of a run to resume (kind ``run``).
-    """
+    """Metadata of a checkpoint."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: int = SCHEMA_VERSION
-    kind: Literal["weights", "run"]
+    kind: Literal["weights", "run"]  # ``weights`` (best.safetensors) or ``run`` (last.safetensors)
     config: TrainConfig
-    keypoints: str
+    keypoints: str  # name of the keypoint schema
     data_fingerprint: str
-    epoch: int
-    val_error_pct: float | None
-    train_s: float
-    state: dict[str, Any] = {}
+    epoch: int  # number of epochs that the run has trained
+    val_error_pct: float | None  # validation error of that epoch
+    train_s: float  # time spent on training and validation so far
+    state: dict[str, Any] = {}  # state of a run to resume (kind ``run``)
 
 
 class Checkpoint(NamedTuple):
@@ -111,9 +99,7 @@ def _read_info(text: str) -> CheckpointInfo:
 def with_config(content: bytes, config: TrainConfig) -> bytes:
     """Replace the configuration in the header of a checkpoint; its tensors are copied byte for byte.
 
-    Args:
-        content: A safetensors file: eight bytes of header size, the header as JSON, the tensors.
-        config: The new configuration.
+    A safetensors file has eight bytes of header size, the header as JSON, and the tensors.
     """
     header_size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + header_size])
@@ -125,29 +111,18 @@ def with_config(content: bytes, config: TrainConfig) -> bytes:
 
 
 def load_network(uri: str) -> tuple[Network, CheckpointInfo]:
-    """Load the network of a checkpoint in fp32 on the CPU, in evaluation mode.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be read, or its weights do not fit its configuration.
-    """
+    """Load the network of a checkpoint in fp32 on the CPU, in evaluation mode."""
     info, tensors = read_checkpoint(uri)
-    num_points = keypoint_schema(info.keypoints).num_points
+    num_points, options = keypoint_schema(info.keypoints).num_points, info.config.input
     network = build_model(
-        info.config.model,
-        num_points=num_points,
-        input_px=info.config.input.size_px,
-        in_channels=info.config.input.channels,
+        info.config.model, num_points=num_points, input_px=options.size_px, in_channels=options.channels
     )
     load_weights(network, tensors, uri)
     return network.eval(), info
 
 
 def load_weights(network: nn.Module, tensors: dict[str, Tensor], uri: str) -> None:
-    """Copy the tensors ``model.*`` of a checkpoint into a network.
-
-    Raises:
-        CheckpointError: Names or shapes of the tensors differ from those of the network.
-    """
+    """Copy the tensors ``model.*`` of a checkpoint into a network."""
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     actual = {name: tuple(tensor.shape) for name, tensor in weights.items()}

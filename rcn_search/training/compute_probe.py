@@ -26,14 +26,7 @@ _MAX_PROBE_BATCH = 8
 
 
 class ComputeSettings(BaseModel):
-    """Compute options of a run, without any ``auto``.
-
-    Attributes:
-        device: Device of PyTorch.
-        precision: ``fp32`` or ``bf16``.
-        channels_last: Whether images are stored with their channels last.
-        threads: Number of CPU threads.
-    """
+    """Compute options of a run, without any ``auto``."""
 
     model_config = ConfigDict(frozen=True)
     device: str
@@ -61,12 +54,6 @@ def resolve_settings(
     """Choose the compute options of a run, the same for all of its workers.
 
     A resumed run keeps its options. If the number of workers has changed, the number of threads is chosen anew.
-
-    Args:
-        config: Configuration of the run.
-        num_points: Number of keypoints K.
-        checkpoint: Checkpoint of a resumed run.
-        distributed: Workers of the run.
     """
     if checkpoint:
         settings = checkpoint.info.state["settings"]
@@ -83,16 +70,11 @@ def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
 
     The candidates are compared by a few timed training steps. The result is cached on this machine for each model,
     device and version of PyTorch.
-
-    Raises:
-        RcnSearchError: The requested device cannot be used.
     """
     compute = config.compute
     device = resolve_device(compute.device)
     available = num_cpus()
-    threads = (
-        [available, *([available // 2] if available > 1 else [])] if compute.threads == "auto" else [compute.threads]
-    )
+    threads = [compute.threads] if compute.threads != "auto" else [available, available // 2][: min(available, 2)]
     if device.type != "cpu":
         threads = threads[:1]
     candidates = [
@@ -148,13 +130,12 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
     device = torch.device(settings.device)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
-    network = build_model(
-        config.model, num_points=num_points, input_px=config.input.size_px, in_channels=config.input.channels
-    )
+    size_px, channels = config.input.size_px, config.input.channels
+    network = build_model(config.model, num_points=num_points, input_px=size_px, in_channels=channels)
     network = network.to_device(device, settings.memory_format)
     optimizers = build_optimizers(network, config.optimizer)
-    batch, size_px = min(config.schedule.batch_size, _MAX_PROBE_BATCH), config.input.size_px
-    inputs = torch.rand(batch, config.input.channels, size_px, size_px, device=device)
+    batch = min(config.schedule.batch_size, _MAX_PROBE_BATCH)
+    inputs = torch.rand(batch, channels, size_px, size_px, device=device)
     if config.model.name == "denoiser":
         inputs = torch.randint(size_px, (batch, num_points, 2), device=device)
     points_bk2 = torch.rand(batch, num_points, 2, device=device)

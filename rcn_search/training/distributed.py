@@ -31,14 +31,9 @@ RENDEZVOUS_TIMEOUT = timedelta(minutes=2)
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """The processes of a run, as seen by one of them; by default there is only one.
+    """The processes of a run, as seen by one of them; by default there is only one."""
 
-    Attributes:
-        rank: Rank of this worker, from 0. Worker 0 writes the files.
-        world_size: Number of workers.
-    """
-
-    rank: int = 0
+    rank: int = 0  # rank of this worker, from 0. Worker 0 writes the files.
     world_size: int = 1
 
     @property
@@ -49,11 +44,8 @@ class DistributedContext:
     def wrap_network(self, network: nn.Module, *, some_unused: bool) -> nn.Module:
         """Wrap a network for training, so that backward passes give the gradient of all workers.
 
-        Waits for the other workers, and gives all of them the weights of worker 0.
-
-        Args:
-            network: Network of this worker, on its device; the same on each worker.
-            some_unused: Whether a loss may not depend on some parameters.
+        Waits for the other workers, and gives all of them the weights of worker 0. ``some_unused`` allows losses that
+        do not depend on all parameters.
         """
         if self.world_size == 1:
             return network
@@ -69,10 +61,7 @@ class DistributedContext:
     def loss_share(self, num_images: int, batch_size: int, weight_bk: Tensor | None) -> LossShare:
         """Compute the weight of this worker's images in the loss of the whole batch.
 
-        Args:
-            num_images: Number of images of this worker; 0 if it has none and trains on one that does not count.
-            batch_size: Number of images of all workers.
-            weight_bk: Weights of this worker's points.
+        ``num_images`` counts those of this worker (0 if its only one has no weight), ``batch_size`` those of all.
         """
         if self.world_size == 1:
             return FULL_SHARE
@@ -122,17 +111,7 @@ def connect_store(host: str, port: int) -> TCPStore:
 
 
 def join_group(store: Store, rank: int, world_size: int, device: str) -> DistributedContext:
-    """Join the process group of all workers, which train run after run until `leave_group`.
-
-    Args:
-        store: Store of worker 0.
-        rank: Rank of this worker.
-        world_size: Number of workers.
-        device: Type of the device that they train on: ``cpu`` or ``cuda``.
-
-    Raises:
-        RuntimeError: A worker did not connect in time.
-    """
+    """Join the group of all workers (device ``cpu`` or ``cuda``), which train run after run until `leave_group`."""
     store.set(f"ready/{rank}", "")
     store.wait([f"ready/{other}" for other in range(world_size)], RENDEZVOUS_TIMEOUT)
     dist.init_process_group(BACKENDS[device], store=store, rank=rank, world_size=world_size, timeout=COLLECTIVE_TIMEOUT)

@@ -20,14 +20,11 @@ from rcn_search.models.tcdcn import TcdcnOutput
 class LossShare(NamedTuple):
     """Weight of a worker's part of a batch in the loss of the whole batch, whose means have other denominators."""
 
-    points: Tensor | float
-    """Fraction of the points that count."""
-    images: float
-    """Fraction of the images."""
+    points: Tensor | float  # fraction of the points that count
+    images: float  # fraction of the images
 
 
-FULL_SHARE = LossShare(1.0, 1.0)
-"""Share of a single worker."""
+FULL_SHARE = LossShare(1.0, 1.0)  # share of a single worker
 
 
 def spatial_nll(
@@ -64,11 +61,6 @@ def soft_argmax_loss(logits_bkhw: Tensor, points_bk2: Tensor, weight_bk: Tensor 
 
     The soft-argmax is the mean position under the softmax of a map (Sun et al., ECCV 2018). Losses are averaged as in
     `spatial_nll`.
-
-    Args:
-        logits_bkhw: One map for each point.
-        points_bk2: True x, y in window coordinates.
-        weight_bk: 1 for points that count, else 0.
     """
     error_bk2 = (soft_argmax_points(logits_bkhw.float()) - points_bk2) * logits_bkhw.shape[-1]
     return weighted_mean(error_bk2.square().sum(2) / 2, weight_bk)
@@ -94,16 +86,7 @@ def tcdcn_loss(
     weight_bk: Tensor | None = None,
     share: LossShare = FULL_SHARE,
 ) -> Tensor:
-    """Compute half the squared distance, summed over points, mean over images, plus cross-entropies of attributes.
-
-    Args:
-        output: Points in window coordinates, and logits of each attribute.
-        points_bk2: True x, y in window coordinates.
-        attributes: True classes (b,) of the attributes that are learned, by name.
-        auxiliary_weight: Weight of each attribute.
-        weight_bk: 1 for points that count, else 0.
-        share: Share of these images in the batch.
-    """
+    """Compute half the squared distance, summed over points, mean over images, plus cross-entropies of attributes."""
     loss = share.points * weighted_mean((output.points_bk2.float() - points_bk2).square().sum(2) / 2, weight_bk)
     for cross_entropy in attribute_losses(output, attributes).values():
         loss = loss + share.images * auxiliary_weight * cross_entropy
@@ -129,13 +112,7 @@ def training_loss(
 ) -> Tensor:
     """Compute the loss of a configuration, or a worker's share of it; the shares of all workers add up to the loss.
 
-    Args:
-        config: Configuration of the run.
-        output: Output of its network.
-        points_bk2: True x, y in window coordinates.
-        attributes: True classes (b,) of the attributes that are learned, by name.
-        weight_bk: 1 for points that count, else 0.
-        share: Share of these images in the batch.
+    ``attributes`` are true classes (b,) of those that are learned; ``weight_bk`` is 1 for points that count, else 0.
     """
     if isinstance(output, Tensor):
         if config.loss.name == "l2":

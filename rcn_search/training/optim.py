@@ -12,35 +12,25 @@ from rcn_search.models.blocks import Network
 
 ADADELTA_RHO = 0.95
 ADADELTA_EPS = 1e-8  # as in the paper's code; the default of PyTorch is 1e-6
-START_FACTOR = 1 / 25
-"""Learning rate of the first step of the warm-up, as a fraction of the peak."""
-MUON_SMALLEST_SIDE = 16
-"""Smallest side of the kernels, as matrices, that Muon optimizes; AdamW optimizes the others."""
+START_FACTOR = 1 / 25  # learning rate of the first step of the warm-up, as a fraction of the peak
+MUON_SMALLEST_SIDE = 16  # smallest side of the kernels, as matrices, that Muon optimizes; AdamW optimizes the others
 
 
 def build_optimizers(network: Network, options: OptimizerConfig) -> list[torch.optim.Optimizer]:
     """Build the optimizers that together optimize all parameters; only convolution and linear weights are decayed.
 
-    Args:
-        network: Network on its device, in its memory layout.
-        options: Algorithm and coefficients. A coefficient c of squared weights in the loss is a weight decay of 2c.
+    A coefficient c of squared weights in the loss is a weight decay of 2c.
     """
     trunk, branch = network.l2_groups()
     weights = [*trunk, *branch]
     rest = _others(network, weights)
     if options.name == "adadelta":
-        groups = [
-            {"params": trunk, "weight_decay": 2 * options.l2_encoder},
-            {"params": branch, "weight_decay": 2 * options.l2_branches},
-            {"params": rest, "weight_decay": 0.0},
-        ]
+        decays = (trunk, 2 * options.l2_encoder), (branch, 2 * options.l2_branches), (rest, 0.0)
+        groups = [{"params": params, "weight_decay": decay} for params, decay in decays]
         return [torch.optim.Adadelta(groups, lr=options.lr, rho=ADADELTA_RHO, eps=ADADELTA_EPS)]
     matrices = [w for w in weights if options.name == "muon" and min(len(w), w[0].numel()) >= MUON_SMALLEST_SIDE]
     decayed = _others(network, [*rest, *matrices])
-    groups = [
-        {"params": decayed, "weight_decay": options.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     adamw = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.99), fused=True)
     return [_muon(matrices, options), adamw] if matrices else [adamw]
 
@@ -74,14 +64,7 @@ def _as_matrix(tensor_oihw: Tensor, kernel_oihw: Tensor) -> Tensor:
 
 
 def learning_rate(step: int, num_steps: int, options: OptimizerConfig, schedule: ScheduleConfig) -> float:
-    """Compute the learning rate of a step: constant, or a linear warm-up and half a cosine down to zero.
-
-    Args:
-        step: Number of the step, from 0.
-        num_steps: Number of steps of the whole run.
-        options: Peak learning rate.
-        schedule: Kind of schedule and fraction of warm-up steps.
-    """
+    """Compute the learning rate of a step (from 0): constant, or a linear warm-up and half a cosine down to zero."""
     if schedule.lr_schedule == "constant":
         return options.lr
     num_warmup = round(schedule.warmup_fraction * num_steps)
@@ -91,11 +74,7 @@ def learning_rate(step: int, num_steps: int, options: OptimizerConfig, schedule:
 
 
 class MovingAverage:
-    """Exponential moving average of a network's parameters; the arithmetic mean during the first steps.
-
-    Attributes:
-        weights: Averages in the order of ``network.parameters()``.
-    """
+    """Exponential moving average of a network's parameters; the arithmetic mean during the first steps."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay

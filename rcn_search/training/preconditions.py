@@ -8,11 +8,7 @@ from rcn_search.errors import RcnSearchError
 
 
 def check_splits(data: DataConfig, manifest: Manifest) -> None:
-    """Check that training and validation use no test split, of which every evaluation must be counted.
-
-    Raises:
-        DatasetError: Training or validation uses a test split.
-    """
+    """Check that training and validation use no test split, of which every evaluation must be counted."""
     for key, split in (("train_split", data.train_split), ("val_split", data.val_split)):
         if split in manifest.test_splits:
             raise DatasetError(

@@ -68,12 +68,7 @@ def _read_last_checkpoint(out: str, config: TrainConfig, data_fingerprint: str, 
 
 
 def claim_run_folder(out: str, config: TrainConfig, distributed: DistributedContext, *, resume: bool) -> None:
-    """Make ``out`` the folder of this run. Call it last, so that a run that cannot start leaves no trace.
-
-    Raises:
-        RunExistsError: ``resume`` is false, and another process has just started a run in the folder.
-        RcnSearchError: Another worker does not see the file that worker 0 has written.
-    """
+    """Make ``out`` the folder of this run. Call it last, so that a run that cannot start leaves no trace."""
     config_uri = storage.join(out, CONFIG_NAME)
     if distributed.is_first:
         document = {"run_id": config.run_id, "config": config.model_dump(mode="json")}
@@ -91,16 +86,9 @@ def claim_run_folder(out: str, config: TrainConfig, distributed: DistributedCont
 
 
 def _agree_across_workers(
-    out: str,
-    observe: Callable[[], Observed],
-    describe: Callable[[Observed], str],
-    distributed: DistributedContext,
+    out: str, observe: Callable[[], Observed], describe: Callable[[Observed], str], distributed: DistributedContext
 ) -> Observed:
-    """Observe the folder in worker 0, and in the other workers until they see the same.
-
-    Raises:
-        RcnSearchError: This worker still sees something else after `_VISIBLE_WITHIN_S`.
-    """
+    """Observe the folder in worker 0, and in the other workers until they see the same."""
     if distributed.is_first:
         observed = observe()
         distributed.broadcast_text(describe(observed))

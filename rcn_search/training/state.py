@@ -12,28 +12,21 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from rcn_search.config.schema import AugmentConfig, TrainConfig
+from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import load_optimizers, load_weights, network_tensors, optimizer_tensors
 from rcn_search.training.compute_probe import ComputeSettings
-from rcn_search.training.denoising import DenoisingTask
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import MovingAverage, build_optimizers, learning_rate
-from rcn_search.training.task import LocalizationTask, Task
+from rcn_search.training.task import build_task
 from rcn_search.training.tcdcn_task_stopping import TaskStopping
 
 
 class TrainState:
-    """Network, optimizers and moving average of a run, on its device.
-
-    Attributes:
-        num_steps: Number of steps of the whole run.
-        num_steps_done: Number of steps done so far.
-        lr: Learning rate of the last step.
-    """
+    """Network, optimizers and moving average of a run, on its device."""
 
     def __init__(
         self,
@@ -45,18 +38,14 @@ class TrainState:
         num_steps: int,
         distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
-        self.config, self.split, self.settings, self.num_steps = config, split, settings, num_steps
-        self.distributed = distributed
-        self.num_steps_done = 0
-        self.lr = config.optimizer.lr
+        self.config, self.split, self.settings, self.distributed = config, split, settings, distributed
+        self.num_steps, self.num_steps_done = num_steps, 0
+        self.lr = config.optimizer.lr  # of the last step
         self.task = build_task(config, split, schema, config.augment)
         self.task_stopping = TaskStopping(config.model, distributed)
+        size_px, channels = config.input.size_px, config.input.channels
         network = build_model(
-            config.model,
-            num_points=schema.num_points,
-            input_px=config.input.size_px,
-            in_channels=config.input.channels,
-            seed=config.seed,
+            config.model, num_points=schema.num_points, input_px=size_px, in_channels=channels, seed=config.seed
         )
         self.network = network.to_device(settings.device, settings.memory_format)
         self._trained = distributed.wrap_network(self.network, some_unused=config.model.name == "tcdcn")
@@ -65,15 +54,10 @@ class TrainState:
         self.average = MovingAverage(self.network, decay) if decay else None
 
     def train_step(self, rows_b: Tensor, draws_bd: Tensor, batch_size: int | None = None) -> Tensor:
-        """Train on the given rows of the split.
+        """Train on the given rows of the split; return this worker's share of the loss, on the device.
 
-        Args:
-            rows_b: Rows of this worker's part of the batch, which may be empty.
-            draws_bd: Random numbers of these rows, from `Task.random_draws`.
-            batch_size: Number of images of all workers; by default the number of rows.
-
-        Returns:
-            This worker's share of the loss, on the device.
+        The rows are this worker's part of the batch, which may be empty. ``batch_size`` is the number of images of all
+        workers, by default the number of rows.
         """
         config, num_images = self.config, len(rows_b)
         if not num_images:  # the other workers wait for gradients, so this one trains on an image of weight zero
@@ -116,16 +100,7 @@ class TrainState:
         return {**network_tensors(self.network), **optimizer_tensors(self.optimizers), **average}
 
     def load(self, tensors: dict[str, Tensor], num_steps_done: int, uri: str) -> None:
-        """Restore the state of a checkpoint.
-
-        Args:
-            tensors: Tensors of the checkpoint, as from `tensors`.
-            num_steps_done: Number of steps done before.
-            uri: URI of the checkpoint, for errors.
-
-        Raises:
-            CheckpointError: The checkpoint belongs to another model.
-        """
+        """Restore the tensors of the checkpoint at ``uri``."""
         load_weights(self.network, tensors, uri)
         load_optimizers(self.optimizers, tensors)
         if self.average:
@@ -133,16 +108,6 @@ class TrainState:
                 for i, weight in enumerate(self.average.weights):
                     weight.copy_(tensors[f"average.{i}"])
         self.num_steps_done = num_steps_done
-
-
-def build_task(config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> Task:
-    """Create the task that the model of a configuration learns.
-
-    Raises:
-        RcnSearchError: The data set is not suitable for the task.
-    """
-    task_class = DenoisingTask if config.model.name == "denoiser" else LocalizationTask
-    return task_class(config, split, schema, augment)
 
 
 def steps_per_epoch(config: TrainConfig, num_train: int) -> int:

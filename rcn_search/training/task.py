@@ -7,26 +7,34 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rcn_search.config.schema import AugmentConfig, TrainConfig
-from rcn_search.data.augment import InputPipeline, InputWindow, augment_face_boxes, flip_attributes, random_draws
+from rcn_search.config.schema import AugmentConfig, DenoiserConfig, TrainConfig
+from rcn_search.data.augment import (
+    InputPipeline,
+    InputWindow,
+    augment_face_boxes,
+    flip_attributes,
+    random_draws,
+    warp_points,
+)
 from rcn_search.data.dataset import Split
+from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import KeypointSchema
+from rcn_search.models.decode import point_cells
+
+_CORRUPTION_STREAM = 2  # independent of the augmentation (stream 0) and of the order of an epoch (stream 1)
 
 
 class Batch(NamedTuple):
     """Training examples of one step."""
 
     inputs: Tensor
-    """Network inputs."""
-    points_bk2: Tensor
-    """True x, y in window coordinates: 0..1 within the window."""
-    weight_bk: Tensor | None
-    """1 for points that count in the loss, else 0; None if all count."""
-    attributes: dict[str, Tensor]
-    """True classes (b,) by name."""
+    points_bk2: Tensor  # true x, y in window coordinates: 0..1 within the window
+    weight_bk: Tensor | None  # 1 for points that count in the loss, else 0; None if all count
+    attributes: dict[str, Tensor]  # true classes (b,) by name
 
 
 class Task(Protocol):
@@ -36,12 +44,7 @@ class Task(Protocol):
         """Draw the random numbers of an epoch: (n, d) on the device of the split, one row for each row of the split."""
 
     def make_batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
-        """Make the examples of the given rows of the split.
-
-        Args:
-            rows_b: Rows of the split.
-            draws_bd: Their random numbers, from `random_draws`.
-        """
+        """Make the examples of the given rows of the split; ``draws_bd`` are these rows of `random_draws`."""
 
 
 class LocalizationTask:
@@ -71,17 +74,63 @@ class LocalizationTask:
         return Batch(inputs, points_bk2, weight_bk, attributes)
 
 
+class DenoisingTask:
+    """Denoise faces without images: points are augmented, then some are moved (Honari et al. 2016, sec. 4).
+
+    A corrupted point moves to a cell that is uniform over all cells, including the true one.
+    """
+
+    def __init__(self, config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> None:
+        """Prepare the task; raise `RcnSearchError` if more points are to be corrupted than a face has."""
+        assert isinstance(config.model, DenoiserConfig)
+        self.num_corrupted, self.num_points = config.model.num_corrupted_points, schema.num_points
+        if self.num_corrupted > self.num_points:
+            raise RcnSearchError(
+                f"model.num_corrupted_points is {self.num_corrupted}, but faces of {schema.name!r} have "
+                f"{self.num_points} points: set model.num_corrupted_points to at most {self.num_points}, better to "
+                "half of that"
+            )
+        self.split, self.device, self.augment = split, split.points_nk2.device, augment
+        self.flip_k = torch.tensor(schema.flip, device=self.device)
+        self.size_px = config.input.size_px
+        self.ignore_outside = config.loss.points_outside == "ignore"
+
+    def random_draws(self, num_rows: int, *, seed: int, epoch: int) -> Tensor:
+        """Draw the random numbers of the augmentation, then for each point a rank, x and y (`Task.random_draws`)."""
+        generator = np.random.default_rng([seed, epoch, _CORRUPTION_STREAM])
+        corruption = torch.from_numpy(generator.random((num_rows, 3 * self.num_points), dtype=np.float32))
+        return torch.cat([random_draws(num_rows, seed=seed, epoch=epoch), corruption], dim=1).to(self.device)
+
+    def make_batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
+        """Make the examples of the given rows (`Task.make_batch`).
+
+        Inputs are cells (b, k, 2); weights are 1 for corrupted points that count in the loss.
+        """
+        split = self.split
+        augment_bd, corruption_bd = draws_bd.tensor_split([draws_bd.shape[1] - 3 * self.num_points], dim=1)
+        window = augment_face_boxes(split.face_box_n4[rows_b], augment_bd, self.augment)
+        points_bk2 = warp_points(split.points_nk2[rows_b], window, self.flip_k)
+        rank_bk, *positions = corruption_bd.split(self.num_points, dim=1)
+        corrupted_bk = rank_bk.argsort(stable=True, dim=1) < self.num_corrupted  # the N lowest of a random permutation
+        random_bk2 = (torch.stack(positions, 2) * self.size_px).floor().long()
+        cells_bk2 = torch.where(corrupted_bk[..., None], random_bk2, point_cells(points_bk2, self.size_px))
+        weight_bk = corrupted_bk.float()
+        if self.ignore_outside:
+            weight_bk = weight_bk * inside_window(points_bk2, split.edge_nk[rows_b], window, self.flip_k)
+        return Batch(cells_bk2, points_bk2, weight_bk, {})
+
+
+def build_task(config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> Task:
+    """Create the task that the model of a configuration learns."""
+    make_task = DenoisingTask if config.model.name == "denoiser" else LocalizationTask
+    return make_task(config, split, schema, augment)
+
+
 def inside_window(points_bk2: Tensor, edge_bk: Tensor, window: InputWindow, flip_k: Tensor) -> Tensor:
     """Find the points that count in the loss if ``loss.points_outside`` is ``ignore``: (b, k) float32, 1 or 0.
 
     These are the points within the window that were not annotated at the edge of their photograph
     (docs/explanation/model-specification.md, "Loss").
-
-    Args:
-        points_bk2: x, y in window coordinates.
-        edge_bk: Edge codes of the points in the unflipped crop, see `Split.edge_nk`.
-        window: Input window of each image.
-        flip_k: Flip permutation of the keypoint schema.
     """
     edge_bk = torch.where(window.is_flipped_b[:, None], edge_bk[:, flip_k], edge_bk)
     inside = ((points_bk2 >= 0) & (points_bk2 < 1)).all(dim=2)

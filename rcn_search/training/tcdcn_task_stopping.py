@@ -25,33 +25,21 @@ from rcn_search.models.tcdcn import TcdcnOutput
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.loss import FULL_SHARE, LossShare, attribute_losses
 
-WINDOW_EPOCHS = 5
-"""Number k of epochs over which the criterion takes the median."""
+WINDOW_EPOCHS = 5  # number k of epochs over which the criterion takes the median
 
 
 class StoppingState(FrozenModel):
-    """State of the criterion in the checkpoint of a run.
+    """State of the criterion in the checkpoint of a run."""
 
-    Attributes:
-        sums: Cross-entropies summed over the steps since the last validation, by attribute.
-        num_steps: Number of these steps.
-        errors: Mean training cross-entropies of the validated epochs, by attribute.
-        dropped: Dropped attributes, with the last epoch that learned them.
-    """
-
-    sums: dict[str, float] = Field({})
-    num_steps: int = 0
+    sums: dict[str, float] = Field({})  # cross-entropies summed over the steps since the last validation, by attribute
+    num_steps: int = 0  # number of these steps
+    # Mean training cross-entropies of the validated epochs, by attribute
     errors: dict[str, tuple[float, ...]] = Field({})
-    dropped: dict[str, int] = Field({})
+    dropped: dict[str, int] = Field({})  # dropped attributes, with the last epoch that learned them
 
 
 class TaskStopping:
-    """Drops attributes of a run that no longer help.
-
-    Attributes:
-        threshold: ``model.task_stop_threshold``; None for never dropping an attribute.
-        dropped: Dropped attributes, with the last epoch that learned them.
-    """
+    """Drops attributes of a run that no longer help."""
 
     def __init__(self, model: ModelConfig, distributed: DistributedContext = SINGLE_PROCESS) -> None:
         self._distributed = distributed
@@ -60,7 +48,7 @@ class TaskStopping:
         self._sums: dict[str, Tensor] = {}
         self._num_steps = 0
         self._errors: dict[str, tuple[float, ...]] = {}
-        self.dropped: dict[str, int] = {}
+        self.dropped: dict[str, int] = {}  # with the last epoch that learned them
 
     def active_attributes(self, attributes: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Select the attributes that are still learned."""
@@ -79,12 +67,7 @@ class TaskStopping:
         self._num_steps += 1
 
     def end_epoch(self, epoch: int, validation: Mapping[str, float]) -> None:
-        """Drop attributes after a validated epoch.
-
-        Args:
-            epoch: Number of the epoch, from 1.
-            validation: Mean cross-entropy of each attribute on the validation images.
-        """
+        """Drop attributes after a validated epoch (from 1), given the mean validation cross-entropy of each."""
         for name, total in self._sums.items():
             self._errors[name] = (*self._errors.get(name, ()), float(total) / self._num_steps)
             if stopping_criterion(self._errors[name], validation[name], self.weight) > (self.threshold or math.inf):
@@ -103,15 +86,10 @@ class TaskStopping:
 
 
 def stopping_criterion(train_errors: tuple[float, ...], val_error: float, weight: float) -> float:
-    """Compute the left side of the inequality above.
+    """Compute the left side of the inequality above, given the training errors of all validated epochs.
 
     It is minus infinity before k epochs, and if the validation error is not higher than the lowest training error; it
     is infinity if the training error has not fallen.
-
-    Args:
-        train_errors: Mean training cross-entropies of all validated epochs.
-        val_error: Mean validation cross-entropy of the last epoch.
-        weight: Weight of the attribute in the loss.
     """
     lowest = min(train_errors)
     if len(train_errors) < WINDOW_EPOCHS or val_error <= lowest:

@@ -14,17 +14,11 @@ from rcn_search.training.trainer import Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """Result of a training run.
+    """Result of a training run."""
 
-    Attributes:
-        checkpoint: Path or URI of best.safetensors, the weights with the lowest validation error.
-        history: Reports of all epochs.
-        best_error_pct: Lowest validation error, in percent.
-    """
-
-    checkpoint: str
+    checkpoint: str  # path or URI of best.safetensors, the weights with the lowest validation error
     history: list[EpochReport]
-    best_error_pct: float
+    best_error_pct: float  # lowest validation error, in percent
 
 
 def train(
@@ -74,7 +68,5 @@ def train(
     trainer.train(on_epoch)
     assert trainer.best_error_pct is not None  # the last epoch is always validated
     return TrainResult(
-        checkpoint=storage.join(trainer.out, BEST_NAME),
-        history=trainer.history,
-        best_error_pct=trainer.best_error_pct,
+        checkpoint=storage.join(trainer.out, BEST_NAME), history=trainer.history, best_error_pct=trainer.best_error_pct
     )

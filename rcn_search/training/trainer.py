@@ -14,7 +14,7 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import Dataset, epoch_batches, epoch_rows, num_rows_used, open_dataset
 from rcn_search.training.async_uploads import AsyncUploads
 from rcn_search.training.checkpoint import Checkpoint, CheckpointInfo, checkpoint_bytes, network_tensors
-from rcn_search.training.compute_probe import ComputeSettings, resolve_device, resolve_settings
+from rcn_search.training.compute_probe import resolve_device, resolve_settings
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import (
@@ -25,7 +25,7 @@ from rcn_search.training.exit_status import (
     TrainingFailed,
     epoch_checkpoint_name,
 )
-from rcn_search.training.malloc import keep_freed_memory_in_process
+from rcn_search.training.memory import keep_freed_memory_in_process
 from rcn_search.training.preconditions import check_requirements
 from rcn_search.training.run_folder import claim_run_folder, load_resumable_run
 from rcn_search.training.state import TrainState, steps_per_epoch
@@ -37,15 +37,7 @@ _STEPS_BETWEEN_STOP_CHECKS = 8
 
 
 class Trainer:
-    """Trains a run and writes its folder: config.json, history.json, last.safetensors and best.safetensors.
-
-    Attributes:
-        out: Absolute folder or URI of the run.
-        settings: Compute options of the run.
-        schema: Keypoint schema of its data set.
-        state: Network, optimizers and moving average.
-        history: Reports of all epochs so far.
-    """
+    """Trains a run and writes its folder: config.json, history.json, last.safetensors and best.safetensors."""
 
     def __init__(
         self,
@@ -57,23 +49,9 @@ class Trainer:
         on_step: Callable[[int, int], None] = lambda step, num_steps: None,
         distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
-        """Prepare a new run, or restore one from its last checkpoint.
+        """Prepare a new run, or restore one from its last checkpoint; arguments and errors are those of `train`.
 
-        Args:
-            config: Configuration of the run.
-            out: Folder or URI of the run.
-            resume: Resume the run in ``out``; start from the beginning if it has no checkpoint or does not exist.
-            should_stop: Called after every step, or after every few steps with several workers. If it returns true,
-                the run is saved and `Interrupted` is raised.
-            on_step: Called after every step with (step of the epoch from 1, steps of the epoch).
-            distributed: Processes that train the run together. A run can be resumed by another number of them.
-
-        Raises:
-            RunExistsError: ``out`` holds a run and ``resume`` is false, or it holds another run.
-            DatasetError: The data set is missing, damaged, or lacks what the configuration needs.
-            CheckpointError: The checkpoint is damaged.
-            RcnSearchError: The device cannot be used, the input is too small for the model, or the configuration does
-                not allow several workers.
+        With several workers ``should_stop`` is called after every few steps only. Any number of workers can resume it.
         """
         self.config, self.out, self.distributed = config, storage.absolute(out), distributed
         self.should_stop, self.on_step = should_stop, on_step
@@ -87,7 +65,9 @@ class Trainer:
         self.steps_per_epoch = steps_per_epoch(config, self._num_train)
         checkpoint = load_resumable_run(self.out, config, self._fingerprint, distributed, resume=resume)
         self.settings = resolve_settings(config, self.schema.num_points, checkpoint, distributed)
-        _prepare_process(self.settings)
+        resolve_device(self.settings.device)  # fails early if it cannot be used
+        torch.set_num_threads(self.settings.threads)
+        keep_freed_memory_in_process()
         self._load_data(dataset, num_val)
         self.history: list[EpochReport] = []
         self._partial_loss = 0.0  # sum over the steps of an epoch that was interrupted
@@ -143,16 +123,7 @@ class Trainer:
         return sum(report.train_s + report.val_s for report in self.history) + self._partial_s
 
     def train(self, on_epoch: Callable[[EpochReport], None] = lambda report: None) -> None:
-        """Train all remaining epochs, and save after each.
-
-        Args:
-            on_epoch: Called with the report of each epoch, after the run is saved.
-
-        Raises:
-            OSError: A checkpoint could not be written.
-            TrainingFailed: The loss or the validation error is not finite.
-            Interrupted: ``should_stop`` returned true; the run is saved.
-        """
+        """Train all remaining epochs; after each, save and call ``on_epoch``. Errors are those of `train`."""
         while not self.is_done:
             report = self.train_epoch()
             self.save()
@@ -162,26 +133,21 @@ class Trainer:
                 raise Interrupted(f"stopped after epoch {report.epoch}")
 
     def train_epoch(self) -> EpochReport:
-        """Train to the end of the epoch, validate, and save the weights if they are the best so far.
-
-        Raises:
-            OSError: An earlier checkpoint could not be written.
-            TrainingFailed: The loss or the validation error is not finite.
-            Interrupted: ``should_stop`` returned true; the run is saved.
-        """
+        """Train to the end of the epoch, validate, and save the best weights. Errors are those of `train`."""
         self._uploads.raise_if_failed()
-        epoch, schedule, device = self.num_epochs_done, self.config.schedule, self.settings.device
+        schedule, seed, device = self.config.schedule, self.config.seed, self.settings.device
+        epoch = self.num_epochs_done
         batches = epoch_batches(
             self._num_train,
             schedule.batch_size,
-            seed=self.config.seed,
+            seed=seed,
             epoch=epoch,
             reshuffle=schedule.reshuffle,
             rank=self.distributed.rank,
             num_ranks=self.distributed.world_size,
         )
-        rows_n = epoch_rows(self._num_train, self._class_n, seed=self.config.seed, epoch=epoch).to(device)
-        draws_nd = self.state.task.random_draws(self._num_train, seed=self.config.seed, epoch=epoch)
+        rows_n = epoch_rows(self._num_train, self._class_n, seed=seed, epoch=epoch).to(device)
+        draws_nd = self.state.task.random_draws(self._num_train, seed=seed, epoch=epoch)
         loss_sum = torch.tensor(self._partial_loss, device=device, dtype=torch.float64)
         before_s, num_images, started = self._partial_s, 0, time.perf_counter()
         for step in range(self.state.num_steps_done - epoch * self.steps_per_epoch, len(batches)):
@@ -243,11 +209,7 @@ class Trainer:
     def save(self) -> None:
         """Write history.json and last.safetensors, from which the run is resumed with bit-identical results.
 
-        With a remote ``out`` they are uploaded in the background, except after the last epoch (`AsyncUploads`). Only
-        worker 0 writes.
-
-        Raises:
-            OSError: These files or earlier ones could not be written.
+        With a remote ``out``, worker 0 uploads them in the background, except after the last epoch (`AsyncUploads`).
         """
         if not self.distributed.is_first:
             return
@@ -280,18 +242,8 @@ class Trainer:
         self._uploads.flush()
 
 
-def _prepare_process(settings: ComputeSettings) -> None:
-    resolve_device(settings.device)  # fails early if it cannot be used
-    torch.set_num_threads(settings.threads)
-    keep_freed_memory_in_process()
-
-
 def _finite(loss: float, epoch: int) -> float:
-    """Return the loss, unless it is not finite: such a loss is never saved or reported.
-
-    Raises:
-        TrainingFailed: The loss is not finite.
-    """
+    """Return the loss, unless it is not finite: such a loss is never saved or reported."""
     if not math.isfinite(loss):
         raise TrainingFailed(f"the loss became {loss} in epoch {epoch}; try a lower optimizer.lr")
     return loss

@@ -1,8 +1,7 @@
-"""Validation error that selects epochs and trials, computed on the pixel grid of the network input.
+"""Validation error that selects epochs and trials, on the pixel grid of the network input.
 
-See docs/explanation/model-specification.md, "Metric".
-
-Shape letters: b images of a batch, k points, n images of the split.
+The definition is in docs/explanation/model-specification.md, "Metric". Shape letters: b images of a batch, k points,
+n images of the split.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ from rcn_search.models.blocks import Network
 from rcn_search.models.decode import default_decoder, point_cells, predicted_cells
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.loss import attribute_losses
-from rcn_search.training.state import build_task
-from rcn_search.training.task import Batch
+from rcn_search.training.task import Batch, build_task
 
 BATCH_SIZE = 64
 """Fixed, because with ``input.contrast_normalization: batch`` the result of an image depends on its batch."""
@@ -40,15 +38,6 @@ class Validator:
         schema: KeypointSchema,
         distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
-        """Prepare the images.
-
-        Args:
-            config: Configuration of the run.
-            split: Validation split.
-            num_rows: Number of its rows to use.
-            schema: Keypoint schema of the data set.
-            distributed: Processes that validate together.
-        """
         self._distributed, self._attributes = distributed, sorted(split.attributes)
         augment = config.augment.model_copy(update={"flip": 0.0}) if config.validation.augment else NO_AUGMENTATION
         task = build_task(config, split, schema, augment)
@@ -68,13 +57,10 @@ class Validator:
 
     @torch.inference_mode()
     def image_errors(self, network: Network) -> tuple[Tensor, Tensor]:
-        """Compute the mean distance between predicted and true cells of each image, divided by the eye distance.
+        """Compute each image's mean distance between predicted and true cells, divided by the eye distance: (n,).
 
-        Points that do not count in the loss do not count here. Networks run in fp32, because equal maxima in bf16 maps
-        would move predictions by a pixel.
-
-        Returns:
-            Errors (n,), and whether each image has a point that counts (n,).
+        Points that do not count in the loss do not count here; the second tensor (n,) tells which images have one that
+        counts. Networks run in fp32, because equal maxima in bf16 maps would move predictions by a pixel.
         """
         error_n = torch.zeros_like(self._rows_n, dtype=torch.float32)
         counts_n = torch.zeros_like(self._rows_n, dtype=torch.uint8)

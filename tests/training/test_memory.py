@@ -10,7 +10,7 @@ from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
 from rcn_search.search.trial_actor import TrialActor, TrialSpec
 from rcn_search.study.store import TRIAL_NAME
-from rcn_search.training.gpu_memory import CONTEXT_BYTES, limit_memory, memory_fraction
+from rcn_search.training.memory import CONTEXT_BYTES, limit_memory, memory_fraction
 
 GIB = 2**30
 

@@ -17,10 +17,9 @@ from rcn_search.data.synthetic.traits import random_traits
 from rcn_search.keypoints import FIVE, IBUG68
 from rcn_search.models import build_model
 from rcn_search.models.decode import argmax_cells, point_cells
-from rcn_search.training.denoising import DenoisingTask
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import build_optimizers, learning_rate
-from rcn_search.training.task import Batch
+from rcn_search.training.task import Batch, DenoisingTask
 
 NUM_FACES = 160
 
