@@ -25,10 +25,9 @@ from rcn_search.inference.test_time_augmentation import NUM_VIEWS, average_views
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
 from rcn_search.models.blocks import Network
 from rcn_search.models.complexity import count_parameters, multiply_adds
+from rcn_search.models.composite import FlipAverage, JointModel
 from rcn_search.models.decode import default_decoder, predicted_cells, predicted_points
 from rcn_search.models.denoiser import Denoiser
-from rcn_search.models.flip_average import FlipAverage
-from rcn_search.models.joint import JointModel
 from rcn_search.models.tcdcn import TCDCN
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
 from rcn_search.training.compute_probe import resolve_device

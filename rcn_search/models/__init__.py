@@ -27,16 +27,9 @@ def build_model(
 ) -> Network:
     """Build a model in fp32 on the CPU, with random weights.
 
-    Args:
-        model: Model configuration.
-        num_points: Number K of keypoints.
-        input_px: Side h of the input, and of the maps of a map model, in pixels.
-        in_channels: Number of channels of an image, 1 or 3; ignored by the denoiser, whose inputs are points.
-        seed: Seed of the weights; the global random state is neither read nor changed.
-
-    Returns:
-        A network from contrast-normalized images (b, c, h, h) to logits (b, K, h, h) or a `TcdcnOutput`; the denoiser
-        maps cells (b, K, 2) int64 to logits.
+    The network maps contrast-normalized images (b, in_channels, h, h), with h = ``input_px``, to logits (b, K, h, h) or
+    a `TcdcnOutput`. The denoiser maps cells (b, K, 2) int64 to logits and ignores ``in_channels``. The global random
+    state is neither read nor changed.
 
     Raises:
         RcnSearchError: The input is too small for the model.

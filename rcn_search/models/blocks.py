@@ -22,8 +22,7 @@ from rcn_search.errors import RcnSearchError
 class Network(nn.Module):
     """Base class of all models: initialization, and the two groups of weights with their own L2 coefficients."""
 
-    trunk: nn.Module
-    """Encoder; all other convolutions belong to the branches."""
+    trunk: nn.Module  # encoder; all other convolutions belong to the branches
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Initialize all weights in order of construction, and all biases with zero.
@@ -45,11 +44,7 @@ class Network(nn.Module):
                 nn.init.uniform_(layer.kernel, -bound, bound, generator=generator)
 
     def branch_logits(self, image_bchw: Tensor) -> list[Tensor]:
-        """Compute the logits (b, k, h, h) that each branch contributes, coarsest first; see `RCN` and `SumNet`.
-
-        Raises:
-            RcnSearchError: The model has no branches.
-        """
+        """Compute the logits (b, k, h, h) that each branch contributes, coarsest first; see `RCN` and `SumNet`."""
         raise RcnSearchError(f"{type(self).__name__} has no branches; use an RCN or a SumNet")
 
     def to_device(self, device: str | torch.device, memory_format: torch.memory_format) -> Self:
@@ -111,8 +106,7 @@ def zero_non_pooled(map_bchw: Tensor) -> Tensor:
     return map_bchw * is_maximum_bchw  # three times as fast as masked_fill
 
 
-Upsampling = Callable[[Tensor, int], Tensor]
-"""Function from maps (b, c, h, h) and a side to maps (b, c, side, side)."""
+Upsampling = Callable[[Tensor, int], Tensor]  # function from maps (b, c, h, h) and a side to maps (b, c, side, side)
 
 
 def upsample(map_bchw: Tensor, side_px: int) -> Tensor:
@@ -146,12 +140,7 @@ class LearnedUpsampling(nn.Module):
         shared = self.kernel.expand(num_channels, 1, -1, -1)
         with torch.autocast(map_bchw.device.type, enabled=False):  # six times as slow in bf16 on the CPU
             fine_bchw = F.conv_transpose2d(
-                map_bchw.to(shared.dtype),
-                shared,
-                stride=r,
-                padding=r - 1,
-                output_padding=r - 1,
-                groups=num_channels,
+                map_bchw.to(shared.dtype), shared, stride=r, padding=r - 1, output_padding=r - 1, groups=num_channels
             )
         return fine_bchw[..., :side_px, :side_px].to(map_bchw.dtype)
 
@@ -222,8 +211,8 @@ class Recombination(nn.Module):
         """Combine an encoder map (b, encoder, h, h) and a coarser map (b, coarse, g, g) to maps (b, out, h, h)."""
         side_px = encoded_bchw.shape[-1]
         if self.upsampling is not upsample or side_px != 2 * coarse_bchw.shape[-1]:
-            stacked: Tensor = self.conv(torch.cat([encoded_bchw, self.upsampling(coarse_bchw, side_px)], dim=1))
-            return stacked
+            stacked_bchw = torch.cat([encoded_bchw, self.upsampling(coarse_bchw, side_px)], dim=1)
+            return self.conv(stacked_bchw)  # type: ignore[no-any-return]
         weight, padding = self.conv.weight, self.conv.padding[0]
         assert isinstance(padding, int)
         encoder_weight, coarse_weight = weight[:, : self.encoder_channels], weight[:, self.encoder_channels :]

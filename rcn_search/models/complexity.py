@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from rcn_search.models.composite import FlipAverage, JointModel
 from rcn_search.models.denoiser import Denoiser
-from rcn_search.models.flip_average import FlipAverage
-from rcn_search.models.joint import JointModel
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -21,17 +20,10 @@ def count_parameters(module: nn.Module) -> int:
 def multiply_adds(module: nn.Module, input_px: int) -> int:
     """Count the multiply-adds of the network for one face; border pixels count like all others.
 
-    For a network whose input is an image, these are the convolutions and matrix products that it computes.
-    `Recombination` needs fewer than the plain convolution of a concatenation: RCN with 6 branches and 5 points takes 93
-    million, instead of 115 million in the paper's form.
-
-    For the denoiser, these are dense convolutions, one product for each weight and pixel: 163 billion in the paper's
-    size. Its fast forms need far fewer products, but products alone do not determine their cost. For the joint model,
-    it is the sum of both; flip averaging doubles the number.
-
-    Args:
-        module: Network.
-        input_px: Side of the input in pixels.
+    For a network of images, these are the convolutions and matrix products that it computes; `Recombination` needs
+    fewer than the paper's form (RCN with 6 branches and 5 points: 93 million instead of 115). For the denoiser, these
+    are dense convolutions (163 billion in the paper's size), although its fast forms need far fewer products. For the
+    joint model, it is the sum of both; flip averaging doubles the number.
     """
     if isinstance(module, Denoiser):
         return sum(p.numel() for p in module.parameters() if p.ndim == 4) * input_px**2

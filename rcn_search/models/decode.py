@@ -1,6 +1,4 @@
-"""Decode the output of a network to keypoints of its input window.
-
-See docs/explanation/model-specification.md, "Decoding".
+"""Decode the output of a network to keypoints of its input window (docs/explanation/model-specification.md).
 
 Shape letters: b images, k points, h rows, w columns of the maps (square).
 """
@@ -16,8 +14,7 @@ from torch import Tensor
 from rcn_search.config.schema import Decoder
 from rcn_search.models.tcdcn import TcdcnOutput
 
-REFINE_PX = 5
-"""Side of the neighborhood of a predicted cell whose mean position is the sub-pixel prediction."""
+REFINE_PX = 5  # side of the neighborhood of a predicted cell whose mean position is the sub-pixel prediction
 
 
 def argmax_cells(logits_bkhw: Tensor) -> Tensor:
@@ -60,28 +57,17 @@ def soft_argmax_points(logits_bkhw: Tensor) -> Tensor:
 
 
 def point_cells(points_bk2: Tensor, size_px: int) -> Tensor:
-    """Find the cell of each point, clamped to the window: (b, k, 2) int64, column and row.
-
-    Args:
-        points_bk2: x, y in window coordinates; 0..1 within the window.
-        size_px: Number of cells along a side.
-    """
+    """Find the cell of each point in window coordinates, clamped to the window: (b, k, 2) int64, column and row."""
     return (points_bk2.clamp(0, 0.99999) * size_px).floor().long()
 
 
 def refine_cells(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the mean position under the softmax within 5x5 cells around each given cell.
 
-    Args:
-        logits_bkhw: One map for each point.
-        cells_bk2: Column and row of each predicted cell.
-
-    Returns:
-        Points (b, k, 2) in window coordinates, and confidence (b, k), the probability within the 5x5 cells.
+    Returns points (b, k, 2) in window coordinates, and confidence (b, k), the probability within the 5x5 cells.
     """
     size_px = logits_bkhw.shape[-1]
     half = REFINE_PX // 2
-    log_total_bk = logits_bkhw.flatten(2).logsumexp(dim=2)
     padded = F.pad(logits_bkhw, (half,) * 4, value=float("-inf"))
     offset = torch.arange(REFINE_PX, device=logits_bkhw.device)
     rows = cells_bk2[..., 1, None, None] + offset[:, None]
@@ -93,7 +79,7 @@ def refine_cells(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor
     shift_x = (weight_bkp * step.repeat(REFINE_PX)).sum(2)
     shift_y = (weight_bkp * step.repeat_interleave(REFINE_PX)).sum(2)
     points = (cells_bk2 + 0.5 + torch.stack([shift_x, shift_y], dim=2)) / size_px
-    return points, (near_bkp.logsumexp(dim=2) - log_total_bk).exp()
+    return points, (near_bkp.logsumexp(dim=2) - logits_bkhw.flatten(2).logsumexp(dim=2)).exp()
 
 
 def default_decoder(loss_name: str) -> Decoder:
@@ -102,13 +88,7 @@ def default_decoder(loss_name: str) -> Decoder:
 
 
 def predicted_cells(output: Tensor | TcdcnOutput, size_px: int, decoder: Decoder = "argmax") -> Tensor:
-    """Decode the output of either kind of network to cells (b, k, 2) int64, column and row.
-
-    Args:
-        output: Logits (b, k, h, w), or the output of TCDCN.
-        size_px: Number of cells along a side.
-        decoder: How a map becomes a cell.
-    """
+    """Decode the output of either kind of network to cells (b, k, 2) int64, column and row."""
     if not isinstance(output, Tensor):
         return point_cells(output.points_bk2, size_px)
     if decoder == "soft-argmax":
@@ -121,12 +101,7 @@ def predicted_points(
 ) -> tuple[Tensor, Tensor]:
     """Compute sub-pixel points (b, k, 2) in window coordinates, and confidence (b, k), for either kind of network.
 
-    TCDCN gives no confidence; it is set to 1.
-
-    Args:
-        output: Logits (b, k, h, w), or the output of TCDCN.
-        cells_bk2: Predicted cells, see `predicted_cells`.
-        decoder: Decoder that gave the cells.
+    TCDCN gives no confidence; it is set to 1. The cells are those of `predicted_cells` with the same decoder.
     """
     if not isinstance(output, Tensor):
         return output.points_bk2, torch.ones_like(output.points_bk2[..., 0])

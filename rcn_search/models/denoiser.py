@@ -18,8 +18,7 @@ from rcn_search.models.fft_conv import convolve, convolve_one_hot
 
 NUM_LARGE = 3
 
-DIRECT_BELOW_PX = 7
-"""Kernels smaller than this are convolved directly, which is faster (docs/explanation/denoiser.md)."""
+DIRECT_BELOW_PX = 7  # kernels smaller than this are convolved directly, which is faster (docs/explanation/denoiser.md)
 
 
 class Denoiser(Network):
@@ -27,18 +26,11 @@ class Denoiser(Network):
 
     It has 25,406,212 parameters in the paper's size. The methods `direct` and `spectral` compute the same function,
     apart from rounding; `forward` uses the one that is faster for the size of the kernel.
-
-    Attributes:
-        trunk: All four convolutions; they have the same L2 coefficient.
-        kernel_px: Side of the large kernels.
-        num_points: Number K of points.
-        input_px: Side h of the maps in pixels.
     """
 
-    trunk: nn.ModuleList
+    trunk: nn.ModuleList  # all four convolutions; they have the same L2 coefficient
 
     def __init__(self, config: DenoiserConfig, num_points: int, input_px: int, in_channels: int = 1):
-        """Build the layers, see `build_model`; ``in_channels`` is ignored, because the inputs are not images."""
         super().__init__()
         self.kernel_px, self.num_points, self.input_px = config.kernel_px, num_points, input_px
         inputs = (num_points, *[config.channels] * (NUM_LARGE - 1))
@@ -46,11 +38,7 @@ class Denoiser(Network):
         self.trunk = nn.ModuleList([*large, same_conv(config.channels, num_points, 1)])
 
     def forward(self, cells_bk2: Tensor) -> Tensor:
-        """Compute logits (b, k, h, h).
-
-        Args:
-            cells_bk2: Column and row of each point, int64; -1, -1 for a point without a position.
-        """
+        """Compute logits (b, k, h, h) from the column and row of each point, int64; -1, -1 if it has no position."""
         return self.direct(cells_bk2) if self.kernel_px < DIRECT_BELOW_PX else self.spectral(cells_bk2)
 
     def direct(self, cells_bk2: Tensor) -> Tensor:
@@ -59,8 +47,7 @@ class Denoiser(Network):
         maps = one_hot_maps(cells_bk2, self.input_px).to(last.weight.dtype)
         for conv in large:
             maps = F.relu_(conv(maps))
-        logits: Tensor = last(maps)
-        return logits
+        return last(maps)  # type: ignore[no-any-return]
 
     def spectral(self, cells_bk2: Tensor) -> Tensor:
         """Compute the logits by products of spectra, always in fp32."""

@@ -31,15 +31,10 @@ from torch.autograd.function import once_differentiable
 
 
 class Transform(NamedTuple):
-    """Two-dimensional discrete Fourier transform as two real matrices.
+    """Two-dimensional discrete Fourier transform as two real matrices."""
 
-    Attributes:
-        rows: Transform (2u, rows) of a real signal.
-        columns: Transform (2v, 2 columns) of a complex signal, real parts before imaginary parts.
-    """
-
-    rows: Tensor
-    columns: Tensor
+    rows: Tensor  # transform (2u, rows) of a real signal
+    columns: Tensor  # transform (2v, 2 columns) of a complex signal, real parts before imaginary parts
 
 
 class Basis(NamedTuple):
@@ -75,35 +70,22 @@ def _basis(size_px: int, kernel_px: int, dtype: torch.dtype, device: torch.devic
 
 
 def convolve(map_hhbi: Tensor, weight_oikk: Tensor) -> Tensor:
-    """Convolve maps like `F.conv2d` without bias, zero-padded to keep their side: (h, h, b, o).
-
-    Args:
-        map_hhbi: Maps, with rows and columns first.
-        weight_oikk: Kernels in any memory format; k is odd.
-    """
+    """Convolve maps like `F.conv2d` without bias, by odd kernels, zero-padded to keep their side: (h, h, b, o)."""
     with torch.autocast(map_hhbi.device.type, enabled=False):
-        convolved: Tensor = _Convolve.apply(  # type: ignore[no-untyped-call]
-            map_hhbi.to(weight_oikk.dtype), weight_oikk
-        )
-    return convolved
+        inputs = map_hhbi.to(weight_oikk.dtype), weight_oikk
+        return _Convolve.apply(*inputs)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def convolve_one_hot(cells_bi2: Tensor, weight_oikk: Tensor, size_px: int) -> Tensor:
-    """Convolve maps that are 1 in one cell and 0 elsewhere: (h, h, b, o).
+    """Convolve maps that are 1 in one cell (column, row; negative for an empty map) and 0 elsewhere: (h, h, b, o).
 
     These maps are never created. On the CPU the result is the sum of the kernels of a face, each shifted to its cell
     and cut off at the border, which takes two fifths of the time. On a GPU that would be thousands of small operations;
     there the spectrum of a map is computed directly, as a phase for each frequency.
-
-    Args:
-        cells_bi2: Column and row of the 1, int64; negative for an empty map.
-        weight_oikk: Kernels in any memory format; k is odd.
-        size_px: Side h of the maps.
     """
     form = ShiftedKernels if cells_bi2.device.type == "cpu" else Phases
     with torch.autocast(cells_bi2.device.type, enabled=False):
-        convolved: Tensor = form.apply(cells_bi2, weight_oikk, size_px)  # type: ignore[no-untyped-call]
-    return convolved
+        return form.apply(cells_bi2, weight_oikk, size_px)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _Convolve(torch.autograd.Function):

@@ -36,13 +36,9 @@ class LayerPreset(NamedTuple):
     """Layers of one of the paper's networks: output channels by resolution, finest first, and kernel sides."""
 
     trunk: tuple[int, ...]
-    """Channels of the encoder."""
-    branches: tuple[tuple[int, ...], ...]
-    """Channels of each convolution; the finest branch has another, linear convolution to the keypoint maps."""
-    first_kernel: int
-    """Kernel of the first convolution of each branch."""
-    kernel: int
-    """Kernel of all other convolutions of the branches, including the output layer."""
+    branches: tuple[tuple[int, ...], ...]  # the finest branch has another, linear convolution to the keypoint maps
+    first_kernel: int  # of the first convolution of each branch
+    kernel: int  # of all other convolutions of the branches, including the output layer
 
 
 LAYER_PRESETS = {
@@ -53,10 +49,7 @@ LAYER_PRESETS = {
         kernel=3,
     ),
     "300w": LayerPreset(
-        (64,) * 7,
-        ((64, 64, 64), (64, 64), (64, 64), (64,), (64, 64), (64, 64), (64, 64)),
-        first_kernel=5,
-        kernel=1,
+        (64,) * 7, ((64, 64, 64), (64, 64), (64, 64), (64,), (64, 64), (64, 64), (64, 64)), first_kernel=5, kernel=1
     ),
 }
 FOURTH_BRANCH = 3
@@ -90,8 +83,7 @@ class OutputLayer(nn.Module):
 
     def forward(self, coarse_bchw: Tensor, side_px: int) -> Tensor:
         """Compute logits (b, k, side, side) from maps (b, c, h, h)."""
-        logits: Tensor = self.conv(self.upsampling(coarse_bchw, side_px))
-        return logits
+        return self.conv(self.upsampling(coarse_bchw, side_px))  # type: ignore[no-any-return]
 
 
 class RCN(Network):

@@ -39,13 +39,9 @@ class SumNet(Network):
         paper = CHANNELS[config.layer_preset][: self.levels[-1] + 1]
         channels = [c if config.channels == "paper" else config.channels for c in paper]
         self.trunk = Encoder(in_channels, channels, sides_px)
+        is_300w = config.layer_preset == "300w"
         self.branches = nn.ModuleList(
-            _branch(
-                channels[level],
-                num_points,
-                kernel_size(sides_px[level]),
-                long=config.layer_preset == "300w" and level == 0,
-            )
+            _branch(channels[level], num_points, kernel_size(sides_px[level]), long=is_300w and level == 0)
             for level in self.levels
         )
         self.upsampling = upsample if config.upsampling == "tile" else upsample_bilinear

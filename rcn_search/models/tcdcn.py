@@ -1,6 +1,4 @@
-"""TCDCN (Zhang et al., ECCV 2014), the baseline that regresses coordinates.
-
-See docs/explanation/model-specification.md, "Networks".
+"""TCDCN (Zhang et al., ECCV 2014), the baseline that regresses coordinates (docs/explanation/model-specification.md).
 
 It has four valid convolutions with shared filters, three poolings and one shared feature vector, with |tanh| as
 activation, like public re-implementations. Linear heads predict the points and, as auxiliary tasks, face attributes.
@@ -18,8 +16,7 @@ from rcn_search.config.schema import TcdcnConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.models.blocks import Network
 
-INPUT_PX = 40
-"""Side of the input of the first convolution; inputs of 80 pixels are averaged to this side."""
+INPUT_PX = 40  # side of the input of the first convolution; inputs of 80 pixels are averaged to this side
 ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
 """Auxiliary tasks of MTFL, with their numbers of classes."""
 
@@ -29,8 +26,7 @@ class TcdcnOutput(NamedTuple):
 
     points_bk2: Tensor
     """x, y in window coordinates: 0 is the left or top edge, 1 the right or bottom edge. Not clamped."""
-    attributes_logits: dict[str, Tensor]
-    """Logits (b, classes) of each attribute; empty without auxiliary tasks."""
+    attributes_logits: dict[str, Tensor]  # logits (b, classes) of each attribute; empty without auxiliary tasks
 
 
 class TCDCN(Network):

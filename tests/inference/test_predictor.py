@@ -17,7 +17,7 @@ from rcn_search.inference.config import InferenceConfig
 from rcn_search.inference.predictor import Predictor, load
 from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
-from rcn_search.models.flip_average import FlipAverage
+from rcn_search.models.composite import FlipAverage
 from rcn_search.training.checkpoint import CheckpointError
 from tests.support.checkpoints import checkpoint_info, write_untrained
 

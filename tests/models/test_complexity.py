@@ -3,8 +3,7 @@ from __future__ import annotations
 from rcn_search.config.schema import DenoiserConfig, RcnConfig, SumNetConfig, TcdcnConfig
 from rcn_search.models import build_model
 from rcn_search.models.complexity import multiply_adds
-from rcn_search.models.flip_average import FlipAverage
-from rcn_search.models.joint import JointModel
+from rcn_search.models.composite import FlipAverage, JointModel
 
 
 def test_multiply_adds_of_rcn() -> None:
