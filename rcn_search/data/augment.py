@@ -1,9 +1,7 @@
 """Augment whole batches on the device: move each face box, warp it to the network input, and occlude it.
 
-The operations are those of docs/explanation/model-specification.md, "Augmentation".
-
-Every random number of an image is a function of (seed, epoch, row) alone, so a run gives the same result on one worker
-or many, uninterrupted or resumed.
+The operations are those of docs/explanation/model-specification.md, "Augmentation". Every random number of an image is
+a function of (seed, epoch, row) alone, so a run gives the same result on one worker or many, uninterrupted or resumed.
 
 Shape letters: b images, c channels, k points, h rows, w columns, n rows of a split.
 """
@@ -26,8 +24,7 @@ from rcn_search.data.shards import DatasetError
 _SCALE, _SHIFT_X, _SHIFT_Y, _ROTATE, _FLIP, _HEIGHT, _WIDTH, _TOP, _LEFT, _NUM_DRAWS = range(10)
 
 _RIGHT_PROFILE = 4
-PAPER_INPUT_PX = 80
-"""Input size of the paper; `OccluderConfig` gives sides in pixels of such an input."""
+PAPER_INPUT_PX = 80  # input size of the paper; `OccluderConfig` gives sides in pixels of such an input
 
 NO_AUGMENTATION = AugmentConfig(translate=0, scale=0, rotate_deg=0, occluder=OccluderConfig(min_px=0, max_px=0), flip=0)
 
@@ -39,15 +36,10 @@ def random_draws(num_rows: int, *, seed: int, epoch: int) -> Tensor:
 
 
 class InputWindow(NamedTuple):
-    """The part of each crop that the network sees, a square that may be rotated and flipped.
+    """The part of each crop that the network sees, a square that may be rotated and flipped."""
 
-    Attributes:
-        center_b2: Center x, y in crop pixels.
-        axes_b22: Columns are the crop vectors of half the window's width and half its height.
-    """
-
-    center_b2: Tensor
-    axes_b22: Tensor
+    center_b2: Tensor  # center x, y in crop pixels
+    axes_b22: Tensor  # columns are the crop vectors of half the window's width and half its height
 
     @property
     def is_flipped_b(self) -> Tensor:
@@ -57,13 +49,7 @@ class InputWindow(NamedTuple):
 
 
 def augment_face_boxes(face_box_b4: Tensor, draws_bd: Tensor, options: AugmentConfig) -> InputWindow:
-    """Translate the face boxes, scale and rotate them about their new center, and flip some.
-
-    Args:
-        face_box_b4: x, y, width, height in crop pixels.
-        draws_bd: Rows of `random_draws`.
-        options: Ranges of each transformation.
-    """
+    """Move face boxes (x, y, width, height in crop pixels), scale and rotate them about their center, flip some."""
     signed = 2 * draws_bd - 1
     side_b = face_box_b4[:, 2]
     shift_b2 = signed[:, [_SHIFT_X, _SHIFT_Y]] * options.translate * side_b[:, None]
@@ -77,11 +63,7 @@ def augment_face_boxes(face_box_b4: Tensor, draws_bd: Tensor, options: AugmentCo
 
 
 def face_box_windows(face_box_b4: Tensor) -> InputWindow:
-    """Return the face boxes as they are, neither moved nor flipped.
-
-    Args:
-        face_box_b4: x, y, width, height in crop pixels.
-    """
+    """Return the face boxes as they are, neither moved nor flipped."""
     return augment_face_boxes(face_box_b4, face_box_b4.new_zeros(len(face_box_b4), _NUM_DRAWS), NO_AUGMENTATION)
 
 
@@ -89,10 +71,6 @@ def to_channels(image: Tensor, color: bool) -> Tensor:
     """Put the channels of stored crops first: (b, c, 160, 160) uint8, c = 3 with ``color``, else 1.
 
     Color crops become gray by Pillow's integer rule, so they equal those of an import without --color.
-
-    Args:
-        image: (b, 160, 160) gray or (b, 160, 160, 3) color, uint8.
-        color: Whether to keep the three color channels.
 
     Raises:
         DatasetError: ``color`` is true and the crops are gray.
@@ -122,10 +100,7 @@ def warp_images(image_bchw: Tensor, window: InputWindow, size_px: int) -> Tensor
 def warp_points(points_bk2: Tensor, window: InputWindow, flip_k: Tensor | None = None) -> Tensor:
     """Convert crop pixels to window coordinates: 0..1 inside the window, outside this range beyond it.
 
-    Args:
-        points_bk2: x, y in crop pixels.
-        window: Input window of each image.
-        flip_k: Permutation that renumbers the points of flipped windows; None for no renumbering.
+    ``flip_k`` renumbers the points of flipped windows.
     """
     inverse = torch.linalg.inv(window.axes_b22)
     relative: Tensor = (points_bk2 - window.center_b2[:, None]) @ inverse.transpose(1, 2)
@@ -168,31 +143,18 @@ def draw_black_rectangles(image_bchw: Tensor, draws_bd: Tensor, options: Occlude
 
 @dataclass(frozen=True, kw_only=True)
 class InputPipeline:
-    """Turn stored crops and points into network inputs and targets.
-
-    Attributes:
-        input: Size, color and contrast normalization.
-        augment: Ranges of the augmentation; `NO_AUGMENTATION` for none.
-        flip_k: Flip permutation of the keypoint schema, on the device.
-    """
+    """Turn stored crops and points into network inputs and targets."""
 
     input: InputConfig
-    augment: AugmentConfig
-    flip_k: Tensor | None = None
+    augment: AugmentConfig  # ranges of the augmentation; `NO_AUGMENTATION` for none
+    flip_k: Tensor | None = None  # flip permutation of the keypoint schema, on the device
 
     def __call__(
         self, image: Tensor, points_bk2: Tensor, face_box_b4: Tensor, draws_bd: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Make the network inputs (b, c, size, size) float32 and their points (b, k, 2) in window coordinates 0..1.
 
-        Args:
-            image: uint8 crops (b, 160, 160) or (b, 160, 160, 3).
-            points_bk2: x, y in crop pixels.
-            face_box_b4: x, y, width, height in crop pixels.
-            draws_bd: Rows of `random_draws`.
-
-        Raises:
-            DatasetError: The configuration asks for color and the crops are gray.
+        The crops are uint8 (b, 160, 160) or (b, 160, 160, 3); points and face boxes are in crop pixels.
         """
         window = augment_face_boxes(face_box_b4, draws_bd, self.augment)
         warped = warp_images(to_channels(image, self.input.color), window, self.input.size_px)
@@ -202,15 +164,6 @@ class InputPipeline:
 
 
 def network_inputs(image: Tensor, window: InputWindow, options: InputConfig) -> Tensor:
-    """Make the network inputs (b, c, size, size) float32 of given windows, without augmentation.
-
-    Args:
-        image: uint8 crops (b, 160, 160) or (b, 160, 160, 3).
-        window: Input window of each image.
-        options: Size, color and contrast normalization.
-
-    Raises:
-        DatasetError: The configuration asks for color and the crops are gray.
-    """
+    """Make the network inputs (b, c, size, size) float32 of crops as in `InputPipeline`, without augmentation."""
     warped = warp_images(to_channels(image, options.color), window, options.size_px)
     return contrast_normalize(warped, options.contrast_normalization)

@@ -20,8 +20,7 @@ from rcn_search import storage
 from rcn_search.machine import cache_folder
 
 _RANGE_BYTES = 8 * 2**20
-_NUM_CONNECTIONS = 4
-"""Connections for one object; most stores deliver 50 to 100 MB/s on each."""
+_NUM_CONNECTIONS = 4  # connections for one object; most stores deliver 50 to 100 MB/s on each
 
 
 def shard_cache_folder() -> Path:
@@ -33,22 +32,24 @@ def file_damage(path: Path, *, num_bytes: int, sha256: str) -> str | None:
     """Describe what is wrong with a file; None if its size and hash are as expected."""
     if not path.is_file():
         return "missing"
-    if path.stat().st_size != num_bytes:
-        return f"{path.stat().st_size:,} bytes instead of {num_bytes:,}"
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    size = path.stat().st_size
+    with path.open("rb") as stream:  # a file of another size is not hashed
+        digest = hashlib.file_digest(stream, "sha256").hexdigest() if size == num_bytes else ""
+    return content_damage(size, digest, num_bytes=num_bytes, sha256=sha256)
+
+
+def content_damage(size: int, digest: str, *, num_bytes: int, sha256: str) -> str | None:
+    """Describe how size and SHA-256 of a content differ from those expected; None if they do not."""
+    if size != num_bytes:
+        return f"{size:,} bytes instead of {num_bytes:,}"
     return None if digest == sha256 else "its content does not match its hash"
 
 
 def fetch_to_cache(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str | None]:
     """Find the local copy of an object, fetching it if necessary, and a second time if the first copy is damaged.
 
-    Returns:
-        The path of the copy, and a description of the damage if both copies were damaged, else None.
-
-    Raises:
-        FileNotFoundError: The object does not exist.
-        OSError: The object cannot be read, or the disk is full.
+    Returns also a description of the damage if both copies were damaged, else None. A missing object raises
+    `FileNotFoundError`.
     """
     path = shard_cache_folder() / f"{sha256}.arrow"
     if file_damage(path, num_bytes=num_bytes, sha256=sha256) is None:
@@ -72,10 +73,8 @@ def fetch_to_cache(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str 
 def _fetch(uri: str, path: Path, *, num_bytes: int, sha256: str) -> str | None:
     """Read an object into a file in ranges, several at a time, hashing and writing the first while reading the next.
 
-    The last range asks for one byte more than expected, which reveals an object that is too long.
-
-    Returns:
-        A description of the damage, or None.
+    The last range asks for one byte more than expected, which reveals an object that is too long. Returns the damage
+    like `file_damage`.
     """
     digest, size = hashlib.sha256(), 0
 
@@ -94,6 +93,4 @@ def _fetch(uri: str, path: Path, *, num_bytes: int, sha256: str) -> str | None:
             stream.write(content)
             digest.update(content)
             size += len(content)
-    if size != num_bytes:
-        return f"{size:,} bytes instead of {num_bytes:,}"
-    return None if digest.hexdigest() == sha256 else "its content does not match its hash"
+    return content_damage(size, digest.hexdigest(), num_bytes=num_bytes, sha256=sha256)

@@ -1,6 +1,4 @@
-"""Local contrast normalization, which has no parameters and precedes every network.
-
-See docs/explanation/model-specification.md, "Contrast normalization".
+"""Local contrast normalization, which precedes every network (docs/explanation/model-specification.md).
 
 Shape letters: b images, c channels, h rows, w columns; the images are square.
 """
@@ -40,13 +38,12 @@ def _blur_matrix(size_px: int, device: torch.device) -> Tensor:
 def contrast_normalize(image_bchw: Tensor, threshold: Literal["image", "batch", "none"]) -> Tensor:
     """Center each pixel on its Gaussian neighborhood, and divide it by the local standard deviation, in each channel.
 
+    The result is 0.5 where there is no contrast (0 for ``none``).
+
     Args:
         image_bchw: Float values 0..255, square images.
         threshold: Lower limit of the local deviation: its mean over each ``image``, so that no image depends on its
             batch, or its mean over the ``batch`` as in the paper's code. ``none`` standardizes each image as a whole.
-
-    Returns:
-        (b, c, h, w), 0.5 where there is no contrast (0 for ``none``).
     """
     if threshold == "none":
         centered = image_bchw - image_bchw.mean(dim=(2, 3), keepdim=True)

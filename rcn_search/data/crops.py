@@ -24,8 +24,7 @@ STAGE_B_RATIO = 0.95
 """Margin of the face box around eyes and mouth corners, as a multiple of the eye or eye-mouth distance."""
 STAGE_A_68_RATIO = 1.7
 """Side of the stored crop around 68 points, as a multiple of the square that encloses them; padded black."""
-STAGE_B_68_RATIO = 1.3
-"""Side of the face box around 68 points, as a multiple of the square that encloses them."""
+STAGE_B_68_RATIO = 1.3  # side of the face box around 68 points, as a multiple of the square that encloses them
 
 
 class Box(NamedTuple):
@@ -40,10 +39,8 @@ class Box(NamedTuple):
 def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int], ratio: float) -> Box:
     """Find the square around eyes and mouth corners, shifted and shrunk to fit the image.
 
-    Args:
-        points_k2: Five points in the order of the schema ``five``; the nose is not used.
-        image_size: Width and height in pixels.
-        ratio: Margin in units of the larger of eye distance and eye-mouth distance.
+    The points are those of the schema ``five``; the nose is not used. The margin is ``ratio`` times the larger of eye
+    distance and eye-mouth distance.
 
     Raises:
         RcnSearchError: No square of at least one pixel fits.
@@ -54,9 +51,7 @@ def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int],
     corners = np.concatenate([eyes, mouth])
     start = [math.trunc(v) for v in corners.min(0)]
     end = [math.trunc(v) for v in corners.max(0)]
-
     _make_square(start, end)
-
     margin = math.trunc(max(eye_distance, mouth_distance) * ratio)
     excess = [0, 0]
     for axis in (0, 1):
@@ -65,8 +60,7 @@ def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int],
         start[axis], end[axis], excess[axis] = _fit(start[axis], end[axis], image_size[axis])
     common = min(excess)
     for axis in (0, 1):
-        rest = excess[axis] - common
-        other = 1 - axis
+        rest, other = excess[axis] - common, 1 - axis
         start[other] += math.ceil(rest / 2)
         end[other] -= rest // 2
     width, height = end[0] - start[0], end[1] - start[1]
@@ -119,15 +113,9 @@ def centered_face_box(keypoints: str) -> NDArray[np.float32]:
 
     It lies in the middle, and its side is that of a face whose eye distance is the side of the square around its eyes
     and mouth corners. That is about as wide as imported face boxes are on average.
-
-    Args:
-        keypoints: Name of the schema, which says by which rule crops are made.
     """
-    if keypoints == "five":
-        share = (1 + 2 * STAGE_B_RATIO) / (1 + 2 * STAGE_A_RATIO)
-    else:
-        share = STAGE_B_68_RATIO / STAGE_A_68_RATIO
-    side_px = share * IMAGE_SIZE_PX
+    share_of_five = (1 + 2 * STAGE_B_RATIO) / (1 + 2 * STAGE_A_RATIO)
+    side_px = (share_of_five if keypoints == "five" else STAGE_B_68_RATIO / STAGE_A_68_RATIO) * IMAGE_SIZE_PX
     margin_px = (IMAGE_SIZE_PX - side_px) / 2
     return np.array([margin_px, margin_px, side_px, side_px], np.float32)
 
@@ -135,14 +123,11 @@ def centered_face_box(keypoints: str) -> NDArray[np.float32]:
 def crop_photo(image: Image.Image, box: Box, *, color: bool = False) -> NDArray[np.uint8]:
     """Cut out the box and resize it to 160x160 pixels, by Lanczos resampling with antialiasing.
 
-    Args:
-        image: RGB.
-        box: May leave the image; the part outside is made black before resizing.
-        color: Return (160, 160, 3) red, green, blue; otherwise (160, 160) gray, converted after resizing.
+    The part of the box outside of the RGB image is made black before resizing. Returns (160, 160, 3) with ``color``,
+    else (160, 160) gray, converted after resizing.
     """
-    size = (IMAGE_SIZE_PX, IMAGE_SIZE_PX)
     corners = (box.x, box.y, box.x + box.width, box.y + box.height)
-    resized = image.crop(corners).resize(size, Image.Resampling.LANCZOS)
+    resized = image.crop(corners).resize((IMAGE_SIZE_PX, IMAGE_SIZE_PX), Image.Resampling.LANCZOS)
     return np.asarray(resized if color else resized.convert("L"))
 
 
@@ -154,11 +139,5 @@ def image_to_crop(points_k2: NDArray[np.floating], box: Box) -> NDArray[np.float
 
 
 def crop_to_image(points_nk2: NDArray[np.float32], box_n4: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Convert the points of many faces from crop pixels to image pixels.
-
-    Args:
-        points_nk2: x, y in crop pixels.
-        box_n4: x, y, width, height of each crop in its image.
-    """
-    image_nk2 = points_nk2 * (box_n4[:, None, 2:] / IMAGE_SIZE_PX) + box_n4[:, None, :2]
-    return image_nk2.astype(np.float32)
+    """Convert points of many faces from crop to image pixels; a box is x, y, width, height of a crop in its image."""
+    return (points_nk2 * (box_n4[:, None, 2:] / IMAGE_SIZE_PX) + box_n4[:, None, :2]).astype(np.float32)

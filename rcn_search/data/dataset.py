@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,33 +26,19 @@ from rcn_search.data.shards import DatasetError, Manifest, column, open_shards, 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """A split in memory.
+    """A split in memory."""
 
-    Attributes:
-        images: uint8 tensors (n_i, 160, 160) or (n_i, 160, 160, 3), one for each shard; a single one on a GPU.
-        points_nk2: float32 x, y in crop pixels.
-        visible_nk: bool.
-        face_box_n4: float32 x, y, width, height in crop pixels.
-        box_n4: float32 x, y, width, height of the crop in the original image (NumPy).
-        image_id_n: Name of each image (NumPy strings).
-        group_n: Identity or photograph of each image (NumPy strings).
-        attributes: int64 classes (n,) by name.
-        edge_nk: uint8 edge of the photograph at which a point lies, if the crop is padded beyond it: 1 left, 2 top,
-            3 right, 4 bottom; 0 for all other points. See `rcn_search.data.photo_borders`.
-        photo_n4: float32 x, y, width, height in crop pixels of the part that shows the photograph; the rest is black
-            padding.
-    """
-
+    # uint8 tensors (n_i, 160, 160) or (n_i, 160, 160, 3), one for each shard; a single one on a GPU
     images: tuple[Tensor, ...]
-    points_nk2: Tensor
-    visible_nk: Tensor
-    face_box_n4: Tensor
-    box_n4: NDArray[np.float32]
-    image_id_n: NDArray[np.str_]
-    group_n: NDArray[np.str_]
-    attributes: dict[str, Tensor]
-    edge_nk: Tensor
-    photo_n4: Tensor
+    points_nk2: Tensor  # float32 x, y in crop pixels
+    visible_nk: Tensor  # bool
+    face_box_n4: Tensor  # float32 x, y, width, height in crop pixels
+    box_n4: NDArray[np.float32]  # float32 x, y, width, height of the crop in the original image (NumPy)
+    image_id_n: NDArray[np.str_]  # name of each image (NumPy strings)
+    group_n: NDArray[np.str_]  # identity or photograph of each image (NumPy strings)
+    attributes: dict[str, Tensor]  # int64 classes (n,) by name
+    edge_nk: Tensor  # uint8, as `Sample.edge`
+    photo_n4: Tensor  # float32, as `Sample.photo`
 
     @property
     def num_rows(self) -> int:
@@ -75,18 +61,9 @@ class Split:
         """Copy the split to a device; on the CPU return this object itself."""
         if device.type == "cpu":
             return self
-        return Split(
-            images=(torch.cat(self.images).to(device),),
-            points_nk2=self.points_nk2.to(device),
-            visible_nk=self.visible_nk.to(device),
-            face_box_n4=self.face_box_n4.to(device),
-            box_n4=self.box_n4,
-            image_id_n=self.image_id_n,
-            group_n=self.group_n,
-            attributes={name: value.to(device) for name, value in self.attributes.items()},
-            edge_nk=self.edge_nk.to(device),
-            photo_n4=self.photo_n4.to(device),
-        )
+        tensors: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        attributes = {name: classes.to(device) for name, classes in self.attributes.items()}
+        return replace(self, images=(torch.cat(self.images).to(device),), attributes=attributes, **tensors)
 
 
 def concatenate_splits(parts: Sequence[Split]) -> Split:
@@ -106,12 +83,7 @@ def concatenate_splits(parts: Sequence[Split]) -> Split:
 
 
 class Dataset:
-    """A data set at a URI. Open it with `open_dataset`, which caches it for the lifetime of the process.
-
-    Attributes:
-        uri: Folder or URI.
-        manifest: Splits, keypoint schema, source and license of the data set.
-    """
+    """A data set at a URI. Open it with `open_dataset`, which caches it for the lifetime of the process."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -120,11 +92,7 @@ class Dataset:
         self._lock = threading.Lock()
 
     def split(self, name: str, device: str | torch.device = "cpu") -> Split:
-        """Load a split, or a union of splits, into the memory of ``device``.
-
-        Args:
-            name: One of ``manifest.split_names``.
-            device: Where its tensors are to be; ``box_n4`` and the names always stay in main memory.
+        """Load a split, or a union of splits, to ``device``; ``box_n4`` and the names always stay in main memory.
 
         Raises:
             DatasetError: The data set has no such split, or one of its shards is missing or damaged.
@@ -215,35 +183,18 @@ def epoch_batches(
     """Split the rows of an epoch into batches; return the indices into `epoch_rows` for each step of one worker.
 
     Rank r of N takes every N-th index of each global batch, so the union over all ranks does not depend on N. The last
-    batch may be smaller.
-
-    Args:
-        num_rows: Rows of an epoch.
-        batch_size: Size of the global batch.
-        seed: Seed of the run.
-        epoch: Number of the epoch, from 0.
-        reshuffle: Use a new order in each epoch; otherwise always the stored order.
-        rank: Rank of this worker.
-        num_ranks: Number of workers.
+    batch may be smaller. Epochs count from 0; without ``reshuffle`` all have the stored order.
     """
-    if reshuffle:
-        order = np.random.default_rng([seed, epoch, _ORDER_STREAM]).permutation(num_rows)
-    else:
-        order = np.arange(num_rows)
+    generator = np.random.default_rng([seed, epoch, _ORDER_STREAM])
+    order = generator.permutation(num_rows) if reshuffle else np.arange(num_rows)
     return [torch.from_numpy(order[i : i + batch_size][rank::num_ranks]) for i in range(0, num_rows, batch_size)]
 
 
 def epoch_rows(num_rows: int, class_n: Tensor | None, *, seed: int, epoch: int) -> Tensor:
-    """Choose the rows (n,) of the split that an epoch shows: each row once, or rare classes more often.
+    """Choose the rows (n,) of the split that an epoch (from 0) shows: each row once, or rare classes more often.
 
     With classes, the expected number of times that a row is shown is inversely proportional to the square root of the
     size of its class (Mahajan et al., ECCV 2018); the actual number is this one, rounded down or up.
-
-    Args:
-        num_rows: Rows of the split, and of the epoch.
-        class_n: Class of each row, from 0; None for no balancing.
-        seed: Seed of the run.
-        epoch: Number of the epoch, from 0.
     """
     if class_n is None:
         return torch.arange(num_rows)

@@ -1,4 +1,11 @@
-"""Import a source of faces into Arrow shards on all cores, and account for each of its rows."""
+"""Import a source of faces into Arrow shards on all cores, and account for each of its rows.
+
+    URI/import_claim.json         put-if-absent: name and source_fingerprint of the import that owns URI
+
+The claim is written before the first shard and permanent. Several processes of the same import may write the shards,
+even at the same time, because they write the same bytes. The destination of another import is never taken over, because
+its process may still be running.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +13,38 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
-from rcn_search.data.import_claim import claim_destination
+from rcn_search import storage
 from rcn_search.data.importers.base import Importer, NamedSplits, Row, RowError
 from rcn_search.data.sample import Sample
 from rcn_search.data.shards import (
+    MANIFEST_NAME,
     ROWS_PER_SHARD,
+    SHARD_FOLDER,
     DatasetError,
     Manifest,
     RefusedRow,
     ShardInfo,
+    read_manifest,
     write_manifest,
     write_shard,
 )
 from rcn_search.machine import num_cpus
 
+CLAIM_NAME = "import_claim.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImportSummary:
-    """Result of an import.
-
-    Attributes:
-        manifest: Manifest of the data set.
-        num_rows: Number of rows of the source, imported and refused.
-        elapsed_s: Wall time; None if the data set existed already.
-    """
+    """Result of an import."""
 
     manifest: Manifest
-    num_rows: int
-    elapsed_s: float | None
+    num_rows: int  # number of rows of the source, imported and refused
+    elapsed_s: float | None  # wall time; None if the data set existed already
 
 
 def import_dataset(
@@ -102,6 +109,38 @@ def import_dataset(
     return ImportSummary(manifest=manifest, num_rows=num_rows, elapsed_s=time.monotonic() - started)
 
 
+def claim_destination(uri: str, *, name: str, source_fingerprint: str) -> Manifest | None:
+    """Claim a destination before writing to it; return the manifest if it holds this data set already, else None.
+
+    The shards of an interrupted import are to be written again.
+
+    Raises:
+        DatasetError: The destination holds another data set, another import or other files, or it is a file.
+    """
+    if storage.is_local(uri) and storage.local_path(uri).is_file():
+        raise DatasetError(f"{uri} is a file; choose an empty folder")
+    if storage.exists(storage.join(uri, MANIFEST_NAME)):
+        existing = read_manifest(uri)
+        if (existing.name, existing.source_fingerprint) == (name, source_fingerprint):
+            return existing
+        raise DatasetError(
+            f"{uri} already holds the data set {existing.name!r} (fingerprint {existing.fingerprint}); "
+            "choose another destination or remove it first"
+        )
+    names = storage.list_names(uri)
+    if others := sorted(set(names) - ({CLAIM_NAME, SHARD_FOLDER} if CLAIM_NAME in names else set())):
+        raise DatasetError(f"{uri} is not empty (it holds {others[0]!r}); choose an empty destination")
+    claim_uri, claim = storage.join(uri, CLAIM_NAME), {"name": name, "source_fingerprint": source_fingerprint}
+    with suppress(storage.ObjectExistsError):
+        storage.write_json(claim_uri, claim, if_absent=True)
+    if storage.read_json(claim_uri) != claim:
+        raise DatasetError(
+            f"{uri} belongs to another import, of other faces or with other options, which has not finished; choose "
+            "another destination, or remove this one if that import is not running"
+        )
+    return None
+
+
 def _check_not_empty(importer: Importer, shards: dict[str, list[ShardInfo]], refused: list[RefusedRow]) -> None:
     for split, infos in shards.items():
         if not infos:
@@ -110,16 +149,11 @@ def _check_not_empty(importer: Importer, shards: dict[str, list[ShardInfo]], ref
 
 
 class _ShardWriter:
-    """Writes a shard in a thread while the rows of the next one are read, so that at most two are in memory.
-
-    Attributes:
-        shards: Shards of each split; complete when the context ends.
-    """
+    """Writes a shard in a thread while the rows of the next one are read, so that at most two are in memory."""
 
     def __init__(self, importer: Importer, uri: str, splits: Iterable[str]) -> None:
         self.shards: dict[str, list[ShardInfo]] = {split: [] for split in splits}
-        self._importer, self._uri = importer, uri
-        self._thread = ThreadPoolExecutor(1)
+        self._importer, self._uri, self._thread = importer, uri, ThreadPoolExecutor(1)
         self._pending: tuple[str, Future[ShardInfo]] | None = None
 
     def __enter__(self) -> Self:

@@ -1,8 +1,7 @@
 """Find where the photograph ends inside a padded crop, and which points were annotated at its edge.
 
-The rules are those of docs/explanation/model-specification.md, "Data and crops".
-
-Sides are always in the order left, top, right, bottom; point codes are 1 to 4 in that order, 0 for none.
+The rules are those of docs/explanation/model-specification.md, "Data and crops". Sides are always in the order left,
+top, right, bottom; point codes are 1 to 4 in that order, 0 for none.
 """
 
 from __future__ import annotations
@@ -13,10 +12,8 @@ from numpy.typing import NDArray
 from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.crops import Box
 
-NEAR_START_PX = 10
-"""A point with a smaller x (or y) is at the left (or top) edge."""
-NEAR_END_PX = 3
-"""A point at most this far from the width (or height) is at the right (or bottom) edge."""
+NEAR_START_PX = 10  # a point with a smaller x (or y) is at the left (or top) edge
+NEAR_END_PX = 3  # a point at most this far from the width (or height) is at the right (or bottom) edge
 
 
 def padding_px(box: Box, image_size: tuple[int, int]) -> NDArray[np.int64]:
@@ -34,16 +31,10 @@ def photo_rectangle(box: Box, image_size: tuple[int, int]) -> NDArray[np.float32
 def edge_codes(
     points_k2: NDArray[np.float64], image_size: tuple[int, int], box: Box, face_box: Box
 ) -> NDArray[np.uint8]:
-    """Find the edge of the photograph at which each point was annotated: codes (k,), 0 for most points.
+    """Find the edge of the photograph at which each published point was annotated: codes (k,), 0 for most points.
 
     All codes are 0 if the crop is not padded. A side that is padded in the crop, but not within the face box, does not
     count. At a corner the first code is used, whereas the paper's code adds both (so left and top become right).
-
-    Args:
-        points_k2: Published coordinates, in which the first pixel is 1, 1.
-        image_size: Width and height of the photograph.
-        box: Crop within the photograph.
-        face_box: Face box within the crop.
     """
     padding = padding_px(box, image_size)
     if not padding.any():

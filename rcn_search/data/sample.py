@@ -12,38 +12,26 @@ from numpy.typing import NDArray
 
 from rcn_search.config.schema import IMAGE_SIZE_PX
 
-WHOLE_CROP = (0.0, 0.0, float(IMAGE_SIZE_PX), float(IMAGE_SIZE_PX))
-"""x, y, width, height in crop pixels."""
+WHOLE_CROP = (0.0, 0.0, float(IMAGE_SIZE_PX), float(IMAGE_SIZE_PX))  # x, y, width, height in crop pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A cropped face with its points.
+    """A cropped face with its points."""
 
-    Attributes:
-        image: (160, 160) uint8 gray, or (160, 160, 3) red, green, blue.
-        points: (k, 2) float32 x, y in crop pixels; pixel i covers [i, i + 1).
-        visible: (k,) bool.
-        box: (4,) x, y, width, height of the crop in the original image.
-        face_box: (4,) x, y, width, height in crop pixels of the part that the network sees.
-        image_id: Name of the face, unique within its data set.
-        group: Identity or photograph; a group is never divided between splits.
-        attributes: Class of each attribute, for example pose.
-        edge: (k,) uint8 edge of the photograph at which a point lies, if the crop is padded beyond it: 0 none, 1 left,
-            2 top, 3 right, 4 bottom. By default all zeros. See `rcn_search.data.photo_borders`.
-        photo: (4,) x, y, width, height in crop pixels of the part that shows the photograph; the rest is black padding.
-            By default the whole crop.
-    """
-
-    image: NDArray[np.uint8]
-    points: NDArray[np.float32]
-    visible: NDArray[np.bool_]
-    box: NDArray[np.float32]
-    face_box: NDArray[np.float32]
-    image_id: str
-    group: str
-    attributes: dict[str, int] = field(default_factory=dict)
+    image: NDArray[np.uint8]  # (160, 160) uint8 gray, or (160, 160, 3) red, green, blue
+    points: NDArray[np.float32]  # (k, 2) float32 x, y in crop pixels; pixel i covers [i, i + 1)
+    visible: NDArray[np.bool_]  # (k,) bool
+    box: NDArray[np.float32]  # (4,) x, y, width, height of the crop in the original image
+    face_box: NDArray[np.float32]  # (4,) x, y, width, height in crop pixels of the part that the network sees
+    image_id: str  # name of the face, unique within its data set
+    group: str  # identity or photograph; a group is never divided between splits
+    attributes: dict[str, int] = field(default_factory=dict)  # class of each attribute, for example pose
+    # (k,) uint8 edge of the photograph at which a point lies, if the crop is padded beyond it: 0 none, 1 left, 2 top, 3
+    # right, 4 bottom. By default all zeros. See `rcn_search.data.photo_borders`.
     edge: NDArray[np.uint8] = None  # type: ignore[assignment]  # replaced by zeros for all points
+    # (4,) x, y, width, height in crop pixels of the part that shows the photograph; the rest is black padding. By
+    # default the whole crop.
     photo: NDArray[np.float32] = field(default_factory=lambda: np.array(WHOLE_CROP, np.float32))
 
     def __post_init__(self) -> None:

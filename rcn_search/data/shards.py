@@ -1,6 +1,6 @@
 """Write and read a data set: Arrow IPC shards of fixed-size crops, and a manifest that is written last.
 
-    URI/import_claim.json         which import owns the folder, written first (`rcn_search.data.import_claim`)
+    URI/import_claim.json         which import owns the folder, written first (`rcn_search.data.importing`)
     URI/shards/train-00000.arrow  uncompressed, so a local shard is memory-mapped and read without a copy
     URI/manifest.json             put-if-absent after all shards: a reader sees a complete data set or none
 
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rcn_search import storage
 from rcn_search.config.schema import canonical_hash
-from rcn_search.data.cache import fetch_to_cache, file_damage
+from rcn_search.data.cache import content_damage, fetch_to_cache, file_damage
 from rcn_search.data.sample import Sample
 from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import KeypointSchema, keypoint_schema
@@ -110,11 +110,7 @@ class Manifest(BaseModel):
         return self.unions[split]
 
     def num_rows(self, split: str) -> int:
-        """Number of rows of a split or union.
-
-        Raises:
-            DatasetError: The data set has no such split.
-        """
+        """Number of rows of a split or union."""
         return sum(shard.rows for member in self.members_of(split) for shard in self.splits[member])
 
     def dataset_and_subset(self, split: str) -> tuple[str, str]:
@@ -158,14 +154,7 @@ ADDED_LATER: dict[str, Any] = {"channels": 1, "bordered": False, "unions": {}, "
 
 
 def write_manifest(uri: str, manifest: Manifest) -> Manifest:
-    """Publish the manifest, which makes the data set readable.
-
-    Returns:
-        The manifest with its fingerprint.
-
-    Raises:
-        ObjectExistsError: ``uri`` has a manifest already.
-    """
+    """Publish the manifest, which makes the data set readable; return it with its fingerprint."""
     document = manifest.model_dump(mode="json")
     for name, default in ADDED_LATER.items():
         if document[name] == default:
@@ -243,11 +232,7 @@ def shard_damage(uri: str, shard: ShardInfo) -> str | None:
         content = storage.read_bytes(storage.join(uri, shard.file))
     except FileNotFoundError:
         return "missing"
-    if len(content) != shard.bytes:
-        return f"{len(content):,} bytes instead of {shard.bytes:,}"
-    if hashlib.sha256(content).hexdigest() != shard.sha256:
-        return "its content does not match its hash"
-    return None
+    return content_damage(len(content), hashlib.sha256(content).hexdigest(), num_bytes=shard.bytes, sha256=shard.sha256)
 
 
 def open_shard(uri: str, shard: ShardInfo) -> pa.RecordBatch:

@@ -16,7 +16,6 @@ class FolderImporter(Protocol):
 
     def __call__(self, folder: Path, *, color: bool = False) -> Importer:
         """Create the importer of a folder; ``color`` keeps red, green and blue."""
-        ...
 
 
 IMPORTERS: dict[str, FolderImporter] = {

@@ -49,11 +49,7 @@ class AfwImporter(Importer):
         self._num_incomplete = 0
 
     def read_rows(self) -> dict[str, list[Row]]:
-        """Read the faces whose twelve numbers are all finite, one row for each, in the order of the file.
-
-        Raises:
-            DatasetError: The annotation is missing or not as published, or holds no such face.
-        """
+        """Read the faces whose twelve numbers are all finite, one row for each, in the order of the file."""
         images = read_anno(self.folder / "anno.mat")
         rows = [
             Row("anno.mat", number, " ".join([f"{image.name}#{face}", *map(repr, points_62.ravel().tolist())]))
@@ -71,11 +67,7 @@ class AfwImporter(Importer):
         return _hash("afw importer 1", rows, self.color)
 
     def read_sample(self, row: Row) -> Sample:
-        """Crop one face.
-
-        Raises:
-            RowError: Its image is not usable.
-        """
+        """Crop one face."""
         face, *numbers = row.text.rsplit(" ", 12)
         name = face.rpartition("#")[0]
         points_k2 = np.array(numbers, float).reshape(6, 2)[_FIVE_OF_SIX]
@@ -111,11 +103,7 @@ class Afw68Importer(Importer):
         self.color = color
 
     def read_rows(self) -> dict[str, list[Row]]:
-        """List the .pts files, one row for each, sorted by name.
-
-        Raises:
-            DatasetError: The folder holds no such file, or more than were published.
-        """
+        """List the .pts files, one row for each, sorted by name."""
         rows = pts.read_rows(self.folder, "")
         if not 1 <= len(rows) <= NUM_FACES_68:
             raise DatasetError(
@@ -129,11 +117,7 @@ class Afw68Importer(Importer):
         return _hash("afw-68 importer 1", rows, self.color)
 
     def read_sample(self, row: Row) -> Sample:
-        """Crop one face.
-
-        Raises:
-            RowError: The annotation or its image is not usable.
-        """
+        """Crop one face."""
         points_k2 = five_of_68(from_one_based(pts.parse_points(row.text)))
         image = open_photo(self.folder, pts.photo_name(self.folder, row))
         require_inside(points_k2, image)

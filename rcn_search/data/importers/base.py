@@ -31,19 +31,12 @@ class RowError(RcnSearchError):
 
 
 class NamedSplits(NamedTuple):
-    """Names of the splits of a data set, which may depend on how many rows could be imported.
+    """Names of the splits of a data set, which may depend on how many rows could be imported."""
 
-    Attributes:
-        names: Name in the data set for each split of `Importer.read_rows`.
-        test_splits: DATASET/SUBSET of the splits and unions that are tests, by their name in the data set.
-        unions: Members of each union of splits, by their names in the data set.
-        notes: Warnings for users, such as missing faces.
-    """
-
-    names: dict[str, str]
-    test_splits: dict[str, str]
-    unions: dict[str, list[str]]
-    notes: list[str]
+    names: dict[str, str]  # name in the data set for each split of `Importer.read_rows`
+    test_splits: dict[str, str]  # DATASET/SUBSET of the splits and unions that are tests, by their name in the data set
+    unions: dict[str, list[str]]  # members of each union of splits, by their names in the data set
+    notes: list[str]  # warnings for users, such as missing faces
 
 
 class Importer(ABC):
@@ -124,10 +117,5 @@ class Importer(ABC):
         """Hash everything that the data set depends on: the annotations, and a version of the importer's rules."""
 
     def name_splits(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> NamedSplits:
-        """Choose the names of the splits, and write notes about incomplete ones.
-
-        Args:
-            rows: All rows of each split.
-            imported: Rows of each split that could be imported.
-        """
+        """Choose the names of the splits, and write notes about incomplete ones, given all rows and those imported."""
         return NamedSplits({split: split for split in rows}, dict(self.test_splits), {}, [])

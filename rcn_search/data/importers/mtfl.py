@@ -37,17 +37,13 @@ class MtflImporter(Importer):
     citation = "Z. Zhang, P. Luo, C. C. Loy, X. Tang, Facial Landmark Detection by Deep Multi-task Learning, ECCV 2014"
 
     def __init__(self, folder: Path, *, color: bool = False) -> None:
-        self.folder = folder
-        self.color = color
+        self.folder, self.color = folder, color
 
     def read_rows(self) -> dict[str, list[Row]]:
         """Read the rows of the three splits, in the order in which they are to be stored.
 
         Training and validation are split as in the paper's code: all training rows are permuted by NumPy's legacy
         generator with seed 7345, and the last 1,000 validate (of a training file of other length, the last tenth).
-
-        Raises:
-            DatasetError: An annotation file is missing or not text.
         """
         training, testing = self._lines("training.txt"), self._lines("testing.txt")
         order = np.random.RandomState(SPLIT_SEED).permutation(len(training))
@@ -81,11 +77,7 @@ class MtflImporter(Importer):
         return digest.hexdigest()
 
     def read_sample(self, row: Row) -> Sample:
-        """Crop the face of one line.
-
-        Raises:
-            RowError: The line or its image is not usable.
-        """
+        """Crop the face of one line."""
         name, points_k2, attributes = _parse(row.text)
         image = open_photo(self.folder, name)
         width, height = image.size

@@ -23,11 +23,7 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def open_photo(source: Path, name: str) -> Image.Image:
-    """Open and decode a photograph as RGB.
-
-    Args:
-        source: Published folder.
-        name: Path relative to ``source``, with slashes.
+    """Open and decode the photograph ``source/name`` as RGB; ``name`` has slashes.
 
     Raises:
         RowError: The file is missing, outside ``source``, not an image, damaged, or larger than `MAX_IMAGE_PIXELS`.
@@ -61,19 +57,7 @@ def five_point_sample(
     attributes: dict[str, int] | None = None,
     color: bool = False,
 ) -> Sample:
-    """Crop a face that has the points of the schema ``five``, by `four_point_box`; the crop is never padded.
-
-    Args:
-        image: RGB.
-        points_k2: x, y in image pixels.
-        image_id: Name of the face, unique within its data set.
-        group: Name of its photograph.
-        attributes: Class of each attribute.
-        color: Keep red, green and blue.
-
-    Raises:
-        RowError: No box fits into the image.
-    """
+    """Crop a face that has the points of the schema ``five``, by `four_point_box`; the crop is never padded."""
     try:
         box = four_point_box(points_k2, image.size, STAGE_A_RATIO)
         crop_points_k2 = image_to_crop(points_k2, box)
@@ -93,11 +77,7 @@ def five_point_sample(
 
 
 def require_inside(points_k2: NDArray[np.float64], image: Image.Image) -> None:
-    """Check that the points belong to the image. Single points may lie outside it, but not their center.
-
-    Raises:
-        RowError: The center of the points is outside the image.
-    """
+    """Check that the points belong to the image. Single points may lie outside it, but not their center."""
     x, y = points_k2.mean(axis=0)
     if not (0 <= x <= image.width and 0 <= y <= image.height):
         raise RowError(f"the face's center ({x:g}, {y:g}) lies outside its {image.width}x{image.height} image")

@@ -6,7 +6,7 @@
     64.718822 102.736810      one-based: the center of the first pixel is 1, 1
     }
 
-The header and the braces may be missing.
+The header and the braces may be missing. Every other problem is a `RowError`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,7 @@ _NUMBERED_FACE = re.compile(r"(.*\d)\s*_\d+")
 
 
 def read_rows(root: Path, folder: str) -> list[Row]:
-    """List the faces of ``root/folder``, one row for each, sorted by name; an empty list if the folder is missing.
-
-    Args:
-        root: Published folder.
-        folder: Path relative to ``root``, with slashes.
-    """
+    """List the faces of ``root/folder``, one row for each, sorted by name; an empty list if the folder is missing."""
     directory = root / folder
     files = [path for path in directory.iterdir() if path.suffix.lower() == ".pts"] if directory.is_dir() else []
     prefix = f"{folder}/" if folder else ""
@@ -58,11 +53,7 @@ def photo_id(row: Row) -> str:
 
 
 def photo_name(root: Path, row: Row) -> str:
-    """Find the image file of a face, which is named after the face or, if faces share it, after the photograph.
-
-    Raises:
-        RowError: The file is missing.
-    """
+    """Find the image file of a face, which is named after the face or, if faces share it, after the photograph."""
     for stem in dict.fromkeys((face_id(row), photo_id(row))):
         for suffix in _PHOTO_SUFFIXES:
             if (root / (stem + suffix)).is_file():
@@ -71,11 +62,7 @@ def photo_name(root: Path, row: Row) -> str:
 
 
 def parse_points(text: str) -> NDArray[np.float64]:
-    """Parse the points of a file, as published (one-based): (68, 2).
-
-    Raises:
-        RowError: The text does not hold 68 finite points.
-    """
+    """Parse the points of a file, as published (one-based): (68, 2)."""
     points = []
     for line in filter(None, map(str.strip, re.split(r"[\n{}]", text))):
         name, colon, value = line.partition(":")

@@ -14,8 +14,7 @@ from rcn_search.data.shards import DatasetError
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import FIVE, keypoint_schema
 
-DRAWING_VERSION = 1
-"""Version of `draw_face`; increase it whenever the pictures change."""
+DRAWING_VERSION = 1  # version of `draw_face`; increase it whenever the pictures change
 
 
 class SyntheticImporter(Importer):
@@ -30,18 +29,7 @@ class SyntheticImporter(Importer):
     in_processes = True
 
     def __init__(self, *, schema: str = "five", num_train: int, num_val: int, num_test: int, seed: int = 0) -> None:
-        """Choose the faces.
-
-        Args:
-            schema: Keypoint schema, ``five`` or ``ibug68``.
-            num_train: Number of faces in the split ``train``.
-            num_val: Number of faces in the split ``val``.
-            num_test: Number of faces in the split ``test``.
-            seed: Seed of all faces.
-
-        Raises:
-            DatasetError: A split would be empty, or the schema is unknown.
-        """
+        """Choose the number of faces in each split, their keypoint schema (``five`` or ``ibug68``) and their seed."""
         self.keypoints = keypoint_schema(schema).name
         self.counts = {"train": num_train, "val": num_val, "test": num_test}
         self.seed = seed
@@ -61,11 +49,7 @@ class SyntheticImporter(Importer):
         return canonical_hash([DRAWING_VERSION, self.keypoints, self.seed, self.counts])
 
     def read_sample(self, row: Row) -> Sample:
-        """Draw one face.
-
-        Raises:
-            RowError: Its points are too close together for a face box.
-        """
+        """Draw one face."""
         seed = int(np.random.SeedSequence([self.seed, row.line]).generate_state(1, np.uint64)[0] >> np.uint64(1))
         face = draw_face(seed, keypoint_schema(self.keypoints))
         try:

@@ -25,14 +25,9 @@ from rcn_search.data.shards import DatasetError
 PUBLISHED_TRAINING = {"afw": 337, "helen/trainset": 2_000, "lfpw/trainset": 811}
 PUBLISHED_TESTS = {"helen/testset": 330, "lfpw/testset": 224, "ibug": 135}
 TEST_SPLITS = {"helen/testset": "helen-test", "lfpw/testset": "lfpw-test", "ibug": "ibug"}
-UNIONS = {
-    "common": ["helen-test", "lfpw-test"],
-    "challenging": ["ibug"],
-    "full": ["helen-test", "lfpw-test", "ibug"],
-}
+UNIONS = {"common": ["helen-test", "lfpw-test"], "challenging": ["ibug"], "full": ["helen-test", "lfpw-test", "ibug"]}
 SPLIT_SEED = 7345
-VALIDATION_SHARE = 10
-"""One of this many training faces is used for validation."""
+VALIDATION_SHARE = 10  # one of this many training faces is used for validation
 MIN_PHOTO_SHARE = 0.1
 """Smallest part of a crop that may show the photograph; with less, the points belong to another photograph."""
 
@@ -55,15 +50,10 @@ class W300Importer(Importer):
     )
 
     def __init__(self, folder: Path, *, color: bool = False) -> None:
-        self.folder = folder
-        self.color = color
+        self.folder, self.color = folder, color
 
     def read_rows(self) -> dict[str, list[Row]]:
-        """Read the rows of the splits that exist, in the order in which they are to be stored.
-
-        Raises:
-            DatasetError: All folders are missing, or one holds more faces than were published.
-        """
+        """Read the rows of the splits that exist, in the order in which they are to be stored."""
         published = {**PUBLISHED_TRAINING, **PUBLISHED_TESTS}
         rows = {folder: pts.read_rows(self.folder, folder) for folder in published}
         if not any(rows.values()):
@@ -89,11 +79,7 @@ class W300Importer(Importer):
         return digest.hexdigest()
 
     def read_sample(self, row: Row) -> Sample:
-        """Crop one face, with black padding where its box leaves the photograph.
-
-        Raises:
-            RowError: The annotation or its image is not usable.
-        """
+        """Crop one face, with black padding where its box leaves the photograph."""
         published_k2 = pts.parse_points(row.text)
         points_k2 = from_one_based(published_k2)
         image = open_photo(self.folder, pts.photo_name(self.folder, row))

@@ -36,19 +36,13 @@ __all__ = ["SyntheticFace", "draw_face"]
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticFace:
-    """A picture and its labels.
+    """A picture and its labels."""
 
-    Attributes:
-        image: uint8 (160, 160) gray.
-        points: float32 (K, 2) x, y in pixels; pixel i covers [i, i + 1).
-        visible: bool (K,); False where the head itself, dark glasses or an object hides the point.
-        attributes: MTFL's codes: gender 0 male 1 female, smile 0 smiling 1 not, glasses 0 worn 1 not, pose 0 (left
-            profile) to 4 (right profile).
-    """
-
-    image: NDArray[np.uint8]
-    points: NDArray[np.float32]
-    visible: NDArray[np.bool_]
+    image: NDArray[np.uint8]  # uint8 (160, 160) gray
+    points: NDArray[np.float32]  # float32 (K, 2) x, y in pixels; pixel i covers [i, i + 1)
+    visible: NDArray[np.bool_]  # bool (K,); False where the head itself, dark glasses or an object hides the point
+    # MTFL's codes: gender 0 male 1 female, smile 0 smiling 1 not, glasses 0 worn 1 not, pose 0 (left profile) to 4
+    # (right profile)
     attributes: dict[str, int]
 
 
@@ -56,10 +50,6 @@ def draw_face(seed: int, schema: KeypointSchema) -> SyntheticFace:
     """Draw the face of a seed. The picture does not depend on earlier calls or on the schema.
 
     Its bytes depend on the seed, on the versions of NumPy and Pillow and, by rounding, on the kind of processor.
-
-    Args:
-        seed: Any non-negative integer.
-        schema: ``five`` or ``ibug68``.
 
     Raises:
         DatasetError: The schema is another one, or the seed is negative.

@@ -67,9 +67,8 @@ def wear_glasses(
                 arm_x, arm_z = np.array([x_eye + 0.02 + half_w, 1.04]), np.array([z_eye - 0.1, -0.1])
                 target.line(project(side * arm_x, np.array([0.0, -0.05]), arm_z), fill=fill, width=rim_px)
             bridge = np.array([-1.0, 0.0, 1.0])
-            span = project(
-                bridge * (x_eye - half_w + 0.04), 0.02 - 0.05 * (1 - np.abs(bridge)), np.full(3, z_eye + 0.2)
-            )
+            bridge_y = 0.02 - 0.05 * (1 - np.abs(bridge))
+            span = project(bridge * (x_eye - half_w + 0.04), bridge_y, np.full(3, z_eye + 0.2))
             target.line(span, fill=fill, width=rim_px)
     *_, depth = view.project(np.array([0.0, 0.05, z_eye + 0.16]))
     in_front = Image.fromarray(rendered.depth <= depth + 0.1)  # the nose of a turned head hides the far lens
@@ -145,13 +144,8 @@ def _thing(points: Floats, unit: float, skin: float, rng: np.random.Generator) -
     return mask, rng.uniform(0.0, 1.0) + rng.uniform(0.02, 0.4) * texture(kind, _SHAPE, rng)
 
 
-_OCCLUDERS: tuple[Callable[[Floats, float, float, np.random.Generator], tuple[Image.Image, Tones]], ...] = (
-    _hand,
-    _scarf,
-    _strand,
-    _microphone,
-    _thing,
-)
+_Occluder = Callable[[Floats, float, float, np.random.Generator], tuple[Image.Image, Tones]]
+_OCCLUDERS: tuple[_Occluder, ...] = (_hand, _scarf, _strand, _microphone, _thing)
 
 
 def occlude(

@@ -50,14 +50,9 @@ class Head:
         self._hair_waves = np.random.default_rng(traits.hair_seed).normal(0, 1, 5)
 
     def surface(self, theta: Floats, y: Floats) -> Floats:
-        """Compute points of the surface.
+        """Compute points (3, ...) of the surface: x, y, z.
 
-        Args:
-            theta: Angles.
-            y: Heights, broadcastable with ``theta``: (1, W) and (H, 1) for a grid, (K,) and (K,) for points.
-
-        Returns:
-            (3, ...) x, y, z.
+        Angles and heights are broadcast: (1, W) and (H, 1) for a grid, (K,) and (K,) for points.
         """
         t = self.traits
         lower, upper = np.clip(y / self.chin_y, 0, 1), np.clip(y / t.crown_y, 0, 1)
@@ -126,9 +121,8 @@ class Head:
         p[0:9, 1] = np.array([0.02, 0.2, 0.38, 0.56, 0.72, 0.85, 0.935, 0.975, 0.985]) * self.chin_y
         lift = t.brow_raise[side]
         p[17:22, 0] = -t.eye_angle + np.array([-0.3, -0.18, -0.04, 0.1, 0.22])
-        p[17:22, 1] = (
-            t.brow_y - lift + np.array([0.06, 0.0, 0.0, 0.02, 0.05]) - t.brow_arch * np.array([0, 0.7, 1, 0.6, 0])
-        )
+        p[17:22, 1] = t.brow_y - lift + np.array([0.06, 0.0, 0.0, 0.02, 0.05])
+        p[17:22, 1] -= t.brow_arch * np.array([0, 0.7, 1, 0.6, 0])
         p[27:31, 1] = t.nose_y * np.array([-0.05, 0.3, 0.65, 1.0])
         p[31:34, 0] = -t.nose_width * np.array([0.21, 0.1, 0.0])
         p[31:34, 1] = t.nose_y + np.array([0.1, 0.13, 0.15]) - 0.02 * t.smile

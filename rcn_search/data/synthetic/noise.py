@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _SIDE_PX = 640
-
-
 Tones = NDArray[np.float32]
 
 

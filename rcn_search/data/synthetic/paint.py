@@ -95,9 +95,8 @@ class _Painter:
         self.pen = ImageDraw.Draw(self.image)
         for side in (-1, 1):
             self._ellipse((side * 0.6, t.nose_y - 0.1), (0.22, 0.16), t.skin * 0.95)
-            self._ellipse(
-                (side * t.eye_angle, -0.02), (0.26, 0.17), t.skin * (0.9 - 0.12 * t.female * self.rng.random())
-            )
+            socket = t.skin * (0.9 - 0.12 * t.female * self.rng.random())
+            self._ellipse((side * t.eye_angle, -0.02), (0.26, 0.17), socket)
             fold = [(side * 0.24, t.nose_y + 0.05), (side * 0.38, t.mouth_y - 0.15), (side * 0.46, t.mouth_y + 0.05)]
             self._line(fold, t.skin * (0.97 - 0.2 * t.age - 0.12 * max(t.smile, 0)), 0.04)
             self._line([(side * 0.1, -0.1), (side * 0.13, t.nose_y)], t.skin * 0.93, 0.05)
@@ -118,9 +117,8 @@ class _Painter:
     def _beard_cover(self) -> Image.Image:
         """Paint how much of the skin the beard hides, at the size of the soft layer."""
         t, p = self.traits, self.points
-        density = {"stubble": self.rng.uniform(0.15, 0.45), "mustache": 0.8, "full": self.rng.uniform(0.6, 0.95)}[
-            t.beard
-        ]
+        densities = {"stubble": self.rng.uniform(0.15, 0.45), "mustache": 0.8, "full": self.rng.uniform(0.6, 0.95)}
+        density = densities[t.beard]
         self.image = Image.new("L", self.image.size, 0)
         self.pen = ImageDraw.Draw(self.image)
         lip_top, nose_base = p[[48, 50, 52, 54]] * (1.25, 1), p[[35, 31]] + [(0.02, 0.03), (-0.02, 0.03)]

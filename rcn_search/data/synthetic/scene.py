@@ -52,11 +52,8 @@ def _writing(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
         col, row = rng.uniform(0, CANVAS_PX / 2), rng.uniform(0, CANVAS_PX) + line * size
         for letter in range(rng.integers(3, 12)):
             corner = np.array([col + letter * size * 0.8, row])
-            pen.line(
-                (corner + rng.random((rng.integers(2, 5), 2)) * (0.6 * size, size)).ravel().tolist(),
-                fill=tone,
-                width=int(1 + size / 9),
-            )
+            stroke = corner + rng.random((rng.integers(2, 5), 2)) * (0.6 * size, size)
+            pen.line(stroke.ravel().tolist(), fill=tone, width=int(1 + size / 9))
 
 
 def _spots(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
@@ -115,37 +112,23 @@ def body(canvas: Image.Image, head: Head, view: View, light: Light, gain: float,
         pen.polygon(strip, fill=shade)
     collar = base + unit * np.array([-lean, rng.uniform(0.6, 1.0)])
     vee = rng.uniform(0.0, 0.6)
-    outline = [
-        (-0.75, -0.1),
-        (0, vee),
-        (0.75, -0.1),
-        (1.5, 0.2),
-        (2.5, 0.6),
-        (2.6, 3),
-        (-2.6, 3),
-        (-2.5, 0.6),
-        (-1.5, 0.2),
-    ]
+    neckline = [(-0.75, -0.1), (0, vee), (0.75, -0.1)]
+    outline = [*neckline, (1.5, 0.2), (2.5, 0.6), (2.6, 3), (-2.6, 3), (-2.5, 0.6), (-1.5, 0.2)]
     cover = Image.new("L", canvas.size, 0)
     ImageDraw.Draw(cover).polygon([tuple(collar + np.array(c) * unit) for c in outline], fill=255)
-    cloth = rng.uniform(0.03, 0.9) * (
-        1 + rng.uniform(0.02, 0.25) * texture("skin" if rng.random() < 0.5 else "strands", _SHAPE, rng)
-    )
+    tone, contrast = rng.uniform(0.03, 0.9), rng.uniform(0.02, 0.25)
+    cloth = tone * (1 + contrast * texture("skin" if rng.random() < 0.5 else "strands", _SHAPE, rng))
     canvas.paste(to_image(cloth), (0, 0), cover)
-    pen.line(
-        [tuple(collar + np.array(c) * unit) for c in outline[:3]],
-        fill=int(rng.integers(256)),
-        width=int(rng.integers(1, 5)),
-    )
+    seam = [tuple(collar + np.array(c) * unit) for c in neckline]
+    pen.line(seam, fill=int(rng.integers(256)), width=int(rng.integers(1, 5)))
 
 
 def _hair_behind(canvas: Image.Image, head: Head, view: View, gain: float, rng: np.random.Generator) -> None:
     t = head.traits
     length = rng.uniform(1.1, 2.4) if t.hair_style == "long" else rng.uniform(0.6, 1.4)
     y = np.linspace(t.crown_y * 1.05, length, 14)
-    half = rng.uniform(1.05, 1.3) * (1 - np.clip(y / (t.crown_y * 1.06), 0, 1) ** 2.4) ** 0.4 + 0.04 * rng.normal(
-        size=14
-    )
+    half = rng.uniform(1.05, 1.3) * (1 - np.clip(y / (t.crown_y * 1.06), 0, 1) ** 2.4) ** 0.4
+    half = half + 0.04 * rng.normal(size=14)
     outline = np.stack([np.r_[half, -half[::-1]], np.r_[y, y[::-1]], np.full(28, -0.25)])
     x_px, y_px, _ = view.project(outline)
     cover = Image.new("L", canvas.size, 0)

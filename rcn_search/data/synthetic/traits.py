@@ -103,15 +103,11 @@ def random_traits(rng: np.random.Generator) -> Traits:
     female = bool(rng.random() < 0.42)
     age = rng.random() ** 1.5
     skin = float(rng.choice([_bell(rng, 0.62, 0.9), _bell(rng, 0.42, 0.7), _bell(rng, 0.2, 0.45)], p=[0.55, 0.25, 0.2]))
-    hair = (
-        _bell(rng, 0.55, 0.9)
-        if rng.random() < 0.1 + 0.6 * max(0.0, age - 0.4)
-        else rng.uniform(0.05, 0.15 + 0.5 * skin)
-    )
+    is_gray = rng.random() < 0.1 + 0.6 * max(0.0, age - 0.4)
+    hair = _bell(rng, 0.55, 0.9) if is_gray else rng.uniform(0.05, 0.15 + 0.5 * skin)
     smile = float(rng.uniform(0.5, 1)) if rng.random() < 0.5 else float(rng.uniform(-0.15, 0.25))
-    mouth_open = float(rng.random() < 0.45) * rng.uniform(0.03, 0.16) + float(rng.random() < 0.12) * rng.uniform(
-        0.1, 0.3
-    )
+    mouth_open = float(rng.random() < 0.45) * rng.uniform(0.03, 0.16)
+    mouth_open += float(rng.random() < 0.12) * rng.uniform(0.1, 0.3)
     lids = float(rng.uniform(0.55, 1.1)) * (1 - 0.25 * max(0.0, smile))
     closed, wink = rng.random() < 0.06, rng.random(2) < 0.02
     brow_raise = float(rng.normal(0, 0.05))

@@ -8,9 +8,8 @@ import pytest
 
 from rcn_search import storage
 from rcn_search.data import importing
-from rcn_search.data.import_claim import CLAIM_NAME, claim_destination
 from rcn_search.data.importers.synthetic import SyntheticImporter
-from rcn_search.data.importing import import_dataset
+from rcn_search.data.importing import CLAIM_NAME, claim_destination, import_dataset
 from rcn_search.data.shards import DatasetError, ShardInfo, read_manifest, shard_damage
 
 
