@@ -15,7 +15,7 @@ from ray.tune import Callback
 
 from rcn_search.errors import RcnSearchError
 from rcn_search.search.tensorboard import TensorBoard
-from rcn_search.study.space.callback_options import CallbackOptions
+from rcn_search.study.space.sections import CallbackOptions
 from rcn_search.study.study import Study
 
 

@@ -15,7 +15,7 @@ from rcn_search.search.callbacks import TrialCallbackAdapter, build_callbacks
 from rcn_search.search.tensorboard import TensorBoard
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult
-from rcn_search.study.space.callback_options import CallbackOptions
+from rcn_search.study.space.sections import CallbackOptions
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 

@@ -74,7 +74,7 @@ def check_sampler(config: StudyConfig) -> None:
                 "it needs at least two int or float ranges without 'when', and the study has "
                 f"{len(ranges)}; tpe also samples conditional parameters and choices"
             )
-        case Gp() if not ranges and not any(_is_unconditional_choice(each) for each in config.search.values()):
+        case Gp() if not ranges and not any(_is_unconditional_choice(first) for first, *_ in config.search.values()):
             raise RcnSearchError(
                 "it learns from parameters without 'when', and the study has none; tpe learns from all"
             )
@@ -84,6 +84,5 @@ def check_sampler(config: StudyConfig) -> None:
                 raise RcnSearchError(f"the grid has {num_settings:,} settings; budget.trials cannot be more")
 
 
-def _is_unconditional_choice(ranges: tuple[Parameter, ...]) -> bool:
-    first = ranges[0]
-    return first.choice is not None and len(first.choice) > 1 and not first.when
+def _is_unconditional_choice(parameter: Parameter) -> bool:
+    return parameter.choice is not None and len(parameter.choice) > 1 and not parameter.when

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from bisect import insort
 from collections.abc import Container, Iterator, Sequence
+from itertools import islice
 
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -76,13 +77,8 @@ class BoundedHistory(InMemoryStorage):
         """Numbers of the best trials, then of the last ones that are not among them."""
         best = {rank[-1] for rank in self._ranked[: self._num_shown // 2]}
         yield from best
-        num_left = self._num_shown - len(best)
-        for number in reversed(self._ended):
-            if num_left == 0:
-                return
-            if number not in best:
-                num_left -= 1
-                yield number
+        others = (number for number in reversed(self._ended) if number not in best)
+        yield from islice(others, self._num_shown - len(best))
 
 
 def _rank(trial: FrozenTrial) -> tuple[int, float, float]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -60,8 +60,8 @@ class CmaesSampler(RandomSampler):
         reseed(optimizer, self._seed)  # the state depends on the history, the draw on this trial
         unit_d = optimizer.ask()
         return {
-            name: from_unit(distribution, float(unit_d[index]))
-            for index, (name, distribution) in enumerate(search_space.items())
+            name: from_unit(distribution, float(unit))
+            for (name, distribution), unit in zip(search_space.items(), unit_d, strict=True)
         }
 
 
@@ -76,8 +76,4 @@ def _rank(trial: FrozenTrial) -> tuple[float, bool, int, float]:
 
 
 def _vector(trial: FrozenTrial, ranges: dict[str, BaseDistribution]) -> NDArray[np.float64]:
-    units = []
-    for name, distribution in ranges.items():
-        assert isinstance(distribution, IntDistribution | FloatDistribution)
-        units.append(to_unit(distribution, trial.params[name]))
-    return np.array(units)
+    return np.array([to_unit(distribution, trial.params[name]) for name, distribution in ranges.items()])

@@ -75,11 +75,7 @@ def _enumerate_settings(config: StudyConfig) -> Iterator[Values]:
 
 
 def _setting_at(config: StudyConfig, digits: list[int]) -> tuple[Values, list[int]]:
-    """Build the setting whose n-th parameter has the value of index ``digits[n]``, or the first where there is none.
-
-    Returns:
-        The setting, and how many values each of its parameters has.
-    """
+    """Build the setting whose n-th parameter has its value of index ``digits[n]`` or 0, and count each one's values."""
     setting: Values = {}
     bases: list[int] = []
 
@@ -94,11 +90,7 @@ def _setting_at(config: StudyConfig, digits: list[int]) -> tuple[Values, list[in
 
 
 def values_of(name: str, parameter: Parameter) -> tuple[Scalar, ...]:
-    """List all values of a parameter.
-
-    Raises:
-        RcnSearchError: It has infinitely many.
-    """
+    """List all values of a parameter; RcnSearchError if it has infinitely many."""
     if parameter.choice is not None:
         return parameter.choice
     distribution = parameter.distribution

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -20,7 +20,6 @@ from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
 from rcn_search.study._optuna_private import contains
 from rcn_search.study.space.options import Pbt
-from rcn_search.study.space.parameter import Scalar
 from rcn_search.study.space.study_config import NO_PARENT, PARENT
 from rcn_search.study.space.unit_interval import from_unit, to_unit
 from rcn_search.training.exit_status import BEST_NAME, CONFIG_NAME, LAST_NAME
@@ -37,12 +36,7 @@ _UPLOAD_TIMEOUT_S, _POLL_INTERVAL_S = 120.0, 0.2
 class PbtSampler(BaseSampler):
     """Samples the first population with the study's sampler, and later trials near one of the best.
 
-    Args:
-        options: Options of population-based training.
-        initial_sampler: The study's sampler.
-        number: Number of the trial to propose.
-        max_epochs: Epochs of a trial that is not pruned; a trial that has them has no child.
-        seed: Seed of this proposal.
+    It proposes trial ``number``. A trial that has trained ``max_epochs`` has no child.
     """
 
     def __init__(self, options: Pbt, initial_sampler: BaseSampler, *, number: int, max_epochs: int, seed: int) -> None:
@@ -94,38 +88,28 @@ class PbtSampler(BaseSampler):
             error_pct = trial.intermediate_values.get(milestone)
             if error_pct is None or last_epoch >= self._max_epochs:
                 continue
-            errors = [
-                other.intermediate_values[milestone] for other in trials if milestone in other.intermediate_values
-            ]
+            errors = [each.intermediate_values[milestone] for each in trials if milestone in each.intermediate_values]
             if sum(error < error_pct for error in errors) < self._options.quantile_fraction * len(errors):
                 parents.append(trial)
         return parents
 
-    def _perturb(self, name: str, distribution: BaseDistribution, parent_values: dict[str, Any]) -> Scalar:
+    def _perturb(self, name: str, distribution: BaseDistribution, parent_values: dict[str, Any]) -> Any:
         is_valid = name in parent_values and contains(distribution, parent_values[name])
         if is_valid and not name.startswith(EXPLORED_KEYS):
-            value: Scalar = parent_values[name]
-            return value
+            return parent_values[name]
         if not is_valid or self._random.random() < _RESAMPLE_PROBABILITY:
             return from_unit(distribution, self._random.random())
         if isinstance(distribution, CategoricalDistribution):
-            choice: Scalar = parent_values[name]
-            return choice
-        assert isinstance(distribution, FloatDistribution | IntDistribution)
+            return parent_values[name]
         unit = to_unit(distribution, parent_values[name]) + self._random.uniform(-_MAX_STEP, _MAX_STEP)
         return from_unit(distribution, min(max(unit, 0.0), 1.0))
 
 
 def copy_checkpoint(parent_uri: str, folder: str, config: TrainConfig) -> None:
-    """Copy a parent's checkpoint into a trial's folder, as if the trial had trained that far itself.
+    """Copy the checkpoint of a parent's run into the folder of a trial's run, as if it had trained that far itself.
 
     The tensors are copied byte for byte; only the configuration in the header becomes the trial's. A trial that has
     started its own run keeps it.
-
-    Args:
-        parent_uri: Folder of the parent's run.
-        folder: Folder of the trial's run.
-        config: The trial's configuration.
 
     Raises:
         FileNotFoundError: The parent has no checkpoint.

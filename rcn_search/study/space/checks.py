@@ -73,11 +73,11 @@ def _check_parameter(
             raise file.error(
                 ("search", path), f"search.{path}: 'when' names {key}, which is searched only further down"
             )
-        can_hold = (
-            any(other.depends_on or other.contains(value) for other in config.search[key] for value in allowed)
-            if key in config.search
-            else value_at(config.base_config, key) in allowed
-        )
+        if key in config.search:
+            ranges = config.search[key]
+            can_hold = any(other.depends_on or other.contains(value) for other in ranges for value in allowed)
+        else:
+            can_hold = value_at(config.base_config, key) in allowed
         if not can_hold:
             values = " or ".join(map(str, allowed))
             raise file.error(("search", path), f"search.{path}: 'when' never holds: {key} is never {values}")
@@ -127,8 +127,7 @@ def _check_corners(config: StudyConfig, file: StudyFile) -> None:
             config.train_config(values)
         except ConfigError as error:
             setting = ", ".join(f"{path}={value}" for path, value in values.items())
+            example = f". For example: {setting}" if setting else ""
             raise file.error(
-                ("search",),
-                f"some settings that can be sampled are not legal: {error}"
-                + (f". For example: {setting}" if setting else ""),
+                ("search",), f"some settings that can be sampled are not legal: {error}{example}"
             ) from None

@@ -86,13 +86,10 @@ class Parameter(FrozenModel):
         return tuple(bound.key for bound in self.integer or self.real or () if isinstance(bound, DependentBound))
 
     def resolve(self, number_at: Callable[[str], float]) -> Parameter:
-        """Replace bounds that depend on other keys by numbers.
+        """Replace bounds that depend on other keys by numbers; ``number_at`` gives the value of a key.
 
         Bounds of an int are rounded inwards to whole numbers; the upper bound of a range with steps is lowered to its
         last step.
-
-        Args:
-            number_at: Gives the value of a key.
 
         Raises:
             ValueError: The range is empty, or a bound is not a finite number.
@@ -117,8 +114,8 @@ class Parameter(FrozenModel):
         if self.step is not None:
             num_steps = math.floor((high - low) / self.step + 1e-9)
             high = float(Decimal(str(low)) + num_steps * Decimal(str(self.step)))  # 0.15, not 0.15000000000000002
-        kind = ("int", (int(low), int(high))) if self.integer else ("float", (low, high))
-        return Parameter.model_validate({kind[0]: kind[1], "log": self.log, "step": self.step})
+        bounds_by_kind = {"int": (int(low), int(high))} if self.integer else {"float": (low, high)}
+        return Parameter.model_validate({**bounds_by_kind, "log": self.log, "step": self.step})
 
     @property
     def distribution(self) -> BaseDistribution:

@@ -1,4 +1,4 @@
-"""Sections of a study file: name and seed, budget, constraints, test evaluation, replication."""
+"""Sections of a study file: name and seed, budget, constraints, test evaluation, replication, callbacks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ class StudyInfo(FrozenModel):
     trial_batch_size: int | None = Field(
         None,
         ge=1,
-        description="Trials that are proposed together. Makes the study repeatable: the same seed gives the same "
-        "trials on any cluster, even after crashes.",
+        description="Trials proposed together; a seed then gives the same trials on any cluster, even after crashes.",
         exclude_if=lambda size: size is None,
     )
 
@@ -30,9 +29,7 @@ class Budget(FrozenModel):
     trials: int | None = Field(None, ge=1, description="Trials of a search; runs and seeds_per_run imply them.")
     epochs: int = Field(ge=1, description="Epochs of each trial, unless it is stopped early.")
     max_concurrent: int | Literal["auto"] = Field("auto", description="Trials at once; auto: as many as fit.")
-    workers_per_trial: int = Field(
-        1, ge=1, description="Processes that train a trial together.", exclude_if=lambda num: num == 1
-    )
+    workers_per_trial: int = Field(1, ge=1, description="Processes per trial.", exclude_if=lambda num: num == 1)
     cpus_per_trial: float = Field(1, gt=0, description="CPU cores, and threads, of each worker of a trial.")
     gpus_per_trial: float = Field(0, ge=0, le=1, description="Share of one GPU of each worker of a trial.")
 
@@ -68,3 +65,38 @@ class ReplicationConfig(FrozenModel):
 
     top: int = Field(3, ge=1, description="Number of trials, best validation error first.")
     seeds: int = Field(3, ge=2, description="Trainings of each, with base.seed + 1, base.seed + 2 and so on.")
+
+
+class Mlflow(FrozenModel):
+    """MLflow through Ray's callback: one run per trial."""
+
+    experiment: str | None = Field(None, description="Name of the experiment; by default the study's name.")
+    tags: dict[str, str] = Field({}, description="Tags of all runs.")
+
+
+class Wandb(FrozenModel):
+    """Weights & Biases through Ray's callback: one run per trial."""
+
+    project: str = Field(min_length=1, description="Name of the project.")
+    entity: str | None = Field(None, description="Team; by default your own account.")
+    group: str | None = Field(None, description="Group of the runs; by default the study's name.")
+    mode: str | None = Field(
+        None, pattern="^(online|offline|disabled)$", description="online, offline or disabled; by default WANDB_MODE."
+    )
+
+
+class CallbackOptions(FrozenModel):
+    """Section ``callbacks``: which experiment trackers a search reports to.
+
+        callbacks:
+          tensorboard: false                        # on by default
+          mlflow: {experiment: rcn}                 # server and credentials: MLFLOW_TRACKING_URI and MLflow's variables
+          wandb:  {project: rcn, group: first}      # credentials: WANDB_API_KEY, or `wandb login`
+
+    The trackers read keys and passwords from the environment. They never belong in a study file, because it is
+    published with the study.
+    """
+
+    tensorboard: bool = Field(True, description="Write TensorBoard events into the study's folder.")
+    mlflow: Mlflow | None = Field(None, description="Report to MLflow.")
+    wandb: Wandb | None = Field(None, description="Report to Weights & Biases.")

@@ -34,10 +34,9 @@ from pydantic import Field, model_validator
 from rcn_search.config.errors import ConfigError
 from rcn_search.config.loading import merge, resolve_train_config
 from rcn_search.config.schema import FrozenModel, TrainConfig
-from rcn_search.study.space.callback_options import CallbackOptions
+from rcn_search.study.space import sections
 from rcn_search.study.space.options import Asha, Pbt, Sampler, Scheduler, Tpe
 from rcn_search.study.space.parameter import ConditionalRanges, Parameter, Scalar, Values, parameter_name
-from rcn_search.study.space.sections import Budget, Constraints, ReplicationConfig, StudyInfo, TestEvaluationConfig
 
 RUN, SEED = "run", "seed"
 """Parameters of a fixed-run study: the name of a run, and the index of its seed, from 0."""
@@ -67,22 +66,26 @@ class StudyConfig(FrozenModel):
     40
     """
 
-    study: StudyInfo
+    study: sections.StudyInfo
     base: dict[str, Any]
     search: dict[str, ConditionalRanges] = Field({})
     initial_trials: tuple[Values, ...] = ()
     runs: dict[str, Values] = Field({})
     seeds_per_run: dict[str, Annotated[int, Field(ge=1)]] = Field({})
     joint_models: dict[str, tuple[str, str]] = Field({})
-    budget: Budget
+    budget: sections.Budget
     # Left out of study.json at their defaults, so that a study does not change when a version adds such an option.
     objectives: tuple[Objective, ...] = Field((ERROR,), min_length=1, exclude_if=lambda names: names == (ERROR,))
-    constraints: Constraints = Field(Constraints(), exclude_if=lambda limits: limits == Constraints())
+    constraints: sections.Constraints = Field(
+        sections.Constraints(), exclude_if=lambda limits: limits == sections.Constraints()
+    )
     scheduler: Scheduler = Asha()
     sampler: Sampler = Tpe()
-    replication: ReplicationConfig | None = Field(None, exclude_if=lambda options: options is None)
-    test: TestEvaluationConfig | None = None
-    callbacks: CallbackOptions = Field(CallbackOptions(), exclude_if=lambda options: options == CallbackOptions())
+    replication: sections.ReplicationConfig | None = Field(None, exclude_if=lambda options: options is None)
+    test: sections.TestEvaluationConfig | None = None
+    callbacks: sections.CallbackOptions = Field(
+        sections.CallbackOptions(), exclude_if=lambda options: options == sections.CallbackOptions()
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -103,11 +106,8 @@ class StudyConfig(FrozenModel):
     @property
     def parameter_names(self) -> list[str]:
         """Names of all parameters: a key, or ``model.channels[1]`` for a key with several ranges."""
-        return [
-            parameter_name(path, index, len(ranges))
-            for path, ranges in self.search.items()
-            for index in range(len(ranges))
-        ]
+        counts = {path: len(ranges) for path, ranges in self.search.items()}
+        return [parameter_name(path, index, count) for path, count in counts.items() for index in range(count)]
 
     @property
     def fixed_trials(self) -> list[Values]:

@@ -12,9 +12,7 @@ from rcn_search.study.space.parameter import Scalar
 def from_unit(distribution: BaseDistribution, unit: float) -> Scalar:
     """Return the value at ``unit`` in [0, 1]; equal parts of the interval map to equal parts of the (log) range."""
     if isinstance(distribution, CategoricalDistribution):
-        index = min(int(unit * len(distribution.choices)), len(distribution.choices) - 1)
-        choice: Scalar = distribution.choices[index]
-        return choice
+        return distribution.choices[min(int(unit * len(distribution.choices)), len(distribution.choices) - 1)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = _ends(distribution)
     value = math.exp(low + (high - low) * unit) if distribution.log else low + (high - low) * unit
@@ -25,8 +23,9 @@ def from_unit(distribution: BaseDistribution, unit: float) -> Scalar:
     return min(max(value, distribution.low), distribution.high)
 
 
-def to_unit(distribution: FloatDistribution | IntDistribution, value: float) -> float:
-    """Return the middle of the part of the unit interval that `from_unit` maps to ``value``."""
+def to_unit(distribution: BaseDistribution, value: float) -> float:
+    """Return the middle of the part of the unit interval that `from_unit` maps to ``value``, which is a number."""
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = _ends(distribution)
     return ((math.log(value) if distribution.log else value) - low) / (high - low)
 
