@@ -1,7 +1,6 @@
 """The configuration of a training run: every key that can be set, as frozen models.
 
-`TrainConfig` is the identity of a run. It is stored, fully resolved, beside every result, and `TrainConfig.run_id`
-hashes everything in it that can change the result (all but `ComputeConfig`). Its sections are defined in
+`TrainConfig` is the identity of a run. It is stored, fully resolved, beside every result. Its sections are defined in
 `rcn_search.config.images`, `rcn_search.config.model` and `rcn_search.config.training`; import them from here.
 """
 

@@ -205,7 +205,10 @@ def _explained(uri: str, action: str, error: Exception, after_s: float) -> OSErr
         return FileNotFoundError(f"{uri}: there is no such object")
     text = f"{uri}: {action} it failed after {after_s:.0f} s: {cause}"
     if isinstance(error, PermissionError) or status in (401, 403):
-        return PermissionError(f"{text}. {_REMEDY_403.format(bucket=bucket)}")
+        return PermissionError(
+            f"{text}. Check the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE), that they may list, read, write and "
+            f"delete in {bucket!r}, and this machine's clock"
+        )
     if any("Credential" in type(each).__name__ for each in cause_chain(error)):
         return PermissionError(f"{text}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
     if any("EndpointConnection" in type(each).__name__ for each in cause_chain(error)):
@@ -213,12 +216,6 @@ def _explained(uri: str, action: str, error: Exception, after_s: float) -> OSErr
     kind = TimeoutError if isinstance(error, TimeoutError) else RemoteError
     remedy = "The store is overloaded or unreachable; try again later" if retry.is_transient(error) else ""
     return kind(f"{text}. {remedy}".removesuffix(". "))
-
-
-_REMEDY_403 = (
-    "Check the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE), that they may list, read, write and delete in {bucket!r}, "
-    "and this machine's clock"
-)
 
 
 def _without_secrets(text: str) -> str:
