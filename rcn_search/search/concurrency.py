@@ -23,11 +23,7 @@ def plan_slots(cluster: ClusterResources, budget: Budget, num_trials: int) -> in
 
     With ``budget.max_concurrent: auto`` it is the number that fits on the nodes now. A number may be larger, except on
     a cluster that cannot grow: trials that do not fit wait, and their placement groups make an autoscaler start nodes.
-
-    Args:
-        cluster: Nodes of the cluster; each worker of a trial needs its resources on one node.
-        budget: Resources of a trial, and the number of trials asked for.
-        num_trials: Number of trials to run.
+    Each worker of a trial needs its resources on one node.
 
     Raises:
         CapacityError: No trial fits, and the cluster cannot grow or was not asked to.
@@ -83,31 +79,16 @@ class ScaleUpTimeout(Callback):  # type: ignore[misc]
 
 
 def print_plan(
-    console: Console,
-    study: Study,
-    slots: int,
-    cluster: ClusterResources,
-    checkpoint_bytes: int,
-    free_bytes: int | None,
+    console: Console, study: Study, slots: int, cluster: ClusterResources, checkpoint_bytes: int, free_bytes: int | None
 ) -> None:
-    """Print what is about to run, where, and the disk space that it will take.
-
-    Args:
-        console: Where to print.
-        study: The study.
-        slots: Number of trials that run at once.
-        cluster: Nodes of the cluster.
-        checkpoint_bytes: Estimated size of the checkpoints.
-        free_bytes: Free space where they go; None if it is unknown.
-    """
+    """Print what is about to run, where, and the disk space that it will take, if known of what is free there."""
     config = study.config
     source = f"{len(config.runs)} fixed runs" if config.runs else f"{config.sampler.name} sampler"
     if config.study.trial_batch_size:
         source += f", repeatable in batches of {config.study.trial_batch_size}"
     console.print(
         f"[bold]{config.study.name}[/]: {study.num_remaining} trials of up to {config.budget.epochs} epochs, "
-        f"{config.scheduler}, {source}\n"
-        f"{_at_once(slots, cluster, config.budget)}",
+        f"{config.scheduler}, {source}\n{_at_once(slots, cluster, config.budget)}",
         highlight=False,
     )
     console.print(study.uri, style="dim", highlight=False, soft_wrap=True)
@@ -121,11 +102,9 @@ def print_plan(
 
 
 def _at_once(slots: int, cluster: ClusterResources, budget: Budget) -> str:
-    fitting = num_fitting_trials(cluster, budget)
-    text = f"{slots} at once, {_size(budget)} each; on {cluster}"
-    return text if fitting >= slots else f"{text}: {fitting} fit now, the others wait until the cluster scales up"
-
-
-def _size(budget: Budget) -> str:
     size = f"{budget.cpus_per_trial:g} CPU, {budget.gpus_per_trial:g} GPU"
-    return size if budget.workers_per_trial == 1 else f"{budget.workers_per_trial} workers of {size}"
+    if budget.workers_per_trial > 1:
+        size = f"{budget.workers_per_trial} workers of {size}"
+    fitting = num_fitting_trials(cluster, budget)
+    text = f"{slots} at once, {size} each; on {cluster}"
+    return text if fitting >= slots else f"{text}: {fitting} fit now, the others wait until the cluster scales up"

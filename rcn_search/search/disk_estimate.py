@@ -6,10 +6,10 @@ import random
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import lru_cache
 
 from rcn_search import storage
-from rcn_search.config.schema import ModelConfig, TrainConfig
+from rcn_search.config.schema import TrainConfig
+from rcn_search.study.objectives import num_model_parameters
 from rcn_search.study.space.parameter import Values
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.space.unit_interval import from_unit
@@ -23,12 +23,7 @@ OPTIMIZER_VALUES = {"adadelta": 2, "adamw": 2, "muon": 1}
 
 
 def estimate_checkpoint_bytes(study: Study, num_points: int) -> int:
-    """Estimate the bytes of the best and last checkpoints of all remaining trials, from the mean over settings.
-
-    Args:
-        study: The study.
-        num_points: Number of keypoints of its data set.
-    """
+    """Estimate the bytes of the best and last checkpoints of all remaining trials, from the mean over settings."""
     sizes = []
     for values in _settings(study.config):
         with suppress(ValueError):  # a network that cannot be built fails its trial, with a reason
@@ -38,7 +33,7 @@ def estimate_checkpoint_bytes(study: Study, num_points: int) -> int:
 
 def estimate_trial_bytes(config: TrainConfig, num_points: int) -> int:
     """Estimate the bytes of a run's checkpoints: weights in best.safetensors, weights and state in last.safetensors."""
-    num_weights = _num_weights(config.model, num_points, config.input.size_px, config.input.channels)
+    num_weights = num_model_parameters(config.model, num_points, config.input.size_px, config.input.channels)
     num_copies = 1 + 1 + OPTIMIZER_VALUES[config.optimizer.name] + (1 if config.schedule.ema_decay else 0)
     if config.validation.save == "every":
         num_copies += config.schedule.epochs
@@ -57,11 +52,3 @@ def _settings(config: StudyConfig) -> Iterator[Values]:
     draw = random.Random(0)
     for _ in range(NUM_SETTINGS):
         yield config.draw(lambda path, name, parameter: from_unit(parameter.distribution, draw.random()))
-
-
-@lru_cache(maxsize=NUM_SETTINGS)
-def _num_weights(model: ModelConfig, num_points: int, input_px: int, in_channels: int) -> int:
-    from rcn_search.models import build_model
-    from rcn_search.models.complexity import count_parameters
-
-    return count_parameters(build_model(model, num_points=num_points, input_px=input_px, in_channels=in_channels))

@@ -71,17 +71,7 @@ class StudyRequest:
 def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: Console) -> OpenedStudy:
     """Check everything that can be checked before a search, and publish the study if it is new.
 
-    Args:
-        request: The study to run.
-        leaderboard: URI of the leaderboard; needed if the study has a test evaluation that is still to be made.
-        console: Where to print how many trials a warm start takes over.
-
-    Raises:
-        ConfigError: The study file or an option is wrong.
-        RcnSearchError: The study has a test evaluation, and there is no leaderboard.
-        DatasetError: The data set is missing or damaged.
-        StudyError: A study that is to be started exists, one that is to be resumed does not, or is another study.
-        StorageError: The location of the study or the leaderboard cannot be used.
+    A test evaluation that is still to be made needs a leaderboard. The errors are listed at `run_search`.
     """
     config = _load(request)
     manifest = check_dataset(config)
@@ -109,7 +99,6 @@ def check_dataset(config: StudyConfig) -> Manifest:
 
     Raises:
         ConfigError: A split or rows are missing.
-        DatasetError: The data set is missing or damaged.
     """
     data = config.base_config.data
     manifest = read_manifest(data.uri)

@@ -37,11 +37,8 @@ def run_replication(
 ) -> Winner | None:
     """Train the best trials of a search again and choose the winner, once in the life of the study.
 
-    Args:
-        study: The search, all of whose trials have ended.
-        check: Raises if this process may not write to the study; see `StudyStore`.
-        run: Runs all remaining trials of a study.
-        console: Where to print the winner.
+    All trials of the search have ended. ``check`` raises if this process may not write to the study (see `StudyStore`),
+    and ``run`` runs all remaining trials of a study.
 
     Returns:
         The winner; None if the study asks for no replication or no trial is complete.
@@ -114,11 +111,7 @@ def _run_name(trial: Trial) -> str:
 
 
 def _trial_values(config: StudyConfig, trial: Trial) -> Values:
-    """Values of the searched keys in a trial, by path.
-
-    Raises:
-        StudyError: In this version of rcn-search they make another training configuration.
-    """
+    """Return the values of the searched keys in a trial, by path."""
     values = config.draw(lambda path, name, parameter: trial.params[name])
     if config.train_config(values).run_id != trial.run_id:
         raise StudyError(
@@ -129,11 +122,7 @@ def _trial_values(config: StudyConfig, trial: Trial) -> Values:
 
 
 def _choose_winner(study: Study, replication: Study) -> Winner:
-    """Choose the candidate with the lowest error of the validation images, averaged over seeds.
-
-    Raises:
-        StudyError: No candidate completed all its seeds.
-    """
+    """Choose the candidate with the lowest error of the validation images, averaged over seeds."""
     trial_of_run = {_run_name(trial): trial for trial in study.trials}
     completed: list[tuple[Candidate, Array]] = []
     failed: list[Candidate] = []
@@ -183,14 +172,8 @@ def _candidate(trial: Trial, runs: Sequence[Trial]) -> Candidate:
 
 def _compare_with_winner(candidate: Candidate, error_pct_sn: Array, winner_sn: Array, group_n: Names) -> Candidate:
     difference = seeded_difference(error_pct_sn, winner_sn, group_n)
-    return candidate.model_copy(
-        update={
-            "minus_winner_pct": difference.mean,
-            "interval_pct": difference.interval,
-            "p": difference.p,
-            "is_tied": difference.is_tie,
-        }
-    )
+    changes = {"minus_winner_pct": difference.mean, "interval_pct": difference.interval, "p": difference.p}
+    return candidate.model_copy(update={**changes, "is_tied": difference.is_tie})
 
 
 def validation_errors(config: StudyConfig, trial: Trial) -> Array:
@@ -207,8 +190,7 @@ def validation_errors(config: StudyConfig, trial: Trial) -> Array:
 
     data = config.base_config.data
     dataset = open_dataset(data.uri)
-    num_rows = num_rows_used(dataset.manifest, data.val_split, data.num_val)
-    split = dataset.split(data.val_split)
+    num_rows, split = num_rows_used(dataset.manifest, data.val_split, data.num_val), dataset.split(data.val_split)
     validator = Validator(trial.config, split, num_rows, dataset.manifest.keypoint_schema)
     network, _ = load_network(storage.join(trial.folder, BEST_NAME))
     error_n, counts_n = validator.image_errors(network)

@@ -41,7 +41,6 @@ class SearchResult:
     """Result of a search.
 
     Attributes:
-        study: The study, with all its trials.
         summary: Where the time went.
         winner: The winner by replication; None if the study asks for none.
         test_result: Scores of the best trial, or of all seeds of the winner, on the test split; None if the study asks
@@ -123,18 +122,9 @@ def _run_trials(
     num_points: int,
     console: Console,
 ) -> int:
-    """Start Ray, print the plan, and run trials until none is left.
+    """Start Ray, print the plan, and run trials until none is left; return the number that ran at once.
 
-    Args:
-        study: The study.
-        source: What hands out the trials: the study itself or its synchronous view.
-        callbacks: Callbacks of Tune; one of them records results in ``source``.
-        stop_check: Ends the loop on a signal or when the lease is lost.
-        num_points: Number of keypoints of the data set.
-        console: Where to print.
-
-    Returns:
-        Number of trials that ran at once.
+    ``source`` hands out the trials: the study itself or its synchronous view. A callback records results in it.
     """
     with ThreadPoolExecutor(1) as executor:  # counts the networks' parameters, which imports torch, while Ray starts
         estimate = executor.submit(estimate_checkpoint_bytes, study, num_points)
@@ -149,7 +139,7 @@ def _run_trials(
 def _run_tune(
     study: Study, source: Study | SynchronousStudy, callbacks: Sequence[Callback], slots: int, console: Console
 ) -> None:
-    """Run Ray Tune once over all trials that are left; the arguments are those of `_run_trials`."""
+    """Run Ray Tune once over all trials that are left."""
     budget = study.config.budget
     credentials = Credentials.from_environment(study.uri, study.config.base_config.data.uri)
     disable_tune_env_propagation()

@@ -63,9 +63,8 @@ class _EventFile:
 
     def __init__(self, trial: Trial) -> None:
         self._folder = trial.folder
-        self._scratch = (
-            None if storage.is_local(trial.folder) else tempfile.TemporaryDirectory(prefix="rcn-search-events-")
-        )
+        is_local = storage.is_local(trial.folder)
+        self._scratch = None if is_local else tempfile.TemporaryDirectory(prefix="rcn-search-events-")
         self._local_folder = Path(self._scratch.name) if self._scratch else storage.local_path(trial.folder)
         self._local_folder.mkdir(parents=True, exist_ok=True)
         # tensorboardX's SummaryWriter has a thread and a queue for each trial, and a flush that does not wait for them.

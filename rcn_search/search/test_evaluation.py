@@ -19,6 +19,7 @@ from rcn_search.study.space.study_config import overlay
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study.winner import Winner
+from rcn_search.training.exit_status import BEST_NAME
 
 TEST_RESULT_NAME = "test_result.json"
 TEST_FOLDER = "test"
@@ -26,13 +27,7 @@ _PREDICTIONS, _SCORE = "predictions.parquet", "score.json"
 
 
 class CheckpointScore(FrozenModel):
-    """Scores of one checkpoint.
-
-    Attributes:
-        checkpoint: URI of the checkpoint.
-        errors_pct: Errors on the test split, by protocol.
-        entries: URIs of its leaderboard entries.
-    """
+    """Errors of a checkpoint on the test split, by protocol, and URIs of its leaderboard entries."""
 
     checkpoint: str
     errors_pct: dict[str, float]
@@ -43,7 +38,6 @@ class TestResult(CheckpointScore):
     """Scores of a study's best trial, or of its winner; ``test_result.json`` of the study.
 
     Attributes:
-        trial: Number of the trial.
         checkpoint: URI of the checkpoint that was scored; with replication that of the first seed.
         errors_pct: Errors on the test split, by protocol; with replication the means over seeds.
         entries: URIs of the leaderboard entries of all seeds.
@@ -57,13 +51,10 @@ class TestResult(CheckpointScore):
 def evaluate_best_trial(
     study: Study, winner: Winner | None, *, leaderboard: str | None, console: Console
 ) -> TestResult | None:
-    """Score the best trial on the test split, once in the life of a study.
+    """Score the best trial on the test split, once in the life of a study whose trials have all ended.
 
-    Args:
-        study: The study, all of whose trials have ended.
-        winner: The winner by replication, whose checkpoints are scored instead; None without replication.
-        leaderboard: URI of the leaderboard; needed if the result does not exist yet.
-        console: Where to print.
+    With replication, the checkpoints of the winner are scored instead. The leaderboard is needed if the result does not
+    exist yet.
 
     Returns:
         The result; None if the study asks for no test evaluation or no trial is complete.
@@ -84,9 +75,6 @@ def evaluate_best_trial(
     if winner:
         result = _evaluate_seeds(study, winner, leaderboard)
     else:
-        # Torch is not needed before this point.
-        from rcn_search.training.exit_status import BEST_NAME
-
         folder = _retrain(study, study.best_trial, console) if study.config.test.retrain else study.best_trial.folder
         test_folder = storage.join(study.uri, TEST_FOLDER)
         score = _evaluate_checkpoint(study, storage.join(folder, BEST_NAME), test_folder, leaderboard)
@@ -115,9 +103,6 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
     """Evaluate a checkpoint on the test split and submit the scores, once; scores that exist are read.
 
     An evaluation that died before its predictions were written was seen by nobody: it is repeated and counted again.
-
-    Raises:
-        StudyError: Predictions exist, but it is not known whether they were submitted.
     """
     from rcn_search.data.dataset import open_dataset
     from rcn_search.inference.predictor import load

@@ -82,7 +82,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     _flush_error: OSError | None
 
     def setup(self, config: dict[str, Any], credentials: Credentials | None = None) -> None:
-        """Prepare the process for its first trial; called by Tune with a configuration by `TrialSpec.to_tune_config`."""
+        """Prepare the process for its first trial; called by Tune with `TrialSpec.to_tune_config`."""
         self._credentials = credentials or Credentials({})
         self._credentials.apply_to_environment()
         self._trainer = self._worker_group = self._flush_error = self._compute = None

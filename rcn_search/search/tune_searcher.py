@@ -39,8 +39,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         trial = self._study.ask()
         if trial is None:
             return None if self._study.num_remaining else str(Searcher.FINISHED)
-        study_config, config = self._study.config, trial.config
-        base_config = study_config.base_config
+        study_config, base_config, config = self._study.config, self._study.config.base_config, trial.config
         # The data set may have moved since an open trial was drawn; its content is the same.
         config = config.model_copy(update={"data": config.data.model_copy(update={"uri": base_config.data.uri})})
         parent = trial.params.get(PARENT, NO_PARENT)
@@ -51,9 +50,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             folder=trial.folder,
             config=config,
             base_config=base_config,
-            shared_compute_uri=(
-                storage.join(self._study.uri, COMPUTE) if study_config.study.trial_batch_size else None
-            ),
+            shared_compute_uri=storage.join(self._study.uri, COMPUTE) if study_config.study.trial_batch_size else None,
             num_workers=study_config.budget.workers_per_trial,
             gpus_per_worker=study_config.budget.gpus_per_trial,
             measure_latency=LATENCY in study_config.objectives or study_config.constraints.latency_ms is not None,
@@ -80,8 +77,7 @@ class StudyRecorder(Callback):  # type: ignore[misc]
         self._study = study
         self._error: Exception | None = None
         self._num_requeued: Counter[int] = Counter()
-        self.busy_s = 0.0
-        self.other_s = 0.0
+        self.busy_s = self.other_s = 0.0
         self.ended_s: list[float] = []
 
     def on_trial_result(

@@ -36,11 +36,7 @@ def resume_settings(config: StudyConfig) -> dict[str, Any]:
 
 
 def restore_config(document: dict[str, Any], settings: dict[str, Any]) -> StudyConfig:
-    """Build the configuration of a study from what is stored of it.
-
-    Args:
-        document: Content of study.json.
-        settings: Settings of its newest lease, or of its start.
+    """Build the configuration of a study from study.json and the settings of its newest lease, or of its start.
 
     Raises:
         StudyError: The study is damaged, or a newer version of rcn-search wrote it.

@@ -41,13 +41,7 @@ _unreleased: set[str] = set()
 
 
 class LeaseOwner(FrozenModel):
-    """The process that acquired a lease.
-
-    Attributes:
-        host: Name of its machine, for people.
-        machine: What process numbers are unique in; see `machine`.
-        pid: Process number.
-    """
+    """The process that acquired a lease; its ``host`` is for people, and its number is unique in its `machine`."""
 
     host: str
     machine: str
@@ -58,13 +52,7 @@ class LeaseOwner(FrozenModel):
 
 
 class LeaseRecord(FrozenModel):
-    """Content of ``acquired.json``.
-
-    Attributes:
-        owner: The process that acquired the lease.
-        acquired_at: Unix time, in seconds.
-        settings: Settings that the study is run with (see `rcn_search.study.identity.resume_settings`).
-    """
+    """Content of ``acquired.json``: who runs the study, since which Unix time, with which `resume_settings`."""
 
     schema_version: int = 2
     owner: LeaseOwner
@@ -74,14 +62,7 @@ class LeaseRecord(FrozenModel):
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseState:
-    """The newest lease on a study, as any process sees it.
-
-    Attributes:
-        number: Number of the lease, from 0.
-        record: Its owner and settings.
-        last_heartbeat_at: Unix time, in seconds.
-        released: Whether its owner released it.
-    """
+    """The newest lease on a study, as any process sees it; the last heartbeat is a Unix time in seconds."""
 
     number: int
     record: LeaseRecord
@@ -143,11 +124,7 @@ class Lease:
             raise StudyError(f"{self._uri}: another search process took over this study: no heartbeat from this one")
 
     def heartbeat(self) -> None:
-        """Send a heartbeat, or notice that the lease is lost.
-
-        Raises:
-            OSError: Storage cannot be reached.
-        """
+        """Send a heartbeat, or notice that the lease is lost."""
         now = time.time()
         if storage.exists(storage.join(_folder(self._uri, self._number + 1), _ACQUIRED)):
             self._ended.set()
@@ -177,11 +154,8 @@ def acquire(
 ) -> Iterator[Lease]:
     """Hold the lease on a study for the duration of a ``with`` block.
 
-    Args:
-        uri: Folder of the study.
-        settings: Settings that the study is run with.
-        on_status: Called with a message before waiting, and when the lease of a dead process is taken over.
-        wait: If the lease belongs to a process on another machine, wait until it expires or a heartbeat comes.
+    ``on_status`` gets a message before waiting, and when the lease of a dead process is taken over. ``wait`` is for a
+    lease of a process on another machine: wait until it expires or a heartbeat comes.
 
     Raises:
         StudyError: Another process runs the study.
@@ -228,12 +202,10 @@ def _wait_for_expiry(uri: str, last: LeaseState, on_status: Callable[[str], obje
 
 def _describe_conflict(uri: str, last: LeaseState) -> str:
     ago_s = max(0, round(time.time() - last.last_heartbeat_at))
-    alternative = (
-        ""
-        if last.record.owner.machine == machine()
-        else f", or wait {max(1, round(LEASE_TIMEOUT_S) - ago_s)} s if it is dead, as --auto-resume does"
-    )
-    return f"{last.record.owner} is running {uri} (last heartbeat {ago_s} s ago); stop it first{alternative}"
+    message = f"{last.record.owner} is running {uri} (last heartbeat {ago_s} s ago); stop it first"
+    if last.record.owner.machine == machine():
+        return message
+    return f"{message}, or wait {max(1, round(LEASE_TIMEOUT_S) - ago_s)} s if it is dead, as --auto-resume does"
 
 
 def _folder(uri: str, number: int) -> str:

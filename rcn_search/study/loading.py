@@ -26,14 +26,11 @@ SEARCH_SECTIONS = ("initial_trials", "sampler", "replication", "test", "objectiv
 def load_study_config(uri: str, *, overrides: Sequence[str] = (), data_uri: str = "") -> StudyConfig:
     """Read a study file, lay ``key.path=value`` overrides over it, and check all of it.
 
+    ``data_uri`` takes the place of ``base.data.uri``.
+
     >>> config = load_study_config("search_spaces/rcn.yaml", overrides=["budget.trials=3"])
     >>> config.study.name, config.budget.trials, config.base_config.model.name
     ('rcn', 3, 'rcn')
-
-    Args:
-        uri: Path or URI of the YAML file.
-        overrides: Changes such as ``budget.trials=3`` or ``base.seed=1``.
-        data_uri: Data set, in place of ``base.data.uri``.
 
     Raises:
         ConfigError: Something is wrong; the message names file, line and key, and what is allowed.
@@ -116,8 +113,7 @@ def _check_end(config: StudyConfig, base: TrainConfig, file: StudyFile) -> None:
         )
     if config.test is not None:
         resolve_train_config(
-            overlay(base.model_dump(), config.test.retrain),
-            source=f"{file.at(('test', 'retrain'))}: test.retrain",
+            overlay(base.model_dump(), config.test.retrain), source=f"{file.at(('test', 'retrain'))}: test.retrain"
         )
 
 

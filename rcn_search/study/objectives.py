@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rcn_search.config.schema import ModelConfig, TrainConfig
 from rcn_search.errors import RcnSearchError
+from rcn_search.study.records import EpochResult
 from rcn_search.study.space.study_config import ERROR, LATENCY, PARAMETERS, TRAIN_TIME, StudyConfig
-
-if TYPE_CHECKING:
-    from rcn_search.study.records import EpochResult
 
 METRIC_NAMES = {PARAMETERS: "parameters", LATENCY: "latency_ms"}
 """Objectives that are measured once per trial, and their names in its metrics."""
@@ -27,11 +25,7 @@ def objective_values(
 ) -> list[float]:
     """Compute the values of a trial for each of the study's objectives.
 
-    Args:
-        config: Configuration of the study.
-        train_config: Configuration of the trial.
-        epochs: All epochs of the trial; at least one.
-        metrics: ``parameters`` and ``latency_ms`` as the trial reported them. Parameters are counted if missing.
+    ``epochs`` are all epochs of the trial, at least one. Parameters are counted if they are not in ``metrics``.
 
     Returns:
         In the order of the study file: ``error``, the lowest validation error in percent; ``parameters``, the number of
@@ -40,10 +34,7 @@ def objective_values(
     Raises:
         RcnSearchError: An objective was not measured.
     """
-    values = {
-        ERROR: min(epoch.val_error_pct for epoch in epochs),
-        TRAIN_TIME: sum(epoch.train_s for epoch in epochs),
-    }
+    values = {ERROR: min(epoch.val_error_pct for epoch in epochs), TRAIN_TIME: sum(epoch.train_s for epoch in epochs)}
     return [
         values[name] if name in values else _metric(METRIC_NAMES[name], train_config, metrics)
         for name in config.objectives
@@ -65,13 +56,9 @@ def constraint_values(config: StudyConfig, train_config: TrainConfig, metrics: M
 
 
 def num_parameters(train_config: TrainConfig) -> int:
-    """Count the trainable values of a configuration's network for the keypoints of its data set.
-
-    Raises:
-        DatasetError: There is no such data set.
-    """
+    """Count the trainable values of a configuration's network for the keypoints of its data set."""
     size_px, channels = train_config.input.size_px, train_config.input.channels
-    return _num_parameters(train_config.model, num_points(train_config.data.uri), size_px, channels)
+    return num_model_parameters(train_config.model, num_points(train_config.data.uri), size_px, channels)
 
 
 @lru_cache(maxsize=8)
@@ -83,7 +70,8 @@ def num_points(data_uri: str) -> int:
 
 
 @lru_cache(maxsize=4_096)
-def _num_parameters(model: ModelConfig, num_points: int, input_px: int, in_channels: int) -> int:
+def num_model_parameters(model: ModelConfig, num_points: int, input_px: int, in_channels: int) -> int:
+    """Count the trainable values of a network."""
     from rcn_search.models import build_model  # imports torch; only studies that limit or minimize parameters need it
     from rcn_search.models.complexity import count_parameters
 

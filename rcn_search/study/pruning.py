@@ -118,8 +118,7 @@ class HyperbandPruner:
 
     def report(self, trial: int, epoch: int, error_pct: float) -> bool:
         """Stop if the trial's bracket does."""
-        bracket = self._brackets[self._assignment[trial % len(self._assignment)]]
-        return bracket.report(trial, epoch, error_pct)
+        return self._brackets[self._assignment[trial % len(self._assignment)]].report(trial, epoch, error_pct)
 
 
 class MedianPruner:

@@ -21,13 +21,7 @@ class StudyError(RcnSearchError):
 class TrialRecord(FrozenModel):
     """A trial as the sampler proposed it: ``trial.json``.
 
-    Attributes:
-        number: Position in the order of proposals, from 0.
-        params: Sampled values by parameter name.
-        distributions: Distribution of each parameter, as Optuna's JSON.
-        config: Configuration to train.
-        run_id: Identity of ``config``.
-        created_at: Unix time of the proposal, in seconds.
+    Numbers are in the order of proposals, from 0; ``distributions`` are Optuna's JSON; times are Unix times in seconds.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -42,14 +36,8 @@ class TrialRecord(FrozenModel):
 class EpochResult(FrozenModel):
     """Results and times of one epoch of a trial.
 
-    Attributes:
-        epoch: Number of the epoch, from 1.
-        loss: Mean training loss.
-        val_error_pct: Validation error after the epoch.
-        best_error_pct: Lowest validation error so far, that of the weights in best.safetensors.
-        train_s: Time of the training steps.
-        val_s: Time of the validation.
-        other_s: Time of everything else: opening the run, saving the checkpoint.
+    Epochs are counted from 1. ``best_error_pct`` is the lowest validation error so far, that of the weights in
+    best.safetensors; ``other_s`` is the time of opening the run and saving the checkpoint.
     """
 
     epoch: int
@@ -66,7 +54,6 @@ class TrialResult(FrozenModel):
 
     Attributes:
         state: ``pruned`` if the scheduler stopped it early, or if it exceeds a constraint.
-        epochs: All epochs, in order.
         reason: Why it failed, or which constraint it exceeds.
         traceback: Traceback of the failure, where it helps.
         metrics: Measurements of the network: ``parameters``, ``latency_ms``.
@@ -83,13 +70,7 @@ class TrialResult(FrozenModel):
 
 
 class WarmStartTrial(FrozenModel):
-    """An ended trial of an earlier study, from which this one was warm-started.
-
-    Attributes:
-        origin: URI of the earlier study.
-        record: The trial with its number there, and with the parameters of this study.
-        result: How it ended.
-    """
+    """An ended trial of an earlier study at URI ``origin``: with its number there, and the parameters of this study."""
 
     origin: str
     record: TrialRecord

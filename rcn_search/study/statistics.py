@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rcn_search.study.objectives import constraint_values, objective_values
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
 from rcn_search.study.trial import State, Trial
@@ -21,7 +19,6 @@ class Rung:
     """An epoch at which trials are compared.
 
     Attributes:
-        epoch: Number of the epoch, from 1.
         errors_pct: Validation errors at this epoch of all trials that reached it, lowest first.
         num_pruned: Number of trials that were pruned here, or later but before the next rung.
     """
@@ -39,13 +36,10 @@ class StudyStatistics:
     """Counts, Pareto front and rungs of a study; call `update` with each trial that has changed.
 
     Attributes:
-        config: Configuration of the study.
-        counts: Number of trials, by state.
         pareto_front: Feasible complete trials that no other one dominates; with one objective the best trial.
         rungs: Epochs at which trials are compared, in order.
         num_trials: Number of all trials that the study will have.
-        num_epochs: Number of epochs trained so far.
-        busy_s: Time of these epochs, summed over trials.
+        busy_s: Time of all epochs so far, summed over trials.
     """
 
     def __init__(self, study: Study) -> None:
@@ -59,7 +53,6 @@ class StudyStatistics:
         self._num_ended_epochs = 0
         self._ended: set[int] = set()
         self._unfinished: dict[int, tuple[State, int]] = {}  # by number: state and epochs at the last update
-        self._front_values: list[Sequence[float]] = []
         for trial in study.trials:
             self.update(trial)
         self.num_trials = self.num_ended + self.counts["running"] + study.num_remaining
@@ -104,24 +97,14 @@ class StudyStatistics:
             self._update_front(trial)
 
     def _update_front(self, trial: Trial) -> None:
-        assert trial.result is not None
-        metrics = trial.result.metrics
-        if any(excess > 0 for excess in constraint_values(self.config, trial.config, metrics).values()):
+        if not trial.is_feasible or any(_at_least_as_good(member, trial) for member in self.pareto_front):
             return
-        values = objective_values(self.config, trial.config, trial.result.epochs, metrics)
-        if any(_at_least_as_good(other, values) for other in self._front_values):
-            return
-        remaining = [
-            (member, other)
-            for member, other in zip(self.pareto_front, self._front_values, strict=True)
-            if not _at_least_as_good(values, other)
-        ]
-        self.pareto_front = [*(member for member, _ in remaining), trial]
-        self._front_values = [*(other for _, other in remaining), values]
+        self.pareto_front = [member for member in self.pareto_front if not _at_least_as_good(trial, member)]
+        self.pareto_front.append(trial)
 
 
-def _at_least_as_good(values: Sequence[float], others: Sequence[float]) -> bool:
-    return all(value <= other for value, other in zip(values, others, strict=True))
+def _at_least_as_good(trial: Trial, other: Trial) -> bool:
+    return all(a <= b for a, b in zip(trial.values or (), other.values or (), strict=True))
 
 
 def _rung_epochs(config: StudyConfig) -> list[int]:

@@ -56,7 +56,6 @@ class StudyStore:
 
         Raises:
             ObjectExistsError: There is a study already.
-            StudyError: There is one that an older version of rcn-search wrote.
         """
         self._refuse_old_study()
         content = {"schema_version": SCHEMA_VERSION, **document}
@@ -87,10 +86,7 @@ class StudyStore:
             )
 
     def read_warm_start(self, document: dict[str, Any]) -> list[WarmStartTrial]:
-        """Read the trials of the study that this one was warm-started from.
-
-        Args:
-            document: Content of study.json.
+        """Read the trials that the study was warm-started with; ``document`` is the content of study.json.
 
         Raises:
             StudyError: They are missing or damaged.
@@ -136,19 +132,11 @@ class StudyStore:
             return list(pool.map(read, names))
 
     def write_trial(self, record: TrialRecord) -> None:
-        """Publish a trial.
-
-        Raises:
-            StudyError: Another process has published one of this number.
-        """
+        """Publish a trial."""
         self._publish(storage.join(self.trial_folder(record.number), TRIAL_NAME), record)
 
     def write_result(self, number: int, result: TrialResult) -> None:
-        """Publish how a trial ended.
-
-        Raises:
-            StudyError: Another process has published its result.
-        """
+        """Publish how a trial ended."""
         self._publish(storage.join(self.trial_folder(number), _RESULT_NAME), result)
 
     def _publish(self, uri: str, record: FrozenModel) -> None:

@@ -30,19 +30,12 @@ class Study:
     """A study in a folder or at a URI, with all its trials in memory.
 
     The constructor opens a study to run it: finished trials are kept, and open ones are run again. `start` publishes a
-    new study; `rcn_search.study.snapshot.open_study` opens one to read it.
+    new study; `rcn_search.study.snapshot.open_study` opens one to read it. Writing under a lease needs a ``store``.
 
     Attributes:
-        uri: Folder of the study.
-        config: Its configuration.
         trials: All its trials so far, by number.
         warm_start_trials: Trials taken over from an earlier study. The sampler learns from them, and they are not part
             of the budget.
-
-    Args:
-        uri: Folder of the study.
-        config: Its configuration.
-        store: Its store, if writing needs a lease.
     """
 
     def __init__(self, uri: str, config: StudyConfig, store: StudyStore | None = None) -> None:
@@ -83,11 +76,7 @@ class Study:
 
     @classmethod
     def open(cls, uri: str) -> Study:
-        """Open a study as it is now, to read it. Nothing is written, and the study may be running.
-
-        Raises:
-            StudyError: There is no study at ``uri``, it is damaged, or another version of rcn-search wrote it.
-        """
+        """Open a study as it is now, to read it. Nothing is written, and the study may be running."""
         uri = storage.absolute(uri)
         document, lease = StudyStore(uri).read_study(), read_lease(uri)
         return cls(uri, restore_config(document, lease.record.settings if lease else document.get(SETTINGS, {})))
@@ -169,9 +158,6 @@ class Study:
         Open trials come first, then initial trials or fixed runs, then what the sampler proposes. A proposal that
         exceeds a constraint before any training ends at once, as pruned: the sampler learns from it, and the budget
         counts it.
-
-        Raises:
-            StudyError: Another process runs the study.
         """
         if self._requeued:
             return self.trials[self._requeued.pop(0)]
@@ -213,13 +199,7 @@ class Study:
         self._requeued.append(number)
 
     def report(self, number: int, epochs: Iterable[EpochResult], *, metrics: Mapping[str, float] | None = None) -> None:
-        """Record epochs of a running trial; epochs that are known from before its process died are skipped.
-
-        Args:
-            number: Number of the trial.
-            epochs: Some of its epochs.
-            metrics: Measurements of its network; those reported first are kept.
-        """
+        """Record epochs and metrics of a running trial; those known from before its process died are kept."""
         trial = self.trials[number]
         assert trial.optuna_trial is not None, f"trial {number} is not running"
         trial.metrics = {**(metrics or {}), **trial.metrics}
@@ -230,17 +210,7 @@ class Study:
                     trial.optuna_trial.report(epoch.val_error_pct, step=epoch.epoch)
 
     def finish(self, number: int, state: EndState, *, reason: str | None = None, traceback: str | None = None) -> None:
-        """Publish how a running trial ended, then report it to the sampler.
-
-        Args:
-            number: Number of the trial.
-            state: Its final state.
-            reason: Why it failed or was pruned before training.
-            traceback: Traceback of the failure.
-
-        Raises:
-            StudyError: Another process has published its result.
-        """
+        """Publish how a running trial ended, and why if it did not complete; then report it to the sampler."""
         trial = self.trials[number]
         optuna_trial = trial.optuna_trial
         assert optuna_trial is not None, f"trial {number} is not running"

@@ -13,25 +13,17 @@ from dataclasses import dataclass, field
 
 from rcn_search.study.pruning import Pruner, build_pruner
 from rcn_search.study.records import EpochResult
-from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
 from rcn_search.study.trial import EndState, Trial
 
 
 @dataclass
 class _TrialState:
-    """What an `OrderedPruner` knows of a trial.
+    """What an `OrderedPruner` knows of a trial."""
 
-    Attributes:
-        errors_pct: Reported validation errors, by epoch.
-        num_epochs: Number of all its epochs, once known.
-        num_decided: Number of epochs that the pruner has decided on.
-        is_pruned: Whether it decided to prune the trial.
-    """
-
-    errors_pct: dict[int, float] = field(default_factory=dict)
-    num_epochs: int | None = None
-    num_decided: int = 0
+    errors_pct: dict[int, float] = field(default_factory=dict)  # as reported, by epoch
+    num_epochs: int | None = None  # all epochs, once known
+    num_decided: int = 0  # epochs that the pruner has decided on
     is_pruned: bool = False
 
     @property
@@ -119,17 +111,13 @@ class _RunningTrial:
 
 
 class SynchronousStudy:
-    """A study that is run in batches, with the same interface as `Study`.
-
-    Attributes:
-        pruner: Its pruner.
-        batch_size: Number of trials of a batch.
-    """
+    """A study that is run in batches, with the same interface as `Study`."""
 
     def __init__(self, study: Study) -> None:
         config = study.config
         assert config.study.trial_batch_size is not None
         self._study, self.batch_size = study, config.study.trial_batch_size
+        self.uri, self.config, self.trials = study.uri, config, study.trials
         self.pruner = OrderedPruner(build_pruner(config.scheduler, config.budget.epochs), config.budget.epochs)
         self._running: dict[int, _RunningTrial] = {}
         self._proposed: deque[Trial] = deque()
@@ -139,21 +127,6 @@ class SynchronousStudy:
                 self._unfinished_batch = batch  # the last one, which is continued
             else:
                 self._start_batch(batch)
-
-    @property
-    def uri(self) -> str:
-        """Folder of the study."""
-        return self._study.uri
-
-    @property
-    def config(self) -> StudyConfig:
-        """Configuration of the study."""
-        return self._study.config
-
-    @property
-    def trials(self) -> list[Trial]:
-        """All trials of the study so far."""
-        return self._study.trials
 
     @property
     def num_remaining(self) -> int:
@@ -180,11 +153,7 @@ class SynchronousStudy:
         self._proposed.append(self.trials[number])
 
     def finish(self, number: int, state: EndState, *, reason: str | None = None, traceback: str | None = None) -> None:
-        """Record the end of a running trial; it is published once its last epoch is decided on.
-
-        Raises:
-            StudyError: Another process has published its result.
-        """
+        """Record the end of a running trial; it is published once its last epoch is decided on."""
         self._running[number].end = (state, reason, traceback)
         if state != "pruned":  # else the pruner has decided it
             self.pruner.end_trial(number)

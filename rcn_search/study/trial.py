@@ -8,9 +8,7 @@ import optuna
 from optuna.distributions import json_to_distribution
 from optuna.trial import TrialState, create_trial
 
-from rcn_search.config.schema import TrainConfig
 from rcn_search.study.records import EpochResult, TrialRecord, TrialResult
-from rcn_search.study.space.parameter import Values
 
 EndState = Literal["complete", "pruned", "failed"]
 State = Literal[EndState, "running", "open"]
@@ -21,7 +19,9 @@ class Trial:
     """A trial and its results so far.
 
     Attributes:
-        record: The trial as the sampler proposed it.
+        number: Number of the trial, from 0.
+        params: Sampled values, by parameter name.
+        config: Training configuration, whose identity is ``run_id``.
         folder: URI of the folder of its files.
         epochs: Results of its epochs so far, by number.
         metrics: Measurements of its network, once reported: ``parameters``, ``latency_ms``.
@@ -33,31 +33,12 @@ class Trial:
 
     def __init__(self, record: TrialRecord, folder: str, result: TrialResult | None = None) -> None:
         self.record, self.folder, self.result = record, folder, result
+        self.number, self.params, self.config, self.run_id = record.number, record.params, record.config, record.run_id
         self.epochs: dict[int, EpochResult] = {epoch.epoch: epoch for epoch in result.epochs} if result else {}
         self.metrics: dict[str, float] = dict(result.metrics) if result else {}
         self.values: list[float] | None = None
         self.is_feasible = True
         self.optuna_trial: optuna.Trial | None = None
-
-    @property
-    def number(self) -> int:
-        """Number of the trial, from 0."""
-        return self.record.number
-
-    @property
-    def params(self) -> Values:
-        """Sampled values, by parameter name."""
-        return self.record.params
-
-    @property
-    def config(self) -> TrainConfig:
-        """Training configuration."""
-        return self.record.config
-
-    @property
-    def run_id(self) -> str:
-        """Identity of the training configuration."""
-        return self.record.run_id
 
     @property
     def state(self) -> State:
@@ -94,11 +75,7 @@ def to_frozen_trial(
 ) -> optuna.trial.FrozenTrial:
     """Convert an ended trial to what Optuna would have stored, had it run the trial.
 
-    Args:
-        trial: The trial.
-        result: Its result.
-        constraints: By how much it exceeds each constraint.
-        multi_objective: Whether the study has several objectives; then Optuna takes no intermediate values.
+    ``constraints`` holds by how much it exceeds each. With several objectives Optuna takes no intermediate values.
     """
     last_epoch = result.epochs[-1:] if result.state == "pruned" and not multi_objective else ()
     return create_trial(

@@ -11,7 +11,7 @@ from optuna.distributions import distribution_to_json
 from rcn_search import storage
 from rcn_search.config.errors import ConfigError
 from rcn_search.study.identity import SETTINGS, identity, resume_settings
-from rcn_search.study.records import StudyError, TrialRecord, WarmStartTrial
+from rcn_search.study.records import StudyError, WarmStartTrial
 from rcn_search.study.space.parameter import Parameter, Scalar, Values
 from rcn_search.study.space.study_config import StudyConfig, value_at
 from rcn_search.study.store import WARM_START, StudyStore, study_exists
@@ -22,29 +22,20 @@ def warm_start_study(source_uri: str, uri: str, config: StudyConfig, data_finger
 
     A trial fits if the new study could have proposed the very same training: all its sampled values are within the
     new ranges, and everything else is as the new study has it. A trial with other epochs or on other data does not fit.
-
-    Args:
-        source_uri: Folder of the earlier study. Nothing is written to it.
-        uri: Folder of the new study.
-        config: Configuration of the new study.
-        data_fingerprint: Fingerprint of its data set.
+    Nothing is written to the earlier study.
 
     Returns:
         Number of trials taken over, and number of ended trials left out.
 
     Raises:
-        StudyError: There is no earlier study, or there is a study at ``uri`` already.
+        StudyError: There is a study at ``uri`` already.
     """
     source = StudyStore(source_uri)
     document = source.read_study()
-    ended = [
-        *source.read_warm_start(document),
-        *(
-            WarmStartTrial(origin=source_uri, record=record, result=result)
-            for record, result in source.read_trials()
-            if result
-        ),
-    ]
+    ended = source.read_warm_start(document)
+    for record, result in source.read_trials():
+        if result:
+            ended.append(WarmStartTrial(origin=source_uri, record=record, result=result))
     same_data = document.get("data_fingerprint") == data_fingerprint
     fitting = [fit for trial in ended if same_data and (fit := _convert(trial, config))]
     num_left_out = len(ended) - len(fitting)
@@ -82,12 +73,5 @@ def _convert(trial: WarmStartTrial, config: StudyConfig) -> WarmStartTrial | Non
             return None
     except ConfigError:
         return None
-    record = TrialRecord(
-        number=trial.record.number,
-        params=params,
-        distributions=distributions,
-        config=train_config,
-        run_id=train_config.run_id,
-        created_at=trial.record.created_at,
-    )
-    return WarmStartTrial(origin=trial.origin, record=record, result=trial.result)
+    changes = {"params": params, "distributions": distributions, "run_id": train_config.run_id}
+    return trial.model_copy(update={"record": trial.record.model_copy(update=changes)})

@@ -15,13 +15,9 @@ REPLICATION = "replication"
 
 
 class ReplicationRun(FrozenModel):
-    """A candidate trained again with one new seed.
+    """A candidate trained again with one new seed, as trial ``number`` of the replication study.
 
-    Attributes:
-        number: Number of the trial in the replication study.
-        seed: Seed of the training.
-        error_pct: Lowest validation error; None if the run failed.
-        checkpoint: URI of the checkpoint with that error.
+    ``error_pct`` is its lowest validation error, None if it failed; ``checkpoint`` is the URI of the weights with it.
     """
 
     number: int
@@ -31,12 +27,10 @@ class ReplicationRun(FrozenModel):
 
 
 class Candidate(FrozenModel):
-    """A trial of the search that was trained again.
+    """Trial number ``trial`` of the search, which was trained again.
 
     Attributes:
-        trial: Number of the trial in the search.
         search_error_pct: Validation error by which it was chosen; biased downward, as it was the lowest of many.
-        runs: Runs by seed.
         error_pct: Mean error over seeds; None if one of them failed.
         minus_winner_pct: Error minus that of the winner; None for the winner and for failed candidates.
         interval_pct: 95 % confidence interval of that difference over seeds and images; None if nothing can be
@@ -59,7 +53,6 @@ class Winner(FrozenModel):
     """Content of ``winner.json``.
 
     Attributes:
-        trial: Number of the winner in the search.
         is_tied: Whether the winner is tied with the runner-up.
         candidates: The winner, the runner-up and so on; failed candidates last.
         num_images: Number of validation images by which they were compared.
