@@ -94,6 +94,7 @@ def test_progress_event_does_not_loop_over_all_trials(study: Study) -> None:
     for number in range(1, 2000):
         record = first.record.model_copy(update={"number": number})
         study.trials.append(Trial(record, first.folder, first.result))
+        study.trials[-1].values = first.values
     progress = SearchProgress(study, Console(file=io.StringIO()))
     study.trials = Counted(study.trials)
     last = Trial(first.record.model_copy(update={"number": 2000}), first.folder)
@@ -101,7 +102,7 @@ def test_progress_event_does_not_loop_over_all_trials(study: Study) -> None:
     for number, epoch in first.epochs.items():
         last.epochs[number] = epoch
         progress.on_trial_result(0, [], SimpleNamespace(config={"number": 2000}), result={})
-    last.result = first.result
+    last.result, last.values = first.result, first.values
     progress.on_trial_complete(0, [], SimpleNamespace(config={"number": 2000}))
     assert "2001 complete" in shown(progress)
     assert study.trials.num_iterated == 0
