@@ -106,7 +106,7 @@ def make_leaderboard(leaderboard: str, num_entries: int, num_images: int) -> Non
             hardware="Intel(R) Xeon(R) Processor @ 2.10GHz, 1 threads",
             code_version=__version__,
             created=datetime(2026, 11, 22, tzinfo=UTC) + timedelta(seconds=run),
-            test_looks=run + 1,
+            num_test_evaluations=run + 1,
             predictions_sha256=f"{run:064x}",
             auc=estimate,
             failure_rate=estimate,

@@ -78,7 +78,7 @@ def test_plot_convergence_draws_the_curves(
     plot_convergence(curves, uri, threshold_pct=7)
     assert Image.open(uri).format == "PNG"
     drawn: list[Figure] = []
-    monkeypatch.setattr(figures_convergence, "save_figure", lambda figure, uri: drawn.append(figure))
+    monkeypatch.setattr(figures_convergence.style, "save_figure", lambda figure, uri: drawn.append(figure))
     plot_convergence(curves, uri, threshold_pct=7)
     for axes, x, mark, unit in (
         (drawn[0].axes[0], [[1, 3, 4], [1, 2]], 4, "epochs"),
@@ -100,7 +100,7 @@ def test_plot_convergence_long_run_has_logarithmic_axes(
     run_at: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Figure] = []
-    monkeypatch.setattr(figures_convergence, "save_figure", lambda figure, uri: drawn.append(figure))
+    monkeypatch.setattr(figures_convergence.style, "save_figure", lambda figure, uri: drawn.append(figure))
     plot_convergence(read_convergence_curves([run_at("long", [40 / epoch for epoch in range(1, 50)])]), "nowhere")
     assert [axes.get_xscale() for axes in drawn[0].axes] == ["log", "log"]
     assert [axes.get_yscale() for axes in drawn[0].axes] == ["log", "log"]

@@ -79,7 +79,7 @@ def test_plot_difficulty_draws_means_and_intervals(monkeypatch: pytest.MonkeyPat
     plot_difficulty(compared, binned, uri)
     assert Image.open(uri).format == "PNG"
     drawn: list[Figure] = []
-    monkeypatch.setattr(figures_difficulty, "save_figure", lambda figure, uri: drawn.append(figure))
+    monkeypatch.setattr(figures_difficulty.style, "save_figure", lambda figure, uri: drawn.append(figure))
     plot_difficulty(compared, binned, uri)
     (axes,) = drawn[0].axes
     for index, container in enumerate(axes.containers):
