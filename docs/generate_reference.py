@@ -26,13 +26,7 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.study.space import study_config
 from rcn_search.study.space.parameter import Scalar
 
-SCALARS = {
-    "NoneType": "`null`",
-    "str": "text",
-    "int": "integer",
-    "float": "number",
-    "bool": "`true`, `false`",
-}
+SCALARS = {"NoneType": "`null`", "str": "text", "int": "integer", "float": "number", "bool": "`true`, `false`"}
 """Types of values in words."""
 HIDE_HEADING = "    options:\n      show_root_heading: false\n      show_root_toc_entry: false"
 

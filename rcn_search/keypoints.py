@@ -154,7 +154,7 @@ SCHEMAS: dict[str, KeypointSchema] = {schema.name: schema for schema in (FIVE, I
 # Named subsets of the points of a schema, by index. The 49 of 68 points lack the contour and the inner corners of the
 # mouth (docs/explanation/model-specification.md, "Protocols").
 POINT_SUBSETS: dict[str, tuple[str, tuple[int, ...]]] = {
-    "ibug49": ("ibug68", tuple(k for k in range(17, 68) if k not in (60, 64))),
+    "ibug49": ("ibug68", tuple(k for k in range(17, 68) if k not in (60, 64)))
 }
 
 

@@ -86,11 +86,7 @@ AFLW_PAIRS = [(1, 6), (2, 5), (3, 4), (7, 12), (8, 11), (9, 10), (13, 15), (16, 
 
 @pytest.mark.parametrize(
     ("schema", "num_points", "pairs", "first", "outer"),
-    [
-        (WFLW98, 98, WFLW_PAIRS, 0, (60, 72)),
-        (COFW29, 29, COFW_PAIRS, 1, (9, 10)),
-        (AFLW19, 19, AFLW_PAIRS, 1, (7, 12)),
-    ],
+    [(WFLW98, 98, WFLW_PAIRS, 0, (60, 72)), (COFW29, 29, COFW_PAIRS, 1, (9, 10)), (AFLW19, 19, AFLW_PAIRS, 1, (7, 12))],
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_flips_of_other_markups_are_those_published(

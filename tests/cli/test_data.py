@@ -117,11 +117,7 @@ def flip_a_bit(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "problem"),
-    [
-        (truncate, r" bytes instead of "),
-        (flip_a_bit, "its content does not match its hash"),
-        (Path.unlink, "missing"),
-    ],
+    [(truncate, r" bytes instead of "), (flip_a_bit, "its content does not match its hash"), (Path.unlink, "missing")],
 )
 def test_data_verify_and_show_of_damaged_shard_fail(
     cli: CommandLine, data: Path, damage: Callable[[Path], None], problem: str
@@ -229,10 +225,7 @@ def test_data_import_on_full_disk_leaves_no_data_set(cli: CommandLine, source: P
         ("import wflw {source} out", "unknown format 'wflw'; known: mtfl, 300w, afw, afw-68"),
         ("import 300w {source} out", "{source} holds no .pts file in any of afw, helen/trainset, lfpw/trainset, helen"),
         ("import afw {source} out", "{source}/anno.mat is missing; the source folder must hold it and its images"),
-        (
-            "import afw-68 {source} out",
-            "{source} holds 0 .pts files, the published afw has 337; the source folder",
-        ),
+        ("import afw-68 {source} out", "{source} holds 0 .pts files, the published afw has 337; the source folder"),
         (
             "import mtfl nowhere out",
             "nowhere/training.txt is missing; the source folder must be the unzipped MTFL folder",

@@ -113,10 +113,7 @@ def test_tune_refuses_an_existing_study(cli: CommandLine, study_file: Path, tmp_
         ("tune {study} --set base.model.branchs=3", "unknown key 'model.branchs'; did you mean 'branches'?"),
         ("tune {study} --data nowhere", "no data set at {here}/nowhere"),
         ("tune {study} --set base.data.val_split=test", "data.val_split: 'test' of {synthetic} is a test split"),
-        (
-            "tune {study} --set test.split=test --set test.method=A --leaderboard /proc/nothing",
-            "/proc/nothing cannot",
-        ),
+        ("tune {study} --set test.split=test --set test.method=A --leaderboard /proc/nothing", "/proc/nothing cannot"),
         ("tune {study} --resume", "no study at {here}/studies/tiny; rcn-search tune without --resume starts one"),
         ("evaluate gone.safetensors --data {synthetic}", "no checkpoint at gone.safetensors"),
         ("evaluate {checkpoint} --data nowhere", "no data set at nowhere"),

@@ -72,10 +72,7 @@ def test_plan_workers_growing_cluster_waits_for_workers_of_a_given_size(tiny_con
 @pytest.mark.parametrize(
     ("nodes", "words"),
     [
-        (
-            [{"CPU": 2}],
-            r"4 workers need 1 CPU and 0 GPU each, but only 2 fit on the cluster \(2 CPU, 0 GPU\); lower",
-        ),
+        ([{"CPU": 2}], r"4 workers need 1 CPU and 0 GPU each, but only 2 fit on the cluster \(2 CPU, 0 GPU\); lower"),
         ([{"CPU": 16, "GPU": 1}], r"only 1 fit .*\(16 CPU, 1 GPU\); lower --workers, or set compute.device to cpu"),
         ([{"CPU": 0}], "only 0 fit"),
     ],

@@ -103,10 +103,7 @@ ALLOWED = (
     (r"^docs/glossary\.md$", r"^\| .*\||ray's word|words that are gone"),
     (r"^docs/explanation/decisions\.md$", r"its driver"),  # Ray's
     (r"^docs/explanation/performance\.md$", r"and the driver for the node"),  # Ray's
-    (
-        r"^rcn_search/data/(?:shards|importers/\w+)\.py$",
-        r"""["']licence["']|colour(?="|'|\.)""",
-    ),  # hashed
+    (r"^rcn_search/data/(?:shards|importers/\w+)\.py$", r"""["']licence["']|colour(?="|'|\.)"""),  # hashed
     (r"^rcn_search/doctor/gpu_checks\.py$", r"driver"),  # NVIDIA's
     (r"", r"\b_?OLD_[A-Z]|nvidia[- ]driver|gpu and driver|driver of the gpus|driver comes from the host|log_to_driver"),
 )

@@ -214,10 +214,7 @@ def test_image_errors_predictions_are_clipped_to_the_photograph(make_predictions
     """A face box of 120 px, a photograph from x = 44 to y = 125: cells 16 and, from below, 80 - 10."""
     away = np.array([[0, 0], [79, 79], [10, 75], [40, 40], [79, 5]], dtype=np.int16)
     found = make_predictions(
-        1,
-        pred_cell_nk2=away[None],
-        photo_n4=np.float32([[44, 0, 116, 125]]),
-        edge_nk=np.zeros((1, 5), np.uint8),
+        1, pred_cell_nk2=away[None], photo_n4=np.float32([[44, 0, 116, 125]]), edge_nk=np.zeros((1, 5), np.uint8)
     )
     true = np.array([[30, 32], [50, 32], [40, 44], [32, 56], [48, 56]])
     moved = np.array([[16, 0], [79, 70], [16, 70], [40, 40], [79, 5]])

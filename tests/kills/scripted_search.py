@@ -88,10 +88,7 @@ def main() -> None:
     run_search.TrialActor = ScriptedActor  # type: ignore[misc]
     open_or_resume.check_dataset = lambda space: _Manifest()  # type: ignore[assignment,return-value]
     request = open_or_resume.StudyRequest(
-        study_file=str(file),
-        study_uri=study,
-        resume="--resume" in options,
-        deterministic="--deterministic" in options,
+        study_file=str(file), study_uri=study, resume="--resume" in options, deterministic="--deterministic" in options
     )
     run_search.run_search(request)
 

@@ -30,11 +30,7 @@ def submit_checkpoint(tiny_config: TrainConfig, synthetic_uri: str, tmp_path: Pa
     """Evaluate a checkpoint of ``tiny_config`` on the test split."""
 
     def run(split: str = "test", *, config: TrainConfig = tiny_config, **options: Any) -> Submission:
-        arguments = {
-            "leaderboard": leaderboard,
-            "predictions_uri": str(tmp_path / "predictions.parquet"),
-            **options,
-        }
+        arguments = {"leaderboard": leaderboard, "predictions_uri": str(tmp_path / "predictions.parquet"), **options}
         return evaluate_and_record(
             load(write_untrained(config, tmp_path)), open_dataset(synthetic_uri), split, **arguments
         )

@@ -43,10 +43,7 @@ def test_rcn_parameter_counts(branches: int, skip: bool, channels: str | int, ex
         ({"branches": 6}, 1_341_444),
         ({"branches": 7}, 1_456_324),
         ({"branches": 5, "skip": True}, 1_709_892),
-        (
-            {"branches": 5, "upsampling": "learned", "zero_non_pooled": True},
-            1_095_528,
-        ),  # as published
+        ({"branches": 5, "upsampling": "learned", "zero_non_pooled": True}, 1_095_528),  # as published
         ({"branches": 6, "upsampling": "learned"}, 1_341_444 + 4 * 9 + 25),
     ],
 )

@@ -29,10 +29,7 @@ def true_error_pct(lr: float, branches: int, epoch: int) -> float:
 def space(write_study):
     return load_study_config(
         write_study(
-            search={
-                "model.branches": {"int": [2, 6]},
-                "optimizer.lr": {"float": [1e-4, 1e-1], "log": True},
-            },
+            search={"model.branches": {"int": [2, 6]}, "optimizer.lr": {"float": [1e-4, 1e-1], "log": True}},
             initial_trials=[],
             sampler={"name": "random"},
             scheduler={"name": "none"},

@@ -28,11 +28,7 @@ def document(tmp_path: Path) -> Document:
     """A study of two architectures with conditional parameters; none of its trials is trained."""
     return {
         "study": {"name": "tiny", "seed": 1},
-        "base": {
-            "data": {"uri": str(tmp_path / "data")},
-            "model": {"name": "rcn"},
-            "validation": {"augment": False},
-        },
+        "base": {"data": {"uri": str(tmp_path / "data")}, "model": {"name": "rcn"}, "validation": {"augment": False}},
         "search": {
             "model.name": {"choice": ["rcn", "sumnet"]},
             "model.branches": {"int": [2, 6]},

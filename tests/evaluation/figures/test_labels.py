@@ -31,10 +31,7 @@ def config(recipe: str = "fast", **sections: Any) -> TrainConfig:
         # Where a run ran, and how often it was validated, does not change the trained network.
         ([config(compute={"threads": 1}), config(validation={"every_epochs": 3})], ["RCN (a/x)", "RCN (b)"]),
         ([config(data={"uri": "elsewhere"}), config()], ["RCN (a/x)", "RCN (b)"]),
-        (
-            [config(data={"uri": "u", "num_train": 9}), config()],
-            ["RCN data.num_train=9", "RCN"],
-        ),
+        ([config(data={"uri": "u", "num_train": 9}), config()], ["RCN data.num_train=9", "RCN"]),
     ],
 )
 def test_config_labels_name_what_differs(configs: list[TrainConfig], labels: list[str]) -> None:

@@ -214,10 +214,7 @@ def test_from_unit_inverts_to_unit(kind: FloatDistribution | IntDistribution) ->
 def test_cmaes_ranks_pruned_trials_below_complete_ones() -> None:
     def trial(state: TrialState, value: float, constraint: float = 0.0, step: int = 1) -> FrozenTrial:
         return create_trial(
-            state=state,
-            value=value,
-            intermediate_values={step: value},
-            constraints={"parameters": constraint},
+            state=state, value=value, intermediate_values={step: value}, constraints={"parameters": constraint}
         )
 
     order = [
@@ -243,12 +240,7 @@ def test_cmaes_ranks_pruned_trials_below_complete_ones() -> None:
         ("cmaes", {"objectives": ["error", "parameters"]}, "tpe, gp and nsga2 take several"),
         (
             "cmaes",
-            {
-                "search": {
-                    "optimizer.lr": {"choice": [4e-3]},
-                    "schedule.warmup_fraction": {"choice": [0.1]},
-                }
-            },
+            {"search": {"optimizer.lr": {"choice": [4e-3]}, "schedule.warmup_fraction": {"choice": [0.1]}}},
             "and the study has 1",
         ),
     ],
