@@ -20,11 +20,7 @@ from rcn_search.study.study import Study
 
 
 def build_callbacks(options: CallbackOptions, study: Study) -> list[Callback]:
-    """Build the callbacks that the study file asks for.
-
-    Raises:
-        RcnSearchError: The package of one is not installed.
-    """
+    """Build the callbacks that the study file asks for; RcnSearchError if the package of one is not installed."""
     callbacks: list[Callback] = [TensorBoard(study)] if options.tensorboard else []
     if options.mlflow:
         _require("mlflow", "MLflow")

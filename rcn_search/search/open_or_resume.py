@@ -95,11 +95,7 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
 
 
 def check_dataset(config: StudyConfig) -> Manifest:
-    """Check that the study's data set has every split and row that the study uses; its manifest.
-
-    Raises:
-        ConfigError: A split or rows are missing.
-    """
+    """Return the manifest of the study's data set; ConfigError if a split or rows that the study uses are missing."""
     data = config.base_config.data
     manifest = read_manifest(data.uri)
     wanted = {

@@ -3,9 +3,8 @@
 The best of many trials is partly lucky, and the luck does not repeat: its error is biased downward, and another trial
 may be better (the winner's curse). So the seed by which the trials were chosen has no say; only new seeds decide.
 
-The replication is a fixed-run study in the folder of the search, STUDY/replication, with a run for each candidate. The
-candidates are chosen once, when the search is over. It is run by the same loop, and an interrupted one resumes like any
-study.
+The replication is a fixed-run study in STUDY/replication, with a run for each candidate, and resumes like any study.
+The candidates are chosen once, when the search is over.
 """
 
 from __future__ import annotations
@@ -35,13 +34,10 @@ _MAX_NAME = 63 - len(REPLICATION) - 1
 def run_replication(
     study: Study, *, check: Callable[[], None], run: Callable[[Study], object], console: Console
 ) -> Winner | None:
-    """Train the best trials of a search again and choose the winner, once in the life of the study.
+    """Train the best trials of an ended search again and choose the winner, once in the life of the study.
 
-    All trials of the search have ended. ``check`` raises if this process may not write to the study (see `StudyStore`),
-    and ``run`` runs all remaining trials of a study.
-
-    Returns:
-        The winner; None if the study asks for no replication or no trial is complete.
+    ``check`` raises if this process may not write to the study (see `StudyStore`), and ``run`` runs all remaining
+    trials of a study. There is no winner if the study asks for no replication or no trial is complete.
 
     Raises:
         StudyError: No candidate completed all its seeds, or the replication differs from the one that was started.
@@ -177,12 +173,9 @@ def _compare_with_winner(candidate: Candidate, error_pct_sn: Array, winner_sn: A
 
 
 def validation_errors(config: StudyConfig, trial: Trial) -> Array:
-    """Compute the error of each validation image by a trial's best weights.
+    """Compute the error (n,) of each validation image in percent by a trial's best weights; NaN if it does not count.
 
     The mean is the trial's own validation error, so images are augmented if the study validates with augmentation.
-
-    Returns:
-        Errors (n,) in percent; NaN for images that do not count.
     """
     from rcn_search.data.dataset import num_rows_used, open_dataset  # torch is not needed before
     from rcn_search.training.checkpoint import load_network

@@ -38,14 +38,7 @@ from rcn_search.study_report.summary import SearchSummary, idle_s, print_summary
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """Result of a search.
-
-    Attributes:
-        summary: Where the time went.
-        winner: The winner by replication; None if the study asks for none.
-        test_result: Scores of the best trial, or of all seeds of the winner, on the test split; None if the study asks
-            for no test evaluation.
-    """
+    """Result of a search; no winner or test result if the study asks for no replication or test evaluation."""
 
     study: Study
     summary: SearchSummary
@@ -84,12 +77,8 @@ def run_search(
         recorder = StudyRecorder(source)
         # Before Ray starts, which takes seconds: the package of a callback may be missing.
         callbacks = build_callbacks(config.callbacks, study)
-        run_trials = partial(
-            _run_trials,
-            stop_check=_StopCheck(lease, stop),
-            num_points=manifest.keypoint_schema.num_points,
-            console=console,
-        )
+        num_points = manifest.keypoint_schema.num_points
+        run_trials = partial(_run_trials, stop_check=_StopCheck(lease, stop), num_points=num_points, console=console)
         try:
             slots = run_trials(study, source, [recorder, *callbacks]) if study.num_remaining else 0
             summary = SearchSummary(

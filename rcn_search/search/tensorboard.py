@@ -23,8 +23,7 @@ CURVES = ("val_error_pct", "best_error_pct", "loss")
 class TensorBoard(Callback):  # type: ignore[misc]
     """Writes errors and loss of each epoch, and at the end of a trial its parameters.
 
-    Ray's own TBXLoggerCallback writes to the folder of Ray's experiment, which is temporary here, and counts epochs
-    from the last restart.
+    Ray's TBXLoggerCallback writes to Ray's folder, which is temporary here, and counts epochs from the last restart.
     """
 
     def __init__(self, study: Study) -> None:

@@ -1,7 +1,6 @@
 """Test evaluation of the best trial: retrained if the study says so, scored once on the test split, and submitted.
 
-In a study with replication the winner is scored with all its seeds; each of them is a test evaluation and an entry of
-its own.
+With replication the winner is scored with all its seeds; each of them is a test evaluation and an entry of its own.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from rcn_search.study.trial import Trial
 from rcn_search.study.winner import Winner
 from rcn_search.training.exit_status import BEST_NAME
 
-TEST_RESULT_NAME = "test_result.json"
-TEST_FOLDER = "test"
+TEST_RESULT_NAME, TEST_FOLDER = "test_result.json", "test"
 _PREDICTIONS, _SCORE = "predictions.parquet", "score.json"
 
 
@@ -37,11 +35,7 @@ class CheckpointScore(FrozenModel):
 class TestResult(CheckpointScore):
     """Scores of a study's best trial, or of its winner; ``test_result.json`` of the study.
 
-    Attributes:
-        checkpoint: URI of the checkpoint that was scored; with replication that of the first seed.
-        errors_pct: Errors on the test split, by protocol; with replication the means over seeds.
-        entries: URIs of the leaderboard entries of all seeds.
-        seeds: Scores by seed, with replication.
+    With replication, ``checkpoint`` is that of the first seed, and ``errors_pct`` are the means over seeds.
     """
 
     trial: int
@@ -54,10 +48,7 @@ def evaluate_best_trial(
     """Score the best trial on the test split, once in the life of a study whose trials have all ended.
 
     With replication, the checkpoints of the winner are scored instead. The leaderboard is needed if the result does not
-    exist yet.
-
-    Returns:
-        The result; None if the study asks for no test evaluation or no trial is complete.
+    exist yet. The result is None if the study asks for no test evaluation or no trial is complete.
 
     Raises:
         StudyError: The test split was evaluated, but a crash left it open whether the score was submitted.

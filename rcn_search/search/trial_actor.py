@@ -32,14 +32,10 @@ class TrialSpec(FrozenModel):
     """One trial, as the search process hands it to a `TrialActor`.
 
     Attributes:
-        folder: URI of the trial's files.
         config: What to train; the actor chooses the compute options.
-        base_config: Configuration of the study before anything is searched. The compute options that it leaves open
-            are probed with its model, once for all trials of an actor.
+        base_config: Configuration before anything is searched; its model is probed for the compute options left open.
         shared_compute_uri: URI at which all actors of a repeatable study share the compute options that the first
             trial chose; None lets each actor choose its own.
-        num_workers: Number of processes that train the trial together.
-        gpus_per_worker: Share of a GPU that each of them has.
     """
 
     number: int
@@ -69,8 +65,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     - ``halt``: why the whole search must stop, for what is not the trial's fault: a full disk, unreachable storage.
 
     Tune's own checkpoints are not used. A run saves itself after every epoch and resumes from there, whether its own
-    process died or the search process. If one of several workers dies, the trial's process ends too, and Tune starts it
-    again.
+    process died or the search process. If a worker dies, the trial's process ends too, and Tune starts it again.
     """
 
     _credentials: Credentials
@@ -108,11 +103,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             self._trainer.flush()
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch, publish the checkpoint and report.
-
-        Raises:
-            WorkerDied: A worker died; Tune resumes the trial in other processes.
-        """
+        """Train one epoch, publish the checkpoint and report; after WorkerDied Tune resumes in other processes."""
         try:
             if self._flush_error:
                 raise self._flush_error
@@ -146,10 +137,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         return {
             METRIC: report.val_error_pct,
             "epoch": report.epoch,
-            "epochs": [
-                *_epoch_results(earlier),
-                *({**epoch, "other_s": other_s} for epoch in _epoch_results([report])),
-            ],
+            "epochs": [*_epoch_results(earlier), {**_epoch_results([report])[0], "other_s": other_s}],
             "metrics": metrics,
             "complete": self._trainer.is_done,
             "done": self._trainer.is_done,

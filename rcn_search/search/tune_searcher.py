@@ -67,10 +67,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 class StudyRecorder(Callback):  # type: ignore[misc]
     """Records in the study what Tune's trials report and how they end.
 
-    Attributes:
-        busy_s: Seconds of training steps and validation, summed over trials, since this process started.
-        other_s: Seconds that trials spent otherwise: opening runs, saving checkpoints.
-        ended_s: Times at which trials ended, by `time.perf_counter`.
+    Trials of this process took ``busy_s`` for training and validation and ``other_s`` for opening runs and saving
+    checkpoints; ``ended_s`` are the times at which they ended, by `time.perf_counter`.
     """
 
     def __init__(self, study: Study | SynchronousStudy) -> None:
@@ -104,10 +102,9 @@ class StudyRecorder(Callback):  # type: ignore[misc]
                 self._study.finish(number, "complete" if result["complete"] else "pruned")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record the failure of a trial whose process died too often, or requeue a trial.
+        """Record the failure of a trial whose process died too often; requeue one that Tune did not restart.
 
-        Tune does not restart a trial whose process died between two trials, while it prepared for this one: it is
-        requeued.
+        Tune does not if the process died between two trials, while it prepared for this one.
         """
         number = trial.config["number"]
         self.ended_s.append(time.perf_counter())

@@ -36,11 +36,7 @@ def resume_settings(config: StudyConfig) -> dict[str, Any]:
 
 
 def restore_config(document: dict[str, Any], settings: dict[str, Any]) -> StudyConfig:
-    """Build the configuration of a study from study.json and the settings of its newest lease, or of its start.
-
-    Raises:
-        StudyError: The study is damaged, or a newer version of rcn-search wrote it.
-    """
+    """Build a study's configuration from study.json and its newest settings; StudyError if damaged or newer."""
     try:
         known = {key: value for key, value in document.items() if key not in _NOT_CONFIG}
         return StudyConfig.model_validate({**known, **settings})

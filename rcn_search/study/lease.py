@@ -79,11 +79,7 @@ class LeaseState:
 
 
 def read_lease(uri: str) -> LeaseState | None:
-    """Read the newest lease on a study; None if it was never run.
-
-    Raises:
-        StudyError: The lease is damaged.
-    """
+    """Read the newest lease on a study; None if it was never run, StudyError if the lease is damaged."""
     leases = storage.join(uri, _LEASES)
     for name in reversed(storage.list_names(leases)):
         folder = storage.join(leases, name)

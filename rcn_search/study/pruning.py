@@ -60,9 +60,7 @@ class AshaPruner:
     every one would pass a comparison with the whole past, so that pruning saved little.
 
     Args:
-        grace_epochs: Epoch of the first rung.
         reduction_factor: Ratio between the epochs of two rungs, and between the trials that reach them.
-        max_epochs: Epochs of a trial that is not pruned.
         window: Number of trials to compare with; None: all.
         bracket: Number of rungs to leave out at the start, for Hyperband.
     """
@@ -108,10 +106,8 @@ class HyperbandPruner:
         self._brackets = [
             AshaPruner(grace_epochs, factor, max_epochs, bracket=bracket) for bracket in range(num_brackets)
         ]
-        last = num_brackets - 1
-        sizes = [
-            math.ceil((last + 1) / (last - bracket + 1) * factor ** (last - bracket)) for bracket in range(num_brackets)
-        ]
+        # Number of trials of each bracket, from the one that starts at the first rung.
+        sizes = [math.ceil(num_brackets / (rest + 1) * factor**rest) for rest in reversed(range(num_brackets))]
         # Spread each bracket's trials evenly over a period of all of them.
         positions = [((index + 0.5) / size, bracket) for bracket, size in enumerate(sizes) for index in range(size)]
         self._assignment = [bracket for _, bracket in sorted(positions)]

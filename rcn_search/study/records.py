@@ -50,14 +50,9 @@ class EpochResult(FrozenModel):
 
 
 class TrialResult(FrozenModel):
-    """How a trial ended: ``result.json``.
+    """How a trial ended: ``result.json``; ``ended_at`` is a Unix time in seconds.
 
-    Attributes:
-        state: ``pruned`` if the scheduler stopped it early, or if it exceeds a constraint.
-        reason: Why it failed, or which constraint it exceeds.
-        traceback: Traceback of the failure, where it helps.
-        metrics: Measurements of the network: ``parameters``, ``latency_ms``.
-        ended_at: Unix time of the end, in seconds.
+    A trial that exceeds a constraint is ``pruned``, too. ``metrics`` are ``parameters`` and ``latency_ms``.
     """
 
     schema_version: int = SCHEMA_VERSION

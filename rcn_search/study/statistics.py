@@ -16,11 +16,9 @@ END_STATES: tuple[State, ...] = ("complete", "pruned", "failed")
 
 @dataclass
 class Rung:
-    """An epoch at which trials are compared.
+    """An epoch at which trials are compared, with the errors there of all that reached it, lowest first.
 
-    Attributes:
-        errors_pct: Validation errors at this epoch of all trials that reached it, lowest first.
-        num_pruned: Number of trials that were pruned here, or later but before the next rung.
+    ``num_pruned`` counts the trials that were pruned here, or later but before the next rung.
     """
 
     epoch: int
@@ -35,11 +33,7 @@ class Rung:
 class StudyStatistics:
     """Counts, Pareto front and rungs of a study; call `update` with each trial that has changed.
 
-    Attributes:
-        pareto_front: Feasible complete trials that no other one dominates; with one objective the best trial.
-        rungs: Epochs at which trials are compared, in order.
-        num_trials: Number of all trials that the study will have.
-        busy_s: Time of all epochs so far, summed over trials.
+    ``num_trials`` counts the trials that are still to be proposed, too. ``busy_s`` is summed over trials.
     """
 
     def __init__(self, study: Study) -> None:

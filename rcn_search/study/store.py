@@ -26,8 +26,7 @@ from rcn_search.study.records import SCHEMA_VERSION, StudyError, TrialRecord, Tr
 STUDY_NAME = "study.json"
 TRIAL_NAME = "trial.json"
 _OLD_STUDY_NAME = "space.json"  # of schema version 1
-_RESULT_NAME = "result.json"
-_TRIALS = "trials"
+_RESULT_NAME, _TRIALS = "result.json", "trials"
 WARM_START = "warm_start"
 """Key of study.json: the study that this one was warm-started from."""
 _BATCH_SIZE, _NUM_READERS = 512, 32
@@ -40,23 +39,13 @@ def study_exists(uri: str) -> bool:
 
 
 class StudyStore:
-    """Reads and writes the records of the study at ``uri``.
-
-    Args:
-        uri: Folder of the study.
-        check_lease: Called before each write; raises if this process may no longer write.
-    """
+    """Reads and writes the records of the study at ``uri``; ``check_lease`` raises if this process may not write."""
 
     def __init__(self, uri: str, check_lease: Callable[[], None] = lambda: None) -> None:
-        self.uri = uri
-        self._check_lease = check_lease
+        self.uri, self._check_lease = uri, check_lease
 
     def create(self, document: dict[str, Any]) -> None:
-        """Publish study.json.
-
-        Raises:
-            ObjectExistsError: There is a study already.
-        """
+        """Publish study.json; ObjectExistsError if there is a study already."""
         self._refuse_old_study()
         content = {"schema_version": SCHEMA_VERSION, **document}
         storage.write_json(storage.join(self.uri, STUDY_NAME), content, if_absent=True)
@@ -86,11 +75,7 @@ class StudyStore:
             )
 
     def read_warm_start(self, document: dict[str, Any]) -> list[WarmStartTrial]:
-        """Read the trials that the study was warm-started with; ``document`` is the content of study.json.
-
-        Raises:
-            StudyError: They are missing or damaged.
-        """
+        """Read the trials of a warm start; ``document`` is study.json. StudyError if they are missing or damaged."""
         if WARM_START not in document:
             return []
         uri = storage.join(self.uri, document[WARM_START]["trials"])
@@ -104,11 +89,7 @@ class StudyStore:
         return storage.join(self.uri, _TRIALS, f"{number:06d}")
 
     def read_trials(self) -> Iterator[tuple[TrialRecord, TrialResult | None]]:
-        """Read all trials in the order of their numbers, with the results of those that have ended.
-
-        Raises:
-            StudyError: An object is damaged or missing.
-        """
+        """Read all trials by number, with results of ended ones; StudyError if an object is damaged or missing."""
         names = storage.list_names(storage.join(self.uri, _TRIALS))
         number = 0
         for start in range(0, len(names), _BATCH_SIZE):

@@ -31,11 +31,7 @@ class Study:
 
     The constructor opens a study to run it: finished trials are kept, and open ones are run again. `start` publishes a
     new study; `rcn_search.study.snapshot.open_study` opens one to read it. Writing under a lease needs a ``store``.
-
-    Attributes:
-        trials: All its trials so far, by number.
-        warm_start_trials: Trials taken over from an earlier study. The sampler learns from them, and they are not part
-            of the budget.
+    The sampler learns from ``warm_start_trials``, taken over from an earlier study; they are not part of the budget.
     """
 
     def __init__(self, uri: str, config: StudyConfig, store: StudyStore | None = None) -> None:

@@ -19,15 +19,10 @@ class Trial:
     """A trial and its results so far.
 
     Attributes:
-        number: Number of the trial, from 0.
         params: Sampled values, by parameter name.
-        config: Training configuration, whose identity is ``run_id``.
-        folder: URI of the folder of its files.
-        epochs: Results of its epochs so far, by number.
         metrics: Measurements of its network, once reported: ``parameters``, ``latency_ms``.
         values: Value of each of the study's objectives, once it is complete.
         is_feasible: Whether it keeps the constraints of the study, as far as is known.
-        result: How it ended; None until then.
         optuna_trial: Optuna's trial, while it runs in this process.
     """
 

@@ -18,14 +18,11 @@ from rcn_search.study.store import WARM_START, StudyStore, study_exists
 
 
 def warm_start_study(source_uri: str, uri: str, config: StudyConfig, data_fingerprint: str) -> tuple[int, int]:
-    """Publish a new study with the ended trials of an earlier one that fit.
+    """Publish a new study with the ended trials of an earlier one that fit; how many do, and how many are left out.
 
     A trial fits if the new study could have proposed the very same training: all its sampled values are within the
     new ranges, and everything else is as the new study has it. A trial with other epochs or on other data does not fit.
     Nothing is written to the earlier study.
-
-    Returns:
-        Number of trials taken over, and number of ended trials left out.
 
     Raises:
         StudyError: There is a study at ``uri`` already.

@@ -33,10 +33,8 @@ class Candidate(FrozenModel):
         search_error_pct: Validation error by which it was chosen; biased downward, as it was the lowest of many.
         error_pct: Mean error over seeds; None if one of them failed.
         minus_winner_pct: Error minus that of the winner; None for the winner and for failed candidates.
-        interval_pct: 95 % confidence interval of that difference over seeds and images; None if nothing can be
-            resampled.
+        interval_pct: 95 % confidence interval of that difference over seeds and images; None without resampling.
         p: Two-sided p-value of no difference; None as for the interval.
-        is_tied: Whether the difference from the winner is not significant.
     """
 
     trial: int
@@ -50,13 +48,7 @@ class Candidate(FrozenModel):
 
 
 class Winner(FrozenModel):
-    """Content of ``winner.json``.
-
-    Attributes:
-        is_tied: Whether the winner is tied with the runner-up.
-        candidates: The winner, the runner-up and so on; failed candidates last.
-        num_images: Number of validation images by which they were compared.
-    """
+    """Content of ``winner.json``: candidates from best to worst, failed ones last; ``is_tied`` with the runner-up."""
 
     schema_version: int = 2
     trial: int
@@ -71,11 +63,7 @@ class Winner(FrozenModel):
 
 
 def read_winner(study_uri: str) -> Winner | None:
-    """Read the winner of a study; None if it has none yet.
-
-    Raises:
-        StudyError: ``winner.json`` is damaged.
-    """
+    """Read the winner of a study; None if it has none yet, StudyError if ``winner.json`` is damaged."""
     uri = storage.join(study_uri, WINNER)
     try:
         return Winner.model_validate(storage.read_json(uri))

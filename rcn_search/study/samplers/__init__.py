@@ -55,11 +55,7 @@ def _build(config: StudyConfig, number: int, seed: int) -> optuna.samplers.BaseS
 
 
 def check_sampler(config: StudyConfig) -> None:
-    """Check that the study's sampler can search its space.
-
-    Raises:
-        RcnSearchError: The sampler cannot; the message says why, and which sampler can.
-    """
+    """Check that the study's sampler can search its space; else RcnSearchError says why, and which sampler can."""
     ranges = config.unconditional_ranges()
     if isinstance(config.scheduler, Pbt):
         if len(config.objectives) > 1:

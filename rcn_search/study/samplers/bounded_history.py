@@ -24,10 +24,8 @@ class BoundedHistory(InMemoryStorage):
 
     Half of these are the best in TPE's order: complete trials by value, then pruned ones by their last epoch and value.
     The others are the last by number, which show where the search is now. The choice depends on which trials have
-    ended, not on the order in which they did, so a rebuilt study shows the same.
-
-    Failed trials are not shown, since no sampler here learns from them. With several objectives there is no such
-    order, and only the last trials are shown.
+    ended, not on the order in which they did, so a rebuilt study shows the same. Failed trials are not shown, since no
+    sampler here learns from them. With several objectives there is no such order: only the last trials are shown.
     """
 
     def __init__(self, num_shown: int = MAX_SHOWN) -> None:

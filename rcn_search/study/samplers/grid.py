@@ -40,8 +40,7 @@ class GridSampler(RandomSampler):
 def grid(config: StudyConfig) -> tuple[Values, ...]:
     """List all settings of a search space by parameter name, shuffled by the study's seed, without its initial trials.
 
-    Raises:
-        RcnSearchError: A parameter has infinitely many values, or there are more than `MAX_GRID` settings.
+    RcnSearchError if a parameter has infinitely many values, or there are more than `MAX_GRID` settings.
     """
     return _grid(config.model_dump_json(by_alias=True))
 

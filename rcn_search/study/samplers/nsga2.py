@@ -14,10 +14,7 @@ from rcn_search.study._optuna_private import select_elite
 
 
 class Nsga2Sampler(NSGAIISampler):
-    """NSGA-II (Deb et al. 2002, https://doi.org/10.1109/4235.996017) whose generations are counted by trial number.
-
-    The parents of a generation are the best of all complete trials before it.
-    """
+    """NSGA-II (Deb et al. 2002, https://doi.org/10.1109/4235.996017) whose generations are counted by trial number."""
 
     def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
         """Return the generation of a trial, from 0."""
@@ -30,7 +27,7 @@ class Nsga2Sampler(NSGAIISampler):
         return [trial for trial in complete if self.get_trial_generation(study, trial) <= generation]
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """Return the parents of a generation; none while there are fewer than two, and the draw is random."""
+        """Return the best complete trials before a generation; none while there are fewer than two: a random draw."""
         if generation == 0:
             return []
         parents = select_elite(self, study, self.get_population(study, generation - 1))

@@ -34,10 +34,7 @@ _UPLOAD_TIMEOUT_S, _POLL_INTERVAL_S = 120.0, 0.2
 
 
 class PbtSampler(BaseSampler):
-    """Samples the first population with the study's sampler, and later trials near one of the best.
-
-    It proposes trial ``number``. A trial that has trained ``max_epochs`` has no child.
-    """
+    """Samples the first population with the study's sampler, and later trials near one of the best with epochs left."""
 
     def __init__(self, options: Pbt, initial_sampler: BaseSampler, *, number: int, max_epochs: int, seed: int) -> None:
         self._options, self._initial_sampler = options, initial_sampler
@@ -109,10 +106,7 @@ def copy_checkpoint(parent_uri: str, folder: str, config: TrainConfig) -> None:
     """Copy the checkpoint of a parent's run into the folder of a trial's run, as if it had trained that far itself.
 
     The tensors are copied byte for byte; only the configuration in the header becomes the trial's. A trial that has
-    started its own run keeps it.
-
-    Raises:
-        FileNotFoundError: The parent has no checkpoint.
+    started its own run keeps it. FileNotFoundError if the parent has no checkpoint.
     """
     from rcn_search.training.checkpoint import with_config  # imports torch, which a sampler does without
 

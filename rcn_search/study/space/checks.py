@@ -31,11 +31,7 @@ class StudyFile(NamedTuple):
 
 
 def check_search_space(config: StudyConfig, file: StudyFile) -> None:
-    """Check that all keys exist, all conditions can hold, and all that can be sampled is legal.
-
-    Raises:
-        ConfigError: Something is wrong; the message names file, line and key.
-    """
+    """Check that all keys exist, all conditions can hold, and all that can be sampled is legal; else ConfigError."""
     _check_dependent_bounds(config, file)
     checked: list[str] = []
     for path, ranges in config.search.items():

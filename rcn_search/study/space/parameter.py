@@ -36,9 +36,7 @@ class DependentBound(FrozenModel):
 
 
 class Parameter(FrozenModel):
-    """A range or a list of values, sampled where its conditions hold.
-
-    Exactly one of ``int``, ``float`` and ``choice`` is given.
+    """A range or a list of values, sampled where its conditions hold: one of ``int``, ``float`` and ``choice``.
 
     >>> str(Parameter.model_validate({"float": [1e-4, 1e-2], "log": True}))
     '0.0001 to 0.01, log'
@@ -88,8 +86,7 @@ class Parameter(FrozenModel):
     def resolve(self, number_at: Callable[[str], float]) -> Parameter:
         """Replace bounds that depend on other keys by numbers; ``number_at`` gives the value of a key.
 
-        Bounds of an int are rounded inwards to whole numbers; the upper bound of a range with steps is lowered to its
-        last step.
+        Bounds of an int are rounded inwards; the upper bound of a range with steps is lowered to its last step.
 
         Raises:
             ValueError: The range is empty, or a bound is not a finite number.

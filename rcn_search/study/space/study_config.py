@@ -127,11 +127,7 @@ class StudyConfig(FrozenModel):
         return overlay(merge(self.base, budget), values)
 
     def train_config(self, values: Values) -> TrainConfig:
-        """Build the training configuration of a trial with these values.
-
-        Raises:
-            ConfigError: The values together are not a legal configuration.
-        """
+        """Build the training configuration of a trial; ConfigError if the values together are not a legal one."""
         return resolve_train_config(self.train_document(values), source="trial")
 
     @cached_property
