@@ -139,7 +139,7 @@ def make_leaderboard(leaderboard: str, num_entries: int, num_images: int) -> Non
             p99=(20.0, 18.0, 22.0),
             points=[(5.0, 4.9, 5.1)] * 5,
             parts={f"pose {pose}": (num_images // 5, (6.0, 5.5, 6.5)) for pose in range(5)},
-            **per_image._asdict(),
+            **per_image,
         )
         add_entry(leaderboard, entry)
 

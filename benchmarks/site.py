@@ -115,8 +115,7 @@ def make_leaderboard(leaderboard: str, num_entries: int, num_images: int) -> Non
             p99=estimate,
             points=(estimate,) * 5,
             parts={f"pose {pose}": Part(num_images // 5, estimate) for pose in range(5)},
-            images_sha256=per_image.images_sha256,
-            errors_sha256=per_image.errors_sha256,
+            **per_image,
             latency_ms=float(rng.uniform(0.5, 20)),
             made_with={"decoder": "median", "tta": "multiview"},
         )

@@ -40,10 +40,8 @@ class Comparison:
 def compare(leaderboard: str, entries: Entries, first: str, second: str) -> list[Comparison]:
     """Compare two rows, each an entry's id or a method, under every protocol that both were measured by.
 
-    Entries of a method that differ in the seed only are one row.
-
-    Raises:
-        RcnSearchError: A name is unknown or ambiguous, or they share no protocol, images or stored per-image errors.
+    Entries of a method that differ in the seed only are one row. `RcnSearchError` if a name is unknown or ambiguous, or
+    the two share no protocol, images or stored per-image errors.
     """
     sides = [find_entries(entries, name) for name in (first, second)]
     if sides[0] == sides[1]:

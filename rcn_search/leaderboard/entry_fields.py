@@ -19,14 +19,13 @@ def entry_fields(
 ) -> dict[str, Any]:
     """Store the per-image errors and return the fields of an `Entry` that come from the predictions."""
     images = ImageSet(image_id_n=predictions.image_id, group_n=predictions.group, attributes=predictions.attributes)
-    stored = store_errors(leaderboard, images, protocol_score.errors.error_pct_n)
     return {
         "protocol": protocol,
         "error_pct": protocol_score.error.pct,
         "ci_low_pct": protocol_score.error.low_pct,
         "ci_high_pct": protocol_score.error.high_pct,
         **{name: getattr(protocol_score, name) for name in _FROM_SCORE},
-        **stored._asdict(),
+        **store_errors(leaderboard, images, protocol_score.errors.error_pct_n),
         "fingerprint": predictions.meta["fingerprint"],
         "made_with": {name: predictions.meta[name] for name in _MADE_WITH if name in predictions.meta},
     }

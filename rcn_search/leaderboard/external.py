@@ -39,11 +39,9 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class AddedPredictions:
-    """Result of `add_predictions`: scores and entries added, one for each protocol.
+    """Result of `add_predictions`: scores and entries, one for each protocol, and warnings of missing or extra images.
 
-    Attributes:
-        warnings: A line for images without predictions and one for predictions without an image, if there are any.
-        num_test_evaluations: Evaluations of this test split so far, this one included; None for other splits.
+    ``num_test_evaluations`` includes this one; None for other splits than test splits.
     """
 
     scores: list[tuple[EvaluationProtocol, Score]]
@@ -69,10 +67,7 @@ def add_predictions(
     An evaluation of a test split is counted before anything is scored. ``uri`` is a Parquet file of this project, whose
     own ground truth is ignored, or a file that `read_external` reads. ``normalizers`` are used in addition to those of
     `rcn2016` and `subpixel`. ``pixel_offset`` is added to each coordinate of an external file: here pixel i covers i to
-    i + 1.
-
-    Raises:
-        RcnSearchError: The file cannot be read, or its images or keypoints are not those of the split.
+    i + 1. `RcnSearchError` if the file cannot be read, or its images or keypoints are not those of the split.
     """
     manifest = read_manifest(data_uri)
     dataset, subset = manifest.dataset_and_subset(split_name)
@@ -82,13 +77,9 @@ def add_predictions(
         predictions = _load_native(uri, data_uri, split_name)
     else:
         run_id = hashlib.sha256(storage.read_bytes(uri)).hexdigest()[:12]
+        external = read_external(uri, file_format)
         joined = join_ground_truth(
-            read_external(uri, file_format),
-            data_uri,
-            split_name,
-            method=method,
-            run_id=run_id,
-            pixel_offset=pixel_offset,
+            external, data_uri, split_name, method=method, run_id=run_id, pixel_offset=pixel_offset
         )
         predictions, warnings = joined.predictions, joined.coverage_warnings()
     num_test_evaluations = None

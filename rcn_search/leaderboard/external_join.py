@@ -1,7 +1,4 @@
-"""Join predictions of another system with the ground truth of a data set: a prediction file like any of ours.
-
-Shape letters: n images of the split, k points.
-"""
+"""Join predictions of another system with the ground truth of a data set: a prediction file like any of ours."""
 
 from __future__ import annotations
 
@@ -24,11 +21,9 @@ _MAX_NAMES_SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedPredictions:
-    """Predictions with ground truth for every image of the split.
+    """Predictions with ground truth for every image of the split; not finite for its ``missing`` images.
 
-    Attributes:
-        missing: Images of the split without a prediction; their predicted points are not finite.
-        extra: Predictions for images that the split does not have.
+    ``extra`` names the predictions for images that the split does not have.
     """
 
     predictions: Predictions
@@ -52,9 +47,7 @@ def join_ground_truth(
     A prediction belongs to the image of the same name. Otherwise it belongs to the image whose path ends with its path,
     or the other way round, compared by whole folder names, if there is exactly one such image.
     ``pixel_offset`` is added to each coordinate: here pixel i covers i to i + 1. ``run_id`` names the file.
-
-    Raises:
-        RcnSearchError: No prediction is for an image of the split, or one has another number of points.
+    `RcnSearchError` if no prediction is for an image of the split, or one has another number of points.
     """
     dataset = open_dataset(data_uri)
     manifest, split = dataset.manifest, dataset.split(split_name)

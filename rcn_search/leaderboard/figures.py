@@ -1,7 +1,4 @@
-"""Pictures for papers: cumulative errors, mean errors with intervals, errors by keypoint on a mean face.
-
-Array names end in their axes: n images, k keypoints, 2 for x and y.
-"""
+"""Pictures for papers: cumulative errors, mean errors with intervals, errors by keypoint on a mean face."""
 
 from __future__ import annotations
 
@@ -15,18 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from rcn_search.errors import RcnSearchError
-from rcn_search.evaluation.figures.style import (
-    FAINT,
-    INK,
-    PALETTE,
-    add_legend_below,
-    label_axes,
-    line_style,
-    panels,
-    save_figure,
-    set_title,
-    wrap_text,
-)
+from rcn_search.evaluation.figures import style
 from rcn_search.evaluation.metrics import Array, cumulative_errors
 from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.evaluation.score import Estimate
@@ -42,20 +28,20 @@ def draw_ced(leaderboard: str, entries: Sequence[Entry], uri: str) -> None:
     """Draw the cumulative error curve of each entry of one protocol, up to twice its threshold."""
     protocol = _one_protocol(entries)
     errors = [load_errors(leaderboard, entry) for entry in entries]
-    figure, (axes,) = panels(1, height=4.2 + 0.2 * len(entries))
-    label_axes(axes, "error of an image, %", "share of images, %")
+    figure, (axes,) = style.panels(1, height=4.2 + 0.2 * len(entries))
+    style.label_axes(axes, "error of an image, %", "share of images, %")
     end = 2 * protocol.threshold_pct
     for index, (entry, error_pct_n) in enumerate(zip(entries, errors, strict=True)):
         x, y = cumulative_errors(error_pct_n[np.isfinite(error_pct_n)], end)
-        style = line_style(index) | {"marker": "", "linewidth": 1.4}
-        axes.step(x, y, where="post", label=wrap_text(f"{entry.error_pct:.2f} %   {entry.method}"), **style)
-    axes.axvline(protocol.threshold_pct, color=INK, linewidth=0.8, linestyle=":")
+        line = style.line_style(index) | {"marker": "", "linewidth": 1.4}
+        axes.step(x, y, where="post", label=style.wrap_text(f"{entry.error_pct:.2f} %   {entry.method}"), **line)
+    axes.axvline(protocol.threshold_pct, color=style.INK, linewidth=0.8, linestyle=":")
     _annotate(axes, f"AUC and failure rate: {protocol.threshold_pct:g} %", (protocol.threshold_pct, 2), (4, 0))
     axes.set_xlim(0, end)
     axes.set_ylim(0, 101)
-    add_legend_below(figure, axes, "mean error and method")
-    set_title(figure, f"{protocol.dataset} {protocol.subset}: {entries[0].num_images:,} images", str(protocol))
-    save_figure(figure, uri)
+    style.add_legend_below(figure, axes, "mean error and method")
+    style.set_title(figure, f"{protocol.dataset} {protocol.subset}: {entries[0].num_images:,} images", str(protocol))
+    style.save_figure(figure, uri)
 
 
 def draw_bars(entries: Sequence[Entry], uri: str) -> None:
@@ -65,26 +51,27 @@ def draw_bars(entries: Sequence[Entry], uri: str) -> None:
     """
     protocol = _one_protocol(entries)
     best_first = sorted(entries, key=lambda entry: entry.error_pct)
-    figure, (axes,) = panels(1, width=8.0, height=1.3 + 0.42 * len(entries))
+    figure, (axes,) = style.panels(1, width=8.0, height=1.3 + 0.42 * len(entries))
     for y, entry in enumerate(best_first):
         if entry.ci_low_pct is not None and entry.ci_high_pct is not None:
-            axes.plot([entry.ci_low_pct, entry.ci_high_pct], [y, y], color=PALETTE[0], linewidth=5, alpha=0.35)
-        axes.plot(entry.error_pct, y, "o", color=PALETTE[0], markersize=5)
+            axes.plot([entry.ci_low_pct, entry.ci_high_pct], [y, y], color=style.PALETTE[0], linewidth=5, alpha=0.35)
+        axes.plot(entry.error_pct, y, "o", color=style.PALETTE[0], markersize=5)
         _annotate(axes, f"{entry.error_pct:.2f}", (entry.error_pct, y), (0, 6), ha="center")
-    axes.set_yticks(range(len(best_first)), [wrap_text(entry.method, 48) for entry in best_first], fontsize="small")
+    axes.set_yticks(
+        range(len(best_first)), [style.wrap_text(entry.method, 48) for entry in best_first], fontsize="small"
+    )
     axes.set_ylim(len(best_first) - 0.4, -0.75)
     axes.margins(x=0.08)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("mean error, % (band: 95 % interval)", color=INK)
-    set_title(figure, f"{protocol.dataset} {protocol.subset}: {best_first[0].num_images:,} images", str(protocol))
-    save_figure(figure, uri)
+    axes.set_xlabel("mean error, % (band: 95 % interval)", color=style.INK)
+    style.set_title(figure, f"{protocol.dataset} {protocol.subset}: {best_first[0].num_images:,} images", str(protocol))
+    style.save_figure(figure, uri)
 
 
 def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
     """Draw the mean error of each keypoint on a mean face, one face for each entry of one protocol, all on one scale.
 
-    Raises:
-        RcnSearchError: An entry has no errors by keypoint, or its keypoints are on no face that can be drawn.
+    `RcnSearchError` if an entry has no errors by keypoint, or its keypoints are on no face that can be drawn.
     """
     protocol = _one_protocol(entries)
     for entry in entries:
@@ -106,30 +93,32 @@ def draw_keypoints(entries: Sequence[Entry], uri: str) -> None:
     scale = ScalarMappable(Normalize(min(counted), max(counted)), matplotlib.colormaps["viridis_r"])
     for axes, entry in zip(grid, entries, strict=False):
         _face(axes, face_k2, outline_k2, entry.points, scale)
-        axes.set_title(wrap_text(f"{entry.error_pct:.2f} %  {entry.method}", 42), fontsize="x-small", color=INK)
+        axes.set_title(
+            style.wrap_text(f"{entry.error_pct:.2f} %  {entry.method}", 42), fontsize="x-small", color=style.INK
+        )
     for axes in grid[len(entries) :]:
         axes.set_axis_off()
     bar = figure.colorbar(scale, ax=grid, shrink=0.7)
-    bar.set_label("mean error of the point, %", fontsize="small", color=INK)
-    bar.ax.tick_params(labelsize="small", labelcolor=INK)
+    bar.set_label("mean error of the point, %", fontsize="small", color=style.INK)
+    bar.ax.tick_params(labelsize="small", labelcolor=style.INK)
     bar.outline.set_visible(False)
-    set_title(figure, f"{protocol.dataset} {protocol.subset}, by keypoint", str(protocol))
-    save_figure(figure, uri)
+    style.set_title(figure, f"{protocol.dataset} {protocol.subset}, by keypoint", str(protocol))
+    style.save_figure(figure, uri)
 
 
 def _annotate(axes: Axes, text: str, at: tuple[float, float], offset_pt: tuple[int, int], ha: str = "left") -> None:
-    axes.annotate(text, at, xytext=offset_pt, textcoords="offset points", ha=ha, fontsize="x-small", color=INK)
+    axes.annotate(text, at, xytext=offset_pt, textcoords="offset points", ha=ha, fontsize="x-small", color=style.INK)
 
 
 def _face(
     axes: Axes, face_k2: Array, outline_k2: Array, points: Sequence[Estimate | None], scale: ScalarMappable
 ) -> None:
     for part in IBUG68.parts:
-        axes.plot(*outline_k2[list(part)].T, color=FAINT, linewidth=1.2, zorder=1)
+        axes.plot(*outline_k2[list(part)].T, color=style.FAINT, linewidth=1.2, zorder=1)
     few = len(face_k2) <= 10
     for k, point in enumerate(points):
         if point is None:
-            axes.plot(*face_k2[k], ".", color=FAINT, zorder=1)
+            axes.plot(*face_k2[k], ".", color=style.FAINT, zorder=1)
             continue
         color, size = scale.to_rgba(np.array([point.pct]))[0], 14 if few else 5
         axes.plot(

@@ -26,8 +26,7 @@ MAX_POINTS = 1_000
 def read_external(uri: str, file_format: ExternalFormat | None = None) -> ExternalPredictions:
     """Read the predicted points of another system; by default CSV if ``uri`` ends in ``.csv``, else JSON of any format.
 
-    Raises:
-        RcnSearchError: It is not of that format; the message names the file and the item.
+    `RcnSearchError` if it is not of that format; the message names the file and the item.
     """
     content = storage.read_bytes(uri)
     if len(content) > MAX_BYTES:

@@ -10,7 +10,6 @@ from rcn_search.errors import RcnSearchError
 from rcn_search.resources import is_checkout, resource_path
 
 LEADERBOARD_VARIABLE = "RCN_SEARCH_LEADERBOARD"
-
 PROJECT_LEADERBOARD = resource_path("leaderboard")
 """The leaderboard of the checkout; in an installed package the published rows alone, which nothing may be added to."""
 
@@ -18,11 +17,7 @@ _REMEDY = f"name a folder or URI with --leaderboard or ${LEADERBOARD_VARIABLE}, 
 
 
 def default_leaderboard() -> str:
-    """Find the default leaderboard: $RCN_SEARCH_LEADERBOARD, ./leaderboard, or the one of the project.
-
-    Raises:
-        RcnSearchError: None of them exists.
-    """
+    """Find $RCN_SEARCH_LEADERBOARD, ./leaderboard, or the project's; `RcnSearchError` if none of them exists."""
     if os.environ.get(LEADERBOARD_VARIABLE):
         return os.environ[LEADERBOARD_VARIABLE]
     for folder in (Path("leaderboard"), PROJECT_LEADERBOARD):

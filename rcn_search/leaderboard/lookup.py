@@ -14,7 +14,6 @@ from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.table import drop_superseded
 
 PREDICTIONS = "predictions"
-
 Entries = dict[str, Entry]
 """Entries by id."""
 
@@ -26,11 +25,7 @@ def load_current_entries(leaderboard: str) -> Entries:
 
 
 def find_entries(entries: Mapping[str, Entry], name: str) -> Entries:
-    """Find the entry of that id, or all entries of the method of that name, of every seed.
-
-    Raises:
-        RcnSearchError: There is neither.
-    """
+    """Find the entry of that id, or the entries of every seed of that method; `RcnSearchError` if there is neither."""
     entry_id = name.removesuffix(".json").rpartition("/")[2]
     if entry_id in entries:
         return {entry_id: entries[entry_id]}
@@ -50,10 +45,7 @@ def find_entries_under(
 ) -> list[Entry]:
     """Find entries as `find_entries` does, of one protocol; an entry named by its id may have any protocol.
 
-    An empty ``dataset`` or ``subset`` stands for any.
-
-    Raises:
-        RcnSearchError: There is none.
+    An empty ``dataset`` or ``subset`` stands for any. `RcnSearchError` if there is no such entry.
     """
     matches = [
         entry

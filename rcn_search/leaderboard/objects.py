@@ -3,11 +3,9 @@
     <leaderboard>/entries/<name>.json                     and other folders: one object each, put if absent
     <leaderboard>/packs/<SHA-256 of the bytes>.arrow      many of these objects in one immutable file (`packing`)
 
-A reader sees loose and packed objects alike. An object that is both is the same object: its name holds the hash of its
-content, or a random part. A pack is an Arrow file with the columns ``name`` (``entries/….json``) and ``content``, in
-record batches that are decompressed one by one, so that one object is read without the others.
-
-Folders of schema versions 1 and 2 had other names; their objects are listed and read under today's.
+An object that is both loose and packed is the same object: its name holds the hash of its content, or a random part. A
+pack is an Arrow file with the columns ``name`` (``entries/….json``) and ``content``, in record batches decompressed one
+by one. Folders of schema versions 1 and 2 had other names; their objects are listed and read under today's.
 """
 
 from __future__ import annotations
@@ -204,8 +202,7 @@ def _local_pack(uri: str) -> Path:
 
 def _open_pack(path: Path, columns: list[int]) -> pa.ipc.RecordBatchFileReader:
     try:
-        options = pa.ipc.IpcReadOptions(included_fields=columns)
-        return pa.ipc.open_file(pa.memory_map(str(path)), options=options)
+        return pa.ipc.open_file(pa.memory_map(str(path)), options=pa.ipc.IpcReadOptions(included_fields=columns))
     except pa.ArrowInvalid as error:
         raise StorageError(f"{path} is damaged: {error}") from error
 

@@ -37,10 +37,7 @@ class Packed(NamedTuple):
 
 
 def pack(leaderboard: str, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Packed:
-    """Pack all loose objects of a leaderboard, together with its small packs.
-
-    ``on_progress`` is called with the number of loose objects read so far, and of all.
-    """
+    """Pack loose objects and small packs; ``on_progress`` gets the number of loose objects read so far, and of all."""
     packs = list_packs(leaderboard)  # before the loose objects: what is deleted below is in the new packs
     loose = list(_loose_objects(leaderboard))
     contents: dict[str, bytes] = {}

@@ -4,8 +4,6 @@
     <leaderboard>/per_image_errors/<SHA-256 of the bytes>.npy    a float64 for each image, in percent; NaN: excluded
 
 Both are put if absent before the entry that names them, so the errors of an existing entry exist.
-
-Array names end in their axes: n images.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +40,6 @@ class ImageSet:
     attributes: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
 
 
-class StoredErrors(NamedTuple):
-    """Names of the image set and of the errors of an entry."""
-
-    images_sha256: str
-    errors_sha256: str
-
-
 class _Document(Record):
     schema_version: int = 1
     image_id: list[str]
@@ -56,8 +47,8 @@ class _Document(Record):
     attributes: dict[str, list[int]]
 
 
-def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> StoredErrors:
-    """Store the errors of the images of a set, in its order."""
+def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> dict[str, str]:
+    """Store the errors of the images of a set, in its order; the names of both, as fields of an `Entry`."""
     document = _Document(
         image_id=images.image_id_n.tolist(),
         group=images.group_n.tolist(),
@@ -70,16 +61,12 @@ def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> Stor
     errors_sha256 = hashlib.sha256(content).hexdigest()
     put_object(leaderboard, IMAGE_SETS, f"{images_sha256}.json", storage.encode_json(document))
     put_object(leaderboard, ERRORS, f"{errors_sha256}.npy", content)
-    return StoredErrors(images_sha256, errors_sha256)
+    return {"images_sha256": images_sha256, "errors_sha256": errors_sha256}
 
 
 @lru_cache(maxsize=64)
 def read_image_set(leaderboard: str, images_sha256: str) -> ImageSet:
-    """Read the image set of that name.
-
-    Raises:
-        RcnSearchError: It is damaged.
-    """
+    """Read the image set of that name; `RcnSearchError` if it is damaged."""
     name = f"{images_sha256}.json"
     uri = storage.join(leaderboard, IMAGE_SETS, name)
     document = storage.decode_json(uri, read_object(leaderboard, IMAGE_SETS, name))
@@ -95,11 +82,7 @@ def read_image_set(leaderboard: str, images_sha256: str) -> ImageSet:
 
 
 def read_errors(leaderboard: str, errors_sha256: str) -> Array:
-    """Read the errors of that name, (n,) in percent; NaN for images that do not count.
-
-    Raises:
-        RcnSearchError: They are damaged.
-    """
+    """Read the errors of that name, (n,) in percent, NaN for excluded images; `RcnSearchError` if they are damaged."""
     name = f"{errors_sha256}.npy"
     uri = storage.join(leaderboard, ERRORS, name)
     content = read_object(leaderboard, ERRORS, name)

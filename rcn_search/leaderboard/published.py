@@ -14,14 +14,10 @@ from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer, named
 from rcn_search.leaderboard.records import Record
 
 PUBLISHED = "published"
-
 UnspecificNormalizer = Literal["face_box", "face_diagonal"]
 """Size or diagonal of a face box, if the source does not state which box or how its size is measured."""
-
 Text = Annotated[str, Field(min_length=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
-
-
 _Empty = BeforeValidator(lambda value: None if value == "" else value)
 
 
@@ -39,7 +35,6 @@ class _Published(Record):
         fr_pct: Printed share of images whose error is above ``threshold_pct``.
         origin: ``reported`` by the authors, or by a table that copies them; ``reproduced`` by others.
         source: Paper and table, or repository and file.
-        note: Doubts and remarks for readers.
     """
 
     method: Text
@@ -84,9 +79,7 @@ class _Published(Record):
         """Build the protocol from its name; with an unstated face box it differs from that of every measured row.
 
         It has the usual threshold, not that of the row's AUC, because the error does not depend on it.
-
-        Raises:
-            RcnSearchError: There is none of that name, or another column contradicts it.
+        `RcnSearchError` if there is no protocol of that name, or another column contradicts it.
         """
         if self.protocol is None:
             return None

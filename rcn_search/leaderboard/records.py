@@ -2,13 +2,9 @@
 
     <leaderboard>/entries/<created>-<run id>-<hash of the content>.json
 
-Per-image errors (`per_image`) and the record of test evaluations (`test_evaluations`) are stored beside them. All of
-these objects may be packed (`objects`).
-
 Every object is put if absent and never changed, so any number of processes can add entries at once. An entry whose
-content does not hash to its name has been altered and is not shown.
-
-Entries of schema versions 1 and 2 load for ever: `rcn_search.config.legacy` brings them to version 3.
+content does not hash to its name has been altered and is not shown. Entries may be packed (`objects`), and those of
+schema versions 1 and 2 load for ever: `rcn_search.config.legacy` brings them to version 3.
 """
 
 from __future__ import annotations
@@ -60,21 +56,17 @@ class Entry(Record):
     """One measured result, with everything needed to check it.
 
     Attributes:
-        method: Name on the leaderboard.
         protocol: How the error was measured, with data set and subset.
         error_pct: Mean error of the images that count, %.
         ci_low_pct: Lower end of its 95 % interval; None if there were too few groups to resample.
         excluded: Number of images that do not count, by reason.
         origin: ``ours``, a model of this project; ``reproduced``, external predictions scored by this project's code.
-        run_id: Identity of the training run (`TrainConfig.run_id`).
+        run_id: `TrainConfig.run_id` of the training run.
         config: Resolved training configuration; empty for external predictions.
-        fingerprint: Fingerprint of the data set.
         multiply_adds: Multiply-adds of the model for one image.
         num_test_evaluations: Number of evaluations of this test split, this one included.
-        predictions_sha256: SHA-256 of the prediction file that the error was computed from.
-        predictions_uri: URI of the prediction file, if it may be shared.
-        auc: Area under the cumulative error curve up to the protocol's threshold.
-        failure_rate: Share of images above the threshold.
+        predictions_uri: URI of the scored file, if it may be shared.
+        auc, failure_rate: Area under the cumulative error curve up to the protocol's threshold; images above it.
         p90, p95, p99: Error that 90, 95 or 99 % of the images do not exceed.
         points: Mean error of each keypoint of the schema; None for points that no image counts.
         parts: Mean error of the images of each class of an attribute, as in ``pose 1``.

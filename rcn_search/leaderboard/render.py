@@ -21,11 +21,7 @@ TEXT_COLUMNS = {"method", "95 % CI", "origin"}
 
 
 def select_attribute(leaderboard: Leaderboard, attribute: str) -> Leaderboard:
-    """Select the tables in which a row has errors by class of ``attribute``.
-
-    Raises:
-        RcnSearchError: There is none.
-    """
+    """Select the tables in which a row has errors by class of ``attribute``; `RcnSearchError` if there is none."""
     tables = tuple(table for table in leaderboard.tables if _parts(table, attribute))
     if not tables:
         parts = {part for table in leaderboard.tables for row in table.rows if row.entry for part in row.entry.parts}

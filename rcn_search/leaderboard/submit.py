@@ -24,8 +24,7 @@ from rcn_search.leaderboard.test_evaluations import record_test_evaluation
 class Submission:
     """Result of `evaluate_and_record`: scores and predictions, and entries added, one for each protocol.
 
-    Attributes:
-        num_test_evaluations: Evaluations of this test split so far, this one included; None for other splits.
+    ``num_test_evaluations`` includes this one; None for other splits than test splits.
     """
 
     evaluation: Evaluation

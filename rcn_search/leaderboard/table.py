@@ -44,8 +44,6 @@ class LeaderboardRow:
         rank: Range of ranks, from 1; None if the row cannot be ranked.
         no_rank_reason: Why a measured row has no rank, or what a published row does not state. Empty for a published
             row that states everything, and for a measured row after the `MAX_RANKED` best ones.
-        note: Doubts about a published result.
-        seeds: Mean and spread over seeds, if the method was trained with several.
     """
 
     method: str
@@ -67,12 +65,9 @@ class LeaderboardRow:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardTable:
-    """Rows that may be compared or, without a protocol, rows that may not.
+    """Rows that may be compared or, without a protocol, rows that may not; lowest error first.
 
-    Attributes:
-        protocol: Protocol of all rows; None for published rows whose source does not state it whole.
-        rows: Rows, lowest error first.
-        images_sha256: Image set on which the ranked rows were tested; None if no row is ranked.
+    ``images_sha256`` is the image set on which the ranked rows were tested; None if no row is ranked.
     """
 
     dataset: str
@@ -124,9 +119,9 @@ def build_leaderboard(uri: str) -> Leaderboard:
     published, published_problems = load_published(uri if has_published else str(PROJECT_LEADERBOARD))
     rows = [_entry_row(entry_id, summary) for entry_id, summary in drop_superseded(summaries).items()]
     rows += [_published_row(row) for row in published]
-    tables, table_problems = _tables(uri, rows)
+    tables, unranked = _tables(uri, rows)
     missing = [] if storage.exists(uri) else [f"there is no leaderboard at {uri}: only published rows are shown"]
-    return Leaderboard(tables=tables, problems=(*missing, *problems, *published_problems, *table_problems), uri=uri)
+    return Leaderboard(tables=tuple(tables), problems=(*missing, *problems, *published_problems, *unranked), uri=uri)
 
 
 def drop_superseded(summaries: Mapping[str, EntrySummary]) -> dict[str, EntrySummary]:
@@ -142,8 +137,7 @@ def drop_superseded(summaries: Mapping[str, EntrySummary]) -> dict[str, EntrySum
 def load_errors(leaderboard: str, entry: Entry) -> Array:
     """Load the per-image errors of an entry, (n,) in percent; NaN for images that do not count.
 
-    Raises:
-        RcnSearchError: The entry has none, they are missing or damaged, or their mean is not the error of the entry.
+    `RcnSearchError` if it has none, they are missing or damaged, or their mean is not the error of the entry.
     """
     if entry.errors_sha256 is None or entry.images_sha256 is None:
         raise RcnSearchError(f"the leaderboard has no per-image errors of {entry.method}")
@@ -190,12 +184,10 @@ def _published_row(published: PublishedRow) -> tuple[_TableKey, LeaderboardRow]:
     return (published.dataset, published.subset, published.full_protocol()), row
 
 
-def _tables(
-    uri: str, keyed_rows: Iterable[tuple[_TableKey, LeaderboardRow]]
-) -> tuple[tuple[LeaderboardTable, ...], list[str]]:
+def _tables(uri: str, keyed: Iterable[tuple[_TableKey, LeaderboardRow]]) -> tuple[list[LeaderboardTable], list[str]]:
     """Build the tables, ordered by name; tables with entries come before those without."""
     rows_by_key: dict[_TableKey, list[LeaderboardRow]] = defaultdict(list)
-    for key, row in keyed_rows:
+    for key, row in keyed:
         rows_by_key[key].append(row)
     problems: list[str] = []
     tables = []
@@ -210,7 +202,7 @@ def _tables(
         problems += problems_of_table
     cache.write()
     tables.sort(key=lambda table: (table.dataset, table.subset, table.protocol is None, str(table.protocol)))
-    return tuple(sorted(tables, key=lambda table: all(row.summary is None for row in table.rows))), problems
+    return sorted(tables, key=lambda table: all(row.summary is None for row in table.rows)), problems
 
 
 def _rank(uri: str, table: LeaderboardTable, cache: RankCache) -> tuple[LeaderboardTable, list[str]]:

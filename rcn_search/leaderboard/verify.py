@@ -25,10 +25,8 @@ TOLERANCE_PCT = 0.005
 class Verification:
     """Result of a verification: mean error now, and differences from the entry (``problems``), none if it is verified.
 
-    Attributes:
-        num_test_evaluations: Evaluations of the test split so far, this one included; None for other splits.
-        worst_image: Name of the image whose error changed most, and the change in percentage points; None if the
-            leaderboard has no per-image errors of the entry.
+    ``worst_image`` is the image whose error changed most, with the change in percentage points; None without per-image
+    errors of the entry. ``num_test_evaluations`` includes this one; None for other splits than test splits.
     """
 
     error_pct: float
@@ -51,9 +49,7 @@ def verify(
 
     ``predictor`` has the inference options of the entry (`InferenceConfig.from_record` of its ``made_with``; entries of
     schema version 1 do not record them). ``on_images`` is called with (images done, images in all).
-
-    Raises:
-        RcnSearchError: The data set lacks the subset of the entry.
+    `RcnSearchError` if the data set lacks the subset of the entry.
     """
     submission = evaluate_and_record(
         predictor,

@@ -62,7 +62,7 @@ def add_measured(make_entry: Callable[..., Entry]) -> Callable[..., str]:
         )
         per_image = store_errors(leaderboard, images, errors)
         finite = errors[np.isfinite(errors)]
-        measured = {"error_pct": float(finite.mean()), "num_images": len(finite), **per_image._asdict()}
+        measured = {"error_pct": float(finite.mean()), "num_images": len(finite), **per_image}
         return add_entry(leaderboard, make_entry(**measured | changes))
 
     return add

@@ -3,9 +3,7 @@
 Every two rows are compared on the same images by Student's t test of their paired differences, summed by group because
 images of one group are not independent. Holm's correction keeps the pairs of a table that differ with at most 5 % risk
 of a single mistake. Bootstrap as in `compare` would not do: 10,000 resamples give no p below 1 in 5,000, and with the
-1,225 pairs of 50 rows Holm's correction needs less.
-
-Array names end in their axes: r rows, n images, g groups.
+1,225 pairs of 50 rows Holm's correction needs less. Axes: r rows, n images, g groups.
 """
 
 from __future__ import annotations

@@ -55,11 +55,7 @@ class Site:
     _written: set[str] = field(default_factory=set)
 
     def write(self, leaderboard: Leaderboard) -> int:
-        """Write all pages of ``leaderboard``; the number of pages.
-
-        Raises:
-            RcnSearchError: The folder holds something other than a site.
-        """
+        """Write all pages; the number of pages. `RcnSearchError` if the folder holds something other than a site."""
         self._claim_folder()
         for asset in sorted(ASSETS.iterdir()):
             if asset.suffix != ".md":

@@ -1,7 +1,4 @@
-"""Data for the charts of a table, small enough to be part of its page whatever the number of images.
-
-Array names end in their axes: n images, x points of a curve.
-"""
+"""Data for the charts of a table, small enough to be part of its page. Axes: n images, x points of a curve."""
 
 from __future__ import annotations
 
@@ -21,9 +18,7 @@ NUM_CURVE_POINTS = 161
 NUM_SHOWN = 5
 MAX_POINTS = 1_000
 _BEYOND_THRESHOLD = 1.5
-
 Chart = dict[str, Any]
-
 COSTS: tuple[tuple[str, Callable[[Entry], float | None]], ...] = (
     ("Parameters", lambda entry: entry.num_params),
     ("Multiply-adds", lambda entry: entry.multiply_adds),

@@ -77,11 +77,7 @@ def entry_view(row: LeaderboardRow, histories: Histories) -> EntryView:
 
 
 def read_histories(uris: Sequence[str]) -> Histories:
-    """Read the epoch reports of runs, and of all runs in folders of runs.
-
-    Raises:
-        RcnSearchError: A folder neither is a run nor holds one, or a run cannot be read.
-    """
+    """Read the epoch reports of runs and of folders of runs; `RcnSearchError` if there is no run or one is damaged."""
     histories: Histories = {}
     for uri in uris:
         folders = [uri, *(storage.join(uri, name) for name in storage.list_names(uri))]

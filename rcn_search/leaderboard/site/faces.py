@@ -20,7 +20,6 @@ from rcn_search.leaderboard.lookup import find_predictions, hash_prediction_file
 from rcn_search.leaderboard.records import Entry
 
 NUM_EACH = 8
-
 Point = tuple[float, float]
 
 
@@ -46,11 +45,7 @@ class FaceSource:
 
     @classmethod
     def from_uris(cls, data_uri: str, predictions: Sequence[str]) -> FaceSource | None:
-        """Make a source from a data set and prediction files, or folders of them; None without a data set.
-
-        Raises:
-            RcnSearchError: There are prediction files, but no data set.
-        """
+        """Make a source from a data set and prediction files, or folders of them; None if there are neither."""
         if not data_uri:
             if predictions:
                 raise RcnSearchError("--predictions needs --faces DATA: name the data set too")

@@ -17,10 +17,7 @@ _MARGIN = 12.0
 
 @dataclass(frozen=True)
 class MapPoint:
-    """A point on a canvas of 200 by 190, with its name and error.
-
-    The area is proportional to the error; ``level`` goes from 0 for the best point to 4 for the worst.
-    """
+    """A point on a canvas of 200 by 190, area proportional to its error; ``level``: 0 for the best, 4 for the worst."""
 
     x: float
     y: float

@@ -14,10 +14,8 @@ from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.site.urls import config_file
 
 DATA = "DATA"
-"""Placeholder for the reader's copy of the data set."""
 DENOISER = "DENOISER"
-"""Placeholder for the checkpoint of the denoiser."""
-
+"""Placeholders for the reader's copy of the data set, and for the checkpoint of the denoiser."""
 _PATH = "PATH"
 _LOCAL_PATH = re.compile(r"(?:/|~|file:|[A-Za-z]:[\\/]|\\\\)", re.IGNORECASE)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, if libyaml is installed

@@ -1,7 +1,4 @@
-"""Serve the site to this machine's browser, read-only, and write it again when the leaderboard changes.
-
-The pages fetch the stamp of the site once a second (``assets/live.js``) and reload when it changes.
-"""
+"""Serve the site to this machine's browser, read-only, and write it again when the leaderboard changes."""
 
 from __future__ import annotations
 
@@ -55,11 +52,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serve_folder(folder: Path, port: int = 0) -> Iterator[str]:
-    """Serve the files of ``folder`` at the yielded address until the end of the block.
-
-    Raises:
-        RcnSearchError: The port is not available.
-    """
+    """Serve ``folder`` at the yielded address until the end of the block; `RcnSearchError` if the port is not free."""
     try:
         http_server = ThreadingHTTPServer((HOST, port), partial(_Handler, directory=str(folder)))
     except OSError as error:
