@@ -12,10 +12,7 @@ from ray.tune.execution import class_cache
 
 
 def disable_tune_env_propagation() -> None:
-    """Keep Ray Tune from giving its actors a ``runtime_env`` with the AWS keys of this process, which Ray would log.
-
-    An actor without a ``runtime_env`` also starts a second sooner, in a process that Ray has ready.
-    """
+    """Keep Ray Tune from giving its actors a ``runtime_env`` with the AWS keys of this process, which Ray would log."""
     class_cache.ENV_VARS_TO_PROPAGATE.clear()
     class_cache.DEFAULT_ENV_VARS.clear()
 

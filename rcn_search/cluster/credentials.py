@@ -1,9 +1,8 @@
 """Credentials of the object store, handed from the process that starts a search or training to all that work for it.
 
 The processes of a Ray cluster have the environment of their node's ``ray start``, so they are sent the ``AWS_…``
-variables and fixed keys of the search process. Ray's ``runtime_env`` would show them in logs, dashboard and command
-lines. They travel as a value in the object store or as an argument of an actor's method, which Ray does not record;
-constructor arguments and trial configurations are recorded and must not contain them.
+variables and fixed keys of the search process: in the object store or as an argument of an actor's method, because Ray
+records a ``runtime_env``, constructor arguments and trial configurations.
 """
 
 from __future__ import annotations
@@ -66,10 +65,7 @@ class Credentials:
         return cls(_read_profile() | variables)
 
     def apply_to_environment(self) -> None:
-        """Set the variables in this process.
-
-        They override those of the node: this store was tried by the process that sent them, and all must use one store.
-        """
+        """Set the variables in this process; they override those of the node, because all must use one store."""
         for names in _SETS:
             if names & self.variables.keys():
                 for name in names:

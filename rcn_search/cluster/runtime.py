@@ -23,14 +23,10 @@ class CapacityError(RcnSearchError):
 
 @dataclass(frozen=True)
 class ClusterResources:
-    """Resources of each node of a Ray cluster as it is now, by Ray's names: ``CPU``, ``GPU`` and others.
-
-    A cluster that this process started for one call is fixed: it cannot grow. For any other, Ray's public interface
-    does not tell whether it has an autoscaler.
-    """
+    """Resources of each node of a Ray cluster as it is now, by Ray's names: ``CPU``, ``GPU`` and others."""
 
     nodes: tuple[Mapping[str, float], ...]
-    is_fixed: bool = False
+    is_fixed: bool = False  # whether it cannot grow: this process started it for one call (for others, Ray cannot tell)
 
     def capacity(self, *, cpus: float, gpus: float) -> int:
         """Number of processes of that size that fit on the nodes; a process cannot span two nodes."""

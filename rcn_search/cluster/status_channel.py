@@ -102,19 +102,13 @@ class StatusChannel:
 
 
 def start_status_channel() -> Any:
-    """Start the actor on the node of this process, on which the training depends anyway.
-
-    Ray would put an actor that needs no resources on any node, also on one that dies or is returned to the cloud.
-    """
+    """Start the actor on the node of this process, on which the training depends anyway; any other might be removed."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(StatusChannel).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 class StatusReporter:
-    """Sends the messages of the first worker to a `StatusChannel`; ``stop`` tells whether it must stop, as answered.
-
-    The channel of all other workers is None, and their messages are dropped.
-    """
+    """Sends the first worker's messages to a `StatusChannel`, which answers whether to ``stop``; others have None."""
 
     def __init__(self, channel: Any) -> None:
         self.stop = False

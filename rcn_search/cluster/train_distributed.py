@@ -1,8 +1,7 @@
 """One training with several workers, by Ray Train.
 
 Ray Train places the workers, joins them into a process group and starts all of them again when one dies; the run then
-resumes from its last checkpoint, which the `Trainer` saves as with one worker. Messages reach the command line through
-a `StatusChannel`, which also carries credentials, because Ray keeps a record of the ``train_loop_config``.
+resumes from its last checkpoint. A `StatusChannel` carries messages to the command line, and credentials to workers.
 """
 
 from __future__ import annotations
@@ -102,15 +101,10 @@ def train_with_workers(
 ) -> list[EpochReport]:
     """Train to the end on the cluster of RAY_ADDRESS or on this machine; return all epochs of the run.
 
-    Args:
-        config: Configuration; ``compute.threads`` is the number of threads of each worker.
-        out: Folder or URI of the run, which all nodes can reach.
-        num_workers: Number of processes; each trains on its part of every batch.
-        resume: Whether to resume the run in ``out``.
-        should_stop: Called a few times a second. If true, the run is saved and can be resumed; workers that have not
-            started yet, perhaps because the cluster has to grow for them, are not waited for.
-        on_message: Called with the `WorkerPlan` before anything starts, with `RunStarted` after each start of the
-            workers, with `StepDone` a few times a second, and with the `EpochReport` of each epoch once.
+    ``should_stop`` is called a few times a second. If true, the run is saved and can be resumed; workers that have not
+    started yet, perhaps because the cluster has to grow for them, are not waited for. ``on_message`` is called with the
+    `WorkerPlan` before anything starts, with `RunStarted` after each start of the workers, with `StepDone` a few times
+    a second, and with the `EpochReport` of each epoch once.
 
     Raises:
         CapacityError: The workers do not fit on the cluster.

@@ -1,8 +1,7 @@
 """Worker group of a trial: the trial's own actor, which is the first worker, and the further workers that it starts.
 
 The further workers start once for each such actor, in its placement group, join one process group and then train trial
-after trial: what a trainer of Ray Train nested in each trial costs (docs/explanation/performance.md) is paid once. They
-end with the actor, which is their owner in Ray; no dashboard is needed for that.
+after trial, so the start is paid once (docs/explanation/performance.md). They end with the actor, their owner in Ray.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import ray
 from ray.exceptions import RayActorError, RayError
@@ -59,9 +58,8 @@ class TrialWorker:
         from rcn_search.training.trainer import Trainer
 
         self._trainer = None  # free its memory before the next one needs some
-        self._trainer = Trainer(
-            TrainConfig.model_validate_json(train), folder, resume=True, distributed=self._distributed
-        )
+        config = TrainConfig.model_validate_json(train)
+        self._trainer = Trainer(config, folder, resume=True, distributed=self._distributed)
 
     def epoch(self) -> None:
         """Train this worker's part of an epoch."""
@@ -101,13 +99,8 @@ class WorkerGroup:
     def run_on_all(self, method: str, *arguments: Any, local: Callable[[], Result]) -> Result:
         """Call a method of the further workers and, at the same time, the part of this worker.
 
-        After an error the group is shut down, unless every worker raised `TrainingFailed`: then it can train the
-        next trial.
-
-        Args:
-            method: Name of a method of `TrialWorker`.
-            *arguments: Arguments of that method.
-            local: Part of this worker, whose result is returned.
+        ``local`` is the part of this worker, whose result is returned. After an error the group is shut down, unless
+        every worker raised `TrainingFailed`: then it can train the next trial.
 
         Raises:
             WorkerDied: A worker died or did not join the process group.
@@ -158,8 +151,7 @@ class WorkerGroup:
 
         try:
             ray.get([worker.__ray_ready__.remote() for worker in self._workers])  # raises if one died while it started
-            host = get_node_ip_address()
-            store = create_store(host)
+            store = create_store(host := get_node_ip_address())
             calls = [
                 worker.init_process_group.remote(host, store.port, rank, self.size, self._device, self._credentials)
                 for rank, worker in enumerate(self._workers, start=1)
@@ -168,8 +160,7 @@ class WorkerGroup:
             ray.get(calls)
         except (RayError, RuntimeError) as error:
             self.shutdown()
-            message = f"the {self.size} workers of the trial could not connect to each other: {error}"
-            raise WorkerDied(message) from error
+            raise WorkerDied(f"the {self.size} workers of a trial could not connect to each other: {error}") from error
         self._has_process_group = True
 
 
@@ -205,8 +196,7 @@ def _error_of(call: Any) -> Exception | None:
     try:
         ray.get(call)
     except RayActorError as error:
-        died: Exception = error
-        return died
+        return cast(Exception, error)
     except RayError as error:
         cause = getattr(error, "cause", None)
         return cause if isinstance(cause, Exception) else RuntimeError(str(error))

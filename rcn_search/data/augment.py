@@ -23,7 +23,7 @@ from rcn_search.data.shards import DatasetError
 # Columns of `random_draws`.
 _SCALE, _SHIFT_X, _SHIFT_Y, _ROTATE, _FLIP, _HEIGHT, _WIDTH, _TOP, _LEFT, _NUM_DRAWS = range(10)
 
-_RIGHT_PROFILE = 4
+_RIGHT_PROFILE = 4  # highest of MTFL's poses, which begin with 0, left profile
 PAPER_INPUT_PX = 80  # input size of the paper; `OccluderConfig` gives sides in pixels of such an input
 
 NO_AUGMENTATION = AugmentConfig(translate=0, scale=0, rotate_deg=0, occluder=OccluderConfig(min_px=0, max_px=0), flip=0)
@@ -86,10 +86,7 @@ def to_channels(image: Tensor, color: bool) -> Tensor:
 
 
 def warp_images(image_bchw: Tensor, window: InputWindow, size_px: int) -> Tensor:
-    """Resample each crop in its window, bilinearly: (b, c, size, size) float32 in 0..255, black outside the crop.
-
-    There is no antialiasing, as in the paper's code (80 pixels are a reduction by about 1.6).
-    """
+    """Resample each crop in its window, without antialiasing as in the paper: (b, c, size, size), black outside it."""
     crop_px = image_bchw.shape[-1]
     theta = torch.cat([window.axes_b22, (window.center_b2 - crop_px / 2)[:, :, None]], dim=2) * (2 / crop_px)
     grid = F.affine_grid(theta, [len(theta), 1, size_px, size_px], align_corners=False)
@@ -98,10 +95,7 @@ def warp_images(image_bchw: Tensor, window: InputWindow, size_px: int) -> Tensor
 
 
 def warp_points(points_bk2: Tensor, window: InputWindow, flip_k: Tensor | None = None) -> Tensor:
-    """Convert crop pixels to window coordinates: 0..1 inside the window, outside this range beyond it.
-
-    ``flip_k`` renumbers the points of flipped windows.
-    """
+    """Convert crop pixels to window coordinates, 0..1 inside; ``flip_k`` renumbers the points of flipped windows."""
     inverse = torch.linalg.inv(window.axes_b22)
     relative: Tensor = (points_bk2 - window.center_b2[:, None]) @ inverse.transpose(1, 2)
     if flip_k is not None:
@@ -110,10 +104,7 @@ def warp_points(points_bk2: Tensor, window: InputWindow, flip_k: Tensor | None =
 
 
 def flip_attributes(attributes: dict[str, Tensor], is_flipped_b: Tensor) -> dict[str, Tensor]:
-    """Adapt the attribute classes (b,) to flipped images: a left pose becomes a right one, the others do not change.
-
-    MTFL's poses go from 0, left profile, to 4, right profile.
-    """
+    """Adapt the attribute classes (b,) to flipped images: a left pose becomes a right one, the others do not change."""
     if "pose" not in attributes:
         return attributes
     pose_b = attributes["pose"]
@@ -126,10 +117,7 @@ def unwarp_points(points_bk2: Tensor, window: InputWindow) -> Tensor:
 
 
 def draw_black_rectangles(image_bchw: Tensor, draws_bd: Tensor, options: OccluderConfig) -> Tensor:
-    """Draw one black rectangle on each image, entirely inside it.
-
-    Its sides are independent whole numbers of pixels, uniform on the range of ``options``, both ends included.
-    """
+    """Draw a black rectangle inside each image, with independent sides uniform on the closed range of ``options``."""
     if options.max_px == 0:
         return image_bchw
     size_px = image_bchw.shape[-1]

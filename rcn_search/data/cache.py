@@ -1,8 +1,7 @@
 """Cache of remote objects on the local disk of a node, each stored once under the hash of its content.
 
-If several processes need an object, one fetches it and the others wait for a file lock. The kernel releases the lock
-when the process dies for any reason; the time limits of `storage` end a fetch that hangs. A file gets its final name
-after its content is verified, and is verified again whenever it is opened, because disks can corrupt data.
+If several processes need an object, one fetches it and the others wait for a file lock, which the kernel releases when
+that process dies. A file gets its final name after it is verified, and is verified again whenever it is opened.
 """
 
 from __future__ import annotations
@@ -48,8 +47,7 @@ def content_damage(size: int, digest: str, *, num_bytes: int, sha256: str) -> st
 def fetch_to_cache(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str | None]:
     """Find the local copy of an object, fetching it if necessary, and a second time if the first copy is damaged.
 
-    Returns also a description of the damage if both copies were damaged, else None. A missing object raises
-    `FileNotFoundError`.
+    Returns also the damage if both copies were damaged, else None. A missing object raises `FileNotFoundError`.
     """
     path = shard_cache_folder() / f"{sha256}.arrow"
     if file_damage(path, num_bytes=num_bytes, sha256=sha256) is None:
@@ -73,8 +71,7 @@ def fetch_to_cache(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str 
 def _fetch(uri: str, path: Path, *, num_bytes: int, sha256: str) -> str | None:
     """Read an object into a file in ranges, several at a time, hashing and writing the first while reading the next.
 
-    The last range asks for one byte more than expected, which reveals an object that is too long. Returns the damage
-    like `file_damage`.
+    The last range asks for one byte more than expected, which reveals an object that is too long.
     """
     digest, size = hashlib.sha256(), 0
 

@@ -24,10 +24,7 @@ def gaussian_kernel() -> Tensor:
 
 @lru_cache(maxsize=16)
 def _blur_matrix(size_px: int, device: torch.device) -> Tensor:
-    """Build a banded (size, size) matrix M, such that M x M^T blurs x with zero padding.
-
-    Two matrix products are faster than a convolution on the CPU.
-    """
+    """Build M, such that M x M^T blurs x with zero padding; two products are faster than a convolution on the CPU."""
     kernel = gaussian_kernel()
     matrix = torch.zeros(size_px, size_px, dtype=torch.float64)
     for tap, weight in enumerate(kernel):

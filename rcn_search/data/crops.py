@@ -46,8 +46,7 @@ def four_point_box(points_k2: NDArray[np.floating], image_size: tuple[int, int],
         RcnSearchError: No square of at least one pixel fits.
     """
     eyes, mouth = points_k2[[0, 1]].astype(np.float64), points_k2[[3, 4]].astype(np.float64)
-    eye_distance = math.dist(*eyes)
-    mouth_distance = math.dist(eyes.mean(0), mouth.mean(0))
+    eye_distance, mouth_distance = math.dist(*eyes), math.dist(eyes.mean(0), mouth.mean(0))
     corners = np.concatenate([eyes, mouth])
     start = [math.trunc(v) for v in corners.min(0)]
     end = [math.trunc(v) for v in corners.max(0)]
@@ -85,9 +84,7 @@ def _fit(start: int, end: int, size: int) -> tuple[int, int, int]:
     over = end - size
     if over <= 0:
         return start, end, 0
-    if start >= over:
-        return start - over, size, 0
-    return 0, size, over - start
+    return (start - over, size, 0) if start >= over else (0, size, over - start)
 
 
 def enclosing_box(points_k2: NDArray[np.floating], ratio: float) -> Box:
@@ -111,8 +108,7 @@ def square_box(x: float, y: float, width: float, height: float) -> Box:
 def centered_face_box(keypoints: str) -> NDArray[np.float32]:
     """Guess the face box of a crop without true points: (4,) x, y, width, height in crop pixels.
 
-    It lies in the middle, and its side is that of a face whose eye distance is the side of the square around its eyes
-    and mouth corners. That is about as wide as imported face boxes are on average.
+    It lies in the middle and is about as wide as imported face boxes are on average.
     """
     share_of_five = (1 + 2 * STAGE_B_RATIO) / (1 + 2 * STAGE_A_RATIO)
     side_px = (share_of_five if keypoints == "five" else STAGE_B_68_RATIO / STAGE_A_68_RATIO) * IMAGE_SIZE_PX
@@ -121,10 +117,9 @@ def centered_face_box(keypoints: str) -> NDArray[np.float32]:
 
 
 def crop_photo(image: Image.Image, box: Box, *, color: bool = False) -> NDArray[np.uint8]:
-    """Cut out the box and resize it to 160x160 pixels, by Lanczos resampling with antialiasing.
+    """Cut out the box, black outside of the RGB image, and resize it to 160x160 pixels by Lanczos resampling.
 
-    The part of the box outside of the RGB image is made black before resizing. Returns (160, 160, 3) with ``color``,
-    else (160, 160) gray, converted after resizing.
+    Returns (160, 160, 3) with ``color``, else (160, 160) gray, converted after resizing.
     """
     corners = (box.x, box.y, box.x + box.width, box.y + box.height)
     resized = image.crop(corners).resize((IMAGE_SIZE_PX, IMAGE_SIZE_PX), Image.Resampling.LANCZOS)

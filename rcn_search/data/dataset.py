@@ -1,7 +1,6 @@
 """Load splits of a data set, and choose the order in which an epoch visits their rows.
 
-On the CPU a split is a view of its memory-mapped shards, which all processes of the node share. On a GPU its images are
-one tensor.
+On the CPU a split is a view of its memory-mapped shards, which all processes of the node share; on a GPU, one tensor.
 
 Shape letters: n rows, b rows of a batch, k points.
 """
@@ -28,8 +27,7 @@ from rcn_search.data.shards import DatasetError, Manifest, column, open_shards, 
 class Split:
     """A split in memory."""
 
-    # uint8 tensors (n_i, 160, 160) or (n_i, 160, 160, 3), one for each shard; a single one on a GPU
-    images: tuple[Tensor, ...]
+    images: tuple[Tensor, ...]  # uint8 (n_i, 160, 160) or (n_i, 160, 160, 3), one for each shard; a single one on a GPU
     points_nk2: Tensor  # float32 x, y in crop pixels
     visible_nk: Tensor  # bool
     face_box_n4: Tensor  # float32 x, y, width, height in crop pixels
@@ -120,8 +118,7 @@ class Dataset:
         def strings(name: str) -> NDArray[np.str_]:
             return np.array([value for batch in batches for value in batch.column(name).to_pylist()], dtype=np.str_)
 
-        num_points = self.manifest.keypoint_schema.num_points
-        num_rows = sum(map(len, batches))
+        num_points, num_rows = self.manifest.keypoint_schema.num_points, sum(map(len, batches))
         bordered = self.manifest.bordered
         return Split(
             images=tuple(_shared_tensor(column(batch, "image")) for batch in batches),
@@ -141,12 +138,7 @@ class Dataset:
 
 @lru_cache(maxsize=8)
 def open_dataset(uri: str) -> Dataset:
-    """Open the data set at ``uri``.
-
-    It is opened once in each process, so that a reused worker starts its next trial at once.
-
-    Args:
-        uri: Folder or URI of an imported data set.
+    """Open the data set at a folder or URI, once in each process, so that a reused worker starts its next trial faster.
 
     Raises:
         DatasetError: There is no complete data set, or this version cannot read it.

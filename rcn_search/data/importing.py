@@ -2,9 +2,8 @@
 
     URI/import_claim.json         put-if-absent: name and source_fingerprint of the import that owns URI
 
-The claim is written before the first shard and permanent. Several processes of the same import may write the shards,
-even at the same time, because they write the same bytes. The destination of another import is never taken over, because
-its process may still be running.
+The claim is written before the first shard and permanent. Several processes of the same import may write at once,
+because they write the same bytes. The destination of another import is never taken over: it may still be running.
 """
 
 from __future__ import annotations
@@ -78,8 +77,7 @@ def import_dataset(
     rows = importer.read_rows()
     num_rows = sum(map(len, rows.values()))
     fingerprint = importer.fingerprint(rows)
-    existing = claim_destination(uri, name=importer.name, source_fingerprint=fingerprint)
-    if existing is not None:
+    if existing := claim_destination(uri, name=importer.name, source_fingerprint=fingerprint):
         return ImportSummary(manifest=existing, num_rows=num_rows, elapsed_s=None)
 
     imported: dict[str, list[Row]] = {split: [] for split in rows}
@@ -169,9 +167,8 @@ class _ShardWriter:
         self._finish_pending()
         if samples:
             attributes, bordered = list(self._importer.attributes), self._importer.bordered
-            index = len(self.shards[split])
-            future = self._thread.submit(write_shard, self._uri, split, index, samples, attributes, bordered)
-            self._pending = split, future
+            shard = self._uri, split, len(self.shards[split])
+            self._pending = split, self._thread.submit(write_shard, *shard, samples, attributes, bordered)
 
     def _finish_pending(self) -> None:
         if self._pending:

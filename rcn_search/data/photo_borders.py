@@ -1,7 +1,7 @@
 """Find where the photograph ends inside a padded crop, and which points were annotated at its edge.
 
-The rules are those of docs/explanation/model-specification.md, "Data and crops". Sides are always in the order left,
-top, right, bottom; point codes are 1 to 4 in that order, 0 for none.
+Sides are in the order left, top, right, bottom; point codes are 1 to 4 in that order, 0 for none. The rules are those
+of docs/explanation/model-specification.md, "Data and crops".
 """
 
 from __future__ import annotations

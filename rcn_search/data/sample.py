@@ -1,7 +1,4 @@
-"""One annotated face, as importers make it and shards store it.
-
-Shape letters: k points.
-"""
+"""One annotated face of k points, as importers make it and shards store it."""
 
 from __future__ import annotations
 
@@ -27,11 +24,9 @@ class Sample:
     image_id: str  # name of the face, unique within its data set
     group: str  # identity or photograph; a group is never divided between splits
     attributes: dict[str, int] = field(default_factory=dict)  # class of each attribute, for example pose
-    # (k,) uint8 edge of the photograph at which a point lies, if the crop is padded beyond it: 0 none, 1 left, 2 top, 3
-    # right, 4 bottom. By default all zeros. See `rcn_search.data.photo_borders`.
+    # (k,) uint8 edge of the photograph at which a point lies, as in `rcn_search.data.photo_borders`; by default all 0
     edge: NDArray[np.uint8] = None  # type: ignore[assignment]  # replaced by zeros for all points
-    # (4,) x, y, width, height in crop pixels of the part that shows the photograph; the rest is black padding. By
-    # default the whole crop.
+    # (4,) x, y, width, height in crop pixels of the part that is not black padding; by default the whole crop
     photo: NDArray[np.float32] = field(default_factory=lambda: np.array(WHOLE_CROP, np.float32))
 
     def __post_init__(self) -> None:

@@ -17,10 +17,7 @@ from rcn_search.doctor.storage_checks import check_storage
 def run_checks(*, data: str = "", study: str = "", address: str = "") -> Iterator[CheckResult]:
     """Run all checks and yield each result as soon as it is known.
 
-    Args:
-        data: Folder or URI of a data set; empty to skip it.
-        study: Folder or URI of a study, which need not exist; empty to skip it.
-        address: Address of the Ray cluster; empty for that of RAY_ADDRESS, if that is set.
+    An empty ``data`` or ``study`` is skipped; the study need not exist. An empty ``address`` is that of RAY_ADDRESS.
     """
     yield from check_packages()
     yield from check_machine()

@@ -47,8 +47,8 @@ def check_port(address: str) -> CheckResult | None:
         return problem("cluster", f"{address} is the address of a job server", remedy)
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
-        remedy = "give HOST:6379, as printed by ray start --head, or auto"
-        return problem("cluster", f"{address} is not an address", remedy)
+        message = f"{address} is not an address"
+        return problem("cluster", message, "give HOST:6379, as printed by ray start --head, or auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:

@@ -1,7 +1,7 @@
 """Checks of what Ray and the trials of a node need: cores, memory, shared memory, open files and disk space.
 
-A container sees the cores and the memory of its host, but may use only the share that its control group grants. What an
-operating system does not have or does not tell (control groups, ``/dev/shm``, limits on open files) is not checked.
+A container sees the cores and memory of its host, but may use only what its control group grants. What an operating
+system does not have (control groups, ``/dev/shm``, limits on open files) is not checked.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def check_machine() -> list[CheckResult]:
     return [
         check_cores(num_cores, granted_cores(), os.environ.get("OMP_NUM_THREADS", "")),
         check_memory(min(memory.total, granted), min(memory.available, granted), num_cores),
-        *_check_shared_memory_if_any(),
+        *([check_shared_memory(shutil.disk_usage(SHARED_MEMORY).total)] if SHARED_MEMORY.is_dir() else []),
         *_check_open_files_if_limited(),
         check_disk("disk of the data cache", shard_cache_folder(), "RCN_SEARCH_CACHE"),
         check_disk("disk of Ray's sessions", sessions, "ray start --temp-dir"),
@@ -123,11 +123,6 @@ def check_disk(topic: str, folder: Path, setting: str) -> CheckResult:
     if usage.free < MIN_FREE_BYTES // 4 or usage.free < (1 - FULL_PCT / 100) * usage.total:
         return problem(topic, message, remedy)
     return ok(topic, message) if usage.free >= MIN_FREE_BYTES else warning(topic, message, remedy)
-
-
-def _check_shared_memory_if_any() -> Iterator[CheckResult]:
-    if SHARED_MEMORY.is_dir():
-        yield check_shared_memory(shutil.disk_usage(SHARED_MEMORY).total)
 
 
 def _check_open_files_if_limited() -> Iterator[CheckResult]:

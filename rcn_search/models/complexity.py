@@ -20,10 +20,9 @@ def count_parameters(module: nn.Module) -> int:
 def multiply_adds(module: nn.Module, input_px: int) -> int:
     """Count the multiply-adds of the network for one face; border pixels count like all others.
 
-    For a network of images, these are the convolutions and matrix products that it computes; `Recombination` needs
-    fewer than the paper's form (RCN with 6 branches and 5 points: 93 million instead of 115). For the denoiser, these
-    are dense convolutions (163 billion in the paper's size), although its fast forms need far fewer products. For the
-    joint model, it is the sum of both; flip averaging doubles the number.
+    For a network of images, these are the products that it computes; `Recombination` needs fewer than the paper's form
+    (RCN with 6 branches and 5 points: 93 million instead of 115). For the denoiser, these are dense convolutions (163
+    billion in the paper's size), although its fast forms need far fewer.
     """
     if isinstance(module, Denoiser):
         return sum(p.numel() for p in module.parameters() if p.ndim == 4) * input_px**2

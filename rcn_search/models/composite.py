@@ -1,8 +1,5 @@
 """Networks that are made of other networks: the joint model (Honari et al. 2016, sec. 4 and Fig. 2) and flip averaging.
 
-In the joint model, the network locates each point in the image; the denoiser predicts from all of these locations where
-each point should be. The logits of both are added.
-
 Shape letters: b images, c channels, k points, h rows, w columns.
 """
 
@@ -23,7 +20,8 @@ from rcn_search.models.tcdcn import TcdcnOutput
 class JointModel(Network):
     """Network from images (b, c, h, h) to logits (b, k, h, h): A + denoiser(argmax(A)), with the logits A of a network.
 
-    The network's map size and points must be those of the denoiser. No gradient passes through the argmax.
+    From the locations of all points, the denoiser predicts where each should be. The network's map size and points must
+    be those of the denoiser. No gradient passes through the argmax.
     """
 
     def __init__(self, network: Network, denoiser: Denoiser):

@@ -36,8 +36,7 @@ def _distance_spectrum(size_px: int, device: torch.device) -> Tensor:
 def median_cells(logits_bkhw: Tensor) -> Tensor:
     """Find the cell of each map with the smallest expected distance to the point: (b, k, 2) int64, column and row.
 
-    This spatial median has the lowest expected error if the map gives the true probability of each cell. The expected
-    distances are a convolution of the probabilities with the distance, computed by FFT.
+    This spatial median has the lowest expected error if the map gives the true probabilities; it is computed by FFT.
     """
     size_px = logits_bkhw.shape[-1]
     probability = logits_bkhw.flatten(2).softmax(dim=2).view_as(logits_bkhw)

@@ -132,8 +132,7 @@ class RCN(Network):
     def branch_logits(self, image_bchw: Tensor) -> list[Tensor]:
         """Compute the logits (b, k, h, h) after each branch, coarsest first.
 
-        These are the logits of the network if the encoder maps of all finer branches are replaced by zeros. The last
-        ones are its actual logits.
+        These are the logits if the encoder maps of all finer branches are zeros; the last ones are the actual logits.
         """
         encoded = self._encode(image_bchw)
         zeros = [torch.zeros_like(map_bchw) for map_bchw in encoded]

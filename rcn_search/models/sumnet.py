@@ -1,12 +1,8 @@
 """SumNet (Honari et al. 2016, sec. 3.1; layer lists in docs/explanation/model-specification.md, "Networks").
 
 SumNet has the same encoder as the Recombinator Network, but each resolution has its own keypoint maps, and the logits
-are a learned weighted sum of all of them. Coarse and fine features are combined only in this sum. An omitted branch
-(Table 1) is not built, nor is the part of the encoder that only this branch would need.
-
-In the paper's code, the convolutions of a sixth branch, the fusion weights and one convolution of the 300-W network are
-never trained, and an omitted branch is still summed. Here every parameter is trained, and only trained branches are
-summed.
+are a learned weighted sum of all of them. An omitted branch (Table 1) is not built, nor is the part of the encoder that
+only this branch would need. Unlike in the paper's code, every parameter is trained; only trained branches are summed.
 """
 
 from __future__ import annotations
@@ -77,9 +73,8 @@ def _branch(channels: int, num_points: int, kernel: int, *, long: bool) -> nn.Se
     rectified = same_conv(channels, channels, kernel), nn.ReLU(inplace=True)
     if not long:
         return nn.Sequential(*rectified, same_conv(channels, num_points, kernel))
-    linear = same_conv(channels, channels, kernel)
-    second = same_conv(channels, channels, kernel), nn.ReLU(inplace=True)
-    return nn.Sequential(*rectified, linear, *second, same_conv(channels, num_points, kernel))
+    linear, second = (same_conv(channels, channels, kernel) for _ in range(2))
+    return nn.Sequential(*rectified, linear, second, nn.ReLU(inplace=True), same_conv(channels, num_points, kernel))
 
 
 def sum_upsampled(maps: list[Tensor], side_px: int) -> Tensor:

@@ -1,7 +1,4 @@
-"""Objects in folders of this machine: written beside their name, synced, then renamed or hard-linked to it.
-
-Local paths stay plain paths: fsspec would add nothing to them, and it never calls ``fsync``.
-"""
+"""Objects in folders of this machine: written beside their name, synced (fsspec never does), then renamed to it."""
 
 from __future__ import annotations
 

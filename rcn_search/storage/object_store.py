@@ -1,13 +1,11 @@
 """Objects on an object store, through fsspec: with time limits, retries of transient errors, and explained errors.
 
-Endpoint, region and credentials are those of every AWS tool (environment variables, profile, instance role). They are
-kept in the memory of this process only, and no message contains a secret.
+Endpoint, region and credentials are those of every AWS tool. No message contains a secret.
 
-A put-if-absent on S3 is a put with If-None-Match, with two additions. The object carries a random mark of its writer in
-its metadata: when the answer to a put is lost and the next attempt finds the name taken, the mark tells whether that
-same put took it. And OpenStack Swift checks the condition when a put begins, not when it ends, so that simultaneous
-writers are all told that they won. There the writer waits for puts that may be under way, then checks the mark: Swift
-keeps the object of the last put, and every reader sees that one.
+A put-if-absent on S3 is a put with If-None-Match. The object carries a random mark of its writer in its metadata: when
+the answer to a put is lost and the next attempt finds the name taken, the mark tells whether that same put took it.
+OpenStack Swift checks the condition when a put begins, not when it ends, so simultaneous writers all seem to win. There
+the writer waits for puts under way, then checks the mark: Swift keeps the object of the last put.
 """
 
 from __future__ import annotations

@@ -16,26 +16,27 @@ Result = TypeVar("Result")
 
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _TRANSIENT_CODES = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict", "IncompleteBody"}
+# By name, because importing these classes takes a second where nothing is remote.
+_NETWORK_ERRORS = {
+    "aiohttp.client_exceptions.ClientError",
+    "botocore.exceptions.ConnectionError",
+    "botocore.exceptions.HTTPClientError",
+    "botocore.parsers.ResponseParserError",
+    "fsspec.exceptions.FSTimeoutError",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Time limits of requests and retries.
+    """Time limits of requests and retries."""
 
-    Attributes:
-        attempt_s: Time limit of a request without content, in seconds.
-        bytes_per_s: Slowest useful link; a request with content gets so much more time.
-        total_s: Time after which no new attempt is made, in seconds. Less than the lease timeout of a study
-            (`rcn_search.study.lease.LEASE_TIMEOUT_S`), so that a search process fails before it loses its lease.
-        first_pause_s: Upper bound of the first pause, in seconds; it doubles with each attempt.
-        longest_pause_s: Upper bound of every pause, in seconds.
-    """
-
-    attempt_s: float = 15.0
-    bytes_per_s: float = 1_000_000.0
+    attempt_s: float = 15.0  # time limit of a request without content
+    bytes_per_s: float = 1_000_000.0  # slowest useful link; a request with content gets so much more time
+    # Time after which no new attempt is made. Less than `rcn_search.study.lease.LEASE_TIMEOUT_S`, so that a search
+    # process fails before it loses its lease.
     total_s: float = 40.0
-    first_pause_s: float = 0.1
-    longest_pause_s: float = 8.0
+    first_pause_s: float = 0.1  # upper bound of the first pause; it doubles with each attempt
+    longest_pause_s: float = 8.0  # upper bound of every pause
 
     def attempt_limit_s(self, num_bytes: int) -> float:
         """Compute the time limit of a request that carries ``num_bytes``, in seconds."""
@@ -53,10 +54,7 @@ LIMITS = Limits()
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error may be over in a moment: throttling, an overloaded or restarted server, or the network.
-
-    A refusal of the server (403, 404, 412 and the like) is permanent.
-    """
+    """Whether an error may be over in a moment: throttling, an overloaded or restarted server, or the network."""
     status, code = http_error(error)
     if status is not None:
         return status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES
@@ -84,17 +82,7 @@ def cause_chain(error: BaseException) -> Iterator[BaseException]:
 def _is_network_error(error: BaseException) -> bool:
     if isinstance(error, TimeoutError | ConnectionError):
         return True
-    # By name, because importing these classes takes a second where nothing is remote.
-    names = {f"{base.__module__}.{base.__name__}" for base in type(error).__mro__}
-    return not names.isdisjoint(
-        {
-            "aiohttp.client_exceptions.ClientError",
-            "botocore.exceptions.ConnectionError",
-            "botocore.exceptions.HTTPClientError",
-            "botocore.parsers.ResponseParserError",
-            "fsspec.exceptions.FSTimeoutError",
-        }
-    )
+    return any(f"{base.__module__}.{base.__name__}" in _NETWORK_ERRORS for base in type(error).__mro__)
 
 
 def with_retries(operation: Callable[[], Result]) -> Result:

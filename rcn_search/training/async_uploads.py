@@ -1,10 +1,8 @@
 """Upload checkpoints to an object store while training continues.
 
-The objects of a save are uploaded one after another, weights before the checkpoint that refers to them. Only one save
-is uploaded at a time, and the next one waits for it instead of replacing it: a replaced save might hold the best
-weights, and with a store that is slower than an epoch every save might be replaced. So at most two checkpoints are in
-memory, and a process that dies repeats at most two epochs. The time limits of `storage` bound each upload. Local
-folders are written at once, without a thread.
+Weights are uploaded before the checkpoint that refers to them. A save waits for the one before instead of replacing it,
+because that one might hold the best weights. So at most two checkpoints are in memory, and a process that dies repeats
+at most two epochs. Local folders are written at once, without a thread.
 """
 
 from __future__ import annotations

@@ -97,10 +97,7 @@ def _read_info(text: str) -> CheckpointInfo:
 
 
 def with_config(content: bytes, config: TrainConfig) -> bytes:
-    """Replace the configuration in the header of a checkpoint; its tensors are copied byte for byte.
-
-    A safetensors file has eight bytes of header size, the header as JSON, and the tensors.
-    """
+    """Replace the configuration in a checkpoint: eight bytes of header size, JSON header, tensors (kept)."""
     header_size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + header_size])
     info = _read_info(header["__metadata__"][_HEADER_KEY]).model_copy(update={"config": config})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from contextlib import suppress
 from itertools import product
 
 import torch
@@ -68,12 +69,10 @@ def resolve_settings(
 def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
     """Replace every ``auto`` of ``config.compute`` by the value that trains fastest.
 
-    The candidates are compared by a few timed training steps. The result is cached on this machine for each model,
-    device and version of PyTorch.
+    Candidates are compared by a few timed steps; the result is cached for each model, device and version of PyTorch.
     """
     compute = config.compute
-    device = resolve_device(compute.device)
-    available = num_cpus()
+    device, available = resolve_device(compute.device), num_cpus()
     threads = [compute.threads] if compute.threads != "auto" else [available, available // 2][: min(available, 2)]
     if device.type != "cpu":
         threads = threads[:1]
@@ -101,10 +100,8 @@ def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
         }
     )
     cache = cache_folder("probe") / f"{key[:24]}.json"
-    try:
+    with suppress(FileNotFoundError, ValidationError):
         return ComputeSettings.model_validate_json(cache.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        pass
     fastest = min(candidates, key=lambda candidate: _step_time_s(config, candidate, num_points))
     storage.write_bytes(str(cache), json.dumps(fastest.model_dump()).encode())
     return fastest
@@ -127,8 +124,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int) -> float:
-    device = torch.device(settings.device)
-    threads_before = torch.get_num_threads()
+    device, threads_before = torch.device(settings.device), torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     size_px, channels = config.input.size_px, config.input.channels
     network = build_model(config.model, num_points=num_points, input_px=size_px, in_channels=channels)

@@ -1,8 +1,7 @@
 """Data-parallel training: one run that several processes train together, by `torch.distributed`.
 
 Each worker trains on its part of every batch, and all of them have the same weights: the sum of the workers' gradients,
-each weighted by its share of the batch, is the gradient of the whole batch. It does not matter who starts the
-processes: Ray Train for ``train --workers``, or the worker group of a trial.
+each weighted by its share of the batch, is the gradient of the whole batch.
 
 Shape letters: b images, k points.
 """
@@ -47,15 +46,10 @@ class DistributedContext:
         Waits for the other workers, and gives all of them the weights of worker 0. ``some_unused`` allows losses that
         do not depend on all parameters.
         """
-        if self.world_size == 1:
-            return network
-        return DistributedDataParallel(network, find_unused_parameters=some_unused)
+        return network if self.world_size == 1 else DistributedDataParallel(network, find_unused_parameters=some_unused)
 
     def backward(self, loss: Tensor) -> None:
-        """Compute the gradient of the sum of the workers' losses.
-
-        `DistributedDataParallel` computes that of their mean, hence the factor.
-        """
+        """Compute the gradient of the sum of the workers' losses; `DistributedDataParallel` gives that of the mean."""
         (loss * self.world_size if self.world_size > 1 else loss).backward()
 
     def loss_share(self, num_images: int, batch_size: int, weight_bk: Tensor | None) -> LossShare:
@@ -65,10 +59,9 @@ class DistributedContext:
         """
         if self.world_size == 1:
             return FULL_SHARE
-        images = num_images / batch_size
+        images, has_images = num_images / batch_size, bool(num_images)
         if weight_bk is None:
             return LossShare(images, images)
-        has_images = bool(num_images)
         batch_weight = weight_sum(self.all_reduce_sum(weight_bk.sum() * has_images))
         return LossShare(weight_sum(weight_bk) * has_images / batch_weight, images)
 

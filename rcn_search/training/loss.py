@@ -59,8 +59,7 @@ def spatial_nll(
 def soft_argmax_loss(logits_bkhw: Tensor, points_bk2: Tensor, weight_bk: Tensor | None = None) -> Tensor:
     """Compute half the squared distance in pixels between the soft-argmax of each map and the true point.
 
-    The soft-argmax is the mean position under the softmax of a map (Sun et al., ECCV 2018). Losses are averaged as in
-    `spatial_nll`.
+    The soft-argmax is the mean position under a map's softmax (Sun et al., ECCV 2018). Means are as in `spatial_nll`.
     """
     error_bk2 = (soft_argmax_points(logits_bkhw.float()) - points_bk2) * logits_bkhw.shape[-1]
     return weighted_mean(error_bk2.square().sum(2) / 2, weight_bk)

@@ -56,8 +56,7 @@ def release_memory() -> None:
 def keep_freed_memory_in_process() -> None:
     """Keep freed memory in this process, so that a training step can reuse the buffers of the step before.
 
-    Otherwise glibc returns large blocks to the system whenever they are freed, which costs a step of RCN-6 about 11,000
-    page faults. Other C libraries are left as they are.
+    Otherwise glibc returns large blocks to the system, which costs a step of RCN-6 about 11,000 page faults.
     """
     if sys.platform != "linux":
         return

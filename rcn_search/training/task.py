@@ -102,10 +102,7 @@ class DenoisingTask:
         return torch.cat([random_draws(num_rows, seed=seed, epoch=epoch), corruption], dim=1).to(self.device)
 
     def make_batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
-        """Make the examples of the given rows (`Task.make_batch`).
-
-        Inputs are cells (b, k, 2); weights are 1 for corrupted points that count in the loss.
-        """
+        """Make the examples (`Task.make_batch`): inputs are cells (b, k, 2), weights 1 for corrupted points."""
         split = self.split
         augment_bd, corruption_bd = draws_bd.tensor_split([draws_bd.shape[1] - 3 * self.num_points], dim=1)
         window = augment_face_boxes(split.face_box_n4[rows_b], augment_bd, self.augment)

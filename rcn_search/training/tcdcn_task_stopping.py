@@ -33,8 +33,7 @@ class StoppingState(FrozenModel):
 
     sums: dict[str, float] = Field({})  # cross-entropies summed over the steps since the last validation, by attribute
     num_steps: int = 0  # number of these steps
-    # Mean training cross-entropies of the validated epochs, by attribute
-    errors: dict[str, tuple[float, ...]] = Field({})
+    errors: dict[str, tuple[float, ...]] = Field({})  # mean training cross-entropies of the validated epochs
     dropped: dict[str, int] = Field({})  # dropped attributes, with the last epoch that learned them
 
 

@@ -42,11 +42,10 @@ class Validator:
         augment = config.augment.model_copy(update={"flip": 0.0}) if config.validation.augment else NO_AUGMENTATION
         task = build_task(config, split, schema, augment)
         draws = task.random_draws(num_rows, seed=_AUGMENTATION_SEED, epoch=0)
-        rows = torch.arange(num_rows, device=draws.device)
         self.size_px, self.decoder = config.input.size_px, default_decoder(config.loss.name)
         self.left, self.right = (list(group) for group in schema.normalizers["eye_centers"])
-        self._rows_n = rows
-        self._parts = rows.split(BATCH_SIZE)[distributed.rank :: distributed.world_size]
+        self._rows_n = torch.arange(num_rows, device=draws.device)
+        self._parts = self._rows_n.split(BATCH_SIZE)[distributed.rank :: distributed.world_size]
         self.batches: list[Batch] = [task.make_batch(part, draws[part]) for part in self._parts]
 
     @torch.inference_mode()

@@ -1,7 +1,6 @@
 """Import AFW as a test set of five points: its original annotation, or points derived from the 68 of 300-W.
 
-The two hold different faces and different points. They are called ``afw`` and ``afw-68`` and are never compared. See
-docs/explanation/model-specification.md, "Data and crops".
+They hold different faces and points and are never compared (docs/explanation/model-specification.md, "Data and crops").
 """
 
 from __future__ import annotations

@@ -56,10 +56,8 @@ def _installed(module: str, path: Path) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
-        raise DatasetError(
-            f"reading {path} needs {package}; install it with: pip install 'rcn-search[matlab]'"
-        ) from error
+        text = f"reading {path} needs {module.partition('.')[0]}; install it with: pip install 'rcn-search[matlab]'"
+        raise DatasetError(text) from error
 
 
 def _read_hdf5(h5py: Any, path: Path) -> list[AnnotatedImage]:

@@ -21,9 +21,7 @@ class Row(NamedTuple):
     @property
     def label(self) -> str:
         """File, line and first word of the row, by which a user finds it."""
-        if not self.line:
-            return self.file
-        return f"{self.file}:{self.line} {self.text.split(' ')[0][:80]}".rstrip()
+        return f"{self.file}:{self.line} {self.text.split(' ')[0][:80]}".rstrip() if self.line else self.file
 
 
 class RowError(RcnSearchError):
@@ -45,17 +43,6 @@ class Importer(ABC):
     `import_dataset` calls `read_rows` once, then `read_sample` for each row in threads (or in processes, see
     ``in_processes``, for which the importer must be picklable).
 
-    Attributes:
-        name: Name of the data set.
-        keypoints: Name of its keypoint schema.
-        attributes: Names of the attributes in `Sample.attributes`.
-        test_splits: DATASET/SUBSET of each split that is a test split.
-        source: Where the faces come from, and what the importer did to them.
-        license: What the license of the faces permits.
-        citation: Publication to cite.
-        color: Whether crops have red, green and blue channels.
-        bordered: Whether crops may be padded, so that shards store where each photograph ends.
-        in_processes: Whether `read_sample` holds the interpreter lock, so that processes are faster than threads.
 
     Example:
         >>> class OneFace(Importer):
@@ -85,16 +72,16 @@ class Importer(ABC):
         1
     """
 
-    name: str
-    keypoints: str
-    attributes: tuple[str, ...]
-    test_splits: Mapping[str, str] = MappingProxyType({})
-    source: str
-    license: str
-    citation: str
-    color: bool = False
-    bordered: bool = False
-    in_processes: bool = False
+    name: str  # of the data set
+    keypoints: str  # name of the keypoint schema
+    attributes: tuple[str, ...]  # names of those in `Sample.attributes`
+    test_splits: Mapping[str, str] = MappingProxyType({})  # DATASET/SUBSET of each split that is a test split
+    source: str  # where the faces come from, and what the importer did to them
+    license: str  # what the license of the faces permits
+    citation: str  # publication to cite
+    color: bool = False  # whether crops have red, green and blue channels
+    bordered: bool = False  # whether crops may be padded, so that shards store where each photograph ends
+    in_processes: bool = False  # whether `read_sample` holds the interpreter lock, so that processes are faster
 
     @abstractmethod
     def read_rows(self) -> dict[str, list[Row]]:

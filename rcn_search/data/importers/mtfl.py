@@ -1,7 +1,4 @@
-"""Import MTFL (Zhang et al., ECCV 2014): 10,000 training faces, and 2,995 test faces of AFLW.
-
-See docs/explanation/model-specification.md, "Data and crops".
-"""
+"""Import MTFL (Zhang et al., ECCV 2014): docs/explanation/model-specification.md, "Data and crops"."""
 
 from __future__ import annotations
 
@@ -81,9 +78,9 @@ class MtflImporter(Importer):
         name, points_k2, attributes = _parse(row.text)
         image = open_photo(self.folder, name)
         width, height = image.size
-        outside = [(x, y) for x, y in points_k2.tolist() if not (0 <= x <= width and 0 <= y <= height)]
-        if outside:
-            raise RowError(f"point ({outside[0][0]:g}, {outside[0][1]:g}) lies outside its {width}x{height} image")
+        for x, y in points_k2.tolist():
+            if not (0 <= x <= width and 0 <= y <= height):
+                raise RowError(f"point ({x:g}, {y:g}) lies outside its {width}x{height} image")
         return five_point_sample(image, points_k2, image_id=name, group=name, attributes=attributes, color=self.color)
 
 

@@ -6,7 +6,7 @@
     64.718822 102.736810      one-based: the center of the first pixel is 1, 1
     }
 
-The header and the braces may be missing. Every other problem is a `RowError`.
+The header and the braces may be missing; every other problem is a `RowError`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def face_id(row: Row) -> str:
 def photo_id(row: Row) -> str:
     """Name of the photograph that shows the face; several faces may share it.
 
-    In afw, helen and ibug the last number of ``134212_2`` counts the faces of one photograph: in afw each face has a
-    copy of the photograph, in helen a part of it. In lfpw each ``image_0001`` is a photograph of its own.
+    In afw, helen and ibug the last number of ``134212_2`` counts the faces of one photograph. In lfpw each
+    ``image_0001`` is a photograph of its own.
     """
     face = face_id(row)
     folder, slash, name = face.rpartition("/")

@@ -80,8 +80,7 @@ class W300Importer(Importer):
 
     def read_sample(self, row: Row) -> Sample:
         """Crop one face, with black padding where its box leaves the photograph."""
-        published_k2 = pts.parse_points(row.text)
-        points_k2 = from_one_based(published_k2)
+        points_k2 = from_one_based(published_k2 := pts.parse_points(row.text))
         image = open_photo(self.folder, pts.photo_name(self.folder, row))
         require_inside(points_k2, image)
         box = enclosing_box(points_k2, STAGE_A_68_RATIO)

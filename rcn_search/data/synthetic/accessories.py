@@ -1,7 +1,4 @@
-"""Draw what is in front of the face: glasses and occluders.
-
-Each occluder returns a mask and a texture; a point under a mask is not visible.
-"""
+"""Draw what is in front of the face: glasses and occluders, each with a mask under which points are not visible."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 The surface is described by an angle ``theta`` around the vertical axis (0 at the midline of the face, positive to the
 right of the image) and a height ``y`` (0 at the eyes, positive down): an egg with a squarish section, plus smooth
-bumps for nose, brows, sockets, lips, chin, ears and hair. Features have these surface coordinates, so that picture and
-labels always agree, and a turn of the head moves both as on a real head.
+bumps. Features have these surface coordinates, so that picture and labels always agree.
 
 Axes: x right, y down, z towards the camera; unit half the width of the head.
 """
@@ -50,10 +49,7 @@ class Head:
         self._hair_waves = np.random.default_rng(traits.hair_seed).normal(0, 1, 5)
 
     def surface(self, theta: Floats, y: Floats) -> Floats:
-        """Compute points (3, ...) of the surface: x, y, z.
-
-        Angles and heights are broadcast: (1, W) and (H, 1) for a grid, (K,) and (K,) for points.
-        """
+        """Compute points (3, ...) of the surface: x, y, z. Angles and heights are broadcast."""
         t = self.traits
         lower, upper = np.clip(y / self.chin_y, 0, 1), np.clip(y / t.crown_y, 0, 1)
         half_width = (1 - lower**t.jaw_power) ** (1 / t.jaw_power) * (1 - upper**2.4) ** (1 / 2.4)

@@ -1,7 +1,7 @@
 """Paint skin, features and hair of a head on a flat chart of its surface (theta across, y down).
 
-A chart shows the half of the head that faces the camera. Soft features (blush, folds, shaven cheeks) are painted at a
-quarter of the resolution and enlarged, which blurs them; sharp features (eyes, brows, lips, strands) on top of them.
+A chart shows the half of the head that faces the camera. Soft features (blush, folds) are painted at a quarter of the
+resolution and enlarged, which blurs them; sharp features on top of them.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ class Chart:
 
 def paint_chart(head: Head, chart: Chart, rng: np.random.Generator) -> Tones:
     """Paint the reflectance in [0, 1] of every texel of the chart: (size, size)."""
-    painter = _Painter(head, chart, rng)
-    return painter.soft_skin().features().hair().tones()
+    return _Painter(head, chart, rng).soft_skin().features().hair().tones()
 
 
 def _tone(value: float) -> int:

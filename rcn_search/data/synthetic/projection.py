@@ -75,10 +75,8 @@ def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator) -> Vie
     left_eye, right_eye, _, left_mouth, right_mouth = five_of(points_2k).T
     corners = np.stack([left_eye, right_eye, left_mouth, right_mouth], axis=1)
     reach = max(np.hypot(*(right_eye - left_eye)), np.hypot(*(left_mouth + right_mouth - left_eye - right_eye)) / 2)
-    boxes = [
-        _square(corners, extra=0.95 * reach),
-        _square(points_2k, extra=0.15 * float(np.ptp(points_2k, axis=1).max())),
-    ]
+    extra = 0.15 * float(np.ptp(points_2k, axis=1).max())
+    boxes = _square(corners, extra=0.95 * reach), _square(points_2k, extra=extra)
     low, high = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
     side_px = (IMAGE_SIZE_PX - 2 * _MARGIN_PX) * rng.uniform(0.86, 1.0)
     scale_px = side_px / float((high - low).max())

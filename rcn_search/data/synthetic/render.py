@@ -1,7 +1,6 @@
 """Light the head and draw it on the canvas, with hidden surfaces removed.
 
-The surface is sampled on a coarse grid, lit there, enlarged to the resolution of the painted chart, and each texel is
-projected onto a canvas pixel, where the one nearest to the camera is kept.
+The surface is lit on a coarse grid, enlarged to the painted chart, and each texel projected onto a canvas pixel.
 """
 
 from __future__ import annotations
@@ -114,10 +113,7 @@ def _lit(surface: Floats, to_light: Floats) -> Floats:
 
 
 def _drop(col: Tones, row: Tones, depth: Tones, tones: Tones) -> Rendered:
-    """Project each texel onto a canvas pixel and keep the nearest.
-
-    Depth (upper bits) and tone (lower bits) are packed in one integer per pixel, whose maximum is the nearest texel.
-    """
+    """Project texels onto pixels and keep the nearest: the maximum of integers, depth in upper bits, tone in lower."""
     side = CANVAS_PX + 2  # with a border for texels outside
     pixel = np.clip(row + 1, 0, side - 1).astype(np.intp) * side + np.clip(col + 1, 0, side - 1).astype(np.intp)
     packed = ((depth + _DEPTH_RANGE) * (2**15 / _DEPTH_RANGE)).astype(np.uint32) << 16

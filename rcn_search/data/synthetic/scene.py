@@ -1,7 +1,4 @@
-"""Draw what is behind the head: a cluttered background, other people, neck, clothes and long hair.
-
-Everything is drawn on the canvas (``CANVAS_PX`` square), tones 0..255.
-"""
+"""Draw what is behind the head: a cluttered background, other people, neck, clothes and long hair (tones 0..255)."""
 
 from __future__ import annotations
 
