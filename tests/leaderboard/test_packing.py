@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,6 +178,9 @@ def test_pack_beside_writers_and_killed_packers_loses_nothing(add_measured: Add,
             add_entries(add_measured, leaderboard, range(start, start + 20))
             entries, problems = load_entries(leaderboard)
             assert (len(entries), problems) == (start + 20, [])
+        deadline = time.monotonic() + 60
+        while not list_packs(leaderboard) and time.monotonic() < deadline:  # on a busy machine the first takes a while
+            time.sleep(0.05)
         assert [packer.poll() for packer in packers] == [None, None]
     finally:
         for packer in packers:
