@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from rcn_search.evaluation.protocol import EvaluationProtocol
     from rcn_search.evaluation.score import Score
 
-EXIT_ERROR = 1
-EXIT_INTERRUPTED = 130
+EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 
-console = Console()
-errors = Console(stderr=True)
+console, errors = Console(), Console(stderr=True)
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -78,8 +76,7 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
         except RcnSearchError as error:
             message = str(error)
         except OSError as error:
-            message = explain_os_error(error)
-            if not message:
+            if not (message := explain_os_error(error)):
                 raise
         errors.print(Text(f"error: {message}", style="red"), soft_wrap=True)
         sys.exit(EXIT_ERROR)
@@ -120,15 +117,10 @@ def score_table(scores: Iterable[tuple[EvaluationProtocol, Score]]) -> Table:
 @contextmanager
 def progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A bar to be called with (done, total); on a terminal only, so that logs stay readable."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    parts = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
+    with Progress(
+        *parts, TextColumn(unit), TimeRemainingColumn(), console=errors, transient=True, disable=not errors.is_terminal
+    ) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

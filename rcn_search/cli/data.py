@@ -14,7 +14,6 @@ from rcn_search.cluster.ray_job import check_outlives_job
 
 if TYPE_CHECKING:
     from rcn_search.data.importers.base import Importer
-    from rcn_search.data.importing import ImportSummary
 
 data_app = typer.Typer(no_args_is_help=True, help="Import, generate, inspect and verify data sets.")
 
@@ -76,10 +75,6 @@ def _import(importer: Importer, destination: str, *, strict: bool) -> None:
     check_outlives_job(destination, "DESTINATION")
     with progress(f"importing {importer.name}", "faces") as on_rows:
         summary = import_dataset(importer, destination, strict=strict, on_rows=on_rows)
-    _print_summary(summary, destination)
-
-
-def _print_summary(summary: ImportSummary, destination: str) -> None:
     manifest = summary.manifest
     splits = ", ".join(f"{split} {manifest.num_rows(split):,}" for split in manifest.split_names)
     for note in manifest.notes:

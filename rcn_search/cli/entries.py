@@ -10,8 +10,6 @@ from rcn_search.cli.console import command, console, print_text, progress, score
 from rcn_search.cli.options import DataUri, DecoderOption, Denoiser, Device, EntryOrMethod, Leaderboard, TtaOption
 from rcn_search.errors import RcnSearchError
 
-# NumPy and torch take a while to import, so each command imports what it needs.
-
 
 @command
 def add_command(
@@ -168,10 +166,8 @@ def verify_command(
             on_images=on_images,
         )
     _print_test_evaluations(result.num_test_evaluations)
-    if result.worst_image:
-        print_text(
-            f"largest change of one image: {result.worst_image[1]:.4f} percentage points, {result.worst_image[0]}"
-        )
+    if worst := result.worst_image:
+        print_text(f"largest change of one image: {worst[1]:.4f} percentage points, {worst[0]}")
     if result.problems:
         raise RcnSearchError("; ".join(["not verified", *result.problems]))
     print_text(f"verified: {result.error_pct:.4f} % now, {recorded.error_pct:.4f} % in the entry")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rcn_search.cli.console import command, console
+from rcn_search.cli.console import command, print_text
 from rcn_search.cli.options import DataUri
 from rcn_search.errors import RcnSearchError
 
@@ -15,8 +15,6 @@ figures_app = typer.Typer(no_args_is_help=True, help="Draw figures of prediction
 ProtocolName = Annotated[str, typer.Option("--protocol", help="rcn2016, subpixel or subpixel-NORMALIZER.")]
 Out = Annotated[str, typer.Option(metavar="FILE", help="Picture to write: .png, .svg or .pdf.")]
 PredictionFiles = Annotated[list[str], typer.Argument(help="Prediction files of the same images.")]
-
-# Torch and Matplotlib take seconds to import, so each command imports what it needs.
 
 
 @figures_app.command()
@@ -65,7 +63,7 @@ def faces(
         captions=[f"{errors.error_pct_n[index]:.1f} %" for index in shown],
         num_columns=8 if len(shown) > 8 else None,
     )
-    _print(f"{len(shown)} of {len(included):,} faces, easiest first → {out}")
+    print_text(f"{len(shown)} of {len(included):,} faces, easiest first → {out}")
 
 
 @figures_app.command()
@@ -93,7 +91,7 @@ def ced(
         title=compared.title,
         measure=str(compared.protocol),
     )
-    _print(f"{len(predictions)} curves → {out}")
+    print_text(f"{len(predictions)} curves → {out}")
 
 
 @figures_app.command()
@@ -116,7 +114,7 @@ def difficulty(
     compared = compare_methods(predictions, protocol)
     binned = bin_by_difficulty(compared, bins)
     plot_difficulty(compared, binned, out)
-    _print(f"{len(predictions)} methods on {binned.num_images_b.sum():,} images in {bins} bins → {out}")
+    print_text(f"{len(predictions)} methods on {binned.num_images_b.sum():,} images in {bins} bins → {out}")
 
 
 @figures_app.command()
@@ -144,7 +142,7 @@ def branches(
     faces = select_faces(data, split, rows or ())
     maps = compute_branch_maps(checkpoints, faces)
     draw_branches(faces, maps, select_points(faces.schema, points or ()), out)
-    _print(f"{len(maps)} models on {len(faces.rows)} faces of {split} → {out}")
+    print_text(f"{len(maps)} models on {len(faces.rows)} faces of {split} → {out}")
 
 
 @figures_app.command()
@@ -160,21 +158,13 @@ def convergence(
 
     Example: rcn-search figures convergence runs/rcn6 runs/sumnet6 --threshold 7
     """
-    from rcn_search.evaluation.figures.convergence import (
-        describe_first_below,
-        plot_convergence,
-        read_convergence_curves,
-    )
+    from rcn_search.evaluation.figures import convergence as figure
     from rcn_search.evaluation.figures.style import check_format
 
     check_format(out)
-    curves = read_convergence_curves(runs)
-    plot_convergence(curves, out, threshold_pct=threshold_pct)
+    curves = figure.read_convergence_curves(runs)
+    figure.plot_convergence(curves, out, threshold_pct=threshold_pct)
     for curve in curves:
-        reached = "" if threshold_pct is None else f", {describe_first_below(curve, threshold_pct)}"
-        _print(f"{curve.label}: best {curve.error_pct_e.min():.2f} %{reached}")
-    _print(f"{len(curves)} runs → {out}")
-
-
-def _print(text: str) -> None:
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+        reached = "" if threshold_pct is None else f", {figure.describe_first_below(curve, threshold_pct)}"
+        print_text(f"{curve.label}: best {curve.error_pct_e.min():.2f} %{reached}")
+    print_text(f"{len(curves)} runs → {out}")

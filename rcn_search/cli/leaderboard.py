@@ -20,8 +20,6 @@ leaderboard_app.command("pack")(pack_command)
 leaderboard_app.command("build-site")(build_site_command)
 leaderboard_app.command("serve")(serve_command)
 
-# NumPy, torch and Matplotlib take a while to import, so each command imports what it needs.
-
 
 @leaderboard_app.callback()
 @command
@@ -132,10 +130,8 @@ def figure(
     ]
     if kind == "ced":
         draw_ced(uri, chosen, out)
-    elif kind == "bars":
-        draw_bars(chosen, out)
     else:
-        draw_keypoints(chosen, out)
+        (draw_bars if kind == "bars" else draw_keypoints)(chosen, out)
     print_text(f"{len(chosen)} entries → {out}")
 
 

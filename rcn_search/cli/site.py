@@ -24,8 +24,6 @@ Predictions = Annotated[
     typer.Option(metavar="URI", help="For --faces: prediction file, or folder of such files. May be repeated."),
 ]
 
-# NumPy and Jinja take a while to import, so each command imports what it needs.
-
 
 @command
 def build_site_command(

@@ -53,10 +53,9 @@ def train_command(
     out = out or f"runs/{config.model.name}-{config.run_id}"
     check_outlives_job(out, "--out")
     preflight(out)
-    if workers > 1:
-        history = _train_with_workers(config, out, workers, resume)
-    else:
-        history = _train_in_process(config, out, resume)
+    history = (
+        _train_with_workers(config, out, workers, resume) if workers > 1 else _train_in_process(config, out, resume)
+    )
     validated = [report.model_dump() for report in history if report.val_error_pct is not None]
     if validated:
         out = storage.absolute(out)

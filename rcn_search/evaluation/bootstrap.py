@@ -40,8 +40,7 @@ def bootstrap_intervals(
 ) -> tuple[list[Interval | None], list[Interval | None]]:
     """Compute 95 % intervals of the mean of each column and of percentiles of the first, from one set of resamples.
 
-    A NaN does not count for its column; the first column has none. An interval is None where fewer than two groups have
-    values.
+    A NaN does not count for its column; the first has none. An interval is None where under two groups have values.
     """
     groups, index_n = np.unique(group_n, return_inverse=True)
     num_groups, num_columns = len(groups), values_nc.shape[1]
@@ -53,8 +52,7 @@ def bootstrap_intervals(
         return [None] * num_columns, [None] * len(percentiles)
     total_gc = np.concatenate([sum_gc, count_gc], axis=1)
     order_n = np.argsort(values_nc[:, 0], kind="stable")
-    means: list[Array] = []
-    quantiles: list[Array] = []
+    means, quantiles = list[Array](), list[Array]()
     for count_bg in resample_groups(num_groups, num_resamples, seed):
         total_bc = count_bg.astype(np.float64) @ total_gc
         with np.errstate(invalid="ignore"):  # a resample without any value of a column has no mean of it
@@ -90,5 +88,4 @@ def _weighted_percentiles(sorted_n: Array, weight_bn: NDArray[np.int64], percent
         sorted_n[np.searchsorted(upto, first_b1 + item_bp, side="right") - first_value_b1]
         for item_bp in (below_bp, above_bp)
     )
-    values_bp: Array = lower_bp + (upper_bp - lower_bp) * (position_bp - below_bp)
-    return values_bp
+    return np.asarray(lower_bp + (upper_bp - lower_bp) * (position_bp - below_bp))

@@ -47,8 +47,7 @@ class ImageErrors:
     @property
     def is_included_n(self) -> NDArray[np.bool_]:
         """Whether each image is included."""
-        kept_n: NDArray[np.bool_] = self.excluded_n == ""
-        return kept_n
+        return np.asarray(self.excluded_n == "")
 
     @property
     def excluded(self) -> dict[str, int]:
@@ -157,8 +156,7 @@ def _to_face_box(predictions: Predictions) -> Array:
     """Convert true points (n, k, 2) to shares of the face box; not finite where the box has no width."""
     box_n4 = predictions.face_box.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares: Array = (predictions.true_crop_nk2 - box_n4[:, None, :2]) / box_n4[:, None, 2:3]
-    return shares
+        return np.asarray((predictions.true_crop_nk2 - box_n4[:, None, :2]) / box_n4[:, None, 2:3])
 
 
 def _normalizer_lengths(
@@ -169,15 +167,13 @@ def _normalizer_lengths(
         low_n2 = np.where(counts_nk[:, :, None], points_nk2, np.inf).min(axis=1)
         high_n2 = np.where(counts_nk[:, :, None], points_nk2, -np.inf).max(axis=1)
         side_n2 = high_n2 - low_n2
-        length_n: Array = np.sqrt(side_n2.prod(axis=1)) if name == "box" else np.hypot(side_n2[:, 0], side_n2[:, 1])
-        return length_n
+        return np.asarray(np.sqrt(side_n2.prod(axis=1)) if name == "box" else np.hypot(side_n2[:, 0], side_n2[:, 1]))
     if name not in schema.normalizers:
         raise RcnSearchError(
             f"{schema.name!r} points have no normalizer {name!r}; they have {', '.join(schema.normalizers)}"
         )
     first, second = schema.normalizers[name]
-    distance_n: Array = np.linalg.norm(points_nk2[:, first].mean(axis=1) - points_nk2[:, second].mean(axis=1), axis=1)
-    return distance_n
+    return np.asarray(np.linalg.norm(points_nk2[:, first].mean(axis=1) - points_nk2[:, second].mean(axis=1), axis=1))
 
 
 def failure_rate_pct(error_pct_n: Array, threshold_pct: float) -> float:
@@ -188,8 +184,7 @@ def failure_rate_pct(error_pct_n: Array, threshold_pct: float) -> float:
 def auc_pct(error_pct_n: Array, threshold_pct: float) -> float:
     """Compute the exact area under the cumulative error curve from 0 to the threshold, 100 for a perfect method.
 
-    The curve is a step function, so its mean height is the mean over images of the rest of the threshold above the
-    error.
+    The curve is a step function: its mean height is the mean over images of the rest of the threshold above the error.
     """
     return 100.0 * float(np.mean(np.maximum(0.0, threshold_pct - error_pct_n))) / threshold_pct
 

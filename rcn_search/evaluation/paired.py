@@ -52,14 +52,10 @@ def paired_difference(
     The interval holds for other images and these two sets of weights. For other trainings of the same two
     configurations, several seeds of each are needed: see `seeded_difference`.
 
-    Raises:
-        RcnSearchError: The arrays have different lengths, or no image has an error under both methods.
-
     >>> str(paired_difference(np.array([3.0, 5.0]), np.array([2.0, 2.0]), np.array(["a", "a"])))
     '2.00 points'
     """
-    a_sn, b_tn = error_pct_a_n[None], error_pct_b_n[None]
-    return seeded_difference(a_sn, b_tn, group_n, num_resamples=num_resamples, seed=seed)
+    return seeded_difference(error_pct_a_n[None], error_pct_b_n[None], group_n, num_resamples=num_resamples, seed=seed)
 
 
 def seeded_difference(
@@ -88,8 +84,7 @@ def seeded_difference(
         return Difference(mean, None, None)
     mean_b = _resampled_means(difference_n, index_n, num_groups, num_resamples, seed)
     num_a, num_b = len(error_pct_a_sn), len(error_pct_b_tn)
-    num_free = num_a + num_b - 2
-    if num_free == 0:
+    if (num_free := num_a + num_b - 2) == 0:
         return _summarize(mean, mean_b)
     variance = 0.0
     for error_pct_sn in (error_pct_a_sn[:, finite_n], error_pct_b_tn[:, finite_n]):

@@ -95,5 +95,4 @@ def split_metadata(manifest: Manifest, split_name: str) -> dict[str, Any]:
 
 
 def _to_numpy(parts: list[Tensor]) -> NDArray[Any]:
-    joined: NDArray[Any] = torch.cat(parts).cpu().numpy()
-    return joined
+    return np.asarray(torch.cat(parts).cpu())

@@ -62,7 +62,6 @@ class EvaluationProtocol(BaseModel):
         grid_px: Side of the grid within the face box to whose cells true and predicted points are rounded; None:
             distances at full resolution in the original image.
         box_source: Where the face box comes from: the true points, a detector, or a publication that does not say.
-        units: Unit of the error.
         threshold_pct: End of the area under the cumulative error curve, and the error above which an image is a
             failure; by default the usual one of the normalizer.
 

@@ -40,7 +40,6 @@ class Score:
     """Scores of predictions under a protocol.
 
     Attributes:
-        error: Mean error over images.
         auc: Area under the cumulative error curve up to the protocol's threshold, 100 for a perfect method.
         failure_rate: Share of images above the threshold; an error of exactly the threshold is not a failure.
         p90: Error that 90 % of the images do not exceed, interpolated as `numpy.percentile` does; ``p95`` and ``p99``
@@ -48,7 +47,6 @@ class Score:
         points: Mean error of each keypoint of the schema; None where it counts in no image.
         parts: Mean error by class of each attribute the data set has, as in ``pose 1``.
         num_images: Number of images that are included.
-        excluded: Number of excluded images by reason.
     """
 
     error: Estimate

@@ -60,14 +60,9 @@ class InferenceConfig(FrozenModel):
         denoiser_uri: str | None = None,
         device: str = "auto",
     ) -> InferenceConfig:
-        """Read what `record` wrote.
+        """Read what `record` wrote; ``decoder`` and ``tta`` replace the recorded ones.
 
-        Args:
-            record: Metadata of a prediction file, or ``made_with`` of an entry; other keys are ignored.
-            decoder: Decoder, in place of the recorded one.
-            tta: Test-time augmentation, in place of the recorded one.
-            denoiser_uri: Checkpoint of the denoiser; a record has its run id only.
-            device: Device, as in `InferenceConfig`.
+        ``record`` may have other keys, which are ignored. It has only the run id of the denoiser, not its checkpoint.
 
         Raises:
             RcnSearchError: A decoder or test-time augmentation has a name that is not known.

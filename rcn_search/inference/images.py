@@ -67,8 +67,6 @@ def crop_faces(
 ) -> Iterator[tuple[NDArray[np.uint8], Box]]:
     """Cut out one face after the other, as importers do; one image is in memory at a time.
 
-    ``images`` and ``boxes`` are those of `rcn_search.Predictor.predict`.
-
     Yields:
         The crop, (160, 160) or (160, 160, 3), and its box: ``boxes``, rounded to whole pixels and widened to a square.
 

@@ -82,16 +82,9 @@ class Predictor:
         *,
         denoiser_run_id: str | None = None,
     ) -> None:
-        """Put a network to use.
+        """Put a network to use: that of the checkpoint, or the joint model made of it.
 
-        Args:
-            network: Network of the checkpoint, or the joint model made of it.
-            info: Header of the checkpoint.
-            inference: Options of inference; ``denoiser_uri`` is read by `load` alone.
-            denoiser_run_id: Run of the denoiser in the joint model.
-
-        Raises:
-            RcnSearchError: The device cannot be used.
+        ``inference.denoiser_uri`` is read by `load` alone; ``denoiser_run_id`` is the run of a joint model's denoiser.
         """
         decoder = inference.decoder or default_decoder(info.config.loss.name)
         device = str(resolve_device(inference.device))
@@ -178,9 +171,6 @@ class Predictor:
         Args:
             crop_b: (b, 160, 160) or (b, 160, 160, 3) uint8, on the device.
             face_box_b4: Part of each crop that the network sees, in crop pixels.
-
-        Raises:
-            DatasetError: The network needs color, and the crops are gray.
         """
         options, decoder = self.info.config.input, self.inference.decoder
         assert decoder is not None
@@ -197,11 +187,7 @@ class Predictor:
 
 
 def load(checkpoint_uri: str, inference: InferenceConfig = DEFAULT_INFERENCE) -> Predictor:
-    """Open a trained network for prediction.
-
-    Args:
-        checkpoint_uri: Path or URI of a ``best.safetensors`` or ``last.safetensors``.
-        inference: Decoder, test-time augmentation, denoiser and device.
+    """Open a trained network for prediction, from the path or URI of a ``best.safetensors`` or ``last.safetensors``.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or of another model.
@@ -217,18 +203,15 @@ def load(checkpoint_uri: str, inference: InferenceConfig = DEFAULT_INFERENCE) ->
         raise RcnSearchError(
             f"{checkpoint_uri} is a denoiser, which takes no image: name it with --denoiser, beside a network"
         )
-    if not inference.denoiser_uri:
+    if not (uri := inference.denoiser_uri):
         return Predictor(network, info, inference)
     if isinstance(network, TCDCN):
         raise RcnSearchError(f"{checkpoint_uri} predicts coordinates; only maps can be added to those of a denoiser")
-    denoiser, denoiser_info = _load_denoiser(inference.denoiser_uri, info.keypoints)
-    return Predictor(JointModel(network, denoiser), info, inference, denoiser_run_id=denoiser_info.config.run_id)
-
-
-def _load_denoiser(uri: str, keypoints: str) -> tuple[Denoiser, CheckpointInfo]:
-    denoiser, info = load_network(uri)
+    denoiser, denoiser_info = load_network(uri)
     if not isinstance(denoiser, Denoiser):
-        raise RcnSearchError(f"{uri} is not a denoiser but a network of type {info.config.model.name}")
-    if info.keypoints != keypoints:
-        raise RcnSearchError(f"{uri} is a denoiser of {info.keypoints!r} points; the network predicts {keypoints!r}")
-    return denoiser, info
+        raise RcnSearchError(f"{uri} is not a denoiser but a network of type {denoiser_info.config.model.name}")
+    if denoiser_info.keypoints != info.keypoints:
+        raise RcnSearchError(
+            f"{uri} is a denoiser of {denoiser_info.keypoints!r} points; the network predicts {info.keypoints!r}"
+        )
+    return Predictor(JointModel(network, denoiser), info, inference, denoiser_run_id=denoiser_info.config.run_id)

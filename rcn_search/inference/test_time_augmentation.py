@@ -15,8 +15,7 @@ from torch import Tensor
 from rcn_search.data.augment import InputWindow, unwarp_points, warp_points
 from rcn_search.models.tcdcn import TcdcnOutput
 
-# Chosen on validation images (docs/explanation/results-aflw.md). Windows that do not lie evenly around the face box are
-# worse.
+# Chosen on validation images (docs/explanation/results-aflw.md). Windows that lie unevenly around the box are worse.
 ROTATIONS_DEG = (0.0, -10.0, 10.0)
 SCALES = (1.0, 0.92, 1.08)
 NUM_VIEWS = len(ROTATIONS_DEG) * len(SCALES)

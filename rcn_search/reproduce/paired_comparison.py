@@ -41,8 +41,7 @@ class RowErrors:
     @property
     def error_pct_n(self) -> Array:
         """Mean over the seeds, %; NaN where an image is excluded for any of them."""
-        mean_n: Array = self.error_pct_sn.mean(axis=0)
-        return mean_n
+        return np.asarray(self.error_pct_sn.mean(axis=0))
 
     @property
     def error_pct(self) -> float:
@@ -92,9 +91,8 @@ def check_claim(claim: Claim, measured: Mapping[str, RowErrors], paper_pct: Mapp
         sum_n = error_pct_n + measured[low].error_pct_n
         error_pct_n = np.where(sum_n >= np.nanquantile(sum_n, 1 - WORST_SHARE), error_pct_n, np.nan)
     gap = measured[low].minus(error_pct_n)
-    holds = gap.mean <= 0
     doubt = "" if gap.interval is None or not gap.is_tie else ", but the interval includes 0"
-    verdict, order = ("holds", "below") if holds else ("does not hold", "above")
+    verdict, order = ("holds", "below") if gap.mean <= 0 else ("does not hold", "above")
     has_paper = {low, high} <= paper_pct.keys() and not claim.worst_tenth
     paper = f"; in the paper {paper_pct[high] - paper_pct[low]:.2f} below" if has_paper else ""
     return f"{claim.words}: {verdict}{doubt}: {low} is {gap} {order} {high}{paper}"

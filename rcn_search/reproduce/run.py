@@ -36,7 +36,6 @@ class ReproductionRequest:
 
     Attributes:
         study_file: Study file of its rows; by default the one that comes with the package.
-        overrides: ``key.path=value`` settings laid over the study file.
         epochs: Epochs of each row, in place of ``budget.epochs``.
         data_uri: Data set, in place of ``base.data.uri``.
         afw_uri: Another data set whose test splits are evaluated, too.

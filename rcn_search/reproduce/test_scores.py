@@ -39,7 +39,6 @@ class Candidate(NamedTuple):
 
     Attributes:
         name: Name that is unique in the study, as in ``000012``.
-        method: Name on the leaderboard.
         denoiser: Checkpoint of the denoiser of a joint model; empty without one.
     """
 

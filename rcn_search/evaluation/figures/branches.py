@@ -67,7 +67,6 @@ class BranchMaps:
     """Probability maps of the branches of one model.
 
     Attributes:
-        label: Name that sets the model apart from the others.
         maps: Side of the maps in pixels and probabilities (f, k, h, w) of each branch, coarsest first.
     """
 
@@ -149,8 +148,7 @@ def _compute_maps(network: Network, info: CheckpointInfo, faces: SelectedFaces, 
 
 def _probabilities(logits_fkhw: Tensor) -> Floats:
     """Compute the softmax over all pixels of each map."""
-    shares: Floats = logits_fkhw.double().flatten(2).softmax(dim=2).view_as(logits_fkhw).numpy()
-    return shares
+    return np.asarray(logits_fkhw.double().flatten(2).softmax(dim=2).view_as(logits_fkhw))
 
 
 def draw_branches(faces: SelectedFaces, models: Sequence[BranchMaps], points: Sequence[int], uri: str) -> None:
@@ -181,15 +179,13 @@ def _window(faces: SelectedFaces, index: int) -> Floats:
     window = crop.transform(
         (_PANEL_PX, _PANEL_PX), Image.Transform.EXTENT, (x, y, x + width, y + height), Image.Resampling.BICUBIC
     )
-    window_hwc: Floats = np.asarray(window) / 255
-    return window_hwc
+    return np.asarray(window, np.float64) / 255
 
 
 def overlay_maps(window_hwc: Floats, map_khw: Floats, color_kc: Floats) -> Floats:
     """Lay maps over a darkened face, each in its color, more opaque where a cell is more probable.
 
-    Opacity is proportional to the square root of the probability. If it were proportional to the probability, only the
-    peak of a map would be visible.
+    Opacity grows with the square root of the probability; in proportion to it, only the peak of a map would be visible.
     """
     factor = window_hwc.shape[0] // map_khw.shape[1]
     opacity_khw = _OPACITY * np.sqrt(map_khw / map_khw.max(axis=(1, 2), keepdims=True))
@@ -197,8 +193,7 @@ def overlay_maps(window_hwc: Floats, map_khw: Floats, color_kc: Floats) -> Float
     # Where maps overlap, their colors mix, so their order does not matter.
     color_hwc = np.einsum("khw,kc->hwc", opacity_khw, color_kc) / opacity_khw.sum(axis=0).clip(1e-9)[..., None]
     through_hw1 = (1 - opacity_khw).prod(axis=0)[..., None]
-    overlaid_hwc: Floats = window_hwc * _DARKNESS * through_hw1 + color_hwc * (1 - through_hw1)
-    return overlaid_hwc
+    return np.asarray(window_hwc * _DARKNESS * through_hw1 + color_hwc * (1 - through_hw1))
 
 
 class _PanelGrid:
@@ -221,8 +216,7 @@ class _PanelGrid:
 
     def add_panel(self, row: int, column: int, image_hwc: Floats, points_k2: Floats, color_kc: Floats) -> None:
         """Draw an image of the size of a panel, with rings at points given as shares of it."""
-        left = _LABEL_PX + column * (_PANEL_PX + _GAP_PX)
-        top = _HEAD_PX + row * (_PANEL_PX + _GAP_PX)
+        left, top = _LABEL_PX + column * (_PANEL_PX + _GAP_PX), _HEAD_PX + row * (_PANEL_PX + _GAP_PX)
         width, height = _PANEL_PX / self.width_px, _PANEL_PX / self.height_px
         axes = self.figure.add_axes((left / self.width_px, 1 - (top + _PANEL_PX) / self.height_px, width, height))
         axes.set_axis_off()
@@ -233,7 +227,6 @@ class _PanelGrid:
         axes.set(xlim=(0, 1), ylim=(1, 0))
 
     def add_legend(self, names: Sequence[str]) -> None:
-        """Draw the legend and a note on how to read the maps."""
         dot: dict[str, Any] = {"xdata": [], "ydata": [], "linestyle": "", "marker": "o"}
         colored = zip(names, _COLORS, strict=False)
         handles = [Line2D(**dot, markersize=9, color=color, label=name) for name, color in colored]

@@ -56,8 +56,7 @@ def compare_methods(uris: Sequence[str], protocol: str) -> MethodComparison:
     if len(set(uris)) < len(uris):
         raise RcnSearchError("a prediction file is named twice; name each of them once")
     files = [read_predictions(uri) for uri in uris]
-    first = files[0]
-    errors = []
+    first, errors = files[0], []
     rule = find_protocol(first, protocol)
     rank_n = np.argsort(np.argsort(first.image_id))
     for uri, read in zip(uris, files, strict=True):

@@ -27,10 +27,8 @@ class ConvergenceCurve:
     """Validation errors of a run.
 
     Attributes:
-        label: Name that sets the run apart from the others.
         epoch_e: Validated epochs, from 1.
         train_s_e: Training time from the start of the run to the end of the epoch, without validation.
-        error_pct_e: Validation error.
     """
 
     label: str
@@ -130,7 +128,6 @@ def plot_convergence(curves: Sequence[ConvergenceCurve], uri: str, *, threshold_
 
 def describe_first_below(curve: ConvergenceCurve, threshold_pct: float) -> str:
     """Say when the error of a run first fell below a threshold."""
-    below = curve.first_below(threshold_pct)
-    if below is None:
+    if (below := curve.first_below(threshold_pct)) is None:
         return f"never below {threshold_pct:g} %"
     return f"below {threshold_pct:g} % after {below[0]} epochs, {below[1]:,.0f} s"

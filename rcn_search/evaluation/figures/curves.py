@@ -67,12 +67,9 @@ def plot_ced(
     for index, (method, error_pct_n) in enumerate(error_pct_by_method.items()):
         if not len(error_pct_n) or not np.isfinite(error_pct_n).all():
             raise RcnSearchError(f"{method}: no errors to plot, or some that are not finite; leave out excluded images")
-        axes.step(
-            *cumulative_errors(error_pct_n, threshold_pct),
-            where="post",
-            label=style.wrap_text(f"{error_pct_n.mean():.2f} %   {method}"),
-            **style.line_style(index) | {"marker": ""},
-        )
+        label = style.wrap_text(f"{error_pct_n.mean():.2f} %   {method}")
+        line = style.line_style(index) | {"marker": "", "where": "post"}
+        axes.step(*cumulative_errors(error_pct_n, threshold_pct), label=label, **line)
     axes.set_xlim(0, threshold_pct)
     axes.set_ylim(0, 101)
     style.add_legend_below(figure, axes, "mean error and method")

@@ -42,8 +42,7 @@ def assign_bins(error_pct_mn: Array, num_bins: int) -> NDArray[np.int64]:
             f"{num_images} images that are included for every method do not fill {num_bins} bins; ask for fewer"
         )
     rank_n = np.argsort(np.argsort(error_pct_mn.mean(axis=0), kind="stable"))
-    bin_n: NDArray[np.int64] = rank_n * num_bins // num_images
-    return bin_n
+    return np.asarray(rank_n * num_bins // num_images)
 
 
 def bin_by_difficulty(comparison: MethodComparison, num_bins: int) -> DifficultyBins:
@@ -82,15 +81,9 @@ def plot_difficulty(comparison: MethodComparison, difficulty: DifficultyBins, ur
         # Side by side within the bin, so that the intervals do not hide each other.
         shift = (index - (num_methods - 1) / 2) * min(0.12, 0.6 / num_methods)
         length_2b = np.nan_to_num([mean_b - difficulty.low_pct_mb[index], difficulty.high_pct_mb[index] - mean_b])
-        axes.errorbar(
-            (np.arange(num_bins) + 0.5 + shift) * width,
-            mean_b,
-            yerr=length_2b.clip(min=0),
-            capsize=2,
-            elinewidth=1.2,
-            label=style.wrap_text(method),
-            **style.line_style(index) | {"linewidth": 1.0},
-        )
+        x_b = (np.arange(num_bins) + 0.5 + shift) * width
+        line = style.line_style(index) | {"linewidth": 1.0, "label": style.wrap_text(method)}
+        axes.errorbar(x_b, mean_b, yerr=length_2b.clip(min=0), capsize=2, elinewidth=1.2, **line)
     axes.set_xlim(0, 100)
     axes.set_xticks(np.linspace(0, 100, min(num_bins, 10) + 1))
     axes.xaxis.set_major_formatter("{x:.3g}")

@@ -24,10 +24,7 @@ from rcn_search.keypoints import KeypointSchema
 # Bright on any skin, and of different lightness, so that they are distinct for all kinds of color vision.
 _TRUE_COLOR, _PRED_COLOR, _ERROR_COLOR = "#2EE6A8", "#FF5A4F", "#FFD84D"
 
-_FACE_PX = 240
-_GAP_PX = 8
-_LEGEND_PX = 28
-_DPI = 150
+_FACE_PX, _GAP_PX, _LEGEND_PX, _DPI = 240, 8, 28, 150
 _PT = 72 / _DPI
 """Size of a pixel in points, the unit of Matplotlib for lines, dots and text."""
 
@@ -44,14 +41,9 @@ def draw_faces(
 ) -> None:
     """Draw a grid of faces with true points, joined along the parts of the face, and a line to each prediction.
 
-    Args:
-        image_nhw: (n, h, w) gray or (n, h, w, 3) color.
-        true_nk2: True points in image pixels; pixel i covers [i, i + 1).
-        pred_nk2: Predicted points; None to draw the true points alone.
-        uri: Picture to write.
-        schema: Keypoint schema of the points.
-        captions: Short line for the corner of each face.
-        num_columns: Number of faces in a row; by default about as many as there are rows.
+    Images are (n, h, w) gray or (n, h, w, 3) color. Points are in image pixels; pixel i covers [i, i + 1). Without
+    ``pred_nk2`` the true points are drawn alone, without ``num_columns`` there are about as many columns as rows.
+    ``captions`` are short lines for the corners of the faces.
 
     Raises:
         RcnSearchError: There are no faces, or the points do not fit the schema.
@@ -73,11 +65,10 @@ def draw_faces(
         face = _Face(axes, (_GAP_PX + column * pitch_px, _GAP_PX + row * pitch_px), image_hw)
         true_k2 = face.to_figure(true_nk2[index] * scale)
         face.draw_lines([true_k2[list(part)] for part in schema.parts], _TRUE_COLOR, width_px=1.0)
+        face.draw_dots(true_k2, _TRUE_COLOR)
         if pred_nk2 is not None:
             pred_k2 = face.to_figure(pred_nk2[index] * scale)
             face.draw_lines(list(np.stack([true_k2, pred_k2], axis=1)), _ERROR_COLOR, width_px=2.0)
-        face.draw_dots(true_k2, _TRUE_COLOR)
-        if pred_nk2 is not None:
             face.draw_dots(pred_k2, _PRED_COLOR)
         if captions is not None:
             face.draw_caption(captions[index])
@@ -97,15 +88,8 @@ class _Face:
         self._corner_2 = np.array(corner, dtype=np.float64)
         left, top, right, bottom = (*corner, corner[0] + _FACE_PX, corner[1] + _FACE_PX)
         self._edges = TransformedBbox(Bbox.from_extents(left, top, right, bottom), axes.transData)
-        self._axes.imshow(
-            image_hw,
-            cmap="gray",
-            vmin=0,
-            vmax=255,
-            extent=(left, right, bottom, top),
-            interpolation="bicubic",
-            aspect="auto",
-        )
+        extent = (left, right, bottom, top)
+        axes.imshow(image_hw, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="bicubic", aspect="auto")
 
     def to_figure(self, points_k2: NDArray[np.floating[Any]]) -> Array:
         """Convert points of the face to pixels of the figure; points far outside are moved closer."""
@@ -118,19 +102,9 @@ class _Face:
 
     def draw_dots(self, points_k2: Array, color: str) -> None:
         """Draw a dot for each finite point; they are smaller for schemas with many points."""
-        diameter_px = _FACE_PX * (0.028 if len(points_k2) <= 20 else 0.014)
-        finite_k2 = points_k2[np.isfinite(points_k2).all(axis=1)]
-        self._clip(
-            self._axes.scatter(
-                finite_k2[:, 0],
-                finite_k2[:, 1],
-                s=(diameter_px * _PT) ** 2,
-                c=color,
-                edgecolors="black",
-                linewidths=0.5 * _PT,
-                zorder=2,
-            )
-        )
+        diameter = _FACE_PX * (0.028 if len(points_k2) <= 20 else 0.014) * _PT
+        x, y = points_k2[np.isfinite(points_k2).all(axis=1)].T
+        self._clip(self._axes.scatter(x, y, diameter**2, color, edgecolors="black", linewidths=0.5 * _PT, zorder=2))
 
     def draw_caption(self, text: str) -> None:
         plate = {"boxstyle": "round,pad=0.25,rounding_size=0.2", "facecolor": (0, 0, 0, 0.6), "edgecolor": "none"}

@@ -24,9 +24,7 @@ FORMATS = ("png", "svg", "pdf")
 INK, FAINT = "#222222", "#DDDDDD"
 LABEL_WIDTH = 78
 """Largest number of characters in a line of a legend or a title."""
-
 _TITLE_CHARACTERS_PER_INCH = 13.5
-"""Characters of a title that fit into an inch."""
 _DASHES = ("-", "--", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -68,10 +66,9 @@ def wrap_text(text: str, width: int = LABEL_WIDTH) -> str:
 
 
 def use_log_scale_if_wide(axes: Axes, axis_name: Literal["x", "y"], values: Sequence[float], factor: float) -> bool:
-    """Make an axis logarithmic if the largest value is more than ``factor`` times the smallest.
+    """Make an axis logarithmic if the largest value is more than ``factor`` times the smallest; return whether it is.
 
-    Ticks are plain numbers, as in 20 and 5,000, not powers of ten. An axis with a zero stays linear. The result is
-    whether the axis is logarithmic.
+    Ticks are plain numbers, as in 20 and 5,000, not powers of ten. An axis with a zero stays linear.
     """
     low, high = min(values), max(values)
     if not low > 0 or high <= factor * low:
