@@ -160,7 +160,8 @@ class WorkerGroup:
             ray.get(calls)
         except (RayError, RuntimeError) as error:
             self.shutdown()
-            raise WorkerDied(f"the {self.size} workers of a trial could not connect to each other: {error}") from error
+            message = f"the {self.size} workers of the trial could not connect to each other: {error}"
+            raise WorkerDied(message) from error
         self._has_process_group = True
 
 
