@@ -39,7 +39,7 @@ Stamp = tuple[int, int]
 def put_object(leaderboard: str, folder: str, name: str, content: bytes) -> str:
     """Put an object, unless it exists; its URI."""
     uri = storage.join(leaderboard, folder, name)
-    if f"{folder}/{name}" not in _pack_index(leaderboard):
+    if not is_packed(leaderboard, f"{folder}/{name}"):
         with contextlib.suppress(storage.ObjectExistsError):  # its name says that it is this object
             storage.write_bytes(uri, content, if_absent=True)
     return uri
@@ -179,6 +179,11 @@ def _pack_index(leaderboard: str, *, refresh: bool = False) -> Mapping[str, tupl
 def refresh_index(leaderboard: str) -> None:
     """Take note of the packs that exist now."""
     _pack_index(leaderboard, refresh=True)
+
+
+def is_packed(leaderboard: str, key: str) -> bool:
+    """Whether a pack that was seen holds the object ``key``, a folder and a name with a slash between them."""
+    return key in _pack_index(leaderboard)
 
 
 def list_packs(leaderboard: str) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from rcn_search import storage
 from rcn_search.config.schema import canonical_hash
-from rcn_search.leaderboard.objects import OLD_FOLDERS, PACKS, list_packs, refresh_index
+from rcn_search.leaderboard.objects import OLD_FOLDERS, PACKS, is_packed, list_packs, refresh_index
 from rcn_search.leaderboard.per_image import ERRORS, IMAGE_SETS
 from rcn_search.leaderboard.records import ENTRIES
 from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
@@ -124,7 +124,12 @@ def _publish(leaderboard: str, objects: list[tuple[str, bytes]]) -> str:
     uri = storage.join(leaderboard, PACKS, name)
     with contextlib.suppress(storage.ObjectExistsError):  # named by its content
         storage.write_bytes(uri, content, if_absent=True)
-    if storage.read_bytes(uri) != content:
+    try:
+        is_whole = storage.read_bytes(uri) == content
+    except FileNotFoundError:  # another packer has merged it meanwhile: its objects are in that one's pack
+        refresh_index(leaderboard)
+        is_whole = all(is_packed(leaderboard, key) for key, _ in objects)
+    if not is_whole:
         raise StorageError(f"{uri} is not what was written; nothing was deleted. Delete it and pack again")
     return name
 

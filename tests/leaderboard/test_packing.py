@@ -133,6 +133,32 @@ def test_pack_interrupted_loses_nothing(leaderboard: str, fails_at: str, monkeyp
     assert not list(packing._loose_objects(leaderboard))
 
 
+def test_pack_whose_new_pack_another_packer_merges_loses_nothing(
+    leaderboard: str, add_measured: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(uri: str, content: bytes, *, if_absent: bool = False) -> None:
+        original(uri, content, if_absent=if_absent)
+        if "/packs/" in uri:
+            monkeypatch.setattr(storage, "write_bytes", original)
+            add_entries(add_measured, leaderboard, range(12, 14))
+            assert pack(leaderboard).num_packs == 1
+            assert uri.rpartition("/")[2] not in list_packs(leaderboard)
+
+    original = storage.write_bytes
+    monkeypatch.setattr(storage, "write_bytes", write)
+    pack(leaderboard)
+    assert len(load_entries(leaderboard)[0]) == 14
+    assert load_entries(leaderboard)[1] == []
+
+
+def test_pack_that_the_store_does_not_keep_deletes_nothing(leaderboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(leaderboard)
+    monkeypatch.setattr(storage, "write_bytes", lambda uri, content, if_absent: None)
+    with pytest.raises(StorageError, match="nothing was deleted"):
+        pack(leaderboard)
+    assert contents(leaderboard) == before
+
+
 @pytest.mark.parametrize("store", ["file"], indirect=True)
 def test_read_object_finds_what_another_process_packed(leaderboard: str) -> None:
     name, *_ = list_objects(leaderboard, "entries")
