@@ -59,8 +59,11 @@ def run_replication(
     return winner
 
 
-def choose_candidates(study: Study, top: int) -> list[Trial]:
-    """Choose the best feasible trials, best first; a configuration that was drawn twice counts once."""
+def choose_candidates(study: Study, top: int, *, with_baseline: bool = False) -> list[Trial]:
+    """Choose the best feasible trials, best first; a configuration that was drawn twice counts once.
+
+    Trial 0, which is the first initial trial, follows as the baseline if it is not among them, even if it was pruned.
+    """
     ranked = sorted(
         (trial.error_pct, trial.number)
         for trial in study.trials
@@ -69,7 +72,9 @@ def choose_candidates(study: Study, top: int) -> list[Trial]:
     distinct: dict[str, Trial] = {}
     for _, number in ranked:
         distinct.setdefault(study.trials[number].run_id, study.trials[number])
-    return list(distinct.values())[:top]
+    chosen = list(distinct.values())[:top]
+    baseline = study.trials[:1] if with_baseline else []
+    return chosen + [trial for trial in baseline if chosen and trial.epochs and trial not in chosen]
 
 
 def _open_replication(study: Study, options: ReplicationConfig, check: Callable[[], None]) -> Study | None:
@@ -80,7 +85,7 @@ def _open_replication(study: Study, options: ReplicationConfig, check: Callable[
         config = _replication_config(study.config, options, Study.open(uri).config.runs)
         Study.check(uri, config, fingerprint)
     else:
-        candidates = choose_candidates(study, options.top)
+        candidates = choose_candidates(study, options.top, with_baseline=options.baseline)
         if not candidates:
             return None
         runs = {_run_name(trial): _trial_values(study.config, trial) for trial in candidates}

@@ -105,6 +105,11 @@ def _check_end(config: StudyConfig, base: TrainConfig, file: StudyFile) -> None:
             ("replication",),
             "replication: trials of scheduler pbt cannot be replicated: their settings change during the training",
         )
+    if config.replication and config.replication.baseline and not config.initial_trials:
+        raise file.error(
+            ("replication", "baseline"),
+            "replication.baseline: the baseline is the first of initial_trials, and there is none",
+        )
     if config.replication and config.test and config.test.retrain:
         raise file.error(
             ("test", "retrain"),

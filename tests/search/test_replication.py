@@ -192,6 +192,18 @@ def test_choose_candidates_takes_the_best_complete_distinct_trials(finished: Cal
     assert [trial.number for trial in choose_candidates(study, 2)] == [2, 3]
 
 
+def test_choose_candidates_with_baseline_adds_the_first_initial_trial_even_if_pruned(
+    finished: Callable[..., Study],
+) -> None:
+    study = finished([5.0, 6.0, 4.0], **initial_trials(1e-2, 2e-2, 3e-2))
+    assert [trial.number for trial in choose_candidates(study, 1, with_baseline=True)] == [2, 0]
+    assert [trial.number for trial in choose_candidates(study, 2, with_baseline=True)] == [2, 0], "it is the second"
+    first = study.trials[0]
+    assert first.result is not None
+    first.result = first.result.model_copy(update={"state": "pruned"})
+    assert [trial.number for trial in choose_candidates(study, 2, with_baseline=True)] == [2, 1, 0]
+
+
 def choose_winner(study: Study, replicates_pct: list[float | None], monkeypatch) -> tuple[str, Study]:
     """Name the winner where the replicates end so, and all images of one are alike but for noise; what is printed."""
     groups_n = np.array([f"face{index}" for index in range(200)])
@@ -306,6 +318,7 @@ def test_study_check_accepts_replication_added_to_an_existing_study(synthetic_ur
     ("changes", "message"),
     [
         ({"replication": {"seeds": 1}}, "seeds"),
+        ({"replication": {"baseline": True}, "initial_trials": []}, "the baseline is the first of initial_trials"),
         (
             {"scheduler": {"name": "pbt", "perturbation_interval_epochs": 1}},
             "trials of scheduler pbt cannot be replicated",

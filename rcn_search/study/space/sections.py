@@ -65,6 +65,11 @@ class ReplicationConfig(FrozenModel):
 
     top: int = Field(3, ge=1, description="Number of trials, best validation error first.")
     seeds: int = Field(3, ge=2, description="Trainings of each, with base.seed + 1, base.seed + 2 and so on.")
+    baseline: bool = Field(
+        False,
+        description="Train the first initial trial again, too, as the baseline.",
+        exclude_if=lambda flag: not flag,
+    )
 
 
 class Mlflow(FrozenModel):
