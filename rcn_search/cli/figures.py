@@ -8,7 +8,6 @@ import typer
 
 from rcn_search.cli.console import command, print_text
 from rcn_search.cli.options import DataUri
-from rcn_search.errors import RcnSearchError
 
 figures_app = typer.Typer(no_args_is_help=True, help="Draw figures of predictions, models and training runs.")
 
@@ -20,50 +19,40 @@ PredictionFiles = Annotated[list[str], typer.Argument(help="Prediction files of 
 @figures_app.command()
 @command
 def faces(
-    predictions: Annotated[str, typer.Argument(metavar="PREDICTIONS", help="Prediction file of an evaluation.")],
+    predictions: PredictionFiles,
     data: DataUri,
     out: Out = "faces.png",
-    count: Annotated[int, typer.Option(min=1, max=400, help="Number of faces.")] = 24,
+    count: Annotated[
+        int | None, typer.Option(min=1, max=400, help="Number of faces. Default: 24, or 8 of several files.")
+    ] = None,
+    images: Annotated[
+        list[str] | None, typer.Option("--image", metavar="ID", help="Draw this image; may be repeated.")
+    ] = None,
     protocol: ProtocolName = "subpixel",
 ) -> None:
     """Draw faces from the easiest to the hardest, with a line from each true point to its prediction.
 
+    Several prediction files give a row each, of the same faces; how hard a face is is its mean error over them.
+
     Example: rcn-search figures faces runs/first/predictions-val.parquet --data data/synthetic --out faces.pdf
+
+    Example: rcn-search figures faces a/predictions-val.parquet b/predictions-val.parquet --data data/mtfl
 
     The picture shows faces of the data set: check its license before you publish it.
     """
-    import numpy as np
-    import torch
-
     from rcn_search.data.dataset import open_dataset
-    from rcn_search.evaluation.figures.comparison import find_protocol
-    from rcn_search.evaluation.figures.faces import draw_faces
+    from rcn_search.evaluation.figures.compared_faces import draw_compared_faces
+    from rcn_search.evaluation.figures.comparison import compare_methods
     from rcn_search.evaluation.figures.style import check_format
-    from rcn_search.evaluation.metrics import image_errors
-    from rcn_search.evaluation.predictions import read_predictions
 
     check_format(out)
-    predicted = read_predictions(predictions)
-    dataset = open_dataset(data)
-    if dataset.manifest.fingerprint != predicted.meta["fingerprint"]:
-        raise RcnSearchError(
-            f"{predictions} was made from data {predicted.meta['fingerprint']}; "
-            f"{data} is {dataset.manifest.fingerprint}"
-        )
-    errors = image_errors(predicted, find_protocol(predicted, protocol))
-    included = np.flatnonzero(errors.is_included_n)
-    by_error = included[np.argsort(errors.error_pct_n[included], kind="stable")]
-    shown = by_error[np.linspace(0, len(by_error) - 1, min(count, len(by_error))).round().astype(int)]
-    draw_faces(
-        dataset.split(predicted.meta["split"]).images_at(torch.from_numpy(shown)).numpy(),
-        predicted.true_crop_nk2[shown],
-        predicted.pred_crop_nk2[shown],
-        out,
-        dataset.manifest.keypoint_schema,
-        captions=[f"{errors.error_pct_n[index]:.1f} %" for index in shown],
-        num_columns=8 if len(shown) > 8 else None,
+    compared = compare_methods(predictions, protocol)
+    shown = (
+        compared.find_images(images) if images else compared.pick_images(count or (24 if len(predictions) == 1 else 8))
     )
-    print_text(f"{len(shown)} of {len(included):,} faces, easiest first → {out}")
+    draw_compared_faces(compared, open_dataset(data), shown, out)
+    order = "" if images else ", easiest first"
+    print_text(f"{len(shown)} of {compared.num_images:,} faces{order} → {out}")
 
 
 @figures_app.command()

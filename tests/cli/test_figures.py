@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from rcn_search.config.schema import TrainConfig
+from rcn_search.evaluation.predictions import read_predictions
 from rcn_search.training.trainer import Trainer
 from tests.conftest import CommandLine
 
@@ -40,6 +41,13 @@ def test_figures_of_predictions_are_written(cli: CommandLine, run: Path, synthet
         cli.run(*line, "--predictions", f"{name}.parquet", "--method", name)
     faces = ("figures", "faces", "a.parquet", "--data")
     assert "5 of 24 faces, easiest first → faces.png" in cli.run(*faces, synthetic_uri, "--count", 5)
+    several = ("figures", "faces", "a.parquet", "b.parquet", "--data", synthetic_uri)
+    assert "8 of 24 faces, easiest first → several.png" in cli.run(*several, "--out", "several.png")
+    with Image.open("several.png") as image:  # a row for each method, its title at the left, the legend below
+        assert image.size == (44 + 8 * 248 + 8, 2 * 248 + 8 + 28)
+    name = read_predictions("a.parquet").image_id[3]
+    assert "1 of 24 faces → one.png" in cli.run(*several, "--image", name, "--out", "one.png")
+    assert "no image 'nobody' among" in cli.fail(*several, "--image", "nobody")
     assert "2 curves → ced.png" in cli.run("figures", "ced", "a.parquet", "b.parquet")
     printed = cli.run("figures", "difficulty", "a.parquet", "b.parquet", "--bins", 3)
     assert "2 methods on 24 images in 3 bins → difficulty.png" in printed
@@ -50,7 +58,7 @@ def test_figures_of_predictions_are_written(cli: CommandLine, run: Path, synthet
         assert Path(f"faces.{end}").read_bytes().startswith(start)
         assert Path(f"ced.{end}").read_bytes().startswith(start)
     assert "faces.gif must end in one of .png, .svg, .pdf" in cli.fail(*faces, synthetic_uri, "--out", "faces.gif")
-    assert "a.parquet was made from data " in cli.fail(*faces, mtfl_uri)
+    assert "the predictions were made from data " in cli.fail(*faces, mtfl_uri)
     assert "unknown protocol 'rcn2017'" in cli.fail(*faces, synthetic_uri, "--protocol", "rcn2017")
     for name in ("ced", "difficulty"):
         assert "are of different images" in cli.fail("figures", name, "a.parquet", "c.parquet")

@@ -24,11 +24,15 @@ class MethodComparison:
 
     Attributes:
         methods: Distinct names of the methods.
+        files: Predictions of each method, in the order of its file.
+        row_mn: Row of each image in each file; images have the order of the first.
         error_pct_mn: Error of each image; NaN where an image is excluded for a method.
         group_n: Identity or photograph of each image.
     """
 
     methods: list[str]
+    files: list[Predictions]
+    row_mn: NDArray[np.int64]
     error_pct_mn: Array
     group_n: NDArray[np.str_]
     protocol: EvaluationProtocol
@@ -36,8 +40,12 @@ class MethodComparison:
     @property
     def title(self) -> str:
         """Name of the images, and the number of them that are included for every method."""
-        num_images = int(np.isfinite(self.error_pct_mn).all(axis=0).sum())
-        return f"{self.protocol.dataset} {self.protocol.subset}: {num_images:,} images"
+        return f"{self.protocol.dataset} {self.protocol.subset}: {self.num_images:,} images"
+
+    @property
+    def num_images(self) -> int:
+        """Number of images that are included for every method."""
+        return int(np.isfinite(self.error_pct_mn).all(axis=0).sum())
 
     def errors_by_method(self) -> dict[str, Array]:
         """Return the errors of the images that are included, for each method; their mean is its score."""
@@ -45,6 +53,24 @@ class MethodComparison:
             method: error_pct_n[np.isfinite(error_pct_n)]
             for method, error_pct_n in zip(self.methods, self.error_pct_mn, strict=True)
         }
+
+    def pick_images(self, count: int) -> NDArray[np.int64]:
+        """Pick at most ``count`` images that are included for every method, evenly from the easiest to the hardest."""
+        mean_pct_n = self.error_pct_mn.mean(axis=0)  # NaN where one method excludes the image
+        included_n = np.flatnonzero(np.isfinite(mean_pct_n))
+        by_error = included_n[np.argsort(mean_pct_n[included_n], kind="stable")]
+        return by_error[np.linspace(0, len(by_error) - 1, min(count, len(by_error))).round().astype(int)]
+
+    def find_images(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Return the indices of images by their ids, in the order given.
+
+        Raises:
+            RcnSearchError: There is no image of this id.
+        """
+        index_of = {str(name): index for index, name in enumerate(self.files[0].image_id)}
+        if missing := [name for name in names if name not in index_of]:
+            raise RcnSearchError(f"no image {missing[0]!r} among {self.title}; one of them is {next(iter(index_of))!r}")
+        return np.array([index_of[name] for name in names], dtype=np.int64)
 
 
 def compare_methods(uris: Sequence[str], protocol: str) -> MethodComparison:
@@ -56,7 +82,7 @@ def compare_methods(uris: Sequence[str], protocol: str) -> MethodComparison:
     if len(set(uris)) < len(uris):
         raise RcnSearchError("a prediction file is named twice; name each of them once")
     files = [read_predictions(uri) for uri in uris]
-    first, errors = files[0], []
+    first, errors, rows = files[0], [], []
     rule = find_protocol(first, protocol)
     rank_n = np.argsort(np.argsort(first.image_id))
     for uri, read in zip(uris, files, strict=True):
@@ -67,9 +93,12 @@ def compare_methods(uris: Sequence[str], protocol: str) -> MethodComparison:
                 f"the prediction files are of different images: {uris[0]} of {_images_of(first)}, {uri} of "
                 f"{_images_of(read)}; evaluate both methods on the same split"
             )
-        errors.append(image_errors(read, rule).error_pct_n[order_n][rank_n])
+        rows.append(order_n[rank_n])
+        errors.append(image_errors(read, rule).error_pct_n[rows[-1]])
     return MethodComparison(
         methods=make_distinct([read.meta["method"] for read in files], uris),
+        files=files,
+        row_mn=np.stack(rows),
         error_pct_mn=np.stack(errors),
         group_n=first.group,
         protocol=rule,

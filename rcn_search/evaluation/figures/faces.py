@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from rcn_search.keypoints import KeypointSchema
 # Bright on any skin, and of different lightness, so that they are distinct for all kinds of color vision.
 _TRUE_COLOR, _PRED_COLOR, _ERROR_COLOR = "#2EE6A8", "#FF5A4F", "#FFD84D"
 
-_FACE_PX, _GAP_PX, _LEGEND_PX, _DPI = 240, 8, 28, 150
+_FACE_PX, _GAP_PX, _LEGEND_PX, _TITLE_PX, _DPI = 240, 8, 28, 44, 150
 _PT = 72 / _DPI
 """Size of a pixel in points, the unit of Matplotlib for lines, dots and text."""
 
@@ -38,12 +39,13 @@ def draw_faces(
     *,
     captions: Sequence[str] | None = None,
     num_columns: int | None = None,
+    row_titles: Sequence[str] | None = None,
 ) -> None:
-    """Draw a grid of faces with true points, joined along the parts of the face, and a line to each prediction.
+    """Draw a grid of faces with true points, joined along the edges of the schema, and a line to each prediction.
 
     Images are (n, h, w) gray or (n, h, w, 3) color. Points are in image pixels; pixel i covers [i, i + 1). Without
     ``pred_nk2`` the true points are drawn alone, without ``num_columns`` there are about as many columns as rows.
-    ``captions`` are short lines for the corners of the faces.
+    ``captions`` are short lines for the corners of the faces; ``row_titles`` stand at the left of the rows.
 
     Raises:
         RcnSearchError: There are no faces, or the points do not fit the schema.
@@ -58,13 +60,15 @@ def draw_faces(
     num_rows = math.ceil(num_faces / num_columns)
     pitch_px = _FACE_PX + _GAP_PX
     legend_px = 0 if pred_nk2 is None else _LEGEND_PX
-    figure, axes = _pixel_axes(num_columns * pitch_px + _GAP_PX, num_rows * pitch_px + _GAP_PX + legend_px)
+    left_px = _GAP_PX + (_TITLE_PX if row_titles else 0)
+    figure, axes = _pixel_axes(num_columns * pitch_px + left_px, num_rows * pitch_px + _GAP_PX + legend_px)
     scale = _FACE_PX / np.array([image_nhw.shape[2], image_nhw.shape[1]])
     for index, image_hw in enumerate(image_nhw):
         row, column = divmod(index, num_columns)
-        face = _Face(axes, (_GAP_PX + column * pitch_px, _GAP_PX + row * pitch_px), image_hw)
+        face = _Face(axes, (left_px + column * pitch_px, _GAP_PX + row * pitch_px), image_hw)
         true_k2 = face.to_figure(true_nk2[index] * scale)
-        face.draw_lines([true_k2[list(part)] for part in schema.parts], _TRUE_COLOR, width_px=1.0)
+        pairs = [pair for edge in schema.edges for pair in pairwise(edge)]
+        face.draw_lines([true_k2[list(pair)] for pair in pairs], _TRUE_COLOR, width_px=1.0)
         face.draw_dots(true_k2, _TRUE_COLOR)
         if pred_nk2 is not None:
             pred_k2 = face.to_figure(pred_nk2[index] * scale)
@@ -72,6 +76,10 @@ def draw_faces(
             face.draw_dots(pred_k2, _PRED_COLOR)
         if captions is not None:
             face.draw_caption(captions[index])
+    for row, title in enumerate(row_titles or ()):
+        center_px = _GAP_PX + row * pitch_px + _FACE_PX / 2
+        style = {"rotation": 90, "ha": "center", "va": "center", "linespacing": 1.1}
+        axes.text(left_px / 2, center_px, wrap_text(title, 26), color=INK, fontsize=14 * _PT, **style)
     # Set last, because `imshow` changes the limits.
     axes.set_xlim(0, figure.get_figwidth() * _DPI)
     axes.set_ylim(figure.get_figheight() * _DPI, 0)

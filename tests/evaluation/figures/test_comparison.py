@@ -38,6 +38,13 @@ def test_compare_methods_orders_images_as_the_first_file(written: Callable[..., 
     np.testing.assert_allclose(compared.error_pct_mn, [[2, 4, 6, 8], [3, 1, np.nan, 2]], rtol=1e-4)
     assert compared.group_n.tolist() == ["group2", "group0", "group3", "group1"]
     assert compared.title == "aflw test: 3 images"
+    assert compared.num_images == 3
+    assert [read.image_id[row] for read, row in zip(compared.files, compared.row_mn[:, 0], strict=True)] == [
+        "image2"
+    ] * 2
+    assert compared.pick_images(9).tolist() == [0, 1, 3], "the third is not included for both"
+    assert compared.pick_images(2).tolist() == [0, 3]
+    assert compared.find_images(["image3", "image2"]).tolist() == [2, 0]
     own = compared.errors_by_method()
     np.testing.assert_allclose(own["one"], [2, 4, 6, 8], rtol=1e-4)
     np.testing.assert_allclose(own["two"], [3, 1, 2], rtol=1e-4)

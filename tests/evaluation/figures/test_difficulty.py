@@ -18,6 +18,8 @@ def comparison(error_pct_mn: list[list[float]], group_n: list[str] | None = None
     errors = np.array(error_pct_mn)
     return MethodComparison(
         methods=[f"method {index} of $1" for index in range(len(errors))],
+        files=[],
+        row_mn=np.tile(np.arange(errors.shape[1]), (len(errors), 1)),
         error_pct_mn=errors,
         group_n=np.array(group_n or [str(index) for index in range(errors.shape[1])]),
         protocol=subpixel("aflw", "test", "five"),
