@@ -19,6 +19,7 @@ UNIX_MODULES = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "termios"}
 # Names that not every system has, and what a module that uses one must contain.
 GUARDS = {
     "sched_getaffinity": 'hasattr(os, "sched_getaffinity")',
+    "getuid": 'hasattr(os, "getuid")',
     "posix_fallocate": 'hasattr(os, "posix_fallocate")',
     "mallopt": 'sys.platform != "linux"',
     "O_RDONLY": 'os.name == "nt"',  # Windows opens no folders
@@ -28,7 +29,7 @@ GUARDS = {
     "/sys/fs/cgroup": "except OSError",
     "/dev/shm": ".is_dir()",
 }
-FORBIDDEN = {"fork", "forkpty", "getloadavg", "getpgid", "getuid", "geteuid", "killpg", "setsid", "uname", "SIGKILL"}
+FORBIDDEN = {"fork", "forkpty", "getloadavg", "getpgid", "geteuid", "killpg", "setsid", "uname", "SIGKILL"}
 PREFIXES = ("/proc/", "/sys/", "/dev/")
 
 

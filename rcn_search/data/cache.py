@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from rcn_search import storage
-from rcn_search.machine import cache_folder
+from rcn_search.machine import cache_folder, cache_required
 
 _RANGE_BYTES = 8 * 2**20
 _NUM_CONNECTIONS = 4  # connections for one object; most stores deliver 50 to 100 MB/s on each
@@ -47,11 +47,20 @@ def content_damage(size: int, digest: str, *, num_bytes: int, sha256: str) -> st
 def fetch_to_cache(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str | None]:
     """Find the local copy of an object, fetching it if necessary, and a second time if the first copy is damaged.
 
-    Returns also the damage if both copies were damaged, else None. A missing object raises `FileNotFoundError`.
+    Returns also the damage if both copies were damaged, else None.
+
+    Raises:
+        FileNotFoundError: There is no such object.
+        CacheFolderError: The cache folder cannot be written to.
     """
     path = shard_cache_folder() / f"{sha256}.arrow"
-    if file_damage(path, num_bytes=num_bytes, sha256=sha256) is None:
-        return path, None
+    with cache_required(uri):
+        if file_damage(path, num_bytes=num_bytes, sha256=sha256) is None:
+            return path, None
+        return path, _fetch_locked(uri, path, num_bytes=num_bytes, sha256=sha256)
+
+
+def _fetch_locked(uri: str, path: Path, *, num_bytes: int, sha256: str) -> str | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{sha256}.tmp")  # a fixed name, so that an interrupted fetch is overwritten
     with FileLock(path.with_name(f".{sha256}.lock")):
@@ -65,7 +74,7 @@ def fetch_to_cache(uri: str, *, num_bytes: int, sha256: str) -> tuple[Path, str 
                     temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
-    return path, damage
+    return damage
 
 
 def _fetch(uri: str, path: Path, *, num_bytes: int, sha256: str) -> str | None:

@@ -42,7 +42,7 @@ def check_machine() -> list[CheckResult]:
         check_memory(min(memory.total, granted), min(memory.available, granted), num_cores),
         *([check_shared_memory(shutil.disk_usage(SHARED_MEMORY).total)] if SHARED_MEMORY.is_dir() else []),
         *_check_open_files_if_limited(),
-        check_disk("disk of the data cache", shard_cache_folder(), "RCN_SEARCH_CACHE"),
+        check_data_cache(),
         check_disk("disk of Ray's sessions", sessions, "ray start --temp-dir"),
     ]
 
@@ -116,13 +116,30 @@ def check_open_files(limit: float) -> CheckResult:
 
 def check_disk(topic: str, folder: Path, setting: str) -> CheckResult:
     """Check the free space of the disk that holds, or will hold, a folder; ``setting`` chooses another one."""
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    usage = shutil.disk_usage(existing)
+    usage = shutil.disk_usage(_innermost_existing(folder))
     message = f"{usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB free at {folder}"
     remedy = f"free some space, or choose another disk with {setting}"
     if usage.free < MIN_FREE_BYTES // 4 or usage.free < (1 - FULL_PCT / 100) * usage.total:
         return problem(topic, message, remedy)
     return ok(topic, message) if usage.free >= MIN_FREE_BYTES else warning(topic, message, remedy)
+
+
+def check_data_cache() -> CheckResult:
+    """Check the disk of the folder into which shards of remote data sets are fetched, and that it can be written to."""
+    topic, setting = "disk of the data cache", "RCN_SEARCH_CACHE"
+    try:
+        folder = shard_cache_folder()
+        result = check_disk(topic, folder, setting)
+        if os.access(_innermost_existing(folder), os.W_OK):
+            return result
+        message = f"{folder} cannot be written to"
+    except OSError as error:
+        message = str(error)
+    return warning(topic, message, f"data sets on object storage need one: set {setting} to another folder")
+
+
+def _innermost_existing(folder: Path) -> Path:
+    return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
 
 
 def _check_open_files_if_limited() -> Iterator[CheckResult]:

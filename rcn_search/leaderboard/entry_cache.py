@@ -84,19 +84,18 @@ def list_summaries(leaderboard: str) -> tuple[dict[str, EntrySummary], list[str]
     if len(stamps) < MIN_CACHED_ENTRIES:
         entries, problems = load_entries(leaderboard)
         return {entry_id: summarize(entry) for entry_id, entry in entries.items()}, problems
-    path = cache_path(leaderboard, "index")
-    cached = _read(path)
+    cached = _read(leaderboard)
     valid = {name: summary for name, (stamp, summary) in cached.items() if stamps.get(name) == stamp}
     read, problems = read_entries(leaderboard, [name for name in stamps if name not in valid])
     summaries = valid | {f"{entry_id}.json": summarize(entry) for entry_id, entry in read.items()}
     num_changed = len(read) + len(cached) - len(valid)
     if num_changed * _REWRITE_SHARE > len(summaries):
-        _write(path, {name: (stamps[name], summary) for name, summary in summaries.items()})
+        _write(leaderboard, {name: (stamps[name], summary) for name, summary in summaries.items()})
     return {name.removesuffix(".json"): summaries[name] for name in sorted(summaries)}, problems
 
 
-def _read(path: Path) -> dict[str, tuple[Stamp, EntrySummary]]:
-    document = read_cache(path)
+def _read(leaderboard: str) -> dict[str, tuple[Stamp, EntrySummary]]:
+    document = read_cache(leaderboard, "index")
     try:
         if document["index_version"] != _VERSION:
             return {}
@@ -109,33 +108,33 @@ def _read(path: Path) -> dict[str, tuple[Stamp, EntrySummary]]:
         return {}
 
 
-def _write(path: Path, summaries: Mapping[str, tuple[Stamp, EntrySummary]]) -> None:
+def _write(leaderboard: str, summaries: Mapping[str, tuple[Stamp, EntrySummary]]) -> None:
     protocols: dict[EvaluationProtocol, int] = {}
     entries = {}
     for name, (stamp, summary) in summaries.items():
         fields = {field: getattr(summary, field) for field in _CACHED}
         entries[name] = (*stamp, protocols.setdefault(summary.protocol, len(protocols)), fields, summary.text)
     protocol_documents = [protocol.model_dump(mode="json") for protocol in protocols]
-    write_cache(path, {"index_version": _VERSION, "protocols": protocol_documents, "entries": entries})
+    write_cache(leaderboard, "index", {"index_version": _VERSION, "protocols": protocol_documents, "entries": entries})
 
 
-def cache_path(leaderboard: str, kind: str) -> Path:
-    """Make the path of a cache file of a leaderboard in the user's cache folder."""
+def _cache_path(leaderboard: str, kind: str) -> Path:
     name = hashlib.sha256(storage.absolute(leaderboard).encode()).hexdigest()[:16]
     return cache_folder("leaderboards") / f"{name}.{kind}.json"
 
 
-def read_cache(path: Path) -> Any:
+def read_cache(leaderboard: str, kind: str) -> Any:
     """Read what `write_cache` wrote; None if it is missing or damaged."""
     try:
-        digest, _, content = path.read_bytes().partition(b"\n")
+        digest, _, content = _cache_path(leaderboard, kind).read_bytes().partition(b"\n")
         return from_json(content) if hashlib.sha256(content).hexdigest().encode() == digest else None
     except (OSError, ValueError):
         return None
 
 
-def write_cache(path: Path, document: Any) -> None:
+def write_cache(leaderboard: str, kind: str, document: Any) -> None:
     """Write a document with its hash. A cache folder that cannot be written to is ignored: it only costs time."""
     content = json.dumps(document, separators=(",", ":")).encode()
     with contextlib.suppress(OSError):
-        storage.write_bytes(str(path), hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        path = str(_cache_path(leaderboard, kind))
+        storage.write_bytes(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)

@@ -21,7 +21,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from rcn_search import storage
-from rcn_search.machine import cache_folder
+from rcn_search.machine import cache_folder, cache_required
 from rcn_search.storage import StorageError
 
 PACKS = "packs"
@@ -197,11 +197,12 @@ def _local_pack(uri: str) -> Path:
         return storage.local_path(uri)
     digest = uri.rpartition("/")[2].removesuffix(".arrow")
     path = cache_folder("leaderboards") / f"{digest}.arrow"
-    if not path.exists():
-        content = storage.read_bytes(uri)
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise StorageError(f"{uri} is damaged: its content does not hash to its name")
-        storage.write_bytes(str(path), content)
+    with cache_required(uri):
+        if not path.exists():
+            content = storage.read_bytes(uri)
+            if hashlib.sha256(content).hexdigest() != digest:
+                raise StorageError(f"{uri} is damaged: its content does not hash to its name")
+            storage.write_bytes(str(path), content)
     return path
 
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import uuid
 from datetime import UTC, datetime
 from typing import Literal
@@ -16,6 +14,7 @@ from pydantic import AwareDatetime, ValidationError
 from rcn_search import storage
 from rcn_search.leaderboard.objects import list_objects, put_object, read_object
 from rcn_search.leaderboard.records import FileName, Line, Record, explained_fields
+from rcn_search.machine import user_at_host
 
 TEST_EVALUATIONS = "test_evaluations"
 MAX_LOADED = 50
@@ -44,12 +43,7 @@ def record_test_evaluation(
     ``who`` is the person or machine that evaluates; user and host name by default.
     """
     evaluation = TestEvaluation(
-        dataset=dataset,
-        subset=subset,
-        method=method,
-        run_id=run_id,
-        who=who or f"{getpass.getuser()}@{socket.gethostname()}",
-        when=datetime.now(UTC),
+        dataset=dataset, subset=subset, method=method, run_id=run_id, who=who or user_at_host(), when=datetime.now(UTC)
     )
     folder = _folder(dataset, subset)
     name = f"{evaluation.when:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.json"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import uuid
 from pathlib import Path
 
 from rcn_search.storage.errors import ObjectExistsError, StorageError
+
+_ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
+"""Beginning of a URI that lacks a slash; a single letter would be a drive of Windows."""
 
 
 def is_local(uri: str) -> bool:
@@ -18,11 +23,50 @@ def local_path(uri: str) -> Path:
     """Convert a local URI to a path.
 
     Raises:
-        StorageError: ``uri`` is not local.
+        StorageError: ``uri`` is not local, or not a path that this machine can have.
     """
     if not is_local(uri):
         raise StorageError(f"{uri} is not on this machine's disk; name a local file or folder")
-    return Path(uri.removeprefix("file://")).expanduser()
+    if _ONE_SLASH.match(uri):
+        scheme, _, rest = uri.partition(":/")
+        meant = f"file:///{rest}" if scheme == "file" else f"{scheme}://{rest}"
+        raise StorageError(f"{uri} has one slash after {scheme}: write {meant}, or ./{uri} if it is a folder")
+    if "\0" in uri:
+        raise StorageError(f"{uri!r} is not a path: it holds a character with the code 0")
+    if uri.startswith("file://"):
+        host, _, path = uri.removeprefix("file://").partition("/")
+        if host not in ("", "localhost"):
+            raise StorageError(f"{uri} names a machine, {host!r}; write file:///{path}, or the path alone")
+        return Path(f"/{path}")
+    try:
+        return Path(uri).expanduser()
+    except RuntimeError:
+        user = uri.removeprefix("~").partition("/")[0]
+        reason = f"there is no user {user!r} with a home folder" if user else "this user has no home folder"
+        raise StorageError(f"{uri}: {reason}; write the whole path") from None
+
+
+def read(path: Path, max_bytes: int | None) -> bytes:
+    """Read a whole file; the conditions are those of `rcn_search.storage.read_bytes`."""
+    if max_bytes is None:
+        return path.read_bytes()
+    with open(path, "rb", opener=_open_without_waiting) as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise StorageError(f"{path} is a device or a pipe, not a file")
+        content = stream.read(min(max_bytes, max(status.st_size, 2**16)) + 1)
+    if len(content) > max_bytes:
+        raise too_large(str(path), max_bytes)
+    return content
+
+
+def too_large(uri: str, max_bytes: int) -> StorageError:
+    """Build the error to raise for an object of more than ``max_bytes``."""
+    return StorageError(f"{uri} is too large: of such an object at most {max_bytes:,} bytes are read")
+
+
+def _open_without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would be waited for
 
 
 def read_range(path: Path, start: int, stop: int) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from rcn_search import storage
 from rcn_search.data import cache
+from rcn_search.machine import CacheFolderError
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -100,3 +101,18 @@ def test_fetch_to_cache_after_killed_process_starts_again(uri: str, tmp_path: Pa
         fetcher.kill()
         path, damage = waiting.result(20)
     assert (damage, path.read_bytes()) == (None, CONTENT)
+
+
+@pytest.mark.parametrize("place", ["file", "file/shards", "/dev/null"])
+def test_fetch_to_cache_in_unusable_folder_names_the_variable(
+    uri: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("a file, where a folder is wanted")
+    monkeypatch.setenv("RCN_SEARCH_CACHE", str(tmp_path / place))
+    with pytest.raises(CacheFolderError, match=r"Not a directory; memory://.* set RCN_SEARCH_CACHE to a folder"):
+        fetch(uri)
+
+
+def test_fetch_to_cache_of_missing_object_is_an_error_of_the_store() -> None:
+    with pytest.raises(FileNotFoundError, match="there is no such object"):
+        fetch(f"memory://{uuid.uuid4().hex}/object")

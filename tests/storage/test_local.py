@@ -60,3 +60,44 @@ def test_local_path_of_local_and_remote_uris() -> None:
     assert storage.local_path("~/a") == Path.home() / "a"
     with pytest.raises(ValueError, match="s3://a/b is not on this machine's disk"):
         storage.local_path("s3://a/b")
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        (
+            "s3:/bucket/x",
+            "s3:/bucket/x has one slash after s3: write s3://bucket/x, or ./s3:/bucket/x if it is a folder",
+        ),
+        ("file:/data", "write file:///data"),
+        ("s3a:/bucket", "write s3a://bucket"),
+        ("file://lab1/data", r"names a machine, 'lab1'; write file:///data, or the path alone"),
+        ("~nobody-of-that-name/x", "there is no user 'nobody-of-that-name' with a home folder; write the whole path"),
+        ("a\0b", "holds a character with the code 0"),
+    ],
+)
+def test_local_path_of_mistaken_uri_is_refused(uri: str, message: str) -> None:
+    for access in (storage.local_path, storage.read_bytes, storage.exists, storage.absolute, storage.list_names):
+        with pytest.raises(storage.StorageError, match=message):
+            access(uri)
+
+
+def test_local_path_without_home_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as it does for a user who is in no list
+    with pytest.raises(storage.StorageError, match="~/x: this user has no home folder; write the whole path"):
+        storage.local_path("~/x")
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("file:///a/b", "/a/b"),
+        ("file://localhost/a/b", "/a/b"),
+        ("./s3:/bucket", "s3:/bucket"),
+        ("C:/data", "C:/data"),
+        ("a:b", "a:b"),
+    ],
+)
+def test_local_path_of_paths_that_look_like_uris(uri: str, path: str) -> None:
+    assert storage.is_local(uri)
+    assert storage.local_path(uri) == Path(path)

@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from rcn_search.leaderboard.entry_cache import EntrySummary, cache_path, read_cache, write_cache
+from rcn_search.leaderboard.entry_cache import EntrySummary, read_cache, write_cache
 from rcn_search.leaderboard.objects import object_stamp
 from rcn_search.leaderboard.per_image import ERRORS, IMAGE_SETS
 from rcn_search.leaderboard.ranking.statistics import RankRange
 
 _VERSION = 1
 """Version of the ranking rule and of this file."""
+_KIND = "ranks"
 
 
 class RankCache:
@@ -24,8 +25,7 @@ class RankCache:
 
     def __init__(self, leaderboard: str) -> None:
         self._leaderboard = leaderboard
-        self._path = cache_path(leaderboard, "ranks")
-        document = read_cache(self._path)
+        document = read_cache(leaderboard, _KIND)
         self._before = document if isinstance(document, dict) else {}
         self._used: dict[str, list[list[int]]] = {}
 
@@ -47,7 +47,7 @@ class RankCache:
     def write(self) -> None:
         """Write the cache file if it changes."""
         if self._used != self._before:
-            write_cache(self._path, self._used)
+            write_cache(self._leaderboard, _KIND, self._used)
 
     def _key(self, rows: Sequence[EntrySummary]) -> str | None:
         errors = [row.errors_sha256 or "" for row in rows]
