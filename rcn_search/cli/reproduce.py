@@ -10,7 +10,7 @@ from rcn_search.cli.console import command, console, errors, progress
 from rcn_search.cli.options import Leaderboard, StudyOverrides
 
 # Repeated from `rcn_search.reproduce.paper_tables`, whose import would slow down every --help.
-TableName = Literal["table1", "table2", "table3", "table4", "convergence"]
+TableName = Literal["table1", "table2", "table3", "table4", "convergence", "ablations", "ablations-300w"]
 
 
 @command

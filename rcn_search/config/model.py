@@ -47,6 +47,11 @@ class RcnConfig(BranchesConfig):
     """Recombinator Network (Honari et al. 2016, sec. 3.2)."""
 
     name: Literal["rcn"] = Field("rcn", description="Network.")
+    layer_preset: Literal["mtfl", "300w", "300w-3x3"] = Field(
+        "mtfl",
+        description="The paper's layers: narrow with 3x3 kernels for MTFL, or 64 channels wide for 300-W, with 5x5 and "
+        "1x1 kernels as in the public code or 3x3 as in Fig. 1.",
+    )
     skip: bool = Field(False, description="Each branch receives the maps of all coarser branches.")
     upsampling: Literal["tile", "bilinear", "learned"] = Field("tile", description="From a coarse map to a finer one.")
     zero_non_pooled: bool = Field(False, description="Recombine only those encoder values that max pooling selected.")

@@ -41,6 +41,7 @@ class LayerPreset(NamedTuple):
     kernel: int  # of all other convolutions of the branches, including the output layer
 
 
+_WIDE = ((64, 64, 64), (64, 64), (64, 64), (64,), (64, 64), (64, 64), (64, 64))
 LAYER_PRESETS = {
     "mtfl": LayerPreset(
         (16, 32, 48, 48, 48, 48, 48),
@@ -48,9 +49,8 @@ LAYER_PRESETS = {
         first_kernel=3,
         kernel=3,
     ),
-    "300w": LayerPreset(
-        (64,) * 7, ((64, 64, 64), (64, 64), (64, 64), (64,), (64, 64), (64, 64), (64, 64)), first_kernel=5, kernel=1
-    ),
+    "300w": LayerPreset((64,) * 7, _WIDE, first_kernel=5, kernel=1),
+    "300w-3x3": LayerPreset((64,) * 7, _WIDE, first_kernel=3, kernel=3),
 }
 FOURTH_BRANCH = 3
 """The branch (10x10 of 80) that has one convolution in the paper's code, but two in a network of four (Fig. 1)."""

@@ -23,6 +23,7 @@ MODELS: dict[str, ModelConfig] = {
     "sumnet-pixel": SumNetConfig(branches=4, fusion_weights="pixel", channels=8),
     "rcn-300w": RcnConfig(branches=5, layer_preset="300w", channels=8),
     "rcn-300w-skip": RcnConfig(branches=5, layer_preset="300w", channels=8, skip=True),
+    "rcn-300w-3x3": RcnConfig(branches=5, layer_preset="300w-3x3", channels=8),
     "rcn-released": RcnConfig(branches=5, layer_preset="300w", channels=8, upsampling="learned", zero_non_pooled=True),
     "rcn-bilinear": RcnConfig(branches=6, channels=8, upsampling="bilinear"),
     "rcn-1010-learned": RcnConfig(branches=4, mask="1010", channels=8, upsampling="learned"),

@@ -7,10 +7,12 @@ import itertools
 import pytest
 
 from rcn_search.reproduce.paper_tables import PAPER_CONVERGENCE, STUDY_FILES, TABLES, TableName
+from rcn_search.study.identity import differences
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.space.study_config import StudyConfig
 
 MASKS = ["1000", "0100", "1100", "0010", "0001", "0011", "0111", "1001", "1111"]
+ROWS_OF_PAPER = {"RCN 6 branches, occlusion", "SumNet 6 branches, occlusion", "RCN"}
 OCCLUSION = {"augment.occluder.min_px": 20, "augment.occluder.max_px": 50}
 
 
@@ -30,10 +32,14 @@ def published_errors_pct(name: TableName, subset: tuple[str, str], protocol: str
     return {row.method: row.error_pct for row in rows if (row.dataset, row.subset, row.protocol) == (*subset, protocol)}
 
 
-def test_every_row_has_a_published_row(name: TableName) -> None:
+def test_every_row_has_a_published_row_or_is_an_ablation_of_one(name: TableName) -> None:
     study, table = config_of(name), TABLES[name]
     methods = {row.method for row in table.published([*study.runs, *study.joint_models])}
     rows = {*study.runs, *study.joint_models} - {"Denoiser"}
+    if name.startswith("ablations"):
+        changed = {row for claim in table.claims for row in (*claim.lower, *claim.higher)} - methods
+        assert rows & methods
+        rows -= changed
     assert {table.published_name(row) for row in rows} <= methods
 
 
@@ -106,12 +112,24 @@ def test_rows_of_a_table_share_one_recipe(name: TableName) -> None:
     study = config_of(name)
     for row in study.runs:
         config = study.train_config(study.run_values(row))
-        assert (config.optimizer.name, config.optimizer.lr, config.optimizer.weight_decay) == ("muon", 5e-3, 1e-4)
-        assert (config.schedule.batch_size, config.schedule.epochs) == (64, 10)
-        assert config.augment.rotate_deg == (40 if name == "table4" else 20)
+        assert (config.optimizer.name, config.optimizer.lr, config.optimizer.weight_decay) == ("muon", 2.5e-3, 1e-4)
+        assert config.schedule.batch_size == 64
+        assert config.augment.rotate_deg == (40 if name in ("table4", "ablations-300w") else 20)
+
+
+def test_ablations_change_one_thing_each() -> None:
+    for name in ("ablations", "ablations-300w"):
+        study = config_of(name)
+        configs = {row: study.train_config(study.run_values(row)) for row in study.runs}
+        base = {config.model.name: config for row, config in reversed(configs.items()) if row in ROWS_OF_PAPER}
+        for row, config in configs.items():
+            changed = list(differences(config.model_dump(mode="json"), base[config.model.name].model_dump(mode="json")))
+            assert len(changed) == (row not in ROWS_OF_PAPER), (row, changed)
 
 
 def test_convergence_saves_every_epoch_of_the_rows_that_the_paper_timed() -> None:
     study = config_of("convergence")
-    assert study.runs.keys() == PAPER_CONVERGENCE.keys()
+    assert {row for row in study.runs if "occlusion" not in row} == PAPER_CONVERGENCE.keys()
+    assert set(study.seeds_per_run.values()) == {3}
+    assert len(study.runs) == len(study.seeds_per_run) == 4
     assert all(study.train_config(study.run_values(row)).validation.save == "every" for row in study.runs)
