@@ -64,7 +64,7 @@ def augment_face_boxes(face_box_b4: Tensor, draws_bd: Tensor, options: AugmentCo
 
 def face_box_windows(face_box_b4: Tensor) -> InputWindow:
     """Return the face boxes as they are, neither moved nor flipped."""
-    return augment_face_boxes(face_box_b4, face_box_b4.new_zeros(len(face_box_b4), _NUM_DRAWS), NO_AUGMENTATION)
+    return augment_face_boxes(face_box_b4, face_box_b4.new_zeros(face_box_b4.shape[0], _NUM_DRAWS), NO_AUGMENTATION)
 
 
 def to_channels(image: Tensor, color: bool) -> Tensor:
@@ -89,7 +89,7 @@ def warp_images(image_bchw: Tensor, window: InputWindow, size_px: int) -> Tensor
     """Resample each crop in its window, without antialiasing as in the paper: (b, c, size, size), black outside it."""
     crop_px = image_bchw.shape[-1]
     theta = torch.cat([window.axes_b22, (window.center_b2 - crop_px / 2)[:, :, None]], dim=2) * (2 / crop_px)
-    grid = F.affine_grid(theta, [len(theta), 1, size_px, size_px], align_corners=False)
+    grid = F.affine_grid(theta, [theta.shape[0], 1, size_px, size_px], align_corners=False)
     warped: Tensor = F.grid_sample(image_bchw.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return warped
 

@@ -57,7 +57,7 @@ def soft_argmax_points(logits_bkhw: Tensor) -> Tensor:
 
 def point_cells(points_bk2: Tensor, size_px: int) -> Tensor:
     """Find the cell of each point in window coordinates, clamped to the window: (b, k, 2) int64, column and row."""
-    return (points_bk2.clamp(0, 0.99999) * size_px).floor().long()
+    return (points_bk2.clamp(0.0, 0.99999) * size_px).floor().long()
 
 
 def refine_cells(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor]:

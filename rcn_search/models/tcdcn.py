@@ -59,5 +59,5 @@ class TCDCN(Network):
         # In bf16, coordinates have a precision of a quarter of an input pixel, and training is worse.
         with torch.autocast(image_bchw.device.type, enabled=False):
             features = self.shared(maps.float().flatten(1)).tanh().abs()
-            points_bk2 = self.points(features).view(len(image_bchw), -1, 2)
+            points_bk2 = self.points(features).unflatten(1, (-1, 2))
             return TcdcnOutput(points_bk2, {name: head(features) for name, head in self.attributes.items()})
