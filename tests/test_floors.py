@@ -12,7 +12,17 @@ import rcn_search
 
 PACKAGE = Path(rcn_search.__file__).parent
 FLOORS = (
-    ("__init__", "errors", "keypoints", "machine", "resources", "storage"),
+    (
+        "__init__",
+        "errors",
+        "keypoint_schemas",
+        "keypoints",
+        "machine",
+        "printable",
+        "resources",
+        "storage",
+        "yaml_document",
+    ),
     ("config",),
     ("models", "data"),
     ("training",),

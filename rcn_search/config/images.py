@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rcn_search.config.frozen_model import FrozenModel
+from rcn_search.storage import refuse_user_info
 
 IMAGE_SIZE_PX = 160
 """Side of a stored crop."""
@@ -15,7 +16,9 @@ IMAGE_SIZE_PX = 160
 class DataConfig(FrozenModel):
     """Data set and splits."""
 
-    uri: str = Field(min_length=1, description="Folder or s3:// URI of an imported data set.")
+    uri: Annotated[str, AfterValidator(refuse_user_info)] = Field(
+        min_length=1, description="Folder or s3:// URI of an imported data set."
+    )
     train_split: str = Field("train", description="Split to train on.")
     val_split: str = Field("val", description="Split to validate on.")
     num_train: int | None = Field(None, ge=1, description="Train on the first N images only, for quick searches.")

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from rcn_search.storage import without_user_info
+
 Document = dict[str, Any]
 
 # Section -> old key -> key today.
@@ -40,11 +42,12 @@ _RENAMED_EXCLUSIONS = {
 def upgrade_config(document: Document) -> Document:
     """Rename the keys and values of a training configuration of schema version 1 or 2; ``document`` is not changed.
 
-    Keys that are unknown in both forms stay, so that validation names them.
+    Credentials in its URIs, which were accepted then, are removed. Keys that are unknown in both forms stay, so that
+    validation names them.
     """
     upgraded = {
         section: _rename_keys(options, _RENAMED_KEYS.get(section, {})) if isinstance(options, dict) else options
-        for section, options in document.items()
+        for section, options in without_user_info(document).items()
     }
     loss = upgraded.get("loss")
     if isinstance(loss, dict) and "name" in loss:

@@ -10,6 +10,7 @@ import numpy as np
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.paired import Difference, seeded_difference
 from rcn_search.evaluation.protocol import EvaluationProtocol
+from rcn_search.leaderboard.entry_cache import summarize
 from rcn_search.leaderboard.lookup import Entries, find_entries, find_predictions
 from rcn_search.leaderboard.per_image import read_image_set
 from rcn_search.leaderboard.ranking.seeds import method_family, without_seed
@@ -87,12 +88,19 @@ def _one_entry_per_seed(side: Mapping[str, Entry]) -> list[Entry]:
         raise RcnSearchError(f"{len(families)} different results are called {method!r}; name one by its id:\n{lines}")
     by_seed: dict[object, Entry] = {}
     for _, entry in sorted(side.items()):
-        by_seed.setdefault(entry.config.get("seed"), entry)  # the first evaluation of each seed counts
+        by_seed.setdefault(summarize(entry).seed, entry)  # the first evaluation of each seed counts
     return list(by_seed.values())
 
 
 def _name(side: Sequence[Entry]) -> str:
     return without_seed(side[0].method) if len(side) > 1 else side[0].method
+
+
+def _has_predictions(leaderboard: str, entry: Entry) -> bool:
+    try:
+        return find_predictions(leaderboard, entry, {}) is not None
+    except RcnSearchError:  # damaged
+        return False
 
 
 def _not_comparable(leaderboard: str, first: Entries, second: Entries) -> str:
@@ -104,7 +112,7 @@ def _not_comparable(leaderboard: str, first: Entries, second: Entries) -> str:
     if (a.protocol.dataset, a.protocol.subset) != (b.protocol.dataset, b.protocol.subset):
         return message
     for entry_id, entry, other in ((id_b, b, a), (id_a, a, b)):
-        if find_predictions(leaderboard, entry, {}) is not None:
+        if _has_predictions(leaderboard, entry):
             return (
                 f"{message}. Predictions of {entry_id} are stored; score them like the other's, then compare again: "
                 f"rcn-search leaderboard rescore {entry_id} --protocol {other.protocol.name} "

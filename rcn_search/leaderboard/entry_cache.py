@@ -14,15 +14,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic_core import from_json
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
 
 from rcn_search import storage
 from rcn_search.evaluation.metrics import NON_FINITE_PREDICTION
 from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.leaderboard.objects import Stamp, list_objects
-from rcn_search.leaderboard.records import ENTRIES, Entry, load_entries, read_entries
+from rcn_search.leaderboard.records import (
+    ENTRIES,
+    Count,
+    Entry,
+    EntryId,
+    Line,
+    Percent,
+    PositiveCount,
+    Sha256,
+    load_entries,
+    read_entries,
+)
 from rcn_search.machine import cache_folder
 
 MIN_CACHED_ENTRIES = 256
@@ -30,6 +42,7 @@ MIN_CACHED_ENTRIES = 256
 _REWRITE_SHARE = 20
 """The cache is written again when more than one of so many entries is new or gone."""
 _VERSION = 4
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +107,43 @@ def list_summaries(leaderboard: str) -> tuple[dict[str, EntrySummary], list[str]
     return {name.removesuffix(".json"): summaries[name] for name in sorted(summaries)}, problems
 
 
+@with_config(ConfigDict(extra="forbid"))
+class _CachedFields(TypedDict):
+    """The fields of an `EntrySummary` that are kept as they are."""
+
+    method: Line
+    error_pct: Percent
+    origin: Literal["ours", "reproduced"]
+    num_images: PositiveCount
+    images_sha256: Sha256 | None
+    errors_sha256: Sha256 | None
+    replaces: EntryId | None
+    num_unpredicted: Count
+    seed: int | None
+
+
+class _Index(TypedDict):
+    """The cache file: for each entry its stamp, the number of its protocol, its fields, and the entry as JSON."""
+
+    index_version: Literal[4]
+    protocols: list[EvaluationProtocol]
+    entries: dict[str, tuple[int, int, Count, _CachedFields, str]]
+
+
+_INDEX: TypeAdapter[_Index] = TypeAdapter(_Index)
+
+
 def _read(leaderboard: str) -> dict[str, tuple[Stamp, EntrySummary]]:
-    document = read_cache(leaderboard, "index")
+    document = read_cache(leaderboard, "index", _INDEX)
+    if document is None:
+        return {}
+    protocols = document["protocols"]
     try:
-        if document["index_version"] != _VERSION:
-            return {}
-        protocols = [EvaluationProtocol.model_validate(protocol) for protocol in document["protocols"]]
         return {
             name: ((size, modified_ns), EntrySummary(protocol=protocols[index], source=text, **fields))
             for name, (size, modified_ns, index, fields, text) in document["entries"].items()
         }
-    except (ValueError, LookupError, TypeError):
+    except LookupError:
         return {}
 
 
@@ -123,11 +162,12 @@ def _cache_path(leaderboard: str, kind: str) -> Path:
     return cache_folder("leaderboards") / f"{name}.{kind}.json"
 
 
-def read_cache(leaderboard: str, kind: str) -> Any:
-    """Read what `write_cache` wrote; None if it is missing or damaged."""
+def read_cache(leaderboard: str, kind: str, adapter: TypeAdapter[_T]) -> _T | None:
+    """Read what `write_cache` wrote; None if it is missing, damaged or of another type."""
     try:
         digest, _, content = _cache_path(leaderboard, kind).read_bytes().partition(b"\n")
-        return from_json(content) if hashlib.sha256(content).hexdigest().encode() == digest else None
+        is_whole = hashlib.sha256(content).hexdigest().encode() == digest
+        return adapter.validate_json(content, strict=True) if is_whole else None
     except (OSError, ValueError):
         return None
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 
 from rcn_search import storage
 from rcn_search.errors import RcnSearchError
-from rcn_search.evaluation.predictions import Predictions, read_predictions
+from rcn_search.evaluation.predictions import MAX_FILE_BYTES, Predictions, decode_predictions
 from rcn_search.leaderboard.entry_cache import list_summaries
 from rcn_search.leaderboard.ranking.seeds import without_seed
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.table import drop_superseded
+from rcn_search.storage import StorageError
 
 PREDICTIONS = "predictions"
 Entries = dict[str, Entry]
@@ -62,26 +63,42 @@ def find_entries_under(
 def find_predictions(leaderboard: str, entry: Entry, other_uris: Mapping[str, str]) -> Predictions | None:
     """Read the predictions that an entry was scored from; None if no file with the recorded hash is found.
 
-    ``other_uris`` are prediction files by their SHA-256 (`hash_prediction_files`).
+    ``other_uris`` are prediction files that the user named, by their SHA-256 (`hash_prediction_files`). The location
+    that the entry records is read only if it is inside of the leaderboard: anybody may have written it.
+    `RcnSearchError` if the file is damaged.
     """
     uris = [
         other_uris.get(entry.predictions_sha256),
-        entry.predictions_uri,
         storage.join(leaderboard, PREDICTIONS, f"{entry.predictions_sha256}.parquet"),
+        _inside(leaderboard, entry.predictions_uri or ""),
     ]
-    for uri in filter(None, uris):
+    for uri in dict.fromkeys(filter(None, uris)):
         try:
-            if hashlib.sha256(storage.read_bytes(uri)).hexdigest() == entry.predictions_sha256:
-                return read_predictions(uri)
+            content = storage.read_bytes(uri, max_bytes=MAX_FILE_BYTES)
         except OSError:
             continue
+        if hashlib.sha256(content).hexdigest() == entry.predictions_sha256:
+            return decode_predictions(uri, content)
     return None
+
+
+def _inside(leaderboard: str, uri: str) -> str | None:
+    """Return the URI if it is of a Parquet file below the leaderboard, else None."""
+    folder = storage.absolute(leaderboard)
+    if not uri.endswith(".parquet") or storage.is_local(uri) != storage.is_local(folder):
+        return None
+    try:
+        location = storage.absolute(uri)
+    except (StorageError, OSError, ValueError, RuntimeError):  # a path that this machine cannot have
+        return None
+    is_below = location.startswith(f"{folder.rstrip('/')}/")
+    return location if is_below and ".." not in location.split("/") else None
 
 
 def hash_prediction_files(uris: Iterable[str]) -> dict[str, str]:
     """Map the SHA-256 of prediction files to their URIs; a folder stands for the ``.parquet`` files directly in it."""
     files = [file for uri in uris for file in _files(uri)]
-    return {hashlib.sha256(storage.read_bytes(file)).hexdigest(): file for file in files}
+    return {hashlib.sha256(storage.read_bytes(file, max_bytes=MAX_FILE_BYTES)).hexdigest(): file for file in files}
 
 
 def _files(uri: str) -> list[str]:

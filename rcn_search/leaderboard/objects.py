@@ -6,17 +6,20 @@
 An object that is both loose and packed is the same object: its name holds the hash of its content, or a random part. A
 pack is an Arrow file with the columns ``name`` (``entries/….json``) and ``content``, in record batches decompressed one
 by one. Folders of schema versions 1 and 2 had other names; their objects are listed and read under today's.
+
+Anybody may have written an object or a pack: a damaged pack is left out and named (`damaged_packs`), no object is read
+beyond its bound, and reading one raises nothing but OSError and `StorageError`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -27,10 +30,16 @@ from rcn_search.storage import StorageError
 PACKS = "packs"
 OLD_FOLDERS = {"per_image_errors": "errors", "image_sets": "images", "test_evaluations": "test_looks"}
 """Names of folders in schema versions 1 and 2."""
+_MAX_BYTES = {"image_sets": storage.MAX_JSON_BYTES, "per_image_errors": 2**26}
+_MAX_BYTES_OF_OTHERS = 2**20
 _NUM_READERS = 32
 _NUM_ATTEMPTS = 20
 """A reader looks again so often while packers work beside it."""
 _T = TypeVar("_T")
+PACK_COLUMNS = pa.schema([("name", pa.string()), ("content", pa.binary())])
+
+Unreadable = OSError | StorageError
+"""Why an object cannot be read."""
 
 Stamp = tuple[int, int]
 """Size in bytes and modification time in ns of the file that holds an object; zeros on object storage."""
@@ -88,11 +97,24 @@ def object_stamp(leaderboard: str, folder: str, name: str) -> Stamp:
 
 
 def read_object(leaderboard: str, folder: str, name: str) -> bytes:
-    """Read one object; `FileNotFoundError` if there is none."""
+    """Read one object; `FileNotFoundError` if there is none, `StorageError` if it is too large or damaged."""
     key = f"{folder}/{name}"
-    return _access(
-        leaderboard, folder, name, packed=lambda path, number: _read_batch(path, number)[key], loose=storage.read_bytes
-    )
+
+    def read_packed(path: Path, number: int) -> bytes:
+        content = _read_batch(path, number)[key]
+        if len(content) > max_object_bytes(folder):
+            raise StorageError(f"{path}: {key} is too large: at most {max_object_bytes(folder):,} bytes are read")
+        return content
+
+    def read_loose(uri: str) -> bytes:
+        return storage.read_bytes(uri, max_bytes=max_object_bytes(folder))
+
+    return _access(leaderboard, folder, name, packed=read_packed, loose=read_loose)
+
+
+def max_object_bytes(folder: str) -> int:
+    """Return the largest size of an object of a folder that is read."""
+    return _MAX_BYTES.get(folder.partition("/")[0], _MAX_BYTES_OF_OTHERS)
 
 
 def _access(
@@ -111,13 +133,13 @@ def _access(
     raise FileNotFoundError(f"{leaderboard} holds no {folder}/{name}")
 
 
-def read_objects(leaderboard: str, folder: str, names: Iterable[str]) -> dict[str, bytes | OSError]:
+def read_objects(leaderboard: str, folder: str, names: Iterable[str]) -> dict[str, bytes | Unreadable]:
     """Read many objects; in place of one that cannot be read, why."""
 
-    def read(name: str) -> bytes | OSError:
+    def read(name: str) -> bytes | Unreadable:
         try:
             return read_object(leaderboard, folder, name)
-        except OSError as error:
+        except (OSError, StorageError) as error:
             return error
 
     names = sorted(names)  # as they are in the packs, so that each batch is decompressed once
@@ -145,8 +167,12 @@ def _loose_stamps(leaderboard: str, folder: str) -> dict[str, Stamp]:
             stamps |= dict.fromkeys(storage.list_names(location), (0, 0))
             continue
         for name in storage.list_names(location):
-            with contextlib.suppress(FileNotFoundError):  # packed meanwhile
+            try:
                 stamps[name] = _file_stamp(storage.local_path(storage.join(location, name)))
+            except FileNotFoundError:  # packed meanwhile
+                continue
+            except OSError:  # such as a link to itself: whoever reads the object reports it
+                stamps[name] = (0, 0)
     return stamps
 
 
@@ -155,25 +181,46 @@ def _file_stamp(path: Path) -> Stamp:
     return (status.st_size, status.st_mtime_ns)
 
 
-_indexes: dict[tuple[str, str], dict[str, tuple[Path, int]]] = {}
-"""Where each packed object is, by working directory and leaderboard: the pack and the number of the record batch."""
+class _Packs(NamedTuple):
+    """Where each packed object is, the pack and the number of the record batch; and a line for each damaged pack."""
+
+    batches: dict[str, tuple[Path, int]]
+    damaged: dict[str, str]
+
+
+_packs: dict[tuple[str, str], _Packs] = {}
+"""The packs of a leaderboard that were seen last, by working directory and leaderboard."""
 
 
 def _pack_index(leaderboard: str, *, refresh: bool = False) -> Mapping[str, tuple[Path, int]]:
+    return _known_packs(leaderboard, refresh=refresh).batches
+
+
+def _known_packs(leaderboard: str, *, refresh: bool) -> _Packs:
     """Find all packed objects; packs that another process made since are seen with ``refresh``."""
     key = (str(Path.cwd()), leaderboard)
-    if refresh or key not in _indexes:
+    if refresh or key not in _packs:
         for _ in range(_NUM_ATTEMPTS):  # until no pack is merged into another one meanwhile
             names = list_packs(leaderboard)
-            index: dict[str, tuple[Path, int]] = {}
+            found = _Packs({}, {})
             with contextlib.suppress(FileNotFoundError):
                 for name in names:
-                    path = _local_pack(storage.join(leaderboard, PACKS, name))
-                    index |= _read_index(path, path.stat().st_mtime_ns)
+                    try:
+                        path = _local_pack(storage.join(leaderboard, PACKS, name))
+                        found.batches.update(_read_index(path, _pack_time_ns(path)))
+                    except StorageError as error:
+                        if isinstance(error, OSError):  # of the store: a part of the leaderboard would seem to be gone
+                            raise
+                        found.damaged[name] = f"{error}; its objects are left out"
                 if not names or list_packs(leaderboard) == names:
                     break
-        _indexes[key] = index
-    return _indexes[key]
+        _packs[key] = found
+    return _packs[key]
+
+
+def damaged_packs(leaderboard: str) -> list[str]:
+    """List a line for each damaged pack among those that were seen last."""
+    return list(_known_packs(leaderboard, refresh=False).damaged.values())
 
 
 def refresh_index(leaderboard: str) -> None:
@@ -206,24 +253,47 @@ def _local_pack(uri: str) -> Path:
     return path
 
 
-def _open_pack(path: Path, columns: list[int]) -> pa.ipc.RecordBatchFileReader:
+@contextlib.contextmanager
+def _named_damage(path: Path) -> Iterator[None]:
+    """Turn what Arrow raises for a damaged pack into a `StorageError` that names it."""
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path)), options=pa.ipc.IpcReadOptions(included_fields=columns))
-    except pa.ArrowInvalid as error:
-        raise StorageError(f"{path} is damaged: {error}") from error
+        yield
+    except (FileNotFoundError, StorageError):
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise StorageError(f"{path} is damaged: {reason}") from error
+
+
+def _pack_time_ns(path: Path) -> int:
+    with _named_damage(path):
+        if path.exists() and not path.is_file():
+            raise StorageError(f"{path} is not a file")
+        return path.stat().st_mtime_ns
+
+
+def _read_columns(path: Path, number: int, columns: list[int]) -> list[list[Any]]:
+    """Read columns of a record batch, whose every offset and name is checked before it is followed."""
+    options = pa.ipc.IpcReadOptions(included_fields=columns)
+    batch = pa.ipc.open_file(pa.memory_map(str(path)), options=options).get_batch(number)
+    batch.validate(full=True)
+    if any(column.null_count for column in batch.columns):
+        raise StorageError(f"{path} is damaged: names or contents are missing")
+    return [column.to_pylist() for column in batch.columns]
 
 
 @lru_cache(maxsize=256)
 def _read_index(path: Path, modified_ns: int) -> dict[str, tuple[Path, int]]:
-    reader = _open_pack(path, [0])
-    return {
-        name: (path, number)
-        for number in range(reader.num_record_batches)
-        for name in reader.get_batch(number).column(0).to_pylist()
-    }
+    with _named_damage(path):
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        if not reader.schema.equals(PACK_COLUMNS):
+            raise StorageError(f"{path} is no pack: its columns are {', '.join(reader.schema.names)}")
+        numbers = range(reader.num_record_batches)
+        return {name: (path, number) for number in numbers for name in _read_columns(path, number, [0])[0]}
 
 
 @lru_cache(maxsize=64)  # 1 MiB each
 def _read_batch(path: Path, number: int) -> dict[str, bytes]:
-    batch = _open_pack(path, [0, 1]).get_batch(number)
-    return dict(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
+    with _named_damage(path):
+        names, contents = _read_columns(path, number, [0, 1])
+        return dict(zip(names, contents, strict=True))

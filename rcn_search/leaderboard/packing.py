@@ -3,6 +3,7 @@
 Packing is safe beside processes that add entries, beside other packers, and when it is killed: a pack is published
 whole before any object in it is deleted, and readers look for an object in both places. What was added meanwhile stays
 loose. An object whose content does not fit its name is damaged and stays where it is, so that it is still reported.
+Beside a damaged pack nothing is packed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -18,7 +18,16 @@ import pyarrow as pa
 
 from rcn_search import storage
 from rcn_search.config.schema import canonical_hash
-from rcn_search.leaderboard.objects import OLD_FOLDERS, PACKS, is_packed, list_packs, refresh_index
+from rcn_search.leaderboard.objects import (
+    OLD_FOLDERS,
+    PACK_COLUMNS,
+    PACKS,
+    damaged_packs,
+    is_packed,
+    list_packs,
+    max_object_bytes,
+    refresh_index,
+)
 from rcn_search.leaderboard.per_image import ERRORS, IMAGE_SETS
 from rcn_search.leaderboard.records import ENTRIES
 from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
@@ -38,16 +47,18 @@ class Packed(NamedTuple):
 
 def pack(leaderboard: str, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Packed:
     """Pack loose objects and small packs; ``on_progress`` gets the number of loose objects read so far, and of all."""
+    refresh_index(leaderboard)
+    if damaged := damaged_packs(leaderboard):
+        raise StorageError(f"{'; '.join(damaged)}: nothing was packed. Restore or delete it and pack again")
     packs = list_packs(leaderboard)  # before the loose objects: what is deleted below is in the new packs
     loose = list(_loose_objects(leaderboard))
     contents: dict[str, bytes] = {}
     merged, uris = [], []
     for done, (uri, name) in enumerate(loose, 1):
-        with contextlib.suppress(FileNotFoundError):  # another process has packed it meanwhile
-            content = storage.read_bytes(uri)
-            if _is_intact(name, content):
-                contents[name] = content
-                uris.append(uri)
+        content = _read_loose(uri, name)
+        if content is not None and _is_intact(name, content):
+            contents[name] = content
+            uris.append(uri)
         on_progress(done, len(loose))
     for file in packs:
         with contextlib.suppress(FileNotFoundError):  # another process has merged it
@@ -78,13 +89,25 @@ def _loose_objects(leaderboard: str) -> Iterator[tuple[str, str]]:
                         yield storage.join(leaderboard, location, *parts, name), "/".join((folder, *parts, name))
 
 
+def _read_loose(uri: str, name: str) -> bytes | None:
+    """Read a loose object; None if another process has packed it meanwhile, or it is too large or no file."""
+    try:
+        return storage.read_bytes(uri, max_bytes=max_object_bytes(name))
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    except StorageError as error:
+        if isinstance(error, OSError):
+            raise
+        return None
+
+
 def _is_intact(name: str, content: bytes) -> bool:
     folder, _, file = name.partition("/")
     if folder == ERRORS:
         return file == f"{hashlib.sha256(content).hexdigest()}.npy"
     try:
-        document = json.loads(content)
-    except ValueError:
+        document = storage.decode_json(name, content)
+    except StorageError:
         return False
     if folder == TEST_EVALUATIONS:
         return isinstance(document, dict) and file.endswith(".json")
@@ -109,15 +132,15 @@ def _parts(contents: dict[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
 def _publish(leaderboard: str, objects: list[tuple[str, bytes]]) -> str:
     """Write a pack and read it back; its name."""
     stream = io.BytesIO()
-    schema = pa.schema([("name", pa.string()), ("content", pa.binary())])
     options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.ipc.new_file(stream, schema, options=options) as writer:
+    with pa.ipc.new_file(stream, PACK_COLUMNS, options=options) as writer:
         start, size = 0, 0
         for end, (_, content) in enumerate(objects, 1):
             size += len(content)
             if size >= _BATCH_BYTES or end == len(objects):
                 names, values = zip(*objects[start:end], strict=True)
-                writer.write_batch(pa.record_batch([pa.array(names), pa.array(values, pa.binary())], schema=schema))
+                columns = [pa.array(names), pa.array(values, pa.binary())]
+                writer.write_batch(pa.record_batch(columns, schema=PACK_COLUMNS))
                 start, size = end, 0
     content = stream.getvalue()
     name = f"{hashlib.sha256(content).hexdigest()}.arrow"

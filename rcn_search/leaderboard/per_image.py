@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,16 @@ from rcn_search.config.schema import canonical_hash
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.metrics import Array
 from rcn_search.leaderboard.objects import put_object, read_object
-from rcn_search.leaderboard.records import Record
+from rcn_search.leaderboard.records import MAX_PCT, Record
 
 IMAGE_SETS = "image_sets"
 ERRORS = "per_image_errors"
 MAX_IMAGES = 5_000_000
+_MAX_NAME_CHARACTERS = 2**25
+"""Of all names of an image set, each as long as the longest, as NumPy stores them."""
+_HEADER = re.compile(rb"\{'descr': '<f8', 'fortran_order': False, 'shape': \((\d{1,7}),\), \} *\n")
+"""The header that `store_errors` writes; NumPy's reader would run whatever a header holds through its parser."""
+_MAGIC = b"\x93NUMPY\x01\x00"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,9 +81,20 @@ def read_image_set(leaderboard: str, images_sha256: str) -> ImageSet:
         if canonical_hash(document) != images_sha256 or len(lengths) != 1 or lengths.pop() > MAX_IMAGES:
             raise RcnSearchError("its content does not hash to its name")
         attributes = {name: np.array(values, dtype=np.int8) for name, values in images.attributes.items()}
+        image_id_n, group_n = _names(images.image_id), _names(images.group)
     except (ValidationError, ValueError, OverflowError) as error:
-        raise RcnSearchError(f"{uri} is damaged: {str(error).splitlines()[0]}") from error
-    return ImageSet(image_id_n=np.array(images.image_id), group_n=np.array(images.group), attributes=attributes)
+        raise RcnSearchError(f"{uri} is damaged: {_first_line(error)}") from error
+    return ImageSet(image_id_n=image_id_n, group_n=group_n, attributes=attributes)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _names(names: list[str]) -> NDArray[np.str_]:
+    if len(names) * max(map(len, names), default=0) > _MAX_NAME_CHARACTERS:
+        raise RcnSearchError("its names are too long")
+    return np.array(names, dtype=np.str_)
 
 
 def read_errors(leaderboard: str, errors_sha256: str) -> Array:
@@ -88,11 +104,13 @@ def read_errors(leaderboard: str, errors_sha256: str) -> Array:
     content = read_object(leaderboard, ERRORS, name)
     if hashlib.sha256(content).hexdigest() != errors_sha256:
         raise RcnSearchError(f"{uri} is damaged: its content does not hash to its name")
-    # The hash shows only that the content is what was stored; NumPy checks its header before it allocates memory.
-    try:
-        values: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
-        raise RcnSearchError(f"{uri} is not an array: {error}") from error
-    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype != np.float64:
-        raise RcnSearchError(f"{uri} is not a one-dimensional array of float64")
-    return values
+    # The hash shows only that the content is what was stored.
+    start = len(_MAGIC) + 2
+    end = start + int.from_bytes(content[len(_MAGIC) : start], "little")
+    header = _HEADER.fullmatch(content[start:end])
+    if not content.startswith(_MAGIC) or header is None or len(content) != end + 8 * int(header[1]):
+        raise RcnSearchError(f"{uri} is damaged: it is not a one-dimensional array of float64, as NumPy writes it")
+    error_pct_n: Array = np.frombuffer(content, dtype="<f8", offset=end)
+    if not (np.isnan(error_pct_n) | (error_pct_n >= 0) & (error_pct_n <= MAX_PCT)).all():
+        raise RcnSearchError(f"{uri} is damaged: it holds errors that are negative or infinite")
+    return error_pct_n

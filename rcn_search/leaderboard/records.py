@@ -23,7 +23,7 @@ from rcn_search.config.schema import canonical_hash
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.evaluation.score import Estimate, Part
-from rcn_search.leaderboard.objects import list_objects, put_object, read_objects
+from rcn_search.leaderboard.objects import Unreadable, list_objects, put_object, read_objects
 
 ENTRIES = "entries"
 
@@ -32,8 +32,11 @@ Line = Annotated[str, Field(max_length=200, pattern=r"^(?: |[^\p{C}\p{Z}])+$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 EntryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Percent = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
+MAX_PCT = 1e100
+"""Largest error that is read, so that sums of squares are finite."""
+Percent = Annotated[float, Field(ge=0, le=MAX_PCT)]
+Count = Annotated[int, Field(ge=0, le=10**18)]
+PositiveCount = Annotated[int, Field(ge=1, le=10**18)]
 
 
 class Record(BaseModel):
@@ -83,14 +86,14 @@ class Entry(Record):
     error_pct: Percent
     ci_low_pct: Percent | None = None
     ci_high_pct: Percent | None = None
-    num_images: int = Field(ge=1)
+    num_images: PositiveCount
     excluded: dict[Line, Count] = {}
     origin: Literal["ours", "reproduced"] = "ours"
     run_id: FileName
     config: dict[str, Any]
     fingerprint: Line
-    num_params: int | None = Field(None, ge=1)
-    multiply_adds: int | None = Field(None, ge=1)
+    num_params: PositiveCount | None = None
+    multiply_adds: PositiveCount | None = None
     epochs: Count | None = None
     train_s: float | None = Field(None, ge=0)
     hardware: Line
@@ -131,7 +134,7 @@ class Entry(Record):
 
 def add_entry(leaderboard: str, entry: Entry) -> str:
     """Publish an entry and return its URI. Adding the same entry again changes nothing."""
-    document = entry.model_dump(mode="json")
+    document = storage.without_user_info(entry.model_dump(mode="json"))
     name = f"{entry.created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{entry.run_id}-{_digest(document)}.json"
     return put_object(leaderboard, ENTRIES, name, storage.encode_json(document))
 
@@ -150,23 +153,24 @@ def read_entries(leaderboard: str, names: Iterable[str]) -> tuple[dict[str, Entr
     return entries, [result for result in results.values() if isinstance(result, str)]
 
 
-def _parse_entry(leaderboard: str, name: str, content: bytes | OSError) -> Entry | str:
+def _parse_entry(leaderboard: str, name: str, content: bytes | Unreadable) -> Entry | str:
     uri = storage.join(leaderboard, ENTRIES, name)
     try:
-        if isinstance(content, OSError):
+        if not isinstance(content, bytes):
             raise content
         if not name.endswith(".json"):
             raise RcnSearchError("not a .json object")
         document = storage.decode_json(uri, content)
-        entry = Entry.model_validate(document)
+        entry = Entry.model_validate(storage.without_user_info(document) if b"@" in content else document)
         if not name.endswith(f"-{_digest(document)}.json"):
             raise RcnSearchError("its content or its name was changed after it was added")
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"])) or "document"
         return f"{uri} is left out: not an entry of a known schema version: {key}: {problem['msg']}"
-    except (ValueError, OSError, RecursionError) as error:
-        return f"{uri} is left out: {str(error).splitlines()[0]}"
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return f"{uri} is left out: {reason.removeprefix(f'{uri} ')}"
     return entry
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard.class_names import class_name
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardRow, LeaderboardTable, format_error
+from rcn_search.printable import PlainConsole
 
 _WIDE = {"AUC", "FR %", "P95 %", "images", "params", "ms", "origin"}
 """Columns left out of a narrow terminal, to leave room for the method; our rows are still known by their color."""
@@ -37,7 +38,7 @@ def print_leaderboard(
 
     ``limit`` is the largest number of rows. ``by_attribute`` shows errors by class of it in place of other columns.
     """
-    console = console or Console()
+    console = console or PlainConsole()
     for table in leaderboard.tables:
         console.print(Text(table_title(table), style="bold"))
         num_hidden = 0 if limit is None else max(0, len(table.rows) - limit)

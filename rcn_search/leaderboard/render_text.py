@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from typing import Any, Literal
 
 from rcn_search.leaderboard.render import TEXT_COLUMNS, heading_text, number_notes, row_cells, table_title
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardRow, LeaderboardTable
+from rcn_search.printable import csv_text, escape_controls, json_text
 
 Format = Literal["markdown", "latex", "csv", "json"]
 
@@ -22,7 +20,9 @@ def render(leaderboard: Leaderboard, output: Format, *, by_attribute: str = "") 
     if output in ("markdown", "latex"):
         return {"markdown": _markdown, "latex": _latex}[output](leaderboard, by_attribute)
     records = [_record(table, row) for table in leaderboard.tables for row in table.rows]
-    return {"csv": _csv, "json": _json}[output](records)
+    if output == "json":
+        return json_text(records)
+    return csv_text([list(records[0]) if records else [], *(list(record.values()) for record in records)])
 
 
 def _markdown(leaderboard: Leaderboard, by: str) -> str:
@@ -75,23 +75,11 @@ _LATEX = {
 
 
 def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in escape_controls(text))
 
 
 def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", text)
-
-
-def _json(records: list[dict[str, Any]]) -> str:
-    return json.dumps(records, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _csv(records: list[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue()
+    return re.sub(r"([\\`*_\[\]<>|~#&])", r"\\\1", escape_controls(text))
 
 
 def _record(table: LeaderboardTable, row: LeaderboardRow) -> dict[str, Any]:

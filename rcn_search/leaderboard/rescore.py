@@ -47,7 +47,7 @@ def rescore(
         existing.add((entry.predictions_sha256, requested))
         try:
             rescored = _rescore_entry(leaderboard, entry_id, entry, requested, predictions)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             results.append(Rescored(entry_id, "", str(error)))
         else:
             results.append(Rescored(entry_id, add_entry(leaderboard, rescored), ""))
@@ -66,9 +66,10 @@ def _rescore_entry(
     """Make the new entry and store its per-image errors."""
     predictions = find_predictions(leaderboard, entry, prediction_uris)
     if predictions is None:
+        where = f" (then at {entry.predictions_uri})" if entry.predictions_uri else ""
         raise RcnSearchError(
-            f"was scored from prediction file {entry.predictions_sha256[:12]}…, which was not found; name it with "
-            "--predictions"
+            f"was scored from prediction file {entry.predictions_sha256[:12]}…{where}, which is not in the "
+            "leaderboard; name it with --predictions"
         )
     fields = entry_fields(leaderboard, predictions, protocol, score(predictions, protocol))
     replaces = entry_id if protocol == entry.protocol else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -20,12 +20,14 @@ from rcn_search.evaluation.metrics import Array
 from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.leaderboard.entry_cache import EntrySummary, list_summaries
 from rcn_search.leaderboard.location import PROJECT_LEADERBOARD
+from rcn_search.leaderboard.objects import damaged_packs
 from rcn_search.leaderboard.per_image import read_errors, read_image_set
 from rcn_search.leaderboard.published import PUBLISHED, PublishedRow, load_published
 from rcn_search.leaderboard.ranking.cache import RankCache
 from rcn_search.leaderboard.ranking.seeds import SeedStatistics, seed_statistics
 from rcn_search.leaderboard.ranking.statistics import RankRange, rank_ranges
 from rcn_search.leaderboard.records import Entry
+from rcn_search.leaderboard.test_evaluations import TestEvaluations, load_all_test_evaluations
 from rcn_search.machine import gc_paused
 
 UNSTATED = "not stated"
@@ -84,11 +86,15 @@ class LeaderboardTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
-    """All tables, with a line for every object of the leaderboard that could not be shown."""
+    """All tables, with a line for every object of the leaderboard that could not be shown.
+
+    ``test_evaluations`` are those of each test split that has any, by data set and subset.
+    """
 
     tables: tuple[LeaderboardTable, ...]
     problems: tuple[str, ...] = ()
     uri: str = ""
+    test_evaluations: Mapping[tuple[str, str], TestEvaluations] = field(default_factory=dict)
 
     @classmethod
     def load(cls, uri: str) -> Leaderboard:
@@ -120,8 +126,15 @@ def build_leaderboard(uri: str) -> Leaderboard:
     rows = [_entry_row(entry_id, summary) for entry_id, summary in drop_superseded(summaries).items()]
     rows += [_published_row(row) for row in published]
     tables, unranked = _tables(uri, rows)
+    evaluations = load_all_test_evaluations(uri, {(table.dataset, table.subset) for table in tables})
     missing = [] if storage.exists(uri) else [f"there is no leaderboard at {uri}: only published rows are shown"]
-    return Leaderboard(tables=tuple(tables), problems=(*missing, *problems, *published_problems, *unranked), uri=uri)
+    damaged = [*damaged_packs(uri), *(line for each in evaluations.values() for line in each.damaged)]
+    return Leaderboard(
+        tables=tuple(tables),
+        problems=(*missing, *damaged, *problems, *published_problems, *unranked),
+        uri=uri,
+        test_evaluations=evaluations,
+    )
 
 
 def drop_superseded(summaries: Mapping[str, EntrySummary]) -> dict[str, EntrySummary]:
@@ -206,39 +219,53 @@ def _tables(uri: str, keyed: Iterable[tuple[_TableKey, LeaderboardRow]]) -> tupl
 
 
 def _rank(uri: str, table: LeaderboardTable, cache: RankCache) -> tuple[LeaderboardTable, list[str]]:
-    """Rank the measured rows on the image set of most of them; also a line for each row whose errors cannot be read."""
+    """Rank the measured rows on the image set of most of them; also a line for each row whose errors cannot be read.
+
+    If no row of that image set can be read, the next one counts.
+    """
     measured = {i: row.summary for i, row in enumerate(table.rows) if row.summary and not row.no_rank_reason}
-    if not measured:
-        return table, []
-    ((images_sha256, _),) = Counter(summary.images_sha256 for summary in measured.values()).most_common(1)
-    assert images_sha256 is not None  # an entry without an image set has no errors either
-    candidates = [i for i, summary in measured.items() if summary.images_sha256 == images_sha256][:MAX_RANKED]
-    reasons = {
-        i: f"no rank: its {summary.num_images:,} images are not those of the ranked rows"
-        for i, summary in measured.items()
-        if summary.images_sha256 != images_sha256
-    }
+    reasons: dict[int, str] = {}
     problems: list[str] = []
-    compared = [measured[i] for i in candidates]
-    ranks = cache.get(compared)
-    if ranks is None:
-        errors: dict[int, Array] = {}
-        for i in candidates:
-            try:
-                errors[i] = load_errors(uri, measured[i].entry)
-            except (ValueError, OSError) as error:
-                reasons[i] = "no rank: its per-image errors cannot be read"
-                problems.append(f"{uri}: entry {table.rows[i].entry_id} has no rank: {error}")
-        candidates = list(errors)
-        ranks = _test(np.stack(list(errors.values())), read_image_set(uri, images_sha256).group_n) if errors else []
-        if not problems:
-            cache.put(compared, ranks)
-    rank_of = dict(zip(candidates, ranks, strict=True))
+    rank_of: dict[int, RankRange] = {}
+    images_sha256: str | None = None
+    for images_sha256, _ in Counter(summary.images_sha256 for summary in measured.values()).most_common():
+        candidates = [i for i, summary in measured.items() if summary.images_sha256 == images_sha256][:MAX_RANKED]
+        rank_of, unreadable = _rank_candidates(uri, {i: measured[i] for i in candidates}, cache)
+        reasons |= dict.fromkeys(unreadable, "no rank: its per-image errors cannot be read")
+        problems += [f"{uri}: entry {table.rows[i].entry_id} has no rank: {reason}" for i, reason in unreadable.items()]
+        if rank_of:
+            break
+    for i, summary in measured.items():
+        if rank_of and summary.images_sha256 != images_sha256:
+            reasons.setdefault(i, f"no rank: its {summary.num_images:,} images are not those of the ranked rows")
     rows = [
         replace(row, rank=rank_of.get(i), no_rank_reason=reasons.get(i, row.no_rank_reason))
         for i, row in enumerate(table.rows)
     ]
-    return replace(table, rows=tuple(rows), images_sha256=images_sha256 if candidates else None), problems
+    return replace(table, rows=tuple(rows), images_sha256=images_sha256 if rank_of else None), problems
+
+
+def _rank_candidates(
+    uri: str, candidates: Mapping[int, EntrySummary], cache: RankCache
+) -> tuple[dict[int, RankRange], dict[int, str]]:
+    """Rank rows of one image set, best first, by index; also why the errors of the other rows cannot be read."""
+    compared = list(candidates.values())
+    if (ranks := cache.get(compared)) is not None:
+        return dict(zip(candidates, ranks, strict=True)), {}
+    errors: dict[int, Array] = {}
+    unreadable: dict[int, str] = {}
+    for i, summary in candidates.items():
+        try:
+            errors[i] = load_errors(uri, summary.entry)
+        except (ValueError, OSError) as error:
+            unreadable[i] = str(error)
+    if not errors:
+        return {}, unreadable
+    assert compared[0].images_sha256 is not None  # an entry without an image set has no errors either
+    ranks = _test(np.stack(list(errors.values())), read_image_set(uri, compared[0].images_sha256).group_n)
+    if not unreadable:
+        cache.put(compared, ranks)
+    return dict(zip(errors, ranks, strict=True)), unreadable
 
 
 def _test(error_pct_rn: Array, group_n: NDArray[np.str_]) -> list[RankRange]:

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import AwareDatetime, ValidationError
 
 from rcn_search import storage
-from rcn_search.leaderboard.objects import list_objects, put_object, read_object
+from rcn_search.leaderboard.objects import list_objects, list_subfolders, put_object, read_objects
 from rcn_search.leaderboard.records import FileName, Line, Record, explained_fields
 from rcn_search.machine import user_at_host
 
@@ -51,20 +52,41 @@ def record_test_evaluation(
     return len(_names(leaderboard, folder))
 
 
-def load_test_evaluations(leaderboard: str, dataset: str, subset: str) -> tuple[int, list[TestEvaluation]]:
-    """Count the evaluations of a test split and load the newest `MAX_LOADED`, newest first.
+class TestEvaluations(NamedTuple):
+    """Number of evaluations of a test split, the newest `MAX_LOADED` of them, and a line for each damaged one."""
 
-    An evaluation that cannot be read is counted, but not loaded.
-    """
+    num: int
+    newest: list[TestEvaluation]
+    damaged: list[str]
+
+
+def load_test_evaluations(leaderboard: str, dataset: str, subset: str) -> TestEvaluations:
+    """Count the evaluations of a test split and load the newest, newest first; a damaged one is counted, too."""
     folder = _folder(dataset, subset)
     names = _names(leaderboard, folder)
-    evaluations = []
-    for name in reversed(names[-MAX_LOADED:]):
+    contents = read_objects(leaderboard, folder, names[-MAX_LOADED:])
+    newest, damaged = list[TestEvaluation](), list[str]()
+    for name, content in sorted(contents.items(), reverse=True):
+        uri = storage.join(leaderboard, folder, name)
         try:
-            evaluations.append(TestEvaluation.model_validate_json(read_object(leaderboard, folder, name)))
-        except (ValidationError, ValueError, OSError):
-            continue
-    return len(names), evaluations
+            if not isinstance(content, bytes):
+                raise content
+            newest.append(TestEvaluation.model_validate(storage.decode_json(uri, content)))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(map(str, problem["loc"])) or "document"
+            damaged.append(f"{uri} is no record of a test evaluation: {key}: {problem['msg']}")
+        except (ValueError, OSError) as error:
+            damaged.append(f"{uri} cannot be read: {str(error).removeprefix(f'{uri} ')}")
+    return TestEvaluations(len(names), newest, damaged)
+
+
+def load_all_test_evaluations(
+    leaderboard: str, splits: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], TestEvaluations]:
+    """Load the evaluations of those of the splits, pairs of data set and subset, that have any."""
+    existing = set(list_subfolders(leaderboard, TEST_EVALUATIONS))
+    return {split: load_test_evaluations(leaderboard, *split) for split in splits if "-".join(split) in existing}
 
 
 def _folder(dataset: str, subset: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from rcn_search.printable import csv_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,7 @@ class TextTable:
     def render(self, format: Literal["markdown", "csv"]) -> str:
         """Render the table as a document."""
         if format == "csv":
-            stream = io.StringIO()
-            csv.writer(stream, lineterminator="\n").writerows([self.columns, *self.rows])
-            return stream.getvalue()
+            return csv_text([self.columns, *self.rows])
         ruler = ["---" if name in self.text_columns else "--:" for name in self.columns]
         rows = (f"| {' | '.join(map(_escape_markdown, cells))} |" for cells in (self.columns, ruler, *self.rows))
         lines = [f"**{_escape_markdown(self.title)}**", "", *rows]

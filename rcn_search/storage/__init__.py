@@ -6,15 +6,20 @@ and a put to an object store is whole by itself (`rcn_search.storage.object_stor
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rcn_search.storage import local, object_store
 from rcn_search.storage.errors import ObjectExistsError as ObjectExistsError
 from rcn_search.storage.errors import StorageError as StorageError
+from rcn_search.storage.json_format import MAX_JSON_BYTES as MAX_JSON_BYTES
+from rcn_search.storage.json_format import decode_json as decode_json
+from rcn_search.storage.json_format import encode_json as encode_json
 from rcn_search.storage.local import is_local as is_local
 from rcn_search.storage.local import local_path as local_path
 from rcn_search.storage.local import publish_file as publish_file
+from rcn_search.storage.user_info import hide_user_info as hide_user_info
+from rcn_search.storage.user_info import refuse_user_info as refuse_user_info
+from rcn_search.storage.user_info import without_user_info as without_user_info
 
 
 def join(uri: str, *parts: str) -> str:
@@ -27,13 +32,14 @@ def absolute(uri: str) -> str:
     return str(local_path(uri).resolve()) if is_local(uri) else uri
 
 
-def read_bytes(uri: str) -> bytes:
-    """Read a whole object.
+def read_bytes(uri: str, *, max_bytes: int | None = None) -> bytes:
+    """Read a whole object. With ``max_bytes`` it may come from anybody: no more is read, and no device or pipe.
 
     Raises:
         FileNotFoundError: There is no such object.
+        StorageError: It has more than ``max_bytes``, or is no regular file.
     """
-    return local_path(uri).read_bytes() if is_local(uri) else object_store.read(uri)
+    return local.read(local_path(uri), max_bytes) if is_local(uri) else object_store.read(uri, max_bytes)
 
 
 def read_range(uri: str, start: int, stop: int) -> bytes:
@@ -83,26 +89,9 @@ def delete(uri: str) -> None:
 
 def read_json(uri: str) -> Any:
     """Read a JSON document, as `read_bytes` and `decode_json` do."""
-    return decode_json(uri, read_bytes(uri))
-
-
-def decode_json(uri: str, content: bytes) -> Any:
-    """Decode the JSON document that was read from ``uri``.
-
-    Raises:
-        StorageError: It is not JSON; the message names it.
-    """
-    try:
-        return json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StorageError(f"{uri} is not valid JSON: {error}") from error
+    return decode_json(uri, read_bytes(uri, max_bytes=MAX_JSON_BYTES))
 
 
 def write_json(uri: str, document: Any, *, if_absent: bool = False) -> None:
     """Publish ``document`` as JSON, as `write_bytes` does; NaN is refused with a ValueError."""
     write_bytes(uri, encode_json(document), if_absent=if_absent)
-
-
-def encode_json(document: Any) -> bytes:
-    """Encode ``document`` as `write_json` stores it."""
-    return (json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()

@@ -23,7 +23,9 @@ import fsspec
 
 from rcn_search.storage import retry
 from rcn_search.storage.errors import ObjectExistsError, RemoteError, StorageError
+from rcn_search.storage.local import too_large
 from rcn_search.storage.retry import cause_chain, http_error, with_retries
+from rcn_search.storage.user_info import hide_user_info, refuse_user_info
 
 Result = TypeVar("Result")
 
@@ -37,17 +39,23 @@ _stores_lock = threading.Lock()
 _stores: dict[tuple[Any, ...], _Store] = {}
 
 
-def read(uri: str) -> bytes:
-    """Read a whole object in one request."""
-    return bytes(_run(uri, "reading", lambda store, path: store.call("cat_file", path, **store.in_one_request)))
+def read(uri: str, max_bytes: int | None = None) -> bytes:
+    """Read a whole object in one request; `StorageError` if it has more than ``max_bytes``."""
+    if max_bytes is None:
+        return bytes(_run(uri, "reading", lambda store, path: store.call("cat_file", path, **store.in_one_request)))
+    content = read_range(uri, 0, max_bytes + 1, num_bytes=0)  # most such objects are far smaller
+    if len(content) > max_bytes:
+        raise too_large(uri, max_bytes)
+    return content
 
 
-def read_range(uri: str, start: int, stop: int) -> bytes:
-    """Read a part of an object, as much of it as exists."""
+def read_range(uri: str, start: int, stop: int, *, num_bytes: int | None = None) -> bytes:
+    """Read a part of an object, as much of it as exists; the time limit is that of ``num_bytes``, or of the part."""
+    num_bytes = stop - start if num_bytes is None else num_bytes
 
     def get(store: _Store, path: str) -> bytes:
         try:
-            return bytes(store.call("cat_file", path, start=start, end=stop, num_bytes=stop - start))
+            return bytes(store.call("cat_file", path, start=start, end=stop, num_bytes=num_bytes))
         except OSError as error:
             if http_error(error)[0] == 416:  # the object ends before the range
                 return b""
@@ -148,6 +156,7 @@ class _Store:
 
 def _run(uri: str, action: str, operation: Callable[[_Store, str], Result]) -> Result:
     """Run an operation with retries, and explain its error."""
+    refuse_user_info(uri)
     started = time.monotonic()
     try:
         store, path = _connect(uri)
@@ -220,4 +229,4 @@ def _without_secrets(text: str) -> str:
     for name in _SECRETS:
         if secret := os.environ.get(name):
             text = text.replace(secret, "***")
-    return text
+    return hide_user_info(text)  # of AWS_ENDPOINT_URL or of a proxy

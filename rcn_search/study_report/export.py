@@ -15,6 +15,7 @@ import pyarrow.parquet
 
 from rcn_search import storage
 from rcn_search.errors import RcnSearchError
+from rcn_search.printable import csv_cell
 from rcn_search.study.space.parameter import Scalar
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
@@ -89,8 +90,15 @@ def _column(values: Sequence[Scalar]) -> pa.Array:
 
 
 def csv_bytes(table: pa.Table) -> bytes:
-    """Format a table as CSV with a header; missing values are empty."""
+    """Format a table as CSV with a header; missing values are empty, and no text is a formula."""
     file = io.BytesIO()
+    columns = [
+        pa.array([csv_cell(value) for value in column.to_pylist()], pa.string())
+        if pa.types.is_string(column.type)
+        else column
+        for column in table.columns
+    ]
+    table = pa.table(columns, [csv_cell(name) for name in table.column_names])
     pyarrow.csv.write_csv(table, file)
     return file.getvalue()
 

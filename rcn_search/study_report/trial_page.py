@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rcn_search import storage
+from rcn_search.printable import json_text
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.study_report.export import csv_bytes, trial_table
@@ -47,7 +47,7 @@ def format_trials(trials: Sequence[Trial], format: Literal["csv", "json"]) -> st
     table = trial_table(trials)
     if format == "csv":
         return csv_bytes(table).decode()
-    return json.dumps(table.to_pylist(), indent=1, ensure_ascii=False) + "\n"
+    return json_text(table.to_pylist())
 
 
 def config_yaml(study: Study, trial: Trial) -> str:

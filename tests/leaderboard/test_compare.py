@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rcn_search import storage
 from rcn_search.evaluation.paired import paired_difference, seeded_difference
 from rcn_search.evaluation.predictions import Predictions, write_predictions
 from rcn_search.evaluation.protocol import rcn2016, subpixel
@@ -20,7 +21,7 @@ from rcn_search.leaderboard.table import load_errors
 Add = Callable[..., str]
 Make = Callable[..., Entry]
 BASE = np.random.default_rng(0).gamma(4, 1.4, 300)
-OTHER = BASE + np.random.default_rng(1).normal(0.4, 1, 300)
+OTHER = np.abs(BASE + np.random.default_rng(1).normal(0.4, 1, 300))
 NAMES = np.array([f"image{n}" for n in range(300)])
 
 
@@ -42,7 +43,7 @@ def test_compare_two_entries_gives_paired_difference(add_measured: Add, leaderbo
 
 def test_compare_equal_errors_reports_no_significant_difference(add_measured: Add, leaderboard: str) -> None:
     add_measured(leaderboard, BASE, method="A")
-    add_measured(leaderboard, BASE + np.random.default_rng(2).normal(0, 1, 300), method="B")
+    add_measured(leaderboard, np.abs(BASE + np.random.default_rng(2).normal(0, 1, 300)), method="B")
     (comparison,) = compare(leaderboard, load_current_entries(leaderboard), "A", "B")
     assert str(comparison).startswith("no significant difference: ")
 
@@ -102,13 +103,13 @@ def test_compare_incomparable_rows_gives_the_reason(add_measured: Add, make_entr
 
 
 @pytest.fixture
-def predicted(make_entry: Make, tmp_path: Path) -> Callable[..., Entry]:
-    """An entry of schema version 1 with a prediction file of faces 60 pixels between the eyes."""
-    path = tmp_path / "p.parquet"
+def predicted(make_entry: Make, leaderboard: str) -> Callable[..., Entry]:
+    """An entry of schema version 1 with a prediction file of faces 60 pixels between the eyes, in the leaderboard."""
+    uri = storage.join(leaderboard, "predictions", "old.parquet")
 
     def make(predictions: Predictions, **changes: Any) -> Entry:
-        sha256 = write_predictions(predictions, str(path))
-        fields = {"schema_version": 1, "predictions_sha256": sha256, "predictions_uri": str(path), "num_images": 3}
+        sha256 = write_predictions(predictions, uri)
+        fields = {"schema_version": 1, "predictions_sha256": sha256, "predictions_uri": uri, "num_images": 3}
         return make_entry(**fields | {"protocol": subpixel("aflw", "test", "five")} | changes)
 
     return make
@@ -147,25 +148,26 @@ def test_rescore_other_normalizer_adds_an_entry(predicted: Make, predictions: Pr
 
 
 def test_rescore_changed_or_missing_predictions_adds_nothing(
-    predicted: Make, predictions: Predictions, leaderboard: str
+    predicted: Make, predictions: Predictions, leaderboard: str, tmp_path: Path
 ) -> None:
     entry = predicted(predictions, error_pct=9.0)
     add_entry(leaderboard, entry)
     current = load_current_entries(leaderboard)
     (other,) = rescore(leaderboard, current, current, predictions={})
     assert other.reason.startswith("has predictions that now score 10.0000 %, not 9.0000 %")
-    path = Path(entry.predictions_uri or "")
-    moved = path.rename(path.with_name("moved.parquet"))
+    assert entry.predictions_uri is not None
+    moved = tmp_path / "moved" / "moved.parquet"
+    storage.write_bytes(str(moved), storage.read_bytes(entry.predictions_uri))
+    storage.delete(entry.predictions_uri)
     (gone,) = rescore(leaderboard, current, current, predictions={})
-    assert "was not found; name it with --predictions" in gone.reason
+    assert f"(then at {entry.predictions_uri}), which is not in the leaderboard; name it with --pred" in gone.reason
     (moved_result,) = rescore(
         leaderboard, current, current, normalizer="box", predictions=hash_prediction_files([str(moved.parent)])
     )
     assert moved_result.uri
-    write_predictions(predictions, str(moved))
-    moved.write_bytes(moved.read_bytes() + b"x")
+    storage.write_bytes(entry.predictions_uri, moved.read_bytes() + b"x")
     (altered,) = rescore(leaderboard, current, current, normalizer="diagonal", predictions={})
-    assert "was not found" in altered.reason
+    assert "which is not in the leaderboard" in altered.reason
 
 
 def test_compare_across_protocols_names_the_rescore_command(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,6 +82,57 @@ def test_list_summaries_changed_object_is_read_again(leaderboard: str, damage: s
         path.write_text(text.replace("RCN", "NCR"))
     assert load_cached(leaderboard) == load_entries(leaderboard)
     assert len(load_cached(leaderboard)[1]) == 2
+
+
+def signed(document: object) -> bytes:
+    """A cache file with the right checksum."""
+    content = json.dumps(document).encode()
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
+    """A change of the cached document."""
+
+    def apply(whole: bytes) -> bytes:
+        document = json.loads(whole.partition(b"\n")[2])
+        change(document)
+        return signed(document)
+
+    return apply
+
+
+def of_first_entry(**fields: Any) -> Callable[[bytes], bytes]:
+    """A change of the fields of the first cached entry."""
+    return changed(lambda document: next(iter(document["entries"].values()))[3].update(fields))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: signed([]),
+        lambda whole: signed(None),
+        changed(lambda document: document.update(entries=[])),
+        changed(lambda document: document.update(protocols=[])),
+        changed(lambda document: document.pop("entries")),
+        changed(lambda document: document["entries"].update(x=[1, 2])),
+        of_first_entry(method=3),
+        of_first_entry(error_pct="low"),
+        of_first_entry(seed=[1]),
+        of_first_entry(images_sha256="../../x"),
+        of_first_entry(surprise=1),
+    ],
+)
+def test_list_summaries_cache_of_other_types_is_rebuilt(
+    leaderboard: str, damage: Callable[[bytes], bytes], reads: list[str]
+) -> None:
+    load_cached(leaderboard)
+    (path,) = (Path(os.environ["RCN_SEARCH_CACHE"]) / "leaderboards").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    reads.clear()
+    assert load_cached(leaderboard) == load_entries(leaderboard)
+    assert len(reads) == 31
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\n{}", "flip", "version"])

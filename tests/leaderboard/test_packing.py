@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from rcn_search import storage
 from rcn_search.leaderboard import objects, packing
 from rcn_search.leaderboard.objects import list_objects, list_packs, read_object
 from rcn_search.leaderboard.packing import pack
-from rcn_search.leaderboard.records import Entry, load_entries
+from rcn_search.leaderboard.records import load_entries
 from rcn_search.leaderboard.table import build_leaderboard, load_errors
 from rcn_search.leaderboard.test_evaluations import load_test_evaluations, record_test_evaluation
 from rcn_search.storage import StorageError
@@ -55,7 +56,7 @@ def test_pack_readers_see_the_same(leaderboard: str) -> None:
     assert not storage.list_names(storage.join(leaderboard, "entries"))
     assert not storage.list_names(storage.join(leaderboard, "per_image_errors"))
     assert contents(leaderboard) == before
-    objects._indexes.clear()  # as in another process
+    objects._packs.clear()  # as in another process
     assert contents(leaderboard) == before
     assert pack(leaderboard) == (0, 1)
 
@@ -97,7 +98,7 @@ def test_pack_of_old_layout_reads_as_before(leaderboard: str) -> None:
     folder = Path(leaderboard)
     for today, old in objects.OLD_FOLDERS.items():
         (folder / today).rename(folder / old)
-    objects._indexes.clear()
+    objects._packs.clear()
     assert contents(leaderboard) == before
     pack(leaderboard)
     assert contents(leaderboard) == before
@@ -126,7 +127,7 @@ def test_pack_interrupted_loses_nothing(leaderboard: str, fails_at: str, monkeyp
             patch.setattr(storage, "delete", delete)
         with pytest.raises(KeyboardInterrupt):
             pack(leaderboard)
-    objects._indexes.clear()
+    objects._packs.clear()
     assert contents(leaderboard) == before
     pack(leaderboard)
     assert contents(leaderboard) == before
@@ -163,24 +164,60 @@ def test_pack_that_the_store_does_not_keep_deletes_nothing(leaderboard: str, mon
 def test_read_object_finds_what_another_process_packed(leaderboard: str) -> None:
     name, *_ = list_objects(leaderboard, "entries")
     content = read_object(leaderboard, "entries", name)
-    stale = dict(objects._indexes)
+    stale = dict(objects._packs)
     pack(leaderboard)
-    objects._indexes.clear()
-    objects._indexes.update(stale)
+    objects._packs.clear()
+    objects._packs.update(stale)
     assert read_object(leaderboard, "entries", name) == content
 
 
 @pytest.mark.parametrize("store", ["file"], indirect=True)
-def test_damaged_pack_is_named(leaderboard: str, make_entry: Callable[..., Entry]) -> None:
+@pytest.mark.parametrize("damage", ["cut", "byte", "text", "folder", "link", "other columns"])
+def test_damaged_pack_is_named_and_the_rest_is_read(leaderboard: str, add_measured: Add, damage: str) -> None:
+    pack(leaderboard)
+    add_entries(add_measured, leaderboard, range(12, 14))
+    sound = Path(leaderboard) / "packs" / list_packs(leaderboard)[0]
+    path = sound.with_name("0" * 64 + ".arrow")
+    if damage == "folder":
+        path.mkdir()
+    elif damage == "link":
+        path.symlink_to(path)
+    elif damage == "other columns":
+        with pa.ipc.new_file(str(path), pa.schema([("name", pa.int64())])) as writer:
+            writer.write_batch(pa.record_batch([pa.array([1])], names=["name"]))
+    else:
+        content = sound.read_bytes()
+        middle = len(content) // 2
+        changed = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+        path.write_bytes({"cut": content[:-20], "byte": changed, "text": b"ARROW1"}[damage])
+    objects._packs.clear()
+    entries, _ = load_entries(leaderboard)
+    assert {f"method {number}" for number in range(14)} == {entry.method for entry in entries.values()}
+    if damage != "byte":  # a batch is read when it is asked for
+        assert path.name in "".join(objects.damaged_packs(leaderboard))
+        assert path.name in "".join(build_leaderboard(leaderboard).problems)
+        with pytest.raises(StorageError, match=f"{path.name}.*nothing was packed"):
+            pack(leaderboard)
+
+
+@pytest.mark.parametrize("store", ["file"], indirect=True)
+def test_damaged_batch_of_a_pack_leaves_out_its_objects_only(
+    leaderboard: str, add_measured: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "_BATCH_BYTES", 4_000)
     pack(leaderboard)
     (name,) = list_packs(leaderboard)
     path = Path(leaderboard) / "packs" / name
-    path.write_bytes(path.read_bytes()[:-20])
-    objects._indexes.clear()
-    with pytest.raises(StorageError, match=name):
-        load_entries(leaderboard)
-    with pytest.raises(StorageError, match="nothing was packed"):
-        pack(leaderboard)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"\x28\xb5\x2f\xfd", len(content) // 3)  # a frame of Zstandard
+    content[start : start + 8] = b"damaged!"
+    path.write_bytes(content)
+    objects._packs.clear()
+    leaderboard_read = build_leaderboard(leaderboard)
+    rows = [row.method for table in leaderboard_read.only_measured().tables for row in table.rows if row.entry]
+    assert 0 < len(rows) < 12 or leaderboard_read.problems
+    assert all(name in problem or "no rank" in problem for problem in leaderboard_read.problems)
+    assert leaderboard_read.problems
 
 
 PACK_FOREVER = """

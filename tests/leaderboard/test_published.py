@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from rcn_search.evaluation.protocol import Normalizer
+from rcn_search.evaluation.protocol import FaceNormalizer
 from rcn_search.leaderboard.location import PROJECT_LEADERBOARD
 from rcn_search.leaderboard.published import (
     PUBLISHED,
@@ -203,12 +203,12 @@ def test_published_unknown_normalizer_gives_no_rank_reason(rows: list[PublishedR
         "no rank: grid not stated": 2 * 6,  # Table 3
         "no rank: normalizer and grid not stated": 2 * 3,  # Table 4
     }
-    assert {row.normalizer for row in rows if row.protocol} <= {*get_args(Normalizer)}
+    assert {row.normalizer for row in rows if row.protocol} <= {*get_args(FaceNormalizer)}
 
 
 def test_published_one_method_has_five_normalizers(rows: list[PublishedRow]) -> None:
     """The whole is the mean over the images of its parts, whatever divides the distances."""
-    for normalizer in get_args(Normalizer):
+    for normalizer in get_args(FaceNormalizer):
         of = {
             row.subset: row.error_pct
             for row in rows
@@ -260,7 +260,7 @@ def test_load_published_bad_row_is_named_and_others_load(tmp_path: Path, line: s
 def test_load_published_binary_file_is_named(tmp_path: Path) -> None:
     rows, problems = load(tmp_path, HEADER + '"never closed')
     assert rows == []
-    assert "t.csv is left out" in problems[0]
+    assert "t.csv, line 2 and all after it are left out" in problems[0]
 
 
 FULL_HEADER = (

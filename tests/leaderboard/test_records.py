@@ -56,7 +56,7 @@ def test_load_entries_empty_leaderboard_is_empty(store: str) -> None:
         ("binary.json", b"\xff\x00", "not valid JSON"),
         ("list.json", "[]", "not an entry of a known schema version: document: "),
         ("alien.json", '{"some": "thing"}', "not an entry of a known schema version: "),
-        ("deep.json", "[" * 100_000, "recursion"),
+        pytest.param("deep.json", "[" * 100_000, "nested too deeply", id="deep"),
         ("notes.txt", "hello", "not a .json object"),
     ],
 )
@@ -105,6 +105,9 @@ def test_load_entries_later_version_is_named(make_entry: Make, store: str) -> No
         {"error_pct": -1.0},
         {"ci_high_pct": float("inf")},
         {"num_images": 0},
+        {"num_params": 10**400},
+        {"error_pct": 1e200},
+        {"points": ((float("inf"), None, None),)},
         {"method": ""},
         {"method": "two\nlines"},
         {"method": "\x1b[2J escapes"},

@@ -17,7 +17,7 @@ def test_record_test_evaluation_counts_per_subset(store: str) -> None:
 
     before = datetime.now(UTC)
     assert [record("test"), record("test"), record("other"), record("test", who="me")] == [1, 2, 1, 3]
-    num, (newest, _, oldest) = load_test_evaluations(store, "aflw", "test")
+    num, (newest, _, oldest), _ = load_test_evaluations(store, "aflw", "test")
     assert (num, newest.who, oldest.method) == (3, "me", "RCN")
     assert "@" in oldest.who
     assert before <= oldest.when <= datetime.now(UTC)
@@ -45,8 +45,15 @@ def test_record_test_evaluation_path_in_name_is_refused(store: str) -> None:
         record_test_evaluation(store, dataset="../x", subset="b", method="m", run_id="r")
 
 
-def test_load_test_evaluations_counts_unreadable_ones(store: str) -> None:
+@pytest.mark.every_store
+def test_load_test_evaluations_counts_and_names_damaged_ones(store: str) -> None:
     record_test_evaluation(store, dataset="a", subset="b", method="m", run_id="r")
-    storage.write_bytes(storage.join(store, test_evaluations.TEST_EVALUATIONS, "a-b", "9.json"), b"{")
-    num, loaded = load_test_evaluations(store, "a", "b")
-    assert (num, [evaluation.method for evaluation in loaded]) == (2, ["m"])
+    for name, content in (("9", b"{"), ("8", b"[" * 100_000), ("7", b'{"dataset": "a"}'), ("6", b"0" * 2_000_000)):
+        storage.write_bytes(storage.join(store, test_evaluations.TEST_EVALUATIONS, "a-b", f"{name}.json"), content)
+    num, newest, damaged = load_test_evaluations(store, "a", "b")
+    assert (num, [evaluation.method for evaluation in newest]) == (5, ["m"])
+    for line, name, reason in zip(
+        damaged, "9876", ("valid JSON", "deeply", "Field required", "too large"), strict=True
+    ):
+        assert f"a-b/{name}.json " in line
+        assert reason in line

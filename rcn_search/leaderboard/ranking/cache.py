@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from pydantic import TypeAdapter
+
 from rcn_search.leaderboard.entry_cache import EntrySummary, read_cache, write_cache
 from rcn_search.leaderboard.objects import object_stamp
 from rcn_search.leaderboard.per_image import ERRORS, IMAGE_SETS
@@ -18,6 +20,8 @@ from rcn_search.leaderboard.ranking.statistics import RankRange
 _VERSION = 1
 """Version of the ranking rule and of this file."""
 _KIND = "ranks"
+_Ranks = dict[str, list[tuple[int, int]]]
+_RANKS: TypeAdapter[_Ranks] = TypeAdapter(_Ranks)
 
 
 class RankCache:
@@ -25,15 +29,14 @@ class RankCache:
 
     def __init__(self, leaderboard: str) -> None:
         self._leaderboard = leaderboard
-        document = read_cache(leaderboard, _KIND)
-        self._before = document if isinstance(document, dict) else {}
-        self._used: dict[str, list[list[int]]] = {}
+        self._before = read_cache(leaderboard, _KIND, _RANKS) or {}
+        self._used: _Ranks = {}
 
     def get(self, rows: Sequence[EntrySummary]) -> list[RankRange] | None:
         """Look up the ranks of rows of one image set, best first; None if unknown, or if an object is missing."""
         key = self._key(rows)
         ranks = self._before.get(key or "")
-        if key is None or ranks is None:
+        if key is None or ranks is None or len(ranks) != len(rows):
             return None
         self._used[key] = ranks
         return [RankRange(low, high) for low, high in ranks]
@@ -42,7 +45,7 @@ class RankCache:
         """Put the ranks of rows whose errors were all read."""
         key = self._key(rows)
         if key is not None:
-            self._used[key] = [[rank.low, rank.high] for rank in ranks]
+            self._used[key] = [(rank.low, rank.high) for rank in ranks]
 
     def write(self) -> None:
         """Write the cache file if it changes."""

@@ -24,7 +24,6 @@ from rcn_search.leaderboard.site.faces import NO_FACES, FaceSource
 from rcn_search.leaderboard.site.tables import NUM_STATIC, TableView, measured_view, published_view
 from rcn_search.leaderboard.site.urls import slug, table_pages
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardTable
-from rcn_search.leaderboard.test_evaluations import load_test_evaluations
 
 STAMP = "stamp.txt"
 ASSETS = Path(__file__).parent / "assets"
@@ -117,7 +116,7 @@ class Site:
             subsets=_subsets(page, pages),
             ced=charts.ced_chart(leaderboard.uri, table),
             cost=charts.cost_chart(table),
-            evaluations=load_test_evaluations(leaderboard.uri, table.dataset, table.subset),
+            evaluations=leaderboard.test_evaluations.get(split),
             blocks=[
                 ("measured", page.measured, self._script_data(page.measured, "measured")),
                 ("published", page.published, self._script_data(page.published, "published")),

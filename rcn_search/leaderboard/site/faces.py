@@ -62,10 +62,13 @@ class FaceSource:
         dataset = open_dataset(self.data_uri)
         if dataset.manifest.fingerprint != entry.fingerprint:
             return "this entry was measured on another data set"
-        predictions = find_predictions(leaderboard, entry, self.predictions)
-        if predictions is None:
-            return "its predictions are not stored on the leaderboard; name them with --predictions FILE"
-        error_pct_n = image_errors(predictions, entry.protocol).error_pct_n
+        try:
+            predictions = find_predictions(leaderboard, entry, self.predictions)
+            if predictions is None:
+                return "its predictions are not stored on the leaderboard; name them with --predictions FILE"
+            error_pct_n = image_errors(predictions, entry.protocol).error_pct_n
+        except RcnSearchError as error:
+            return f"its predictions cannot be used: {error}"
         split = dataset.split(predictions.meta["split"])
         if not np.array_equal(split.image_id_n, predictions.image_id):
             return "its predictions are for other images than those of the data set"

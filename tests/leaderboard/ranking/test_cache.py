@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +75,23 @@ def test_rank_cache_changed_errors_are_read_again(leaderboard: str, reads: list[
     for _ in range(2):
         assert ranks(leaderboard) == ["1", "no rank: its per-image errors cannot be read", "2"]
         assert len(build_leaderboard(leaderboard).problems) == 1
+
+
+def signed(document: object) -> bytes:
+    """A cache file with the right checksum."""
+    content = json.dumps(document).encode()
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def test_rank_cache_of_other_types_is_rebuilt(leaderboard: str, tmp_path: Path) -> None:
+    first = ranks(leaderboard)
+    (path,) = (tmp_path / "cache" / "leaderboards").glob("*.ranks.json")
+    whole = path.read_bytes()
+    ((key, cached),) = json.loads(whole.partition(b"\n")[2]).items()
+    for wrong in ({key: cached[:-1]}, {key: [["1", "1"]] * 3}, {key: [[1]] * 3}, {key: 5}, [key], {key: None}):
+        path.write_bytes(signed(wrong))
+        assert ranks(leaderboard) == first
+        assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\n{}"])
