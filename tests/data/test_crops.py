@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rcn_search.data.crops import Box, crop_photo, enclosing_box, four_point_box, image_to_crop
+from rcn_search.data.crops import Box, crop_photo, crop_to_image, enclosing_box, four_point_box, image_to_crop
 
 FACE = np.array([[100.0, 100.0], [140.0, 100.0], [120.0, 120.0], [105.0, 140.0], [135.0, 140.0]])
 
@@ -55,6 +55,13 @@ def test_enclosing_box_follows_the_68_point_rule() -> None:
 
 def test_image_to_crop_scales_to_160_pixels() -> None:
     np.testing.assert_allclose(image_to_crop(np.array([[60.0, 70.0]]), Box(50, 50, 80, 80)), [[20, 40]])
+
+
+def test_crop_to_image_undoes_image_to_crop_of_each_face() -> None:
+    points_nk2 = np.float32([[[60, 70], [61.5, 90]], [[10, 20], [30, 40]]])
+    boxes = [Box(50, 55, 80, 80), Box(-10, 5, 320, 320)]
+    crop_nk2 = np.stack([image_to_crop(points, box) for points, box in zip(points_nk2, boxes, strict=True)])
+    np.testing.assert_allclose(crop_to_image(crop_nk2, np.float32(boxes)), points_nk2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("box", [Box(-30, 10, 100, 100), Box(40, -25, 90, 90), Box(-20, -20, 200, 200)])

@@ -231,6 +231,15 @@ def test_image_errors_points_annotated_at_an_edge_are_moved_to_it(make_predictio
     np.testing.assert_allclose(metrics.image_errors(found, RCN2016).error_pct_nk[0], expected, rtol=1e-5)
 
 
+def test_image_errors_points_at_the_end_of_a_face_box_within_the_photograph_keep_its_last_edge(
+    make_predictions: Make,
+) -> None:
+    edge = np.array([[0, 3, 0, 4, 0]], dtype=np.uint8)
+    found = make_predictions(1, photo_n4=np.float32([[0, 0, 160, 160]]), edge_nk=edge)
+    errors = metrics.image_errors(found, RCN2016).error_pct_nk[0]
+    np.testing.assert_allclose(errors[[1, 3]], [100 * (80 - 50) / 20, 100 * (80 - 56) / 20], rtol=1e-5)
+
+
 def test_image_errors_49_points_use_the_eye_centers_of_68(make_predictions: Make) -> None:
     """The subset has no contour and no inner corners of the mouth."""
     cells = make_predictions(2, "ibug68").pred_cell_nk2.copy()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rcn_search.evaluation.bootstrap import Array
-from rcn_search.evaluation.paired import Names, paired_difference, seeded_difference
+from rcn_search.evaluation.paired import Difference, Names, paired_difference, seeded_difference
 
 
 def simulated(rng: np.random.Generator, num_groups: int, gap: float = 0.0) -> tuple[Array, Array, Names]:
@@ -15,6 +15,18 @@ def simulated(rng: np.random.Generator, num_groups: int, gap: float = 0.0) -> tu
     b_n = shared_g[index_n] + rng.normal(0, 0.5, len(index_n))
     a_n = b_n + apart_g[index_n] + rng.normal(0, 0.5, len(index_n))
     return a_n, b_n, index_n.astype(str)
+
+
+@pytest.mark.parametrize(
+    ("mean", "interval", "text"),
+    [
+        (0.4, (0.31, 0.49), "0.40 points (95 % interval 0.31 to 0.49)"),
+        (-0.4, (-0.49, 0.1), "0.40 points (95 % interval -0.10 to 0.49)"),
+        (0.0, (-0.1, 0.2), "0.00 points (95 % interval -0.10 to 0.20)"),
+    ],
+)
+def test_difference_as_text_has_no_sign(mean: float, interval: tuple[float, float], text: str) -> None:
+    assert str(Difference(mean, interval, 0.5)) == text
 
 
 class TestPairedDifference:
@@ -60,6 +72,11 @@ class TestPairedDifference:
         assert not difference.is_tie
         assert difference.p is not None
         assert difference.p < 0.001
+
+    def test_p_counts_the_observation_as_one_more_resample(self) -> None:
+        a_n, b_n, group_n = simulated(np.random.default_rng(5), 400, gap=0.4)
+
+        assert paired_difference(a_n, b_n, group_n, num_resamples=399).p == 2 / 400
 
     def test_identical_methods_tie(self) -> None:
         a_n, _, group_n = simulated(np.random.default_rng(6), 30)
