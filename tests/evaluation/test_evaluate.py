@@ -87,6 +87,10 @@ def test_evaluate_mismatch_writes_no_file(tiny_config: TrainConfig, dataset: Dat
         ({"model": {"name": "tcdcn"}, "recipe": "paper"}, "TCDCN, occlusion, paper recipe, 2 epochs"),
         ({"model": {"name": "tcdcn", "auxiliary": True}}, "TCDCN with attributes, occlusion, fast recipe"),
         ({"model": {"branches": 4, "mask": "1001", "layer_preset": "300w"}}, "RCN 4 branches, 300w layers, mask 1001,"),
+        (
+            {"data": {"uri": "x", "balance_by": "pose"}},
+            "RCN 3 branches × 8 channels, occlusion, balanced by pose, ",
+        ),
         ({"model": {"name": "denoiser"}}, "denoiser 45×45, occlusion"),
     ],
 )
