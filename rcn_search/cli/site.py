@@ -84,9 +84,9 @@ def serve_command(
         site = Site(Path(folder), histories=read_histories(runs or []), faces=face_source, live=True)
         written = leaderboard_version(uri)
         site.write(build_leaderboard(uri))
-        with serve_folder(site.folder, port) as address:
-            print_text(f"{uri} at {address} until Ctrl-C")
-            try:
+        try:
+            with serve_folder(site.folder, port) as address:
+                print_text(f"{uri} at {address} until Ctrl-C")
                 rebuild_on_change(site, uri, written=written, stop=threading.Event(), on_problem=warn)
-            except KeyboardInterrupt:
-                console.print("ended")
+        except KeyboardInterrupt:  # at any time from when pages can be read, also while one is answered
+            console.print("ended")

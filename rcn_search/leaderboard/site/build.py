@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -21,9 +20,11 @@ from rcn_search.leaderboard.render_text import render
 from rcn_search.leaderboard.site import charts
 from rcn_search.leaderboard.site.entries import Histories, entry_view
 from rcn_search.leaderboard.site.faces import NO_FACES, FaceSource
+from rcn_search.leaderboard.site.files import write_file
 from rcn_search.leaderboard.site.tables import NUM_STATIC, TableView, measured_view, published_view
 from rcn_search.leaderboard.site.urls import slug, table_pages
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardTable
+from rcn_search.printable import printable
 
 STAMP = "stamp.txt"
 ASSETS = Path(__file__).parent / "assets"
@@ -152,17 +153,12 @@ class Site:
         )
 
     def _put(self, name: str, content: str) -> None:
-        """Write a file atomically for readers; it is not synced to the disk, because it can be written again."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name[:100]}.tmp")
-        temporary.write_text(content, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)  # noqa: PTH105
+        write_file(self.folder, name, content.encode(errors="backslashreplace"))
 
 
 def _portable_problems(leaderboard: Leaderboard) -> list[str]:
     """Make local paths relative to the leaderboard, because pages are read on other machines."""
-    lines = list(leaderboard.problems)
+    lines = [printable(line) for line in leaderboard.problems]
     if storage.is_local(leaderboard.uri):
         folder = storage.local_path(leaderboard.uri)
         for path in (leaderboard.uri, str(folder), str(folder.absolute()), str(PROJECT_LEADERBOARD)):

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rcn_search import storage
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.metrics import image_errors
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.leaderboard.lookup import find_predictions, hash_prediction_files
 from rcn_search.leaderboard.records import Entry
+from rcn_search.leaderboard.site.files import write_file
 
 NUM_EACH = 8
 Point = tuple[float, float]
@@ -91,7 +91,7 @@ def _face(image: NDArray[np.uint8], predictions: Predictions, row: int, error_pc
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "PNG")
     name = f"faces/{hashlib.sha256(stream.getvalue()).hexdigest()[:16]}.png"
-    storage.write_bytes(str(folder / name), stream.getvalue())
+    write_file(folder, name, stream.getvalue())
     pairs = zip(predictions.true_crop_nk2[row].tolist(), predictions.pred_crop_nk2[row].tolist(), strict=True)
     points = [
         ((round(true[0], 1), round(true[1], 1)), (round(pred[0], 1), round(pred[1], 1)))

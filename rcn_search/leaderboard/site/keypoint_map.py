@@ -72,4 +72,4 @@ def _canvas_points(schema_name: str) -> Array | None:
 def _outline() -> list[str]:
     canvas_k2 = _canvas_points(IBUG68.name)
     assert canvas_k2 is not None
-    return [" ".join(f"{canvas_k2[k, 0]:.1f},{canvas_k2[k, 1]:.1f}" for k in part) for part in IBUG68.parts]
+    return [" ".join(f"{canvas_k2[k, 0]:.1f},{canvas_k2[k, 1]:.1f}" for k in edge) for edge in IBUG68.edges]
