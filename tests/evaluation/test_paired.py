@@ -146,6 +146,18 @@ class TestSeededDifference:
         assert difference.interval == pytest.approx((mean - half, mean + half), abs=0.01)
         assert difference.is_tie
 
+    def test_part_of_the_images_in_the_seed_spread_is_that_of_a_sample(self) -> None:
+        # Two seeds of `a`, 0.2 above and below their mean, and 0.3 up or down from that on two of three images.
+        # Their variance 0.04 holds 0.09 * 2 / 3**2 * 3 / (3 - 1) = 0.03 of the images, which resampling covers.
+        image_n, apart_n = np.array([4.0, 5.0, 6.0]), np.array([0.2 - 0.3, 0.2, 0.2 + 0.3])
+        a_sn, b_sn = np.stack([image_n + apart_n, image_n - apart_n]), np.stack([image_n, image_n])
+
+        difference = seeded_difference(a_sn, b_sn, np.array(["x", "y", "z"]), num_resamples=200_000)
+
+        half = 4.3027 * np.sqrt(0.04 - 0.03)  # of t with two degrees of freedom
+        assert difference.mean == pytest.approx(0)
+        assert difference.interval == pytest.approx((-half, half), abs=0.02)
+
     def test_one_seed_each_equals_paired_difference(self) -> None:
         a_n, b_n, group_n = simulated(np.random.default_rng(12), 30)
 

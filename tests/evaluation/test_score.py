@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
@@ -187,6 +187,41 @@ def test_score_intervals_equal_separate_bootstraps(make_predictions: Make) -> No
     assert scored.error[1:] == pytest.approx(bootstrap_interval(error_n, group_n, num_resamples=400))
     assert scored.auc.low_pct is not None
     assert scored.auc.low_pct < scored.auc.pct < (scored.auc.high_pct or 0)
+
+
+def test_score_intervals_of_area_points_and_parts_are_of_their_columns(make_predictions: Make) -> None:
+    found = random_set(make_predictions, np.random.default_rng(3), "five", num_images=40)
+    protocol = subpixel("aflw", "test", "five").model_copy(update={"threshold_pct": 4.0})
+    scored = score(found, protocol, num_resamples=200)
+    errors = image_errors(found, protocol)
+    included_n = errors.is_included_n
+    error_n, group_n = errors.error_pct_n[included_n], found.group[included_n]
+
+    def interval(values_n: object) -> object:
+        return bootstrap_interval(np.asarray(values_n, np.float64), group_n, num_resamples=200)
+
+    assert scored.auc[1:] == pytest.approx(interval(100 * np.maximum(0, 4 - error_n) / 4))
+    assert scored.failure_rate[1:] == pytest.approx(interval(100 * (error_n > 4)))
+    for k, point in enumerate(scored.points):
+        assert point is not None
+        assert point[1:] == pytest.approx(interval(errors.error_pct_nk[included_n, k])), k
+    for pose in range(3):
+        of_pose_n = np.where(found.attributes["pose"][included_n] == pose, error_n, np.nan)
+        assert scored.parts[f"pose {pose}"].error[1:] == pytest.approx(interval(of_pose_n)), pose
+
+
+def test_score_with_an_excluded_image_is_that_of_the_others(make_predictions: Make) -> None:
+    found = random_set(make_predictions, np.random.default_rng(5), "five", num_images=20)
+    found.true_image_nk2[7] = 50.0  # no distance between the eyes
+    found.group[7] = "a group of its own"
+    others_n = np.arange(20) != 7
+    arrays = {each.name: getattr(found, each.name) for each in fields(found)}
+    kept = {name: values[others_n] for name, values in arrays.items() if isinstance(values, np.ndarray)}
+    without = replace(found, **kept, attributes={"pose": found.attributes["pose"][others_n]})
+    protocol = subpixel("aflw", "test", "five")
+    scored = score(found, protocol, num_resamples=200)
+    assert scored.num_images < 20
+    assert replace(scored, excluded={}) == replace(score(without, protocol, num_resamples=200), excluded={})
 
 
 def test_bootstrap_batches_do_not_change_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
