@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from rcn_search.errors import RcnSearchError
+from rcn_search.yaml_document import KeyPath as KeyPath
+from rcn_search.yaml_document import Lines as Lines
 
-KeyPath = tuple[str | int, ...]
-Lines = dict[KeyPath, str]
-"""Where each key was set: ``line 3`` of the file, or ``--set 'seed=1'``."""
+MAX_PROBLEMS = 10
+"""Problems of a document that are described; the others are counted."""
+_MAX_SHOWN = 120
 Schema = dict[str, Any]
 
 
@@ -30,51 +33,106 @@ def location(source: str, lines: Lines, path: KeyPath) -> str:
     return ", ".join(dict.fromkeys(filter(None, (source, nearest_line(lines, path), *within))))
 
 
+def shorten(value: Any) -> str:
+    """Show a value in a message, of a long one the beginning."""
+    text = value if isinstance(value, str) else repr(value)
+    shown = repr(text[:_MAX_SHOWN]) if isinstance(value, str) else text[:_MAX_SHOWN]
+    return shown if len(text) <= _MAX_SHOWN else f"{shown}…"
+
+
 def explain(error: ValidationError, model: type[BaseModel], *, source: str, lines: Lines) -> str:
-    """Describe every problem of a document in one line: file, line, key, what is wrong and what is allowed."""
-    return "\n".join(dict.fromkeys(_explain_problem(problem, source, lines, model) for problem in error.errors()))
+    """Describe the first problems of a document, a line for each: file, line, key, what is wrong and what is allowed.
+
+    The other problems are counted, so that thousands of them take neither time nor space.
+    """
+    messages: dict[str, None] = {}
+    problems = error.errors(include_url=False)
+    num_described = 0
+    for problem in problems:
+        messages[_explain_problem(problem, source, lines, model)] = None
+        num_described += 1
+        if len(messages) == MAX_PROBLEMS:
+            break
+    num_more = len(problems) - num_described
+    return "\n".join([*messages, *([f"and {num_more:,} more problems"] if num_more else [])])
 
 
 def _explain_problem(problem: Any, source: str, lines: Lines, model: type[BaseModel]) -> str:
-    path, schemas = _locate(problem, model)
-    where = location(source, lines, path)
-    key = ".".join(map(str, path)) or "(top)"
+    place = _locate(problem, model)
+    where = location(source, lines, place.path)
+    key = ".".join(map(str, place.path))[:_MAX_SHOWN] or "(top)"
     if problem["type"] == "extra_forbidden":
-        allowed = sorted({name for schema in schemas for name in schema.get("properties", {})})
-        guess = difflib.get_close_matches(str(path[-1]), allowed, n=1)
-        hint = f"; did you mean {guess[0]!r}?" if guess else "."
-        return f"{where}: unknown key {key!r}{hint} Allowed here: {', '.join(allowed)}"
+        return f"{where}: {_explain_unknown_key(key, place)}"
     if problem["type"] == "missing":
         return f"{where}: {key} is required"
     if problem["type"].startswith("union_tag_"):
         tag = f"{key}.{problem['ctx']['discriminator'].strip(chr(39))}"
         if problem["type"] == "union_tag_not_found":
             return f"{where}: {tag} is required where {key} is given"
-        return f"{where}: {tag} = {problem['ctx']['tag']!r}: must be one of {problem['ctx']['expected_tags']}"
+        return f"{where}: {tag} = {shorten(problem['ctx']['tag'])}: must be one of {problem['ctx']['expected_tags']}"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {key} = {problem['input']!r}: {message[:1].lower()}{message[1:]}"
+    return f"{where}: {key} = {shorten(problem['input'])}: {message[:1].lower()}{message[1:]}"
 
 
-def _locate(problem: Any, model: type[BaseModel]) -> tuple[KeyPath, list[Schema]]:
-    """Find the key of a problem, and the JSON schemas allowed there (for an unknown key: those of its section).
+def _explain_unknown_key(key: str, place: _Place) -> str:
+    name = str(place.path[-1])
+    allowed = sorted({name for schema in place.schemas for name in schema.get("properties", {})})
+    allowed_here = f"Allowed here: {', '.join(allowed)}"
+    if place.other_members:
+        section = ".".join(map(str, place.path[:-1]))
+        return (
+            f"unknown key {key!r}: {name} belongs to {section}.name = {' or '.join(place.other_members)}, not "
+            f"{place.member}. Remove it, or set the whole section, as in --set '{section}={{name: {place.member}}}'. "
+            f"{allowed_here}"
+        )
+    guess = difflib.get_close_matches(name, allowed, n=1)
+    return f"unknown key {key!r}{f'; did you mean {guess[0]!r}?' if guess else '.'} {allowed_here}"
 
-    Pydantic's location also contains the names of union members, which the document does not.
+
+class _Place(NamedTuple):
+    """The key of a problem, and the JSON schemas allowed there (for an unknown key: those of its section).
+
+    Within a union whose members have names: the name that was given, and those of members that know the unknown key.
     """
-    schema = model.model_json_schema()
+
+    path: KeyPath
+    schemas: list[Schema]
+    member: str = ""
+    other_members: tuple[str, ...] = ()
+
+
+@cache
+def _schema_of(model: type[BaseModel]) -> Schema:
+    return model.model_json_schema()
+
+
+def _locate(problem: Any, model: type[BaseModel]) -> _Place:
+    """Find the key of a problem. Pydantic's location also contains names of union members, the document does not."""
+    schema = _schema_of(model)
     definitions: dict[str, Schema] = schema.get("$defs", {})
     path: list[str | int] = []
+    member, members = "", {}
     schemas, alternatives = [schema], _alternatives(schema, definitions)
     for part in problem["loc"]:
-        chosen = [each["discriminator"]["mapping"].get(part) for each in schemas if "discriminator" in each]
-        if any(chosen):
-            schemas = [{"$ref": reference} for reference in chosen if reference]
+        mappings = [each["discriminator"]["mapping"] for each in schemas if "discriminator" in each]
+        chosen = [mapping[part] for mapping in mappings if part in mapping]
+        if chosen:
+            member, members = str(part), {name: ref for mapping in mappings for name, ref in mapping.items()}
+            schemas = [{"$ref": reference} for reference in chosen]
         elif children := [child for each in alternatives if (child := _child(each, part)) is not None]:
+            member, members = "", {}
             schemas = children
             path.append(part)
         alternatives = [alternative for each in schemas for alternative in _alternatives(each, definitions)]
-    if problem["type"] == "extra_forbidden":
-        path.append(problem["loc"][-1])
-    return tuple(path), alternatives
+    if problem["type"] != "extra_forbidden":
+        return _Place(tuple(path), alternatives)
+    name = str(problem["loc"][-1])
+    others = (
+        other
+        for other, reference in members.items()
+        if name in definitions[reference.rsplit("/", 1)[-1]].get("properties", {})
+    )
+    return _Place((*path, name), alternatives, member, tuple(others))
 
 
 def _child(schema: Schema, part: str | int) -> Schema | None:

@@ -6,13 +6,41 @@ import hashlib
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+
+_STRICT_TYPES = {"int", "float", "bool", "str"}
+_NO_SCHEMAS = {"default", "metadata", "serialization"}
+"""Parts of a schema that hold no schemas of values that are read."""
+
+
+def _make_scalars_strict(schema: Any) -> None:
+    if isinstance(schema, dict):
+        if schema.get("type") in _STRICT_TYPES:
+            schema["strict"] = True
+        for key, part in schema.items():
+            if key not in _NO_SCHEMAS:
+                _make_scalars_strict(part)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            _make_scalars_strict(part)
 
 
 class FrozenModel(BaseModel):
-    """Base of configurations and records: immutable, and an unknown key is an error."""
+    """Base of configurations and records: immutable, all numbers finite, and an unknown key is an error.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Numbers, booleans and text are never read as each other, at any depth: ``true`` and ``"1"`` are no numbers. Lists
+    are read as tuples, as JSON and YAML have no others, and whole numbers as real ones.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Make the scalars of all fields strict. Pydantic's own strict mode refuses lists for tuples."""
+        schema = handler(source)
+        _make_scalars_strict(schema)
+        return schema
 
 
 def canonical_hash(document: Any) -> str:

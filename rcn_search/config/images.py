@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from rcn_search.config.frozen_model import FrozenModel
 from rcn_search.storage import refuse_user_info
@@ -28,10 +28,21 @@ class DataConfig(FrozenModel):
     )
 
 
+def _explain_size(size_px: object) -> object:
+    if size_px not in (40, 80):
+        raise ValueError(
+            "should be 40 or 80: the networks have branches of 80, 40, 20, 10, 5, 2 and 1 pixels. Crops are stored "
+            "larger, so that augmentation can move and turn the face in them"
+        )
+    return size_px
+
+
 class InputConfig(FrozenModel):
     """Network input."""
 
-    size_px: Literal[40, 80] = Field(80, description="Side of the input and of the probability maps, in pixels.")
+    size_px: Annotated[Literal[40, 80], BeforeValidator(_explain_size)] = Field(
+        80, description="Side of the input and of the probability maps, in pixels."
+    )
     color: bool = Field(False, description="Red, green and blue instead of gray; needs a data set imported in color.")
     contrast_normalization: Literal["image", "batch", "none"] = Field(
         "image",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from rcn_search import resources, storage
-from rcn_search.config.errors import ConfigError, KeyPath, Lines, explain
+from rcn_search.config.errors import ConfigError, Lines, explain, shorten
 from rcn_search.config.schema import TrainConfig
+from rcn_search.yaml_document import MAX_DEPTH, YamlError, parse_yaml, plain_value
 
 MAX_YAML_BYTES = 1_000_000
+_YAML_INDICATORS = tuple("[]{}'\"!&*|>%@`")
+"""Characters with which a YAML scalar without quotes cannot begin."""
 Model = TypeVar("Model", bound=BaseModel)
 RECIPES: dict[str, dict[str, Any]] = {
     "fast": {},
@@ -30,26 +32,21 @@ RECIPES: dict[str, dict[str, Any]] = {
 def read_yaml(uri: str) -> tuple[dict[str, Any], Lines]:
     """Read a YAML mapping, or one that comes with the package, and the line, from 1, of each of its keys.
 
-    Only plain data is built (safe YAML). Aliases are refused, so that a small file cannot become a large document, and
-    so are duplicate keys.
+    See `rcn_search.yaml_document` for what is read, and its bounds.
 
     Raises:
         ConfigError: The file is missing, too large, not YAML, or not a mapping.
     """
     content = _read(uri)
     if len(content) > MAX_YAML_BYTES:
-        raise ConfigError(f"{uri} has {len(content):,} bytes; a configuration may have {MAX_YAML_BYTES:,}")
+        raise ConfigError(f"{uri} has more than {MAX_YAML_BYTES:,} bytes, the most that a configuration may have")
     try:
-        text = content.decode()
-        for event in yaml.parse(text, yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1 if event.start_mark else "?"
-                raise ConfigError(f"{uri}, line {line}: YAML aliases are not allowed here")
-        node = yaml.compose(text, yaml.SafeLoader)
-        lines = dict(_key_lines(node, (), uri))
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{uri}: not valid YAML: {error}") from error
+        document, lines = parse_yaml(content.decode("utf-8-sig"), uri)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{uri}, line {line}: not valid YAML: it is not text in UTF-8") from None
+    except YamlError as error:
+        raise ConfigError(str(error)) from None
     if document is None:
         document = {}
     if not isinstance(document, dict):
@@ -59,7 +56,7 @@ def read_yaml(uri: str) -> tuple[dict[str, Any], Lines]:
 
 def _read(uri: str) -> bytes:
     try:
-        return storage.read_bytes(uri)
+        return storage.read_range(uri, 0, MAX_YAML_BYTES + 1)
     except (FileNotFoundError, IsADirectoryError) as error:
         if packaged := resources.find_config(uri):
             return packaged.read_bytes()
@@ -68,23 +65,6 @@ def _read(uri: str) -> bytes:
     raise ConfigError(
         f"{reason}; name a YAML file, or one that comes with the package: {studies} (studies), {configs} (trainings)"
     )
-
-
-def _key_lines(node: yaml.Node | None, path: KeyPath, uri: str) -> Iterator[tuple[KeyPath, str]]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            line = f"line {key.start_mark.line + 1}"
-            if name in seen:
-                raise ConfigError(f"{uri}, {line}: key {name!r} appears twice")
-            seen.add(name)
-            yield (*path, name), line
-            yield from _key_lines(value, (*path, name), uri)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield (*path, index), f"line {item.start_mark.line + 1}"
-            yield from _key_lines(item, (*path, index), uri)
 
 
 def load_train_config(uri: str, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -100,28 +80,43 @@ def load_train_config(uri: str, overrides: Sequence[str] = ()) -> TrainConfig:
 
 
 def apply_override(document: dict[str, Any], override: str, lines: Lines) -> None:
-    """Set one ``key.path=value`` in ``document``, and its location in ``lines``; the value is read as YAML.
+    """Set one ``key.path=value`` in ``document``, and its location in ``lines``.
+
+    A value that begins with a bracket, a brace or a quote is read as YAML. Any other one is a scalar without quotes,
+    of which all characters count, also `` #``.
 
     Raises:
         ConfigError: The override does not have that form.
     """
     key, separator, text = override.partition("=")
+    place = f"--set {shorten(override)}"
     if not separator or not key.strip():
-        raise ConfigError(f"--set {override!r}: expected key=value, as in schedule.epochs=3")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+        raise ConfigError(f"{place}: expected key=value, as in schedule.epochs=3")
     path = tuple(key.strip().split("."))
+    if len(path) > MAX_DEPTH:
+        raise ConfigError(f"{place}: a key with {len(path):,} parts; at most {MAX_DEPTH} are read")
+    value = _override_value(text.strip(), place)
     section: Any = document
     for parent in path[:-1]:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise ConfigError(f"--set {override!r}: {parent} is a value, not a section with keys")
+            raise ConfigError(f"{place}: {parent} is a value, not a section with keys")
     section[path[-1]] = value
     for replaced in [known for known in lines if known[: len(path)] == path]:
         del lines[replaced]
-    lines[path] = f"--set {override!r}"
+    lines[path] = place
+
+
+def _override_value(text: str, place: str) -> Any:
+    try:
+        if not text.startswith(_YAML_INDICATORS):
+            return plain_value(text)
+        return parse_yaml(text, place, is_override=True)[0]
+    except YamlError as error:
+        message = str(error)
+        raise ConfigError(
+            message if message.startswith(place) else f"{place}: {shorten(text)[1:-1]} {message}"
+        ) from None
 
 
 def resolve_train_config(document: dict[str, Any], *, source: str, lines: Lines | None = None) -> TrainConfig:

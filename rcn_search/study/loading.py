@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from rcn_search import storage
 from rcn_search.config.errors import ConfigError, Lines, nearest_line
@@ -40,11 +41,26 @@ def load_study_config(uri: str, *, overrides: Sequence[str] = (), data_uri: str 
         apply_override(document, override, lines)
     if data_uri:
         apply_override(document, f"base.data.uri={json.dumps(data_uri)}", lines)
+    _check_sections(document, StudyFile(uri, lines))
     config = validate(StudyConfig, document, source=uri, lines=lines)
     _check(config, StudyFile(uri, lines))
     # Trials run in folders of their own, so the path of the data set must not be relative.
     absolute_uri = storage.absolute(config.base_config.data.uri)
     return config.model_copy(update={"base": overlay(config.base, {"data.uri": absolute_uri})})
+
+
+def _check_sections(document: dict[str, Any], file: StudyFile) -> None:
+    """Check that no section of a training configuration stands at the top, where it has no meaning."""
+    for section, value in document.items():
+        if section in TrainConfig.model_fields:
+            path = [section]
+            while isinstance(value, dict) and len(value) == 1:
+                ((key, value),) = value.items()
+                path.append(key)
+            key = ".".join(path)
+            raise file.error(
+                tuple(path), f"unknown key {key!r}: a study sets the keys of its trainings below base, as base.{key}"
+            )
 
 
 def _check(config: StudyConfig, file: StudyFile) -> None:

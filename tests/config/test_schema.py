@@ -119,9 +119,9 @@ def test_run_id_depends_on_every_key_that_can_change_a_result() -> None:
 
 
 def test_mask_must_be_quoted_and_fit_the_branches(tmp_path: Path) -> None:
-    assert "a mask needs quotes, as in '0011'" in config_error(
-        tmp_path, "data: {uri: x}\nmodel: {branches: 4, mask: 0011}\n"
-    )
+    for mask, problem in [("0011", "0011 can be read as more than one number"), ("1100", "a mask needs quotes")]:
+        text = f"data: {{uri: x}}\nmodel: {{branches: 4, mask: {mask}}}\n"
+        assert problem in config_error(tmp_path, text)
     assert "needs one digit for each of the 4 branches" in config_error(
         tmp_path, "data: {uri: x}\nmodel: {branches: 4, mask: '011'}\n"
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rcn_search.config.errors import ConfigError, KeyPath, Lines, location
-from rcn_search.study.space.parameter import Parameter, Scalar, Values
+from rcn_search.study.space.parameter import Parameter, Scalar, Values, is_one_of
 from rcn_search.study.space.study_config import StudyConfig, value_at
 
 NUM_CORNERS = 256
@@ -73,7 +73,7 @@ def _check_parameter(
             ranges = config.search[key]
             can_hold = any(other.depends_on or other.contains(value) for other in ranges for value in allowed)
         else:
-            can_hold = value_at(config.base_config, key) in allowed
+            can_hold = is_one_of(value_at(config.base_config, key), allowed)
         if not can_hold:
             values = " or ".join(map(str, allowed))
             raise file.error(("search", path), f"search.{path}: 'when' never holds: {key} is never {values}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Annotated
 
@@ -13,7 +13,9 @@ from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 from rcn_search.config.schema import FrozenModel
 
 Scalar = bool | int | float | str | None
-Values = dict[str, Scalar]
+Key = Annotated[str, Field(max_length=200)]
+"""Dotted path into `TrainConfig`."""
+Values = dict[Key, Scalar]
 """Values by dotted path into `TrainConfig`, as in ``{"optimizer.lr": 1e-3}``."""
 
 MAX_STEPS = 10**7
@@ -22,10 +24,14 @@ MAX_STEPS = 10**7
 _OneOrMore = Annotated[tuple[Scalar, ...], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
 
 
+_Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+"""A whole number that float64 holds exactly, as samplers compute with it."""
+
+
 class DependentBound(FrozenModel):
     """A bound of a range that depends on another key: ``scale`` × its value + ``offset``."""
 
-    key: str = Field(min_length=1, description="A key that is searched further up, or that base sets.")
+    key: Key = Field(min_length=1, description="A key that is searched further up, or that base sets.")
     scale: FiniteFloat = Field(1, description="Factor of the key's value.")
     offset: FiniteFloat = Field(0, description="Number to add.")
 
@@ -42,7 +48,7 @@ class Parameter(FrozenModel):
     '0.0001 to 0.01, log'
     """
 
-    integer: tuple[int | DependentBound, int | DependentBound] | None = Field(
+    integer: tuple[_Whole | DependentBound, _Whole | DependentBound] | None = Field(
         None, alias="int", description="Lowest and highest whole number, both included."
     )
     real: tuple[FiniteFloat | DependentBound, FiniteFloat | DependentBound] | None = Field(
@@ -51,7 +57,7 @@ class Parameter(FrozenModel):
     choice: tuple[Scalar, ...] | None = Field(None, min_length=1, description="Values to choose from.")
     log: bool = Field(False, description="Sample uniformly in the logarithm.")
     step: FiniteFloat | None = Field(None, gt=0, description="Sample only the lowest value plus multiples of this.")
-    when: dict[str, _OneOrMore] = Field(
+    when: dict[Key, _OneOrMore] = Field(
         {}, description="Keys and the values that they must have; elsewhere this parameter is not sampled."
     )
 
@@ -154,6 +160,11 @@ class Parameter(FrozenModel):
             return "one of " + ", ".join(map(str, self.choice))
         low, high = self.extremes
         return f"{low} to {high}" + (f" in steps of {self.step:g}" if self.step else ", log" if self.log else "")
+
+
+def is_one_of(value: Scalar, allowed: Iterable[Scalar]) -> bool:
+    """Whether a value is among others; ``true`` is not 1."""
+    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed)
 
 
 ConditionalRanges = Annotated[

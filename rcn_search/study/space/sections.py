@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rcn_search.config.schema import FrozenModel
-from rcn_search.study.space.parameter import Scalar
+from rcn_search.study.space.parameter import Values
 
 
 class StudyInfo(FrozenModel):
@@ -23,6 +23,24 @@ class StudyInfo(FrozenModel):
     )
 
 
+class CostLimit(FrozenModel):
+    """Key ``budget.max_cost``: what an hour of a reserved GPU and CPU costs, and how much may be spent, in any currency."""
+
+    per_gpu_hour: float = Field(0, ge=0, description="Price of a GPU for an hour.")
+    per_cpu_hour: float = Field(0, ge=0, description="Price of a CPU core for an hour.")
+    limit: float = Field(gt=0, description="Cost at which the search is stopped.")
+
+    @model_validator(mode="after")
+    def _check_prices(self) -> Self:
+        if not (self.per_gpu_hour or self.per_cpu_hour):
+            raise ValueError("both prices are 0, so the limit would never be reached; set per_gpu_hour or per_cpu_hour")
+        return self
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Budget(FrozenModel):
     """Section ``budget``: how much is trained, and how much at once."""
 
@@ -32,6 +50,23 @@ class Budget(FrozenModel):
     workers_per_trial: int = Field(1, ge=1, description="Processes per trial.", exclude_if=lambda num: num == 1)
     cpus_per_trial: float = Field(1, gt=0, description="CPU cores, and threads, of each worker of a trial.")
     gpus_per_trial: float = Field(0, ge=0, le=1, description="Share of one GPU of each worker of a trial.")
+    max_hours: float | None = Field(
+        None, gt=0, exclude_if=_is_none, description="Hours, over all resumes, after which the search is stopped."
+    )
+    max_gpu_hours: float | None = Field(
+        None, gt=0, exclude_if=_is_none, description="GPU hours reserved for trials, after which it is stopped."
+    )
+    max_cost: CostLimit | None = Field(
+        None, exclude_if=_is_none, description="Cost of what is reserved for trials, at which it is stopped."
+    )
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        key = "max_gpu_hours" if self.max_gpu_hours is not None else "max_cost"
+        needs_gpu = self.max_gpu_hours is not None or (self.max_cost is not None and not self.max_cost.per_cpu_hour)
+        if needs_gpu and not self.gpus_per_trial:
+            raise ValueError(f"{key} counts GPUs, and gpus_per_trial is 0: it would never be reached")
+        return self
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Self:
@@ -55,7 +90,7 @@ class TestEvaluationConfig(FrozenModel):
 
     split: str = Field(description="Name of the test split.")
     method: str = Field(min_length=1, description="Name of the method on the leaderboard.")
-    retrain: dict[str, Scalar] = Field(
+    retrain: Annotated[Values, BeforeValidator(lambda values: {} if values is None else values)] = Field(
         {}, description="Keys to set for training the configuration again; if empty, the trial's checkpoint is scored."
     )
 

@@ -36,7 +36,15 @@ from rcn_search.config.loading import merge, resolve_train_config
 from rcn_search.config.schema import FrozenModel, TrainConfig
 from rcn_search.study.space import sections
 from rcn_search.study.space.options import Asha, Pbt, Sampler, Scheduler, Tpe
-from rcn_search.study.space.parameter import ConditionalRanges, Parameter, Scalar, Values, parameter_name
+from rcn_search.study.space.parameter import (
+    ConditionalRanges,
+    Key,
+    Parameter,
+    Scalar,
+    Values,
+    is_one_of,
+    parameter_name,
+)
 
 RUN, SEED = "run", "seed"
 """Parameters of a fixed-run study: the name of a run, and the index of its seed, from 0."""
@@ -68,7 +76,7 @@ class StudyConfig(FrozenModel):
 
     study: sections.StudyInfo
     base: dict[str, Any]
-    search: dict[str, ConditionalRanges] = Field({})
+    search: dict[Key, ConditionalRanges] = Field({})
     initial_trials: tuple[Values, ...] = ()
     runs: dict[str, Values] = Field({})
     seeds_per_run: dict[str, Annotated[int, Field(ge=1)]] = Field({})
@@ -221,8 +229,8 @@ class StudyConfig(FrozenModel):
     def _holds(self, key: str, allowed: tuple[Scalar, ...], values: Values) -> bool:
         """Whether a condition's key has an allowed value; a searched key that was not sampled has none."""
         if key in values:
-            return values[key] in allowed
-        return key not in self.search and value_at(self.base_config, key) in allowed
+            return is_one_of(values[key], allowed)
+        return key not in self.search and is_one_of(value_at(self.base_config, key), allowed)
 
 
 def overlay(document: dict[str, Any], values: Values) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -342,3 +343,100 @@ def test_base_config_of_a_copy_is_computed_again(write_study: Callable[..., str]
     assert config.base_config is config.base_config
     changed = config.model_copy(update={"base": {**config.base, "seed": 9}})
     assert (config.base_config.seed, changed.base_config.seed) == (0, 9)
+
+
+@pytest.mark.parametrize("number", ["010", "018", "1:30", "on", "1_0", "true", "'8'", "1" * 5_000], ids=lambda n: n[:9])
+@pytest.mark.parametrize(
+    ("key", "template"),
+    [
+        ("search.model.channels", "search: {{model.channels: {{int: [{0}, 20]}}}}"),
+        ("search.optimizer.lr", "search: {{optimizer.lr: {{float: [1.0e-4, {0}]}}}}"),
+        ("search.optimizer.lr", "search: {{optimizer.lr: {{float: [0, 1], step: {0}}}}}"),
+        ("search.optimizer.lr", "search: {{optimizer.lr: [{{float: [{{key: seed, offset: {0}}}, 1]}}]}}"),
+        ("search.model.branches", "search: {{model.branches: {{choice: [{0}]}}}}"),
+        ("search.model.skip", "search: {{model.skip: {{choice: [true, false], when: {{model.branches: {0}}}}}}}"),
+        ("initial", "search: {{model.branches: {{int: [4, 7]}}}}\ninitial_trials:\n- {{model.branches: {0}}}"),
+        ("budget.trials", "search: {{model.branches: {{int: [4, 7]}}}}\nbudget: {{trials: {0}, epochs: 3}}"),
+        ("seeds_per_run.a", "runs: {{a: {{model.branches: 4}}}}\nseeds_per_run: {{a: {0}}}"),
+        ("runs", "runs: {{a: {{model.branches: {0}}}}}"),
+    ],
+    ids=["int", "float", "step", "offset", "choice", "when", "initial", "budget", "seeds", "runs"],
+)  # fmt: skip
+def test_load_study_config_with_what_may_not_be_a_number_is_refused(
+    tmp_path: Path, key: str, template: str, number: str
+) -> None:
+    path = tmp_path / "study.yaml"
+    budget = "" if "budget" in template else "budget: {trials: 3, epochs: 3}\n"
+    if "runs" in template:
+        budget = "budget: {epochs: 3}\n"
+    path.write_text(f"{budget}study: {{name: x}}\nbase: {{data: {{uri: x}}}}\n{template.format(number)}\n")
+    with pytest.raises(ConfigError) as raised:
+        load_study_config(str(path))
+    message = str(raised.value)
+    assert re.match(rf"{path}(: run 'a')?, line [1-6]: ", message)
+    assert key.split(".")[0] in message or "initial_trials" in message or "model.branches" in message
+    assert len(message) < 2_000
+
+
+def test_numbers_with_an_exponent_and_no_point_are_numbers_everywhere(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        """
+study: {name: x}
+base: {data: {uri: x}, optimizer: {weight_decay: 1e-4}, validation: {augment: false}}
+search:
+  optimizer.lr: {choice: [1e-3, 1e-2]}
+  augment.flip: {float: [1e-1, 5e-1], when: {optimizer.lr: 1e-3, optimizer.weight_decay: [1e-4]}}
+initial_trials: [{optimizer.lr: 1e-3, augment.flip: 2e-1}]
+budget: {trials: 3, epochs: 3}
+"""
+    )
+    config = load_study_config(str(path))
+    assert config.search["optimizer.lr"][0].choice == (1e-3, 1e-2)
+    assert config.search["augment.flip"][0].when == {"optimizer.lr": (1e-3,), "optimizer.weight_decay": (1e-4,)}
+    assert config.initial_trials == ({"optimizer.lr": 1e-3, "augment.flip": 0.2},)
+
+
+def test_condition_with_a_boolean_does_not_hold_for_a_number(
+    document: Document, write_study: Callable[..., str]
+) -> None:
+    document["base"]["model"]["branches"] = 1
+    document["search"] = {"optimizer.lr": {"float": [1e-3, 1e-2], "when": {"model.branches": True}}}
+    document["initial_trials"] = []
+    with pytest.raises(ConfigError, match=r"'when' never holds: model\.branches is never True"):
+        load_study_config(write_study())
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.num_train=300", "unknown key 'data.num_train': a study sets the keys of its trainings below base, as "
+         "base.data.num_train"),
+        ("data={num_train: 1, num_val: 2}", "below base, as base.data"),
+        ("seed=3", "below base, as base.seed"),
+        ("base.input.size_px=160", "base, --set 'base.input.size_px=160': input.size_px = 160: should be 40 or 80: the "
+         "networks have branches of 80"),
+        ("budget.cpus_per_trial=.inf", "--set 'budget.cpus_per_trial=.inf': budget.cpus_per_trial = inf: input should "
+         "be a finite number"),
+    ],
+)  # fmt: skip
+def test_override_that_does_not_fit_a_study_says_what_would(
+    write_study: Callable[..., str], override: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_study_config(write_study(), overrides=[override])
+
+
+def test_override_of_retrain_with_null_scores_the_checkpoint_of_the_search(write_study: Callable[..., str]) -> None:
+    path = write_study(test={"split": "test", "method": "x", "retrain": {"schedule.epochs": 9}})
+    for override in ("test.retrain=null", "test.retrain={}"):
+        test = load_study_config(path, overrides=[override]).test
+        assert test is not None
+        assert test.retrain == {}
+
+
+def test_key_of_thousands_of_parts_is_refused(write_study: Callable[..., str]) -> None:
+    key = ".".join(["a"] * 10**5)
+    for changes in ({"search": {key: {"int": [1, 2]}}}, {"initial_trials": [{key: 1}]}):
+        with pytest.raises(ConfigError, match="at most 200 characters"):
+            load_study_config(write_study(**changes))
