@@ -79,3 +79,10 @@ def test_rank_ranges_equal_methods_rarely_differ() -> None:
         rows = rng.gamma(4, 1.5, 300) + rng.normal(0, 1, (8, 300))
         wrong += any(rank != (1, 8) for rank in rank_ranges(rows, alone(300)))
     assert wrong <= 18  # 10 expected; 18 in one of a hundred such counts
+
+
+def test_rank_ranges_p_that_equals_alpha_is_significant() -> None:
+    errors = np.stack([np.arange(9.0), np.arange(9.0) + [1, 1, 1, 1, 1, 1, 1, 1, -1]])
+    p = float(paired_p(errors, alone(9))[0, 1])
+    assert rank_ranges(errors, alone(9), alpha=p) == [RankRange(1, 1), RankRange(2, 2)]
+    assert rank_ranges(errors, alone(9), alpha=0.999 * p) == [RankRange(1, 2), RankRange(1, 2)]
