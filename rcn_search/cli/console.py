@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import functools
+import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -17,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rcn_search.errors import RcnSearchError
+from rcn_search.printable import PlainConsole
 from rcn_search.training.exit_status import Interrupted
 
 if TYPE_CHECKING:
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
 
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 
-console, errors = Console(), Console(stderr=True)
+console, errors = PlainConsole(), PlainConsole(stderr=True)
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -58,6 +63,36 @@ _REMEDIES = {
     errno.EADDRINUSE: "choose another port",
 }
 """Remedy for each operating-system error that is not a fault of this program."""
+_SUBSTITUTES = {
+    "→": "->",
+    "–": "-",
+    "─": "-",
+    "━": "-",
+    "│": "|",
+    "·": "-",
+    "×": "x",
+    "±": "+-",
+    "…": "...",
+    "°": "deg",
+}
+"""For characters that this program prints, where the output cannot hold them; others become a question mark."""
+_UNLIMITED_WIDTH = 1_000
+
+
+def prepare_output() -> None:
+    """Let standard output and error take any text, and print tables to a file or pipe as wide as they are."""
+    codecs.register_error("rcn-search", _substitute)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="rcn-search")
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        console.width = _UNLIMITED_WIDTH
+
+
+def _substitute(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_SUBSTITUTES.get(character, "?") for character in error.object[error.start : error.end]), error.end
 
 
 def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
@@ -69,6 +104,7 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
     @functools.wraps(function)
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         try:
+            _check_working_directory()
             return function(*args, **kwargs)
         except (Interrupted, KeyboardInterrupt) as interruption:
             errors.print(Text(str(interruption) or "interrupted", style="yellow"), soft_wrap=True)
@@ -82,6 +118,13 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
         sys.exit(EXIT_ERROR)
 
     return guarded
+
+
+def _check_working_directory() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise RcnSearchError("the working directory does not exist any more; change to another one with cd") from None
 
 
 def explain_os_error(error: OSError) -> str:
@@ -117,12 +160,18 @@ def score_table(scores: Iterable[tuple[EvaluationProtocol, Score]]) -> Table:
 @contextmanager
 def progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A bar to be called with (done, total); on a terminal only, so that logs stay readable."""
+    live = _live_console()
     parts = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
     with Progress(
-        *parts, TextColumn(unit), TimeRemainingColumn(), console=errors, transient=True, disable=not errors.is_terminal
+        *parts, TextColumn(unit), TimeRemainingColumn(), console=live, transient=True, disable=not live.is_terminal
     ) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _live_console() -> Console:
+    """The console of bars: that of the text if it is a terminal, or a line would begin where the bar ends."""
+    return console if console.is_terminal else errors
 
 
 @contextmanager
@@ -135,7 +184,7 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
         if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked = True
-        errors.print("[yellow]stopping after this step; once more to stop at once[/]")
+        _live_console().print("stopping after this step; once more to stop at once", style="yellow")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

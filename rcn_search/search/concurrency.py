@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune import Callback
 from rich.console import Console
 from rich.filesize import decimal
+from rich.text import Text
 
 from rcn_search.cluster.runtime import CapacityError, ClusterResources, current_resources
 from rcn_search.study.space.sections import Budget
@@ -86,12 +87,9 @@ def print_plan(
     source = f"{len(config.runs)} fixed runs" if config.runs else f"{config.sampler.name} sampler"
     if config.study.trial_batch_size:
         source += f", repeatable in batches of {config.study.trial_batch_size}"
-    console.print(
-        f"[bold]{config.study.name}[/]: {study.num_remaining} trials of up to {config.budget.epochs} epochs, "
-        f"{config.scheduler}, {source}\n{_at_once(slots, cluster, config.budget)}",
-        highlight=False,
-    )
-    console.print(study.uri, style="dim", highlight=False, soft_wrap=True)
+    plan = f": {study.num_remaining} trials of up to {config.budget.epochs} epochs, {config.scheduler}, {source}\n"
+    console.print(Text.assemble((config.study.name, "bold"), plan, _at_once(slots, cluster, config.budget)))
+    console.print(study.uri, style="dim", highlight=False, soft_wrap=True, markup=False)
     console.print(f"about {decimal(checkpoint_bytes)} of checkpoints: best and last of each trial", highlight=False)
     if free_bytes is not None and free_bytes < checkpoint_bytes:
         console.print(

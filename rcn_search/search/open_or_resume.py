@@ -140,7 +140,11 @@ def _warm_start(uri: str, config: StudyConfig, manifest: Manifest, request: Stud
     if parent.rstrip("/") == uri.rstrip("/"):
         raise ConfigError(f"--warm-start-from {parent}: the new study needs another location; name it with --study NEW")
     num_taken, num_left_out = warm_start_study(parent, uri, config, manifest.fingerprint)
-    console.print(f"warm start: {num_taken} trials of {parent} taken over, {num_left_out} do not fit", soft_wrap=True)
+    console.print(
+        f"warm start: {num_taken} trials of {parent} taken over, {num_left_out} do not fit",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 def _extend(existing: Study, config: StudyConfig, request: StudyRequest) -> StudyConfig:

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rcn_search.config.errors import ConfigError
 from rcn_search.config.schema import ModelConfig
@@ -102,11 +103,9 @@ def _cost(model: ModelConfig, num_points: int, input_px: int, in_channels: int) 
 def print_preview(console: Console, config: StudyConfig, report: SpacePreview) -> None:
     """Print percentiles and histograms of the costs, and how often each parameter is drawn."""
     num_settings = len(report.num_parameters)
-    console.print(
-        f"[bold]{config.study.name}[/]: {num_settings:,} settings of {len(config.parameter_names)} parameters, "
-        f"all legal; {report.num_networks:,} different networks for {report.num_points} points",
-        highlight=False,
-    )
+    counts = f": {num_settings:,} settings of {len(config.parameter_names)} parameters, all legal; "
+    counts += f"{report.num_networks:,} different networks for {report.num_points} points"
+    console.print(Text.assemble((config.study.name, "bold"), counts))
     table = Table("percentile", *(f"{percentile}" for percentile in PERCENTILES), box=None, pad_edge=False)
     costs = {"parameters": report.num_parameters, "multiply-adds": report.multiply_adds}
     for title, values in costs.items():
