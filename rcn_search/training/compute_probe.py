@@ -1,13 +1,18 @@
-"""Choose precision, memory layout and number of threads by measuring how fast they train; results are cached."""
+"""Choose precision, memory layout and number of threads by measuring how fast they train.
+
+Candidates take turns, so that a load that comes and goes slows all of them down, and slow ones are dropped early. The
+result is kept for later runs only if it was measured on a quiet machine: under load fewer threads look better.
+"""
 
 from __future__ import annotations
 
-import json
 import platform
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import product
 
+import psutil
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
@@ -22,8 +27,19 @@ from rcn_search.training.distributed import DistributedContext
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import build_optimizers
 
-_TIMED_STEPS = 2
 _MAX_PROBE_BATCH = 8
+_NUM_ROUNDS = 4
+_TIME_LIMIT_S = 2.0
+"""No round begins after this time, but one is always measured."""
+_HOPELESS, _HOPELESS_S = 3.0, 0.1
+"""A candidate is dropped unmeasured if its first step took so many times as long as the fastest, and so much longer."""
+_SLOW = 1.5
+"""A candidate is dropped after a round if its best time is so many times the best of all."""
+_QUIET_LOAD = 0.1
+"""Share of the CPU cores that other processes may use while a measurement is made that is kept."""
+_BUSY_LOAD = 0.25
+"""If others use more than this, threads would wait for each other, and a single step might take seconds."""
+_CACHE_VERSION = 2
 
 
 class ComputeSettings(BaseModel):
@@ -44,15 +60,24 @@ class ComputeSettings(BaseModel):
         return inputs.contiguous(memory_format=self.memory_format) if inputs.dim() == 4 else inputs
 
     @property
+    def layout(self) -> tuple[str, bool]:
+        """Precision, and whether channels come last: what candidates with other numbers of threads share."""
+        return self.precision, self.channels_last
+
+    @property
     def memory_format(self) -> torch.memory_format:
         """Memory layout of weights and maps."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
 def resolve_settings(
-    config: TrainConfig, num_points: int, checkpoint: Checkpoint | None, distributed: DistributedContext
+    config: TrainConfig,
+    num_points: int,
+    checkpoint: Checkpoint | None,
+    distributed: DistributedContext,
+    on_probe: Callable[[int], None] = lambda num_candidates: None,
 ) -> ComputeSettings:
-    """Choose the compute options of a run, the same for all of its workers.
+    """Choose the compute options of a run, the same for all of its workers; ``on_probe`` as in `choose_settings`.
 
     A resumed run keeps its options. If the number of workers has changed, the number of threads is chosen anew.
     """
@@ -62,21 +87,55 @@ def resolve_settings(
             return ComputeSettings.model_validate(settings)
         fixed = {name: settings[name] for name in ("precision", "channels_last")}
         config = config.model_copy(update={"compute": config.compute.model_copy(update=fixed)})
-    chosen = choose_settings(config, num_points).model_dump_json() if distributed.is_first else ""
+    chosen = choose_settings(config, num_points, on_probe).model_dump_json() if distributed.is_first else ""
     return ComputeSettings.model_validate_json(distributed.broadcast_text(chosen))
 
 
-def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
+def choose_settings(
+    config: TrainConfig, num_points: int, on_probe: Callable[[int], None] = lambda num_candidates: None
+) -> ComputeSettings:
     """Replace every ``auto`` of ``config.compute`` by the value that trains fastest.
 
-    Candidates are compared by a few timed steps; the result is cached for each model, device and version of PyTorch.
+    Candidates are compared by a few timed steps, in about three seconds; ``on_probe`` is called with their number
+    before. A result from a quiet machine is cached for each model, device and version of PyTorch.
     """
+    candidates = _candidates(config)
+    if len(candidates) == 1:
+        return candidates[0]
+    device = candidates[0].device
+    key = canonical_hash(
+        {
+            "version": _CACHE_VERSION,
+            "model": config.model.model_dump(mode="json"),
+            "loss": config.loss.model_dump(mode="json"),
+            "batch": config.schedule.batch_size,
+            "input": [config.input.size_px, config.input.channels],
+            "points": num_points,
+            "candidates": [candidate.model_dump() for candidate in candidates],
+            "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor(),
+            "node": platform.node(),
+            "torch": torch.__version__,
+        }
+    )
+    name = f"{key[:24]}.json"
+    with suppress(OSError, ValidationError):
+        return ComputeSettings.model_validate_json((cache_folder("probe") / name).read_bytes())
+    on_probe(len(candidates))
+    others = _OtherLoad()
+    fastest = _fastest(candidates, _step_timers(config, num_points), others)
+    if others.share() <= _QUIET_LOAD:
+        with suppress(OSError):
+            storage.write_bytes(str(cache_folder("probe") / name), fastest.model_dump_json().encode())
+    return fastest
+
+
+def _candidates(config: TrainConfig) -> list[ComputeSettings]:
     compute = config.compute
     device, available = resolve_device(compute.device), num_cpus()
     threads = [compute.threads] if compute.threads != "auto" else [available, available // 2][: min(available, 2)]
     if device.type != "cpu":
         threads = threads[:1]
-    candidates = [
+    return [
         ComputeSettings(device=str(device), precision=precision, channels_last=channels_last, threads=num)
         for num, precision, channels_last in product(
             threads,
@@ -84,27 +143,6 @@ def choose_settings(config: TrainConfig, num_points: int) -> ComputeSettings:
             [True, False] if compute.channels_last == "auto" else [compute.channels_last],
         )
     ]
-    if len(candidates) == 1:
-        return candidates[0]
-    key = canonical_hash(
-        {
-            "model": config.model.model_dump(mode="json"),
-            "loss": config.loss.model_dump(mode="json"),
-            "batch": config.schedule.batch_size,
-            "input": [config.input.size_px, config.input.channels],
-            "points": num_points,
-            "candidates": [candidate.model_dump() for candidate in candidates],
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
-            "node": platform.node(),
-            "torch": torch.__version__,
-        }
-    )
-    cache = cache_folder("probe") / f"{key[:24]}.json"
-    with suppress(FileNotFoundError, ValidationError):
-        return ComputeSettings.model_validate_json(cache.read_bytes())
-    fastest = min(candidates, key=lambda candidate: _step_time_s(config, candidate, num_points))
-    storage.write_bytes(str(cache), json.dumps(fastest.model_dump()).encode())
-    return fastest
 
 
 def resolve_device(name: str) -> torch.device:
@@ -123,9 +161,54 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int) -> float:
-    device, threads_before = torch.device(settings.device), torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
+StepTimer = Callable[[ComputeSettings], float]
+"""Takes a training step with the settings of a candidate; returns its time in seconds."""
+
+
+def _fastest(candidates: Sequence[ComputeSettings], step_s: StepTimer, others: _OtherLoad) -> ComputeSettings:
+    """Compare candidates in rounds of one step each; more threads only where there is hope, and cores are free."""
+    started = time.perf_counter()
+    with_few = [candidate for candidate in candidates if candidate.threads == min(each.threads for each in candidates)]
+    step_s(with_few[0])  # what a process initializes only once counts for nobody
+    first_s = {candidate: step_s(candidate) for candidate in with_few}
+    limit_s = max(_HOPELESS * min(first_s.values()), min(first_s.values()) + _HOPELESS_S)
+    hopeful = {candidate.layout for candidate, spent_s in first_s.items() if spent_s <= limit_s}
+    if others.share() <= _BUSY_LOAD:
+        with_few += [candidate for candidate in candidates if candidate not in first_s]
+    best_s = {candidate: float("inf") for candidate in with_few if candidate.layout in hopeful}
+    for _ in range(_NUM_ROUNDS):
+        for candidate in best_s:
+            best_s[candidate] = min(best_s[candidate], step_s(candidate))
+        limit_s = _SLOW * min(best_s.values())
+        best_s = {candidate: spent_s for candidate, spent_s in best_s.items() if spent_s <= limit_s}
+        if len(best_s) == 1 or time.perf_counter() - started > _TIME_LIMIT_S:
+            break
+    return min(best_s, key=lambda candidate: best_s[candidate])
+
+
+def _step_timers(config: TrainConfig, num_points: int) -> StepTimer:
+    """Make the timer of candidates, which share a network for each memory layout."""
+    steps: dict[bool, Callable[[ComputeSettings], None]] = {}
+
+    def step_s(settings: ComputeSettings) -> float:
+        threads_before = torch.get_num_threads()
+        torch.set_num_threads(settings.threads)
+        try:
+            if settings.channels_last not in steps:
+                steps[settings.channels_last] = _training_step(config, settings, num_points)
+            started = time.perf_counter()
+            steps[settings.channels_last](settings)
+            return time.perf_counter() - started
+        finally:
+            torch.set_num_threads(threads_before)
+
+    return step_s
+
+
+def _training_step(
+    config: TrainConfig, settings: ComputeSettings, num_points: int
+) -> Callable[[ComputeSettings], None]:
+    device = torch.device(settings.device)
     size_px, channels = config.input.size_px, config.input.channels
     network = build_model(config.model, num_points=num_points, input_px=size_px, in_channels=channels)
     network = network.to_device(device, settings.memory_format)
@@ -138,9 +221,8 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
     attributes: dict[str, Tensor] = {
         name: torch.zeros(batch, dtype=torch.long, device=device) for name in ("gender", "smile", "glasses", "pose")
     }
-    fastest = float("inf")
-    for step in range(_TIMED_STEPS + 1):
-        started = time.perf_counter()
+
+    def step(settings: ComputeSettings) -> None:
         with settings.autocast():
             output = network(settings.to_memory_format(inputs))
         training_loss(config, output, points_bk2, attributes).backward()
@@ -149,7 +231,25 @@ def _step_time_s(config: TrainConfig, settings: ComputeSettings, num_points: int
         network.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        if step:  # the first step includes initialization
-            fastest = min(fastest, time.perf_counter() - started)
-    torch.set_num_threads(threads_before)
-    return fastest
+
+    return step
+
+
+class _OtherLoad:
+    """CPU time that others than this process use from its creation on, on the cores that it may use."""
+
+    def __init__(self) -> None:
+        self._started, self._busy_s, self._own_s = time.perf_counter(), _busy_s(), time.process_time()
+
+    def share(self) -> float:
+        """Return it as a share of the time of these cores."""
+        available_s = (time.perf_counter() - self._started) * num_cpus()
+        return (_busy_s() - self._busy_s - (time.process_time() - self._own_s)) / available_s
+
+
+def _busy_s() -> float:
+    """CPU time that all processes have used on the cores of this one, in seconds."""
+    cores = psutil.cpu_times(percpu=True)
+    usable = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else range(len(cores))
+    not_busy = ("idle", "iowait", "guest", "guest_nice")  # time of guests is part of the other fields
+    return sum(sum(cores[core]) - sum(getattr(cores[core], name, 0.0) for name in not_busy) for core in usable)
