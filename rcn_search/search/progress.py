@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from rcn_search.search.budget_limit import BudgetLimit
 from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
@@ -27,8 +28,8 @@ class SearchProgress(Callback):  # type: ignore[misc]
     The status is updated event by event (see `StudyStatistics`); no event loops over all trials.
     """
 
-    def __init__(self, study: Study, console: Console) -> None:
-        self._study, self._console = study, console
+    def __init__(self, study: Study, console: Console, limit: BudgetLimit | None = None) -> None:
+        self._study, self._console, self._limit = study, console, limit
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._statistics = StudyStatistics(study)
         self._num_epochs_before = self._statistics.num_epochs
@@ -87,7 +88,8 @@ class SearchProgress(Callback):  # type: ignore[misc]
         times = f"{format_duration(elapsed_s)} elapsed"
         if num_epochs:
             times += f", about {format_duration(statistics.num_remaining_epochs * elapsed_s / num_epochs)} left"
-        line = Text("  ·  ".join(part for part in (self._cluster_use, times) if part), style="dim")
+        budget = self._limit.forecast(num_epochs, statistics.num_remaining_epochs) if self._limit else ""
+        line = Text("  ·  ".join(part for part in (self._cluster_use, times, budget) if part), style="dim")
         return Group(Text(), counts_line(statistics), best_line(statistics), rung_table(statistics), line)
 
 

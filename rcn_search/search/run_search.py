@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,8 +16,11 @@ from ray.tune import Callback, PlacementGroupFactory
 from rich.console import Console
 
 from rcn_search.cluster._ray_private import disable_tune_env_propagation
+from rcn_search.cluster.cluster_address import ClusterError
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.runtime import StopSignal, connect_cluster, sigterm_as_keyboard_interrupt
+from rcn_search.printable import PlainConsole
+from rcn_search.search.budget_limit import BudgetLimit, BudgetUsedUp
 from rcn_search.search.callbacks import build_callbacks
 from rcn_search.search.concurrency import ScaleUpTimeout, plan_slots, print_plan
 from rcn_search.search.disk_estimate import estimate_checkpoint_bytes, free_disk_bytes
@@ -28,7 +32,7 @@ from rcn_search.search.trial_actor import TrialActor
 from rcn_search.search.tune_scheduler import build_scheduler
 from rcn_search.search.tune_searcher import MAX_PROCESS_DEATHS, StudyRecorder, StudySearcher
 from rcn_search.study.identity import resume_settings
-from rcn_search.study.lease import Lease, acquire
+from rcn_search.study.lease import Lease, acquire, read_use
 from rcn_search.study.store import StudyStore
 from rcn_search.study.study import Study
 from rcn_search.study.synchronous import SynchronousStudy
@@ -66,7 +70,7 @@ def run_search(
         KeyboardInterrupt: Ctrl-C or SIGTERM. The study can be resumed, as after every error.
     """
     started = time.perf_counter()
-    console = console or Console()
+    console = console or PlainConsole()
     uri, config, manifest = open_or_resume(request, leaderboard=leaderboard, console=console)
     with (
         sigterm_as_keyboard_interrupt() as stop,
@@ -77,10 +81,13 @@ def run_search(
         recorder = StudyRecorder(source)
         # Before Ray starts, which takes seconds: the package of a callback may be missing.
         callbacks = build_callbacks(config.callbacks, study)
-        num_points = manifest.keypoint_schema.num_points
-        run_trials = partial(_run_trials, stop_check=_StopCheck(lease, stop), num_points=num_points, console=console)
+        limit = BudgetLimit(config.budget, lease, read_use(uri))
+        num_points, stop_check = manifest.keypoint_schema.num_points, _StopCheck(lease, stop)
+        run_trials = partial(_run_trials, limit=limit, stop_check=stop_check, num_points=num_points, console=console)
+        run_replicates = partial(_run_replicates, run_trials=run_trials)
+        winner = test_result = None
         try:
-            slots = run_trials(study, source, [recorder, *callbacks]) if study.num_remaining else 0
+            slots = run_trials(study, source, [recorder, *callbacks])
             summary = SearchSummary(
                 slots=slots,
                 wall_s=time.perf_counter() - started,
@@ -89,17 +96,24 @@ def run_search(
                 idle_s=idle_s(recorder.ended_s, slots),
             )
             print_summary(console, study, summary)
-            winner = run_replication(
-                study,
-                check=lease.check,
-                run=lambda runs: run_trials(runs, runs, [StudyRecorder(runs)]),
-                console=console,
-            )
+            limit.print_use(console)
+            if study.has_unfinished:
+                raise BudgetUsedUp
+            winner = run_replication(study, check=lease.check, run=run_replicates, console=console)
             test_result = evaluate_best_trial(study, winner, leaderboard=leaderboard, console=console)
+        except BudgetUsedUp:
+            limit.print_used_up(console, study)
         except KeyboardInterrupt:
-            command = "the same command" if request.auto_resume else "the same command with --resume"
-            raise KeyboardInterrupt(f"stopped; {command} resumes {uri}") from None
+            raise KeyboardInterrupt(f"stopped; {request.resuming_command} resumes {uri}") from None
+        except ClusterError as error:
+            raise ClusterError(f"{error}. Then {request.resuming_command} resumes {uri}") from error
     return SearchResult(study=study, summary=summary, winner=winner, test_result=test_result)
+
+
+def _run_replicates(runs: Study, run_trials: Callable[..., int]) -> None:
+    run_trials(runs, runs, [StudyRecorder(runs)])
+    if runs.has_unfinished:
+        raise BudgetUsedUp
 
 
 def _run_trials(
@@ -107,26 +121,37 @@ def _run_trials(
     source: Study | SynchronousStudy,
     callbacks: Sequence[Callback],
     *,
+    limit: BudgetLimit,
     stop_check: _StopCheck,
     num_points: int,
     console: Console,
 ) -> int:
     """Start Ray, print the plan, and run trials until none is left; return the number that ran at once.
 
-    ``source`` hands out the trials: the study itself or its synchronous view. A callback records results in it.
+    ``source`` hands out the trials: the study itself or its synchronous view. A callback records results in it. When
+    the budget is used up, trials are left that have not ended.
     """
+    if limit.reached or not study.num_remaining:
+        return 0
     with ThreadPoolExecutor(1) as executor:  # counts the networks' parameters, which imports torch, while Ray starts
         estimate = executor.submit(estimate_checkpoint_bytes, study, num_points)
         with connect_cluster() as cluster:
             slots = plan_slots(cluster, study.config.budget, study.num_remaining)
             print_plan(console, study, slots, cluster, estimate.result(), free_disk_bytes(study.uri))
-            while source.num_remaining:  # a trial may be requeued after Tune has asked for the last one
-                _run_tune(study, source, [*callbacks, stop_check, ScaleUpTimeout(study.config.budget)], slots, console)
+            callbacks = [*callbacks, stop_check, ScaleUpTimeout(study.config.budget), limit]
+            with suppress(BudgetUsedUp):
+                while source.num_remaining:  # a trial may be requeued after Tune has asked for the last one
+                    _run_tune(study, source, callbacks, slots, limit, console)
     return slots
 
 
 def _run_tune(
-    study: Study, source: Study | SynchronousStudy, callbacks: Sequence[Callback], slots: int, console: Console
+    study: Study,
+    source: Study | SynchronousStudy,
+    callbacks: Sequence[Callback],
+    slots: int,
+    limit: BudgetLimit,
+    console: Console,
 ) -> None:
     """Run Ray Tune once over all trials that are left."""
     budget = study.config.budget
@@ -135,7 +160,10 @@ def _run_tune(
     actor = tune.with_parameters(TrialActor, credentials=credentials)
     actor.__qualname__ = TrialActor.__qualname__  # shown by ps and the dashboard as the name of its processes
     resources = {"CPU": budget.cpus_per_trial, **({"GPU": budget.gpus_per_trial} if budget.gpus_per_trial else {})}
-    with tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch, SearchProgress(study, console) as progress:
+    with (
+        tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch,
+        SearchProgress(study, console, limit) as progress,
+    ):
         tune.run(
             actor,
             name="search",

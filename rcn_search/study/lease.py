@@ -1,7 +1,8 @@
 """The lease on a study: one search process at a time acquires it, keeps it alive with heartbeats, and releases it.
 
     STUDY/leases/000003/acquired.json    which process, and with which settings; put-if-absent: one process per number
-    STUDY/leases/000003/heartbeat.json   its last heartbeat; the one object of a study that is replaced, as a whole
+    STUDY/leases/000003/heartbeat.json   its last heartbeat, and its use of the budget until then; the one object of a
+                                         study that is replaced, as a whole
     STUDY/leases/000003/released.json    written when the process ended by itself
 
 The highest number is the current lease. The next number may be acquired once the current lease is released, its process
@@ -20,13 +21,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import psutil
+from pydantic import ConfigDict, Field
 
 from rcn_search import storage
 from rcn_search.config.schema import FrozenModel
-from rcn_search.study.records import StudyError
+from rcn_search.study.budget_use import Use
+from rcn_search.study.records import RESTORE, StudyError, UnixTime, read_record
 
 HEARTBEAT_INTERVAL_S = 10.0
 LEASE_TIMEOUT_S = 60.0
@@ -36,6 +39,7 @@ POLL_INTERVAL_S = 1.0
 _START_TOLERANCE_S = 2.0
 """Error of a process's start time, which the system counts from a boot time in whole seconds."""
 _LEASES, _ACQUIRED, _HEARTBEAT, _RELEASED = "leases", "acquired.json", "heartbeat.json", "released.json"
+_REMEDY = f"{RESTORE}, or delete it if no search process runs this study"
 _unreleased: set[str] = set()
 """Folders of leases that this process has given up but could not release, because storage could not be reached."""
 
@@ -45,18 +49,25 @@ class LeaseOwner(FrozenModel):
 
     host: str
     machine: str
-    pid: int
+    pid: int = Field(ge=0)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
 
+class Heartbeat(FrozenModel):
+    """Content of ``heartbeat.json``; its other keys are read by `read_use`."""
+
+    model_config = ConfigDict(extra="ignore")
+    at: UnixTime
+
+
 class LeaseRecord(FrozenModel):
     """Content of ``acquired.json``: who runs the study, since which Unix time, with which `resume_settings`."""
 
-    schema_version: int = 2
+    schema_version: Literal[2] = 2
     owner: LeaseOwner
-    acquired_at: float
+    acquired_at: UnixTime
     settings: dict[str, Any]
 
 
@@ -81,20 +92,41 @@ class LeaseState:
 def read_lease(uri: str) -> LeaseState | None:
     """Read the newest lease on a study; None if it was never run, StudyError if the lease is damaged."""
     leases = storage.join(uri, _LEASES)
-    for name in reversed(storage.list_names(leases)):
+    for name in reversed(_lease_names(leases)):
         folder = storage.join(leases, name)
         try:
-            record = LeaseRecord.model_validate(storage.read_json(storage.join(folder, _ACQUIRED)))
+            record = read_record(storage.join(folder, _ACQUIRED), LeaseRecord, remedy=_REMEDY)
         except FileNotFoundError:
             continue  # a folder whose object was never written
-        except ValueError as error:
-            raise StudyError(f"{storage.join(folder, _ACQUIRED)} is damaged: {error}") from error
         last_heartbeat_at = record.acquired_at
         with suppress(FileNotFoundError):
-            last_heartbeat_at = float(storage.read_json(storage.join(folder, _HEARTBEAT))["at"])
+            last_heartbeat_at = read_record(storage.join(folder, _HEARTBEAT), Heartbeat, remedy=_REMEDY).at
         released = folder in _unreleased or storage.exists(storage.join(folder, _RELEASED))
         return LeaseState(number=int(name), record=record, last_heartbeat_at=last_heartbeat_at, released=released)
     return None
+
+
+def _lease_names(leases: str) -> list[str]:
+    """List the folders of leases in order, without what others may have put there."""
+    return [name for name in storage.list_names(leases) if name.isascii() and name.isdigit()]
+
+
+def read_use(uri: str) -> Use:
+    """Sum the use of the budget over all leases on a study; a process that was killed counts to its last heartbeat."""
+    leases = storage.join(uri, _LEASES)
+    return sum((_use_of(storage.join(leases, name)) for name in _lease_names(leases)), Use())
+
+
+def _use_of(folder: str) -> Use:
+    for name in (_RELEASED, _HEARTBEAT):
+        uri = storage.join(folder, name)
+        try:
+            return Use.model_validate(storage.read_json(uri).get("use", {}))
+        except FileNotFoundError:
+            continue
+        except (AttributeError, ValueError) as error:
+            raise StudyError(f"{uri} is damaged: it does not say what was used of the budget: {error}") from error
+    return Use()  # it ended before its first heartbeat
 
 
 class Lease:
@@ -102,7 +134,10 @@ class Lease:
 
     def __init__(self, uri: str, number: int) -> None:
         self._uri, self._number = uri, number
-        self._last_heartbeat_at = time.time()  # not the monotonic clock, which stands still while the machine sleeps
+        self._started_at = self._last_heartbeat_at = (
+            time.time()
+        )  # not the monotonic clock, which stands still while the machine sleeps
+        self._reserved = Use()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._heartbeat_loop, name="study-lease", daemon=True)
         self._thread.start()
@@ -119,14 +154,26 @@ class Lease:
         if self._ended.is_set():
             raise StudyError(f"{self._uri}: another search process took over this study: no heartbeat from this one")
 
+    @property
+    def use(self) -> Use:
+        """Use of the budget by this process so far."""
+        return self._reserved.model_copy(update={"wall_s": max(0.0, time.time() - self._started_at)})
+
+    def add_reserved(self, use: Use) -> None:
+        """Add seconds for which resources were reserved for trials; the next heartbeat records them."""
+        self._reserved += use
+
     def heartbeat(self) -> None:
         """Send a heartbeat, or notice that the lease is lost."""
         now = time.time()
         if storage.exists(storage.join(_folder(self._uri, self._number + 1), _ACQUIRED)):
             self._ended.set()
             return
-        storage.write_json(storage.join(_folder(self._uri, self._number), _HEARTBEAT), {"at": now})
+        storage.write_json(storage.join(_folder(self._uri, self._number), _HEARTBEAT), self._record(now))
         self._last_heartbeat_at = now
+
+    def _record(self, now: float) -> dict[str, Any]:
+        return {"at": now, "use": self.use.model_dump()}
 
     def _heartbeat_loop(self) -> None:
         while not self._ended.wait(HEARTBEAT_INTERVAL_S):
@@ -139,7 +186,7 @@ class Lease:
         self._thread.join()
         folder = _folder(self._uri, self._number)
         try:
-            storage.write_json(storage.join(folder, _RELEASED), {"at": time.time()})
+            storage.write_json(storage.join(folder, _RELEASED), self._record(time.time()))
         except OSError:  # for other processes it expires
             _unreleased.add(folder)
 

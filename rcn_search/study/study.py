@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
@@ -10,16 +11,18 @@ import optuna
 from optuna.distributions import distribution_to_json
 
 from rcn_search import storage
+from rcn_search.config.differences import differences
+from rcn_search.errors import RcnSearchError, list_first
 from rcn_search.machine import gc_paused
-from rcn_search.study.identity import SETTINGS, differences, identity, restore_config, resume_settings, stored_identity
-from rcn_search.study.lease import read_lease
+from rcn_search.study.identity import SETTINGS, identity, restore_config, resume_settings, stored_identity
+from rcn_search.study.lease import LeaseState, read_lease
 from rcn_search.study.objectives import constraint_values, directions, objective_values
-from rcn_search.study.records import EpochResult, StudyError, TrialRecord, TrialResult
+from rcn_search.study.records import RESTORE, EpochResult, StudyError, TrialRecord, TrialResult, WarmStartTrial
 from rcn_search.study.samplers import build_sampler
 from rcn_search.study.samplers.bounded_history import BoundedHistory
 from rcn_search.study.space.parameter import Values
 from rcn_search.study.space.study_config import StudyConfig
-from rcn_search.study.store import StudyStore
+from rcn_search.study.store import RESULT_NAME, StudyStore
 from rcn_search.study.trial import OPTUNA_STATES, EndState, Trial, dominates, error_key, to_frozen_trial
 
 _BOUNDED = {"tpe", "gp"}
@@ -29,28 +32,58 @@ _BOUNDED = {"tpe", "gp"}
 class Study:
     """A study in a folder or at a URI, with all its trials in memory.
 
-    The constructor opens a study to run it: finished trials are kept, and open ones are run again. `start` publishes a
+    The constructor opens a study to run it: finished trials are kept, and open ones are run again; a damaged object is
+    a `StudyError` that names it, since nothing may be proposed or decided without it. `start` publishes a
     new study; `rcn_search.study.snapshot.open_study` opens one to read it. Writing under a lease needs a ``store``.
     The sampler learns from ``warm_start_trials``, taken over from an earlier study; they are not part of the budget.
     """
 
-    def __init__(self, uri: str, config: StudyConfig, store: StudyStore | None = None) -> None:
+    def __init__(
+        self, uri: str, config: StudyConfig, store: StudyStore | None = None, *, skip_damaged: bool = False
+    ) -> None:
         self.uri, self.config = uri, config
+        self.damaged: dict[int, StudyError] = {}
+        self.problems: list[str] = []
+        self.lease: LeaseState | None = None
         self._store = store or StudyStore(uri)
         self.warm_start_trials = [
             Trial(trial.record, StudyStore(trial.origin).trial_folder(trial.record.number), trial.result)
-            for trial in self._store.read_warm_start(self._store.read_study())
+            for trial in self._read_warm_start(skip_damaged)
         ]
         with gc_paused():
-            self.trials = [
+            trials = [
                 Trial(record, self._store.trial_folder(record.number), result)
-                for record, result in self._store.read_trials()
+                for record, result in self._store.read_trials(self.damaged.__setitem__ if skip_damaged else None)
             ]
+        self.trials = [trial for trial in trials if self._is_sound(trial, skip_damaged)]
+        for trial in self.warm_start_trials:
+            self._evaluate(trial, trial.result)
+        self.problems += [str(error) for _, error in sorted(self.damaged.items())]
         self._open = {trial.number for trial in self.trials if not trial.result}
         self._requeued: list[int] = []
-        for trial in (*self.warm_start_trials, *self.trials):
+
+    def _read_warm_start(self, skip_damaged: bool) -> list[WarmStartTrial]:
+        try:
+            return self._store.read_warm_start(self._store.read_study())
+        except StudyError as error:
+            if not skip_damaged:
+                raise
+            self.problems.append(str(error))
+            return []
+
+    def _is_sound(self, trial: Trial, skip_damaged: bool) -> bool:
+        """Evaluate an ended trial; false if what it should have measured is missing."""
+        try:
             if trial.result:
                 self._evaluate(trial, trial.result)
+        except RcnSearchError as error:
+            uri = storage.join(trial.folder, RESULT_NAME)
+            damage = StudyError(f"{uri} is damaged: {error}; {RESTORE}")
+            if not skip_damaged:
+                raise damage from None
+            self.damaged[trial.number] = damage
+            return False
+        return True
 
     @classmethod
     def start(cls, uri: str, config: StudyConfig, data_fingerprint: str) -> Study:
@@ -72,10 +105,23 @@ class Study:
 
     @classmethod
     def open(cls, uri: str) -> Study:
-        """Open a study as it is now, to read it. Nothing is written, and the study may be running."""
+        """Open a study as it is now, to read it. Nothing is written, and the study may be running.
+
+        Damaged objects are left out: ``damaged`` holds the numbers of such trials, ``problems`` says what is wrong.
+
+        Raises:
+            StudyError: There is no study, study.json is damaged, or another version of rcn-search wrote it.
+        """
         uri = storage.absolute(uri)
-        document, lease = StudyStore(uri).read_study(), read_lease(uri)
-        return cls(uri, restore_config(document, lease.record.settings if lease else document.get(SETTINGS, {})))
+        document, lease, problems = StudyStore(uri).read_study(), None, []
+        try:
+            lease = read_lease(uri)
+        except StudyError as error:
+            problems.append(str(error))
+        config = restore_config(uri, document, lease.record.settings if lease else document.get(SETTINGS, {}))
+        study = cls(uri, config, skip_damaged=True)
+        study.lease, study.problems = lease, [*problems, *study.problems]
+        return study
 
     @staticmethod
     def check(uri: str, config: StudyConfig, data_fingerprint: str) -> None:
@@ -84,13 +130,31 @@ class Study:
         Raises:
             StudyError: There is no study at ``uri``, or it is another study; the message shows what differs.
         """
-        stored = stored_identity(StudyStore(uri).read_study())
+        stored = stored_identity(uri, StudyStore(uri).read_study())
         if changes := list(differences(stored, identity(config, data_fingerprint))):
             raise StudyError(
-                f"the study at {uri} was started with another configuration:\n  " + "\n  ".join(changes) + "\n"
+                f"the study at {uri} was started with another configuration:\n  " + list_first(changes, "\n  ") + "\n"
                 "Undo the change, or start a new study with the trials that still fit: "
                 f"--warm-start-from {uri} --study NEW"
             )
+
+    @property
+    def num_trials(self) -> int:
+        """Number of trials so far, damaged ones included."""
+        return len(self.trials) + len(self.damaged)
+
+    def trial(self, number: int) -> Trial:
+        """Return a trial by its number.
+
+        Raises:
+            StudyError: There is no such trial, or it is damaged.
+        """
+        if number in self.damaged:
+            raise self.damaged[number]
+        index = bisect_left(self.trials, number, key=lambda trial: trial.number)
+        if index < len(self.trials) and self.trials[index].number == number:
+            return self.trials[index]
+        raise StudyError(f"{self.uri} has no trial {number}; its {self.num_trials} trials are numbered from 0")
 
     @cached_property
     def _optuna(self) -> optuna.Study:
@@ -113,7 +177,13 @@ class Study:
         """Number of trials still to run: open ones, and those of the budget that are not proposed yet."""
         budget = self.config.budget.trials
         num_new = len(self._queued()) if budget is None else max(0, budget - len(self.trials))
+        num_new = max(0, num_new - len(self.damaged))
         return len(self._open) + len(self._requeued) + num_new
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether a trial is still to be proposed, or has not ended."""
+        return bool(self.num_remaining) or any(trial.result is None for trial in self.trials)
 
     @property
     def best_trial(self) -> Trial | None:

@@ -24,7 +24,7 @@ class StudyInfo(FrozenModel):
 
 
 class CostLimit(FrozenModel):
-    """Key ``budget.max_cost``: what an hour of a reserved GPU and CPU costs, and how much may be spent, in any currency."""
+    """Key ``budget.max_cost``: price of an hour of a reserved GPU and CPU, and what may be spent, in any currency."""
 
     per_gpu_hour: float = Field(0, ge=0, description="Price of a GPU for an hour.")
     per_cpu_hour: float = Field(0, ge=0, description="Price of a CPU core for an hour.")
