@@ -1,7 +1,7 @@
 """Crop faces by their ground-truth points, and convert points between image pixels and crop pixels.
 
-Cropping has two stages: a stored crop of 160 pixels, and within it the face box, which is what the network sees
-(docs/explanation/model-specification.md, "Data and crops").
+Cropping has two stages: a stored crop, of 160 pixels by default, and within it the face box, which is what the network
+sees (docs/explanation/model-specification.md, "Data and crops").
 
 Shape letters: n images, k points.
 """
@@ -17,6 +17,7 @@ from PIL import Image
 
 from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.errors import RcnSearchError
+from rcn_search.keypoint_schemas.schema import KeypointSchema
 
 STAGE_A_RATIO = 1.25
 """Margin of the stored crop around eyes and mouth corners, as a multiple of the eye or eye-mouth distance."""
@@ -105,34 +106,39 @@ def square_box(x: float, y: float, width: float, height: float) -> Box:
     return Box(start[0], start[1], end[0] - start[0], end[1] - start[1])
 
 
-def centered_face_box(keypoints: str) -> NDArray[np.float32]:
+def centered_face_box(schema: KeypointSchema, crop_px: int = IMAGE_SIZE_PX) -> NDArray[np.float32]:
     """Guess the face box of a crop without true points: (4,) x, y, width, height in crop pixels.
 
     It lies in the middle and is about as wide as imported face boxes are on average.
     """
-    share_of_five = (1 + 2 * STAGE_B_RATIO) / (1 + 2 * STAGE_A_RATIO)
-    side_px = (share_of_five if keypoints == "five" else STAGE_B_68_RATIO / STAGE_A_68_RATIO) * IMAGE_SIZE_PX
-    margin_px = (IMAGE_SIZE_PX - side_px) / 2
+    box = schema.box
+    if box.rule == "four_points":
+        side_px = (1 + 2 * box.input_ratio) / (1 + 2 * box.crop_ratio) * crop_px
+    else:
+        side_px = box.input_ratio / box.crop_ratio * crop_px
+    margin_px = (crop_px - side_px) / 2
     return np.array([margin_px, margin_px, side_px, side_px], np.float32)
 
 
-def crop_photo(image: Image.Image, box: Box, *, color: bool = False) -> NDArray[np.uint8]:
-    """Cut out the box, black outside of the RGB image, and resize it to 160x160 pixels by Lanczos resampling.
+def crop_photo(image: Image.Image, box: Box, *, color: bool = False, crop_px: int = IMAGE_SIZE_PX) -> NDArray[np.uint8]:
+    """Cut out the box, black outside of the RGB image, and resize it to crop_px x crop_px by Lanczos resampling.
 
-    Returns (160, 160, 3) with ``color``, else (160, 160) gray, converted after resizing.
+    Returns (crop_px, crop_px, 3) with ``color``, else (crop_px, crop_px) gray, converted after resizing.
     """
     corners = (box.x, box.y, box.x + box.width, box.y + box.height)
-    resized = image.crop(corners).resize((IMAGE_SIZE_PX, IMAGE_SIZE_PX), Image.Resampling.LANCZOS)
+    resized = image.crop(corners).resize((crop_px, crop_px), Image.Resampling.LANCZOS)
     return np.asarray(resized if color else resized.convert("L"))
 
 
-def image_to_crop(points_k2: NDArray[np.floating], box: Box) -> NDArray[np.float32]:
+def image_to_crop(points_k2: NDArray[np.floating], box: Box, crop_px: int = IMAGE_SIZE_PX) -> NDArray[np.float32]:
     """Convert the points (k, 2) of one face from image pixels to pixels of its crop."""
     offset, side = np.array([box.x, box.y]), np.array([box.width, box.height])
-    scaled: NDArray[np.float64] = (points_k2 - offset) * (IMAGE_SIZE_PX / side)
+    scaled: NDArray[np.float64] = (points_k2 - offset) * (crop_px / side)
     return scaled.astype(np.float32)
 
 
-def crop_to_image(points_nk2: NDArray[np.float32], box_n4: NDArray[np.float32]) -> NDArray[np.float32]:
+def crop_to_image(
+    points_nk2: NDArray[np.float32], box_n4: NDArray[np.float32], crop_px: int = IMAGE_SIZE_PX
+) -> NDArray[np.float32]:
     """Convert points of many faces from crop to image pixels; a box is x, y, width, height of a crop in its image."""
-    return (points_nk2 * (box_n4[:, None, 2:] / IMAGE_SIZE_PX) + box_n4[:, None, :2]).astype(np.float32)
+    return (points_nk2 * (box_n4[:, None, 2:] / crop_px) + box_n4[:, None, :2]).astype(np.float32)

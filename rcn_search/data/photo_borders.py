@@ -22,10 +22,10 @@ def padding_px(box: Box, image_size: tuple[int, int]) -> NDArray[np.int64]:
     return np.maximum(0, [-box.x, -box.y, box.x + box.width - width, box.y + box.height - height])
 
 
-def photo_rectangle(box: Box, image_size: tuple[int, int]) -> NDArray[np.float32]:
+def photo_rectangle(box: Box, image_size: tuple[int, int], crop_px: int = IMAGE_SIZE_PX) -> NDArray[np.float32]:
     """Find the part of the crop that shows the photograph: (4,) x, y, width, height in crop pixels."""
-    left, top, right, bottom = padding_px(box, image_size) * (IMAGE_SIZE_PX / box.width)
-    return np.array([left, top, IMAGE_SIZE_PX - left - right, IMAGE_SIZE_PX - top - bottom], np.float32)
+    left, top, right, bottom = padding_px(box, image_size) * (crop_px / box.width)
+    return np.array([left, top, crop_px - left - right, crop_px - top - bottom], np.float32)
 
 
 def edge_codes(

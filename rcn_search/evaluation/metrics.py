@@ -60,8 +60,8 @@ def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> Imag
 
     On a grid (Honari et al. 2016, eq. 4) the true point is clamped to the face box and rounded down to a cell, the
     prediction is its cell, moved into the photograph if it lies outside, the normalizer comes from the true points
-    before clamping, and every point counts. At full resolution everything is in pixels of the original image, and the
-    visible points count.
+    before clamping, and every labeled point counts. At full resolution everything is in pixels of the original image,
+    and the visible points count.
 
     Raises:
         RcnSearchError: The predictions have other keypoints or another grid than ``protocol``.
@@ -128,7 +128,7 @@ def _grid_points(predictions: Predictions, protocol: EvaluationProtocol) -> _Poi
         pred_nk2=_clip_to_photo(predictions, grid_px),
         true_unrounded_nk2=true_nk2,
         pred_unrounded_nk2=predictions.pred_crop_nk2.astype(np.float64),
-        counts_nk=np.ones(predictions.visible.shape, dtype=np.bool_),
+        counts_nk=predictions.visible | np.isfinite(predictions.true_crop_nk2).all(axis=2),
     )
 
 
@@ -170,7 +170,7 @@ def _normalizer_lengths(
         return np.asarray(np.sqrt(side_n2.prod(axis=1)) if name == "box" else np.hypot(side_n2[:, 0], side_n2[:, 1]))
     if name not in schema.normalizers:
         raise RcnSearchError(
-            f"{schema.name!r} points have no normalizer {name!r}; they have {', '.join(schema.normalizers)}"
+            f"{schema.name!r} points have no normalizer {name!r}; they have {', '.join(schema.normalizer_names)}"
         )
     first, second = schema.normalizers[name]
     return np.asarray(np.linalg.norm(points_nk2[:, first].mean(axis=1) - points_nk2[:, second].mean(axis=1), axis=1))

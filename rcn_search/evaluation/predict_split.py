@@ -19,6 +19,7 @@ from rcn_search.data.shards import Manifest
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.inference.predictor import Predictor
+from rcn_search.keypoint_schemas.document import abbreviate, schema_document
 from rcn_search.training.checkpoint import CheckpointInfo
 from rcn_search.training.validation import BATCH_SIZE
 
@@ -40,9 +41,9 @@ def predict_split(
         on_images(int(rows[-1]) + 1, split.num_rows)
     pred_crop_nk2 = _to_numpy([batch.points_bk2 for batch in batches])
     return Predictions(
-        **ground_truth_fields(split, bordered=dataset.manifest.bordered),
+        **ground_truth_fields(split, dataset.manifest),
         pred_crop_nk2=pred_crop_nk2,
-        pred_image_nk2=crop_to_image(pred_crop_nk2, split.box_n4),
+        pred_image_nk2=crop_to_image(pred_crop_nk2, split.box_n4, dataset.manifest.crop_px),
         pred_cell_nk2=_to_numpy([batch.cells_bk2 for batch in batches]).astype(np.int16),
         confidence_nk=_to_numpy([batch.confidence_bk for batch in batches]),
         meta=split_metadata(dataset.manifest, split_name)
@@ -59,15 +60,19 @@ def predict_split(
 
 def check_keypoints(info: CheckpointInfo, manifest: Manifest, data_uri: str) -> None:
     """Raise `RcnSearchError` if a checkpoint predicts other keypoints than a data set has."""
-    if manifest.keypoints != info.keypoints:
+    ours, theirs = info.keypoint_schema, manifest.keypoint_schema
+    if ours.name != theirs.name:
+        raise RcnSearchError(f"the checkpoint predicts {ours.name!r} points, {data_uri} has {theirs.name!r} points")
+    if (ours.names, ours.flip) != (theirs.names, theirs.flip):
         raise RcnSearchError(
-            f"the checkpoint predicts {info.keypoints!r} points, {data_uri} has {manifest.keypoints!r} points"
+            f"the checkpoint and {data_uri} have different points that are both called {ours.name!r}: "
+            f"{abbreviate(ours.names)}; {abbreviate(theirs.names)}"
         )
 
 
-def ground_truth_fields(split: Split, *, bordered: bool) -> dict[str, Any]:
-    """Return the fields of `Predictions` that come from the data set; only ``bordered`` crops are padded."""
-    true_crop_nk2 = _to_numpy([split.points_nk2])
+def ground_truth_fields(split: Split, manifest: Manifest) -> dict[str, Any]:
+    """Return the fields of `Predictions` that come from the data set; only bordered crops are padded."""
+    true_crop_nk2, bordered = _to_numpy([split.points_nk2]), manifest.bordered
     return {
         "image_id": split.image_id_n,
         "group": split.group_n,
@@ -75,7 +80,7 @@ def ground_truth_fields(split: Split, *, bordered: bool) -> dict[str, Any]:
         "face_box": _to_numpy([split.face_box_n4]),
         "visible": _to_numpy([split.visible_nk]),
         "true_crop_nk2": true_crop_nk2,
-        "true_image_nk2": crop_to_image(true_crop_nk2, split.box_n4),
+        "true_image_nk2": crop_to_image(true_crop_nk2, split.box_n4, manifest.crop_px),
         "edge_nk": _to_numpy([split.edge_nk]) if bordered else None,
         "photo_n4": _to_numpy([split.photo_n4]) if bordered else None,
         "attributes": {name: _to_numpy([classes]).astype(np.int8) for name, classes in split.attributes.items()},
@@ -91,6 +96,7 @@ def split_metadata(manifest: Manifest, split_name: str) -> dict[str, Any]:
         "split": split_name,
         "fingerprint": manifest.fingerprint,
         "keypoints": manifest.keypoints,
+        "schema_document": schema_document(manifest.keypoint_schema),
     }
 
 

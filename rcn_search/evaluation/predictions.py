@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import reprlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from rcn_search import storage
 from rcn_search.config.legacy import upgrade_config, upgrade_inference
 from rcn_search.errors import RcnSearchError
-from rcn_search.keypoints import KeypointSchema, keypoint_schema
+from rcn_search.evaluation.bounded_parquet import MAX_FILE_BYTES, read_columns, text_values
+from rcn_search.keypoints import KeypointSchema, resolve_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +49,8 @@ class Predictions:
         edge_nk: At which edge of its photograph a point is annotated (`Sample.edge`); None: at none.
         photo_n4: Part of each crop that shows the photograph (`Sample.photo`); None: all of it.
         attributes: Class of each image, (n,) small integers, by name of the attribute, as in ``pose``.
-        meta: Origin of the predictions; at least `REQUIRED_META`. ``keypoints`` names the schema, ``grid_px`` is the
+        meta: Origin of the predictions; at least `REQUIRED_META`. ``keypoints`` names the schema,
+            ``schema_document`` is the schema itself if it is not a built-in one, ``grid_px`` is the
             side of the grid of ``pred_cell_nk2``, ``decoder`` and ``tta`` are those of `InferenceConfig.record`.
 
     Raises:
@@ -97,7 +100,11 @@ class Predictions:
     @property
     def schema(self) -> KeypointSchema:
         """Keypoint schema of the k points."""
-        return keypoint_schema(self.meta["keypoints"])
+        return _schema(self.meta)
+
+
+def _schema(meta: dict[str, Any]) -> KeypointSchema:
+    return resolve_schema(meta["keypoints"], meta.get("schema_document"))
 
 
 # Column of the file to field of `Predictions`, type of its items, and axes.
@@ -146,7 +153,8 @@ def encode_predictions(predictions: Predictions) -> bytes:
             columns[column] = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:])))
     for name, values in predictions.attributes.items():
         columns[_ATTRIBUTE + name] = pa.array(values, pa.int8())
-    meta = json.dumps(predictions.meta | {"schema_version": SCHEMA_VERSION}, sort_keys=True, allow_nan=False)
+    meta_document = storage.without_user_info(predictions.meta) | {"schema_version": SCHEMA_VERSION}
+    meta = json.dumps(meta_document, sort_keys=True, allow_nan=False)
     stream = io.BytesIO()
     pq.write_table(pa.table(columns).replace_schema_metadata({METADATA_KEY: meta.encode()}), stream)
     return stream.getvalue()
@@ -159,20 +167,18 @@ def read_predictions(uri: str) -> Predictions:
         FileNotFoundError: There is no such file.
         RcnSearchError: It is not a prediction file, of a newer version, or a column is missing or does not fit.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    return decode_predictions(uri, storage.read_bytes(uri, max_bytes=MAX_FILE_BYTES))
 
-    content = storage.read_bytes(uri)
+
+def decode_predictions(uri: str, content: bytes) -> Predictions:
+    """Decode the prediction file that was read from ``uri``, as `read_predictions` does."""
+    import pyarrow as pa
+
     try:
-        table = pq.read_table(pa.BufferReader(content))
-    except (pa.ArrowException, OSError) as error:
-        raise RcnSearchError(f"{uri} is not a readable Parquet file: {error}") from error
-    try:
+        table = read_columns(content, _STRINGS, _is_read)
         meta = _read_meta(table.schema.metadata or {})
-        shapes = _shapes(len(table), keypoint_schema(meta["keypoints"]).num_points)
-        arrays: dict[str, Any] = {
-            name: np.array(_column(table, name).cast(pa.string()).to_pylist(), dtype=np.str_) for name in _STRINGS
-        }
+        shapes = _shapes(len(table), _schema(meta).num_points)
+        arrays: dict[str, Any] = {name: text_values(_column(table, name)) for name in _STRINGS}
         for column, (name, item, _) in _LISTS.items():
             if column in table.column_names or name not in _OPTIONAL:
                 arrays[name] = _read_lists(table, column, item, shapes[name])
@@ -186,10 +192,14 @@ def read_predictions(uri: str) -> Predictions:
         raise RcnSearchError(f"{uri}: {error}") from error
 
 
+def _is_read(column: str) -> bool:
+    return column in _STRINGS or column in _LISTS or column.startswith(_ATTRIBUTE)
+
+
 def _read_meta(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     if METADATA_KEY not in metadata:
         raise RcnSearchError("no rcn_search metadata; this Parquet file was not written by `rcn-search evaluate`")
-    meta = json.loads(metadata[METADATA_KEY])
+    meta = storage.without_user_info(storage.decode_json("its metadata", metadata[METADATA_KEY]))
     version = meta.get("schema_version") if isinstance(meta, dict) else None
     if version == 1:
         meta = upgrade_inference(meta)
@@ -201,6 +211,10 @@ def _read_meta(metadata: dict[bytes, bytes]) -> dict[str, Any]:
         )
     if missing := [key for key in REQUIRED_META if key not in meta]:
         raise RcnSearchError(f"metadata lacks {', '.join(missing)}")
+    for key in REQUIRED_META:
+        wanted = int if key == "grid_px" else str
+        if type(meta[key]) is not wanted:
+            raise RcnSearchError(f"{key} in the metadata is {reprlib.repr(meta[key])}, not {wanted.__name__}")
     return meta  # type: ignore[no-any-return]
 
 

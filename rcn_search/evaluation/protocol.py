@@ -6,17 +6,22 @@ only together with its `EvaluationProtocol`. Two protocols are the same exactly 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast, get_args
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from rcn_search.errors import RcnSearchError
+from rcn_search.keypoint_schemas.document import NORMALIZER_NAME
 
-Normalizer = Literal["eye_centers", "outer_eye_corners", "pupils", "box", "diagonal"]
+FaceNormalizer = Literal["eye_centers", "outer_eye_corners", "pupils", "box", "diagonal"]
+"""Normalizers of the built-in keypoint schemas, which published rows use."""
+Normalizer = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+"""Name of a normalizer of a keypoint schema, built-in or not."""
 
 # Usual thresholds in the literature: AUC8 on 300-W, AUC10 with eyes or pupils, AUC7 with the box. Entries that were
 # written before protocols had a threshold are read with these, so they must never change.
-THRESHOLDS_PCT: dict[Normalizer, float] = {
+THRESHOLDS_PCT: dict[str, float] = {
     "eye_centers": 10.0,
     "outer_eye_corners": 8.0,
     "pupils": 10.0,
@@ -28,8 +33,10 @@ Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]  # no co
 RCN2016_GRID_PX = 80
 
 
-def parse_normalizer(name: str) -> Normalizer:
+def parse_normalizer(name: str, others: Iterable[str] = ()) -> Normalizer:
     """Find the normalizer of a name that may be abbreviated or written with hyphens.
+
+    ``others`` are those of a user's keypoint schema, which exist besides the built-in ones.
 
     Raises:
         RcnSearchError: No normalizer, or more than one, begins with the name.
@@ -37,12 +44,12 @@ def parse_normalizer(name: str) -> Normalizer:
     >>> parse_normalizer("outer-eye")
     'outer_eye_corners'
     """
-    prefix = name.replace("-", "_")
-    matches: list[Normalizer] = [known for known in get_args(Normalizer) if prefix and known.startswith(prefix)]
-    if len(matches) != 1:
-        known = ", ".join(normalizer.replace("_", "-") for normalizer in get_args(Normalizer))
-        raise RcnSearchError(f"no normalizer is called {name!r}; known are {known}")
-    return matches[0]
+    prefix, known = name.replace("-", "_"), dict.fromkeys((*get_args(FaceNormalizer), *others))
+    matches: list[str] = [each for each in known if prefix and each.startswith(prefix)]
+    if prefix in known or len(matches) == 1:
+        return prefix if prefix in known else matches[0]
+    names = ", ".join(normalizer.replace("_", "-") for normalizer in known)
+    raise RcnSearchError(f"no normalizer is called {name!r}; known are {names}")
 
 
 def _default_threshold_pct(fields: dict[str, Any]) -> float:
@@ -138,9 +145,9 @@ def named_protocol(name: str, dataset: str, subset: str, keypoints: str) -> Eval
     if name in ("rcn2016", "rcn2016-49"):
         return rcn2016(dataset, subset, keypoints).model_copy(update={"name": name})
     rule, _, normalizer = name.partition("-")
-    if rule == "subpixel" and (not normalizer or normalizer in get_args(Normalizer)):
-        return subpixel(dataset, subset, keypoints, cast(Normalizer, normalizer or "eye_centers"))
+    if rule == "subpixel" and (not normalizer or NORMALIZER_NAME.fullmatch(normalizer)):
+        return subpixel(dataset, subset, keypoints, normalizer or "eye_centers")
     raise RcnSearchError(
         f"unknown protocol {name!r}; known are rcn2016, rcn2016-49, subpixel, subpixel-NORMALIZER with one of "
-        f"{', '.join(get_args(Normalizer))}"
+        f"{', '.join(get_args(FaceNormalizer))}, or one of the data set's keypoint schema"
     )

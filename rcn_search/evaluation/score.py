@@ -125,15 +125,18 @@ def score(predictions: Predictions, protocol: EvaluationProtocol, *, num_resampl
 def protocols_for(predictions: Predictions, normalizers: Sequence[Normalizer] = ()) -> list[EvaluationProtocol]:
     """List the protocols by which predictions are scored: ``rcn2016`` if their grid is the paper's, then ``subpixel``.
 
-    ``subpixel`` is by the eye centers, and then by each of ``normalizers``.
+    ``subpixel`` is by the schema's default normalizer, and then by each of ``normalizers``. ``rcn2016`` is by the eye
+    centers, so schemas without them have none.
     """
+    default = predictions.schema.default_normalizer
+
     dataset, subset, keypoints = (str(predictions.meta[key]) for key in ("dataset", "subset", "keypoints"))
     protocols = []
-    if predictions.meta["grid_px"] == RCN2016_GRID_PX:
+    if predictions.meta["grid_px"] == RCN2016_GRID_PX and default == "eye_centers":
         protocols.append(named_protocol("rcn2016", dataset, subset, keypoints))
         if keypoints == "ibug68":
             protocols.append(named_protocol("rcn2016-49", dataset, subset, "ibug49"))
-    names = dict.fromkeys(("eye_centers", *normalizers))
+    names = dict.fromkeys((default, *normalizers))
     return protocols + [subpixel(dataset, subset, keypoints, name) for name in names]
 
 

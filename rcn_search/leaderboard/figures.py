@@ -113,8 +113,8 @@ def _annotate(axes: Axes, text: str, at: tuple[float, float], offset_pt: tuple[i
 def _face(
     axes: Axes, face_k2: Array, outline_k2: Array, points: Sequence[Estimate | None], scale: ScalarMappable
 ) -> None:
-    for part in IBUG68.parts:
-        axes.plot(*outline_k2[list(part)].T, color=style.FAINT, linewidth=1.2, zorder=1)
+    for edge in IBUG68.edges:
+        axes.plot(*outline_k2[list(edge)].T, color=style.FAINT, linewidth=1.2, zorder=1)
     few = len(face_k2) <= 10
     for k, point in enumerate(points):
         if point is None:

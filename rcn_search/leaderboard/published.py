@@ -10,13 +10,15 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from rcn_search import storage
 from rcn_search.errors import RcnSearchError
-from rcn_search.evaluation.protocol import EvaluationProtocol, Normalizer, named_protocol
+from rcn_search.evaluation.protocol import EvaluationProtocol, FaceNormalizer, named_protocol
 from rcn_search.leaderboard.records import Record
 
 PUBLISHED = "published"
+MAX_FILE_BYTES = 2**24
 UnspecificNormalizer = Literal["face_box", "face_diagonal"]
 """Size or diagonal of a face box, if the source does not state which box or how its size is measured."""
-Text = Annotated[str, Field(min_length=1)]
+_PLAIN = r"^[^\p{C}\u2028\u2029]*$"  # no control or format characters
+Text = Annotated[str, Field(min_length=1, pattern=_PLAIN)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 _Empty = BeforeValidator(lambda value: None if value == "" else value)
 
@@ -43,7 +45,7 @@ class _Published(Record):
     subset: Text
     keypoints: Text
     protocol: Annotated[str | None, _Empty]
-    normalizer: Annotated[Normalizer | UnspecificNormalizer | None, _Empty]
+    normalizer: Annotated[FaceNormalizer | UnspecificNormalizer | None, _Empty]
     grid: Annotated[int | Literal["none"] | None, _Empty] = None
     box_source: Annotated[Literal["truth", "detector", "unstated"] | None, _Empty] = None
     auc_pct: Annotated[Percent | None, _Empty] = None
@@ -52,7 +54,7 @@ class _Published(Record):
     origin: Literal["reported", "reproduced"] = "reported"
     source: Text
     link: Annotated[str | None, Field(pattern=r"^https://\S+$"), _Empty] = None
-    note: str
+    note: Annotated[str, Field(pattern=_PLAIN)]
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -66,7 +68,7 @@ class _Published(Record):
     @property
     def _unknown(self) -> list[str]:
         """What a protocol needs and the source does not state."""
-        normalizer_known = self.normalizer in get_args(Normalizer)
+        normalizer_known = self.normalizer in get_args(FaceNormalizer)
         unknown = [] if normalizer_known else ["normalizer" if self.normalizer is None else "size of the face box"]
         return unknown if self.grid else [*unknown, "grid"]
 
@@ -121,7 +123,8 @@ def load_published_results(leaderboard: str) -> tuple[list[PublishedRow | Publis
         if not name.endswith(".csv"):
             continue
         try:
-            reader = csv.DictReader(io.StringIO(storage.read_bytes(uri).decode()), strict=True)
+            content = storage.read_bytes(uri, max_bytes=MAX_FILE_BYTES)
+            reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True)
             for fields in reader:
                 kind = PublishedRow if fields.get("error_pct") else PublishedCurve
                 try:
@@ -134,6 +137,8 @@ def load_published_results(leaderboard: str) -> tuple[list[PublishedRow | Publis
                     problems.append(f"{uri}, line {reader.line_num} is left out: {where}{problem['msg']}")
                 except ValueError as error:
                     problems.append(f"{uri}, line {reader.line_num} is left out: {error}")
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            problems.append(f"{uri} is left out: {error}")
+        except csv.Error as error:
+            problems.append(f"{uri}, line {reader.line_num + 1} and all after it are left out: {error}")
+        except (OSError, ValueError) as error:
+            problems.append(f"{uri} is left out: {str(error).removeprefix(f'{uri} ')}")
     return rows, problems

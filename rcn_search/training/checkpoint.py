@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from rcn_search import storage
 from rcn_search.config.legacy import upgrade_config
-from rcn_search.config.schema import TrainConfig
+from rcn_search.config.schema import IMAGE_SIZE_PX, TrainConfig
 from rcn_search.errors import RcnSearchError
-from rcn_search.keypoints import keypoint_schema
+from rcn_search.keypoints import KeypointSchema, resolve_schema
 from rcn_search.models import build_model
 from rcn_search.models.blocks import Network
 
@@ -41,11 +41,18 @@ class CheckpointInfo(BaseModel):
     kind: Literal["weights", "run"]  # ``weights`` (best.safetensors) or ``run`` (last.safetensors)
     config: TrainConfig
     keypoints: str  # name of the keypoint schema
+    schema_document: dict[str, Any] | None = None  # the schema, whole; older checkpoints only name a built-in one
+    crop_px: int = IMAGE_SIZE_PX  # side of the stored crops that the network was trained on
     data_fingerprint: str
     epoch: int  # number of epochs that the run has trained
     val_error_pct: float | None  # validation error of that epoch
     train_s: float  # time spent on training and validation so far
     state: dict[str, Any] = {}  # state of a run to resume (kind ``run``)
+
+    @property
+    def keypoint_schema(self) -> KeypointSchema:
+        """Keypoint schema of the predicted points."""
+        return resolve_schema(self.keypoints, self.schema_document)
 
 
 class Checkpoint(NamedTuple):
@@ -110,7 +117,7 @@ def with_config(content: bytes, config: TrainConfig) -> bytes:
 def load_network(uri: str) -> tuple[Network, CheckpointInfo]:
     """Load the network of a checkpoint in fp32 on the CPU, in evaluation mode."""
     info, tensors = read_checkpoint(uri)
-    num_points, options = keypoint_schema(info.keypoints).num_points, info.config.input
+    num_points, options = info.keypoint_schema.num_points, info.config.input
     network = build_model(
         info.config.model, num_points=num_points, input_px=options.size_px, in_channels=options.channels
     )

@@ -35,6 +35,7 @@ class Batch(NamedTuple):
     points_bk2: Tensor  # true x, y in window coordinates: 0..1 within the window
     weight_bk: Tensor | None  # 1 for points that count in the loss, else 0; None if all count
     attributes: dict[str, Tensor]  # true classes (b,) by name
+    labeled_bk: Tensor | None = None  # whether points have coordinates, else those of the window's center; None if all
 
 
 class Task(Protocol):
@@ -55,6 +56,7 @@ class LocalizationTask:
         self.flip_k = torch.tensor(schema.flip, device=self.device)
         self.pipeline = InputPipeline(input=config.input, augment=augment, flip_k=self.flip_k)
         self.ignore_outside = config.loss.points_outside == "ignore"
+        self.has_unlabeled = has_unlabeled_points(split)
 
     def random_draws(self, num_rows: int, *, seed: int, epoch: int) -> Tensor:
         """Draw the random numbers of the augmentation, as `Task.random_draws`."""
@@ -65,13 +67,17 @@ class LocalizationTask:
         split, face_box_b4 = self.split, self.split.face_box_n4[rows_b]
         inputs, points_bk2 = self.pipeline(split.images_at(rows_b), split.points_nk2[rows_b], face_box_b4, draws_bd)
         attributes = {name: value[rows_b] for name, value in split.attributes.items()}
-        weight_bk = None
+        labeled_bk = points_bk2.isfinite().all(dim=2) if self.has_unlabeled else None
+        weight_bk = None if labeled_bk is None else labeled_bk.float()
         if self.ignore_outside or self.pipeline.augment.flip:
             window = augment_face_boxes(face_box_b4, draws_bd, self.pipeline.augment)
             attributes = flip_attributes(attributes, window.is_flipped_b)
             if self.ignore_outside:
-                weight_bk = inside_window(points_bk2, split.edge_nk[rows_b], window, self.flip_k)
-        return Batch(inputs, points_bk2, weight_bk, attributes)
+                inside_bk = inside_window(points_bk2, split.edge_nk[rows_b], window, self.flip_k)
+                weight_bk = inside_bk if weight_bk is None else weight_bk * inside_bk
+        if labeled_bk is not None:  # a loss of weight 0 must be finite
+            points_bk2 = torch.where(labeled_bk[..., None], points_bk2, 0.5)
+        return Batch(inputs, points_bk2, weight_bk, attributes, labeled_bk)
 
 
 class DenoisingTask:
@@ -94,6 +100,11 @@ class DenoisingTask:
         self.flip_k = torch.tensor(schema.flip, device=self.device)
         self.size_px = config.input.size_px
         self.ignore_outside = config.loss.points_outside == "ignore"
+        if has_unlabeled_points(split):
+            raise RcnSearchError(
+                f"a denoiser learns from complete faces, but points of {config.data.uri} are not labeled; train it on "
+                "another data set"
+            )
 
     def random_draws(self, num_rows: int, *, seed: int, epoch: int) -> Tensor:
         """Draw the random numbers of the augmentation, then for each point a rank, x and y (`Task.random_draws`)."""
@@ -121,6 +132,11 @@ def build_task(config: TrainConfig, split: Split, schema: KeypointSchema, augmen
     """Create the task that the model of a configuration learns."""
     make_task = DenoisingTask if config.model.name == "denoiser" else LocalizationTask
     return make_task(config, split, schema, augment)
+
+
+def has_unlabeled_points(split: Split) -> bool:
+    """Whether a split has points without coordinates (NaN)."""
+    return not bool(split.points_nk2.isfinite().all())
 
 
 def inside_window(points_bk2: Tensor, edge_bk: Tensor, window: InputWindow, flip_k: Tensor) -> Tensor:

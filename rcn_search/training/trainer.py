@@ -12,6 +12,7 @@ import torch
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import Dataset, epoch_batches, epoch_rows, num_rows_used, open_dataset
+from rcn_search.keypoint_schemas.document import schema_document
 from rcn_search.training.async_uploads import AsyncUploads
 from rcn_search.training.checkpoint import Checkpoint, CheckpointInfo, checkpoint_bytes, network_tensors
 from rcn_search.training.compute_probe import resolve_device, resolve_settings
@@ -47,10 +48,12 @@ class Trainer:
         resume: bool = False,
         should_stop: Callable[[], bool] = lambda: False,
         on_step: Callable[[int, int], None] = lambda step, num_steps: None,
+        on_probe: Callable[[int], None] = lambda num_candidates: None,
         distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         """Prepare a new run, or restore one from its last checkpoint; arguments and errors are those of `train`.
 
+        ``on_probe`` is called with the number of compute options that are about to be timed, if any must be.
         With several workers ``should_stop`` is called after every few steps only. Any number of workers can resume it.
         """
         self.config, self.out, self.distributed = config, storage.absolute(out), distributed
@@ -59,12 +62,12 @@ class Trainer:
         dataset = open_dataset(config.data.uri)
         check_requirements(config, dataset.manifest, distributed.world_size)
         self.schema = dataset.manifest.keypoint_schema
-        self._fingerprint = dataset.manifest.fingerprint
+        self._fingerprint, self._crop_px = dataset.manifest.fingerprint, dataset.manifest.crop_px
         self._num_train = num_rows_used(dataset.manifest, config.data.train_split, config.data.num_train)
         num_val = num_rows_used(dataset.manifest, config.data.val_split, config.data.num_val)
         self.steps_per_epoch = steps_per_epoch(config, self._num_train)
         checkpoint = load_resumable_run(self.out, config, self._fingerprint, distributed, resume=resume)
-        self.settings = resolve_settings(config, self.schema.num_points, checkpoint, distributed)
+        self.settings = resolve_settings(config, self.schema.num_points, checkpoint, distributed, on_probe)
         resolve_device(self.settings.device)  # fails early if it cannot be used
         torch.set_num_threads(self.settings.threads)
         keep_freed_memory_in_process()
@@ -234,8 +237,18 @@ class Trainer:
     def _checkpoint_info(
         self, kind: Literal["weights", "run"], epoch: int, error_pct: float | None, state: dict[str, Any]
     ) -> CheckpointInfo:
-        run = {"config": self.config, "keypoints": self.schema.name, "data_fingerprint": self._fingerprint}
-        return CheckpointInfo(kind=kind, epoch=epoch, val_error_pct=error_pct, train_s=self.busy_s, state=state, **run)
+        return CheckpointInfo(
+            kind=kind,
+            config=self.config,
+            keypoints=self.schema.name,
+            schema_document=schema_document(self.schema),
+            crop_px=self._crop_px,
+            data_fingerprint=self._fingerprint,
+            epoch=epoch,
+            val_error_pct=error_pct,
+            train_s=self.busy_s,
+            state=state,
+        )
 
     def flush(self) -> None:
         """Wait until all saved files are uploaded; an upload that failed raises `OSError`."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from rcn_search.config.schema import TrainConfig
 from rcn_search.data.augment import NO_AUGMENTATION
 from rcn_search.data.dataset import Split
+from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models.blocks import Network
 from rcn_search.models.decode import default_decoder, point_cells, predicted_cells
@@ -21,6 +22,7 @@ from rcn_search.training.task import Batch, build_task
 
 BATCH_SIZE = 64
 """Fixed, because with ``input.contrast_normalization: batch`` the result of an image depends on its batch."""
+MIN_NORMALIZER_PX = 1.0  # as in `rcn_search.evaluation.metrics`
 _AUGMENTATION_SEED = 0
 
 
@@ -43,23 +45,34 @@ class Validator:
         task = build_task(config, split, schema, augment)
         draws = task.random_draws(num_rows, seed=_AUGMENTATION_SEED, epoch=0)
         self.size_px, self.decoder = config.input.size_px, default_decoder(config.loss.name)
-        self.left, self.right = (list(group) for group in schema.normalizers["eye_centers"])
+        self.normalizer = schema.default_normalizer
+        self._ends = schema.normalizers.get(self.normalizer)
         self._rows_n = torch.arange(num_rows, device=draws.device)
         self._parts = self._rows_n.split(BATCH_SIZE)[distributed.rank :: distributed.world_size]
         self.batches: list[Batch] = [task.make_batch(part, draws[part]) for part in self._parts]
 
     @torch.inference_mode()
     def error_pct(self, network: Network) -> float:
-        """Compute the mean of `image_errors` over the images, in percent."""
+        """Compute the mean of `image_errors` over the images that count, in percent.
+
+        Raises:
+            RcnSearchError: No image counts.
+        """
         error_n, counts_n = self.image_errors(network)
+        if not counts_n.any():
+            raise RcnSearchError(
+                f"none of the {len(counts_n):,} validation images has a labeled point and a length of the normalizer "
+                f"{self.normalizer!r}; list another normalizer first in the keypoint schema"
+            )
         return 100 * float(error_n[counts_n].mean())
 
     @torch.inference_mode()
     def image_errors(self, network: Network) -> tuple[Tensor, Tensor]:
-        """Compute each image's mean distance between predicted and true cells, divided by the eye distance: (n,).
+        """Compute each image's mean distance between predicted and true cells, divided by its normalizer: (n,).
 
-        Points that do not count in the loss do not count here; the second tensor (n,) tells which images have one that
-        counts. Networks run in fp32, because equal maxima in bf16 maps would move predictions by a pixel.
+        The normalizer is the schema's default. Points that do not count in the loss do not count here; the second
+        tensor (n,) tells which images have one that counts, and a normalizer of at least 1 pixel. Networks run in fp32,
+        because equal maxima in bf16 maps would move predictions by a pixel.
         """
         error_n = torch.zeros_like(self._rows_n, dtype=torch.float32)
         counts_n = torch.zeros_like(self._rows_n, dtype=torch.uint8)
@@ -67,14 +80,28 @@ class Validator:
             cells_bk2 = predicted_cells(network(batch.inputs), self.size_px, self.decoder)
             distance_bk = (cells_bk2 - point_cells(batch.points_bk2, self.size_px)).float().norm(dim=2)
             weight_bk = torch.ones_like(distance_bk) if batch.weight_bk is None else batch.weight_bk
-            counts_n[part] = weight_bk.any(1).byte()
+            length_b = self.normalizer_px(batch)
+            counts_n[part] = (weight_bk.any(1) & (length_b >= MIN_NORMALIZER_PX)).byte()
             mean_b = (distance_bk * weight_bk).sum(1) / weight_bk.sum(1)
-            error_n[part] = mean_b / self.eye_distance_px(batch.points_bk2)
+            error_n[part] = mean_b / length_b
+        error_n[counts_n == 0] = 0.0  # not NaN, which a sum over workers would keep
         return self._distributed.all_reduce_sum(error_n), self._distributed.all_reduce_sum(counts_n).bool()
 
-    def eye_distance_px(self, points_bk2: Tensor) -> Tensor:
-        """Eye distance (b,) in input pixels, from unclamped points (b, k, 2) in window coordinates."""
-        between_b2: Tensor = points_bk2[:, self.left].mean(1) - points_bk2[:, self.right].mean(1)
+    def normalizer_px(self, batch: Batch) -> Tensor:
+        """Length (b,) of the normalizer in input pixels, from unclamped points; NaN if a point of it is not labeled."""
+        points_bk2, labeled_bk = batch.points_bk2, batch.labeled_bk
+        if self._ends is None:  # the schema names no normalizer: sqrt(w h) of the box of all labeled points
+            is_missing_bk1 = torch.zeros_like(points_bk2[..., :1], dtype=torch.bool)
+            if labeled_bk is not None:
+                is_missing_bk1 = ~labeled_bk[..., None]
+            low_b2 = points_bk2.masked_fill(is_missing_bk1, torch.inf).amin(1)
+            high_b2 = points_bk2.masked_fill(is_missing_bk1, -torch.inf).amax(1)
+            length_b: Tensor = (high_b2 - low_b2).prod(1).sqrt() * self.size_px
+            return length_b
+        if labeled_bk is not None:
+            points_bk2 = points_bk2.masked_fill(~labeled_bk[..., None], torch.nan)
+        first, second = (list(group) for group in self._ends)
+        between_b2: Tensor = points_bk2[:, first].mean(1) - points_bk2[:, second].mean(1)
         distance_b: Tensor = torch.linalg.vector_norm(between_b2, dim=1) * self.size_px
         return distance_b
 

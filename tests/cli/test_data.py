@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -14,6 +16,7 @@ from rcn_search.data.shards import read_manifest, write_manifest
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import IBUG68
 from tests.conftest import CommandLine
+from tests.support.shards import replace_shard, shard_bytes
 
 
 @pytest.fixture
@@ -124,7 +127,7 @@ def test_data_verify_and_show_of_damaged_shard_fail(
 ) -> None:
     damage(data / "shards/val-00000.arrow")
     message = cli.fail("data", "verify", data)
-    assert message.startswith(f"1 of 3 shards damaged:\n{data}/shards/val-00000.arrow: ")
+    assert message.startswith(f"{data} is damaged, 1 problems in 3 shards:\n{data}/shards/val-00000.arrow: ")
     assert problem in message
     assert f"damaged shard {data}/shards/val-00000.arrow: " in cli.fail("data", "show", data, "--split", "val")
     assert cli.run("data", "show", data, "--split", "train", "--count", 1)
@@ -134,10 +137,25 @@ def test_data_verify_lists_every_damaged_shard(cli: CommandLine, data: Path) -> 
     for split in ("train", "test"):
         flip_a_bit(data / f"shards/{split}-00000.arrow")
     message = cli.fail("data", "verify", data)
-    assert message.startswith("2 of 3 shards damaged:\n")
+    assert message.startswith(f"{data} is damaged, 2 problems in 3 shards:\n")
     assert [line.partition(":")[0] for line in message.splitlines()[1:]] == [
         f"{data}/shards/{split}-00000.arrow" for split in ("train", "test")
     ]
+
+
+def test_data_commands_of_shard_that_crashes_arrow_name_it(cli: CommandLine, data: Path) -> None:
+    """With an offset of the last image id beyond the text, `evaluate` ended with a segmentation fault."""
+
+    def with_broken_offset(table: pa.Table) -> bytes:
+        content = shard_bytes(table)
+        last = np.frombuffer(table.column("image_id").chunk(0).buffers()[1], np.int32)[-2:].tobytes()
+        assert content.count(last) >= 1
+        return content.replace(last, last[:4] + (0x7FFFFFFF).to_bytes(4, "little"))
+
+    shard = replace_shard(data, "val", with_broken_offset)
+    for line in (("verify", data), ("show", data, "--split", "val")):
+        problem = cli.fail("data", *line)
+        assert f"{shard}: its Arrow content cannot be read: ArrowInvalid" in problem
 
 
 def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
@@ -183,12 +201,13 @@ def test_data_import_prints_refused_rows(cli: CommandLine, source: Path) -> None
     assert "refused rows 2" in cli.run("data", "info", "out")
 
 
-def test_data_import_prints_at_most_20_refused_rows(cli: CommandLine, source: Path) -> None:
+def test_data_import_prints_the_first_ten_refused_rows(cli: CommandLine, source: Path) -> None:
     with (source / "testing.txt").open("a") as stream:  # after its line of one blank, which is now a row too
         stream.writelines(f"gone{number}.jpg 1 2\n" for number in range(22))
     printed = cli.run("data", "import", "mtfl", source, "out")
-    assert printed.count("refused testing.txt:") == 20
-    assert "… and 3 more; all are listed in out/manifest.json" in printed
+    assert printed.count("refused testing.txt:") == 10
+    assert "… and 13 more; all are listed in out/manifest.json" in printed
+    assert "note: testing.txt is incomplete: 5 of 2,995 faces" in printed
     assert len(read_manifest("out").refused) == 23
 
 
@@ -222,7 +241,7 @@ def test_data_import_on_full_disk_leaves_no_data_set(cli: CommandLine, source: P
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("import wflw {source} out", "unknown format 'wflw'; known: mtfl, 300w, afw, afw-68"),
+        ("import wflw {source} out", "unknown format 'wflw'; known: points, mtfl, 300w, afw, afw-68"),
         ("import 300w {source} out", "{source} holds no .pts file in any of afw, helen/trainset, lfpw/trainset, helen"),
         ("import afw {source} out", "{source}/anno.mat is missing; the source folder must hold it and its images"),
         ("import afw-68 {source} out", "{source} holds 0 .pts files, the published afw has 337; the source folder"),

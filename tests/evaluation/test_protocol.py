@@ -34,7 +34,7 @@ def test_protocol_json_round_trip_and_unknown_fields() -> None:
     protocol = subpixel("300w", "full", "ibug68", "box")
     document = protocol.model_dump(mode="json")
     assert EvaluationProtocol.model_validate(document) == protocol
-    for wrong in ({"normalizer": "nose"}, {"grid": 80}, {"grid_px": 0}, {"dataset": ""}, {"subset": "\x1b[2J"}):
+    for wrong in ({"normalizer": "No se"}, {"grid": 80}, {"grid_px": 0}, {"dataset": ""}, {"subset": "\x1b[2J"}):
         with pytest.raises(ValidationError):
             EvaluationProtocol.model_validate(document | wrong)
 
@@ -77,6 +77,6 @@ def test_named_protocol_eye_centers_is_subpixel() -> None:
 
 
 def test_named_protocol_rejects_unknown_names() -> None:
-    for name in ("nme", "subpixel-nose", "rcn2016-box"):
+    for name in ("nme", "subpixel-No se", "rcn2016-box"):
         with pytest.raises(ValueError, match=f"unknown protocol '{name}'; known are rcn2016"):
             named_protocol(name, "aflw", "test", "five")

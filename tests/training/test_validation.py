@@ -68,9 +68,9 @@ def stacked(config: TrainConfig, split: Split) -> tuple[torch.Tensor, torch.Tens
     return torch.cat([batch.inputs for batch in batches]), torch.cat([batch.points_bk2 for batch in batches])
 
 
-def eye_distance_px(config: TrainConfig, split: Split) -> torch.Tensor:
+def normalizer_px(config: TrainConfig, split: Split) -> torch.Tensor:
     validator = Validator(config, split, split.num_rows, FIVE)
-    return torch.cat([validator.eye_distance_px(batch.points_bk2) for batch in validator.batches])
+    return torch.cat([validator.normalizer_px(batch) for batch in validator.batches])
 
 
 def test_validator_augmentation_is_fixed_and_never_flips(tiny_config: TrainConfig, val: Split) -> None:
@@ -84,10 +84,10 @@ def test_validator_augmentation_is_fixed_and_never_flips(tiny_config: TrainConfi
 
 def test_validator_eye_distance_is_of_the_augmented_face(tiny_config: TrainConfig, val: Split) -> None:
     """It is computed from the warped points, so the scale of the augmentation changes it by at most a tenth."""
-    plain_b = eye_distance_px(config_with(tiny_config, validation={"augment": False}), val)
+    plain_b = normalizer_px(config_with(tiny_config, validation={"augment": False}), val)
     eyes = val.points_nk2[:, :2] * (80 / val.face_box_n4[:, None, 2:])
     torch.testing.assert_close(plain_b, (eyes[:, 0] - eyes[:, 1]).norm(dim=1))
-    augmented_b = eye_distance_px(tiny_config, val)
+    augmented_b = normalizer_px(tiny_config, val)
     ratio = augmented_b / plain_b
     assert not torch.equal(augmented_b, plain_b)
     assert 1 / 1.1 - 1e-5 <= ratio.min() < 1 < ratio.max() <= 1 / 0.9 + 1e-5
@@ -127,7 +127,7 @@ def test_validator_error_ignores_points_of_weight_zero(tiny_config: TrainConfig,
     actual = Validator(config, replace(val, edge_nk=edge_nk), 2, FIVE).error_pct(network)
     cells = predicted_cells(network(batch.inputs), 80)[0, :2]
     distance = (cells - point_cells(batch.points_bk2, 80)[0, :2]).float().norm(dim=1)
-    expected = 100 * distance.mean() / plain.eye_distance_px(batch.points_bk2)[0]
+    expected = 100 * distance.mean() / plain.normalizer_px(batch)[0]
     assert actual == pytest.approx(float(expected), abs=1e-4)
 
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.sample import Sample
 from rcn_search.errors import RcnSearchError
+from rcn_search.keypoints import KeypointSchema
 
 
 class Row(NamedTuple):
@@ -26,6 +28,17 @@ class Row(NamedTuple):
 
 class RowError(RcnSearchError):
     """A row cannot be imported; the message is the reason."""
+
+
+def plain_number(text: str) -> str:
+    """Return the text of a number, as annotation tools write it, for `float` or `int`.
+
+    Raises:
+        ValueError: It has underscores or digits of other scripts, which Python would read: ``1_0`` as 10.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError(f"{text[:40]!r} is not a number")
+    return text
 
 
 class NamedSplits(NamedTuple):
@@ -74,6 +87,8 @@ class Importer(ABC):
 
     name: str  # of the data set
     keypoints: str  # name of the keypoint schema
+    keypoint_schema: KeypointSchema | None = None  # the schema itself, if it is not a built-in one
+    crop_px: int = IMAGE_SIZE_PX  # side of the stored crops
     attributes: tuple[str, ...]  # names of those in `Sample.attributes`
     test_splits: Mapping[str, str] = MappingProxyType({})  # DATASET/SUBSET of each split that is a test split
     source: str  # where the faces come from, and what the importer did to them
