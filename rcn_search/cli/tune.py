@@ -60,6 +60,9 @@ def tune_command(
     """
     from rcn_search.cluster.ray_job import is_ray_job
     from rcn_search.leaderboard.location import resolve_leaderboard
+    from rcn_search.study.loading import load_study_config
+
+    load_study_config(study_file, overrides=overrides or (), data_uri=data)  # a mistake is answered before Ray loads
     from rcn_search.search.open_or_resume import StudyRequest
     from rcn_search.search.run_search import run_search
 

@@ -6,14 +6,17 @@ import logging
 import math
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import ray
 
+from rcn_search.cluster.cluster_address import ClusterError, require_cluster
 from rcn_search.errors import RcnSearchError
 
 
@@ -62,25 +65,52 @@ _ENVIRONMENT = {
 
 @contextmanager
 def connect_cluster() -> Iterator[ClusterResources]:
-    """Connect to the cluster of RAY_ADDRESS, or of this process, or else to a local one that lives for this call."""
+    """Connect to the cluster of RAY_ADDRESS, or of this process, or else to a local one that lives for this call.
+
+    Raises:
+        ClusterError: It cannot be reached, or not be started.
+    """
     os.environ.update(_ENVIRONMENT)
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     connects = not ray.is_initialized()
     is_local = connects and not os.environ.get("RAY_ADDRESS")
     with _signal_handlers_restored():
-        if is_local:
-            # A cluster for one process needs no token. The dashboard is left out for the 3 s it takes: only Ray Train's
-            # workers nested in a trial of Tune need it, and trials have a `WorkerGroup` instead.
-            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        elif connects:
-            ray.init(log_to_driver=False, logging_level="ERROR")
+        if connects:
+            _init(is_local=is_local)
     try:
         yield current_resources(is_fixed=is_local)
     finally:
         if connects:
             ray.shutdown()
+
+
+def _init(*, is_local: bool) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if is_local:
+        # A cluster for one process needs no token. The dashboard is left out for the 3 s it takes: only Ray Train's
+        # workers nested in a trial of Tune need it, and trials have a `WorkerGroup` instead.
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        options |= {"address": "local", "include_dashboard": False}
+    else:
+        require_cluster(os.environ["RAY_ADDRESS"])
+    try:
+        ray.init(**options)
+    except Exception as error:  # whatever Ray raises here, its options are always the same: it is the environment
+        ray.shutdown()
+        raise ClusterError(_explain_start(error, is_local=is_local)) from error
+
+
+def _explain_start(error: Exception, *, is_local: bool) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if "AF_UNIX path length" in reason:
+        return (
+            f"the folder of temporary files, {tempfile.gettempdir()}, has too long a name for Ray's sockets in "
+            "it: set TMPDIR to a short one, as in TMPDIR=/tmp"
+        )
+    if is_local:
+        return f"Ray could not start on this machine: {reason}; try again, and if that fails run rcn-search doctor"
+    return f"Ray could not join the cluster at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: {reason}; see rcn-search doctor"
 
 
 def current_resources(*, is_fixed: bool = False) -> ClusterResources:

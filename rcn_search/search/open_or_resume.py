@@ -12,6 +12,7 @@ from rcn_search import storage
 from rcn_search.cluster.ray_job import check_outlives_job
 from rcn_search.config.errors import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
+from rcn_search.errors import list_first
 from rcn_search.leaderboard.location import require_leaderboard
 from rcn_search.search.test_evaluation import TEST_RESULT_NAME
 from rcn_search.storage.preflight import preflight
@@ -67,6 +68,13 @@ class StudyRequest:
     deterministic: bool = False
     data_uri: str = ""
 
+    @property
+    def resuming_command(self) -> str:
+        """The command that resumes the study, as a change of the one that this request comes from."""
+        if self.add_trials:  # the study has them by now
+            return "the same command without --add-trials"
+        return "the same command" if self.resume or self.auto_resume else "the same command with --resume"
+
 
 def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: Console) -> OpenedStudy:
     """Check everything that can be checked before a search, and publish the study if it is new.
@@ -82,7 +90,10 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
         preflight(require_leaderboard(leaderboard))  # now, and not after hours of training
     if request.resume or (request.auto_resume and study_exists(uri)):
         Study.check(uri, config, manifest.fingerprint)
-        return OpenedStudy(uri, _extend(Study.open(uri), config, request), manifest)
+        existing = Study.open(uri)
+        if existing.problems:
+            raise StudyError(f"{uri} cannot be resumed: {list_first(existing.problems, chr(10))}")
+        return OpenedStudy(uri, _extend(existing, config, request), manifest)
     if request.add_trials:
         raise ConfigError(f"--add-trials {request.add_trials} extends an existing study: add --resume")
     if request.trials:
@@ -139,12 +150,14 @@ def _warm_start(uri: str, config: StudyConfig, manifest: Manifest, request: Stud
         raise ConfigError("--warm-start-from: a fixed-run study has no search to warm-start; start a new study")
     if parent.rstrip("/") == uri.rstrip("/"):
         raise ConfigError(f"--warm-start-from {parent}: the new study needs another location; name it with --study NEW")
-    num_taken, num_left_out = warm_start_study(parent, uri, config, manifest.fingerprint)
+    num_taken, num_left_out, problems = warm_start_study(parent, uri, config, manifest.fingerprint)
     console.print(
         f"warm start: {num_taken} trials of {parent} taken over, {num_left_out} do not fit",
         soft_wrap=True,
         markup=False,
     )
+    if problems:
+        console.print(f"left out: {list_first(problems, chr(10))}", style="yellow", soft_wrap=True, markup=False)
 
 
 def _extend(existing: Study, config: StudyConfig, request: StudyRequest) -> StudyConfig:

@@ -236,3 +236,27 @@ def test_run_search_auto_resume_waits_for_a_process_that_may_be_dead_and_can_be_
         run(auto_resume=True)
     assert re.search(r"process 7 on elsewhere ran this study \d+ s ago: waiting up to \d\d s", terminal.getvalue())
     assert not storage.exists(storage.join(study, "leases/000001"))
+
+
+@pytest.mark.parametrize(
+    ("options", "changed", "command"),
+    [
+        ({}, {"resume": True}, "the same command with --resume"),
+        ({"resume": True}, {"resume": True}, "the same command"),
+        ({"auto_resume": True}, {"auto_resume": True}, "the same command"),
+        ({"resume": True, "add_trials": 5}, {"resume": True}, "the same command without --add-trials"),
+        ({"auto_resume": True, "add_trials": 5}, {"auto_resume": True}, "the same command without --add-trials"),
+    ],
+    ids=str,
+)
+def test_resuming_command_after_an_interruption_works(
+    open_study: Opener, options: dict[str, Any], changed: dict[str, Any], command: str
+) -> None:
+    if "add_trials" in options:
+        finished = open_study()
+        run_trials(finished, finished.num_remaining)
+    elif "resume" in options:
+        open_study()
+    interrupted = open_study(**options)
+    assert StudyRequest(study_file="rcn", **options).resuming_command == command
+    assert open_study(**changed).num_remaining == interrupted.num_remaining > 0
