@@ -2,7 +2,8 @@
 
     bare     forward, backward and step on one ready batch: the limit of any input pipeline
     ours     the training loop's step: rows, augmentation, contrast normalization, then all of the above
-    common   fp32, NCHW, a DataLoader whose workers warp, occlude and normalize each image with OpenCV
+    common   the network as the paper draws it, with upsampling and concatenation, in fp32 and NCHW; a DataLoader whose
+             workers warp, occlude and normalize each image with OpenCV
 
 The three take turns in one process, so that a change in the load of the machine touches all of them; ratios are
 medians over the rounds. The last line is JSON.
@@ -34,6 +35,7 @@ from rcn_search.data.dataset import Split, epoch_batches, open_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.importing import import_dataset
 from rcn_search.models import build_model
+from rcn_search.models.blocks import Recombination, upsample
 from rcn_search.training.compute_probe import choose_settings
 from rcn_search.training.loss import spatial_nll
 from rcn_search.training.memory import keep_freed_memory_in_process
@@ -114,8 +116,11 @@ def bare(state: TrainState, batch: int) -> Callable[[], None]:
 
 
 def common(config: TrainConfig, split: Split, batch: int, device: str, num_workers: int) -> Callable[[], None]:
-    """The same network in fp32 and NCHW, fed by a DataLoader."""
+    """The network with concatenations, in fp32 and NCHW, fed by a DataLoader."""
     network = build_model(config.model, num_points=5).to(device)
+    for module in network.modules():
+        if isinstance(module, Recombination):  # any other function than `upsample` chooses the plain form
+            module.upsampling = lambda maps_bchw, side_px: upsample(maps_bchw, side_px)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     loader = DataLoader(
         PerImage(split, config),
