@@ -46,12 +46,13 @@ def evaluate_command(
     inference = InferenceConfig.from_record(
         {}, decoder=decoder, tta=tta or (), denoiser_uri=denoiser or None, device=device
     )
+    leaderboard_uri = resolve_leaderboard(leaderboard)
     with progress("evaluating", "faces") as on_images:
         submission = evaluate_and_record(
             load(checkpoint, inference),
             open_dataset(data),
             split,
-            leaderboard=resolve_leaderboard(leaderboard),
+            leaderboard=leaderboard_uri,
             predictions_uri=predictions,
             submit=submit,
             method=method or None,
@@ -61,6 +62,6 @@ def evaluate_command(
     console.print(f"{evaluation.predictions.meta['method']} on {evaluation.scores[0][0].dataset}", highlight=False)
     console.print(score_table(evaluation.scores))
     if submission.num_test_evaluations is not None:
-        console.print(f"test evaluation no. {submission.num_test_evaluations} of this split")
+        console.print(f"test evaluation no. {submission.num_test_evaluations} of this split on {leaderboard_uri}")
     for uri in (evaluation.predictions_uri, *submission.entry_uris):
         console.print(f"→ {uri}", soft_wrap=True, highlight=False)

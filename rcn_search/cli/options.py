@@ -14,8 +14,8 @@ Leaderboard = Annotated[
     typer.Option(
         "--leaderboard",
         metavar="URI",
-        help="Folder or URI of the leaderboard. Default: $RCN_SEARCH_LEADERBOARD, then ./leaderboard, then the one "
-        "that comes with rcn-search.",
+        help="Folder or URI of the leaderboard. Default: $RCN_SEARCH_LEADERBOARD, else ./leaderboard. In a clone of "
+        "rcn-search that is the repository's: it is shown, but new results go to runs/leaderboard.",
     ),
 ]
 EntryOrMethod = Annotated[str, typer.Argument(help="Id of an entry, or name of a method.")]

@@ -1,4 +1,8 @@
-"""Location of the leaderboard: named by the user, by an environment variable, or one of two default folders."""
+"""Location of the leaderboard: named by the user, by an environment variable, or a folder of the user's project.
+
+In a checkout of rcn-search ``./leaderboard`` is the repository's: it is shown by default, but new results go to
+``runs/leaderboard`` unless it is named, or an evaluation of a user would change the repository and count there.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +17,62 @@ LEADERBOARD_VARIABLE = "RCN_SEARCH_LEADERBOARD"
 PROJECT_LEADERBOARD = resource_path("leaderboard")
 """The leaderboard of the checkout; in an installed package the published rows alone, which nothing may be added to."""
 
-_REMEDY = f"name a folder or URI with --leaderboard or ${LEADERBOARD_VARIABLE}, or create the folder ./leaderboard"
+_OWN, _OWN_IN_CHECKOUT = Path("leaderboard"), Path("runs/leaderboard")
+_REMEDY = f"name a folder or URI with --leaderboard or ${LEADERBOARD_VARIABLE}"
 
 
 def default_leaderboard() -> str:
-    """Find $RCN_SEARCH_LEADERBOARD, ./leaderboard, or the project's; `RcnSearchError` if none of them exists."""
+    """Find the leaderboard that is shown: $RCN_SEARCH_LEADERBOARD, ./leaderboard, or the project's.
+
+    Raises:
+        RcnSearchError: None of them exists.
+    """
     if os.environ.get(LEADERBOARD_VARIABLE):
         return os.environ[LEADERBOARD_VARIABLE]
-    for folder in (Path("leaderboard"), PROJECT_LEADERBOARD):
+    for folder in (_OWN, PROJECT_LEADERBOARD):
         if folder.is_dir():
             return str(folder)
     raise RcnSearchError(f"there is no leaderboard: {_REMEDY}")
 
 
 def resolve_leaderboard(named: str) -> str | None:
-    """Find the leaderboard that a command may write to: the named one, else the default one.
+    """Find the leaderboard that new results go to: the named one, $RCN_SEARCH_LEADERBOARD, or the user's own folder.
 
-    None if none is named and there is no default one that outlives a Ray job.
+    The folder need not exist. None if none is named and the user's own would not outlive a Ray job.
 
     Raises:
         RcnSearchError: The named leaderboard is part of the package, or would be deleted with the Ray job.
     """
+    uri = named or os.environ.get(LEADERBOARD_VARIABLE) or _own_leaderboard()
     try:
-        uri = named or default_leaderboard()
-        if uri == str(PROJECT_LEADERBOARD) and not is_checkout():
-            raise RcnSearchError(f"{uri} is part of the installed package: {_REMEDY}")
-        check_outlives_job(uri, "--leaderboard")
+        return _require_writable(uri)
     except RcnSearchError:
         if named:
             raise
         return None
+
+
+def existing_leaderboard(named: str) -> str:
+    """Find the leaderboard whose entries a command changes: the named one, else the one that is shown.
+
+    Raises:
+        RcnSearchError: It is part of the package, or would be deleted with the Ray job.
+    """
+    return _require_writable(named or default_leaderboard())
+
+
+def _own_leaderboard() -> str:
+    project = PROJECT_LEADERBOARD.resolve()
+    is_own = _OWN.is_dir() and _OWN.resolve() != project
+    if is_own or not is_checkout() or not Path.cwd().resolve().is_relative_to(project.parent):
+        return str(_OWN)
+    return os.path.relpath(project.parent / _OWN_IN_CHECKOUT)
+
+
+def _require_writable(uri: str) -> str:
+    if uri == str(PROJECT_LEADERBOARD) and not is_checkout():
+        raise RcnSearchError(f"{uri} is part of the installed package: {_REMEDY}")
+    check_outlives_job(uri, "--leaderboard")
     return uri
 
 

@@ -41,13 +41,12 @@ def test_evaluate_refuses_unknown_tta(cli: CommandLine, checkpoint: Path, synthe
     assert all(word in result.stderr for word in ("--tta", "turn", "flip", "multiview"))
 
 
-def test_evaluate_test_split_without_leaderboard_fails(
+def test_evaluate_test_split_without_leaderboard_makes_the_users_own(
     cli: CommandLine, checkpoint: Path, synthetic_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RCN_SEARCH_LEADERBOARD")
-    monkeypatch.setattr("rcn_search.leaderboard.location.PROJECT_LEADERBOARD", Path("nowhere"))
     line = ("evaluate", checkpoint, "--data", synthetic_uri, "--predictions", "p.parquet")
-    message = cli.fail(*line, "--split", "test")
-    assert "there is none: name a folder or URI with --leaderboard or $RCN_SEARCH_LEADERBOARD" in message
-    assert not Path("p.parquet").exists()
-    assert cli.run(*line)
+    assert "test evaluation" not in cli.run(*line)
+    assert not Path("leaderboard").exists()
+    assert "test evaluation no. 1 of this split on leaderboard" in cli.run(*line, "--split", "test")
+    assert len([*Path("leaderboard/test_evaluations/synthetic-test").iterdir()]) == 1

@@ -7,7 +7,12 @@ import pytest
 
 from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard import location
-from rcn_search.leaderboard.location import default_leaderboard, require_leaderboard, resolve_leaderboard
+from rcn_search.leaderboard.location import (
+    default_leaderboard,
+    existing_leaderboard,
+    require_leaderboard,
+    resolve_leaderboard,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +37,48 @@ def test_default_leaderboard_missing_names_remedy(empty_folder: Path, monkeypatc
         default_leaderboard()
 
 
-def test_resolve_leaderboard_prefers_named_one(empty_folder: Path) -> None:
+def test_resolve_leaderboard_prefers_named_one(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RCN_SEARCH_LEADERBOARD", "s3://bucket/ours")
     assert resolve_leaderboard("s3://bucket/mine") == "s3://bucket/mine"
-    (empty_folder / "leaderboard").mkdir()
+    assert resolve_leaderboard("") == "s3://bucket/ours"
+
+
+def test_resolve_leaderboard_without_any_is_the_users_own() -> None:
     assert resolve_leaderboard("") == "leaderboard"
 
 
-def test_resolve_leaderboard_without_any_is_none(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(location, "PROJECT_LEADERBOARD", empty_folder / "none")
-    assert resolve_leaderboard("") is None
+@pytest.mark.parametrize(("folder", "own"), [(".", "runs/leaderboard"), ("docs", "../runs/leaderboard")])
+def test_resolve_leaderboard_in_checkout_is_not_the_repositorys(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, folder: str, own: str
+) -> None:
+    """Or a user's first evaluation would be the repository's 76th, and a change of the clone."""
+    for name in ("leaderboard", "docs"):
+        (empty_folder / name).mkdir()
+    monkeypatch.setattr(location, "PROJECT_LEADERBOARD", empty_folder / "leaderboard")
+    monkeypatch.setattr(location, "is_checkout", lambda: True)
+    monkeypatch.chdir(folder)
+    assert resolve_leaderboard("") == own
+    assert (
+        Path(default_leaderboard()).resolve()
+        == Path(existing_leaderboard("")).resolve()
+        == empty_folder / "leaderboard"
+    )
+    assert resolve_leaderboard(str(empty_folder / "leaderboard")) == str(empty_folder / "leaderboard"), "if it is named"
+
+
+def test_resolve_leaderboard_of_project_below_a_checkout_is_its_own(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (empty_folder / "mine" / "leaderboard").mkdir(parents=True)
+    monkeypatch.setattr(location, "PROJECT_LEADERBOARD", empty_folder / "leaderboard")
+    monkeypatch.setattr(location, "is_checkout", lambda: True)
+    monkeypatch.chdir("mine")
+    assert resolve_leaderboard("") == "leaderboard"
+
+
+def test_require_leaderboard_without_any_names_remedy() -> None:
     with pytest.raises(RcnSearchError, match=r"name a folder or URI with --leaderboard"):
-        require_leaderboard(resolve_leaderboard(""))
+        require_leaderboard(None)
 
 
 def test_resolve_leaderboard_in_copy_of_ray_job_is_refused(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,8 +90,11 @@ def test_resolve_leaderboard_in_copy_of_ray_job_is_refused(empty_folder: Path, m
         resolve_leaderboard("leaderboard")
 
 
-def test_resolve_leaderboard_of_installed_package_is_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaderboard_of_installed_package_is_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(location, "is_checkout", lambda: False)
-    assert resolve_leaderboard("") is None
+    assert resolve_leaderboard("") == "leaderboard"
+    for find in (resolve_leaderboard, existing_leaderboard):
+        with pytest.raises(RcnSearchError, match="part of the installed package"):
+            find(str(location.PROJECT_LEADERBOARD))
     with pytest.raises(RcnSearchError, match="part of the installed package"):
-        resolve_leaderboard(str(location.PROJECT_LEADERBOARD))
+        existing_leaderboard("")
