@@ -31,7 +31,7 @@ PACKS = "packs"
 OLD_FOLDERS = {"per_image_errors": "errors", "image_sets": "images", "test_evaluations": "test_looks"}
 """Names of folders in schema versions 1 and 2."""
 _MAX_BYTES = {"image_sets": storage.MAX_JSON_BYTES, "per_image_errors": 2**26}
-_MAX_BYTES_OF_OTHERS = 2**20
+_MAX_BYTES_OF_OTHERS = 2**18
 _NUM_READERS = 32
 _NUM_ATTEMPTS = 20
 """A reader looks again so often while packers work beside it."""

@@ -14,16 +14,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import FailFast, ValidationError
 
 from rcn_search import storage
 from rcn_search.config.schema import canonical_hash
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.metrics import Array
-from rcn_search.leaderboard.objects import put_object, read_object
+from rcn_search.leaderboard.objects import Stamp, object_stamp, put_object, read_object
 from rcn_search.leaderboard.records import MAX_PCT, Record
 
 IMAGE_SETS = "image_sets"
@@ -47,9 +48,9 @@ class ImageSet:
 
 class _Document(Record):
     schema_version: int = 1
-    image_id: list[str]
-    group: list[str]
-    attributes: dict[str, list[int]]
+    image_id: Annotated[list[str], FailFast()]  # or there would be an error for each of a million items
+    group: Annotated[list[str], FailFast()]
+    attributes: dict[str, Annotated[list[int], FailFast()]]
 
 
 def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> dict[str, str]:
@@ -69,9 +70,26 @@ def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> dict
     return {"images_sha256": images_sha256, "errors_sha256": errors_sha256}
 
 
-@lru_cache(maxsize=64)
 def read_image_set(leaderboard: str, images_sha256: str) -> ImageSet:
-    """Read the image set of that name; `RcnSearchError` if it is damaged."""
+    """Read the image set of that name; `RcnSearchError` if it is damaged, `FileNotFoundError` if it is missing."""
+    images = _image_set(leaderboard, images_sha256, object_stamp(leaderboard, IMAGE_SETS, f"{images_sha256}.json"))
+    if isinstance(images, RcnSearchError):
+        raise images
+    return images
+
+
+@lru_cache(maxsize=64)
+def _image_set(leaderboard: str, images_sha256: str, stamp: Stamp) -> ImageSet | RcnSearchError:
+    """Read an image set, or why it is damaged: a thousand entries may name one that takes a second to read."""
+    try:
+        return _parse_image_set(leaderboard, images_sha256)
+    except RcnSearchError as error:
+        if isinstance(error, OSError):  # of the store
+            raise
+        return error
+
+
+def _parse_image_set(leaderboard: str, images_sha256: str) -> ImageSet:
     name = f"{images_sha256}.json"
     uri = storage.join(leaderboard, IMAGE_SETS, name)
     document = storage.decode_json(uri, read_object(leaderboard, IMAGE_SETS, name))

@@ -155,8 +155,8 @@ def load_errors(leaderboard: str, entry: Entry) -> Array:
     if entry.errors_sha256 is None or entry.images_sha256 is None:
         raise RcnSearchError(f"the leaderboard has no per-image errors of {entry.method}")
     try:
-        error_pct_n = read_errors(leaderboard, entry.errors_sha256)
         num_images = len(read_image_set(leaderboard, entry.images_sha256).image_id_n)
+        error_pct_n = read_errors(leaderboard, entry.errors_sha256)
     except FileNotFoundError as error:
         raise RcnSearchError(f"the per-image errors of {entry.method} are missing: {error}") from error
     counts_n = np.isfinite(error_pct_n)

@@ -10,6 +10,8 @@ from rcn_search.storage.errors import StorageError
 MAX_JSON_BYTES = 64 * 2**20
 MAX_JSON_VALUES = 2_000_000
 """Bounds the memory of the decoded document, in which ``{}`` takes 64 bytes."""
+MAX_JSON_KEYS = 50_000
+"""Of one object: validation describes each key that it does not know."""
 MAX_JSON_DEPTH = 100
 """Code that walks through a document may call itself for each level."""
 
@@ -35,8 +37,8 @@ def decode_json(uri: str, content: bytes) -> Any:
         raise _too_deep(uri) from None
     except ValueError as error:  # not JSON, not Unicode, or a number of thousands of digits
         raise StorageError(f"{uri} is not valid JSON: {error}") from error
-    if num_brackets > MAX_JSON_DEPTH:
-        _check_depth(uri, document)
+    if num_brackets > MAX_JSON_DEPTH or num_values > MAX_JSON_KEYS:
+        _check_shape(uri, document)
     return document
 
 
@@ -45,9 +47,11 @@ def encode_json(document: Any) -> bytes:
     return (json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def _check_depth(uri: str, document: Any) -> None:
-    level = [document]
+def _check_shape(uri: str, document: Any) -> None:
+    level = [document] if isinstance(document, dict | list) else []
     for _ in range(MAX_JSON_DEPTH + 1):
+        if any(isinstance(each, dict) and len(each) > MAX_JSON_KEYS for each in level):
+            raise StorageError(f"{uri} is too large: at most {MAX_JSON_KEYS:,} keys of one object are read")
         level = [
             child
             for parent in level

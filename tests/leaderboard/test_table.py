@@ -112,7 +112,7 @@ def test_build_leaderboard_damaged_errors_give_no_rank_and_problem(
         # Now most rows are of these images.
         add_measured(leaderboard, base_errors(seed=8) + 1, method="c", first_image=50)
     content = storage.read_bytes(uri)
-    per_image.read_image_set.cache_clear()
+    per_image._image_set.cache_clear()
     storage.delete(uri)
     if damage == "torn":
         storage.write_bytes(uri, content[:200])

@@ -23,6 +23,7 @@ def nested(depth: int) -> bytes:
         (nested(json_format.MAX_JSON_DEPTH + 2), "nested too deeply"),
         (b'{"a":' * 102 + b"0" + b"}" * 102, "nested too deeply"),
         (b"[" + b"{}," * 1_000_001 + b"{}]", "too large"),
+        (b"[{" + b",".join(b'"%d":0' % n for n in range(50_001)) + b"}]", "too large"),
         (b'"\\ud800"', "not valid JSON"),
         (b"9" * 5_000, "not valid JSON"),
         (b"\xff\xfe\xfd", "not valid JSON"),
