@@ -43,8 +43,10 @@ def upgrade_config(document: Document) -> Document:
     """Rename the keys and values of a training configuration of schema version 1 or 2; ``document`` is not changed.
 
     Credentials in its URIs, which were accepted then, are removed. Keys that are unknown in both forms stay, so that
-    validation names them.
+    validation names them; so does what is no mapping.
     """
+    if not isinstance(document, dict):
+        return document
     upgraded = {
         section: _rename_keys(options, _RENAMED_KEYS.get(section, {})) if isinstance(options, dict) else options
         for section, options in without_user_info(document).items()

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class EpochReport(BaseModel):
     """Results of one epoch."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
     epoch: int  # number of the epoch, from 1
     loss: float  # mean loss over the steps of the epoch, for the batches of all workers
     val_error_pct: float | None  # validation error, see `Validator`; None for an epoch without validation

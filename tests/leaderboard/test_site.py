@@ -15,6 +15,7 @@ from PIL import Image
 
 from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import open_dataset
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import Estimate, Part
 from rcn_search.inference.predictor import load
@@ -202,9 +203,13 @@ def test_entry_page_shows_learning_curve_of_named_runs(
         assert len(chart["series"][0]["y"]) == 2
     with pytest.raises(ValueError, match="is neither a run nor a folder of runs"):
         read_histories([str(tmp_path / "leaderboard")])
-    (tmp_path / "runs" / "one" / "history.json").write_text('[{"epoch": "x"}]')
-    with pytest.raises(ValueError, match="cannot be read"):
-        read_histories([str(tmp_path / "runs")])
+    damaged = tmp_path / "runs" / "one" / "history.json"
+    infinite = json.loads(damaged.read_text())
+    infinite[0]["val_error_pct"] = float("inf")
+    for document in ([{"epoch": "x"}], infinite):
+        damaged.write_text(json.dumps(document))
+        with pytest.raises(RcnSearchError, match="cannot be read"):
+            read_histories([str(tmp_path / "runs")])
 
 
 def test_entry_page_shows_faces_only_with_images(tmp_path: Path, tiny_config: TrainConfig, synthetic_uri: str) -> None:

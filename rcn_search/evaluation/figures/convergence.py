@@ -84,11 +84,20 @@ def _read_history(uri: str, label: str) -> ConvergenceCurve:
             train_s_e=train_s[validated],
             error_pct_e=np.array([history[index]["val_error_pct"] for index in validated], dtype=np.float64),
         )
-    except (KeyError, TypeError, ValueError) as error:
+        _check_curve(curve)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RcnSearchError(f"{history_uri} is not the history of a run: {error!r}") from error
     if not validated:
         raise RcnSearchError(f"the run at {uri} has no validated epoch yet; train it first")
     return curve
+
+
+def _check_curve(curve: ConvergenceCurve) -> None:
+    """Check that epochs and times ascend, and that times and errors are finite and not negative."""
+    is_finite = np.isfinite(curve.train_s_e).all() and np.isfinite(curve.error_pct_e).all()
+    ascends = (np.diff(curve.epoch_e, prepend=0) > 0).all() and (np.diff(curve.train_s_e, prepend=0.0) >= 0).all()
+    if not (is_finite and ascends and (curve.error_pct_e >= 0).all()):
+        raise ValueError("epochs or times do not ascend, or an error or a time is negative or not finite")
 
 
 def plot_convergence(curves: Sequence[ConvergenceCurve], uri: str, *, threshold_pct: float | None = None) -> None:

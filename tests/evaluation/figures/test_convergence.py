@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rcn_search.config.schema import TrainConfig
+from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.figures import convergence as figures_convergence
 from rcn_search.evaluation.figures.convergence import describe_first_below, plot_convergence, read_convergence_curves
 
@@ -49,6 +51,36 @@ def test_read_convergence_curves_of_validated_epochs(run_at: Callable[..., str])
     assert curve.first_below(6.5) is None
     assert describe_first_below(curve, 7) == "below 7 % after 4 epochs, 100 s"
     assert describe_first_below(curve, 2.5) == "never below 2.5 %"
+
+
+@pytest.mark.parametrize(
+    ("epoch", "change"),
+    [
+        (1, {"epoch": 1}),
+        (0, {"epoch": 0}),
+        (1, {"val_error_pct": math.inf}),
+        (0, {"val_error_pct": -1.0}),
+        (1, {"train_s": -1.0}),
+        (0, {"train_s": math.nan}),
+        (0, {"epoch": 10**30}),
+    ],
+)
+def test_read_convergence_curves_refuses_damaged_history_by_name(
+    run_at: Callable[..., str], epoch: int, change: dict[str, Any]
+) -> None:
+    path = Path(run_at("run", [9.0, 8.0]), "history.json")
+    rows = json.loads(path.read_text())
+    rows[epoch] |= change
+    path.write_text(json.dumps(rows))
+    with pytest.raises(RcnSearchError, match=r"history\.json is not"):
+        read_convergence_curves([str(path.parent)])
+
+
+def test_read_convergence_curves_refuses_configuration_that_is_a_list(run_at: Callable[..., str]) -> None:
+    path = Path(run_at("run", [9.0, 8.0]), "config.json")
+    path.write_text('{"config": [null]}')
+    with pytest.raises(RcnSearchError, match=r"config\.json is not a configuration"):
+        read_convergence_curves([str(path.parent)])
 
 
 def test_read_convergence_curves_rejects_other_folders(run_at: Callable[..., str], tmp_path: Path) -> None:
