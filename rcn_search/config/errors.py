@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from rcn_search.errors import RcnSearchError
+from rcn_search.storage import hide_user_info
 from rcn_search.yaml_document import KeyPath as KeyPath
 from rcn_search.yaml_document import Lines as Lines
 
@@ -35,7 +36,7 @@ def location(source: str, lines: Lines, path: KeyPath) -> str:
 
 def shorten(value: Any) -> str:
     """Show a value in a message, of a long one the beginning."""
-    text = value if isinstance(value, str) else repr(value)
+    text = hide_user_info(value if isinstance(value, str) else repr(value))
     shown = repr(text[:_MAX_SHOWN]) if isinstance(value, str) else text[:_MAX_SHOWN]
     return shown if len(text) <= _MAX_SHOWN else f"{shown}…"
 
@@ -55,6 +56,16 @@ def explain(error: ValidationError, model: type[BaseModel], *, source: str, line
             break
     num_more = len(problems) - num_described
     return "\n".join([*messages, *([f"and {num_more:,} more problems"] if num_more else [])])
+
+
+def summarize(error: ValidationError) -> str:
+    """Describe the first problem of a stored record in one line, and count the others."""
+    first, *others = error.errors(include_url=False)
+    key = ".".join(map(str, first["loc"]))[:_MAX_SHOWN]
+    message = first["msg"].removeprefix("Value error, ")
+    named = f"{key} = {shorten(first['input'])}: " if key and first["type"] != "missing" else f"{key}: " if key else ""
+    more = f" (and {len(others):,} more problems)" if others else ""
+    return f"{named}{message[:1].lower()}{message[1:]}{more}"
 
 
 def _explain_problem(problem: Any, source: str, lines: Lines, model: type[BaseModel]) -> str:

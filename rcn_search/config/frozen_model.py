@@ -33,7 +33,8 @@ class FrozenModel(BaseModel):
     are read as tuples, as JSON and YAML have no others, and whole numbers as real ones.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Errors do not repeat the input, in which a URI may hold a password; `rcn_search.config.errors` shows what is safe.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
