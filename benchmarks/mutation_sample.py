@@ -4,8 +4,8 @@
 
 Works in a copy of the commit (``git worktree``), never in this checkout. Each result is a line of JSON in ``--out``;
 what is there is not run again, so that a run may be stopped at any time. A survivor is printed with its diff: it is
-a hole, or changes nothing (``--equivalent ID 'why'`` says so; ``--again ID …`` runs mutants anew after tests were
-committed). The last lines are the table by area, and the figures as JSON.
+a hole, or changes nothing (``--equivalent ID 'why'`` says so). ``--again ID …`` runs mutants anew, after tests were
+committed, and against all tests of the area. The last lines are the table by area, and the figures as JSON.
 """
 
 from __future__ import annotations
@@ -219,7 +219,8 @@ def main() -> None:
 def sample(options: argparse.Namespace, records: dict[str, dict[str, Any]]) -> None:
     """Run the mutants that have no result yet, or those named."""
     copy = make_copy(options.copy)
-    runner, choose = Runner(copy), mutant_tests.by_module(copy)
+    runner = Runner(copy)
+    choose = mutant_tests.by_module(copy, whole_area=options.again is not None)
     drawn = candidates(copy, options.modules, options.seed)
     if options.again is not None:
         again = options.again or [

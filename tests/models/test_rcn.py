@@ -59,6 +59,11 @@ def test_rcn_kernels_of_300w_preset() -> None:
     assert kernels == trunk + coarsest + further + finest
 
 
+def test_rcn_kernels_of_300w_3x3_preset_are_all_3() -> None:
+    model = build_model(RcnConfig(layer_preset="300w-3x3", branches=5, channels=4), num_points=68)
+    assert {layer.kernel_size for layer in model.modules() if isinstance(layer, nn.Conv2d)} == {(3, 3)}
+
+
 def test_learned_upsampling_initialization_and_l2_groups() -> None:
     model = build_model(RcnConfig(layer_preset="300w", branches=6, upsampling="learned", channels=4), num_points=5)
     kernels = {name: kernel for name, kernel in model.named_parameters() if name.endswith("upsampling.kernel")}
