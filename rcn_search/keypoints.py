@@ -24,9 +24,13 @@ _BUILT_IN = ("five", "ibug68", "wflw98", "cofw29", "aflw19")
 """Names of the files. Data sets with these names as schema need not hold the schema, so a name is never removed."""
 
 
+def schema_file(name: str) -> str:
+    """Read the file of a built-in schema."""
+    return (files("rcn_search") / "keypoint_schemas" / f"{name}.yaml").read_text("utf-8")
+
+
 def _load(name: str) -> KeypointSchema:
-    text = (files("rcn_search") / "keypoint_schemas" / f"{name}.yaml").read_text("utf-8")
-    return parse_schema(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return parse_schema(yaml.load(schema_file(name), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
 SCHEMAS: dict[str, KeypointSchema] = {name: _load(name) for name in _BUILT_IN}
