@@ -9,7 +9,7 @@ import typer
 from rcn_search import storage
 from rcn_search.cli.console import command, console, progress, score_table
 from rcn_search.cli.options import DataUri, DecoderOption, Denoiser, Device, Leaderboard, TtaOption
-from rcn_search.cluster.ray_job import check_outlives_job
+from rcn_search.cluster.ray_job import check_outlives_job, check_travels_with_job
 
 
 @command
@@ -43,6 +43,7 @@ def evaluate_command(
     folder = checkpoint.rpartition("/")[0] or "."
     predictions = predictions or storage.join(folder, f"predictions-{split}.parquet")
     check_outlives_job(predictions, "--predictions")
+    check_travels_with_job(data)
     inference = InferenceConfig.from_record(
         {}, decoder=decoder, tta=tta or (), denoiser_uri=denoiser or None, device=device
     )

@@ -15,7 +15,9 @@ TableName = Literal["table1", "table2", "table3", "table4", "convergence", "abla
 
 @command
 def reproduce_command(
-    table: Annotated[TableName, typer.Argument(metavar="|".join(get_args(TableName)), help="Table of the paper.")],
+    table: Annotated[
+        TableName, typer.Argument(metavar="TABLE", help=f"Table of the paper: {', '.join(get_args(TableName))}.")
+    ],
     data: Annotated[
         str, typer.Option(metavar="URI", help="Data set to train on. Default: that of the study file.")
     ] = "",

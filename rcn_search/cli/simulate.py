@@ -33,7 +33,7 @@ def simulate_command(
     """Replay searches over the learning curves of a study, on a virtual clock.
 
     A Gaussian process predicts the curves of settings that were not recorded. All methods are compared with the first,
-    seed by seed.
+    seed by seed. At least 20 trials must have run to their last epoch: rcn-search tune recorded --data DATA records 60.
 
     Example: rcn-search simulate studies/recorded --workers 256 --sampler random --sampler tpe --scheduler asha
     """

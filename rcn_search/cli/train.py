@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from rcn_search import storage
 from rcn_search.cli.console import command, console, progress, stop_on_signal
 from rcn_search.cli.options import Overrides
-from rcn_search.cluster.ray_job import check_outlives_job
+from rcn_search.cluster.ray_job import check_outlives_job, check_travels_with_job
 from rcn_search.config.loading import load_train_config
 from rcn_search.storage.preflight import preflight
 from rcn_search.training.exit_status import BEST_NAME
@@ -25,6 +26,7 @@ CURVE_NAME = "curve.png"
 @command
 def train_command(
     config_uri: Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="Training configuration.")],
+    data: Annotated[str, typer.Option(metavar="URI", help="Data set, in place of data.uri.")] = "",
     overrides: Overrides = None,
     out: Annotated[str, typer.Option(metavar="URI", help="Folder or URI of the run. Default: runs/MODEL-RUN_ID.")] = "",
     resume: Annotated[
@@ -45,11 +47,13 @@ def train_command(
     The run writes best.safetensors (weights with the lowest validation error), last.safetensors (for --resume),
     history.json and curve.png.
 
-    Example: rcn-search train configs/rcn6.yaml --set schedule.epochs=3 --out runs/first
+    Example: rcn-search train configs/rcn6.yaml --data data/mtfl --set schedule.epochs=3 --out runs/first
     """
     from rcn_search.evaluation.figures.curves import plot_error_curve
 
-    config = load_train_config(config_uri, overrides or ())
+    overrides = [*(overrides or ()), *([f"data.uri={json.dumps(data)}"] if data else ())]
+    config = load_train_config(config_uri, overrides)
+    check_travels_with_job(config.data.uri)
     out = out or f"runs/{config.model.name}-{config.run_id}"
     check_outlives_job(out, "--out")
     preflight(out)
@@ -68,7 +72,7 @@ def _train_in_process(config: TrainConfig, out: str, resume: bool) -> list[Epoch
     from rcn_search.training.trainer import Trainer
 
     with stop_on_signal() as should_stop, progress("training", "steps of the epoch") as on_step:
-        trainer = Trainer(config, out, resume=resume, should_stop=should_stop, on_step=on_step)
+        trainer = Trainer(config, out, resume=resume, should_stop=should_stop, on_step=on_step, on_probe=_print_probe)
         _print_start(config, trainer.out, trainer.settings, trainer.num_params, trainer.num_epochs_done)
         trainer.train(lambda report: _print_epoch(report, config.schedule.epochs))
     return trainer.history
@@ -95,6 +99,10 @@ def _train_with_workers(config: TrainConfig, out: str, num_workers: int, resume:
         return train_with_workers(
             config, out, num_workers=num_workers, resume=resume, should_stop=should_stop, on_message=show
         )
+
+
+def _print_probe(num_candidates: int) -> None:
+    console.print(f"timing {num_candidates} choices of precision, memory layout and threads …")
 
 
 def _print_start(

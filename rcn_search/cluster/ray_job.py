@@ -25,12 +25,29 @@ def check_outlives_job(uri: str, option: str) -> None:
     Raises:
         ConfigError: ``uri`` lies in that copy; the message names the command-line ``option`` that chooses another one.
     """
-    is_copy = bool(_job().get("runtime_env", {}).get("working_dir"))
-    if is_copy and storage.is_local(uri) and Path(storage.absolute(uri)).is_relative_to(Path.cwd()):
+    if _is_in_copy(uri):
         raise ConfigError(
             f"{uri} is in this job's copy of the working directory, which Ray deletes after the job; name a shared "
             f"folder or s3://… with {option}"
         )
+
+
+def check_travels_with_job(data_uri: str) -> None:
+    """Check that a data set in the job's copy of the working directory was copied there.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if _is_in_copy(data_uri) and not storage.exists(data_uri):
+        raise ConfigError(
+            f"there is no data set at {data_uri}: that is in this job's copy of the working directory, which has only "
+            "what ray job submit sends; name a shared folder or s3://… with --data"
+        )
+
+
+def _is_in_copy(uri: str) -> bool:
+    has_copy = bool(_job().get("runtime_env", {}).get("working_dir"))
+    return has_copy and storage.is_local(uri) and Path(storage.absolute(uri)).is_relative_to(Path.cwd())
 
 
 def _job() -> dict[str, Any]:

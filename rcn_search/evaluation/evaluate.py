@@ -50,7 +50,7 @@ def evaluate(
     An evaluation of a test split must be counted before: `rcn_search.leaderboard.submit.evaluate_and_record` does it.
     ``on_images`` is called with (images done, images in all).
     """
-    method = method or method_name(predictor.info, predictor.inference)
+    method = method or predictor_method(predictor)
     predictions = predict_split(predictor, dataset, split_name, method=method, on_images=on_images)
     content = encode_predictions(predictions)
     if predictions_uri is not None:
@@ -64,8 +64,14 @@ def evaluate(
     )
 
 
+def predictor_method(predictor: Predictor) -> str:
+    """Make a name for tables as `method_name` does, with the runtime of an exported network."""
+    name = method_name(predictor.info, predictor.inference)
+    return f"{name}, {predictor.runtime}" if predictor.runtime else name
+
+
 def method_name(info: CheckpointInfo, inference: InferenceConfig = DEFAULT_INFERENCE) -> str:
-    """Make a name for tables: model, size, augmentation, recipe, epochs, decoder, test-time augmentation."""
+    """Make a name for tables: model, size, augmentation, training set, recipe, epochs, decoder, test-time views."""
     config, model = info.config, info.config.model
     if model.name == "denoiser":
         parts = [f"denoiser {model.kernel_px}×{model.kernel_px}"]
@@ -85,7 +91,10 @@ def method_name(info: CheckpointInfo, inference: InferenceConfig = DEFAULT_INFER
         parts.append("occlusion")
     if config.data.balance_by:
         parts.append(f"balanced by {config.data.balance_by}")
-    parts += [f"{config.recipe} recipe", f"{config.schedule.epochs} epochs"]
+    if config.data.num_train is not None:
+        parts.append(f"{config.data.num_train:,} faces")
+    epochs = config.schedule.epochs
+    parts += [f"{config.recipe} recipe", f"{epochs:,} epochs" if epochs != 1 else "1 epoch"]
     if inference.decoder not in (None, default_decoder(config.loss.name)) and model.name != "tcdcn":
         parts.append(f"{inference.decoder} decoding")
     if inference.flip:

@@ -43,13 +43,21 @@ def record_test_evaluation(
 
     ``who`` is the person or machine that evaluates; user and host name by default.
     """
-    evaluation = TestEvaluation(
-        dataset=dataset, subset=subset, method=method, run_id=run_id, who=who or user_at_host(), when=datetime.now(UTC)
-    )
+    evaluation = _evaluation(dataset=dataset, subset=subset, method=method, run_id=run_id, who=who)
     folder = _folder(dataset, subset)
     name = f"{evaluation.when:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.json"
     put_object(leaderboard, folder, name, storage.encode_json(evaluation.model_dump(mode="json")))
     return len(_names(leaderboard, folder))
+
+
+@explained_fields()
+def check_recordable(*, dataset: str, subset: str, method: str) -> None:
+    """Check, before a search, that its test evaluation can be recorded; `RcnSearchError` if not."""
+    _evaluation(dataset=dataset, subset=subset, method=method, run_id="run", who=None)
+
+
+def _evaluation(*, who: str | None, **fields: str) -> TestEvaluation:
+    return TestEvaluation(**fields, who=who or user_at_host(), when=datetime.now(UTC))  # type: ignore[arg-type]
 
 
 class TestEvaluations(NamedTuple):

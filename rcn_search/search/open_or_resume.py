@@ -9,11 +9,12 @@ from typing import NamedTuple
 from rich.console import Console
 
 from rcn_search import storage
-from rcn_search.cluster.ray_job import check_outlives_job
+from rcn_search.cluster.ray_job import check_outlives_job, check_travels_with_job
 from rcn_search.config.errors import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.errors import list_first
 from rcn_search.leaderboard.location import require_leaderboard
+from rcn_search.leaderboard.test_evaluations import check_recordable
 from rcn_search.search.test_evaluation import TEST_RESULT_NAME
 from rcn_search.storage.preflight import preflight
 from rcn_search.study.loading import load_study_config
@@ -87,7 +88,10 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
     check_outlives_job(uri, "--study")
     preflight(uri)
     if config.test and not storage.exists(storage.join(uri, TEST_RESULT_NAME)):
-        preflight(require_leaderboard(leaderboard))  # now, and not after hours of training
+        # All that the evaluation needs is checked now, and not after hours of training.
+        dataset, subset = manifest.dataset_and_subset(config.test.split)
+        check_recordable(dataset=dataset, subset=subset, method=config.test.method)
+        preflight(require_leaderboard(leaderboard))
     if request.resume or (request.auto_resume and study_exists(uri)):
         Study.check(uri, config, manifest.fingerprint)
         existing = Study.open(uri)
@@ -108,6 +112,7 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
 def check_dataset(config: StudyConfig) -> Manifest:
     """Return the manifest of the study's data set; ConfigError if a split or rows that the study uses are missing."""
     data = config.base_config.data
+    check_travels_with_job(data.uri)
     manifest = read_manifest(data.uri)
     wanted = {
         "base.data.train_split": (data.train_split, data.num_train),

@@ -61,7 +61,8 @@ class RecordedCurves:
         if len(trials) < MIN_CURVES:
             raise StudyError(
                 f"{study.uri} has {len(trials)} trials that ran to their last epoch; {MIN_CURVES} are needed. Record "
-                "more with scheduler: {name: none} and sampler: {name: random}"
+                "them with rcn-search tune recorded --data DATA, or in your own study with scheduler: {name: none} "
+                "and sampler: {name: random}"
             )
         distributions_t = [trial.record.distributions for trial in trials]
         self._distributions: dict[str, BaseDistribution] = {

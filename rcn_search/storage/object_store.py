@@ -34,6 +34,8 @@ _SWIFT_HEADER = "x-openstack-request-id"
 _SETTLE_S = 0.25
 _CONNECT_S = 5.0
 _NUM_CONNECTIONS = 32
+_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in the processes of a job."""
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _stores_lock = threading.Lock()
 _stores: dict[tuple[Any, ...], _Store] = {}
@@ -217,7 +219,10 @@ def _explained(uri: str, action: str, error: Exception, after_s: float) -> OSErr
             f"delete in {bucket!r}, and this machine's clock"
         )
     if any("Credential" in type(each).__name__ for each in cause_chain(error)):
-        return PermissionError(f"{text}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+        where = ""
+        if _RAY_JOB in os.environ:
+            where = " in the environment of ray start, on every node: a Ray job has none of the shell that submits it"
+        return PermissionError(f"{text}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE{where}")
     if any("EndpointConnection" in type(each).__name__ for each in cause_chain(error)):
         return ConnectionError(f"{text}. Check AWS_ENDPOINT_URL and that the server is running")
     kind = TimeoutError if isinstance(error, TimeoutError) else RemoteError

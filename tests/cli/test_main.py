@@ -120,6 +120,7 @@ def test_tune_refuses_an_existing_study(cli: CommandLine, study_file: Path, tmp_
         ("evaluate {checkpoint} --data {synthetic} --split aflw", "has no split 'aflw'; it has: train, val, test"),
         ("evaluate {config} --data {synthetic}", "config.yaml is not a readable safetensors file"),
         ("evaluate {pickle} --data {synthetic}", "weights.pt is not a readable safetensors file"),
+        ("evaluate {checkpoint} --data {config}", "is a file, where the folder of an imported data set is wanted"),
         ("evaluate {checkpoint} --data {synthetic} --device quantum", "device 'quantum' cannot be used here"),
         ("evaluate {checkpoint} --data {synthetic} --submit --split test --leaderboard {config}", "Not a directory"),
         ("figures faces {config} --data {synthetic}", "config.yaml is not a readable Parquet file"),

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rcn_search.config.loading import load_train_config
 from rcn_search.training.checkpoint import read_checkpoint
@@ -85,3 +86,21 @@ def test_train_interrupted_by_a_signal_can_be_resumed(config: Path, tmp_path: Pa
     assert resumed.state.num_steps_done >= 3 * epochs_done >= 3
     assert resumed.train_epoch().epoch == epochs_done + 1
     assert resumed.state.num_steps_done == 3 * (epochs_done + 1)
+
+
+def test_train_data_takes_the_place_of_the_files(cli: CommandLine, config: Path, synthetic_uri: str) -> None:
+    document = yaml.safe_load(config.read_text())
+    document["data"]["uri"] = "nowhere"
+    document["schedule"]["epochs"] = 1
+    Path("other.yaml").write_text(yaml.safe_dump(document))
+    assert "no data set at nowhere" in cli.fail("train", "other.yaml", "--out", "run")
+    cli.run("train", "other.yaml", "--data", synthetic_uri, "--out", "run")
+    assert read_checkpoint("run/best.safetensors")[0].config.data.uri == synthetic_uri
+
+
+def test_train_announces_a_probe(cli: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "rcn_search.training.compute_probe._step_timers", lambda config, num_points: lambda settings: 1.0
+    )
+    printed = cli.run("train", config, "--out", "run", "--set", "compute.precision=auto", "--set", "schedule.epochs=1")
+    assert printed.startswith("timing 2 choices of precision, memory layout and threads … rcn with")

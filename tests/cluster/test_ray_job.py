@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rcn_search.cluster.ray_job import check_outlives_job, is_ray_job
+from rcn_search.cluster.ray_job import check_outlives_job, check_travels_with_job, is_ray_job
 from rcn_search.config.errors import ConfigError
 
 
@@ -28,3 +28,13 @@ def test_check_outlives_job_refuses_the_copy_of_the_working_directory(tmp_path: 
         check_outlives_job("studies/rcn", "--study")
     check_outlives_job(str(tmp_path / "shared/rcn"), "--study")
     check_outlives_job("s3://studies/rcn", "--study")
+
+
+@pytest.mark.usefixtures("ray_job")
+def test_check_travels_with_job_refuses_only_what_was_not_sent(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"which has only what ray job submit sends; .* with --data"):
+        check_travels_with_job("data/mtfl")
+    Path("data/mtfl").mkdir(parents=True)
+    check_travels_with_job("data/mtfl")
+    check_travels_with_job(str(tmp_path / "shared/mtfl"))
+    check_travels_with_job("s3://bucket/mtfl")

@@ -87,11 +87,12 @@ def test_evaluate_mismatch_writes_no_file(tiny_config: TrainConfig, dataset: Dat
         ({"model": {"name": "tcdcn"}, "recipe": "paper"}, "TCDCN, occlusion, paper recipe, 2 epochs"),
         ({"model": {"name": "tcdcn", "auxiliary": True}}, "TCDCN with attributes, occlusion, fast recipe"),
         ({"model": {"branches": 4, "mask": "1001", "layer_preset": "300w"}}, "RCN 4 branches, 300w layers, mask 1001,"),
-        (
-            {"data": {"uri": "x", "balance_by": "pose"}},
-            "RCN 3 branches × 8 channels, occlusion, balanced by pose, ",
-        ),
+        ({"data": {"uri": "x", "balance_by": "pose"}}, "RCN 3 branches × 8 channels, occlusion, balanced by pose, "),
         ({"model": {"name": "denoiser"}}, "denoiser 45×45, occlusion"),
+        (
+            {"data": {"uri": "x", "num_train": 1500}, "schedule": {"epochs": 1}},
+            "RCN 3 branches × 8 channels, occlusion, 1,500 faces, fast recipe, 1 epoch",
+        ),
     ],
 )
 def test_method_name_says_what_differs(tiny_config: TrainConfig, sections: dict[str, Any], name: str) -> None:

@@ -260,3 +260,22 @@ def test_resuming_command_after_an_interruption_works(
     interrupted = open_study(**options)
     assert StudyRequest(study_file="rcn", **options).resuming_command == command
     assert open_study(**changed).num_remaining == interrupted.num_remaining > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "two\nlines"}, r"method 'two\\nlines': "),
+        ({"method": "x" * 201}, "at most 200 characters"),
+        ({"split": "nowhere"}, "test.split: .* has no split 'nowhere'"),
+    ],
+    ids=["line", "long", "split"],
+)
+def test_open_or_resume_checks_the_test_evaluation_before_the_search(
+    write_study: Callable[..., str], synthetic_uri: str, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    study_file = write_study(test={"split": "test", "method": "RCN"} | changes)
+    request = StudyRequest(study_file=study_file, study_uri=str(tmp_path / "study"), data_uri=synthetic_uri)
+    with pytest.raises(RcnSearchError, match=message):
+        open_or_resume(request, leaderboard=str(tmp_path / "leaderboard"), console=Console(file=io.StringIO()))
+    assert not (tmp_path / "study").exists()

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import boto3
+import botocore.exceptions
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -111,3 +112,15 @@ def test_errors_of_back_ends_are_explained(monkeypatch: pytest.MonkeyPatch) -> N
         storage.read_bytes("carrier-pigeon://coop/a")
     with pytest.raises(ValueError, match=r"gs://bucket/a: Please install gcsfs"):
         storage.write_bytes("gs://bucket/a", b"x")
+
+
+def test_missing_credentials_in_a_ray_job_name_ray_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job has the environment of its node, so setting the variables in the shell that submits it changes nothing."""
+    error = botocore.exceptions.NoCredentialsError()
+    assert str(object_store._explained("s3://b/k", "reading", error, 1)).endswith(
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    )
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert "or AWS_PROFILE in the environment of ray start, on every node" in str(
+        object_store._explained("s3://b/k", "reading", error, 1)
+    )
