@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
+from typing import Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,9 +16,11 @@ from rcn_search.leaderboard.class_names import class_name
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardRow, LeaderboardTable, format_error
 from rcn_search.printable import PlainConsole
 
-_WIDE = {"AUC", "FR %", "P95 %", "images", "params", "ms", "origin"}
-"""Columns left out of a narrow terminal, to leave room for the method; our rows are still known by their color."""
-WIDE_COLUMNS = 120
+_LEFT_OUT = ("origin", "ms", "P95 %", "FR %", "AUC", "images", "params", "epochs", "test evals", "seeds", "95 % CI")
+"""Columns that leave room for the method, the first of them first; our rows are still known by their color."""
+_METHOD_SHARE, _MIN_METHOD_WIDTH = 3, 26
+"""The method gets one of so many parts of the terminal, if it needs them, and no less than this width."""
+_GAP = 2
 TEXT_COLUMNS = {"method", "95 % CI", "origin"}
 
 
@@ -44,7 +47,7 @@ def print_leaderboard(
         num_hidden = 0 if limit is None else max(0, len(table.rows) - limit)
         table = replace(table, rows=table.rows[:limit])
         notes = number_notes(table)
-        console.print(_rich_table(table, notes, by_attribute, is_narrow=console.width < WIDE_COLUMNS))
+        console.print(_rich_table(table, notes, by_attribute, console.width))
         if num_hidden:
             console.print(Text(f"… and {num_hidden:,} more rows (--limit 0 shows all)", style="dim"))
         for note, number in notes.items():
@@ -56,22 +59,36 @@ def print_leaderboard(
         console.print(Text(f"warning: {problem}", style="yellow"), soft_wrap=True)
 
 
-def _rich_table(table: LeaderboardTable, notes: dict[str, int], by_attribute: str, *, is_narrow: bool) -> Table:
+def _rich_table(table: LeaderboardTable, notes: dict[str, int], by_attribute: str, width: int) -> Table:
     rich_table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    hidden = {"95 % CI"} if by_attribute else _WIDE
-    headings, rows = row_cells(table, notes, by_attribute, hidden=hidden if is_narrow else ())
+    headings, rows = row_cells(table, notes, by_attribute)
+    titles = {heading: heading_text(table, heading) for heading in headings}
+    titles = {heading: title if "%" in title else title.replace(" ", "\n") for heading, title in titles.items()}
+    headings = _fitting(headings, titles, rows, width)
     for heading in headings:
-        title = heading_text(table, heading)
-        rich_table.add_column(
-            title if "%" in title else title.replace(" ", "\n"),
-            justify="left" if heading in TEXT_COLUMNS else "right",
-            no_wrap=heading != "method",
-        )
+        justify: Literal["left", "right"] = "left" if heading in TEXT_COLUMNS else "right"
+        rich_table.add_column(titles[heading], justify=justify, no_wrap=heading != "method")
     for row, cells in zip(table.rows, rows, strict=True):
         # Text, not str: a method name is shown as it is, whatever markup it holds.
         style = "bold green" if row.origin == "ours" else ""
         rich_table.add_row(*(Text(cells[heading]) for heading in headings), style=style)
     return rich_table
+
+
+def _fitting(headings: list[str], titles: dict[str, str], rows: list[dict[str, str]], width: int) -> list[str]:
+    """Leave out columns until the method has room."""
+    widths = {
+        heading: max(cell_len(text) for text in (*titles[heading].splitlines(), *(cells[heading] for cells in rows)))
+        for heading in headings
+    }
+    widths["method"] = min(widths["method"], max(_MIN_METHOD_WIDTH, width // _METHOD_SHARE))
+    kept = list(headings)
+    for heading in _LEFT_OUT:
+        if sum(widths[name] + _GAP for name in kept) <= width:
+            break
+        if heading in kept:
+            kept.remove(heading)
+    return kept
 
 
 def table_title(table: LeaderboardTable) -> str:
@@ -94,12 +111,10 @@ def row_notes(row: LeaderboardRow) -> list[str]:
     return [note for note in (*notes, row.note) if note]
 
 
-def row_cells(
-    table: LeaderboardTable, notes: dict[str, int], by: str, hidden: Collection[str] = ()
-) -> tuple[list[str], list[dict[str, str]]]:
+def row_cells(table: LeaderboardTable, notes: dict[str, int], by: str) -> tuple[list[str], list[dict[str, str]]]:
     """Make the cells of each row, and the headings under which any cell has text."""
     rows = [_cells(table, row, notes, by) for row in table.rows]
-    return [name for name in rows[0] if name not in hidden and any(cells[name] for cells in rows)], rows
+    return [name for name in rows[0] if any(cells[name] for cells in rows)], rows
 
 
 def heading_text(table: LeaderboardTable, name: str) -> str:

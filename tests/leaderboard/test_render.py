@@ -67,10 +67,24 @@ def test_print_leaderboard_highlights_our_rows(leaderboard: Leaderboard) -> None
     assert not re.search(r"\x1b\[1;32m[^\n]*5\.60", text)
 
 
-def test_print_leaderboard_narrow_terminal_keeps_method(leaderboard: Leaderboard) -> None:
-    text = terminal(leaderboard, width=80)
-    assert max(map(len, text.splitlines()[:40])) <= 80
-    assert re.search(r"# +method +error % +95 % CI +seeds +epochs +evals", text)
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (60, "# method error % 95 % CI"),
+        (80, "# method error % 95 % CI seeds evals"),
+        (100, "# method error % 95 % CI seeds params epochs evals"),
+        (120, "# method error % 95 % CI seeds images params epochs evals"),
+        (160, "# method error % 95 % CI seeds AUC10 % FR10 % P95 % images params ms epochs evals origin"),
+    ],
+)
+def test_print_leaderboard_shows_the_columns_that_leave_room_for_the_method(
+    leaderboard: Leaderboard, width: int, columns: str
+) -> None:
+    lines = terminal(leaderboard.select("aflw", "test"), width=width).splitlines()
+    heading = next(number for number, line in enumerate(lines) if " method" in line)
+    assert max(map(len, lines[: heading + 30])) <= width
+    assert " ".join(lines[heading].split()) == columns
+    assert lines[heading].index("error %") - lines[heading].index("method") >= 26
 
 
 def test_print_leaderboard_limit_shows_best_rows(leaderboard: Leaderboard) -> None:
