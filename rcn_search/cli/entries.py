@@ -1,75 +1,14 @@
-"""``rcn-search leaderboard add``, ``rescore``, ``verify`` and ``pack``: what changes a leaderboard."""
+"""``rcn-search leaderboard rescore``, ``verify`` and ``pack``: what changes a leaderboard, beside ``add``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from rcn_search.cli.console import command, console, print_text, progress, score_table, warn
+from rcn_search.cli.console import command, print_text, progress
 from rcn_search.cli.options import DataUri, DecoderOption, Denoiser, Device, EntryOrMethod, Leaderboard, TtaOption
 from rcn_search.errors import RcnSearchError
-
-
-@command
-def add_command(
-    predictions: Annotated[
-        str, typer.Argument(help="Prediction file: Parquet of this project, CSV, SPIGA's JSON or COCO keypoints.")
-    ],
-    method: Annotated[str, typer.Option(help="Name on the leaderboard.")],
-    data: DataUri,
-    split: Annotated[str, typer.Option(help="Split of the data set.")],
-    format: Annotated[
-        Literal["csv", "spiga", "coco"] | None,
-        typer.Option(help="Detected from the file by default; .parquet is this project's format."),
-    ] = None,
-    normalizer: Annotated[
-        list[str] | None, typer.Option(help="Also score with this normalizer, as in outer-eye. May be repeated.")
-    ] = None,
-    pixel_offset: Annotated[
-        float,
-        typer.Option(
-            help="Added to each x and y. Here pixel i covers i to i + 1: give 0.5 if the center of the first pixel is "
-            "0, -0.5 if it is 1."
-        ),
-    ] = 0.0,
-    hardware: Annotated[str, typer.Option(help="Hardware that the predictions were computed on.")] = "not stated",
-    num_params: Annotated[int | None, typer.Option(min=1, help="Parameters of the model.")] = None,
-    multiply_adds: Annotated[int | None, typer.Option(min=1, help="Multiply-adds of the model for one face.")] = None,
-    latency_ms: Annotated[float | None, typer.Option(help="Time for one face, ms.")] = None,
-    source: Annotated[str, typer.Option(help="Paper or repository that the predictions come from.")] = "",
-    leaderboard: Leaderboard = "",
-) -> None:
-    """Score predictions of any system with our ground truth and add them. Evaluations of a test split are counted.
-
-    Example: rcn-search leaderboard add spiga.json --method SPIGA --data data/300w --split full --normalizer outer-eye
-    """
-    from rcn_search.evaluation.protocol import parse_normalizer
-    from rcn_search.leaderboard.external import ModelFacts, add_predictions
-
-    added = add_predictions(
-        predictions,
-        data,
-        split,
-        leaderboard=_resolve(leaderboard),
-        method=method,
-        file_format=format,
-        normalizers=[parse_normalizer(name) for name in normalizer or ()],
-        pixel_offset=pixel_offset,
-        model=ModelFacts(
-            hardware=hardware,
-            num_params=num_params,
-            multiply_adds=multiply_adds,
-            latency_ms=latency_ms,
-            source=source or None,
-        ),
-    )
-    for warning in added.warnings:
-        warn(warning)
-    console.print(score_table(added.scores))
-    _print_test_evaluations(added.num_test_evaluations)
-    for uri in added.entry_uris:
-        print_text(f"→ {uri}")
 
 
 @command
@@ -97,19 +36,20 @@ def rescore_command(
     from rcn_search.leaderboard.lookup import find_entries, hash_prediction_files, load_current_entries
     from rcn_search.leaderboard.rescore import rescore
 
-    uri = _resolve(leaderboard)
+    uri = _resolve_existing(leaderboard)
     current = load_current_entries(uri)
     if all_entries == bool(entries):
         raise RcnSearchError("name the entries to score again, or give --all")
     if normalizer and protocol:
         raise RcnSearchError("--normalizer applies to the protocol subpixel only; give it or --protocol")
+    others = sorted({entry.protocol.normalizer for entry in current.values()})
     chosen = {key: entry for name in entries or () for key, entry in find_entries(current, name).items()}
     results = rescore(
         uri,
         current,
         current if all_entries else chosen,
         protocol=protocol or None,
-        normalizer=parse_normalizer(normalizer) if normalizer else None,
+        normalizer=parse_normalizer(normalizer, others) if normalizer else None,
         predictions=hash_prediction_files(predictions or ()),
     )
     for result in results:
@@ -147,7 +87,7 @@ def verify_command(
     from rcn_search.leaderboard.lookup import find_entries, load_current_entries
     from rcn_search.leaderboard.verify import verify
 
-    uri = _resolve(leaderboard)
+    uri = _resolve_existing(leaderboard)
     matches = find_entries(load_current_entries(uri), entry)
     if len(matches) > 1:
         raise RcnSearchError(f"{entry!r} has {len(matches)} entries; name one of them: {', '.join(matches)}")
@@ -165,7 +105,7 @@ def verify_command(
             tolerance_pct=tolerance,
             on_images=on_images,
         )
-    _print_test_evaluations(result.num_test_evaluations)
+    print_test_evaluations(result.num_test_evaluations)
     if worst := result.worst_image:
         print_text(f"largest change of one image: {worst[1]:.4f} percentage points, {worst[0]}")
     if result.problems:
@@ -185,17 +125,25 @@ def pack_command(leaderboard: Leaderboard = "") -> None:
     from rcn_search.leaderboard.packing import pack
 
     with progress("packing", "objects") as on_progress:
-        packed = pack(_resolve(leaderboard), on_progress)
+        packed = pack(_resolve_existing(leaderboard), on_progress)
     summary = f"{packed.num_objects:,} objects packed; the leaderboard has {packed.num_packs} packs"
     print_text(summary if packed.num_objects else "nothing to pack")
 
 
-def _resolve(named: str) -> str:
+def resolve_writable(named: str) -> str:
+    """Find the leaderboard that new results go to; `RcnSearchError` if there is none."""
     from rcn_search.leaderboard.location import require_leaderboard, resolve_leaderboard
 
     return require_leaderboard(resolve_leaderboard(named))
 
 
-def _print_test_evaluations(num: int | None) -> None:
+def _resolve_existing(named: str) -> str:
+    from rcn_search.leaderboard.location import existing_leaderboard
+
+    return existing_leaderboard(named)
+
+
+def print_test_evaluations(num: int | None) -> None:
+    """Print which test evaluation of its split this is; nothing for other splits than test splits."""
     if num is not None:
         print_text(f"test evaluation no. {num} of this split")

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from rcn_search.cli.add import add_command
 from rcn_search.cli.console import command, console, print_text, warn
-from rcn_search.cli.entries import add_command, pack_command, rescore_command, verify_command
+from rcn_search.cli.entries import pack_command, rescore_command, verify_command
 from rcn_search.cli.options import EntryOrMethod, Leaderboard
 from rcn_search.cli.site import build_site_command, serve_command
 from rcn_search.errors import RcnSearchError

@@ -27,11 +27,15 @@ def entry_fields(
         **{name: getattr(protocol_score, name) for name in _FROM_SCORE},
         **store_errors(leaderboard, images, protocol_score.errors.error_pct_n),
         "fingerprint": predictions.meta["fingerprint"],
-        "made_with": {name: predictions.meta[name] for name in _MADE_WITH if name in predictions.meta},
+        "made_with": made_with(predictions),
     }
+
+
+def made_with(predictions: Predictions) -> dict[str, Any]:
+    """How the predictions were made from the weights, as far as their file says."""
+    return {name: predictions.meta[name] for name in _MADE_WITH if name in predictions.meta}
 
 
 def shareable_uri(uri: str) -> str | None:
     """Return the absolute URI for a record that others read; None if it holds a user name or a key."""
-    scheme, _, rest = uri.rpartition("://")
-    return None if scheme and "@" in rest.partition("/")[0] else storage.absolute(uri)
+    return storage.absolute(uri) if storage.hide_user_info(uri) == uri else None

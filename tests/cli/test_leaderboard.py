@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from rcn_search.config.schema import TrainConfig
-from rcn_search.data.dataset import open_dataset
 from rcn_search.evaluation.protocol import rcn2016, subpixel
 from rcn_search.evaluation.score import Estimate, Part
 from rcn_search.leaderboard.records import Entry, add_entry, load_entries
@@ -55,29 +54,6 @@ def test_rescore_requires_entries_or_all(cli: Any, add_measured: Add, leaderboar
     assert result.exit_code == 1
     assert "was not found; name it with --predictions" in result.stdout
     assert "0 of 1 entries scored again" in result.stdout
-
-
-def test_add_external_file_adds_entries(cli: Any, synthetic_uri: str, leaderboard: str, tmp_path: Path) -> None:
-    split = open_dataset(synthetic_uri).split("test")
-    points = split.points_nk2.numpy() * (split.box_n4[:, None, 2:] / 160) + split.box_n4[:, None, :2]
-    lines = [
-        ",".join([str(name), *map(str, k2.reshape(-1))]) for name, k2 in zip(split.image_id_n, points, strict=True)
-    ]
-    (tmp_path / "r.csv").write_text("\n".join(["image," + ",".join(f"v{i}" for i in range(10)), *lines[1:]]))
-    output = cli.run(
-        *("leaderboard", "add", "r.csv", "--method", "Rival", "--data", synthetic_uri, "--split", "test"),
-        *("--normalizer", "box", "--pixel-offset", "1"),
-    )
-    assert "test evaluation no. 1 of this split" in output
-    assert output.count("→") == 3
-    entries, _ = load_entries(leaderboard)
-    assert {entry.made_with["shift_px"] for entry in entries.values()} == {1}
-    shown = cli.run("leaderboard", "--dataset", "synthetic")
-    assert "1 images without a finite prediction" in shown
-    assert "subpixel-box" in shown
-    # Predictions that add stored can be scored again.
-    (again,) = (entry for entry in entries.values() if entry.protocol.name == "subpixel")
-    assert "1 of 3 entries scored again" in cli.run("leaderboard", "rescore", again.method, "--normalizer", "diagonal")
 
 
 @pytest.fixture

@@ -99,14 +99,18 @@ def test_read_accepts_every_list_type(make_predictions: Make, uri: str) -> None:
         (with_column("box", pa.array([[1.0] * 4, [1.0] * 3, [1.0] * 4])), r"'box' has lists of \[4, 3\] values"),
         (with_column("box", pa.array([[1.0] * 4, None, [1.0] * 4])), "'box' has 1 empty values"),
         (with_column("confidence", pa.array([[None] * 5] * 3, pa.list_(pa.float32()))), "'confidence' has 15 empty"),
-        (with_column("box", pa.array(["a", "b", "c"])), "'box' has string values; it needs lists"),
+        (with_column("box", pa.array(["a", "b", "c"])), "'box' has string values; it needs numbers"),
+        (with_column("box", pa.array([1.0, 2.0, 3.0])), "'box' has double values; it needs lists"),
         (with_column("image_id", pa.array(["a", "b", "a"])), "image_id 'a' occurs 2 times"),
         (with_meta(schema_version=3), "schema version 3; this rcn-search reads versions 1 and 2"),
         (with_meta(grid_px=None), "metadata lacks grid_px"),
         (with_meta(keypoints="seven"), "unknown keypoint schema 'seven'"),
         (with_meta(keypoints="ibug68"), "need 68"),
+        (with_meta(keypoints={}), r"keypoints in the metadata is \{\}, not str"),
+        (with_meta(grid_px=True), "grid_px in the metadata is True, not int"),
         (lambda table: table.replace_schema_metadata({}), "no rcn_search metadata"),
         (lambda table: table.replace_schema_metadata({METADATA_KEY: b"{"}), "Expecting property name"),
+        (lambda table: table.replace_schema_metadata({METADATA_KEY: b"[" * 10**5}), "nested too deeply"),
     ],
 )
 def test_read_rejects_mismatched_file_by_name(
@@ -121,7 +125,7 @@ def test_read_rejects_mismatched_file_by_name(
 @pytest.mark.parametrize("content", [b"", b"not parquet", b"PAR1" * 10])
 def test_read_rejects_other_content(uri: str, content: bytes) -> None:
     Path(uri).write_bytes(content)
-    with pytest.raises(ValueError, match=r"predictions\.parquet is not a readable Parquet file"):
+    with pytest.raises(ValueError, match=r"predictions\.parquet: not a readable Parquet file"):
         read_predictions(uri)
 
 
