@@ -7,26 +7,30 @@ everything from which a run is resumed with bit-identical results.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from rcn_search import storage
+from rcn_search.config.errors import summarize
 from rcn_search.config.legacy import upgrade_config
 from rcn_search.config.schema import IMAGE_SIZE_PX, TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import KeypointSchema, resolve_schema
-from rcn_search.models import build_model
+from rcn_search.models import build_model, build_without_memory
 from rcn_search.models.blocks import Network
+from rcn_search.training.safetensors_header import MAX_HEADER_BYTES, Header, TensorSpec, read_header
 
 SCHEMA_VERSION = 2
 _HEADER_KEY = "rcn_search"
-_MAX_HEADER_BYTES = 100_000_000
+_MAX_COPIES = 8
+"""Weights, moments of optimizers and moving averages that a run may hold for each weight of its network."""
 
 
 class CheckpointError(RcnSearchError):
@@ -36,7 +40,7 @@ class CheckpointError(RcnSearchError):
 class CheckpointInfo(BaseModel):
     """Metadata of a checkpoint."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     schema_version: int = SCHEMA_VERSION
     kind: Literal["weights", "run"]  # ``weights`` (best.safetensors) or ``run`` (last.safetensors)
     config: TrainConfig
@@ -44,9 +48,9 @@ class CheckpointInfo(BaseModel):
     schema_document: dict[str, Any] | None = None  # the schema, whole; older checkpoints only name a built-in one
     crop_px: int = IMAGE_SIZE_PX  # side of the stored crops that the network was trained on
     data_fingerprint: str
-    epoch: int  # number of epochs that the run has trained
-    val_error_pct: float | None  # validation error of that epoch
-    train_s: float  # time spent on training and validation so far
+    epoch: int = Field(ge=0)  # number of epochs that the run has trained
+    val_error_pct: float | None = Field(ge=0, allow_inf_nan=False)  # validation error of that epoch
+    train_s: float = Field(ge=0, allow_inf_nan=False)  # time spent on training and validation so far
     state: dict[str, Any] = {}  # state of a run to resume (kind ``run``)
 
     @property
@@ -69,32 +73,76 @@ def checkpoint_bytes(info: CheckpointInfo, tensors: dict[str, Tensor]) -> bytes:
 
 
 def read_checkpoint(uri: str) -> Checkpoint:
-    """Read and check a checkpoint.
+    """Read and check a checkpoint. Its tensors are read only if they are those of its configuration.
 
     Raises:
-        CheckpointError: The file is missing, damaged, not written by rcn-search, or of an unknown schema version.
+        CheckpointError: The file is missing, damaged, not written by rcn-search, of an unknown schema version, or its
+            tensors are not those of its configuration, or not finite.
     """
     try:
-        content = storage.read_bytes(uri)
+        header = read_header(uri)
     except (FileNotFoundError, IsADirectoryError):
         raise CheckpointError(f"no checkpoint at {uri}") from None
-    try:
-        tensors = safetensors.torch.load(content)
-        header_size = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + min(header_size, _MAX_HEADER_BYTES)])
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{uri} is not a readable safetensors file: {error}") from error
-    text = header.get("__metadata__", {}).get(_HEADER_KEY)
+    except RcnSearchError as error:
+        raise CheckpointError(f"{uri} is not a readable safetensors file: {error}") from None
+    text = header.metadata.get(_HEADER_KEY)
     if text is None:
         raise CheckpointError(f"{uri} was not written by rcn-search: its header has no configuration")
     try:
-        return Checkpoint(_read_info(text), tensors)
-    except ValueError as error:
-        raise CheckpointError(f"{uri}: this rcn-search cannot read its configuration: {error}") from error
+        info = _read_info(uri, text)
+        expected = _network_tensors_of(info)
+    except ValidationError as error:
+        raise CheckpointError(f"{uri}: this rcn-search cannot read its configuration: {summarize(error)}") from None
+    except RcnSearchError as error:
+        raise CheckpointError(f"{uri}: this rcn-search cannot read its configuration: {error}") from None
+    _check_tensors(uri, info, header, expected)
+    content = storage.read_range(uri, 0, header.num_bytes + 1)
+    if len(content) != header.num_bytes:
+        what = "more" if len(content) > header.num_bytes else "fewer"
+        raise CheckpointError(
+            f"{uri} is damaged: it has {what} than the {header.num_bytes:,} bytes that its header names"
+        )
+    try:
+        tensors = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{uri} is not a readable safetensors file: {error}") from None
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{uri} is damaged: {name} holds values that are not finite")
+    return Checkpoint(info, tensors)
 
 
-def _read_info(text: str) -> CheckpointInfo:
-    document = json.loads(text)
+def _network_tensors_of(info: CheckpointInfo) -> dict[str, TensorSpec]:
+    """Find the weights of a configuration's network without memory for them."""
+    network = build_without_memory(
+        info.config.model,
+        num_points=info.keypoint_schema.num_points,
+        input_px=info.config.input.size_px,
+        in_channels=info.config.input.channels,
+    )
+    return {name: TensorSpec(tensor.dtype, tuple(tensor.shape)) for name, tensor in network_tensors(network).items()}
+
+
+def _check_tensors(uri: str, info: CheckpointInfo, header: Header, expected: dict[str, TensorSpec]) -> None:
+    actual = header.tensors
+    if info.kind == "run":  # which has the state of optimizers, too
+        actual = {name: spec for name, spec in actual.items() if name.startswith("model.")}
+    if actual != expected:
+        name = next(name for name in sorted(actual | expected) if actual.get(name) != expected.get(name))
+        raise CheckpointError(
+            f"{uri} holds the weights of another model: {name[:80]} has shape {actual.get(name, 'none')}; its "
+            f"configuration needs {expected.get(name, 'none')}"
+        )
+    network_bytes = sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in expected.values())
+    if header.num_bytes > _MAX_COPIES * network_bytes + MAX_HEADER_BYTES:
+        raise CheckpointError(
+            f"{uri} has {header.num_bytes:,} bytes; a run of this network has at most {_MAX_COPIES} times its weights, "
+            f"of {network_bytes:,} bytes"
+        )
+
+
+def _read_info(uri: str, text: str) -> CheckpointInfo:
+    document = storage.decode_json(uri, text.encode())
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version not in (1, SCHEMA_VERSION):  # checked first, because anything may differ in another version
         raise RcnSearchError(f"it is of version {version}; this rcn-search reads versions 1 and {SCHEMA_VERSION}")
@@ -103,11 +151,11 @@ def _read_info(text: str) -> CheckpointInfo:
     return CheckpointInfo.model_validate(document)
 
 
-def with_config(content: bytes, config: TrainConfig) -> bytes:
-    """Replace the configuration in a checkpoint: eight bytes of header size, JSON header, tensors (kept)."""
+def with_config(uri: str, content: bytes, config: TrainConfig) -> bytes:
+    """Replace the configuration in the checkpoint that was read from ``uri``; the tensors are kept byte for byte."""
     header_size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + header_size])
-    info = _read_info(header["__metadata__"][_HEADER_KEY]).model_copy(update={"config": config})
+    info = _read_info(uri, header["__metadata__"][_HEADER_KEY]).model_copy(update={"config": config})
     header["__metadata__"][_HEADER_KEY] = info.model_dump_json()
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
@@ -154,16 +202,27 @@ def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, 
     }
 
 
-def load_optimizers(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
-    """Restore the state of optimizers from `optimizer_tensors`."""
-    for number, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, Tensor]] = {}
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for name, tensor in tensors.items():
-            if name.startswith(f"optim.{number}."):
-                *_, index, key = name.split(".")
-                like = parameters[int(index)]
-                # Fused optimizers read parameter and state in the same memory order, so the layouts must agree.
-                value = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
-                state.setdefault(int(index), {})[key] = value
+def load_optimizers(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor], uri: str) -> None:
+    """Restore the state of optimizers from `optimizer_tensors`; ``uri`` is the checkpoint that held them.
+
+    Raises:
+        CheckpointError: They are those of other optimizers.
+    """
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    parameters = [[each for group in optimizer.param_groups for each in group["params"]] for optimizer in optimizers]
+    for name, tensor in tensors.items():
+        if not name.startswith("optim."):
+            continue
+        try:
+            number, index, key = name.removeprefix("optim.").split(".")
+            like = parameters[int(number)][int(index)]
+        except (ValueError, IndexError):
+            raise CheckpointError(f"{uri} is damaged: there is no place for {name[:80]!r}") from None
+        if tensor.shape == like.shape:
+            # Fused optimizers read parameter and state in the same memory order, so the layouts must agree.
+            tensor = torch.empty_like(like).copy_(tensor)
+        elif tensor.numel() != 1:
+            raise CheckpointError(f"{uri} is damaged: {name} has shape {tuple(tensor.shape)}, not {tuple(like.shape)}")
+        states[int(number)].setdefault(int(index), {})[key] = tensor
+    for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
