@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from rcn_search import storage
 from rcn_search.errors import RcnSearchError
-from rcn_search.evaluation.predictions import MAX_FILE_BYTES, Predictions, decode_predictions
+from rcn_search.evaluation.bounded_parquet import MAX_FILE_BYTES
+from rcn_search.evaluation.predictions import Predictions, decode_predictions
 from rcn_search.leaderboard.entry_cache import list_summaries
 from rcn_search.leaderboard.ranking.seeds import without_seed
 from rcn_search.leaderboard.records import Entry

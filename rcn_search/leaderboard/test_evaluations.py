@@ -57,7 +57,7 @@ def check_recordable(*, dataset: str, subset: str, method: str) -> None:
 
 
 def _evaluation(*, who: str | None, **fields: str) -> TestEvaluation:
-    return TestEvaluation(**fields, who=who or user_at_host(), when=datetime.now(UTC))  # type: ignore[arg-type]
+    return TestEvaluation(**fields, who=who or user_at_host(), when=datetime.now(UTC))
 
 
 class TestEvaluations(NamedTuple):

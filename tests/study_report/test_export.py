@@ -27,7 +27,7 @@ from rcn_search import storage
 from rcn_search.errors import RcnSearchError
 from rcn_search.study.snapshot import open_study
 from rcn_search.study.study import Study
-from rcn_search.study_report.export import export
+from rcn_search.study_report.export import csv_bytes, export
 from rcn_search.study_report.optuna_export import frozen_trials, in_memory
 
 TIMEOUT_S = 60
@@ -202,3 +202,11 @@ def test_export_journal_is_written_at_once_not_trial_by_trial(
     export(study, str(tmp_path / "study.journal"))
     assert len(num_logs) == 1, "each call takes a lock and waits for the disk"
     assert num_logs[0] > len(study.trials)
+
+
+def test_csv_bytes_holds_no_formula_and_no_control_character() -> None:
+    reasons = ["=1+1", None, "-3", "the \x1b[2J loss", "@x"]
+    table = pyarrow.table({"reason": reasons, "=lr": [1.5, -2.0, None, 4.0, 5.0]})
+    assert csv_bytes(table).decode().splitlines() == [
+        *('"reason","\'=lr"', '"\'=1+1",1.5', ",-2", '"-3",', '"the \\x1b[2J loss",4', '"\'@x",5')
+    ]
