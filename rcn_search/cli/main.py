@@ -10,13 +10,16 @@ from typing import Annotated
 import typer
 
 from rcn_search import __version__
-from rcn_search.cli.console import console
+from rcn_search.cli.console import console, prepare_output
 from rcn_search.cli.data import data_app
 from rcn_search.cli.doctor import doctor_command
 from rcn_search.cli.evaluate import evaluate_command
+from rcn_search.cli.export import export_command
 from rcn_search.cli.figures import figures_app
 from rcn_search.cli.leaderboard import leaderboard_app
+from rcn_search.cli.predict import predict_command
 from rcn_search.cli.reproduce import reproduce_command
+from rcn_search.cli.schema import schema_app
 from rcn_search.cli.simulate import simulate_command
 from rcn_search.cli.study import study_app
 from rcn_search.cli.train import train_command
@@ -31,10 +34,13 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(figures_app, name="figures")
 app.add_typer(leaderboard_app, name="leaderboard")
+app.add_typer(schema_app, name="schema")
 app.add_typer(study_app, name="study")
 app.command("train")(train_command)
 app.command("tune")(tune_command)
 app.command("evaluate")(evaluate_command)
+app.command("predict")(predict_command)
+app.command("export")(export_command)
 app.command("doctor")(doctor_command)
 app.command("reproduce")(reproduce_command)
 app.command("simulate")(simulate_command)
@@ -57,4 +63,5 @@ def main_options(
 
 def main() -> None:
     """Run the command line; entry point of the package."""
+    prepare_output()
     app()

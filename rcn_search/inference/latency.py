@@ -11,7 +11,7 @@ from rcn_search.config.schema import InputConfig
 from rcn_search.models.blocks import Network
 
 NUM_RUNS = 25
-_WARM_UP = 5
+NUM_WARM_UP_RUNS = 5
 
 
 @torch.inference_mode()
@@ -22,11 +22,11 @@ def latency_ms(network: Network, options: InputConfig, device: str, layout: torc
     face = torch.zeros(1, options.channels, options.size_px, options.size_px, device=device)
     face = face.contiguous(memory_format=layout)
     times_s: list[float] = []
-    for _ in range(_WARM_UP + NUM_RUNS):
+    for _ in range(NUM_WARM_UP_RUNS + NUM_RUNS):
         started = time.perf_counter()
         network(face)
         if torch.device(device).type == "cuda":
             torch.cuda.synchronize(device)
         times_s.append(time.perf_counter() - started)
     network.train(was_training)
-    return 1e3 * statistics.median(times_s[_WARM_UP:])
+    return 1e3 * statistics.median(times_s[NUM_WARM_UP_RUNS:])

@@ -8,58 +8,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from rcn_search.data.augment import face_box_windows, network_inputs, unwarp_points
 from rcn_search.data.crops import centered_face_box, crop_to_image
 from rcn_search.errors import RcnSearchError
 from rcn_search.inference.config import DEFAULT_INFERENCE, InferenceConfig
-from rcn_search.inference.images import Boxes, ImageLike, count_faces, crop_faces
+from rcn_search.inference.crop_network import CropNetwork, CropPoints
+from rcn_search.inference.detect_and_predict import detect_and_predict
+from rcn_search.inference.detectors import AUTO, NO_DETECTOR, make_detector
+from rcn_search.inference.detectors.detector import Detector
+from rcn_search.inference.detectors.find_faces import MIN_FACE_PX
+from rcn_search.inference.faces import Faces, join_faces
+from rcn_search.inference.images import Boxes, ImageLike, count_faces, crop_faces, is_single, open_image
 from rcn_search.inference.latency import latency_ms
-from rcn_search.inference.test_time_augmentation import NUM_VIEWS, average_views, view_windows
-from rcn_search.keypoints import KeypointSchema, keypoint_schema
+from rcn_search.inference.test_time_augmentation import NUM_VIEWS
+from rcn_search.inference.weights import EXPORTED_SUFFIXES, find_weights
+from rcn_search.keypoints import KeypointSchema
 from rcn_search.models.blocks import Network
 from rcn_search.models.complexity import count_parameters, multiply_adds
 from rcn_search.models.composite import FlipAverage, JointModel
-from rcn_search.models.decode import default_decoder, predicted_cells, predicted_points
+from rcn_search.models.decode import default_decoder
 from rcn_search.models.denoiser import Denoiser
 from rcn_search.models.tcdcn import TCDCN
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
 from rcn_search.training.compute_probe import resolve_device
 from rcn_search.training.validation import BATCH_SIZE
-
-
-class Faces(NamedTuple):
-    """Predicted keypoints of n faces.
-
-    Attributes:
-        points: (n, k, 2) float32 x, y in pixels of the image; pixel i covers [i, i + 1).
-        confidence: (n, k) float32, the probability within the 5x5 cells around each point; 1 of networks that predict
-            coordinates.
-        boxes: (n, 4) float32 x, y, width, height of the crop of each face in its image.
-    """
-
-    points: NDArray[np.float32]
-    confidence: NDArray[np.float32]
-    boxes: NDArray[np.float32]
-
-
-class CropPoints(NamedTuple):
-    """Predicted keypoints of a batch of crops, on the device.
-
-    Attributes:
-        points_bk2: x, y in crop pixels.
-        cells_bk2: Column and row of the predicted cell of the network's grid, int64.
-    """
-
-    points_bk2: Tensor
-    cells_bk2: Tensor
-    confidence_bk: Tensor
 
 
 class Predictor:
@@ -71,8 +47,12 @@ class Predictor:
         info: Header of the checkpoint: configuration, keypoints, epoch.
         inference: Options of inference; decoder and device are resolved.
         network: The network, with denoiser and flip averaging where asked for.
+        crop_network: The network with everything before and after it.
         record: How predictions are made, as prediction files say it.
+        runtime: What runs the network, if it is an exported one; empty for PyTorch.
     """
+
+    runtime = ""
 
     def __init__(
         self,
@@ -95,11 +75,13 @@ class Predictor:
             network = FlipAverage(network, self.schema.flip)
         self.network = network.to_device(device, torch.channels_last).eval()
         self._num_views = NUM_VIEWS if inference.multiview else 1
+        self.crop_network = CropNetwork(self.network, info.config.input, decoder, multiview=inference.multiview)
+        self._detectors: dict[str, Detector] = {}
 
     @property
     def schema(self) -> KeypointSchema:
         """Keypoints that are predicted."""
-        return keypoint_schema(self.info.keypoints)
+        return self.info.keypoint_schema
 
     @property
     def num_params(self) -> int:
@@ -117,7 +99,13 @@ class Predictor:
         return latency_ms(self.network, options, device, torch.channels_last) * self._num_views
 
     def predict(
-        self, images: ImageLike | Sequence[ImageLike], boxes: Boxes | None = None, *, face_boxes: Boxes | None = None
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        boxes: Boxes | None = None,
+        *,
+        face_boxes: Boxes | None = None,
+        detector: str | Detector = AUTO,
+        min_face_px: int = MIN_FACE_PX,
     ) -> Faces:
         """Predict the keypoints of faces in images.
 
@@ -125,16 +113,20 @@ class Predictor:
         its photograph, lead to the points that `rcn_search.evaluate` finds.
 
         Args:
-            images: One image with any number of faces, or a list of images with one face each. An image is a path, a
-                Pillow image, or an array (h, w) or (h, w, 3) uint8.
+            images: One image or a list of images. An image is a path, a Pillow image, or an array (h, w) or (h, w, 3)
+                uint8. Files are turned as their EXIF orientation says.
             boxes: (n, 4) x, y, width, height of the crop around each face, in image pixels: eyes and mouth in the
-                middle, with a margin of the distance between them. A box may leave the image, is rounded to whole
-                pixels and widened to a square. None: each image is the crop of one face.
+                middle, with a margin of the distance between them; of one image any number, of a list one for each
+                image. A box may leave the image, is rounded to whole pixels and widened to a square. None: the
+                detector finds the faces, any number in each image.
             face_boxes: (n, 4) x, y, width, height of the part of each crop that the network sees, in pixels of the crop
-                of 160x160. None: centered, and as large as is usual in training.
+                (`CheckpointInfo.crop_px`, by default 160x160). None: centered, and as large as is usual in training.
+            detector: Name of a face detector, or a detector, for images without boxes; ``auto`` is one that is
+                installed, with ``none`` each image is the crop of one face.
+            min_face_px: Side of the smallest face that the detector looks for.
 
         Raises:
-            RcnSearchError: An image cannot be used, or the boxes do not fit the images.
+            RcnSearchError: An image cannot be used, the boxes do not fit the images, or no detector is installed.
 
         >>> import rcn_search
         >>> predictor = rcn_search.load(checkpoint)
@@ -142,15 +134,26 @@ class Predictor:
         >>> faces.points.shape, faces.confidence.shape
         ((2, 5, 2), (2, 5))
         """
+        if boxes is None and detector != NO_DETECTOR:
+            if face_boxes is not None:
+                raise RcnSearchError("face_boxes are parts of crops: give boxes as well, or detector='none'")
+            listed = [images] if is_single(images) else images
+            return self._predict_detected(listed, detector, min_face_px)
+        return self._predict_boxes(images, boxes, face_boxes)
+
+    def _predict_boxes(
+        self, images: ImageLike | Sequence[ImageLike], boxes: Boxes | None, face_boxes: Boxes | None
+    ) -> Faces:
+        """Predict faces whose crops are known, in batches; one image is in memory at a time."""
         num_faces = count_faces(images, boxes)
         if face_boxes is None:
-            face_boxes = np.tile(centered_face_box(self.info.keypoints), (num_faces, 1))
+            face_boxes = np.tile(centered_face_box(self.schema, self.info.crop_px), (num_faces, 1))
         if np.shape(face_boxes) != (num_faces, 4):
             raise RcnSearchError(
                 f"face_boxes have shape {np.shape(face_boxes)}; {num_faces} faces need an (n, 4) array"
             )
         face_box_n4 = torch.tensor(np.asarray(face_boxes, np.float32), device=self.inference.device)
-        crops = crop_faces(images, boxes, color=self.info.config.input.color)
+        crops = crop_faces(images, boxes, color=self.info.config.input.color, crop_px=self.info.crop_px)
         box_n4 = np.zeros((num_faces, 4), np.float32)
         points_nk2 = np.zeros((num_faces, self.schema.num_points, 2), np.float32)
         confidence_nk = np.zeros((num_faces, self.schema.num_points), np.float32)
@@ -162,42 +165,60 @@ class Predictor:
             box_n4[rows] = box_b
             points_nk2[rows] = predicted.points_bk2.cpu().numpy()
             confidence_nk[rows] = predicted.confidence_bk.cpu().numpy()
-        return Faces(crop_to_image(points_nk2, box_n4), confidence_nk, box_n4)
+        return Faces(
+            points=crop_to_image(points_nk2, box_n4, self.info.crop_px),
+            confidence=confidence_nk,
+            radius=np.full_like(confidence_nk, np.nan),
+            boxes=box_n4,
+            scores=np.full(num_faces, np.nan, np.float32),
+            image_index=np.zeros(num_faces, np.int64) if is_single(images) else np.arange(num_faces),
+            quarter_turns=np.zeros(num_faces, np.int64),
+        )
+
+    def _predict_detected(self, images: Sequence[ImageLike], detector: str | Detector, min_face_px: int) -> Faces:
+        """Find and predict the faces of one image after the other, so that one is in memory at a time."""
+        if isinstance(detector, str):
+            if detector not in self._detectors:
+                self._detectors[detector] = make_detector(detector)
+            detector = self._detectors[detector]
+        faces = [detect_and_predict(self, open_image(image), detector, min_face_px) for image in images]
+        return join_faces(faces, self.schema.num_points)
 
     @torch.inference_mode()
     def predict_crops(self, crop_b: Tensor, face_box_b4: Tensor) -> CropPoints:
         """Predict the keypoints of a batch of crops.
 
         Args:
-            crop_b: (b, 160, 160) or (b, 160, 160, 3) uint8, on the device.
+            crop_b: (b, s, s) or (b, s, s, 3) uint8 of any side s, on the device.
             face_box_b4: Part of each crop that the network sees, in crop pixels.
         """
-        options, decoder = self.info.config.input, self.inference.decoder
-        assert decoder is not None
-        window = face_box_windows(face_box_b4)
-        windows = view_windows(window) if self.inference.multiview else [window]
-        outputs = [
-            self.network(network_inputs(crop_b, view, options).contiguous(memory_format=torch.channels_last))
-            for view in windows
-        ]
-        output = average_views(outputs, windows)
-        cells_bk2 = predicted_cells(output, options.size_px, decoder)
-        points_bk2, confidence_bk = predicted_points(output, cells_bk2, decoder)
-        return CropPoints(unwarp_points(points_bk2, window), cells_bk2, confidence_bk)
+        points: CropPoints = self.crop_network(crop_b, face_box_b4)
+        return points
 
 
-def load(checkpoint_uri: str, inference: InferenceConfig = DEFAULT_INFERENCE) -> Predictor:
-    """Open a trained network for prediction, from the path or URI of a ``best.safetensors`` or ``last.safetensors``.
+def load(model: str, inference: InferenceConfig = DEFAULT_INFERENCE) -> Predictor:
+    """Open a trained network for prediction.
+
+    Args:
+        model: Name of a packaged model, folder of a run, or path or URI of a ``best.safetensors`` or
+            ``last.safetensors``, or of a file that ``rcn-search export`` wrote (.onnx or .xml).
+        inference: Options besides the weights.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or of another model.
-        RcnSearchError: It is a denoiser, or does not fit the denoiser of ``inference``; or the device cannot be used.
+        RcnSearchError: The file was not written by rcn-search; the network is a denoiser, or does not fit the denoiser
+            of ``inference``; or the device cannot be used.
 
     >>> import rcn_search
     >>> predictor = rcn_search.load(checkpoint)
     >>> predictor.schema.names
     ('left_eye', 'right_eye', 'nose', 'left_mouth', 'right_mouth')
     """
+    checkpoint_uri = find_weights(model)
+    if checkpoint_uri.endswith(EXPORTED_SUFFIXES):
+        from rcn_search.inference.export.exported_predictor import load_exported
+
+        return load_exported(checkpoint_uri, inference)
     network, info = load_network(checkpoint_uri)
     if isinstance(network, Denoiser):
         raise RcnSearchError(
@@ -210,7 +231,7 @@ def load(checkpoint_uri: str, inference: InferenceConfig = DEFAULT_INFERENCE) ->
     denoiser, denoiser_info = load_network(uri)
     if not isinstance(denoiser, Denoiser):
         raise RcnSearchError(f"{uri} is not a denoiser but a network of type {denoiser_info.config.model.name}")
-    if denoiser_info.keypoints != info.keypoints:
+    if denoiser_info.keypoint_schema != info.keypoint_schema:
         raise RcnSearchError(
             f"{uri} is a denoiser of {denoiser_info.keypoints!r} points; the network predicts {info.keypoints!r}"
         )

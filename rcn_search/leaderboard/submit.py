@@ -11,7 +11,7 @@ import torch
 
 from rcn_search import __version__
 from rcn_search.data.dataset import Dataset
-from rcn_search.evaluation.evaluate import Evaluation, evaluate, method_name
+from rcn_search.evaluation.evaluate import Evaluation, evaluate, predictor_method
 from rcn_search.evaluation.predict_split import check_keypoints
 from rcn_search.inference.predictor import Predictor
 from rcn_search.leaderboard.entry_fields import entry_fields, shareable_uri
@@ -65,7 +65,7 @@ def evaluate_and_record(
     ['rcn2016', 'subpixel']
     """
     info, manifest = predictor.info, dataset.manifest
-    method = method or method_name(info, predictor.inference)
+    method = method or predictor_method(predictor)
     num_test_evaluations = None
     if submit:
         leaderboard = require_leaderboard(leaderboard)

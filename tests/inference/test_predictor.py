@@ -76,18 +76,19 @@ def test_predict_one_image_with_several_boxes(predictor: Predictor, dataset: Dat
         np.testing.assert_allclose(predictor.predict(image, [box]).points[0], faces.points[row], atol=1e-3)
 
 
-def test_predict_without_boxes_takes_each_image_as_a_crop(predictor: Predictor, dataset: Dataset) -> None:
+def test_predict_without_detector_takes_each_image_as_a_crop(predictor: Predictor, dataset: Dataset) -> None:
     crops = dataset.split("val").images_at(torch.arange(3)).numpy()
-    faces = predictor.predict(list(crops))
+    faces = predictor.predict(list(crops), detector="none")
+    assert faces.image_index.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(faces.boxes, [[0, 0, 160, 160]] * 3)
     np.testing.assert_array_equal(faces.points, predictor.predict(list(crops), faces.boxes).points)
 
 
 def test_predict_many_faces_in_batches(predictor: Predictor, dataset: Dataset) -> None:
     crops = dataset.split("train").images_at(torch.arange(70)).numpy()
-    faces = predictor.predict(list(crops))
+    faces = predictor.predict(list(crops), detector="none")
     assert faces.points.shape == (70, 5, 2)
-    np.testing.assert_allclose(predictor.predict(crops[69]).points[0], faces.points[69], atol=1e-3)
+    np.testing.assert_allclose(predictor.predict(crops[69], detector="none").points[0], faces.points[69], atol=1e-3)
 
 
 def test_predict_no_image_gives_no_face(predictor: Predictor) -> None:
@@ -100,11 +101,30 @@ def test_predict_box_is_rounded_and_widened_to_a_square(predictor: Predictor) ->
     np.testing.assert_array_equal(faces.boxes, [[10, -10, 100, 100]])
 
 
+def test_predict_file_is_turned_by_its_exif_orientation(predictor: Predictor, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    upright, exif = Image.fromarray(pixels), Image.Exif()
+    exif[0x0112] = 3  # upside down
+    upright.rotate(180).save(tmp_path / "a.png", exif=exif)
+    expected = predictor.predict(upright, [[5, 5, 30, 30]])
+    np.testing.assert_array_equal(predictor.predict(tmp_path / "a.png", [[5, 5, 30, 30]]).points, expected.points)
+
+
+def test_predict_16_bits_are_reduced_to_8(predictor: Predictor, tmp_path: Path) -> None:
+    """Pillow's own conversion would clip all but the darkest pixels to white."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    deep = Image.fromarray(pixels.astype(np.uint16) * 256 + 99)
+    deep.save(tmp_path / "deep.png")
+    expected = predictor.predict(pixels, detector="none").points
+    for image in (deep, tmp_path / "deep.png"):
+        np.testing.assert_array_equal(predictor.predict(image, detector="none").points, expected)
+
+
 def test_predict_color_network_reads_color_and_gray(tiny_config: TrainConfig, tmp_path: Path) -> None:
     config = TrainConfig.model_validate(tiny_config.model_dump() | {"input": {"color": True}})
     predictor = load(write_untrained(config, tmp_path))
     image = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
-    color, gray = predictor.predict(image), predictor.predict(image[..., 0])
+    color, gray = predictor.predict(image, detector="none"), predictor.predict(image[..., 0], detector="none")
     assert not np.array_equal(color.points, gray.points)
 
 
@@ -114,11 +134,15 @@ def test_predict_color_network_reads_color_and_gray(tiny_config: TrainConfig, tm
         (np.zeros((5, 5), np.float32), None, r"shape \(5, 5\) and type float32"),
         (np.zeros((5, 5, 4), np.uint8), None, r"shape \(5, 5, 4\)"),
         (np.zeros((0, 5), np.uint8), None, r"shape \(0, 5\)"),
-        (Image.new("I;16", (5, 5)), None, "more than 8 bits"),
+        (Image.new("F", (5, 5)), None, "32 bits per pixel"),
+        (Image.new("RGB", (0, 5)), None, "0x5 pixels shows nothing"),
         ("nowhere.png", None, "nowhere.png: image is missing"),
         (np.zeros((5, 5), np.uint8), [[0, 0, 0, 5]], "box 0 is"),
         (np.zeros((5, 5), np.uint8), [[0, 0, float("nan"), 5]], "box 0 is"),
         (np.zeros((5, 5), np.uint8), [[0, 0, 5]], "box 0 is"),
+        (np.zeros((5, 5), np.uint8), [[0, 0, 9, 9], [5, 0, 9, 9]], "box 1 is .* lies outside of the 5x5 image"),
+        (np.zeros((5, 5), np.uint8), [[-9, 0, 9, 9]], "lies outside"),
+        (np.zeros((5, 5), np.uint8), [[0, 0, 1e5, 1e5]], "over the limit of 64,000,000 pixels"),
         ([np.zeros((5, 5), np.uint8)] * 2, [[0, 0, 5, 5]], "2 images and 1 boxes"),
     ],
 )
@@ -129,7 +153,7 @@ def test_predict_refuses_bad_input(predictor: Predictor, image: Any, boxes: Any,
 
 def test_predict_refuses_another_number_of_face_boxes(predictor: Predictor) -> None:
     with pytest.raises(RcnSearchError, match="1 faces need"):
-        predictor.predict(np.zeros((5, 5), np.uint8), face_boxes=[[0, 0, 9, 9]] * 2)
+        predictor.predict(np.zeros((5, 5), np.uint8), face_boxes=[[0, 0, 9, 9]] * 2, detector="none")
 
 
 @pytest.mark.parametrize("name", ["rcn", "tcdcn"])
@@ -193,8 +217,10 @@ def test_load_denoiser_makes_a_joint_model(tiny_config: TrainConfig, dataset: Da
 
 
 def test_load_without_checkpoint_fails(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no checkpoint at"):
+    with pytest.raises(RcnSearchError, match=r"no checkpoint at .*; the models that come with rcn-search: "):
         load(str(tmp_path / "best.safetensors"))
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load("memory://nowhere/best.safetensors")
 
 
 def test_load_unknown_device_fails(tiny_config: TrainConfig, tmp_path: Path) -> None:

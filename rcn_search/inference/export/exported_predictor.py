@@ -1,0 +1,95 @@
+"""Predict with an exported network, wherever a `Predictor` is taken."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rcn_search.errors import RcnSearchError
+from rcn_search.inference.config import InferenceConfig
+from rcn_search.inference.crop_network import CropPoints
+from rcn_search.inference.export.runtimes import Session, open_session, read_exported
+from rcn_search.inference.latency import NUM_RUNS, NUM_WARM_UP_RUNS
+from rcn_search.inference.predictor import Predictor
+
+
+class ExportedPredictor(Predictor):
+    """A predictor whose network, normalization and decoding are an exported graph on the CPU."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.runtime = session.name
+        self.info = session.info.checkpoint
+        self.inference = InferenceConfig.from_record(session.info.inference, device="cpu")
+        self.record = {**session.info.inference, "runtime": session.name}
+        self._detectors = {}
+
+    @property
+    def num_params(self) -> int:
+        """Number of trained parameters."""
+        return self.session.info.num_params
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one face."""
+        return self.session.info.multiply_adds
+
+    def latency_ms(self) -> float:
+        """Measure the median time of one face in the graph, normalization and decoding included."""
+        return session_latency_ms(self.session, batch_size=1)
+
+    def predict_crops(self, crop_b: Tensor, face_box_b4: Tensor) -> CropPoints:
+        """Predict the keypoints of a batch of crops."""
+        crops, side = crop_b.cpu(), self.info.crop_px
+        channels = (3,) if self.info.config.input.color else ()
+        if tuple(crops.shape[1:]) != (side, side, *channels):
+            if crops.ndim == 4 and not channels:
+                raise RcnSearchError("the exported network takes gray crops, and the data set is in color")
+            raise RcnSearchError(
+                f"the exported network takes crops of shape {(side, side, *channels)}, not {tuple(crops.shape[1:])}"
+            )
+        outputs = self.session.run(crops.numpy(), face_box_b4.cpu().numpy().astype(np.float32))
+        return CropPoints(
+            torch.from_numpy(outputs.points_bk2),
+            torch.from_numpy(outputs.cells_bk2),
+            torch.from_numpy(outputs.confidence_bk),
+        )
+
+
+def load_exported(uri: str, inference: InferenceConfig) -> ExportedPredictor:
+    """Open a file that ``rcn-search export`` wrote.
+
+    Raises:
+        RcnSearchError: The file is missing, damaged or not exported by rcn-search; or ``inference`` asks for another
+            device than the CPU, or for another decoder, augmentation or denoiser than is in the graph.
+    """
+    predictor = ExportedPredictor(open_session(read_exported(uri)))
+    if inference.device not in ("auto", "cpu"):
+        raise RcnSearchError(f"{uri} runs on the CPU, not on {inference.device!r}")
+    wanted: dict[str, Any] = {"decoder": inference.decoder, "tta": inference.tta}
+    for name, value in wanted.items():
+        fixed = getattr(predictor.inference, name)
+        if value and value != fixed:
+            raise RcnSearchError(f"the {name} of {uri} is {fixed or 'none'}, and part of the file: export another one")
+    if inference.denoiser_uri:
+        raise RcnSearchError(f"no denoiser can be added to {uri}: export the joint model")
+    return predictor
+
+
+def session_latency_ms(session: Session, *, batch_size: int) -> float:
+    """Measure the median time of a batch."""
+    side = session.info.checkpoint.crop_px
+    channels = (3,) if session.info.checkpoint.config.input.color else ()
+    crops = np.zeros((batch_size, side, side, *channels), np.uint8)
+    face_boxes = np.tile(np.array([0, 0, side, side], np.float32), (batch_size, 1))
+    times_s = []
+    for _ in range(NUM_WARM_UP_RUNS + NUM_RUNS):
+        started = time.perf_counter()
+        session.run(crops, face_boxes)
+        times_s.append(time.perf_counter() - started)
+    return 1e3 * statistics.median(times_s[NUM_WARM_UP_RUNS:])

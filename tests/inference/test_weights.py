@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rcn_search import resources
+from rcn_search.errors import RcnSearchError
+from rcn_search.inference.weights import find_weights, packaged_names
+
+
+@pytest.fixture
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is packaged, with two models."""
+    monkeypatch.setattr(resources, "_WHEEL_FILES", tmp_path)
+    (tmp_path / "weights").mkdir()
+    for name in ("rcn5-drawn", "rcn68-drawn"):
+        (tmp_path / "weights" / f"{name}.safetensors").write_bytes(b"")
+    return tmp_path / "weights"
+
+
+def test_find_weights_by_name_of_a_packaged_model(packaged: Path) -> None:
+    assert packaged_names() == ["rcn5-drawn", "rcn68-drawn"]
+    assert find_weights("rcn5-drawn") == str(packaged / "rcn5-drawn.safetensors")
+
+
+def test_find_weights_unknown_name_lists_the_packaged_models(packaged: Path) -> None:
+    with pytest.raises(RcnSearchError, match=r"no checkpoint at rcn5; .*rcn-search: rcn5-drawn, rcn68-drawn"):
+        find_weights("rcn5")
+
+
+def test_find_weights_of_a_run_are_its_best_epoch(tmp_path: Path) -> None:
+    assert find_weights(str(tmp_path)) == str(tmp_path / "best.safetensors")
+    assert find_weights("s3://bucket/run/best.safetensors") == "s3://bucket/run/best.safetensors"
