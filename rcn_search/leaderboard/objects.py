@@ -32,6 +32,7 @@ OLD_FOLDERS = {"per_image_errors": "errors", "image_sets": "images", "test_evalu
 """Names of folders in schema versions 1 and 2."""
 _MAX_BYTES = {"image_sets": storage.MAX_JSON_BYTES, "per_image_errors": 2**26}
 _MAX_BYTES_OF_OTHERS = 2**18
+_MAX_PACK_FILE_BYTES = 2**27
 _NUM_READERS = 32
 _NUM_ATTEMPTS = 20
 """A reader looks again so often while packers work beside it."""
@@ -246,7 +247,7 @@ def _local_pack(uri: str) -> Path:
     path = cache_folder("leaderboards") / f"{digest}.arrow"
     with cache_required(uri):
         if not path.exists():
-            content = storage.read_bytes(uri)
+            content = storage.read_bytes(uri, max_bytes=_MAX_PACK_FILE_BYTES)
             if hashlib.sha256(content).hexdigest() != digest:
                 raise StorageError(f"{uri} is damaged: its content does not hash to its name")
             storage.write_bytes(str(path), content)

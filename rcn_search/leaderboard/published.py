@@ -17,7 +17,7 @@ PUBLISHED = "published"
 MAX_FILE_BYTES = 2**24
 UnspecificNormalizer = Literal["face_box", "face_diagonal"]
 """Size or diagonal of a face box, if the source does not state which box or how its size is measured."""
-_PLAIN = r"^[^\p{C}\u2028\u2029]*$"  # no control or format characters
+_PLAIN = r"^[^\p{Cc}\p{Zl}\p{Zp}]*$"  # a line without control characters
 Text = Annotated[str, Field(min_length=1, pattern=_PLAIN)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 _Empty = BeforeValidator(lambda value: None if value == "" else value)

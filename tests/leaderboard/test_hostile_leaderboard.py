@@ -5,6 +5,7 @@ The damaged objects are those of `tests.support.hostile_objects`.
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import threading
@@ -152,6 +153,19 @@ def test_all_objects_damaged_server_shows_the_rest_and_what_is_added(
     assert problems == []
     page = (tmp_path / "site" / PAGE).read_text(encoding="utf-8")
     assert all(method in page for method in (*SOUND, "Printed", "Added"))
+
+
+def test_published_text_is_escaped_where_it_is_printed(leaderboard: Path) -> None:
+    row = "{},2020,aflw,test,five,rcn2016,eye_centers,80,5.2,=paper,+note\n"
+    text = HEADER + "".join(map(row.format, ("=1+1", "\u202eright to left", "[/x]", "http://me:secret@host/")))
+    put(leaderboard / "published", "odd.csv", text.encode())
+    shown = build_leaderboard(str(leaderboard))
+    check_shown(shown, [])
+    assert shown.problems == ()
+    check_terminal(shown)
+    cells = [cell for line in csv.reader(io.StringIO(render(shown, "csv"))) for cell in line]
+    assert {"'=1+1", "'=paper", "'+note", "[/x]", "\\u202eright to left", "http://host/"} <= {*cells}
+    assert not [cell for cell in cells if cell[:1] in "=+-@" and cell]
 
 
 # --- predictions ------------------------------------------------------------------------------------------------------
