@@ -12,7 +12,7 @@ from typing import Any
 from rcn_search.storage.errors import StorageError
 
 # Scheme and user information: everything before the last @ of the host. The secret keys of AWS hold slashes, so after
-# a colon that begins no port it may go on to a later @.
+# a colon that begins no port it may extend to a later @.
 _USER_INFO = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]*)://([^\s/?#]*@|[^\s/?#@:\[]+:(?!\d{1,5}(?:[/?#\s]|$))[^\s@]*@)")
 _CONTAINER_SCHEMES = {"abfs", "abfss", "wasb", "wasbs", "github"}
 """Here the name before the @ is no user, but a container or a repository."""

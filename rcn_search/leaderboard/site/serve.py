@@ -111,7 +111,7 @@ class _Server(ThreadingHTTPServer):
 
 def _close(connection: socket.socket) -> None:
     with suppress(OSError):  # closed meanwhile
-        connection.shutdown(socket.SHUT_RDWR)  # the thread that waits for it goes on, and ends
+        connection.shutdown(socket.SHUT_RDWR)  # the thread that waits for it continues and ends
 
 
 @contextmanager
