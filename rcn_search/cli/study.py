@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rcn_search.cli.console import command, console, progress
+from rcn_search.cli.console import command, console, progress, warn
 from rcn_search.cli.options import StudyOverrides
-from rcn_search.errors import RcnSearchError
+from rcn_search.errors import RcnSearchError, list_first
+
+if TYPE_CHECKING:
+    from rcn_search.study.study import Study
 
 study_app = typer.Typer(
     no_args_is_help=True, help="Check study files; show, list and export studies, also running ones."
@@ -71,21 +74,22 @@ def status(
     """
     from rich.live import Live
 
-    from rcn_search.study.lease import read_lease
     from rcn_search.study.snapshot import open_study
     from rcn_search.study_report.status import study_status
 
     study = open_study(uri)
     if not follow:
-        console.print(study_status(study, read_lease(study.uri)), crop=False)
+        console.print(study_status(study), crop=False)
+        _warn_of_damage(study)
         return
-    with Live(study_status(study, read_lease(study.uri)), console=console, auto_refresh=False) as live:
+    with Live(study_status(study), console=console, auto_refresh=False) as live:
         while study.num_remaining:
             started = time.monotonic()
             study = open_study(uri)
-            live.update(study_status(study, read_lease(study.uri)), refresh=True)
+            live.update(study_status(study), refresh=True)
             # A large study takes longer to read: reading never takes more than a fifth of the time.
             time.sleep(max(FOLLOW_INTERVAL_S, 4 * (time.monotonic() - started)))
+    _warn_of_damage(study)
 
 
 @study_app.command()
@@ -105,7 +109,9 @@ def trials(
     from rcn_search.study.snapshot import open_study
     from rcn_search.study_report.trial_page import format_trials, trial_list
 
-    chosen = choose_trials(open_study(uri), state=state, sort=sort, limit=limit)
+    study = open_study(uri)
+    chosen = choose_trials(study, state=state, sort=sort, limit=limit)
+    _warn_of_damage(study)
     if format == "table":
         console.print(trial_list(chosen))
         return
@@ -129,6 +135,7 @@ def best(
     from rcn_search.study_report.trial_page import config_yaml, trial_page
 
     study = open_study(uri)
+    _warn_of_damage(study)
     chosen = choose_best(study, trial)
     if config:
         typer.echo(config_yaml(study, chosen), nl=False)
@@ -153,8 +160,53 @@ def export(
     from rcn_search.study.snapshot import open_study
     from rcn_search.study_report.export import export as export_study
 
-    for written in export_study(open_study(uri), to):
+    study = open_study(uri)
+    _warn_of_damage(study)
+    for written in export_study(study, to):
         console.print(f"→ {written}", soft_wrap=True, highlight=False)
+
+
+@study_app.command()
+@command
+def compare(
+    uris: Annotated[list[str], typer.Argument(metavar="STUDY…", help="Folders or URIs of searches.")],
+    out: Annotated[str, typer.Option(metavar="FILE", help="Also draw to FILE.png, .svg, .pdf or .html.")] = "",
+) -> None:
+    """Compare searches: the best error against trials, hours and cost, and what differs between them.
+
+    Studies that differ in their seeds alone count as runs of one search, and give it an interval.
+
+    Example: rcn-search study compare studies/rcn studies/rcn-wide --out compare.png
+    """
+    from rcn_search import storage
+    from rcn_search.evaluation.figures.style import check_format
+    from rcn_search.study.snapshot import open_study
+    from rcn_search.study_report.comparison import comparison_table, describe_differences, group_studies
+    from rcn_search.study_report.comparison_figures import draw_comparison, render_comparison
+
+    is_page = out.endswith(".html")
+    if out and not is_page:
+        check_format(out)
+    studies = [open_study(uri) for uri in uris]
+    for study in studies:
+        _warn_of_damage(study)
+    methods = group_studies(studies)
+    table, differences = comparison_table(methods), list(describe_differences(methods))
+    console.print(table, crop=False)
+    for line in differences:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    if is_page:
+        storage.write_bytes(out, render_comparison(methods, table, differences).encode())
+    elif out:
+        draw_comparison(methods, out)
+    if out:
+        console.print(f"→ {out}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _warn_of_damage(study: Study) -> None:
+    """Name the damaged objects of a study on standard error; what is sound is shown without them."""
+    if study.problems:
+        warn(f"not shown: {list_first(study.problems, chr(10))}")
 
 
 def _late_progress(stack: ExitStack) -> Callable[[int, int], None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -85,7 +86,9 @@ def _column(values: Sequence[Scalar]) -> pa.Array:
     """Make a column of one type: numbers, or if some values are words (``paper`` or 16), all as words."""
     kinds = {type(value) for value in values if value is not None}
     if len(kinds) == 1 or kinds == {int, float}:
-        return pa.array(values)
+        # Whole numbers beyond 64 bits, and those that a column of real numbers would round, stay exact as text.
+        with suppress(OverflowError, pa.ArrowInvalid):
+            return pa.array(values)
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 

@@ -127,7 +127,7 @@ def _table(study: Study) -> str:
 
 _COLORS = {"complete": "#0072b2", "pruned": "#bbbbbb", "failed": "#d55e00", "open": "#009e73"}
 
-_PAGE = """<!doctype html>
+PAGE_HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -147,7 +147,10 @@ td:last-child {{ white-space: normal; overflow-wrap: anywhere }}
 tbody tr:nth-child(odd) {{ background: #f6f6f6 }}
 </style>
 </head>
-<body>
+"""
+_PAGE = (
+    PAGE_HEAD
+    + """<body>
 <h1>{title}</h1>
 <p class="dim">{uri}, as of {made}</p>
 <p>{counts}<br><span class="best">{best}</span><br>{spent}</p>
@@ -157,3 +160,4 @@ tbody tr:nth-child(odd) {{ background: #f6f6f6 }}
 </body>
 </html>
 """
+)

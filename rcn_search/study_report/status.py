@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rcn_search import storage
 from rcn_search.study.lease import LeaseState
+from rcn_search.study.records import StudyError
 from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.store import study_exists
 from rcn_search.study.study import Study
@@ -22,9 +23,9 @@ MAX_LISTED = 20
 STATES: tuple[State, ...] = ("running", "open", "complete", "pruned", "failed")
 
 
-def study_status(study: Study, lease: LeaseState | None) -> RenderableType:
+def study_status(study: Study) -> RenderableType:
     """Render trials by state, the best one, rungs, time, the winner by replication, and the process that runs it."""
-    statistics = StudyStatistics(study)
+    statistics, lease = StudyStatistics(study), study.lease
     is_running = lease is not None and lease.is_active
     return Group(
         Text(study.config.study.name, style="bold"),
@@ -40,7 +41,11 @@ def study_status(study: Study, lease: LeaseState | None) -> RenderableType:
 
 def replication_status(study: Study) -> list[RenderableType]:
     """Render the winner by replication, or how many of its runs have ended; empty without replication."""
-    if winner := read_winner(study.uri):
+    try:
+        winner = read_winner(study.uri, study.num_trials)
+    except StudyError as error:
+        return [Text(str(error), style="yellow")]
+    if winner:
         return [winner_table(winner)]
     uri = storage.join(study.uri, REPLICATION)
     if not study_exists(uri):
@@ -71,7 +76,8 @@ def counts_line(statistics: StudyStatistics, *, open_as: str = "open") -> Text:
     """
     words = {"open": open_as}
     counts = (f"{statistics.counts[state]} {words.get(state, state)}" for state in STATES if statistics.counts[state])
-    return Text("  ·  ".join((f"{statistics.num_ended} of {statistics.num_trials} trials ended", *counts)))
+    damaged = [f"{statistics.num_damaged} damaged"] if statistics.num_damaged else []
+    return Text("  ·  ".join((f"{statistics.num_ended} of {statistics.num_trials} trials ended", *counts, *damaged)))
 
 
 def best_line(statistics: StudyStatistics) -> Text:
