@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from rcn_search import storage
 from rcn_search.cli.console import command, console, progress
-from rcn_search.cluster.ray_job import check_outlives_job
-
-if TYPE_CHECKING:
-    from rcn_search.data.importers.base import Importer
+from rcn_search.cli.import_data import Destination, import_command, run_import
 
 data_app = typer.Typer(no_args_is_help=True, help="Import, generate, inspect and verify data sets.")
+data_app.command("import")(import_command)
 
 Uri = Annotated[str, typer.Argument(metavar="DATA", help="Data set: a folder or an s3:// URI.")]
-Destination = Annotated[str, typer.Argument(help="Where to write the data set: an empty folder or s3:// URI.")]
-_MAX_PRINTED_REFUSALS = 20
-
-
-@data_app.command("import")
-@command
-def import_(
-    format: Annotated[str, typer.Argument(help="Format of the source: mtfl, 300w, afw or afw-68.")],
-    source: Annotated[Path, typer.Argument(help="Folder with the published files, unzipped.")],
-    destination: Destination,
-    color: Annotated[bool, typer.Option("--color", help="Keep red, green and blue. Default: gray.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be imported.")] = False,
-) -> None:
-    """Import a published data set into Arrow shards.
-
-    mtfl: training.txt, testing.txt and the images. 300w: the folders afw, helen, lfpw and ibug; any of them may be
-    missing. afw: anno.mat and the images (needs the extra "matlab"). afw-68: the folder afw of 300-W, from whose 68
-    points five are derived.
-
-    Rows that cannot be imported are printed with the reason and listed in the manifest.
-
-    Example: rcn-search data import mtfl ~/Downloads/MTFL data/mtfl
-    """
-    from rcn_search.data.importers import IMPORTERS
-    from rcn_search.data.shards import DatasetError
-
-    if format not in IMPORTERS:
-        raise DatasetError(f"unknown format {format!r}; known: {', '.join(IMPORTERS)}")
-    _import(IMPORTERS[format](source, color=color), destination, strict=strict)
+_MAX_PRINTED = 10  # problems of shards; the others are counted
 
 
 @data_app.command()
@@ -66,36 +34,7 @@ def generate(
     from rcn_search.data.importers.synthetic import SyntheticImporter
 
     importer = SyntheticImporter(schema=keypoints, num_train=train, num_val=val, num_test=test, seed=seed)
-    _import(importer, destination, strict=False)
-
-
-def _import(importer: Importer, destination: str, *, strict: bool) -> None:
-    from rcn_search.data.importing import import_dataset
-
-    check_outlives_job(destination, "DESTINATION")
-    with progress(f"importing {importer.name}", "faces") as on_rows:
-        summary = import_dataset(importer, destination, strict=strict, on_rows=on_rows)
-    manifest = summary.manifest
-    splits = ", ".join(f"{split} {manifest.num_rows(split):,}" for split in manifest.split_names)
-    for note in manifest.notes:
-        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
-    if summary.elapsed_s is None:
-        console.print(
-            f"{destination} already holds this data set: {splits} (fingerprint {manifest.fingerprint})", soft_wrap=True
-        )
-        return
-    for refusal in manifest.refused[:_MAX_PRINTED_REFUSALS]:
-        console.print(f"refused {refusal.row}: {refusal.reason}", style="yellow", markup=False, soft_wrap=True)
-    if len(manifest.refused) > _MAX_PRINTED_REFUSALS:
-        more = len(manifest.refused) - _MAX_PRINTED_REFUSALS
-        console.print(f"… and {more:,} more; all are listed in {destination}/manifest.json", soft_wrap=True)
-    num_imported = summary.num_rows - len(manifest.refused)
-    console.print(
-        f"{summary.num_rows:,} rows: {num_imported:,} imported ({splits}), {len(manifest.refused):,} refused;\n"
-        f"{summary.elapsed_s:.1f} s, {summary.num_rows / summary.elapsed_s:,.0f} images/s; "
-        f"fingerprint {manifest.fingerprint}",
-        soft_wrap=True,
-    )
+    run_import(importer, destination, strict=False)
 
 
 @data_app.command()
@@ -138,22 +77,24 @@ def info(uri: Uri) -> None:
 @data_app.command()
 @command
 def verify(uri: Uri) -> None:
-    """Compare every shard of a data set with its hash; the exit code is 1 if one is damaged.
+    """Compare every shard of a data set with its hash and the manifest; the exit code is 1 if one is damaged.
+
+    Names shards that are missing, or of other bytes, rows, columns or image sizes, and faces that are there twice or
+    have a point that is not finite or a box of no size.
 
     Example: rcn-search data verify s3://faces/mtfl
     """
-    from rcn_search.data.shards import DatasetError, read_manifest, shard_damage
+    from rcn_search.data.shards import DatasetError, read_manifest
+    from rcn_search.data.verification import dataset_problems
 
     manifest = read_manifest(uri)
     shards = [shard for members in manifest.splits.values() for shard in members]
-    damaged = []
     with progress("verifying", "shards") as on_shard:
-        for done, shard in enumerate(shards, start=1):
-            if damage := shard_damage(uri, shard):
-                damaged.append(f"{storage.join(uri, shard.file)}: {damage}")
-            on_shard(done, len(shards))
-    if damaged:
-        raise DatasetError(f"{len(damaged)} of {len(shards)} shards damaged:\n" + "\n".join(damaged))
+        problems = dataset_problems(uri, manifest, on_shard=on_shard)
+    if problems:
+        more = [f"… and {len(problems) - _MAX_PRINTED:,} more"] if len(problems) > _MAX_PRINTED else []
+        lines = [f"{uri} is damaged, {len(problems):,} problems in {len(shards):,} shards:", *problems[:_MAX_PRINTED]]
+        raise DatasetError("\n".join([*lines, *more]))
     console.print(f"{len(shards)} shards, {sum(shard.rows for shard in shards):,} rows: all intact")
 
 

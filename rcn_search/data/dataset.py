@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcn_search.data.sample import WHOLE_CROP
-from rcn_search.data.shards import DatasetError, Manifest, column, open_shards, read_manifest
+from rcn_search.data.shard_content import column, describe_repeated
+from rcn_search.data.shards import DatasetError, Manifest, open_shards, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,7 +93,7 @@ class Dataset:
         """Load a split, or a union of splits, to ``device``; ``box_n4`` and the names always stay in main memory.
 
         Raises:
-            DatasetError: The data set has no such split, or one of its shards is missing or damaged.
+            DatasetError: The data set has no such split, a shard is missing or damaged, or a face is there twice.
         """
         if name not in self.manifest.split_names:
             raise DatasetError(f"{self.uri} has no split {name!r}; it has: {', '.join(self.manifest.split_names)}")
@@ -102,15 +102,22 @@ class Dataset:
         with self._lock:
             for member in members:
                 if (member, "cpu") not in self._splits:
-                    self._splits[member, "cpu"] = self._load(member)
+                    self._splits[member, "cpu"] = self._unique(member, self._load(member))
             if (name, "cpu") not in self._splits:
-                self._splits[name, "cpu"] = concatenate_splits([self._splits[member, "cpu"] for member in members])
+                parts = [self._splits[member, "cpu"] for member in members]
+                self._splits[name, "cpu"] = self._unique(name, concatenate_splits(parts))
             if (name, str(device)) not in self._splits:
                 self._splits[name, str(device)] = self._splits[name, "cpu"].to(device)
             return self._splits[name, str(device)]
 
+    def _unique(self, name: str, split: Split) -> Split:
+        """Return the split if no face is there twice, which shards and manifest do not show."""
+        if repeated := describe_repeated(split.image_id_n.tolist()):
+            raise DatasetError(f"the split {name!r} of {self.uri} is damaged: {repeated}. Import the data set again")
+        return split
+
     def _load(self, name: str) -> Split:
-        batches = open_shards(self.uri, self.manifest.splits[name])
+        batches = open_shards(self.uri, self.manifest, name)
 
         def column_of(name: str) -> NDArray[Any]:
             return np.concatenate([column(batch, name) for batch in batches])
@@ -119,7 +126,8 @@ class Dataset:
             return np.array([value for batch in batches for value in batch.column(name).to_pylist()], dtype=np.str_)
 
         num_points, num_rows = self.manifest.keypoint_schema.num_points, sum(map(len, batches))
-        bordered = self.manifest.bordered
+        bordered, crop_px = self.manifest.bordered, float(self.manifest.crop_px)
+        whole_crop = torch.tensor([0.0, 0.0, crop_px, crop_px])
         return Split(
             images=tuple(_shared_tensor(column(batch, "image")) for batch in batches),
             points_nk2=torch.from_numpy(column_of("points").reshape(-1, num_points, 2)),
@@ -132,7 +140,7 @@ class Dataset:
                 key: torch.from_numpy(column_of(f"attr_{key}").astype(np.int64)) for key in self.manifest.attributes
             },
             edge_nk=torch.from_numpy(column_of("edge")) if bordered else torch.zeros(num_rows, num_points).byte(),
-            photo_n4=torch.from_numpy(column_of("photo")) if bordered else torch.tensor(WHOLE_CROP).repeat(num_rows, 1),
+            photo_n4=torch.from_numpy(column_of("photo")) if bordered else whole_crop.repeat(num_rows, 1),
         )
 
 

@@ -17,10 +17,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
+import numpy as np
+
 from rcn_search import storage
+from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.importers.base import Importer, NamedSplits, Row, RowError
 from rcn_search.data.sample import Sample
+from rcn_search.data.shard_content import find_faults
 from rcn_search.data.shards import (
+    CLAIM_NAME,
     MANIFEST_NAME,
     ROWS_PER_SHARD,
     SHARD_FOLDER,
@@ -32,9 +37,11 @@ from rcn_search.data.shards import (
     write_manifest,
     write_shard,
 )
+from rcn_search.keypoint_schemas.document import schema_document
+from rcn_search.keypoints import keypoint_schema
 from rcn_search.machine import num_cpus
 
-CLAIM_NAME = "import_claim.json"
+_MAX_REASON_CHARS = 300  # of a refusal; a damaged annotation may be a line of megabytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +92,7 @@ def import_dataset(
     first_rows: dict[str, Row] = {}
     num_done = 0
     with _worker_pool(importer) as pool, _ShardWriter(importer, uri, rows) as writer:
-        for split, part in _shard_parts(rows):
+        for split, part in _shard_parts(rows, importer.crop_px):
             samples: list[Sample] = []
             outcomes = pool.map(partial(_read_or_refuse, importer), part, chunksize=16)
             for row, outcome in zip(part, outcomes, strict=True):
@@ -103,8 +110,27 @@ def import_dataset(
             writer.write(split, samples)
     _check_not_empty(importer, writer.shards, refused)
     splits = importer.name_splits(rows, imported)
-    manifest = write_manifest(uri, _manifest(importer, fingerprint, splits, writer.shards, refused))
-    return ImportSummary(manifest=manifest, num_rows=num_rows, elapsed_s=time.monotonic() - started)
+    manifest, is_first = _publish(uri, _manifest(importer, fingerprint, splits, writer.shards, refused))
+    elapsed_s = time.monotonic() - started if is_first else None
+    return ImportSummary(manifest=manifest, num_rows=num_rows, elapsed_s=elapsed_s)
+
+
+def _publish(uri: str, manifest: Manifest) -> tuple[Manifest, bool]:
+    """Write the manifest; return it, and whether this import was the first of several equal ones to do so.
+
+    Raises:
+        DatasetError: The other import read other photographs, and one of both has overwritten shards of the other.
+    """
+    try:
+        return write_manifest(uri, manifest), True
+    except storage.ObjectExistsError:
+        existing = read_manifest(uri)
+    if existing.splits != manifest.splits:
+        raise DatasetError(
+            f"{uri}: another import of this source finished first, and its photographs were others; check both "
+            f"sources, then remove {uri} and import again"
+        )
+    return existing, False
 
 
 def claim_destination(uri: str, *, name: str, source_fingerprint: str) -> Manifest | None:
@@ -125,7 +151,7 @@ def claim_destination(uri: str, *, name: str, source_fingerprint: str) -> Manife
             f"{uri} already holds the data set {existing.name!r} (fingerprint {existing.fingerprint}); "
             "choose another destination or remove it first"
         )
-    names = storage.list_names(uri)
+    names = [name for name in storage.list_names(uri) if not name.startswith(".")]  # such as .DS_Store of macOS
     if others := sorted(set(names) - ({CLAIM_NAME, SHARD_FOLDER} if CLAIM_NAME in names else set())):
         raise DatasetError(f"{uri} is not empty (it holds {others[0]!r}); choose an empty destination")
     claim_uri, claim = storage.join(uri, CLAIM_NAME), {"name": name, "source_fingerprint": source_fingerprint}
@@ -183,18 +209,43 @@ def _worker_pool(importer: Importer) -> Executor:
     return ThreadPoolExecutor(num_cpus())
 
 
-def _shard_parts(rows: dict[str, list[Row]]) -> Iterator[tuple[str, list[Row]]]:
-    """Divide the rows of each split into the parts that make up one shard."""
+def _shard_parts(rows: dict[str, list[Row]], crop_px: int) -> Iterator[tuple[str, list[Row]]]:
+    """Divide the rows of each split into the parts that make up one shard; those of larger crops have fewer rows."""
+    num_rows = min(ROWS_PER_SHARD, ROWS_PER_SHARD * IMAGE_SIZE_PX**2 // crop_px**2)
     for split, members in rows.items():
-        for start in range(0, len(members), ROWS_PER_SHARD):
-            yield split, members[start : start + ROWS_PER_SHARD]
+        for start in range(0, len(members), num_rows):
+            yield split, members[start : start + num_rows]
 
 
 def _read_or_refuse(importer: Importer, row: Row) -> Sample | RowError:
     try:
-        return importer.read_sample(row)
+        sample = importer.read_sample(row)
+        require_usable(sample)
+        return sample
     except RowError as error:
-        return error
+        return RowError(str(error)[:_MAX_REASON_CHARS])
+
+
+def require_usable(sample: Sample) -> None:
+    """Check a face as shards are checked when they are opened.
+
+    Raises:
+        RowError: A point or box is not finite, a box has no size, or a name is empty or too long.
+    """
+    columns = {
+        "points": sample.points.astype(np.float32).reshape(1, -1),
+        "visible": sample.visible[None],
+        "box": sample.box[None],
+        "face_box": sample.face_box[None],
+        "photo": sample.photo[None],
+        "edge": sample.edge[None],
+        "image_id": np.array([sample.image_id], object),
+        "group": np.array([sample.group], object),
+        **{f"attr_{name}": np.array([value]) for name, value in sample.attributes.items()},
+    }
+    for fault, is_bad_n in find_faults(columns):
+        if is_bad_n.any():
+            raise RowError(f"the face has {fault}")
 
 
 def _refuse_duplicate(outcome: Sample | RowError, row: Row, first_rows: dict[str, Row]) -> Sample | RowError:
@@ -214,6 +265,8 @@ def _manifest(
     return Manifest(
         name=importer.name,
         keypoints=importer.keypoints,
+        schema_document=schema_document(importer.keypoint_schema or keypoint_schema(importer.keypoints)),
+        crop_px=importer.crop_px,
         attributes=list(importer.attributes),
         splits={splits.names[split]: infos for split, infos in shards.items()},
         test_splits=splits.test_splits,

@@ -11,27 +11,29 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rcn_search import storage
-from rcn_search.config.schema import canonical_hash
-from rcn_search.data.cache import content_damage, fetch_to_cache, file_damage
+from rcn_search.config.schema import IMAGE_SIZE_PX, canonical_hash
+from rcn_search.data.cache import fetch_to_cache, file_damage
 from rcn_search.data.sample import Sample
+from rcn_search.data.shard_content import ShardContentError, arrow_schema, read_batches
 from rcn_search.errors import RcnSearchError
-from rcn_search.keypoints import KeypointSchema, keypoint_schema
+from rcn_search.keypoints import SCHEMAS, KeypointSchema, resolve_schema
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+CLAIM_NAME = "import_claim.json"
 SHARD_FOLDER = "shards"
 ROWS_PER_SHARD = 2_048
+MIN_CROP_PX, MAX_CROP_PX = 40, 512
 _NUM_OPENED_AT_ONCE = 4
+_MAX_PROBLEMS = 10  # of a damaged manifest that a message lists
 
 
 class DatasetError(RcnSearchError):
@@ -62,7 +64,11 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: int = SCHEMA_VERSION
     name: str
-    keypoints: str
+    keypoints: str = Field(description="Name of the keypoint schema.")
+    schema_document: dict[str, Any] | None = Field(
+        None, description="The keypoint schema, whole, as in schema.yaml; old manifests only name a built-in one."
+    )
+    crop_px: int = Field(IMAGE_SIZE_PX, ge=MIN_CROP_PX, le=MAX_CROP_PX, description="Side of the stored crops.")
     attributes: list[str]
     splits: dict[str, list[ShardInfo]]
     test_splits: dict[str, str] = Field({}, description="Test splits, whose every use is counted, with DATASET/SUBSET.")
@@ -78,9 +84,24 @@ class Manifest(BaseModel):
     fingerprint: str = Field("", description="Hash of the rest of the manifest, hence of every byte of every shard.")
 
     @model_validator(mode="after")
+    def _splits_have_rows(self) -> Self:
+        files = [shard.file for shards in self.splits.values() for shard in shards]
+        if not self.splits or not all(self.splits.values()):
+            raise ValueError("it has no splits, or a split without a shard")
+        if len(set(files)) < len(files) or len(set(self.attributes)) < len(self.attributes):
+            raise ValueError("it lists a shard or an attribute twice")
+        for shard in (shard for shards in self.splits.values() for shard in shards):
+            if shard.rows * self.channels * self.crop_px**2 > shard.bytes:
+                raise ValueError(f"{shard.file} cannot hold {shard.rows:,} images in {shard.bytes:,} bytes")
+        if unknown := sorted(self.test_splits.keys() - {*self.splits, *self.unions}):
+            raise ValueError(f"the test split {unknown[0]!r} is no split")
+        return self
+
+    @model_validator(mode="after")
     def _unions_have_members(self) -> Self:
         for union, members in self.unions.items():
-            if union in self.splits or not members or not set(members) <= set(self.splits):
+            is_set = members and len(set(members)) == len(members)
+            if union in self.splits or not is_set or not set(members) <= set(self.splits):
                 raise ValueError(f"the split {union!r} cannot be the union of {members}")
             if union not in self.test_splits and not self.test_splits.keys().isdisjoint(members):
                 raise ValueError(f"the union {union!r} holds a test split but is not a test split itself")
@@ -89,7 +110,7 @@ class Manifest(BaseModel):
     @property
     def keypoint_schema(self) -> KeypointSchema:
         """Keypoint schema."""
-        return keypoint_schema(self.keypoints)
+        return resolve_schema(self.keypoints, self.schema_document)
 
     @property
     def split_names(self) -> list[str]:
@@ -127,6 +148,11 @@ def read_manifest(uri: str) -> Manifest:
     """
     try:
         document = storage.read_json(storage.join(uri, MANIFEST_NAME))
+    except NotADirectoryError:
+        raise DatasetError(
+            f"{uri} is a file, where the folder of an imported data set is wanted; for the points of a single "
+            "photograph see 'rcn-search predict'"
+        ) from None
     except FileNotFoundError:
         raise DatasetError(
             f"no data set at {uri}: {MANIFEST_NAME} is missing. Create one with 'rcn-search data import', or with "
@@ -137,20 +163,41 @@ def read_manifest(uri: str) -> Manifest:
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         raise DatasetError(f"{uri}: manifest of schema version {version!r}; this rcn-search reads {SCHEMA_VERSION}")
-    fingerprint = _fingerprint(document)
     if "licence" in document and "license" not in document:  # how the key was spelled at first
         document["license"] = document.pop("licence")
     try:
         manifest = Manifest.model_validate(document)
+        _ = manifest.keypoint_schema  # exists
+        fingerprint = _fingerprint(document)
     except ValidationError as error:
+        raise DatasetError(f"{uri}: damaged manifest: {_first_problems(error)}") from error
+    except ValueError as error:
         raise DatasetError(f"{uri}: damaged manifest: {error}") from error
     if manifest.fingerprint != fingerprint:
         raise DatasetError(f"{uri}: the manifest does not match its own fingerprint; it was edited or damaged")
     return manifest
 
 
+def _first_problems(error: ValidationError) -> str:
+    """Describe the first problems of a document, which may have thousands, one a line, and count the others."""
+    lines = [
+        f"{'.'.join(map(str, problem['loc']))[:80]}: {problem['msg'].removeprefix('Value error, ')[:200]}"
+        for problem in error.errors(include_url=False, include_input=False)[:_MAX_PROBLEMS]
+    ]
+    if (more := error.error_count() - len(lines)) > 0:
+        lines.append(f"… and {more:,} more")
+    return "\n".join(lines)
+
+
 # Fields that are newer than the first fingerprints, with their defaults; a default here must never change.
-ADDED_LATER: dict[str, Any] = {"channels": 1, "bordered": False, "unions": {}, "notes": []}
+ADDED_LATER: dict[str, Any] = {
+    "schema_document": None,
+    "crop_px": 160,
+    "channels": 1,
+    "bordered": False,
+    "unions": {},
+    "notes": [],
+}
 
 
 def write_manifest(uri: str, manifest: Manifest) -> Manifest:
@@ -167,32 +214,15 @@ def write_manifest(uri: str, manifest: Manifest) -> Manifest:
 def _fingerprint(document: dict[str, Any]) -> str:
     """Hash a manifest as it is stored, so that a new field does not change the fingerprints of old data sets.
 
-    The license counts under the key of the first manifests: a data set that is imported again keeps its fingerprint.
+    The license counts under the key of the first manifests, and a built-in keypoint schema by its name alone: a data
+    set that is imported again keeps its fingerprint.
     """
     content = {key: value for key, value in document.items() if key not in ("fingerprint", "license")}
+    if content.get("keypoints") in SCHEMAS:
+        content.pop("schema_document", None)
     if "license" in document:
         content["licence"] = document["license"]
     return canonical_hash(content)[:16]
-
-
-def arrow_schema(
-    num_points: int, attributes: list[str], *, image_shape: tuple[int, ...], bordered: bool = False
-) -> pa.Schema:
-    """Build the Arrow schema of a shard."""
-    borders = [("edge", pa.list_(pa.uint8(), num_points)), ("photo", pa.list_(pa.float32(), 4))] if bordered else []
-    return pa.schema(
-        [
-            ("image", pa.fixed_shape_tensor(pa.uint8(), list(image_shape))),
-            ("points", pa.list_(pa.float32(), 2 * num_points)),
-            ("visible", pa.list_(pa.uint8(), num_points)),
-            ("box", pa.list_(pa.float32(), 4)),
-            ("face_box", pa.list_(pa.float32(), 4)),
-            ("image_id", pa.string()),
-            ("group", pa.string()),
-            *((f"attr_{name}", pa.int8()) for name in attributes),
-            *borders,
-        ]
-    )
 
 
 def write_shard(
@@ -226,20 +256,18 @@ def write_shard(
     return ShardInfo(file=file, rows=len(samples), bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-def shard_damage(uri: str, shard: ShardInfo) -> str | None:
-    """Describe what is wrong with a shard; None if it is intact."""
-    try:
-        content = storage.read_bytes(storage.join(uri, shard.file))
-    except FileNotFoundError:
-        return "missing"
-    return content_damage(len(content), hashlib.sha256(content).hexdigest(), num_bytes=shard.bytes, sha256=shard.sha256)
+def shard_schema(manifest: Manifest) -> pa.Schema:
+    """Build the Arrow schema that every shard of a data set has."""
+    image_shape = (manifest.crop_px, manifest.crop_px, *([3] if manifest.channels == 3 else []))
+    num_points = manifest.keypoint_schema.num_points
+    return arrow_schema(num_points, manifest.attributes, image_shape=image_shape, bordered=manifest.bordered)
 
 
-def open_shard(uri: str, shard: ShardInfo) -> pa.RecordBatch:
-    """Verify a shard and map it into memory; a remote one is first fetched into the node's cache.
+def open_shard(uri: str, shard: ShardInfo, schema: pa.Schema) -> list[pa.RecordBatch]:
+    """Verify a shard and map its record batches into memory; a remote one is first fetched into the node's cache.
 
     Raises:
-        DatasetError: The shard is missing or damaged, if it is remote after a second fetch.
+        DatasetError: The shard is missing, damaged, or not one of this data set; a remote one is fetched twice.
     """
     name = storage.join(uri, shard.file)
     try:
@@ -250,23 +278,18 @@ def open_shard(uri: str, shard: ShardInfo) -> pa.RecordBatch:
             path, damage = fetch_to_cache(name, num_bytes=shard.bytes, sha256=shard.sha256)
     except FileNotFoundError:
         damage = "missing"
-    if damage:
-        raise DatasetError(f"damaged shard {name}: {damage}. Import the data set again, or restore this file")
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).get_batch(0)
+    if damage is None:
+        try:
+            with pa.memory_map(str(path)) as source:
+                return read_batches(source, schema, num_rows=shard.rows)
+        except ShardContentError as error:
+            damage = str(error)
+    raise DatasetError(f"damaged shard {name}: {damage}. Import the data set again, or restore this file")
 
 
-def open_shards(uri: str, shards: Sequence[ShardInfo]) -> list[pa.RecordBatch]:
-    """Open several shards in parallel (`open_shard`); reading and hashing release the interpreter lock."""
+def open_shards(uri: str, manifest: Manifest, split: str) -> list[pa.RecordBatch]:
+    """Open the shards of a split in parallel (`open_shard`); reading and hashing release the interpreter lock."""
+    schema = shard_schema(manifest)
     with ThreadPoolExecutor(_NUM_OPENED_AT_ONCE) as pool:
-        return list(pool.map(lambda shard: open_shard(uri, shard), shards))
-
-
-def column(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
-    """Return a numeric column as a read-only view: (n,), (n, m) or, for images, (n, 160, 160) or (n, 160, 160, 3)."""
-    array = batch.column(name)
-    if isinstance(array, pa.FixedShapeTensorArray):
-        return array.to_numpy_ndarray()  # type: ignore[no-any-return]
-    if isinstance(array, pa.FixedSizeListArray):
-        return array.flatten().to_numpy().reshape(len(array), -1)  # type: ignore[no-any-return]
-    return array.to_numpy()  # type: ignore[no-any-return]
+        parts = pool.map(lambda shard: open_shard(uri, shard, schema), manifest.splits[split])
+        return [batch for batches in parts for batch in batches]

@@ -11,7 +11,7 @@ import scipy.io
 from PIL import Image
 
 from rcn_search.data.dataset import Dataset
-from rcn_search.data.importers import afw
+from rcn_search.data.importers import afw, anno_mat
 from rcn_search.data.importers.afw import Afw68Importer, AfwImporter, five_of_68
 from rcn_search.data.importing import import_dataset
 from rcn_search.data.shards import DatasetError, Manifest
@@ -176,6 +176,65 @@ def test_read_anno_of_unexpected_files_is_refused(folder: Path, write: Writer) -
         AfwImporter(folder).read_rows()
 
 
+def change_byte(path: Path, at: int, value: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] = value
+    path.write_bytes(content)
+
+
+def test_read_anno_that_crashes_its_reader_is_refused(folder: Path) -> None:
+    """One byte of a file of MATLAB 5 ends the process that SciPy runs in."""
+    path = folder / "anno.mat"
+    write_older(path, [("a.jpg", [six(10, 10)]), ("b.jpg", [six(10, 10), six(20, 20)])])
+    change_byte(path, 204, 0x7F)
+    with pytest.raises(DatasetError, match=r"anno.mat is not AFW's anno.mat as published: (.*SIGSEGV|.*Error)"):
+        AfwImporter(folder).read_rows()
+
+
+def write_compressed_zeros(path: Path) -> None:
+    scipy.io.savemat(path, {"anno": np.zeros((6_000_000, 4))}, do_compression=True)
+
+
+def write_huge_shape(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("anno", shape=(4, 2_000_000_000), dtype="f8", chunks=(4, 1_000))
+
+
+def write_large_references(path: Path) -> None:
+    """90,000 faces that are all one matrix of 90,000 numbers."""
+    with h5py.File(path, "w") as file:
+        matrix = file.create_dataset("matrix", data=np.zeros(90_000))
+        name = file.create_dataset("name", data=np.array([[97]], np.uint16))
+        faces = file.create_dataset("faces", data=np.full((90_000, 1), matrix.ref, h5py.ref_dtype))
+        columns = [[name.ref], [faces.ref], [faces.ref], [faces.ref]]
+        file.create_dataset("anno", data=np.array(columns, h5py.ref_dtype))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (write_compressed_zeros, "it asks for more memory than AFW's annotations need"),
+        (write_large_references, "it asks for more memory than AFW's annotations need"),
+        (write_huge_shape, r"a matrix has the shape \(4, 2000000000\)"),
+    ],
+)
+def test_read_anno_that_asks_for_much_memory_is_refused(
+    folder: Path, write: Callable[[Path], None], reason: str
+) -> None:
+    write(folder / "anno.mat")
+    assert (folder / "anno.mat").stat().st_size < 2_000_000
+    with pytest.raises(DatasetError, match=reason):
+        AfwImporter(folder).read_rows()
+
+
+def test_read_anno_that_takes_long_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anno_mat, "_TIMEOUT_S", 0.01)
+    write_older(folder / "anno.mat", ANNO)
+    with pytest.raises(DatasetError, match=r"reading it takes over 0.01 s"):
+        AfwImporter(folder).read_rows()
+
+
 @pytest.fixture
 def afw68(tmp_path: Path) -> Path:
     """Two faces of one photograph, as 300-W publishes AFW."""
@@ -211,6 +270,14 @@ def test_afw_68_import_has_its_own_name_and_subset(
     assert split.group_n.tolist() == ["134212", "134212"]
     back = split.points_nk2[0].numpy() * (split.box_n4[0, 2] / 160) + split.box_n4[0, :2]
     np.testing.assert_allclose(back, five_of_68(draw_face(0, IBUG68).points), atol=1e-3)
+
+
+def test_afw_68_import_refuses_equal_points_and_ignores_hidden_files(afw68: Path, tmp_path: Path) -> None:
+    (afw68 / "134212_2.pts").write_text("80 80\n" * 68)
+    (afw68 / "._134212_1.pts").write_bytes(b"\0\5\x16\7")
+    (refusal,) = imported(Afw68Importer(afw68), tmp_path / "out").refused
+    assert refusal.row == "134212_2.pts"
+    assert refusal.reason == "the points span only 0x0 pixels"
 
 
 def test_afw_68_importer_without_faces_is_refused(tmp_path: Path) -> None:

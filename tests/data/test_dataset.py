@@ -1,23 +1,27 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
-from rcn_search.data import importing
+from rcn_search.data import importing, shards
 from rcn_search.data.cache import shard_cache_folder
 from rcn_search.data.dataset import Dataset, epoch_batches, epoch_rows, open_dataset
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.importing import import_dataset
 from rcn_search.data.sample import Sample
-from rcn_search.data.shards import DatasetError, Manifest, read_manifest
+from rcn_search.data.shards import DatasetError, Manifest, read_manifest, write_manifest
+from tests.support.shards import read_shard, replace_shard, shard_bytes
 
 
 @pytest.fixture
@@ -50,8 +54,6 @@ def test_split_of_several_shards_equals_one_shard(
 
 
 def test_split_images_are_memory_mapped(synthetic_uri: str) -> None:
-    import pyarrow as pa
-
     before = pa.total_allocated_bytes()
     split = Dataset(synthetic_uri).split("train")
     assert split.images[0].shape == (96, 160, 160)
@@ -71,6 +73,114 @@ def test_split_of_damaged_shard_is_refused(copy_uri: Path, damage: Callable[[Pat
     assert dataset.split("train").num_rows == 96
     with pytest.raises(DatasetError, match=r"damaged shard .*val-00000.arrow"):
         dataset.split("val")
+
+
+def test_split_of_shard_with_several_batches_is_whole(synthetic_uri: str, copy_uri: Path) -> None:
+    replace_shard(copy_uri, "val", lambda table: shard_bytes(table, rows_per_batch=5))
+    split, expected = Dataset(str(copy_uri)).split("val"), Dataset(synthetic_uri).split("val")
+    rows = torch.tensor([23, 0, 4, 5, 6, 20])
+    assert split.image_id_n.tolist() == expected.image_id_n.tolist()
+    assert torch.equal(split.points_nk2, expected.points_nk2)
+    assert torch.equal(split.images_at(rows), expected.images_at(rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "25 rows at least instead of 24"),
+        (lambda table: table.drop_columns(["face_box"]), "the column 'face_box' is missing"),
+        (
+            lambda table: pa.concat_tables([table.slice(0, 23), table.slice(0, 1)]),
+            "1 image ids are there more than once",
+        ),
+    ],
+)
+def test_split_of_shard_that_contradicts_the_manifest_is_refused(
+    copy_uri: Path, change: Callable[[pa.Table], pa.Table], problem: str
+) -> None:
+    replace_shard(copy_uri, "val", change)
+    with pytest.raises(DatasetError, match=rf"damaged shard .*val-00000.arrow: {problem}.* Import the data set again"):
+        Dataset(str(copy_uri)).split("val")
+
+
+def test_split_with_a_face_in_two_shards_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "ROWS_PER_SHARD", 2)
+    monkeypatch.setattr(SyntheticImporter, "in_processes", False)
+    uri = tmp_path / "data"
+    manifest = import_dataset(SyntheticImporter(num_train=4, num_val=1, num_test=1), str(uri)).manifest
+    (_, second) = manifest.splits["train"]
+    other = read_shard(uri / second.file)
+    replace_shard(uri, "train", lambda table: pa.concat_tables([other.slice(0, 1), table.slice(1, 1)]))
+    for _ in range(2):  # it is not remembered as read
+        with pytest.raises(DatasetError, match=r"the split 'train' of .* is damaged: 1 image ids are there more than"):
+            Dataset(str(uri)).split("train")
+    assert Dataset(str(uri)).split("val").num_rows == 1
+
+
+def test_union_with_a_face_in_two_splits_is_refused(copy_uri: Path) -> None:
+    val = read_shard(copy_uri / "shards/val-00000.arrow")
+    replace_shard(copy_uri, "train", lambda table: pa.concat_tables([val.slice(0, 1), table.slice(1)]))
+    manifest = read_manifest(str(copy_uri))
+    (copy_uri / "manifest.json").unlink()
+    write_manifest(str(copy_uri), manifest.model_copy(update={"unions": {"both": ["train", "val"]}}))
+    dataset = Dataset(str(copy_uri))
+    assert dataset.split("train").num_rows == 96
+    with pytest.raises(DatasetError, match=r"the split 'both' of .* is damaged: 1 image ids"):
+        dataset.split("both")
+
+
+def refingerprinted(document: dict[str, Any]) -> dict[str, Any]:
+    """As a stranger would hand over a manifest: only its content is wrong."""
+    with suppress(ValueError, TypeError):
+        document["fingerprint"] = shards._fingerprint(document)
+    return document
+
+
+def shard_of(document: dict[str, Any], split: str = "val") -> dict[str, Any]:
+    return document["splits"][split][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.pop("schema_document", None) and m.update(keypoints="nobody's"), "unknown keypoint schema"),
+        (lambda m: m.update(keypoints=["five"]), "keypoints: Input should be a valid string"),
+        (lambda m: m.update(splits={}), "it has no splits"),
+        (lambda m: m["splits"].update(val=[]), "a split without a shard"),
+        (lambda m: m["splits"].update(val=m["splits"]["train"]), "it lists a shard or an attribute twice"),
+        (lambda m: m.update(attributes=["pose", "pose"]), "it lists a shard or an attribute twice"),
+        (lambda m: shard_of(m).update(rows=10**30), "val-00000.arrow cannot hold 1,000,000,000,000"),
+        (lambda m: shard_of(m).update(rows=25), "val-00000.arrow cannot hold 25 images"),
+        (lambda m: m.update(channels=3), "cannot hold"),
+        (lambda m: m.update(channels=2), "channels"),
+        (lambda m: m.update(test_splits={"tests": "a/b"}), "the test split 'tests' is no split"),
+        (lambda m: m.update(notes=[float("nan")]), "notes.0: Input should be a valid string"),
+        (lambda m: m.update(notes=None), "notes"),
+        (lambda m: m.update({f"key{i}": i for i in range(5_000)}), "key9: Extra inputs .*\n… and 4,990 more$"),
+    ],
+)
+def test_read_manifest_of_impossible_content_is_refused(
+    copy_uri: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    path = copy_uri / "manifest.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(refingerprinted(document)))
+    with pytest.raises(
+        DatasetError, match=rf"(?s)^{re.escape(str(copy_uri))}: damaged manifest: .*{message}"
+    ) as caught:
+        read_manifest(str(copy_uri))
+    assert len(str(caught.value)) < 2_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, '{"schema_version": 1' + "0" * 5_000 + "}", '{"name": "\\ud800"}', "{", "\xff", "null", ""],
+)
+def test_read_manifest_of_damaged_json_names_the_file(copy_uri: Path, content: str) -> None:
+    (copy_uri / "manifest.json").write_text(content, encoding="latin-1")
+    with pytest.raises(DatasetError, match=re.escape(str(copy_uri))):
+        read_manifest(str(copy_uri))
 
 
 @pytest.mark.parametrize(
@@ -191,6 +301,16 @@ def test_epoch_rows_with_classes_balances_by_square_root() -> None:
     assert times[class_n == 0].max() == 1
     assert not torch.equal(rows, epoch_rows(1_000, class_n, seed=1, epoch=5))
     assert torch.equal(epoch_rows(7, None, seed=1, epoch=4), torch.arange(7))
+
+
+def test_epoch_rows_and_epoch_batches_draw_from_their_own_streams() -> None:
+    """The rows that balance doubles are not at the same places of every epoch's order."""
+    order = np.random.default_rng([1, 4, 1]).permutation(50)
+    assert torch.cat(epoch_batches(50, 16, seed=1, epoch=4)).tolist() == order.tolist()
+    balanced = epoch_rows(50, torch.zeros(50).long(), seed=1, epoch=4)
+    assert sorted(balanced.tolist()) == list(range(50))
+    assert balanced.tolist() == np.random.default_rng([1, 4, 2]).permutation(50).tolist()
+    assert balanced.tolist() != order.tolist()
 
 
 def test_epoch_batches_order_depends_on_seed_and_epoch() -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from rcn_search.data import importing
 from rcn_search.data.dataset import Dataset
+from rcn_search.data.importers import mtfl
 from rcn_search.data.importers.base import Row, RowError
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.importing import ImportSummary, import_dataset
@@ -87,20 +88,22 @@ def test_mtfl_import_keeps_points_on_the_same_part_of_the_image(mtfl_folder: Pat
         (replace_field(0, "..\\..\\..\\etc\\passwd"), "leaves the source folder"),
         (replace_field(0, "/etc/passwd"), "leaves the source folder"),
         (replace_field(0, "lfw_5590\\face\0.jpg"), "image cannot be read: embedded null byte"),
-        (replace_field(0, "lfw_5590\\elsewhere\\face.png"), "leaves the source folder"),
         (replace_field(1, "900"), "lies outside its 160x160 image"),
         (replace_field(1, "nan"), "not finite"),
         (replace_field(1, "abc"), "malformed line"),
-        (replace_field(14, "9"), "pose 9 is not in 1..5"),
+        (replace_field(1, "1_0"), "'1_0' is not a number"),
+        (replace_field(1, "\u0661\u0660"), "is not a number"),
+        (replace_field(11, "3"), "gender 3 is not in 1..2"),
+        (replace_field(11, "0"), "gender 0 is not in 1..2"),
+        (replace_field(14, "6"), "pose 6 is not in 1..5"),
+        (replace_field(14, "1.5"), "malformed line: invalid literal"),
+        (replace_field(14, "9" * 5_000), "malformed line: Exceeds the limit"),
         (lambda line: " ".join(line.split()[:12]), "12 fields instead of 15"),
     ],
 )
 def test_mtfl_import_refuses_bad_rows_and_imports_the_rest(
     folder: Path, tmp_path: Path, change: Callable[[str], str], reason: str
 ) -> None:
-    (tmp_path / "outside").mkdir()
-    Image.new("RGB", (160, 160)).save(tmp_path / "outside/face.png")
-    (folder / "lfw_5590/elsewhere").symlink_to(tmp_path / "outside")
     label = change_line(folder, "training.txt", 3, change)
     summary = import_to(folder, tmp_path / "out")
     assert [refusal.row.split(" ")[0] for refusal in summary.manifest.refused] == [label]
@@ -158,6 +161,39 @@ def test_open_photo_of_huge_image_does_not_warn(tmp_path: Path) -> None:
     printed = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True).stderr
     assert "RowError: image of 10000x10000 pixels is over the limit of 64,000,000" in printed
     assert "Warning" not in printed
+
+
+def test_mtfl_import_of_equal_points_is_refused(folder: Path, tmp_path: Path) -> None:
+    label = change_line(folder, "testing.txt", 0, lambda line: " ".join([line.split()[0], *["80"] * 10, *"1111"]))
+    (refusal,) = import_to(folder, tmp_path / "out").manifest.refused
+    assert refusal.row.split(" ")[0] == label
+    assert refusal.reason == "the points span only 0x0 pixels"
+
+
+def test_mtfl_import_of_long_malformed_lines_keeps_the_reasons_short(folder: Path, tmp_path: Path) -> None:
+    change_line(folder, "testing.txt", 0, replace_field(1, "x" * 100_000))
+    (refusal,) = import_to(folder, tmp_path / "out").manifest.refused
+    assert refusal.reason.startswith("malformed line: could not convert string to float: 'xxx")
+    assert len(refusal.reason) == 300
+
+
+def test_mtfl_import_notes_missing_and_additional_faces(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "AFLW/0021-image.jpg").unlink()
+    assert import_to(folder, tmp_path / "part").manifest.notes == [
+        "training.txt is incomplete: 20 of 10,000 faces",
+        "testing.txt is incomplete: 4 of 2,995 faces",
+    ]
+    monkeypatch.setattr(mtfl, "PUBLISHED", {"training.txt": 20, "testing.txt": 3})
+    assert import_to(folder, tmp_path / "more").manifest.notes == ["testing.txt has 4 faces, but 3 were published"]
+
+
+@pytest.mark.parametrize("content", [b"a b\n" * 200_001, b"x" * 16_000_001], ids=["lines", "bytes"])
+def test_mtfl_read_rows_of_huge_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "training.txt").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"training.txt is too large for MTFL"):
+        MtflImporter(tmp_path).read_rows()
 
 
 def test_mtfl_read_rows_splits_lines_only_at_line_feeds(folder: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Callable
@@ -137,6 +138,36 @@ def test_w300_import_of_one_folder_notes_the_missing_ones(tmp_path: Path) -> Non
         W300Importer(tmp_path).read_rows()
 
 
+def test_w300_read_rows_ignores_hidden_files(folder: Path) -> None:
+    """MacOS adds them on disks of other systems."""
+    before = W300Importer(folder).read_rows()
+    for path in list(folder.rglob("*.pts")):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        (path.parent / ".DS_Store").write_bytes(b"\0")
+    assert W300Importer(folder).read_rows() == before
+
+
+@pytest.mark.parametrize("suffix", [".Jpg", ".bmp", ".BMP", ".webp", ".ppm"])
+def test_w300_import_finds_photographs_of_any_suffix(folder: Path, tmp_path: Path, suffix: str) -> None:
+    path = folder / "afw/134212_1"
+    path.with_suffix(".jpg").unlink()
+    write_face(path, suffix=suffix)
+    assert imported(folder, tmp_path / "out").refused == []
+
+
+def test_w300_import_of_linked_layout(folder: Path, tmp_path: Path) -> None:
+    moved = folder.rename(tmp_path / "store")
+    folder.mkdir()
+    for name in ("afw", "helen", "lfpw"):
+        (folder / name).symlink_to(moved / name)
+    (folder / "ibug").mkdir()
+    for path in (moved / "ibug").iterdir():
+        (folder / "ibug" / path.name).symlink_to(path)
+    manifest = imported(folder, tmp_path / "out")
+    assert manifest.refused == []
+    assert manifest == imported(moved, tmp_path / "again")
+
+
 def test_w300_importer_with_additional_faces_is_refused(folder: Path) -> None:
     write_face(folder / "ibug/image_003_1_flipped")
     with pytest.raises(DatasetError, match=r"ibug holds 2 .pts files, but 1 were published; remove the others"):
@@ -266,15 +297,26 @@ def test_parse_points_of_malformed_text_is_refused(text: str, reason: str) -> No
         pts.parse_points(text)
 
 
+def replace_pts(path: Path, make: Callable[[Path], object]) -> None:
+    path.with_suffix(".pts").unlink()
+    make(path.with_suffix(".pts"))
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
         (lambda path: path.with_suffix(".jpg").unlink(), "image is missing"),
         (lambda path: path.with_suffix(".jpg").write_bytes(b"x"), "image cannot be read"),
         (lambda path: path.with_suffix(".pts").write_bytes(b"\xff\x00"), "is not a point"),
+        (lambda path: replace_pts(path, Path.mkdir), "annotation cannot be read: not a file"),
+        (lambda path: replace_pts(path, os.mkfifo), "annotation cannot be read: not a file"),
+        (lambda path: replace_pts(path, lambda pts: pts.symlink_to("gone")), "cannot be read: No such file"),
+        (lambda path: path.with_suffix(".pts").write_bytes(b" " * 70_000), "annotation cannot be read: over 65,536"),
+        (lambda path: path.with_suffix(".pts").write_text(text_of(67) + "\n1_0 2"), "'1_0 2' is not a point"),
+        (lambda path: write_face(path, np.full((68, 2), 79.5)), "the points span only 0x0 pixels"),
+        (lambda path: write_face(path, square_face(79.7, 79.7, 0.9)), "the points span only 0.9x0.9 pixels"),
         (lambda path: write_face(path, FACE.points + 200), r"lies outside its 160x160 image"),
         (lambda path: write_face(path, square_face(-700, -700, 1600)), "lie far outside"),
-        (lambda path: write_face(path, np.full((68, 2), 50.0)), "span a box of 0x0 pixels"),
         (lambda path: write_face(path, square_face(-1e9, -1e9, 2e9 + 160)), "span a box of 3,400,"),
     ],
 )

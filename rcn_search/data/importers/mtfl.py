@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rcn_search.data.importers.base import Importer, Row, RowError
+from rcn_search.data.importers.base import Importer, NamedSplits, Row, RowError, plain_number
 from rcn_search.data.importers.photo import five_point_sample, open_photo
 from rcn_search.data.sample import Sample
 from rcn_search.data.shards import DatasetError
@@ -19,6 +20,8 @@ ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
 SPLIT_SEED = 7345
 NUM_VALIDATION = 1_000
 NUM_PUBLISHED = 10_000
+PUBLISHED = {"training.txt": NUM_PUBLISHED, "testing.txt": 2_995}
+_MAX_BYTES, _MAX_LINES = 16_000_000, 200_000  # of an annotation file; the published ones have 1.4 MB
 _NUM_FIELDS = 15
 
 
@@ -55,7 +58,11 @@ class MtflImporter(Importer):
     def _lines(self, name: str) -> list[str]:
         path = self.folder / name
         try:
-            lines = path.read_bytes().decode("utf-8-sig").split("\n")  # splitlines would also split at U+2028
+            with path.open("rb") as stream:
+                content = stream.read(_MAX_BYTES + 1)
+            if len(content) > _MAX_BYTES or content.count(b"\n") > _MAX_LINES:
+                raise DatasetError(f"{path} is too large for MTFL: over {_MAX_BYTES:,} bytes or {_MAX_LINES:,} lines")
+            lines = content.decode("utf-8-sig").split("\n")  # splitlines would also split at U+2028
         except FileNotFoundError:
             raise DatasetError(f"{path} is missing; the source folder must be the unzipped MTFL folder") from None
         except UnicodeDecodeError as error:
@@ -83,14 +90,26 @@ class MtflImporter(Importer):
                 raise RowError(f"point ({x:g}, {y:g}) lies outside its {width}x{height} image")
         return five_point_sample(image, points_k2, image_id=name, group=name, attributes=attributes, color=self.color)
 
+    def name_splits(self, rows: dict[str, list[Row]], imported: dict[str, list[Row]]) -> NamedSplits:
+        """Keep the names of the splits, and note which published faces are not there."""
+        counts = Counter(row.file for members in imported.values() for row in members)
+        notes = [
+            f"{file} is incomplete: {counts[file]:,} of {published:,} faces"
+            if counts[file] < published
+            else f"{file} has {counts[file]:,} faces, but {published:,} were published"
+            for file, published in PUBLISHED.items()
+            if counts[file] != published
+        ]
+        return super().name_splits(rows, imported)._replace(notes=notes)
+
 
 def _parse(text: str) -> tuple[str, NDArray[np.float64], dict[str, int]]:
     fields = text.split()
     if len(fields) != _NUM_FIELDS:
         raise RowError(f"malformed line: {len(fields)} fields instead of {_NUM_FIELDS}")
     try:
-        numbers = [float(value) for value in fields[1:11]]
-        classes = [int(value) - 1 for value in fields[11:]]
+        numbers = [float(plain_number(value)) for value in fields[1:11]]
+        classes = [int(plain_number(value)) - 1 for value in fields[11:]]
     except ValueError as error:
         raise RowError(f"malformed line: {error}") from error
     if not all(map(math.isfinite, numbers)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,19 +26,24 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 def open_photo(source: Path, name: str) -> Image.Image:
     """Open and decode the photograph ``source/name`` as RGB; ``name`` has slashes.
 
+    Links are followed, because DVC and git-annex store photographs as links; only ``name`` must stay inside.
+
     Raises:
-        RowError: The file is missing, outside ``source``, not an image, damaged, or larger than `MAX_IMAGE_PIXELS`.
+        RowError: The file is missing, not an image, damaged, of 32 bits per pixel, or larger than `MAX_IMAGE_PIXELS`;
+            or ``name`` leaves ``source``.
     """
     relative = PurePosixPath(name)
     path = source / relative
     try:
-        if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(source.resolve()):
+        if relative.is_absolute() or ".." in relative.parts:
             raise RowError("the image path leaves the source folder")
+        if not S_ISREG(path.stat().st_mode):  # opening a FIFO would wait
+            raise RowError("image is not a file")
         image = Image.open(path, formats=_FORMATS)  # reads the header only
         if image.width * image.height > MAX_IMAGE_PIXELS:
             raise RowError(f"image of {image.width}x{image.height} pixels is over the limit of {MAX_IMAGE_PIXELS:,}")
         image.load()
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return to_rgb(image)
     except (RowError, MemoryError):
         raise
     except FileNotFoundError:
@@ -46,6 +52,21 @@ def open_photo(source: Path, name: str) -> Image.Image:
         raise RowError(f"image is over the pixel limit: {error}") from error
     except Exception as error:  # undocumented: which errors paths and decoders raise
         raise RowError(f"image cannot be read: {error}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image to RGB; of 16 bits gray the upper 8 are kept, where Pillow's conversion would clip.
+
+    Raises:
+        RowError: It has 32 bits per pixel, of which nobody knows the range.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # decoded to 0..65535
+        upper = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        upper.info = image.info
+        image = upper
+    if image.mode in ("I", "F"):
+        raise RowError(f"image has 32 bits per pixel (Pillow's mode {image.mode}); convert it to 8 bits")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def five_point_sample(
@@ -58,6 +79,7 @@ def five_point_sample(
     color: bool = False,
 ) -> Sample:
     """Crop a face that has the points of the schema ``five``, by `four_point_box`; the crop is never padded."""
+    require_extent(points_k2)
     try:
         box = four_point_box(points_k2, image.size, STAGE_A_RATIO)
         crop_points_k2 = image_to_crop(points_k2, box)
@@ -74,6 +96,17 @@ def five_point_sample(
         group=group,
         attributes=attributes or {},
     )
+
+
+def require_extent(points_k2: NDArray[np.float64]) -> None:
+    """Check that the points are not all in one place, where no face is.
+
+    Raises:
+        RowError: They span less than one pixel of the photograph.
+    """
+    width, height = np.ptp(points_k2, axis=0).tolist()
+    if max(width, height) < 1:
+        raise RowError(f"the points span only {width:.2g}x{height:.2g} pixels")
 
 
 def require_inside(points_k2: NDArray[np.float64], image: Image.Image) -> None:

@@ -17,7 +17,7 @@ from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.crops import STAGE_A_68_RATIO, STAGE_B_68_RATIO, crop_photo, enclosing_box, image_to_crop
 from rcn_search.data.importers import pts
 from rcn_search.data.importers.base import Importer, NamedSplits, Row, RowError
-from rcn_search.data.importers.photo import MAX_IMAGE_PIXELS, open_photo, require_inside
+from rcn_search.data.importers.photo import MAX_IMAGE_PIXELS, open_photo, require_extent, require_inside
 from rcn_search.data.photo_borders import edge_codes, photo_rectangle
 from rcn_search.data.sample import Sample
 from rcn_search.data.shards import DatasetError
@@ -83,8 +83,9 @@ class W300Importer(Importer):
         points_k2 = from_one_based(published_k2 := pts.parse_points(row.text))
         image = open_photo(self.folder, pts.photo_name(self.folder, row))
         require_inside(points_k2, image)
+        require_extent(points_k2)
         box = enclosing_box(points_k2, STAGE_A_68_RATIO)
-        if box.width < 1 or box.width * box.height > MAX_IMAGE_PIXELS:
+        if box.width * box.height > MAX_IMAGE_PIXELS:
             raise RowError(f"the points span a box of {box.width:,}x{box.height:,} pixels")
         photo = photo_rectangle(box, image.size)
         if photo[2] * photo[3] < MIN_PHOTO_SHARE * IMAGE_SIZE_PX**2:
