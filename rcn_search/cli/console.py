@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 
+if not os.environ.get("COLUMNS", "").strip("0"):  # 0 is what some programs set that do not know the width
+    os.environ.pop("COLUMNS", None)
 console, errors = PlainConsole(), PlainConsole(stderr=True)
 
 Parameters = ParamSpec("Parameters")
