@@ -1,11 +1,15 @@
 # make quickstart: from nothing to a searched, ranked and pictured model on drawn faces.
 # make test: lint, types and every test. make test-all: the slow ones too. make docs: the documentation in site/.
+# make fuzz MINUTES=60, make mutate MUTANTS=300, make kills KILLS=300: campaigns that look for faults (CONTRIBUTING.md).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QUICK := quickstart
+MINUTES := 60
+MUTANTS := 300
+KILLS := 300
 
-.PHONY: quickstart setup test test-all lint format docs clean
+.PHONY: quickstart setup test test-all lint format fuzz mutate kills docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -53,6 +57,15 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest --numprocesses 2
+
+fuzz: setup
+	$(BIN)/python -m tests.fuzz.run --minutes $(MINUTES) --out .fuzz
+
+mutate: setup
+	$(BIN)/python benchmarks/mutation_sample.py --mutants $(MUTANTS) --out .mutants.jsonl
+
+kills: setup
+	$(BIN)/python benchmarks/kills.py --kills $(KILLS) --out .kills.jsonl
 
 docs: setup
 	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet

@@ -38,7 +38,9 @@ def read_columns(content: bytes, texts: Sequence[str], is_needed: Callable[[str]
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(texts))
+        stored = pq.read_metadata(pa.BufferReader(content)).schema
+        paths = {stored.column(index).path for index in range(len(stored))}
+        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=[name for name in texts if name in paths])
         names = [name for name in file.schema_arrow.names if is_needed(name)]
         if len(set(names)) < len(names):
             raise RcnSearchError(f"a column occurs twice: {list_first(sorted(names))}")

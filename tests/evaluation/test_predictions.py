@@ -95,6 +95,8 @@ def test_read_accepts_every_list_type(make_predictions: Make, uri: str) -> None:
     ("change", "message"),
     [
         (lambda table: table.drop_columns(["pred_crop"]), "no column 'pred_crop'"),
+        (lambda table: table.drop_columns(["image_id"]), "no column 'image_id'"),
+        (lambda table: with_column("group", pa.array([{"a": "b"}] * 3))(table), "column 'group' has struct"),
         (with_column("true_image", pa.array([[1.0] * 8] * 3)), r"'true_image' has lists of \[8\] values.*need 10"),
         (with_column("box", pa.array([[1.0] * 4, [1.0] * 3, [1.0] * 4])), r"'box' has lists of \[4, 3\] values"),
         (with_column("box", pa.array([[1.0] * 4, None, [1.0] * 4])), "'box' has 1 empty values"),

@@ -1,12 +1,13 @@
 """A real search whose actor only pretends to train.
 
-``scripted_search.py STUDY TRIALS EPOCHS [--resume] [--deterministic]``
+``scripted_search.py STUDY FOLDER TRIALS EPOCHS [--resume] [--deterministic]``, with the study at any URI; FOLDER is
+a local one.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from rcn_search.search import open_or_resume, run_search
 from rcn_search.search.trial_actor import TrialActor
 
 EPOCH_S = 0.5
+FOLDER = "SCRIPTED_SEARCH_FOLDER"
 
 
 def error_pct(lr: float, epoch: int) -> float:
@@ -31,15 +33,20 @@ def fails(lr: float) -> bool:
     return int(1e6 * lr) % 6 == 0
 
 
+def diary_path(folder: Path, number: int) -> Path:
+    """List of all epochs that a trial trained, saved or not."""
+    return folder / f"trained-{number:06d}.txt"
+
+
 class ScriptedActor(TrialActor):
-    """Its checkpoint is the number of trained epochs; its diary lists all that were trained, saved or not."""
+    """Its checkpoint is the number of trained epochs; its diary lists all that were trained."""
 
     def step(self) -> dict[str, object]:
-        folder, config = Path(self._spec.folder), self._spec.config
+        folder, config = self._spec.folder, self._spec.config
         lr, num_epochs = config.optimizer.lr, config.schedule.epochs
-        saved = folder / "done.json"
-        done = json.loads(saved.read_text()) if saved.exists() else 0
-        is_first, self._known = getattr(self, "_known", None) != str(folder), str(folder)
+        saved = storage.join(folder, "done.json")
+        done = storage.read_json(saved) if storage.exists(saved) else 0
+        is_first, self._known = getattr(self, "_known", None) != folder, folder
         earlier = list(range(1, done + 1)) if is_first else []
         if done < num_epochs:
             time.sleep(EPOCH_S)
@@ -51,9 +58,9 @@ class ScriptedActor(TrialActor):
                     "failure": "nan",
                     "epochs": _epoch_results(lr, earlier),
                 }
-            with (folder / "diary.txt").open("a") as diary:
+            with diary_path(Path(os.environ[FOLDER]), self._spec.number).open("a") as diary:
                 diary.write(f"{done}\n")
-            storage.write_json(str(saved), done)
+            storage.write_json(saved, done)
         epochs = _epoch_results(lr, sorted({*earlier, done}))
         complete = done == num_epochs
         return {**epochs[-1], "epochs": epochs, "complete": complete, "done": complete}
@@ -74,8 +81,9 @@ class _Manifest:
 
 def main() -> None:
     """Run one search process."""
-    study, trials, epochs, *options = sys.argv[1:]
-    file = Path(study).parent / "study.yaml"
+    study, folder, trials, epochs, *options = sys.argv[1:]
+    os.environ[FOLDER] = folder  # which the processes of Ray inherit
+    file = Path(folder) / "study.yaml"
     document = {
         "study": {"name": "scripted"},
         "base": {"data": {"uri": study}, "model": {"name": "rcn"}},

@@ -1,4 +1,4 @@
-"""OpenStack Swift with its S3 API, in one process: ``python swift_server.py FOLDER``.
+"""OpenStack Swift with its S3 API, in one process: ``python swift_server.py FOLDER [PORT]``.
 
 Proxy, account, container and object server each listen at a port of their own and speak HTTP to each other, as they do
 on machines of their own; one copy of everything, files under FOLDER. Prints the port of the proxy once it answers, and
@@ -84,7 +84,7 @@ def logged(app: Callable[..., Any], place: Path) -> Callable[..., Any]:
     return answer
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, proxy_port: int = 0) -> None:
     policy = folder / "swift.conf"
     policy.write_text(POLICY)
     utils.SWIFT_CONF_FILE = str(policy)
@@ -96,10 +96,10 @@ def main(folder: Path) -> None:
     from swift.common.wsgi import loadapp
 
     storage_policy.reload_storage_policies()
-    (folder / "disks" / "disk").mkdir(parents=True)
+    (folder / "disks" / "disk").mkdir(parents=True, exist_ok=True)  # there already where a server was killed
     sockets = {}
     for kind in ("account", "container", "object", "proxy"):
-        sockets[kind] = eventlet.listen(("127.0.0.1", 0))
+        sockets[kind] = eventlet.listen(("127.0.0.1", proxy_port if kind == "proxy" else 0))
         sockets[kind].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port = sockets[kind].getsockname()[1]
         if kind == "proxy":
@@ -129,4 +129,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main(Path(sys.argv[1]).resolve(), *map(int, sys.argv[2:]))

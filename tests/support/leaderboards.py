@@ -15,32 +15,45 @@ from rcn_search.leaderboard.published import PUBLISHED
 from rcn_search.leaderboard.records import Entry, add_entry
 
 
+def entry(**changes: Any) -> Entry:
+    """An entry of a trained network, with changes."""
+    fields: dict[str, Any] = {
+        "method": "RCN 6 branches",
+        "protocol": rcn2016("aflw", "test", "five"),
+        "error_pct": 5.433,
+        "ci_low_pct": 5.31,
+        "ci_high_pct": 5.56,
+        "num_images": 2995,
+        "run_id": "0123456789ab",
+        "config": {"seed": 0, "model": {"name": "rcn"}},
+        "fingerprint": "f" * 64,
+        "num_params": 310_229,
+        "multiply_adds": 115_000_000,
+        "epochs": 15,
+        "train_s": 812.5,
+        "hardware": "2 CPU cores",
+        "code_version": "0.1.0",
+        "created": datetime(2026, 11, 22, 12, tzinfo=UTC),
+        "num_test_evaluations": 1,
+        "predictions_sha256": "0" * 64,
+    }
+    return Entry(**fields | changes)
+
+
+def add_measured_entry(leaderboard: str, error_pct_n: Any, *, first_image: int = 0, **changes: Any) -> str:
+    """Add an entry with per-image errors to a leaderboard; each image is a group of its own."""
+    errors = np.asarray(error_pct_n, dtype=np.float64)
+    names = np.array([f"image{first_image + n}" for n in range(len(errors))])
+    images = ImageSet(image_id_n=names, group_n=names, attributes={"pose": (np.arange(len(errors)) % 3).astype("i1")})
+    per_image = store_errors(leaderboard, images, errors)
+    finite = errors[np.isfinite(errors)]
+    measured = {"error_pct": float(finite.mean()), "num_images": len(finite), **per_image}
+    return add_entry(leaderboard, entry(**measured | changes))
+
+
 @pytest.fixture(scope="session")
 def make_entry() -> Callable[..., Entry]:
-    def make(**changes: Any) -> Entry:
-        fields: dict[str, Any] = {
-            "method": "RCN 6 branches",
-            "protocol": rcn2016("aflw", "test", "five"),
-            "error_pct": 5.433,
-            "ci_low_pct": 5.31,
-            "ci_high_pct": 5.56,
-            "num_images": 2995,
-            "run_id": "0123456789ab",
-            "config": {"seed": 0, "model": {"name": "rcn"}},
-            "fingerprint": "f" * 64,
-            "num_params": 310_229,
-            "multiply_adds": 115_000_000,
-            "epochs": 15,
-            "train_s": 812.5,
-            "hardware": "2 CPU cores",
-            "code_version": "0.1.0",
-            "created": datetime(2026, 11, 22, 12, tzinfo=UTC),
-            "num_test_evaluations": 1,
-            "predictions_sha256": "0" * 64,
-        }
-        return Entry(**fields | changes)
-
-    return make
+    return entry
 
 
 @pytest.fixture
@@ -51,21 +64,8 @@ def leaderboard(store: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def add_measured(make_entry: Callable[..., Entry]) -> Callable[..., str]:
-    """Add an entry with per-image errors to a leaderboard; each image is a group of its own."""
-
-    def add(leaderboard: str, error_pct_n: Any, *, first_image: int = 0, **changes: Any) -> str:
-        errors = np.asarray(error_pct_n, dtype=np.float64)
-        names = np.array([f"image{first_image + n}" for n in range(len(errors))])
-        images = ImageSet(
-            image_id_n=names, group_n=names, attributes={"pose": (np.arange(len(errors)) % 3).astype("i1")}
-        )
-        per_image = store_errors(leaderboard, images, errors)
-        finite = errors[np.isfinite(errors)]
-        measured = {"error_pct": float(finite.mean()), "num_images": len(finite), **per_image}
-        return add_entry(leaderboard, make_entry(**measured | changes))
-
-    return add
+def add_measured() -> Callable[..., str]:
+    return add_measured_entry
 
 
 @pytest.fixture(scope="session")
