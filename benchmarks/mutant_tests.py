@@ -11,11 +11,10 @@ from pathlib import Path
 
 LEFT_OUT = ("docs", "kills", "packaging", "s3", "fuzz")
 """Folders of tests of something else, or too slow."""
-MAX_IMPORTERS = 5
 
 
-def by_module(root: Path, *, whole_area: bool = False) -> Callable[[str], list[str]]:
-    """A function from a module's path to the paths of its tests, its own file first, then or not the whole area."""
+def by_module(root: Path, *, most: int, whole_area: bool = False) -> Callable[[str], list[str]]:
+    """A function from a module's path to its tests: its own file, at most so many importers, and the whole area."""
     modules = {_dotted(path.relative_to(root)): path for path in (root / "rcn_search").rglob("*.py")}
     tests = [
         path
@@ -38,11 +37,11 @@ def by_module(root: Path, *, whole_area: bool = False) -> Callable[[str], list[s
             if own or found:
                 found = sorted(found, key=lambda test: (not _is_close(test, path), test.stat().st_size))
                 area = [test for test in tests if whole_area and _is_close(test, path)]
-                chosen = dict.fromkeys([*own, *found[:MAX_IMPORTERS], *area])
+                chosen = dict.fromkeys([*own, *found[:most], *area])
                 return [str(test.relative_to(root)) for test in chosen]
             near = {other for other, names in imported_by_module.items() if names & near} - seen
             seen |= near
-        return [str(test.relative_to(root)) for test in tests if _is_close(test, path)][:MAX_IMPORTERS]
+        return [str(test.relative_to(root)) for test in tests if _is_close(test, path)][:most]
 
     return choose
 
