@@ -143,7 +143,7 @@ class _Builder:
     def take(self, event: yaml.Event) -> None:
         """Add what an event of the parser says."""
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionEndEvent):
-            self.end = event.end_mark.index
+            self.end = event.end_mark.index if event.end_mark else 0
         match event:
             case yaml.DocumentStartEvent():
                 self._num_documents += 1
@@ -151,8 +151,8 @@ class _Builder:
                     self._refuse(event, "a second document begins here; one is expected")
             case yaml.AliasEvent():
                 self._refuse(event, "YAML aliases are not allowed here")
-            case yaml.NodeEvent() if getattr(event, "tag", None) not in (None, "!"):
-                tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+            case yaml.ScalarEvent(tag=tag) | yaml.CollectionStartEvent(tag=tag) if tag not in (None, "!"):
+                tag = str(tag).replace("tag:yaml.org,2002:", "!!")
                 self._refuse(event, f"YAML tags such as {tag:.40} are not allowed here; write the value as it is")
             case yaml.ScalarEvent() if self._open and self._open[-1].takes_key:
                 self._take_key(event)
@@ -208,12 +208,16 @@ class _Builder:
 
     def _note_line(self, event: yaml.Event) -> None:
         if self._names_lines:
-            self.lines[self._open[-1].next_path] = f"line {event.start_mark.line + 1}"
+            self.lines[self._open[-1].next_path] = f"line {_line(event)}"
 
     def _refuse(self, event: yaml.Event, problem: str) -> NoReturn:
         path = self._open[-1].next_path if self._open else ()
         key = f"{'.'.join(map(str, path)):.80}: " if path else ""
-        raise YamlError(f"{self.place(event.start_mark.line + 1)}: {key}{problem}")
+        raise YamlError(f"{self.place(_line(event))}: {key}{problem}")
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _short(text: str) -> str:

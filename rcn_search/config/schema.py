@@ -63,6 +63,10 @@ class TrainConfig(FrozenModel):
         model = document.get("model") if isinstance(document, dict) else None
         return {**document, "model": {"name": "rcn", **model}} if isinstance(model, dict) else document
 
+    def identity(self) -> dict[str, Any]:
+        """Return all keys that can change the result of a run, as a JSON document."""
+        return self.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}, "validation": {"save"}})
+
     @property
     def run_id(self) -> str:
         """Name of this run in 12 hexadecimal digits: the hash of everything that can change its result.
@@ -70,7 +74,7 @@ class TrainConfig(FrozenModel):
         The URI of the data is left out, because the fingerprint beside the run id names its content. Keys of
         `ADDED_LATER` are left out at their defaults, so that a run from before them keeps its id.
         """
-        document = self.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}, "validation": {"save"}})
+        document = self.identity()
         for section, defaults in ADDED_LATER.items():
             for key, default in defaults.items():
                 if document[section].get(key, default) == default:

@@ -22,6 +22,12 @@ _BUILDERS: dict[str, Callable[[Any, int, int, int], Network]] = {
 }
 
 
+def build_without_memory(model: ModelConfig, *, num_points: int, input_px: int, in_channels: int) -> Network:
+    """Build a model on PyTorch's device ``meta``: with shapes and types, but without values."""
+    with torch.device("meta"):  # PyTorch's own initialization would use the global random state
+        return _BUILDERS[model.name](model, num_points, input_px, in_channels)
+
+
 def build_model(
     model: ModelConfig, *, num_points: int, input_px: int = 80, in_channels: int = 1, seed: int = 0
 ) -> Network:
@@ -34,8 +40,7 @@ def build_model(
     Raises:
         RcnSearchError: The input is too small for the model.
     """
-    with torch.device("meta"):  # PyTorch's own initialization would use the global random state
-        network = _BUILDERS[model.name](model, num_points, input_px, in_channels)
+    network = build_without_memory(model, num_points=num_points, input_px=input_px, in_channels=in_channels)
     # Equivalent to `to_empty`, which imports SymPy for a quarter of a second.
     network.load_state_dict(
         {name: torch.empty(weight.shape) for name, weight in network.state_dict().items()}, assign=True

@@ -44,7 +44,7 @@ def run_replication(
     """
     if study.config.replication is None:
         return None
-    winner = read_winner(study.uri)
+    winner = read_winner(study.uri, study.num_trials)
     if winner is None:
         replication = _open_replication(study, study.config.replication, check)
         if replication is None:

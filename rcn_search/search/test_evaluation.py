@@ -13,7 +13,7 @@ from rich.console import Console
 from rcn_search import storage
 from rcn_search.config.loading import resolve_train_config
 from rcn_search.config.schema import FrozenModel, TrainConfig
-from rcn_search.study.records import StudyError
+from rcn_search.study.records import ErrorPct, StudyError, read_record
 from rcn_search.study.space.study_config import overlay
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
@@ -28,7 +28,7 @@ class CheckpointScore(FrozenModel):
     """Errors of a checkpoint on the test split, by protocol, and URIs of its leaderboard entries."""
 
     checkpoint: str
-    errors_pct: dict[str, float]
+    errors_pct: dict[str, ErrorPct]
     entries: tuple[str, ...]
 
 
@@ -58,7 +58,7 @@ def evaluate_best_trial(
         return None
     result_uri = storage.join(study.uri, TEST_RESULT_NAME)
     if storage.exists(result_uri):
-        return TestResult.model_validate(storage.read_json(result_uri))
+        return read_record(result_uri, TestResult)
     if study.best_trial is None:
         console.print("no trial is complete: there is nothing to evaluate")
         return None
@@ -102,7 +102,7 @@ def _evaluate_checkpoint(study: Study, checkpoint: str, folder: str, leaderboard
     test, score_uri = study.config.test, storage.join(folder, _SCORE)
     assert test is not None
     if storage.exists(score_uri):
-        return CheckpointScore.model_validate(storage.read_json(score_uri))
+        return read_record(score_uri, CheckpointScore)
     predictions_uri = storage.join(folder, _PREDICTIONS)
     if storage.exists(predictions_uri):
         raise StudyError(

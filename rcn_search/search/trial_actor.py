@@ -17,6 +17,7 @@ from rcn_search import storage
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.worker_group import WorkerDied, WorkerGroup
 from rcn_search.config.schema import ComputeConfig, FrozenModel, TrainConfig
+from rcn_search.study.records import read_record
 from rcn_search.study.store import TRIAL_NAME
 from rcn_search.training.exit_status import TrainingFailed
 from rcn_search.training.memory import limit_memory, release_memory
@@ -172,7 +173,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             if uri := self._spec.shared_compute_uri:
                 with contextlib.suppress(storage.ObjectExistsError):
                     storage.write_json(uri, compute.model_dump(mode="json"), if_absent=True)
-                compute = ComputeConfig.model_validate(storage.read_json(uri))
+                compute = read_record(uri, ComputeConfig)
             self._compute = compute
         return self._compute
 

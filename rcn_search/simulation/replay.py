@@ -17,7 +17,7 @@ from rcn_search.config.loading import validate
 from rcn_search.config.schema import FrozenModel
 from rcn_search.simulation.surrogate import Curve, RecordedCurves
 from rcn_search.study.pruning import Pruner, build_pruner
-from rcn_search.study.records import EpochResult, TrialRecord, TrialResult
+from rcn_search.study.records import EpochResult, StudyError, TrialRecord, TrialResult
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.options import Sampler, Scheduler
 from rcn_search.study.space.parameter import Scalar
@@ -35,7 +35,9 @@ class _NullStore(StudyStore):
     def read_study(self) -> dict[str, Any]:
         return {}
 
-    def read_trials(self) -> Iterator[tuple[TrialRecord, TrialResult | None]]:
+    def read_trials(
+        self, on_damaged: Callable[[int, StudyError], None] | None = None
+    ) -> Iterator[tuple[TrialRecord, TrialResult | None]]:
         return iter(())
 
     def write_trial(self, record: TrialRecord) -> None:

@@ -29,16 +29,14 @@ def choose_best(study: Study, number: int | None) -> Trial:
     """Return trial ``number``; if it is None, the winner by replication, or else the best trial.
 
     Raises:
-        StudyError: There is no such trial.
+        StudyError: There is no such trial, or the object that names it is damaged.
     """
     if number is not None:
-        if number < len(study.trials):
-            return study.trials[number]
-        raise StudyError(f"{study.uri} has no trial {number}; its {len(study.trials)} trials are numbered from 0")
+        return study.trial(number)
     if study.config.runs:
         raise StudyError(f"{study.uri} is a fixed-run study and has no best trial; name one of its runs with --trial")
-    if winner := read_winner(study.uri):
-        return study.trials[winner.trial]
+    if winner := read_winner(study.uri, study.num_trials):
+        return study.trial(winner.trial)
     if study.best_trial is None:
         raise StudyError(f"no trial of {study.uri} is complete yet; name a trial with --trial")
     return study.best_trial

@@ -33,11 +33,13 @@ class Rung:
 class StudyStatistics:
     """Counts, Pareto front and rungs of a study; call `update` with each trial that has changed.
 
-    ``num_trials`` counts the trials that are still to be proposed, too. ``busy_s`` is summed over trials.
+    Damaged trials are counted apart, as nothing is known of them. ``num_trials`` counts the trials that are still to be
+    proposed, too. ``busy_s`` is summed over trials.
     """
 
     def __init__(self, study: Study) -> None:
         self.config = study.config
+        self.num_damaged = len(study.damaged)
         self.counts: Counter[State] = Counter()
         self.pareto_front: list[Trial] = []
         self.rungs = [Rung(epoch) for epoch in _rung_epochs(study.config)]

@@ -15,22 +15,40 @@ result is run again, from the last checkpoint among its files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NoReturn
 
 from rcn_search import storage
 from rcn_search.config.schema import FrozenModel
-from rcn_search.study.records import SCHEMA_VERSION, StudyError, TrialRecord, TrialResult, WarmStartTrial
+from rcn_search.errors import MAX_LISTED
+from rcn_search.study.records import (
+    RESTORE,
+    SCHEMA_VERSION,
+    StudyError,
+    TrialRecord,
+    TrialResult,
+    WarmStartOrigin,
+    WarmStartTrial,
+    WarmStartTrials,
+    read_json,
+    read_record,
+    validate_record,
+)
 
 STUDY_NAME = "study.json"
 TRIAL_NAME = "trial.json"
+RESULT_NAME = "result.json"
 _OLD_STUDY_NAME = "space.json"  # of schema version 1
-_RESULT_NAME, _TRIALS = "result.json", "trials"
+_TRIALS = "trials"
+_NUMBER = re.compile(r"\d{6,12}")
 WARM_START = "warm_start"
 """Key of study.json: the study that this one was warm-started from."""
 _BATCH_SIZE, _NUM_READERS = 512, 32
-_Record = TypeVar("_Record", bound=FrozenModel)
+_ReadTrial = tuple[TrialRecord, TrialResult | None] | StudyError | None
+_RESTORE_TRIAL = "restore it from a copy, or start a new study with the other trials, with --warm-start-from"
+_RESTORE_RESULT = "restore it from a copy, or delete it: tune --resume then runs the trial from its last checkpoint"
 
 
 def study_exists(uri: str) -> bool:
@@ -58,15 +76,14 @@ class StudyStore:
         """
         uri = storage.join(self.uri, STUDY_NAME)
         try:
-            document = storage.read_json(uri)
+            document = read_json(uri)
         except FileNotFoundError:
             self._refuse_old_study()
             raise StudyError(f"no study at {self.uri}; rcn-search tune without --resume starts one") from None
-        except ValueError as error:
-            raise StudyError(f"{uri} is damaged: {error}") from error
-        if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
-            raise StudyError(f"{uri} is damaged, or was written by another version of rcn-search")
-        return document
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if type(version) is not int or version != SCHEMA_VERSION:
+            raise StudyError(f"{uri} is damaged, or was written by another version of rcn-search; {RESTORE}")
+        return dict(document)
 
     def _refuse_old_study(self) -> None:
         if storage.exists(storage.join(self.uri, _OLD_STUDY_NAME)):
@@ -78,39 +95,66 @@ class StudyStore:
         """Read the trials of a warm start; ``document`` is study.json. StudyError if they are missing or damaged."""
         if WARM_START not in document:
             return []
-        uri = storage.join(self.uri, document[WARM_START]["trials"])
+        study_uri = storage.join(self.uri, STUDY_NAME)
+        origin = validate_record(f"{study_uri}, {WARM_START},", WarmStartOrigin, document[WARM_START])
+        uri = storage.join(self.uri, origin.trials)
         try:
-            return [WarmStartTrial.model_validate(trial) for trial in storage.read_json(uri)]
-        except (FileNotFoundError, ValueError) as error:
-            raise StudyError(f"{uri} is missing or damaged: {error}") from error
+            return read_record(uri, WarmStartTrials).root
+        except FileNotFoundError:
+            raise StudyError(f"{uri} is missing; {RESTORE}") from None
 
     def trial_folder(self, number: int) -> str:
         """URI of the folder of a trial's files."""
         return storage.join(self.uri, _TRIALS, f"{number:06d}")
 
-    def read_trials(self) -> Iterator[tuple[TrialRecord, TrialResult | None]]:
-        """Read all trials by number, with results of ended ones; StudyError if an object is damaged or missing."""
-        names = storage.list_names(storage.join(self.uri, _TRIALS))
-        number = 0
+    def read_trials(
+        self, on_damaged: Callable[[int, StudyError], None] | None = None
+    ) -> Iterator[tuple[TrialRecord, TrialResult | None]]:
+        """Read all trials by number, with results of ended ones.
+
+        Args:
+            on_damaged: Called with the number of each trial that is damaged or missing, and why; it is left out.
+
+        Raises:
+            StudyError: An object is damaged or missing, and there is no ``on_damaged``.
+        """
+        names = [name for name in storage.list_names(storage.join(self.uri, _TRIALS)) if _NUMBER.fullmatch(name)]
+        expected, report = 0, on_damaged or _raise
         for start in range(0, len(names), _BATCH_SIZE):
-            for record, result in self._read_batch(names[start : start + _BATCH_SIZE]):
-                if record is None:
+            for name, trial in self._read_batch(names[start : start + _BATCH_SIZE]):
+                if trial is None:
                     continue  # writing trial.json was interrupted, so the trial never existed
-                if record.number != number:
-                    raise StudyError(f"{self.uri} is damaged: trial {number} is missing")
-                yield record, result
-                number += 1
+                for missing in range(expected, min(int(name), expected + MAX_LISTED)):
+                    uri = storage.join(self.trial_folder(missing), TRIAL_NAME)
+                    report(missing, StudyError(f"{uri} is missing: trial {missing} is damaged; {_RESTORE_TRIAL}"))
+                expected = int(name) + 1
+                if isinstance(trial, StudyError):
+                    report(int(name), trial)
+                else:
+                    yield trial
 
-    def _read_batch(self, names: list[str]) -> list[tuple[TrialRecord | None, TrialResult | None]]:
-        def read(name: str) -> tuple[TrialRecord | None, TrialResult | None]:
-            folder = storage.join(self.uri, _TRIALS, name)
-            record = _read(storage.join(folder, TRIAL_NAME), TrialRecord)
-            return record, _read(storage.join(folder, _RESULT_NAME), TrialResult)
-
+    def _read_batch(self, names: list[str]) -> list[tuple[str, _ReadTrial]]:
         if storage.is_local(self.uri):
-            return [read(name) for name in names]
+            return [(name, self._read_trial(name)) for name in names]
         with ThreadPoolExecutor(_NUM_READERS) as pool:  # an object store answers many requests as quickly as one
-            return list(pool.map(read, names))
+            return list(zip(names, pool.map(self._read_trial, names), strict=True))
+
+    def _read_trial(self, name: str) -> _ReadTrial:
+        uri, result_uri = (storage.join(self.uri, _TRIALS, name, each) for each in (TRIAL_NAME, RESULT_NAME))
+        try:
+            record = read_record(uri, TrialRecord, remedy=_RESTORE_TRIAL)
+        except FileNotFoundError:
+            return None
+        except StudyError as error:
+            return error
+        if record.number != int(name):
+            return StudyError(f"{uri} is damaged: it is that of trial {record.number}; {_RESTORE_TRIAL}")
+        try:
+            return record, read_record(result_uri, TrialResult, remedy=_RESTORE_RESULT)
+        except FileNotFoundError:
+            return record, None
+        except StudyError as error:
+            return error
 
     def write_trial(self, record: TrialRecord) -> None:
         """Publish a trial."""
@@ -118,7 +162,7 @@ class StudyStore:
 
     def write_result(self, number: int, result: TrialResult) -> None:
         """Publish how a trial ended."""
-        self._publish(storage.join(self.trial_folder(number), _RESULT_NAME), result)
+        self._publish(storage.join(self.trial_folder(number), RESULT_NAME), result)
 
     def _publish(self, uri: str, record: FrozenModel) -> None:
         self._check_lease()
@@ -128,10 +172,5 @@ class StudyStore:
             raise StudyError(f"{uri} exists: another search process runs this study. Stop one of them") from None
 
 
-def _read(uri: str, kind: type[_Record]) -> _Record | None:
-    try:
-        return kind.model_validate_json(storage.read_bytes(uri))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise StudyError(f"{uri} is damaged: {error}") from error
+def _raise(number: int, error: StudyError) -> NoReturn:
+    raise error

@@ -57,7 +57,7 @@ class Study:
             ]
         self.trials = [trial for trial in trials if self._is_sound(trial, skip_damaged)]
         for trial in self.warm_start_trials:
-            self._evaluate(trial, trial.result)
+            self._is_sound(trial, skip_damaged=False)
         self.problems += [str(error) for _, error in sorted(self.damaged.items())]
         self._open = {trial.number for trial in self.trials if not trial.result}
         self._requeued: list[int] = []

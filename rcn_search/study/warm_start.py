@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.distributions import distribution_to_json
 
@@ -17,25 +17,33 @@ from rcn_search.study.space.study_config import StudyConfig, value_at
 from rcn_search.study.store import WARM_START, StudyStore, study_exists
 
 
-def warm_start_study(source_uri: str, uri: str, config: StudyConfig, data_fingerprint: str) -> tuple[int, int]:
-    """Publish a new study with the ended trials of an earlier one that fit; how many do, and how many are left out.
+class WarmStart(NamedTuple):
+    """Number of trials of the earlier study that were taken over and left out, and what is damaged there."""
+
+    num_taken: int
+    num_left_out: int
+    problems: list[str]
+
+
+def warm_start_study(source_uri: str, uri: str, config: StudyConfig, data_fingerprint: str) -> WarmStart:
+    """Publish a new study with the ended trials of an earlier one that fit.
 
     A trial fits if the new study could have proposed the very same training: all its sampled values are within the
     new ranges, and everything else is as the new study has it. A trial with other epochs or on other data does not fit.
-    Nothing is written to the earlier study.
+    A damaged trial is left out. Nothing is written to the earlier study.
 
     Raises:
         StudyError: There is a study at ``uri`` already.
     """
     source = StudyStore(source_uri)
     document = source.read_study()
-    ended = source.read_warm_start(document)
-    for record, result in source.read_trials():
+    ended, problems = source.read_warm_start(document), list[str]()
+    for record, result in source.read_trials(lambda number, error: problems.append(str(error))):
         if result:
             ended.append(WarmStartTrial(origin=source_uri, record=record, result=result))
     same_data = document.get("data_fingerprint") == data_fingerprint
     fitting = [fit for trial in ended if same_data and (fit := _convert(trial, config))]
-    num_left_out = len(ended) - len(fitting)
+    num_left_out = len(ended) + len(problems) - len(fitting)
     content = [trial.model_dump(mode="json") for trial in fitting]
     # Named by its content and written before study.json, which names it: with all its trials, or no study at all.
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -49,7 +57,7 @@ def warm_start_study(source_uri: str, uri: str, config: StudyConfig, data_finger
         StudyStore(uri).create({**identity(config, data_fingerprint), **settings})
     except storage.ObjectExistsError:
         raise StudyError(f"another process started a study at {uri} a moment ago") from None
-    return len(fitting), num_left_out
+    return WarmStart(len(fitting), num_left_out, problems)
 
 
 def _convert(trial: WarmStartTrial, config: StudyConfig) -> WarmStartTrial | None:

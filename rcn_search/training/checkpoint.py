@@ -100,7 +100,8 @@ def read_checkpoint(uri: str) -> Checkpoint:
     if len(content) != header.num_bytes:
         what = "more" if len(content) > header.num_bytes else "fewer"
         raise CheckpointError(
-            f"{uri} is damaged: it has {what} than the {header.num_bytes:,} bytes that its header names"
+            f"{uri} is not a readable safetensors file: it has {what} than the {header.num_bytes:,} bytes that its "
+            "header names"
         )
     try:
         tensors = safetensors.torch.load(content)
@@ -129,9 +130,12 @@ def _check_tensors(uri: str, info: CheckpointInfo, header: Header, expected: dic
         actual = {name: spec for name, spec in actual.items() if name.startswith("model.")}
     if actual != expected:
         name = next(name for name in sorted(actual | expected) if actual.get(name) != expected.get(name))
+        found, needed, short = actual.get(name), expected.get(name), name.removeprefix("model.")[:80]
+        if found and needed and found.shape == needed.shape:
+            raise CheckpointError(f"{uri} is damaged: {short} is of type {found.dtype}, not {needed.dtype}")
         raise CheckpointError(
-            f"{uri} holds the weights of another model: {name[:80]} has shape {actual.get(name, 'none')}; its "
-            f"configuration needs {expected.get(name, 'none')}"
+            f"{uri} holds the weights of another model: {short} has shape {found.shape if found else 'none'}; its "
+            f"configuration needs {needed.shape if needed else 'none'}"
         )
     network_bytes = sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in expected.values())
     if header.num_bytes > _MAX_COPIES * network_bytes + MAX_HEADER_BYTES:

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, Field, ValidationError
 
 from rcn_search import storage
-from rcn_search.config.schema import TrainConfig
-from rcn_search.errors import RcnSearchError
-from rcn_search.training.checkpoint import Checkpoint, read_checkpoint
+from rcn_search.config.differences import differences
+from rcn_search.config.errors import summarize
+from rcn_search.config.legacy import upgrade_config
+from rcn_search.config.schema import FrozenModel, TrainConfig
+from rcn_search.errors import RcnSearchError, list_first
+from rcn_search.training.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from rcn_search.training.distributed import DistributedContext
 from rcn_search.training.exit_status import CONFIG_NAME, LAST_NAME
+from rcn_search.training.run_state import read_run_state
 
 _VISIBLE_WITHIN_S, _POLL_INTERVAL_S = 75.0, 1.0
 """A file that one machine has written to NFS can be invisible to others for a minute (acdirmax in nfs(5))."""
 Observed = TypeVar("Observed")
+
+
+class RunRecord(FrozenModel):
+    """Content of ``config.json``."""
+
+    model_config = ConfigDict(extra="ignore")
+    run_id: str = Field(max_length=40)
+    config: dict[str, Any]
 
 
 class RunExistsError(RcnSearchError):
@@ -52,19 +67,47 @@ def _read_last_checkpoint(out: str, config: TrainConfig, data_fingerprint: str, 
         return None
     if not resume:
         raise RunExistsError.without_resume(out)
-    run_id = storage.read_json(config_uri).get("run_id")
-    if run_id != config.run_id:
-        raise RunExistsError(f"{out} holds run {run_id}, whose configuration differs from that of run {config.run_id}")
+    _check_same_run(out, config_uri, config)
     last_uri = storage.join(out, LAST_NAME)
     if not storage.exists(last_uri):
         return None
     checkpoint = read_checkpoint(last_uri)
+    read_run_state(last_uri, checkpoint.info)
+    if checkpoint.info.config.run_id != config.run_id:
+        raise CheckpointError(
+            f"{last_uri} is of run {checkpoint.info.config.run_id}, not of run {config.run_id} as {CONFIG_NAME}; "
+            "restore it from a copy, or choose another folder"
+        )
     if checkpoint.info.data_fingerprint != data_fingerprint:
         raise RunExistsError(
             f"{out} was trained on data with fingerprint {checkpoint.info.data_fingerprint}; {config.data.uri} has "
             f"{data_fingerprint}"
         )
     return checkpoint
+
+
+def _check_same_run(out: str, config_uri: str, config: TrainConfig) -> None:
+    """Check that the run in a folder is that of ``config``; else RunExistsError lists the keys that differ."""
+    remedy = "restore it from a copy, or choose another folder"
+    try:
+        record = RunRecord.model_validate(storage.read_json(config_uri))
+    except ValidationError as error:
+        raise RcnSearchError(f"{config_uri} is damaged: {summarize(error)}; {remedy}") from None
+    except storage.StorageError as error:
+        if isinstance(error, OSError):
+            raise
+        raise RcnSearchError(f"{config_uri} is damaged: {error}; {remedy}") from None
+    if record.run_id == config.run_id:
+        return
+    stored: dict[str, Any] = upgrade_config(record.config)
+    with suppress(ValidationError):  # with the defaults of options that are newer than the run
+        stored = TrainConfig.model_validate(stored).identity()
+    changes = list(differences(stored, config.identity()))
+    raise RunExistsError(
+        f"{out} holds run {record.run_id}, and this is run {config.run_id}; what differs:\n  "
+        + list_first(changes, "\n  ")
+        + "\nGive the same file and the same --set as when the run was started, or choose another folder"
+    )
 
 
 def claim_run_folder(out: str, config: TrainConfig, distributed: DistributedContext, *, resume: bool) -> None:

@@ -16,7 +16,13 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models import build_model
-from rcn_search.training.checkpoint import load_optimizers, load_weights, network_tensors, optimizer_tensors
+from rcn_search.training.checkpoint import (
+    CheckpointError,
+    load_optimizers,
+    load_weights,
+    network_tensors,
+    optimizer_tensors,
+)
 from rcn_search.training.compute_probe import ComputeSettings
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.loss import training_loss
@@ -100,13 +106,18 @@ class TrainState:
         return {**network_tensors(self.network), **optimizer_tensors(self.optimizers), **average}
 
     def load(self, tensors: dict[str, Tensor], num_steps_done: int, uri: str) -> None:
-        """Restore the tensors of the checkpoint at ``uri``."""
+        """Restore the tensors of the checkpoint at ``uri``; CheckpointError if some are missing or do not fit."""
         load_weights(self.network, tensors, uri)
-        load_optimizers(self.optimizers, tensors)
+        load_optimizers(self.optimizers, tensors, uri)
+        if num_steps_done and not any(name.startswith("optim.") for name in tensors):
+            raise CheckpointError(f"{uri} is damaged: it has no state of the optimizer after {num_steps_done:,} steps")
         if self.average:
             with torch.no_grad():
                 for i, weight in enumerate(self.average.weights):
-                    weight.copy_(tensors[f"average.{i}"])
+                    average = tensors.get(f"average.{i}")
+                    if average is None or average.shape != weight.shape:
+                        raise CheckpointError(f"{uri} is damaged: it has no moving average of weight {i}")
+                    weight.copy_(average)
         self.num_steps_done = num_steps_done
 
 

@@ -14,7 +14,13 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import Dataset, epoch_batches, epoch_rows, num_rows_used, open_dataset
 from rcn_search.keypoint_schemas.document import schema_document
 from rcn_search.training.async_uploads import AsyncUploads
-from rcn_search.training.checkpoint import Checkpoint, CheckpointInfo, checkpoint_bytes, network_tensors
+from rcn_search.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    CheckpointInfo,
+    checkpoint_bytes,
+    network_tensors,
+)
 from rcn_search.training.compute_probe import resolve_device, resolve_settings
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.epoch_report import EpochReport
@@ -29,8 +35,8 @@ from rcn_search.training.exit_status import (
 from rcn_search.training.memory import keep_freed_memory_in_process
 from rcn_search.training.preconditions import check_requirements
 from rcn_search.training.run_folder import claim_run_folder, load_resumable_run
+from rcn_search.training.run_state import read_run_state
 from rcn_search.training.state import TrainState, steps_per_epoch
-from rcn_search.training.tcdcn_task_stopping import StoppingState
 from rcn_search.training.validation import Validator
 
 _STEPS_BETWEEN_STOP_CHECKS = 8
@@ -92,13 +98,19 @@ class Trainer:
         self.validator = Validator(config, val_split, num_val, self.schema, self.distributed)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        state = checkpoint.info.state
-        self.state.load(checkpoint.tensors, state["steps_done"], storage.join(self.out, LAST_NAME))
-        self.history = [EpochReport.model_validate(report) for report in state["history"]]
-        self._partial_loss = state["partial_loss"] if self.distributed.is_first else 0.0
-        self._partial_s = state["partial_s"]
-        stopping = StoppingState.model_validate(state.get("task_stopping", {}))
-        self.state.task_stopping.load_state(stopping, self.settings.device)
+        uri = storage.join(self.out, LAST_NAME)
+        state = read_run_state(uri, checkpoint.info)
+        num_epochs = state.steps_done // self.steps_per_epoch
+        if num_epochs != len(state.history):
+            raise CheckpointError(
+                f"{uri} is damaged: {state.steps_done:,} steps are {num_epochs} epochs, and its history has "
+                f"{len(state.history)}; restore it from a copy"
+            )
+        self.state.load(checkpoint.tensors, state.steps_done, uri)
+        self.history = list(state.history)
+        self._partial_loss = state.partial_loss if self.distributed.is_first else 0.0
+        self._partial_s = state.partial_s
+        self.state.task_stopping.load_state(state.task_stopping, self.settings.device)
 
     @property
     def num_epochs_done(self) -> int:

@@ -140,7 +140,7 @@ def test_run_search_with_replication_resumes_after_every_kill(
         errors_n = validation_errors(replication.config, trial)
         assert errors_n.mean() == pytest.approx(trial.error_pct, rel=1e-5)
 
-    winner = read_winner(study_uri)
+    winner = read_winner(study_uri, 4)
     assert winner is not None
     by_trial = {
         number: [each.error_pct for each in replication.trials if int(each.params["run"][-6:]) == number]
@@ -227,7 +227,7 @@ def test_run_replication_chooses_the_winner_by_new_seeds_only(
 ) -> None:
     study = finished([4.0, 4.2, 9.0], **initial_trials(1e-2, 2e-2, 3e-2))
     text, _ = choose_winner(study, [6.0, 6.1, 5.0, 5.1], monkeypatch)
-    winner = read_winner(study.uri)
+    winner = read_winner(study.uri, study.num_trials)
     assert winner is not None
     assert (winner.trial, winner.is_tied) == (1, False)
     assert [each.trial for each in winner.candidates] == [1, 0]
@@ -242,7 +242,7 @@ def test_run_replication_without_a_significant_difference_reports_a_tie(
 ) -> None:
     study = finished([4.0, 4.2, 9.0], **initial_trials(1e-2, 2e-2, 3e-2))
     text, _ = choose_winner(study, [5.01, 5.11, 5.0, 5.1], monkeypatch)
-    winner = read_winner(study.uri)
+    winner = read_winner(study.uri, study.num_trials)
     assert winner is not None
     assert (winner.trial, winner.is_tied) == (1, True)
     low, high = winner.candidates[1].interval_pct
@@ -258,7 +258,7 @@ def test_run_replication_candidate_with_a_failed_seed_does_not_win(
 ) -> None:
     study = finished([4.0, 4.2, 9.0], **initial_trials(1e-2, 2e-2, 3e-2))
     text, _ = choose_winner(study, [1.0, None, 5.0, 5.1], monkeypatch)
-    winner = read_winner(study.uri)
+    winner = read_winner(study.uri, study.num_trials)
     assert winner is not None
     assert (winner.trial, winner.is_tied) == (1, False)
     assert winner.candidates[1].error_pct is None
@@ -272,7 +272,7 @@ def test_run_replication_without_a_candidate_that_completes_all_seeds_raises(
     study = finished([4.0, 4.2, 9.0], **initial_trials(1e-2, 2e-2, 3e-2))
     with pytest.raises(StudyError, match=r"completed all its seeds, .*: the loss became nan\. See"):
         choose_winner(study, [None, 5.0, 5.0, None], monkeypatch)
-    assert read_winner(study.uri) is None
+    assert read_winner(study.uri, study.num_trials) is None
 
 
 def test_run_replication_resumed_keeps_its_candidates_and_accepts_more_seeds(
@@ -289,7 +289,7 @@ def test_run_replication_resumed_keeps_its_candidates_and_accepts_more_seeds(
     more = study.config.model_copy(update={"replication": ReplicationConfig(top=1, seeds=3)})
     _, replication = choose_winner(Study(study.uri, more), [5.1, 5.2, 5.0, 5.1, 5.4], monkeypatch)
     assert len(replication.trials) == 6
-    winner = read_winner(study.uri)
+    winner = read_winner(study.uri, study.num_trials)
     assert winner is not None
     assert [len(each.runs) for each in winner.candidates] == [3, 3]
 

@@ -129,7 +129,7 @@ def test_recorder_study_error_is_raised_at_the_end_of_the_step(study: Study) -> 
     other = Study(study.uri, study.config)
     other.ask()
     other.finish(0, "failed", reason="taken")
-    tune.report(trial, result(entry(9, 5.0), complete=True))
+    tune.report(trial, result(entry(1, 5.0), complete=True))
     with pytest.raises(StudyError, match="another search process"):
         tune.recorder.on_step_end(0, [])
 
@@ -178,7 +178,7 @@ def test_searcher_asks_for_latency_if_the_study_needs_it_and_records_it(
     assert trial.config["spec"].measure_latency == latency
     metrics = {"parameters": 7.0, "latency_ms": 3.5}
     tune.report(trial, {**result(entry(1, 9.0)), "metrics": metrics})
-    tune.report(trial, {**result(entry(9, 5.0), complete=True), "metrics": {}})
+    tune.report(trial, {**result(entry(2, 5.0), complete=True), "metrics": {}})
     tune.recorder.on_step_end(0, [])
     assert Study(study.uri, space).trials[0].result.metrics == metrics
 

@@ -142,5 +142,5 @@ def test_warm_start_that_dies_at_any_write_leaves_a_whole_study_or_none(
                 warm_start_study(parent, child, config, "f")
             faulty.arm(-1, after=False)
             if not study_exists(child):
-                assert warm_start_study(parent, child, config, "f") == (NUM_TRIALS, 0)
+                assert warm_start_study(parent, child, config, "f") == (NUM_TRIALS, 0, [])
             assert len(Study.open(child).warm_start_trials) == NUM_TRIALS

@@ -196,7 +196,7 @@ def test_missing_trial_is_named(config: StudyConfig, tmp_path: Path) -> None:
     uri = str(tmp_path / "study")
     play_trials(Study.start(uri, config, "f"), 2)
     Path(uri, "trials/000000").rename(tmp_path / "gone")
-    with pytest.raises(StudyError, match="trial 0 is missing"):
+    with pytest.raises(StudyError, match="trial 0 is damaged"):
         resume_study(uri, config, "f")
 
 
@@ -269,7 +269,7 @@ def test_open_of_a_missing_damaged_or_old_study_says_so(uri: str, config: StudyC
         with pytest.raises(StudyError, match=r"study\.json is damaged, or was written by another version"):
             Study.open(uri)
     storage.write_json(study_uri, {"schema_version": 2})
-    with pytest.raises(StudyError, match=r"study\.json is damaged, or of a newer version"):
+    with pytest.raises(StudyError, match=r"study\.json, or settings of its newest lease, is damaged"):
         Study.open(uri)
 
 

@@ -29,7 +29,7 @@ def study(play_study: Callable[..., Study]) -> Study:
 
 
 def test_study_status_fits_80_columns_but_for_the_uri(study: Study) -> None:
-    lines = render(study_status(study, None))
+    lines = render(study_status(study))
     assert study.uri in lines
     assert max(len(line) for line in lines if line != study.uri) <= 80
     assert not any("…" in line for line in lines)

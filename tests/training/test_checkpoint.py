@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from torch import Tensor
 
 import rcn_search
-from rcn_search.config.schema import TrainConfig
+from rcn_search.config.schema import DenoiserConfig, TrainConfig
 from rcn_search.models import build_model
 from rcn_search.models.blocks import Network
+from rcn_search.training import checkpoint
 from rcn_search.training.checkpoint import (
     SCHEMA_VERSION,
     CheckpointError,
@@ -112,9 +114,11 @@ def test_load_optimizers_restores_state_in_the_memory_format_of_weights(
         optimizers = build_optimizers(network, options)
         for step in range(3):
             if step == 2 and through_file:
-                write_checkpoint(str(path), info, optimizer_tensors(optimizers))
+                config = info.config.model_copy(update={"model": model})
+                run = info.model_copy(update={"kind": "run", "config": config})
+                write_checkpoint(str(path), run, {**network_tensors(network), **optimizer_tensors(optimizers)})
                 optimizers = build_optimizers(network, options)
-                load_optimizers(optimizers, read_checkpoint(str(path)).tensors)
+                load_optimizers(optimizers, read_checkpoint(str(path)).tensors, str(path))
             generator = torch.Generator().manual_seed(step)
             for parameter in network.parameters():
                 parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=generator))
@@ -175,6 +179,118 @@ def test_read_checkpoint_with_invalid_header_is_refused(path: Path, changes: dic
         CheckpointError, match=rf"{path}: this rcn-search cannot read its configuration: (.|\n)*{problem}"
     ):
         read_checkpoint(str(path))
+
+
+def forge(path: Path, header: object, body: bytes = b"") -> None:
+    """Write a file with any header."""
+    content = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(content).to_bytes(8, "little") + content + body)
+
+
+TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[]", "its header is no mapping"),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, "nested too deeply"),
+        (b"{" + b",".join(b'"%d":0' % n for n in range(2_000_001)) + b"}", "is too large"),
+        ({"a": 1}, "tensor 'a': input should be"),
+        ({"a": {**TENSOR, "dtype": "X"}}, "of type X, which no checkpoint has"),
+        ({"a": {**TENSOR, "shape": [-1]}}, "tensor 'a': shape.0 = -1"),
+        ({"a": {**TENSOR, "shape": [True]}}, "tensor 'a': shape.0 = True"),
+        ({"a": {**TENSOR, "shape": [2**50]}}, "tensor 'a': shape.0 = "),
+        ({"a": {**TENSOR, "data_offsets": [0, 2**60]}}, "tensor 'a': data_offsets.1 = "),
+        ({"a": {**TENSOR, "data_offsets": [8, 4]}}, "tensor 'a' of shape (2,) lies at bytes 8 to 4"),
+        ({"__metadata__": 5}, "__metadata__ in its header is no mapping of texts"),
+        ({"__metadata__": {"rcn_search": 5}}, "__metadata__ in its header is no mapping of texts"),
+        ({"__metadata__": {"rcn_search": "[" * 100_000}}, "nested too deeply"),
+        ({"__metadata__": {"rcn_search": "1" * 5_000}}, "is not valid JSON"),
+        ({"__metadata__": {"rcn_search": "[]"}}, "it is of version None"),
+    ],
+    ids=lambda part: str(part)[:40],
+)
+def test_read_checkpoint_with_a_hostile_header_is_refused(tmp_path: Path, header: object, problem: str) -> None:
+    path = tmp_path / "best.safetensors"
+    forge(path, header)
+    with pytest.raises(CheckpointError, match=re.escape(problem)) as raised:
+        read_checkpoint(str(path))
+    assert str(raised.value).startswith(str(path))
+    assert len(str(raised.value)) < 500
+
+
+def test_read_checkpoint_with_a_header_beyond_the_bound_or_the_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    for size, problem in [(2**62, "at most 33,554,432 are read"), (10**6, "it ends within its header")]:
+        path.write_bytes(size.to_bytes(8, "little") + b"{}")
+        with pytest.raises(CheckpointError, match=problem):
+            read_checkpoint(str(path))
+
+
+def test_read_checkpoint_of_a_huge_network_without_weights_is_refused_before_it_is_built(
+    path: Path, info: CheckpointInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denoiser = DenoiserConfig(name="denoiser", kernel_px=79, channels=256)
+    config = info.config.model_copy(update={"model": denoiser})
+    write_checkpoint(str(path), info.model_copy(update={"config": config}), {})
+    monkeypatch.setattr(checkpoint, "build_model", None)  # which takes the memory for the weights
+    with pytest.raises(CheckpointError, match=r"has shape none; its configuration needs \("):
+        load_network(str(path))
+    assert path.stat().st_size < 2_500
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda weight: weight.to(torch.int64), "is of type torch.int64, not torch.float32"),
+        (lambda weight: weight.half(), "is of type torch.float16, not torch.float32"),
+        (lambda weight: torch.full_like(weight, torch.nan), "holds values that are not finite"),
+        (lambda weight: torch.full_like(weight, torch.inf), "holds values that are not finite"),
+    ],
+    ids=["int64", "float16", "nan", "inf"],
+)
+def test_read_checkpoint_with_weights_of_another_type_or_not_finite_is_refused(
+    path: Path, info: CheckpointInfo, network: Network, change: Callable[[Tensor], Tensor], problem: str
+) -> None:
+    tensors = network_tensors(network)
+    name = next(iter(tensors))
+    write_checkpoint(str(path), info, {**tensors, name: change(tensors[name])})
+    with pytest.raises(CheckpointError, match=problem):
+        load_network(str(path))
+
+
+def test_read_checkpoint_with_foreign_tensors_is_refused(path: Path, info: CheckpointInfo, network: Network) -> None:
+    more = {**network_tensors(network), "extra": torch.zeros(3)}
+    write_checkpoint(str(path), info, more)
+    with pytest.raises(CheckpointError, match=r"extra has shape \(3,\); its configuration needs none"):
+        load_network(str(path))
+    write_checkpoint(str(path), info.model_copy(update={"kind": "run"}), {**more, "extra": torch.zeros(10**7)})
+    with pytest.raises(CheckpointError, match="a run of this network has at most 8 times its weights"):
+        load_network(str(path))
+
+
+def test_read_checkpoint_with_more_bytes_than_its_header_names_is_refused(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"0")
+    with pytest.raises(CheckpointError, match="it has more than the"):
+        load_network(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "problem"),
+    [
+        ("optim.9.0.momentum", torch.zeros(1), "there is no place for 'optim.9.0.momentum'"),
+        ("optim.0.999.momentum", torch.zeros(1), "there is no place for 'optim.0.999.momentum'"),
+        ("optim.x", torch.zeros(1), "there is no place for 'optim.x'"),
+        ("optim.0.0.momentum", torch.zeros(3, 3), r"has shape \(3, 3\), not"),
+    ],
+)
+def test_load_optimizers_of_other_optimizers_is_refused(
+    network: Network, info: CheckpointInfo, name: str, tensor: Tensor, problem: str
+) -> None:
+    with pytest.raises(CheckpointError, match=problem):
+        load_optimizers(build_optimizers(network, info.config.optimizer), {name: tensor}, "last.safetensors")
 
 
 def test_read_checkpoint_of_missing_file_names_it(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,13 @@ import torch
 
 from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import open_dataset
-from rcn_search.training.checkpoint import read_checkpoint
+from rcn_search.errors import RcnSearchError
+from rcn_search.training.checkpoint import CheckpointError, read_checkpoint
+from rcn_search.training.distributed import SINGLE_PROCESS
 from rcn_search.training.exit_status import BEST_NAME, LAST_NAME, Interrupted, TrainingFailed
-from rcn_search.training.run_folder import RunExistsError
+from rcn_search.training.run_folder import RunExistsError, claim_run_folder
 from rcn_search.training.trainer import Trainer
+from tests.support.checkpoints import write_checkpoint
 
 
 def changed(config: TrainConfig, **sections: object) -> TrainConfig:
@@ -100,9 +104,73 @@ def test_trainer_without_resume_refuses_an_existing_run(tiny_config: TrainConfig
     Trainer(tiny_config, out).train()
     with pytest.raises(RunExistsError, match="resume it with --resume"):
         Trainer(tiny_config, out)
-    with pytest.raises(RunExistsError, match="whose configuration differs"):
+    with pytest.raises(RunExistsError, match=r"what differs:\n  "):
         Trainer(changed(tiny_config, seed=1), out, resume=True)
     assert Trainer(tiny_config, out, resume=True).is_done
+
+
+def test_trainer_resume_of_another_configuration_lists_the_keys_that_differ(
+    tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    claim_run_folder(str(tmp_path), tiny_config, SINGLE_PROCESS, resume=False)
+    other = changed(tiny_config, seed=3, optimizer={"lr": 0.5}, compute={"threads": 2})
+    with pytest.raises(RunExistsError) as raised:
+        Trainer(other, str(tmp_path), resume=True)
+    lines = str(raised.value).splitlines()
+    assert lines[0] == f"{tmp_path} holds run {tiny_config.run_id}, and this is run {other.run_id}; what differs:"
+    assert lines[1:3] == [f"  optimizer.lr: {tiny_config.optimizer.lr} → 0.5", "  seed: 0 → 3"]
+    assert lines[3] == "Give the same file and the same --set as when the run was started, or choose another folder"
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "5", "{", "[" * 100_000, '{"run_id": 5, "config": {}}'])
+def test_trainer_resume_with_a_damaged_config_json_names_it(
+    tiny_config: TrainConfig, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(RcnSearchError, match=r"config\.json is damaged: .*; restore it from a copy, or choose another"):
+        Trainer(tiny_config, str(tmp_path), resume=True)
+
+
+def rewrite_state(path: Path, **changes: object) -> None:
+    """Change the state in the header of last.safetensors; None removes a key."""
+    info, tensors = read_checkpoint(str(path))
+    state = {key: value for key, value in {**info.state, **changes}.items() if value is not None}
+    write_checkpoint(str(path), info.model_copy(update={"state": state}), tensors)
+
+
+def test_trainer_resume_from_a_damaged_last_checkpoint_names_it(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    Trainer(tiny_config, str(tmp_path)).train()
+    last, best = tmp_path / "last.safetensors", tmp_path / "best.safetensors"
+    sound = last.read_bytes()
+    history = read_checkpoint(str(last)).info.state["history"]
+    problems: dict[str, dict[str, object]] = {
+        "state: steps_done: field required": {"steps_done": None},
+        "state: steps_done = -1: ": {"steps_done": -1},
+        "state: steps_done = True: ": {"steps_done": True},
+        "state: history.0 = 5: ": {"history": [5]},
+        "state: epoch 2 of its history stands where epoch 1 is expected": {"history": history[1:]},
+        "state: settings: field required": {"settings": None},
+        "state: partial_s = -1.0: ": {"partial_s": -1.0},
+        "3 steps are 1 epochs, and its history has 2": {"steps_done": 3},
+    }
+    for problem, changes in problems.items():
+        last.write_bytes(sound)
+        rewrite_state(last, **changes)
+        with pytest.raises(CheckpointError, match=re.escape(problem)) as raised:
+            Trainer(tiny_config, str(tmp_path), resume=True)
+        assert str(raised.value).startswith(f"{last} is damaged: ")
+    last.write_bytes(best.read_bytes())
+    with pytest.raises(CheckpointError, match=r"last\.safetensors holds weights alone, as best\.safetensors does"):
+        Trainer(tiny_config, str(tmp_path), resume=True)
+    last.write_bytes(sound)
+    info, tensors = read_checkpoint(str(last))
+    write_checkpoint(str(last), info, {name: each for name, each in tensors.items() if not name.startswith("optim.")})
+    with pytest.raises(CheckpointError, match="it has no state of the optimizer after"):
+        Trainer(tiny_config, str(tmp_path), resume=True)
+    other = info.model_copy(update={"config": changed(tiny_config, seed=9)})
+    write_checkpoint(str(last), other, tensors)
+    with pytest.raises(CheckpointError, match=rf"is of run {other.config.run_id}, not of run {tiny_config.run_id}"):
+        Trainer(tiny_config, str(tmp_path), resume=True)
 
 
 def test_trainer_resume_on_other_data_is_refused(tiny_config: TrainConfig, mtfl_uri: str, tmp_path: Path) -> None:

@@ -114,8 +114,8 @@ def copy_checkpoint(parent_uri: str, folder: str, config: TrainConfig) -> None:
         return
     # The last state first: best weights that are better than its history says do no harm, worse ones would.
     for name in (LAST_NAME, BEST_NAME):
-        content = _read_when_uploaded(storage.join(parent_uri, name))
-        storage.write_bytes(storage.join(folder, name), with_config(content, config))
+        source = storage.join(parent_uri, name)
+        storage.write_bytes(storage.join(folder, name), with_config(source, _read_when_uploaded(source), config))
     document = {"run_id": config.run_id, "config": config.model_dump(mode="json")}
     storage.write_json(storage.join(folder, CONFIG_NAME), document, if_absent=True)
 
