@@ -13,6 +13,7 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from scipy.stats.qmc import Sobol
 
 from rcn_search.config.errors import ConfigError
 from rcn_search.config.schema import TrainConfig
@@ -188,6 +189,15 @@ def test_sobol_sequence_covers_every_range_evenly(load: Callable[..., StudyConfi
     rates = sorted(math.log10(each["optimizer.lr"]) for each in values)
     assert max(high - low for low, high in itertools.pairwise(rates)) < 2 / 64
     assert sum(each["model.name"] == "rcn" for each in values) in (31, 32, 33)
+
+
+def test_sobol_sequence_begins_at_its_first_point_after_the_initial_trials(load: Callable[..., StudyConfig]) -> None:
+    config = load("qmc")
+    point_nd = Sobol(len(config.parameter_names), scramble=True, rng=config.study.seed).random(2)
+    rates = FloatDistribution(1e-3, 1e-2, log=True)
+    expected = [from_unit(rates, float(point_d[config.parameter_names.index("optimizer.lr")])) for point_d in point_nd]
+    _, *proposals = first_settings(config, 3)
+    assert [values["optimizer.lr"] for values in proposals] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
