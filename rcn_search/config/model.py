@@ -21,9 +21,6 @@ class BranchesConfig(FrozenModel):
     """Keys that RCN and SumNet share."""
 
     branches: int = Field(6, ge=1, le=7, description="Number of resolutions, from the finest: 80, 40, 20, 10, 5, 2, 1.")
-    layer_preset: Literal["mtfl", "300w"] = Field(
-        "mtfl", description="The paper's layers: narrow with 3x3 kernels for MTFL, or 64 channels wide for 300-W."
-    )
     channels: Literal["paper"] | Width = Field("paper", description="The preset's widths, or one width for all layers.")
     mask: Annotated[str, BeforeValidator(_require_quotes), Field(pattern="^[01]{1,7}$")] | None = Field(
         None, description="Branches to keep, coarsest first as in the paper's Table 1: '0011'. By default all."
@@ -67,6 +64,9 @@ class SumNetConfig(BranchesConfig):
     """SumNet: the maps of all branches, upsampled, weighted and summed (Honari et al. 2016, sec. 3.1)."""
 
     name: Literal["sumnet"] = Field("sumnet", description="Network.")
+    layer_preset: Literal["mtfl", "300w"] = Field(
+        "mtfl", description="The paper's layers: narrow with 3x3 kernels for MTFL, or 64 channels wide for 300-W."
+    )
     branches: int = Field(6, ge=1, le=6, description="Number of resolutions, from the finest: 80, 40, 20, 10, 5, 2.")
     upsampling: Literal["tile", "bilinear"] = Field("tile", description="From a coarse map to a finer one.")
     fusion_weights: Literal["map", "pixel"] = Field(

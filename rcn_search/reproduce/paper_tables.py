@@ -150,8 +150,5 @@ class PaperConvergence(NamedTuple):
 
 
 TARGET_ERROR_PCT = 7.0
-PAPER_CONVERGENCE = {
-    "RCN 6 branches": PaperConvergence(15, 20),
-    "SumNet 6 branches": PaperConvergence(110, 120),
-}
+PAPER_CONVERGENCE = {"RCN 6 branches": PaperConvergence(15, 20), "SumNet 6 branches": PaperConvergence(110, 120)}
 """The paper's statement is about training without occluder."""

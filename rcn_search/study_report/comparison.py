@@ -164,14 +164,15 @@ def describe_differences(methods: Sequence[Method]) -> Iterator[str]:
                 f"{method.name} and {methods[0].name} are validated on other images, or in another way: their errors "
                 "cannot be compared"
             )
-        compared = (
-            {key: value for key, value in each.items() if key not in _NOT_COMPARED} for each in (first, method.identity)
-        )
-        lines = list(differences(*compared))
+        lines = list(differences(_compared(first), _compared(method.identity)))
         yield f"{method.name} differs from {methods[0].name}:" if lines else f"{method.name}: the same search"
         yield from (f"  {line}" for line in lines[:MAX_DIFFERENCES])
         if len(lines) > MAX_DIFFERENCES:
             yield f"  and {len(lines) - MAX_DIFFERENCES} more"
+
+
+def _compared(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in _NOT_COMPARED}
 
 
 def _validation(document: dict[str, Any]) -> tuple[Any, ...]:

@@ -59,7 +59,10 @@ class MethodComparison:
         mean_pct_n = self.error_pct_mn.mean(axis=0)  # NaN where one method excludes the image
         included_n = np.flatnonzero(np.isfinite(mean_pct_n))
         by_error = included_n[np.argsort(mean_pct_n[included_n], kind="stable")]
-        return by_error[np.linspace(0, len(by_error) - 1, min(count, len(by_error))).round().astype(int)]
+        picked: NDArray[np.int64] = by_error[
+            np.linspace(0, len(by_error) - 1, min(count, len(by_error))).round().astype(int)
+        ]
+        return picked
 
     def find_images(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Return the indices of images by their ids, in the order given.
@@ -111,6 +114,11 @@ def _images_of(predictions: Predictions) -> str:
 
 
 def find_protocol(predictions: Predictions, name: str) -> EvaluationProtocol:
-    """Make the protocol of a name for the images and keypoints of predictions."""
+    """Make the protocol of a name for the images and keypoints of predictions.
+
+    ``subpixel`` alone is by the default normalizer of their schema.
+    """
+    if name == "subpixel":
+        name = f"subpixel-{predictions.schema.default_normalizer}"
     keypoints = "ibug49" if name == "rcn2016-49" else predictions.meta["keypoints"]
     return named_protocol(name, predictions.meta["dataset"], predictions.meta["subset"], keypoints)

@@ -78,7 +78,7 @@ def draw_faces(
             face.draw_caption(captions[index])
     for row, title in enumerate(row_titles or ()):
         center_px = _GAP_PX + row * pitch_px + _FACE_PX / 2
-        style = {"rotation": 90, "ha": "center", "va": "center", "linespacing": 1.1}
+        style: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "center", "linespacing": 1.1}
         axes.text(left_px / 2, center_px, wrap_text(title, 26), color=INK, fontsize=14 * _PT, **style)
     # Set last, because `imshow` changes the limits.
     axes.set_xlim(0, figure.get_figwidth() * _DPI)
