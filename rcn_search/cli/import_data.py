@@ -43,67 +43,58 @@ class Boxes(StrEnum):
     points = "points"
 
 
+def _own(help: str, **options: Any) -> Any:
+    """Declare an option of the format points."""
+    return typer.Option(help=help, rich_help_panel=_PANEL, **options)
+
+
+Format = Annotated[
+    str, typer.Argument(help="points (your own), mtfl, 300w, afw or afw-68, or that of an installed package.")
+]
+Source = Annotated[Path, typer.Argument(help="Folder with the published files, unzipped; or your annotations.")]
+Color = Annotated[bool, typer.Option("--color", help="Keep red, green and blue. Default: gray.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be imported.")]
+SchemaFile = Annotated[str, _own("schema.yaml, or a built-in schema.", metavar="FILE")]
+Images = Annotated[Path | None, _own("Folder of the images. Default: SOURCE.", metavar="DIR")]
+ValShare = Annotated[
+    float | None,
+    _own("Share of the images, or groups, for validation. Default: as the annotations say, else 0.1.", min=0, max=1),
+]
+TestShare = Annotated[
+    float | None,
+    _own("Share for the test split. Default: as the annotations say; 0.1 if they say nothing.", min=0, max=1),
+]
+ExifOption = Annotated[
+    Exif | None,
+    _own(
+        "Turn photographs by their EXIF orientation, as the tool did. Default: apply for labelme and coco, ignore for "
+        "csv and pts."
+    ),
+]
+PixelOffset = Annotated[
+    float | None, _own("Added to each x and y, so that pixel i covers i to i + 1. Default: -0.5 for pts, else 0.")
+]
+CropPx = Annotated[int | None, _own("Side of stored crops. Default: 160.", min=40, max=512)]
+
+
 @command
 def import_command(
-    format: Annotated[
-        str, typer.Argument(help="points (your own), mtfl, 300w, afw or afw-68, or that of an installed package.")
-    ],
-    source: Annotated[Path, typer.Argument(help="Folder with the published files, unzipped; or your annotations.")],
+    format: Format,
+    source: Source,
     destination: Destination,
-    color: Annotated[bool, typer.Option("--color", help="Keep red, green and blue. Default: gray.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be imported.")] = False,
-    schema: Annotated[
-        str, typer.Option(metavar="FILE", help="schema.yaml, or a built-in schema.", rich_help_panel=_PANEL)
-    ] = "",
-    layout: Annotated[
-        LayoutName | None, typer.Option(help="How the annotations are written.", rich_help_panel=_PANEL)
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the images. Default: SOURCE.", rich_help_panel=_PANEL)
-    ] = None,
-    val: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Share of the images, or groups, for validation. Default: as the annotations say, else 0.1.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None,
-    test: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Share for the test split. Default: as the annotations say; 0.1 if they say nothing.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None,
-    exif: Annotated[
-        Exif | None,
-        typer.Option(
-            help="Turn photographs by their EXIF orientation, as the tool did. Default: apply for labelme and coco, "
-            "ignore for csv and pts.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None,
-    boxes: Annotated[
-        Boxes, typer.Option(help="Frame faces by their boxes, if they have any, or by points.", rich_help_panel=_PANEL)
-    ] = Boxes.file,
-    pixel_offset: Annotated[
-        float | None,
-        typer.Option(
-            help="Added to each x and y, so that pixel i covers i to i + 1. Default: -0.5 for pts, else 0.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None,
-    crop_px: Annotated[
-        int | None, typer.Option(min=40, max=512, help="Side of stored crops. Default: 160.", rich_help_panel=_PANEL)
-    ] = None,
-    name: Annotated[
-        str, typer.Option(help="Name of the data set. Default: that of the schema.", rich_help_panel=_PANEL)
-    ] = "",
-    license: Annotated[str, typer.Option(help="What the license of the images permits.", rich_help_panel=_PANEL)] = "",
+    color: Color = False,
+    strict: Strict = False,
+    schema: SchemaFile = "",
+    layout: Annotated[LayoutName | None, _own("How the annotations are written.")] = None,
+    images: Images = None,
+    val: ValShare = None,
+    test: TestShare = None,
+    exif: ExifOption = None,
+    boxes: Annotated[Boxes, _own("Frame faces by their boxes, if they have any, or by points.")] = Boxes.file,
+    pixel_offset: PixelOffset = None,
+    crop_px: CropPx = None,
+    name: Annotated[str, _own("Name of the data set. Default: that of the schema.")] = "",
+    license: Annotated[str, _own("What the license of the images permits.")] = "",
 ) -> None:
     """Import a data set into Arrow shards: your own photographs and points, or a published one.
 

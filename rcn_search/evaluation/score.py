@@ -129,7 +129,6 @@ def protocols_for(predictions: Predictions, normalizers: Sequence[Normalizer] = 
     centers, so schemas without them have none.
     """
     default = predictions.schema.default_normalizer
-
     dataset, subset, keypoints = (str(predictions.meta[key]) for key in ("dataset", "subset", "keypoints"))
     protocols = []
     if predictions.meta["grid_px"] == RCN2016_GRID_PX and default == "eye_centers":

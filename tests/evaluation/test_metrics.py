@@ -101,6 +101,17 @@ def test_image_errors_normalizers_by_hand(make_predictions: Make, normalizer: st
     assert score(predictions, protocol).error.pct == pytest.approx(100 * 5 / length_px)
 
 
+@pytest.mark.parametrize(("length_px", "excluded"), [(1.0, ""), (0.9375, metrics.TINY_NORMALIZER)])
+def test_image_errors_normalizer_of_exactly_one_pixel_counts(
+    make_predictions: Make, length_px: float, excluded: str
+) -> None:
+    predictions = make_predictions(1)
+    for name in ("true_crop_nk2", "true_image_nk2"):
+        points_k2 = getattr(predictions, name)[0]
+        points_k2[:2] = np.array([[64, 64], [64 + length_px, 64]])
+    assert metrics.image_errors(predictions, SUBPIXEL).excluded_n.tolist() == [excluded]
+
+
 @pytest.mark.parametrize("protocol", [RCN2016, SUBPIXEL])
 def test_image_errors_excluded_images_are_counted_by_reason(
     make_predictions: Make, protocol: EvaluationProtocol
@@ -255,3 +266,21 @@ def test_image_errors_49_points_use_the_eye_centers_of_68(make_predictions: Make
     assert errors.error_pct_n[1] == pytest.approx(100 * 5 / ocular / 49, rel=1e-4)
     with pytest.raises(ValueError, match="the predictions have 'five' points; rcn2016-49 here needs 'ibug49'"):
         metrics.image_errors(make_predictions(1), protocol)
+
+
+@pytest.mark.parametrize("protocol", [RCN2016, SUBPIXEL], ids=lambda protocol: protocol.name)
+def test_image_errors_points_that_are_not_labeled_do_not_count(
+    make_predictions: Make, protocol: EvaluationProtocol
+) -> None:
+    """They are NaN and not visible; an image whose normalizer needs one is excluded."""
+    predictions = make_predictions()
+    for values in (predictions.true_crop_nk2, predictions.true_image_nk2):
+        values[0, 3] = values[1, 0] = np.nan
+    predictions.visible[0, 3] = predictions.visible[1, 0] = False
+    predictions.pred_image_nk2[0, 2] += 10
+    predictions.pred_cell_nk2[0, 2] += 10
+    errors = metrics.image_errors(predictions, protocol)
+    assert errors.excluded_n.tolist() == ["", metrics.NON_FINITE_NORMALIZER, ""]
+    assert np.isnan(errors.error_pct_nk[0]).tolist() == [False, False, False, True, False]
+    assert errors.error_pct_n[0] == pytest.approx(errors.error_pct_nk[0, 2] / 4)
+    assert errors.error_pct_n[0] > 1

@@ -1,7 +1,7 @@
 """Draw a keypoint schema: its points, edges and flip.
 
 A schema has no coordinates, so points are placed by stress majorization of the graph of its edges (Kamada and Kawai,
-1989), mirrored: the points of a flip pair lie opposite each other, the others on the axis. Shape letters: k points.
+1989), symmetric: the points of a flip pair lie opposite each other, the others on the axis. Shape letters: k points.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def draw_schema(schema: KeypointSchema, uri: str) -> None:
 
 
 def place_points(schema: KeypointSchema) -> Array:
-    """Place the points (k, 2), mirrored about x = 0, the first of a flip pair on the left; y grows downwards."""
+    """Place the points (k, 2), symmetric about x = 0, the first of a flip pair on the left; y grows downwards."""
     num_points = schema.num_points
     distance_kk = _graph_distances(schema)
-    matrix, start = _mirrored_coordinates(schema)
+    matrix, start = _symmetric_coordinates(schema)
     upper = np.triu_indices(num_points, 1)
     wanted = distance_kk[upper]
 
@@ -95,7 +95,7 @@ def _graph_distances(schema: KeypointSchema) -> Array:
     return np.where(np.isfinite(distance_kk), distance_kk, apart)
 
 
-def _mirrored_coordinates(schema: KeypointSchema) -> tuple[Array, Array]:
+def _symmetric_coordinates(schema: KeypointSchema) -> tuple[Array, Array]:
     """Make the matrix (2 k, p) from free coordinates to all, and where they start: in the order of the points."""
     rows: list[tuple[int, int, float]] = []
     start: list[float] = []
