@@ -1,20 +1,21 @@
-"""``rcn-search predict``: the points of the faces on photographs."""
+"""``rcn-search predict``: the points of the faces on photographs and videos."""
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from rcn_search.cli.console import command, print_text, progress
+from rcn_search.cli.console import command
 from rcn_search.cli.options import DecoderOption, Denoiser, Device, TtaOption
-from rcn_search.cli.predict_report import Format, report
+from rcn_search.cli.predict_inputs import PhotoRequest, predict_photographs, predict_videos
+from rcn_search.cli.predict_report import Format
 from rcn_search.errors import RcnSearchError
 
-Inputs = Annotated[list[str], typer.Argument(metavar="PHOTO|FOLDER…", help="Photographs, or folders of them.")]
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="PHOTO|FOLDER|VIDEO…", help="Photographs, folders of them, and videos.")
+]
 Model = Annotated[
     str,
     typer.Option("--model", "-m", metavar="MODEL", help="Packaged model, folder of a run, checkpoint, exported file."),
@@ -45,6 +46,7 @@ MinConfidence = Annotated[
 ]
 MinFace = Annotated[int, typer.Option(min=10, help="Smallest face to look for, in pixels.")]
 Pictures = Annotated[bool, typer.Option(help="Draw pictures into --out.")]
+Smooth = Annotated[bool, typer.Option(help="Smooth the points of videos over time (one-euro filter).")]
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Processes. Default: all cores for many photographs, one with a GPU.")
 ]
@@ -63,6 +65,7 @@ def predict_command(
     min_confidence: MinConfidence = 0.0,
     min_face: MinFace = 40,
     pictures: Pictures = True,
+    smooth: Smooth = True,
     jobs: Jobs = None,
     resume: Resume = False,
     decoder: DecoderOption = None,
@@ -70,45 +73,33 @@ def predict_command(
     denoiser: Denoiser = "",
     device: Device = "auto",
 ) -> None:
-    """Find the faces on photographs and predict their points.
+    """Find the faces on photographs and videos, and predict their points.
 
     Example: rcn-search predict photo.jpg party/ --model runs/rcn6 --out points --format csv
     """
     from rcn_search.inference.config import InferenceConfig
-    from rcn_search.inference.photographs import predict_photos as photographs
-    from rcn_search.inference.photographs.boxes import match_boxes, read_boxes
-    from rcn_search.inference.photographs.journal import Journal
-    from rcn_search.inference.photographs.listing import list_photos
-    from rcn_search.inference.photographs.record import Selection, describe_run
+    from rcn_search.inference.photographs.predict_photos import PICTURES, PredictOptions
+    from rcn_search.inference.photographs.record import Selection
     from rcn_search.inference.predictor import load
+    from rcn_search.inference.video.frames import VIDEO_SUFFIXES
     from rcn_search.inference.weights import find_weights
 
     if out is None and (format == "parquet" or resume):
         raise RcnSearchError("Parquet and --resume need a folder: give --out DIR")
-    listed, weights = list_photos(inputs, out=out), find_weights(model)
+    weights = find_weights(model)
     inference = InferenceConfig.from_record(
         {}, decoder=decoder, tta=tta or (), denoiser_uri=denoiser or None, device=device
     )
     predictor = load(weights, inference)
-    options = photographs.PredictOptions(
+    options = PredictOptions(
         detector=detector,
         min_face_px=min_face,
-        boxes=match_boxes(read_boxes(boxes), listed.photos) if boxes else None,
         selection=Selection(faces=faces, min_confidence=min_confidence),
-        pictures=out / photographs.PICTURES if out and pictures else None,
+        pictures=out / PICTURES if out and pictures else None,
     )
-    predict = photographs.PhotoPredictor(predictor, options)
-    with ExitStack() as stack:
-        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        journal = Journal(folder, describe_run(predictor, options.record()), resume=resume)
-        photos = [photo for photo in listed.photos if photo.name not in journal.done]
-        if journal.done:
-            print_text(f"resumed after {len(listed.photos) - len(photos):,} of {len(listed.photos):,} photographs")
-        num_jobs = jobs or photographs.choose_jobs(len(photos), predictor.inference.device)
-        records = photographs.predict_photos(photos, predict, weights=weights, inference=inference, num_jobs=num_jobs)
-        with progress("predicting", "photographs") as on_photos:
-            for number, record in enumerate(records, start=1):
-                journal.append(record)
-                on_photos(number, len(photos))
-        if not report(journal, predictor.schema, out, format, num_others=listed.num_others):
-            raise typer.Exit(1)
+    videos = [name for name in inputs if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+    if videos:
+        predict_videos(videos, predictor, options, out=out, smooth=smooth)
+    if photos := [name for name in inputs if name not in videos]:
+        request = PhotoRequest(photos, boxes, weights, inference, out, format, jobs, resume)
+        predict_photographs(predictor, options, request)

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rcn_search.cli.main import app
+from rcn_search.inference.video.frames import VideoWriter
 from tests.conftest import CommandLine
 from tests.support.photographs import astronaut
 
@@ -95,6 +96,21 @@ def test_predict_boxes_of_a_file_are_used(cli: CommandLine, checkpoint: Path, ph
         [9, 9, 90, 90],
     ]
     assert not Path("out/pictures").exists()
+
+
+def test_predict_video_prints_its_jitter_and_writes_its_points(cli: CommandLine, checkpoint: Path, photo: Path) -> None:
+    writer = VideoWriter(Path("a.mp4"), 25)
+    for _ in range(3):
+        writer.write(astronaut())
+    writer.close()
+    printed = cli.run("predict", "a.mp4", photo, "-m", checkpoint, "--detector", "dlib", "--out", "out")
+    assert "a.mp4: 3 frames, 0 without a face;" in printed
+    assert "1 faces on 1 photographs" in printed
+    assert len(Path("out/a.mp4.csv").read_text().splitlines()) == 4
+    assert Path("out/a.mp4.mp4").exists()
+    assert "--detector none is for photographs" in cli.fail("predict", "a.mp4", "-m", checkpoint, "--detector", "none")
+    Path("b.avi").touch()
+    assert "b.avi is not a readable video" in cli.fail("predict", "b.avi", "-m", checkpoint)
 
 
 @pytest.mark.parametrize(
