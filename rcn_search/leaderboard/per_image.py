@@ -54,7 +54,15 @@ class _Document(Record):
 
 
 def store_errors(leaderboard: str, images: ImageSet, error_pct_n: Array) -> dict[str, str]:
-    """Store the errors of the images of a set, in its order; the names of both, as fields of an `Entry`."""
+    """Store the errors of the images of a set, in its order; the names of both, as fields of an `Entry`.
+
+    `RcnSearchError` if there are more images than could be read again.
+    """
+    if len(images.image_id_n) * (2 + len(images.attributes)) > storage.MAX_JSON_VALUES - 100:
+        raise RcnSearchError(
+            f"{len(images.image_id_n):,} images with {len(images.attributes)} attributes are more than an image set "
+            f"holds ({storage.MAX_JSON_VALUES:,} values)"
+        )
     document = _Document(
         image_id=images.image_id_n.tolist(),
         group=images.group_n.tolist(),

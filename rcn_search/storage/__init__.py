@@ -12,6 +12,7 @@ from rcn_search.storage import local, object_store
 from rcn_search.storage.errors import ObjectExistsError as ObjectExistsError
 from rcn_search.storage.errors import StorageError as StorageError
 from rcn_search.storage.json_format import MAX_JSON_BYTES as MAX_JSON_BYTES
+from rcn_search.storage.json_format import MAX_JSON_VALUES as MAX_JSON_VALUES
 from rcn_search.storage.json_format import decode_json as decode_json
 from rcn_search.storage.json_format import encode_json as encode_json
 from rcn_search.storage.local import is_local as is_local
