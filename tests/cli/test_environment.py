@@ -75,6 +75,7 @@ def test_train_and_evaluate_without_user_name_home_or_utf8(
     out, board = tmp_path / "run", tmp_path / "leaderboard"
     printed = run("train", config, "--out", out, *probed, prefix=NAMELESS, without=missing, **environment)
     assert f"-> {out}/best.safetensors" in printed
+    assert "atplotlib" not in printed
     split = ("--data", synthetic_uri, "--split", "test", "--leaderboard", board, "--submit")
     run("evaluate", out / "best.safetensors", *split, prefix=NAMELESS, without=missing, **environment)
     (evaluation,) = (board / "test_evaluations" / "synthetic-test").iterdir()
