@@ -3,14 +3,15 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from rcn_search.config.errors import ConfigError
-from rcn_search.simulation.replay import START_S, Method, compare_methods, mean_interval, simulate
-from rcn_search.simulation.surrogate import MIN_CURVES, RecordedCurves
+from rcn_search.simulation.replay import START_S, Method, compare_methods, mean_interval, replay, simulate
+from rcn_search.simulation.surrogate import MIN_CURVES, Curve, RecordedCurves
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.space.study_config import StudyConfig
@@ -119,6 +120,35 @@ def test_simulate_without_pruning_spends_a_full_training_per_trial(recorded: Stu
     assert run.error_at(12) == run.best_error_pct_e.min()
     assert (np.diff(run.best_error_pct_e) <= 0).all()
     assert np.isnan(run.error_at(0))
+
+
+class ListedTrials:
+    """Two trials, and what is reported of them."""
+
+    def __init__(self) -> None:
+        self.left, self.reports, self.ended = [0, 1], [], []
+
+    def ask(self):
+        return (self.left.pop(0), {}) if self.left else None
+
+    def report(self, number: int, epoch: int, error_pct: float) -> None:
+        self.reports.append((number, epoch, error_pct))
+
+    def finish(self, number: int, *, complete: bool) -> None:
+        self.ended.append((number, complete))
+
+
+def test_replay_reports_the_error_of_each_epoch_and_counts_its_cost() -> None:
+    source, pruner = ListedTrials(), SimpleNamespace(report=lambda number, epoch, error_pct: (number, epoch) == (1, 2))
+    curve = Curve(error_pct_e=np.array([9.0, 7.0, 8.0]), epoch_s=EPOCH_S)
+    curves = SimpleNamespace(predict=lambda params: curve, full_training_s=3 * EPOCH_S)
+    run = replay(source, pruner, curves, workers=1, budget=100)
+    assert source.reports == [(0, 1, 9.0), (0, 2, 7.0), (0, 3, 8.0), (1, 1, 9.0), (1, 2, 7.0)]
+    assert source.ended == [(0, True), (1, False)]
+    assert run.best_error_pct_e.tolist() == [9, 7, 7, 7, 7]
+    spent_s = np.array([1, 2, 3, 4, 5]) * EPOCH_S + np.array([1, 1, 1, 2, 2]) * START_S
+    np.testing.assert_allclose(run.cost_e, spent_s / (3 * EPOCH_S))
+    assert (run.num_trials, run.wall_s) == (2, pytest.approx(spent_s[-1]))
 
 
 def test_simulate_with_the_same_seed_gives_the_same_search(recorded: Study) -> None:
