@@ -74,9 +74,12 @@ def export_command(
 
 
 def _latency_table(measured: list[Latency]) -> Table:
-    table = Table("crops to points", "threads", "1 face", "64 faces", "a face of 64", box=None, pad_edge=False)
-    times = {row[:3]: row.time_ms for row in measured}
+    """Print a line for each runtime and number of threads, with the time of each batch."""
+    batch_sizes = list(dict.fromkeys(row.batch_size for row in measured))
+    names = ["1 face" if size == 1 else f"{size} faces" for size in batch_sizes]
+    table = Table("crops to points", "threads", *names, box=None, pad_edge=False)
+    times_ms = {row[:3]: row.time_ms for row in measured}
     for runtime, threads in dict.fromkeys(row[:2] for row in measured):
-        one, many = times[runtime, threads, 1], times[runtime, threads, 64]
-        table.add_row(runtime, f"{threads}", f"{one:.2f} ms", f"{many:.1f} ms", f"{many / 64:.2f} ms")
+        cells = [f"{times_ms[runtime, threads, size]:.2f} ms" for size in batch_sizes]
+        table.add_row(runtime, str(threads), *cells)
     return table

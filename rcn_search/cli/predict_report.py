@@ -47,6 +47,8 @@ def report(
         _write_points(journal, schema, format or "json", path)
     if path or not format:
         _print_tables(shown, schema)
+        if num_photos > len(shown):
+            print_text(f"… and {num_photos - len(shown):,} more photographs")
         parts = [f"{num_faces:,} faces on {num_photos:,} photographs"]
         parts += [f"{num_without:,} without a face"] * bool(num_without)
         parts += [f"{num_unread:,} could not be read"] * bool(num_unread)

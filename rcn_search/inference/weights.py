@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rcn_search import storage
-from rcn_search.errors import RcnSearchError
 from rcn_search.resources import resource_path
+from rcn_search.training.checkpoint import CheckpointError
 
 WEIGHTS = "weights"
 """Folder of the packaged checkpoints, ``NAME.safetensors``."""
@@ -25,7 +25,7 @@ def find_weights(model: str) -> str:
         model: Name of a packaged model, folder of a run, or path or URI of a checkpoint or exported file.
 
     Raises:
-        RcnSearchError: It is no name of a packaged model, and there is no such file or folder.
+        CheckpointError: It is no name of a packaged model, and there is no such file or folder.
     """
     if model in packaged_names():
         return str(resource_path(WEIGHTS) / f"{model}.safetensors")
@@ -36,5 +36,5 @@ def find_weights(model: str) -> str:
         return str(path / BEST)
     if not path.exists():
         names = ", ".join(packaged_names()) or "none"
-        raise RcnSearchError(f"no checkpoint at {model}; the models that come with rcn-search: {names}")
+        raise CheckpointError(f"no checkpoint at {model}; the models that come with rcn-search: {names}")
     return model

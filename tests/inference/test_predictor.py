@@ -217,7 +217,7 @@ def test_load_denoiser_makes_a_joint_model(tiny_config: TrainConfig, dataset: Da
 
 
 def test_load_without_checkpoint_fails(tmp_path: Path) -> None:
-    with pytest.raises(RcnSearchError, match=r"no checkpoint at .*; the models that come with rcn-search: "):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*; the models that come with rcn-search: "):
         load(str(tmp_path / "best.safetensors"))
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         load("memory://nowhere/best.safetensors")

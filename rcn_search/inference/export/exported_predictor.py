@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rcn_search.data.augment import to_channels
 from rcn_search.errors import RcnSearchError
 from rcn_search.inference.config import InferenceConfig
 from rcn_search.inference.crop_network import CropPoints
 from rcn_search.inference.export.runtimes import Session, open_session, read_exported
 from rcn_search.inference.latency import NUM_RUNS, NUM_WARM_UP_RUNS
 from rcn_search.inference.predictor import Predictor
+
+_NUM_BATCH_RUNS = 5  # of batches of several faces, which take longer and vary less
 
 
 class ExportedPredictor(Predictor):
@@ -45,15 +48,12 @@ class ExportedPredictor(Predictor):
 
     def predict_crops(self, crop_b: Tensor, face_box_b4: Tensor) -> CropPoints:
         """Predict the keypoints of a batch of crops."""
-        crops, side = crop_b.cpu(), self.info.crop_px
-        channels = (3,) if self.info.config.input.color else ()
-        if tuple(crops.shape[1:]) != (side, side, *channels):
-            if crops.ndim == 4 and not channels:
-                raise RcnSearchError("the exported network takes gray crops, and the data set is in color")
-            raise RcnSearchError(
-                f"the exported network takes crops of shape {(side, side, *channels)}, not {tuple(crops.shape[1:])}"
-            )
-        outputs = self.session.run(crops.numpy(), face_box_b4.cpu().numpy().astype(np.float32))
+        color, side = self.info.config.input.color, self.info.crop_px
+        crops = crop_b.cpu() if color else to_channels(crop_b.cpu(), color=False)[:, 0]
+        expected = (side, side, 3) if color else (side, side)
+        if tuple(crops.shape[1:]) != expected:
+            raise RcnSearchError(f"the exported network takes crops of shape {expected}, not {tuple(crops.shape[1:])}")
+        outputs = self.session.run(np.ascontiguousarray(crops.numpy()), face_box_b4.cpu().numpy().astype(np.float32))
         return CropPoints(
             torch.from_numpy(outputs.points_bk2),
             torch.from_numpy(outputs.cells_bk2),
@@ -87,9 +87,10 @@ def session_latency_ms(session: Session, *, batch_size: int) -> float:
     channels = (3,) if session.info.checkpoint.config.input.color else ()
     crops = np.zeros((batch_size, side, side, *channels), np.uint8)
     face_boxes = np.tile(np.array([0, 0, side, side], np.float32), (batch_size, 1))
+    num_warm_up, num_runs = (NUM_WARM_UP_RUNS, NUM_RUNS) if batch_size == 1 else (1, _NUM_BATCH_RUNS)
     times_s = []
-    for _ in range(NUM_WARM_UP_RUNS + NUM_RUNS):
+    for _ in range(num_warm_up + num_runs):
         started = time.perf_counter()
         session.run(crops, face_boxes)
         times_s.append(time.perf_counter() - started)
-    return 1e3 * statistics.median(times_s[NUM_WARM_UP_RUNS:])
+    return 1e3 * statistics.median(times_s[num_warm_up:])
