@@ -23,7 +23,7 @@ def decode_json(uri: str, content: bytes) -> Any:
         StorageError: It is not JSON, or beyond the limits above; the message names it.
     """
     num_brackets = content.count(b"[") + content.count(b"{")
-    num_values = num_brackets + content.count(b",")
+    num_values = num_brackets + content.count(b",") if len(content) > MAX_JSON_KEYS else 0  # few in most objects
     if len(content) > MAX_JSON_BYTES or num_values > MAX_JSON_VALUES:
         raise StorageError(
             f"{uri} is too large: {len(content):,} bytes with up to {num_values:,} values; at most {MAX_JSON_BYTES:,} "
@@ -31,7 +31,9 @@ def decode_json(uri: str, content: bytes) -> Any:
         )
     try:
         document = json.loads(content)
-        if b"\\ud" in content or b"\\uD" in content:  # half a surrogate pair cannot be written again
+        if b"\\" in content and (
+            b"\\ud" in content or b"\\uD" in content
+        ):  # half a surrogate pair cannot be written again
             json.dumps(document, ensure_ascii=False).encode()
     except RecursionError:
         raise _too_deep(uri) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -50,11 +51,19 @@ def read(path: Path, max_bytes: int | None) -> bytes:
     """Read a whole file; the conditions are those of `rcn_search.storage.read_bytes`."""
     if max_bytes is None:
         return path.read_bytes()
-    with open(path, "rb", opener=_open_without_waiting) as stream:
-        status = os.fstat(stream.fileno())
+    # A pipe without a writer would be waited for without O_NONBLOCK.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(status.st_mode):
             raise StorageError(f"{path} is a device or a pipe, not a file")
-        content = stream.read(min(max_bytes, max(status.st_size, 2**16)) + 1)
+        content = b""
+        while part := os.read(descriptor, min(max_bytes, max(status.st_size, 2**12)) + 1 - len(content)):
+            content = content + part if content else part
+    finally:
+        os.close(descriptor)
     if len(content) > max_bytes:
         raise too_large(str(path), max_bytes)
     return content
@@ -63,10 +72,6 @@ def read(path: Path, max_bytes: int | None) -> bytes:
 def too_large(uri: str, max_bytes: int) -> StorageError:
     """Build the error to raise for an object of more than ``max_bytes``."""
     return StorageError(f"{uri} is too large: of such an object at most {max_bytes:,} bytes are read")
-
-
-def _open_without_waiting(name: str, flags: int) -> int:
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would be waited for
 
 
 def read_range(path: Path, start: int, stop: int) -> bytes:

@@ -118,7 +118,7 @@ def of_first_entry(**fields: Any) -> Callable[[bytes], bytes]:
         of_first_entry(method=3),
         of_first_entry(error_pct="low"),
         of_first_entry(seed=[1]),
-        of_first_entry(images_sha256="../../x"),
+        of_first_entry(images_sha256=5),
         of_first_entry(surprise=1),
     ],
 )

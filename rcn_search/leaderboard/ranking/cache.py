@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import StrictInt, TypeAdapter, ValidationError
 
 from rcn_search.leaderboard.entry_cache import EntrySummary, read_cache, write_cache
 from rcn_search.leaderboard.objects import object_stamp
@@ -20,8 +21,15 @@ from rcn_search.leaderboard.ranking.statistics import RankRange
 _VERSION = 1
 """Version of the ranking rule and of this file."""
 _KIND = "ranks"
-_Ranks = dict[str, list[tuple[int, int]]]
+_Ranks = dict[str, list[tuple[StrictInt, StrictInt]]]
 _RANKS: TypeAdapter[_Ranks] = TypeAdapter(_Ranks)
+
+
+def _of_right_types(document: Any) -> _Ranks:
+    try:
+        return _RANKS.validate_python(document)
+    except ValidationError:
+        return {}
 
 
 class RankCache:
@@ -29,7 +37,7 @@ class RankCache:
 
     def __init__(self, leaderboard: str) -> None:
         self._leaderboard = leaderboard
-        self._before = read_cache(leaderboard, _KIND, _RANKS) or {}
+        self._before = _of_right_types(read_cache(leaderboard, _KIND))
         self._used: _Ranks = {}
 
     def get(self, rows: Sequence[EntrySummary]) -> list[RankRange] | None:
