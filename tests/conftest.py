@@ -99,6 +99,14 @@ class CommandLine:
         assert result.exit_code == 0, result.output + repr(result.exception)
         return " ".join(result.stdout.split())
 
+    def warn(self, *line: object) -> str:
+        """What a command that must succeed prints to standard error."""
+        from rcn_search.cli.main import app
+
+        result = CliRunner().invoke(app, [*map(str, line)])
+        assert result.exit_code == 0, result.output + repr(result.exception)
+        return result.stderr
+
     def fail(self, *line: object) -> str:
         """The message of a command that must fail as a user can understand: one error, no traceback, exit code 1."""
         from rcn_search.cli.main import app

@@ -135,8 +135,8 @@ def best(
     from rcn_search.study_report.trial_page import config_yaml, trial_page
 
     study = open_study(uri)
-    _warn_of_damage(study)
     chosen = choose_best(study, trial)
+    _warn_of_damage(study)
     if config:
         typer.echo(config_yaml(study, chosen), nl=False)
         return

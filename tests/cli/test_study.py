@@ -111,16 +111,18 @@ def test_export_prints_the_files_that_it_wrote(cli: CommandLine, study: Study, t
     assert "must end in .journal" in cli.fail("study", "export", study.uri, "--to", "a.txt")
 
 
-def test_study_commands_on_missing_or_damaged_studies_fail(
+def test_study_commands_name_what_is_missing_or_damaged_and_show_the_rest(
     cli: CommandLine, study: Study, play_study: Callable[..., Study], tmp_path: Path
 ) -> None:
     for verb in ("status", "trials", "best"):
         assert "no study at /nowhere" in cli.fail("study", verb, "/nowhere")
     assert "has no trial 8" in cli.fail("study", "best", study.uri, "--trial", 8)
     (Path(study.trials[7].folder) / "history.json").write_text('[{"epoch": 1}]')
-    assert "000007/history.json is damaged" in cli.fail("study", "status", study.uri)
+    assert "000007/history.json is damaged" in cli.warn("study", "status", study.uri)
     (Path(study.trials[3].folder) / "result.json").write_text("{")
-    assert "000003/result.json is damaged" in cli.fail("study", "status", study.uri)
+    for verb in ("status", "trials", "best"):
+        assert "000003/result.json is damaged" in cli.warn("study", verb, study.uri)
+    assert "000003/result.json is damaged" in cli.fail("study", "best", study.uri, "--trial", 3)
     empty = play_study(str(tmp_path / "empty"), num_trials=0)
     assert "no trial of " in cli.fail("study", "best", empty.uri)
     assert "0 of 12 trials ended no trial is complete yet" in cli.run("study", "status", empty.uri)

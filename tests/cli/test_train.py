@@ -32,7 +32,7 @@ def test_train_resumes_an_interrupted_run_only_with_resume(cli: CommandLine, con
     assert cli.fail(*again) == (
         f"{tmp_path}/run already holds a run; resume it with --resume, or choose another folder"
     )
-    assert "what differs: seed: 0 → 1 Give the same file" in cli.fail(*again, "--resume", "--set", "seed=1")
+    assert "what differs:\n  seed: 0 → 1\nGive the same file" in cli.fail(*again, "--resume", "--set", "seed=1")
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     resumed = cli.run(*again, "--resume")
     assert "resumed after 1 of 2 epochs" in resumed

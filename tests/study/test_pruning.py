@@ -139,3 +139,13 @@ def test_hyperband_gives_most_trials_to_the_bracket_that_prunes_first():
 def test_load_study_with_a_grace_longer_than_its_trials_is_refused(write_study, name):
     with pytest.raises(ConfigError, match=r"scheduler.grace_epochs = 5 must be at most budget.epochs = 4"):
         load_study_config(write_study(scheduler={"name": name, "grace_epochs": 5}))
+
+
+def test_median_compares_the_best_error_so_far_not_the_latest():
+    pruner = build_pruner(Median(grace_epochs=1, min_trials=2), EPOCHS)
+    for trial in (0, 1):
+        for epoch in (1, 2):
+            pruner.report(trial, epoch, 10.0)
+    assert not pruner.report(2, 1, 9.0)
+    assert not pruner.report(2, 2, 50.0), "its best is below the median"
+    assert pruner.report(3, 1, 11.0), "its best is above it"

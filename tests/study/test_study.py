@@ -16,6 +16,7 @@ from rcn_search import storage
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import StudyError
 from rcn_search.study.space.study_config import StudyConfig
+from rcn_search.study.store import StudyStore
 from rcn_search.study.study import Study
 from tests.support.studies import epoch_result, play_trials, resume_study
 
@@ -279,3 +280,43 @@ def test_study_of_schema_version_1_is_refused_and_left_alone(uri: str, config: S
         with pytest.raises(StudyError, match="written by an older version of rcn-search; start a new study"):
             open_or_start()
     assert storage.list_names(uri) == ["space.json"]
+
+
+def test_best_trial_and_front_skip_a_trial_beyond_a_limit_and_keep_one_at_it(
+    write_study: Callable[..., str], tmp_path: Path
+) -> None:
+    options = {"constraints": {"latency_ms": 20}, "sampler": {"name": "random"}, "objectives": ["error", "latency"]}
+    config = load_study_config(write_study(**options))
+    study = Study.start(str(tmp_path / "limited"), config, "f")
+    for error_pct, latency_ms in [(3.0, 30.0), (5.0, 20.0), (6.0, 10.0), (7.0, 20.5)]:
+        trial = study.ask()
+        assert trial is not None
+        study.report(trial.number, [epoch_result(1, error_pct)], metrics={"latency_ms": latency_ms})
+        study.finish(trial.number, "complete")
+    for opened in (study, Study(study.uri, config), Study.open(study.uri)):
+        assert [trial.is_feasible for trial in opened.trials] == [False, True, True, False]
+        assert opened.best_trial is not None
+        assert opened.best_trial.number == 1
+        assert [trial.number for trial in opened.pareto_front] == [1, 2]
+
+
+def test_study_whose_lease_is_lost_writes_nothing(write_study: Callable[..., str], tmp_path: Path) -> None:
+    config, uri = load_study_config(write_study(sampler={"name": "random"})), str(tmp_path / "study")
+    Study.start(uri, config, "f")
+    is_lost = False
+
+    def check_lease() -> None:
+        if is_lost:
+            raise StudyError("another search process took over")
+
+    study = Study(uri, config, StudyStore(uri, check_lease))
+    trial = study.ask()
+    assert trial is not None
+    study.report(trial.number, [epoch_result(1, 5.0)])
+    is_lost = True
+    with pytest.raises(StudyError, match="took over"):
+        study.finish(trial.number, "complete")
+    with pytest.raises(StudyError, match="took over"):
+        study.ask()
+    assert [each.name for each in sorted((tmp_path / "study/trials").iterdir())] == ["000000"]
+    assert [each.name for each in (tmp_path / "study/trials/000000").iterdir()] == ["trial.json"]

@@ -228,3 +228,17 @@ def test_trial_batch_size_with_timed_options_is_refused(
     study = {"name": "tiny", "trial_batch_size": 3}
     with pytest.raises(ConfigError, match=reason):
         load_study_config(write_study(**{"study": study, **changes}))
+
+
+def test_stop_at_the_last_epoch_is_complete() -> None:
+    class StopsAll:
+        def report(self, trial: int, epoch: int, error_pct: float) -> bool:
+            return epoch == 2
+
+    for num_epochs, is_pruned in [(2, False), (3, True)]:
+        pruner = OrderedPruner(StopsAll(), num_epochs)
+        pruner.start_batch([0])
+        for epoch in range(1, num_epochs + 1):
+            pruner.report(0, epoch, 5.0)
+        assert pruner.is_decided(0)
+        assert (pruner.is_pruned(0), pruner.num_decided_epochs(0)) == (is_pruned, 2)

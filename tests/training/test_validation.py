@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from rcn_search.config.schema import IMAGE_SIZE_PX, TrainConfig
 from rcn_search.data.augment import NO_AUGMENTATION
@@ -17,6 +18,7 @@ from rcn_search.inference.predictor import Predictor
 from rcn_search.keypoints import FIVE
 from rcn_search.models import build_model
 from rcn_search.models.decode import point_cells, predicted_cells
+from rcn_search.training import validation
 from rcn_search.training.checkpoint import CheckpointInfo
 from rcn_search.training.task import LocalizationTask
 from rcn_search.training.validation import BATCH_SIZE, Validator
@@ -151,3 +153,22 @@ def test_localization_task_ignores_edge_points_of_flipped_images(
     batch = task.make_batch(torch.arange(4), task.random_draws(4, seed=0, epoch=0))
     assert batch.weight_bk is not None
     assert batch.weight_bk.tolist() == [[1, 1, 1, 1, 0] if flip else [1, 1, 1, 0, 1]] * 4
+
+
+def test_validator_attribute_errors_are_means_over_images_of_unequal_batches(
+    tiny_config: TrainConfig, val: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = tiny_config.model_dump() | {"model": {"name": "tcdcn", "auxiliary": True}}
+    config = TrainConfig.model_validate(document)
+    network = build_model(config.model, num_points=5, seed=1).eval()
+    monkeypatch.setattr(validation, "BATCH_SIZE", 8)
+    validator = Validator(config, val, 17, FIVE)
+    assert [len(batch.points_bk2) for batch in validator.batches] == [8, 8, 1]
+    with torch.inference_mode():
+        logits = [network(batch.inputs).attributes_logits for batch in validator.batches]
+    expected = {
+        name: float(F.cross_entropy(torch.cat([each[name] for each in logits]), val.attributes[name][:17].long()))
+        for name in sorted(val.attributes)
+    }
+    assert expected
+    assert validator.attribute_errors(network) == pytest.approx(expected, rel=1e-5)
