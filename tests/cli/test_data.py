@@ -241,7 +241,7 @@ def test_data_import_on_full_disk_leaves_no_data_set(cli: CommandLine, source: P
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("import wflw {source} out", "unknown format 'wflw'; known: points, mtfl, 300w, afw, afw-68"),
+        ("import lapa {source} out", "unknown format 'lapa'; known: points, mtfl, 300w, afw, afw-68"),
         ("import 300w {source} out", "{source} holds no .pts file in any of afw, helen/trainset, lfpw/trainset, helen"),
         ("import afw {source} out", "{source}/anno.mat is missing; the source folder must hold it and its images"),
         ("import afw-68 {source} out", "{source} holds 0 .pts files, the published afw has 337; the source folder"),

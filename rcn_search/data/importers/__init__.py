@@ -10,6 +10,8 @@ from rcn_search.data.importers.afw import Afw68Importer, AfwImporter
 from rcn_search.data.importers.base import Importer
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.importers.w300 import W300Importer
+from rcn_search.data.importers.w300_private import W300PrivateImporter
+from rcn_search.data.importers.wflw import WflwImporter
 from rcn_search.data.shards import DatasetError
 
 ENTRY_POINTS = "rcn_search.importers"
@@ -28,6 +30,8 @@ IMPORTERS: dict[str, FolderImporter] = {
     "300w": W300Importer,
     "afw": AfwImporter,
     "afw-68": Afw68Importer,
+    "wflw": WflwImporter,
+    "300w-private": W300PrivateImporter,
 }
 
 

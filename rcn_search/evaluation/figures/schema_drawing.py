@@ -35,7 +35,7 @@ def draw_schema(schema: KeypointSchema, uri: str) -> None:
     axes.add_collection(LineCollection(edges, colors=PALETTE[0], linewidths=1.8, zorder=2))
     is_paired_k = np.array(schema.flip) != np.arange(schema.num_points)
     colors = np.where(is_paired_k, PALETTE[1], INK)
-    axes.scatter(*points_k2.T, s=14 if many else 40, c=colors.tolist(), zorder=3)
+    axes.scatter(points_k2[:, 0], points_k2[:, 1], s=14 if many else 40, c=colors.tolist(), zorder=3)
     for name, (x, y) in zip(schema.names, points_k2, strict=True):
         text = name.replace("$", r"\$")
         axes.annotate(

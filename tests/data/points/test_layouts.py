@@ -88,6 +88,7 @@ def test_csv_heading_without_the_points_is_an_error(tmp_path: Path, heading: str
         ("a.png,1,2,3,4,5", "6 cells, the heading has 7"),
         ("a.png,1,2,3,4,5,6,7", "8 cells, the heading has 7"),
         ("a.png,1,2,3,4,5,x", "y of 'tip' is 'x', not a number"),
+        ("a.png,1,2,3,4,5,1_0", "y of 'tip' is '1_0', not a number"),
         ("a.png,1,2,3,4,5,inf", "y of 'tip' is inf, not a finite number"),
         ("a.png,1,2,3,4,5,", "y of 'tip' is '', not a number"),
         (",1,2,3,4,5,6", "no image is named"),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rcn_search.data.importers.base import Row, RowError
+from rcn_search.data.importers.base import Row, RowError, plain_number
 from rcn_search.data.shards import DatasetError
 from rcn_search.keypoint_schemas.document import abbreviate
 from rcn_search.keypoints import KeypointSchema
@@ -122,8 +122,8 @@ def number(value: Any, what: str) -> float:
     try:
         if isinstance(value, bool):
             raise ValueError
-        found = float(value)
-    except (TypeError, ValueError):
+        found = float(plain_number(value) if isinstance(value, str) else value)
+    except (TypeError, ValueError, OverflowError):
         raise RowError(f"{what} is {str(value)[:40]!r}, not a number") from None
     if not math.isfinite(found):
         raise RowError(f"{what} is {str(value)[:40]}, not a finite number")
