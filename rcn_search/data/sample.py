@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from rcn_search.config.schema import IMAGE_SIZE_PX
 
+ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
+"""Number of classes of the attributes that TCDCN learns and a flip changes; those of other names may have any."""
+
 WHOLE_CROP = (0.0, 0.0, float(IMAGE_SIZE_PX), float(IMAGE_SIZE_PX))  # x, y, width, height in crop pixels
 
 

@@ -19,9 +19,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rcn_search.data.sample import ATTRIBUTE_CLASSES
+
 _MAGIC = b"ARROW1\0\0"
 _MIN_SIDE_PX = 1  # of a box; a smaller one cannot be resampled
 MAX_NAME_CHARS = 1_024  # of an image id or group; NumPy stores all of a split as long as the longest
+_MAX_CLASSES = 128  # of an attribute, which is stored as int8
 _NUM_EDGES = 4  # sides of a photograph, as in `rcn_search.data.photo_borders`
 _BOXES = {"box": "a crop", "face_box": "a face box", "photo": "a photograph"}
 
@@ -93,18 +96,18 @@ def find_faults(columns: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, NDAr
             yield f"{what} of no size", finite_n & (box_n4[:, 2:] < _MIN_SIDE_PX).any(axis=1)
     for name, values_n in columns.items():
         if name.startswith("attr_"):
-            yield f"a negative class of {name.removeprefix('attr_')!r}", values_n < 0
+            attribute = name.removeprefix("attr_")
+            num_classes = ATTRIBUTE_CLASSES.get(attribute, _MAX_CLASSES)
+            yield f"an unknown class of {attribute!r}", (values_n < 0) | (values_n >= num_classes)
     if "edge" in columns:
-        unknown_n: NDArray[np.bool_] = (columns["edge"] > _NUM_EDGES).any(axis=1)
-        yield "an unknown edge of its photograph", unknown_n
+        yield "an unknown edge of its photograph", np.any(columns["edge"] > _NUM_EDGES, axis=1)
 
 
 def _has_bad_point(points_n: NDArray[Any], visible_nk: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether each face (n,) has a point that is not finite; a point that is not labeled is NaN and not visible."""
     points_nk2 = points_n.reshape(*visible_nk.shape, 2)
-    unlabeled_nk = np.isnan(points_nk2).all(axis=2) & (visible_nk == 0)
-    has_bad_n: NDArray[np.bool_] = ~(np.isfinite(points_nk2).all(axis=2) | unlabeled_nk).all(axis=1)
-    return has_bad_n
+    unlabeled_nk = np.asarray(np.isnan(points_nk2).all(axis=2)) & (visible_nk == 0)
+    return np.asarray(~(np.isfinite(points_nk2).all(axis=2) | unlabeled_nk).all(axis=1))
 
 
 def column(batch: pa.RecordBatch, name: str) -> NDArray[Any]:

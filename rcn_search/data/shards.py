@@ -172,7 +172,7 @@ def read_manifest(uri: str) -> Manifest:
     except ValidationError as error:
         raise DatasetError(f"{uri}: damaged manifest: {_first_problems(error)}") from error
     except ValueError as error:
-        raise DatasetError(f"{uri}: damaged manifest: {error}") from error
+        raise DatasetError(f"{uri}: damaged manifest: {str(error)[:500]}") from error
     if manifest.fingerprint != fingerprint:
         raise DatasetError(f"{uri}: the manifest does not match its own fingerprint; it was edited or damaged")
     return manifest

@@ -10,7 +10,7 @@ import pytest
 
 from rcn_search import storage
 from rcn_search.data import importing
-from rcn_search.data.importers.base import RowError
+from rcn_search.data.importers.base import Row, RowError
 from rcn_search.data.importers.synthetic import SyntheticImporter
 from rcn_search.data.importing import CLAIM_NAME, claim_destination, import_dataset, require_usable
 from rcn_search.data.sample import Sample
@@ -127,7 +127,9 @@ def usable_sample() -> Sample:
         ({"photo": np.array([0, 0, -1, 9], np.float32)}, "the face has a photograph of no size"),
         ({"image_id": "x" * 1_025}, "the face has a longer image_id than 1,024 characters"),
         ({"group": ""}, "the face has no group"),
-        ({"attributes": {"pose": -1}}, "the face has a negative class of 'pose'"),
+        ({"attributes": {"pose": -1}}, "the face has an unknown class of 'pose'"),
+        ({"attributes": {"gender": 2}}, "the face has an unknown class of 'gender'"),
+        ({"attributes": {"age": 128}}, "the face has an unknown class of 'age'"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
@@ -135,6 +137,18 @@ def test_require_usable_of_useless_face_is_refused(changed: dict[str, Any], reas
     require_usable(usable_sample())
     with pytest.raises(RowError, match=reason):
         require_usable(replace(usable_sample(), **changed))
+
+
+def test_import_dataset_refuses_a_useless_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_sample = FourFaces.read_sample
+
+    def without_box(importer: FourFaces, row: Row) -> Sample:
+        sample = read_sample(importer, row)
+        return replace(sample, face_box=np.zeros(4, np.float32)) if row.line == 1 else sample
+
+    monkeypatch.setattr(FourFaces, "read_sample", without_box)
+    (refused,) = import_dataset(FourFaces(seed=0), str(tmp_path)).manifest.refused
+    assert (refused.row, refused.reason) == ("train:1 0-0000001", "the face has a face box of no size")
 
 
 def test_claim_destination_of_data_set_without_claim(synthetic_uri: str, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def test_read_batches_of_any_number_returns_all_rows(rows_per_batch: int | None)
 
 
 @pytest.mark.parametrize(
-    ("num_rows", "problem"), [(5, "6 rows at least instead of 5"), (7, "6 rows instead of 7"), (1, "2 rows at least")]
+    ("num_rows", "problem"),
+    [(5, "6 rows at least instead of 5"), (4, "6 rows at least"), (7, "6 rows instead of 7"), (1, "2 rows at least")],
 )
 def test_read_batches_counts_the_rows_of_all_batches(num_rows: int, problem: str) -> None:
     assert problem_of(shard_bytes(table(), rows_per_batch=2), num_rows=num_rows).startswith(problem)
@@ -122,7 +123,8 @@ def named(name: str, row: int, text: str) -> dict[str, pa.Array]:
         (with_row("face_box", 0, [2, 2, 0, 0]), "the face 'face0' has a face box of no size"),
         (with_row("photo", 0, [2, 2, -3, 4]), "the face 'face0' has a photograph of no size"),
         (with_row("edge", 5, [0, 5]), "the face 'face5' has an unknown edge of its photograph"),
-        ({"attr_pose": pa.array([0, 0, -1, 0, 0, -2], pa.int8())}, "2 faces, the first 'face2', have a negative class"),
+        ({"attr_pose": pa.array([0, 0, -1, 0, 0, -2], pa.int8())}, "2 faces, the first 'face2', have an unknown class"),
+        ({"attr_pose": pa.array([0, 0, 4, 5, 0, 0], pa.int8())}, "the face 'face3' has an unknown class of 'pose'"),
         (named("image_id", 4, ""), "the face '' has no image_id"),
         (named("group", 4, "g" * (MAX_NAME_CHARS + 1)), "the face 'face4' has a longer group than 1,024 characters"),
         (named("image_id", 4, "face1"), "1 image ids are there more than once, the first is 'face1'"),
@@ -150,26 +152,39 @@ def test_read_batches_lists_every_kind_of_fault() -> None:
     assert problem_of(table(faults)).count("; ") == 3
 
 
-def broken_offsets() -> bytes:
-    """The last offset of the image ids points beyond their text, which crashed the process that read them."""
+def broken_offset(number: int) -> bytes:
+    """An offset of the image ids points beyond their text, which crashed the process that read them."""
     content = shard_bytes(table())
     offsets = np.arange(0, 5 * (NUM_ROWS + 1), 5, dtype=np.int32).tobytes()
     assert content.count(offsets) == 1
-    at = content.index(offsets) + 4 * NUM_ROWS
+    at = content.index(offsets) + 4 * number
     return content[:at] + (0x7FFFFFFF).to_bytes(4, "little") + content[at + 4 :]
+
+
+def with_empty_batch() -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table().schema) as writer:
+        writer.write_table(table())
+        writer.write_batch(
+            pa.RecordBatch.from_arrays([array[:0] for array in columns().values()], schema=table().schema)
+        )
+    return bytes(sink.getvalue())
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (broken_offsets, "its Arrow content cannot be read: ArrowInvalid"),
+        (lambda: broken_offset(NUM_ROWS), "its Arrow content cannot be read: ArrowInvalid"),
+        (lambda: broken_offset(2), "its Arrow content cannot be read: ArrowInvalid"),
+        (lambda: shard_bytes(table()).replace(b"face5", b"fac\xff5"), "its Arrow content cannot be read: ArrowInvalid"),
+        (with_empty_batch, "it holds a record batch without rows"),
         (lambda: b"", "it is no Arrow file"),
         (lambda: b"PK" * 500, "it is no Arrow file"),
         (lambda: shard_bytes(table())[:300], "its Arrow content cannot be read: "),
         (lambda: shard_bytes(table(), compression="zstd"), "its record batches are compressed"),
         (lambda: shard_bytes(table().slice(0, 0)), "0 rows instead of 6"),
     ],
-    ids=["offsets", "empty", "zip", "truncated", "compressed", "no rows"],
+    ids=["last offset", "an offset", "no UTF-8", "empty batch", "empty", "zip", "truncated", "compressed", "no rows"],
 )
 def test_read_batches_of_damaged_content_is_refused(content: Callable[[], bytes], problem: str) -> None:
     assert problem_of(content()).startswith(problem)

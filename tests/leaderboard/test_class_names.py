@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rcn_search.data.importers.mtfl import ATTRIBUTE_CLASSES
+from rcn_search.data.sample import ATTRIBUTE_CLASSES
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import FIVE
 from rcn_search.leaderboard.class_names import class_name

@@ -21,7 +21,7 @@ import numpy as np
 _NUM_COLUMNS, _NAME, _LANDMARKS = 4, 0, 3
 _MAX_VALUES = 100_000  # of one matrix; AFW has 205 images
 _MAX_MORE_BYTES = 150_000_000  # memory, beyond that of the imported packages
-_MAX_CPU_S = 3  # beyond the imports, which take up to a second
+_MAX_CPU_S = 3  # beyond the imports, which need one at most
 _MAX_PRINTED_BYTES = 32_000_000
 
 

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from rcn_search.data.importers.base import Importer, NamedSplits, Row, RowError, plain_number
 from rcn_search.data.importers.photo import five_point_sample, open_photo
-from rcn_search.data.sample import Sample
+from rcn_search.data.sample import ATTRIBUTE_CLASSES, Sample
 from rcn_search.data.shards import DatasetError
 
-ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
 SPLIT_SEED = 7345
 NUM_VALIDATION = 1_000
 NUM_PUBLISHED = 10_000
