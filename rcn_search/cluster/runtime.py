@@ -74,7 +74,7 @@ def connect_cluster() -> Iterator[ClusterResources]:
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     connects = not ray.is_initialized()
-    is_local = connects and not os.environ.get("RAY_ADDRESS")
+    is_local = connects and os.environ.get("RAY_ADDRESS", "") in ("", "local")
     with _signal_handlers_restored():
         if connects:
             _init(is_local=is_local)

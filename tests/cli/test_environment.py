@@ -17,7 +17,9 @@ NAMELESS = ["setpriv", "--reuid", "1000770000", "--regid", "0", "--clear-groups"
 NAMELESS += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 
 
-def run(*line: object, prefix: list[str] | None = None, without: tuple[str, ...] = (), **environment: str) -> str:
+def run(
+    *line: object, environment: dict[str, str], prefix: list[str] | None = None, without: tuple[str, ...] = ()
+) -> str:
     """What a command prints that must succeed, with variables set or taken away."""
     inherited = {name: value for name, value in os.environ.items() if name not in without}
     command = [*(prefix or []), *RCN_SEARCH, *map(str, line)]
@@ -37,13 +39,15 @@ def run(*line: object, prefix: list[str] | None = None, without: tuple[str, ...]
     ids=["leaderboard", "help"],
 )
 def test_command_with_ascii_output_replaces_characters(line: list[str], words: str) -> None:
-    printed = run(*line, **ASCII)
+    printed = run(*line, environment=ASCII)
     assert words in printed
     assert printed.isascii()
 
 
 def test_command_with_unknown_width_prints_whole_tables() -> None:
-    assert "RCN 6 branches, occlusion" in run("leaderboard", "--dataset", "aflw", "--limit", "3", COLUMNS="0")
+    assert "RCN 6 branches, occlusion" in run(
+        "leaderboard", "--dataset", "aflw", "--limit", "3", environment={"COLUMNS": "0"}
+    )
 
 
 def test_command_in_deleted_working_directory_says_so(tmp_path: Path) -> None:
@@ -73,10 +77,10 @@ def test_train_and_evaluate_without_user_name_home_or_utf8(
     environment = {**ASCII, **({} if home is None else {"HOME": home})}
     probed = ("--set", "compute.precision=auto", "--set", "schedule.epochs=1")
     out, board = tmp_path / "run", tmp_path / "leaderboard"
-    printed = run("train", config, "--out", out, *probed, prefix=NAMELESS, without=missing, **environment)
+    printed = run("train", config, "--out", out, *probed, prefix=NAMELESS, without=missing, environment=environment)
     assert f"-> {out}/best.safetensors" in printed
     assert "atplotlib" not in printed
     split = ("--data", synthetic_uri, "--split", "test", "--leaderboard", board, "--submit")
-    run("evaluate", out / "best.safetensors", *split, prefix=NAMELESS, without=missing, **environment)
+    run("evaluate", out / "best.safetensors", *split, prefix=NAMELESS, without=missing, environment=environment)
     (evaluation,) = (board / "test_evaluations" / "synthetic-test").iterdir()
     assert "uid 1000770000@" in evaluation.read_text()

@@ -73,7 +73,7 @@ def test_require_cluster_that_runs_answers() -> None:
 @pytest.mark.parametrize(
     ("address", "reason", "message"),
     [
-        ("", "Failed to start GCS", "Ray could not start on this machine: Failed to start GCS; try again"),
+        ("local", "Failed to start GCS", "Ray could not start on this machine: Failed to start GCS; try again"),
         ("", "AF_UNIX path length cannot exceed 107 bytes: /x", "set TMPDIR to a short one, as in TMPDIR=/tmp"),
         (
             "head:6379",

@@ -37,7 +37,7 @@ def time_by(monkeypatch: pytest.MonkeyPatch, fastest: dict[str, Any]) -> list[Co
 
     def step_s(settings: ComputeSettings) -> float:
         timed.append(settings)
-        return 0.01 + sum(getattr(settings, name) != value for name, value in fastest.items())
+        return 0.01 + float(sum(getattr(settings, name) != value for name, value in fastest.items()))
 
     monkeypatch.setattr(compute_probe, "_step_timers", lambda config, num_points: step_s)
     return timed
