@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from rcn_search.cli.console import command, console, print_text
-from rcn_search.cli.options import DecoderOption, Denoiser, Tta
+from rcn_search.cli.options import DecoderOption, Tta
 from rcn_search.cluster.ray_job import check_outlives_job
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def export_command(
     ] = 0.01,
     decoder: DecoderOption = None,
     tta: Annotated[list[Tta] | None, typer.Option("--tta", help="Average over the face and its flip: flip.")] = None,
-    denoiser: Denoiser = "",
 ) -> None:
     """Export contrast normalization, network and decoding as one graph, and compare it with PyTorch.
 
@@ -50,9 +49,7 @@ def export_command(
 
     check_outlives_job(out, "--out")
     weights = find_weights(checkpoint)
-    inference = InferenceConfig.from_record(
-        {}, decoder=decoder, tta=tta or (), denoiser_uri=denoiser or None, device="cpu"
-    )
+    inference = InferenceConfig.from_record({}, decoder=decoder, tta=tta or (), device="cpu")
     predictor = load(weights, inference)
     export = export_network(
         predictor,

@@ -67,6 +67,8 @@ def export_network(
         raise RcnSearchError(f"{checkpoint_uri} is exported already: name a checkpoint")
     if predictor.inference.multiview:
         raise RcnSearchError("the nine windows of --tta multiview cannot be in an exported graph; --tta flip can")
+    if "denoiser" in predictor.record:
+        raise RcnSearchError("the denoiser of a joint model cannot be in an exported graph: export the network alone")
     description, faces = comparison_faces(predictor, dataset)
     info = _describe(predictor, checkpoint_uri, license or _data_license(predictor, dataset))
     checkpoint = info.checkpoint

@@ -77,7 +77,7 @@ def load_exported(uri: str, inference: InferenceConfig) -> ExportedPredictor:
         if value and value != fixed:
             raise RcnSearchError(f"the {name} of {uri} is {fixed or 'none'}, and part of the file: export another one")
     if inference.denoiser_uri:
-        raise RcnSearchError(f"no denoiser can be added to {uri}: export the joint model")
+        raise RcnSearchError(f"no denoiser can be added to {uri}, only to a checkpoint")
     return predictor
 
 

@@ -91,6 +91,15 @@ def test_export_refuses_what_it_cannot_write(
         export_network(predictor, small_checkpoint, out, target="onnx")
 
 
+def test_export_of_a_joint_model_is_refused(tiny_config: TrainConfig, small_checkpoint: str, tmp_path: Path) -> None:
+    """Its graph would have the number of faces of the trace."""
+    model = {"name": "denoiser", "kernel_px": 5, "channels": 4, "num_corrupted_points": 2}
+    denoiser = write_untrained(TrainConfig.model_validate(tiny_config.model_dump() | {"model": model}), tmp_path)
+    joint = load(small_checkpoint, InferenceConfig(denoiser_uri=denoiser))
+    with pytest.raises(RcnSearchError, match="denoiser of a joint model cannot be in an exported graph"):
+        export_network(joint, small_checkpoint, "a.onnx", target="onnx")
+
+
 def test_export_of_an_exported_file_is_refused(exported: Exported) -> None:
     with pytest.raises(RcnSearchError, match="is exported already"):
         export_network(load(exported.uri), exported.uri, "a.onnx", target="onnx")
