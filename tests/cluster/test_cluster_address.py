@@ -32,13 +32,6 @@ def silent_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@pytest.fixture
-def no_cluster() -> None:
-    """Nothing is connected, and RAY_ADDRESS decides."""
-    if ray.is_initialized():
-        pytest.skip("another test of this process has a cluster")
-
-
 def test_require_cluster_that_never_answers_is_refused_in_time(
     silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +62,6 @@ def test_require_cluster_that_runs_answers() -> None:
     require_cluster(ray.get_runtime_context().gcs_address)
 
 
-@pytest.mark.usefixtures("no_cluster")
 @pytest.mark.parametrize(
     ("address", "reason", "message"),
     [
@@ -90,6 +82,8 @@ def test_connect_cluster_that_fails_is_one_line(
         raise RuntimeError(reason)
 
     monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # whatever other tests have started
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr("rcn_search.cluster.runtime.require_cluster", lambda address: None)
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(ClusterError, match=message) as raised, connect_cluster():
