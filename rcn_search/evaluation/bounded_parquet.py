@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcn_search.errors import RcnSearchError, list_first
+from rcn_search.evaluation.parquet_footer import ColumnSize, read_sizes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,17 +38,18 @@ def read_columns(content: bytes, texts: Sequence[str], is_needed: Callable[[str]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    num_rows, sizes = read_sizes(content)
+    _check_size(num_rows, [size for size in sizes if is_needed(size.name)])
     try:
         stored = pq.read_metadata(pa.BufferReader(content)).schema
         paths = {stored.column(index).path for index in range(len(stored))}
         file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=[name for name in texts if name in paths])
-        names = [name for name in file.schema_arrow.names if is_needed(name)]
-        if len(set(names)) < len(names):
-            raise RcnSearchError(f"a column occurs twice: {list_first(sorted(names))}")
-        for name in names:
-            _check_type(name, file.schema_arrow.field(name).type, is_text=name in texts)
-        _check_size(file.metadata, set(names))
-        return file.read(columns=names)
+        fields = [field for field in file.schema_arrow if is_needed(field.name)]
+        if len({field.name for field in fields}) < len(fields):
+            raise RcnSearchError(f"a column occurs twice: {list_first(sorted(field.name for field in fields))}")
+        for field in fields:
+            _check_type(field.name, field.type, is_text=field.name in texts)
+        return file.read(columns=[field.name for field in fields])
     except (pa.ArrowException, OSError) as error:
         raise RcnSearchError(f"not a readable Parquet file: {error}") from error
 
@@ -84,18 +86,12 @@ def _check_type(name: str, column_type: Any, *, is_text: bool) -> None:
         raise RcnSearchError(f"column {name!r} has {column_type} values; it needs {'texts' if is_text else 'numbers'}")
 
 
-def _check_size(metadata: Any, names: set[str]) -> None:
-    """Add up what the metadata says of the columns ``names``, and refuse what exceeds a bound."""
-    num_values = num_bytes = 0
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            if column.path_in_schema.split(".")[0] in names:
-                num_values += column.num_values
-                num_bytes += column.total_uncompressed_size
+def _check_size(num_rows: int, sizes: Sequence[ColumnSize]) -> None:
+    """Refuse what exceeds a bound."""
     for number, unit, limit in (
-        (metadata.num_rows, "rows", MAX_ROWS),
-        (num_values, "values", MAX_VALUES),
-        (num_bytes, "bytes", MAX_COLUMN_BYTES),
+        (num_rows, "rows", MAX_ROWS),
+        (sum(size.num_values for size in sizes), "values", MAX_VALUES),
+        (sum(size.num_bytes for size in sizes), "bytes", MAX_COLUMN_BYTES),
     ):
         if number > limit:
             raise RcnSearchError(f"too large: the columns have {number:,} {unit}; at most {limit:,} are read")

@@ -123,7 +123,7 @@ def test_tune_refuses_an_existing_study(cli: CommandLine, study_file: Path, tmp_
         ("evaluate {checkpoint} --data {config}", "is a file, where the folder of an imported data set is wanted"),
         ("evaluate {checkpoint} --data {synthetic} --device quantum", "device 'quantum' cannot be used here"),
         ("evaluate {checkpoint} --data {synthetic} --submit --split test --leaderboard {config}", "Not a directory"),
-        ("figures faces {config} --data {synthetic}", "config.yaml is not a readable Parquet file"),
+        ("figures faces {config} --data {synthetic}", "config.yaml: not a readable Parquet file"),
     ],
 )
 def test_mistakes_are_explained(
