@@ -84,7 +84,7 @@ def run_search(
         limit = BudgetLimit(config.budget, lease, read_use(uri))
         num_points, stop_check = manifest.keypoint_schema.num_points, _StopCheck(lease, stop)
         run_trials = partial(_run_trials, limit=limit, stop_check=stop_check, num_points=num_points, console=console)
-        run_replicates = partial(_run_replicates, run_trials=run_trials)
+        run_replication_trials = partial(_run_replication_trials, run_trials=run_trials)
         winner = test_result = None
         try:
             slots = run_trials(study, source, [recorder, *callbacks])
@@ -99,7 +99,7 @@ def run_search(
             limit.print_use(console)
             if study.has_unfinished:
                 raise BudgetUsedUp
-            winner = run_replication(study, check=lease.check, run=run_replicates, console=console)
+            winner = run_replication(study, check=lease.check, run=run_replication_trials, console=console)
             test_result = evaluate_best_trial(study, winner, leaderboard=leaderboard, console=console)
         except BudgetUsedUp:
             limit.print_used_up(console, study)
@@ -110,7 +110,7 @@ def run_search(
     return SearchResult(study=study, summary=summary, winner=winner, test_result=test_result)
 
 
-def _run_replicates(runs: Study, run_trials: Callable[..., int]) -> None:
+def _run_replication_trials(runs: Study, run_trials: Callable[..., int]) -> None:
     run_trials(runs, runs, [StudyRecorder(runs)])
     if runs.has_unfinished:
         raise BudgetUsedUp
