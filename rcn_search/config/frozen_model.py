@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
 _STRICT_TYPES = {"int", "float", "bool", "str"}
-_NO_SCHEMAS = {"default", "metadata", "serialization"}
-"""Parts of a schema that hold no schemas of values that are read."""
+_LEFT_AS_THEY_ARE = {"default", "metadata", "serialization", "keys_schema"}
+"""Parts of a schema that hold no schemas of values, and those of keys, which JSON has as text alone."""
 
 
 def _make_scalars_strict(schema: Any) -> None:
@@ -19,7 +19,7 @@ def _make_scalars_strict(schema: Any) -> None:
         if schema.get("type") in _STRICT_TYPES:
             schema["strict"] = True
         for key, part in schema.items():
-            if key not in _NO_SCHEMAS:
+            if key not in _LEFT_AS_THEY_ARE:
                 _make_scalars_strict(part)
     elif isinstance(schema, list | tuple):
         for part in schema:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from rcn_search.config import schema
 from rcn_search.config.loading import load_train_config, merge
-from rcn_search.config.schema import RcnConfig, TrainConfig
+from rcn_search.config.schema import FrozenModel, RcnConfig, TrainConfig
 from tests.support.configs import config_error, write_config
 
 RCN_KEYS = "branches, channels, layer_preset, mask, name, skip, upsampling, zero_non_pooled"
@@ -140,3 +141,13 @@ def test_run_id_ignores_keys_added_later_at_their_defaults(monkeypatch: pytest.M
     )
     assert run_id(0.0) == schema.canonical_hash(document)[:12] != before
     assert run_id(1.0) not in (run_id(0.0), before)
+
+
+def test_frozen_model_reads_numbers_strictly_but_numbers_that_are_keys_from_text() -> None:
+    class Record(FrozenModel):
+        seeds: dict[int, float]
+
+    assert Record.model_validate({"seeds": {"8": 1}}).seeds == {8: 1.0}
+    for value in ("1", True, float("nan")):
+        with pytest.raises(ValidationError):
+            Record.model_validate({"seeds": {"8": value}})
