@@ -51,7 +51,7 @@ NAMES = {
     "startswith": "endswith",
     "endswith": "startswith",
 }
-SPEECH = {"print", "log", "warn", "warning", "info", "debug", "Field", "Option", "Argument", "TypeVar", "NewType"}
+SPEECH = {"print", "log", "warn", "warning", "info", "debug", "Option", "Argument", "TypeVar", "NewType"}
 """Calls whose constants are words to people, or declarations."""
 
 
@@ -114,7 +114,7 @@ def _code(node: ast.AST, *, constants: bool = True) -> Iterator[ast.AST]:
 def _is_speech(node: ast.AST) -> bool:
     if isinstance(node, ast.Raise):
         return True
-    return isinstance(node, ast.Call) and _called(node) in SPEECH and _called(node) != "Field"
+    return isinstance(node, ast.Call) and _called(node) in SPEECH
 
 
 def _called(call: ast.Call) -> str:
