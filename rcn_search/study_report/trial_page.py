@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-import yaml
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +17,7 @@ from rcn_search.study.trial import Trial
 from rcn_search.study_report.export import csv_bytes, trial_table
 from rcn_search.study_report.status import format_duration, format_parameters, uri_line
 from rcn_search.training.exit_status import BEST_NAME
+from rcn_search.yaml_document import dump_yaml
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 """Fillings of a character cell."""
@@ -54,7 +54,7 @@ def config_yaml(study: Study, trial: Trial) -> str:
     """Format the configuration of a trial as a file for ``rcn-search train``."""
     document = trial.config.model_dump(mode="json")
     document["data"]["uri"] = study.config.base_config.data.uri  # it may have moved since
-    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    return dump_yaml(document)
 
 
 def trial_page(study: Study, trial: Trial) -> RenderableType:

@@ -8,17 +8,15 @@ import shlex
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
 from rcn_search.leaderboard.records import Entry
 from rcn_search.leaderboard.site.urls import config_file
+from rcn_search.yaml_document import dump_yaml
 
 DATA = "DATA"
 DENOISER = "DENOISER"
 """Placeholders for the reader's copy of the data set, and for the checkpoint of the denoiser."""
 _PATH = "PATH"
 _LOCAL_PATH = re.compile(r"(?:/|~|file:|[A-Za-z]:[\\/]|\\\\)", re.IGNORECASE)
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, if libyaml is installed
 
 
 def config_yaml(entry: Entry) -> str:
@@ -79,7 +77,7 @@ def _data_uri(config: Any) -> str | None:
 
 @lru_cache(maxsize=10_000)  # a run has an entry for each protocol
 def _yaml(config_json: str) -> str:
-    return str(yaml.dump(json.loads(config_json), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+    return dump_yaml(json.loads(config_json))
 
 
 def _command(*words: str) -> str:
