@@ -26,7 +26,7 @@ _BUILT_IN = ("five", "ibug68", "wflw98", "cofw29", "aflw19")
 
 def schema_file(name: str) -> str:
     """Read the file of a built-in schema."""
-    return (files("rcn_search") / "keypoint_schemas" / f"{name}.yaml").read_text("utf-8")
+    return (files("rcn_search") / "keypoint_schemas" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _load(name: str) -> KeypointSchema:

@@ -52,7 +52,7 @@ def test_rescore_requires_entries_or_all(cli: Any, add_measured: Add, leaderboar
 
     result = CliRunner().invoke(app, ["leaderboard", "rescore", "A", "--normalizer", "outer-eye"])
     assert result.exit_code == 1
-    assert "was not found; name it with --predictions" in result.stdout
+    assert "which is not in the leaderboard; name it with --predictions" in result.stdout
     assert "0 of 1 entries scored again" in result.stdout
 
 

@@ -34,7 +34,7 @@ def limit_resources() -> None:
         _lower(resource, resource.RLIMIT_CPU, int(used_s) + 1 + _MAX_CPU_S)
         _lower(resource, resource.RLIMIT_FSIZE, _MAX_PRINTED_BYTES)
         _lower(resource, resource.RLIMIT_CORE, 0)
-        used_pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+        used_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         _lower(resource, resource.RLIMIT_AS, used_pages * resource.getpagesize() + _MAX_MORE_BYTES)
 
 

@@ -151,7 +151,9 @@ def test_searcher_copies_the_checkpoint_of_the_parent(
     config: StudyConfig, tmp_path: Path, tiny_config: TrainConfig
 ) -> None:
     study = running_study(str(tmp_path / "study"), config)
-    run = Trainer(tiny_config, study.trials[1].folder)
+    parent = study.trials[1]
+    data = {"data": tiny_config.data, "schedule": tiny_config.schedule, "compute": tiny_config.compute}
+    run = Trainer(parent.config.model_copy(update=data), parent.folder)
     run.train_epoch()
     run.save()
     suggested = StudySearcher(study).suggest("any")
