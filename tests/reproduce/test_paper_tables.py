@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from rcn_search.reproduce.paper_tables import PAPER_CONVERGENCE, STUDY_FILES, TABLES, TableName
 from rcn_search.config.differences import differences
+from rcn_search.reproduce.paper_tables import PAPER_CONVERGENCE, STUDY_FILES, TABLES, TableName
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.space.study_config import StudyConfig
 

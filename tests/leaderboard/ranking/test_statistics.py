@@ -82,7 +82,7 @@ def test_rank_ranges_equal_methods_rarely_differ() -> None:
 
 
 def test_rank_ranges_p_that_equals_alpha_is_significant() -> None:
-    errors = np.stack([np.arange(9.0), np.arange(9.0) + [1, 1, 1, 1, 1, 1, 1, 1, -1]])
+    errors = np.stack([np.arange(9.0), np.arange(9.0) + np.array([1, 1, 1, 1, 1, 1, 1, 1, -1])])
     p = float(paired_p(errors, alone(9))[0, 1])
     assert rank_ranges(errors, alone(9), alpha=p) == [RankRange(1, 1), RankRange(2, 2)]
     assert rank_ranges(errors, alone(9), alpha=0.999 * p) == [RankRange(1, 2), RankRange(1, 2)]
