@@ -181,19 +181,19 @@ def test_convergence_scores_every_epoch(mtfl_uri: str, tmp_path: Path, monkeypat
     path = study_file(
         tmp_path,
         mtfl_uri,
-        {"RCN 6 branches, occlusion": {**SMALL, "validation.save": "every"}},
-        seeds_per_run={"RCN 6 branches, occlusion": 2},
+        {"RCN 6 branches": {**SMALL, "validation.save": "every"}},
+        seeds_per_run={"RCN 6 branches": 2},
         budget={"epochs": 3, "max_concurrent": 1},
     )
     train_here(path, tmp_path)
     table = run("convergence", path, tmp_path)
-    line = cells(table)["RCN 6 branches, occlusion", "aflw/test"]
+    line = cells(table)["RCN 6 branches", "aflw/test"]
     assert (line["paper"], line["ours"], line["seeds"]) == ("15 epochs, 20 min", "1 epochs", "2")
     assert line["training time"].endswith(" s")
     assert len(line["notes"].removeprefix("error by epoch ").split()) == 3
     assert num_files(tmp_path / "leaderboard" / TEST_EVALUATIONS, "*.json") == 6
     assert not (tmp_path / "leaderboard/entries").exists()
     monkeypatch.setattr("rcn_search.reproduce.convergence.TARGET_ERROR_PCT", 0.0)
-    again = cells(run("convergence", path, tmp_path, report_only=True))["RCN 6 branches, occlusion", "aflw/test"]
+    again = cells(run("convergence", path, tmp_path, report_only=True))["RCN 6 branches", "aflw/test"]
     assert (again["ours"], again["training time"]) == ("not reached", "")
     assert num_files(tmp_path / "leaderboard" / TEST_EVALUATIONS, "*.json") == 6
