@@ -75,7 +75,7 @@ class BudgetLimit(Callback):  # type: ignore[misc]
     def forecast(self, num_epochs: int, num_remaining_epochs: float) -> str:
         """Describe use and forecast, once this process has trained ``num_epochs``; empty without limits.
 
-        For example ``0.52 of 2 hours used, about 60 % of the epochs left will fit``.
+        For example ``0.52 of 2 hours used, enough for 60% of what is left``.
         """
         if not self.limits:
             return ""

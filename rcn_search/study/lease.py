@@ -134,9 +134,8 @@ class Lease:
 
     def __init__(self, uri: str, number: int) -> None:
         self._uri, self._number = uri, number
-        self._started_at = self._last_heartbeat_at = (
-            time.time()
-        )  # not the monotonic clock, which stands still while the machine sleeps
+        # Not the monotonic clock, which stands still while the machine sleeps.
+        self._started_at = self._last_heartbeat_at = time.time()
         self._reserved = Use()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._heartbeat_loop, name="study-lease", daemon=True)
