@@ -32,7 +32,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
-from rcn_search.search.trial_actor import TrialActor
+from rcn_search.search.trial_actor import TrialActor, TrialSpec
 from rcn_search.study.store import TRIAL_NAME
 
 NETWORK = {"name": "rcn", "branches": 2, "channels": 8}
@@ -65,7 +65,15 @@ class TimedActor(TrialActor):
         Path(folder).mkdir()
         storage.write_json(f"{folder}/run/{TRIAL_NAME}", {})  # as a search process does
         note(f"{folder}/started")
-        done = super().reset_config({**new_config, "folder": f"{folder}/run", "base": new_config["train"]})
+        train = TrainConfig.model_validate_json(new_config["train"])
+        spec = TrialSpec(
+            number=new_config["number"],
+            folder=f"{folder}/run",
+            config=train,
+            base_config=train,
+            num_workers=new_config["workers"],
+        )
+        done = super().reset_config(spec.to_tune_config())
         note_first_step(f"{folder}/stepped")
         return done
 

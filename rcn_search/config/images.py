@@ -77,3 +77,8 @@ class AugmentConfig(FrozenModel):
     rotate_deg: float = Field(40.0, ge=0, le=180, description="Largest rotation in degrees, either way.")
     occluder: OccluderConfig = Field(OccluderConfig(), description="Black rectangle drawn over each image.")
     flip: float = Field(0.0, ge=0, le=1, description="Fraction of images flipped left to right, points renumbered.")
+    flip_label_origin: Literal[0, 1] = Field(
+        0,
+        description="Number of the first pixel in the labels: x of a flipped point becomes W - x with 0, W + 1 - x "
+        "with 1, in pixels of the photograph. MTFL and AFLW count from 1.",
+    )

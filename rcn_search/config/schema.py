@@ -84,4 +84,4 @@ class TrainConfig(FrozenModel):
 
 # Section -> key -> default of every key that was added after the first run ids had been given. Add each new key of a
 # section here; its default may never change, and neither may that of a key that was there from the start.
-ADDED_LATER: dict[str, dict[str, Any]] = {}
+ADDED_LATER: dict[str, dict[str, Any]] = {"augment": {"flip_label_origin": 0}}

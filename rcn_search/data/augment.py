@@ -103,6 +103,22 @@ def warp_points(points_bk2: Tensor, window: InputWindow, flip_k: Tensor | None =
     return relative / 2 + 0.5
 
 
+def shift_flipped_points(points_bk2: Tensor, draws_bd: Tensor, pixel_b: Tensor, flip: float) -> Tensor:
+    """Move the points of images that will be flipped one pixel to the left: their labels count pixels from 1.
+
+    Such labels lie half a pixel to the right of what they mark. A flip about the middle of the picture would put them
+    as far to the left; with this one x becomes W + 1 - x, and labels of flipped images lie to the right as well.
+
+    Args:
+        points_bk2: True points in crop pixels.
+        draws_bd: Random numbers of the images, as `random_draws`.
+        pixel_b: Size of a pixel of the photograph in crop pixels.
+        flip: Fraction of images that are flipped.
+    """
+    shift_b = torch.where(draws_bd[:, _FLIP] < flip, pixel_b, 0.0)
+    return points_bk2 - torch.stack([shift_b, torch.zeros_like(shift_b)], dim=1)[:, None]
+
+
 def flip_attributes(attributes: dict[str, Tensor], is_flipped_b: Tensor) -> dict[str, Tensor]:
     """Adapt the attribute classes (b,) to flipped images: a left pose becomes a right one, the others do not change."""
     if "pose" not in attributes:

@@ -55,6 +55,11 @@ class Split:
             start += len(shard)
         return out
 
+    def image_pixel_n(self) -> Tensor:
+        """Compute the size of a pixel of the original image in crop pixels: (n,) float32 on the split's device."""
+        crop_px = self.images[0].shape[1]
+        return torch.from_numpy(crop_px / self.box_n4[:, 2]).to(self.points_nk2.device)
+
     def to(self, device: torch.device) -> Split:
         """Copy the split to a device; on the CPU return this object itself."""
         if device.type == "cpu":

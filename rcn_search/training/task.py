@@ -18,6 +18,7 @@ from rcn_search.data.augment import (
     augment_face_boxes,
     flip_attributes,
     random_draws,
+    shift_flipped_points,
     warp_points,
 )
 from rcn_search.data.dataset import Split
@@ -54,6 +55,7 @@ class LocalizationTask:
     def __init__(self, config: TrainConfig, split: Split, schema: KeypointSchema, augment: AugmentConfig) -> None:
         self.split, self.device = split, split.points_nk2.device
         self.flip_k = torch.tensor(schema.flip, device=self.device)
+        self.pixel_n = split.image_pixel_n() if augment.flip_label_origin else None
         self.pipeline = InputPipeline(input=config.input, augment=augment, flip_k=self.flip_k)
         self.ignore_outside = config.loss.points_outside == "ignore"
         self.has_unlabeled = has_unlabeled_points(split)
@@ -65,7 +67,10 @@ class LocalizationTask:
     def make_batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
         """Make the examples of the given rows, as `Task.make_batch`."""
         split, face_box_b4 = self.split, self.split.face_box_n4[rows_b]
-        inputs, points_bk2 = self.pipeline(split.images_at(rows_b), split.points_nk2[rows_b], face_box_b4, draws_bd)
+        points_bk2 = split.points_nk2[rows_b]
+        if self.pixel_n is not None:
+            points_bk2 = shift_flipped_points(points_bk2, draws_bd, self.pixel_n[rows_b], self.pipeline.augment.flip)
+        inputs, points_bk2 = self.pipeline(split.images_at(rows_b), points_bk2, face_box_b4, draws_bd)
         attributes = {name: value[rows_b] for name, value in split.attributes.items()}
         labeled_bk = points_bk2.isfinite().all(dim=2) if self.has_unlabeled else None
         weight_bk = None if labeled_bk is None else labeled_bk.float()
@@ -98,6 +103,7 @@ class DenoisingTask:
             )
         self.split, self.device, self.augment = split, split.points_nk2.device, augment
         self.flip_k = torch.tensor(schema.flip, device=self.device)
+        self.pixel_n = split.image_pixel_n() if augment.flip_label_origin else None
         self.size_px = config.input.size_px
         self.ignore_outside = config.loss.points_outside == "ignore"
         if has_unlabeled_points(split):
@@ -117,7 +123,10 @@ class DenoisingTask:
         split = self.split
         augment_bd, corruption_bd = draws_bd.tensor_split([draws_bd.shape[1] - 3 * self.num_points], dim=1)
         window = augment_face_boxes(split.face_box_n4[rows_b], augment_bd, self.augment)
-        points_bk2 = warp_points(split.points_nk2[rows_b], window, self.flip_k)
+        points_bk2 = split.points_nk2[rows_b]
+        if self.pixel_n is not None:
+            points_bk2 = shift_flipped_points(points_bk2, augment_bd, self.pixel_n[rows_b], self.augment.flip)
+        points_bk2 = warp_points(points_bk2, window, self.flip_k)
         rank_bk, *positions = corruption_bd.split(self.num_points, dim=1)
         corrupted_bk = rank_bk.argsort(stable=True, dim=1) < self.num_corrupted  # the N lowest of a random permutation
         random_bk2 = (torch.stack(positions, 2) * self.size_px).floor().long()

@@ -81,9 +81,9 @@ class Space(FrozenModel):
 
 def test_explain_thousands_of_unknown_keys_names_ten_and_counts_the_others(tmp_path: Path) -> None:
     text = "data: {uri: x}\nseeds: 1\n" + "".join(f"key{n}: 1\n" for n in range(10_000))
-    started = time.perf_counter()
+    started = time.process_time()
     problems = config_error(tmp_path, text).splitlines()
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert len(problems) == 11
     assert problems[0].startswith(f"{tmp_path}/config.yaml, line 2: unknown key 'seeds'; did you mean 'seed'?")
     assert problems[10] == "and 9,991 more problems"

@@ -61,6 +61,7 @@ OTHER_VALUES: dict[str, Any] = {
     "augment.occluder.min_px": 0,
     "augment.occluder.max_px": 40,
     "augment.flip": 0.5,
+    "augment.flip_label_origin": 1,
     "loss.target_sigma_px": 1.0,
     "loss.name": "l2",
     "loss.points_outside": "ignore",
@@ -135,7 +136,7 @@ def test_run_id_ignores_keys_added_later_at_their_defaults(monkeypatch: pytest.M
         return TrainConfig.model_validate({"data": {"uri": "x"}, "loss": {"target_sigma_px": sigma_px}}).run_id
 
     before = run_id(0.0)
-    monkeypatch.setitem(schema.ADDED_LATER, "loss", {"target_sigma_px": 0.0})
+    monkeypatch.setattr(schema, "ADDED_LATER", {"loss": {"target_sigma_px": 0.0}})
     document = TrainConfig.model_validate({"data": {"uri": "x"}}).model_dump(
         mode="json", exclude={"compute": True, "data": {"uri"}, "validation": {"save"}, "loss": {"target_sigma_px"}}
     )

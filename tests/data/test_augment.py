@@ -16,6 +16,7 @@ from rcn_search.data.augment import (
     draw_black_rectangles,
     flip_attributes,
     random_draws,
+    shift_flipped_points,
     to_channels,
     unwarp_points,
     warp_images,
@@ -68,6 +69,24 @@ def test_warp_points_of_flipped_window_renumbers_points() -> None:
     plain = warp_points(points, augment_face_boxes(BOX, draws, NO_AUGMENTATION))
     torch.testing.assert_close(flipped, plain)  # this face is symmetric about the middle of its box
     assert flipped[0, 0, 0] < flipped[0, 1, 0]
+
+
+def test_shift_flipped_points_keeps_labels_where_they_are() -> None:
+    """Labels counted from 1 lie half a pixel, here 4 crop pixels, right of the pupil before and after a flip."""
+    draws = random_draws(1, seed=0, epoch=0)
+    options = NO_AUGMENTATION.model_copy(update={"flip": 1.0, "rotate_deg": 40.0})
+    pupils = torch.tensor([[[50.0, 60.0], [90.0, 60.0]]])
+    pixel_b, offset = torch.tensor([8.0]), torch.tensor([4.0, 0.0])
+    window = augment_face_boxes(BOX, draws, options)
+    labels = warp_points(shift_flipped_points(pupils + offset, draws, pixel_b, flip=1.0), window)
+    axes_in_flipped_b22 = torch.tensor([[-1.0], [1.0]]) * window.axes_b22
+    to_the_right = axes_in_flipped_b22.inverse() @ offset / 2
+    torch.testing.assert_close(labels - warp_points(pupils, window), to_the_right[:, None].expand(1, 2, 2))
+
+
+def test_shift_flipped_points_not_flipped_changes_nothing() -> None:
+    draws, points, pixel_b = random_draws(1, seed=0, epoch=0), torch.tensor([[[50.0, 60.0]]]), torch.tensor([8.0])
+    torch.testing.assert_close(shift_flipped_points(points, draws, pixel_b, flip=1e-9), points, rtol=0, atol=0)
 
 
 def test_augment_face_boxes_covers_exactly_the_configured_ranges() -> None:

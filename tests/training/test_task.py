@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rcn_search.config.schema import TrainConfig
+from rcn_search.config.schema import AugmentConfig, TrainConfig
 from rcn_search.data.augment import NO_AUGMENTATION, augment_face_boxes, random_draws, warp_points
 from rcn_search.data.crops import enclosing_box
 from rcn_search.data.dataset import Split
@@ -19,7 +19,7 @@ from rcn_search.models import build_model
 from rcn_search.models.decode import argmax_cells, point_cells
 from rcn_search.training.loss import training_loss
 from rcn_search.training.optim import build_optimizers, learning_rate
-from rcn_search.training.task import Batch, DenoisingTask
+from rcn_search.training.task import Batch, DenoisingTask, LocalizationTask
 
 NUM_FACES = 160
 
@@ -90,6 +90,25 @@ def test_denoising_task_augments_points_as_for_images(split: Split) -> None:
     batch = every_row(task_of(config, split), seed=3, epoch=5)
     torch.testing.assert_close(batch.points_bk2, expected, rtol=0, atol=1e-6)
     assert batch.attributes == {}
+
+
+@pytest.mark.parametrize("make_task", [DenoisingTask, LocalizationTask])
+def test_task_flips_points_by_the_origin_of_their_labels(
+    split: Split, make_task: type[DenoisingTask | LocalizationTask]
+) -> None:
+    crops = torch.zeros(NUM_FACES, 160, 160, dtype=torch.uint8)
+    split = replace(split, images=(crops,), box_n4=np.tile(np.float32([0, 0, 40, 40]), (NUM_FACES, 1)))
+    rows, x_bk = torch.arange(NUM_FACES), {}
+    for origin in (0, 1):
+        augment = AugmentConfig(translate=0, scale=0, rotate_deg=0, flip=0.5, flip_label_origin=origin)
+        task = make_task(config_of(), split, IBUG68, augment)
+        batch = task.make_batch(rows, task.random_draws(NUM_FACES, seed=0, epoch=0))
+        x_bk[origin] = batch.points_bk2[:, :, 0] * split.face_box_n4[:, 2:3]  # in crop pixels
+    shift_bk = x_bk[1] - x_bk[0]
+    flipped_b = shift_bk[:, 0] > 2
+    assert 0.3 < flipped_b.float().mean() < 0.7
+    # A pixel of the photograph is four of the crop.
+    torch.testing.assert_close(shift_bk, (4.0 * flipped_b)[:, None].expand(NUM_FACES, 68), rtol=0, atol=1e-3)
 
 
 def test_denoising_task_corruption_is_uniform(split: Split) -> None:
