@@ -151,12 +151,21 @@ def warn(problem: str) -> None:
 
 def score_table(scores: Iterable[tuple[EvaluationProtocol, Score]]) -> Table:
     """What predictions score, a line for each protocol."""
-    table = Table("protocol", "error %", "95 % interval", "faces", "excluded", box=None, pad_edge=False)
+    scores = list(scores)
+    radii = any(score.coverage for _, score in scores)
+    headings = ["protocol", "error %", "95 % interval", "faces", "excluded", *["in radius %", "radius %"] * radii]
+    table = Table(*headings, box=None, pad_edge=False)
     for protocol, score in scores:
         interval = "" if score.ci_low_pct is None else f"{score.ci_low_pct:.2f} – {score.ci_high_pct:.2f}"
         excluded = ", ".join(f"{count} {reason}" for reason, count in score.excluded.items()) or "0"
-        table.add_row(protocol.name, f"{score.error_pct:.2f}", interval, f"{score.num_images:,}", excluded)
+        table.add_row(
+            protocol.name, f"{score.error_pct:.2f}", interval, f"{score.num_images:,}", excluded, *_radius_cells(score)
+        )
     return table
+
+
+def _radius_cells(score: Score) -> list[str]:
+    return [f"{estimate.pct:.2f}" for estimate in (score.coverage, score.radius) if estimate]
 
 
 @contextmanager

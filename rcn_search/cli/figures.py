@@ -108,6 +108,24 @@ def difficulty(
 
 @figures_app.command()
 @command
+def confidence(predictions: PredictionFiles, out: Out = "confidence.png", protocol: ProtocolName = "subpixel") -> None:
+    """Draw the errors of points against their confidence, with the calibrated radius where the files have one.
+
+    Example: rcn-search figures confidence runs/rcn6/predictions-aflw.parquet --out confidence.pdf
+    """
+    from rcn_search.evaluation.figures.comparison import compare_methods
+    from rcn_search.evaluation.figures.confidence import bin_by_confidence, plot_confidence
+    from rcn_search.evaluation.figures.style import check_format
+
+    check_format(out)
+    compared = compare_methods(predictions, protocol)
+    binned = [bin_by_confidence(file, compared.protocol) for file in compared.files]
+    plot_confidence(compared, binned, out)
+    print_text(f"{len(binned)} methods on {compared.num_images:,} images → {out}")
+
+
+@figures_app.command()
+@command
 def branches(
     checkpoints: Annotated[list[str], typer.Argument(help="best.safetensors of RCN or SumNet runs.")],
     data: DataUri,

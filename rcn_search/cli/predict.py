@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from rcn_search.cli.console import command
-from rcn_search.cli.options import DecoderOption, Denoiser, Device, TtaOption
+from rcn_search.cli.console import command, warn
+from rcn_search.cli.options import AllowTarget, DecoderOption, Denoiser, Device, TtaOption
 from rcn_search.cli.predict_inputs import PhotoRequest, predict_photographs, predict_videos
 from rcn_search.cli.predict_report import Format
 from rcn_search.errors import RcnSearchError
@@ -72,6 +72,7 @@ def predict_command(
     tta: TtaOption = None,
     denoiser: Denoiser = "",
     device: Device = "auto",
+    allow_target: AllowTarget = None,
 ) -> None:
     """Find the faces on photographs and videos, and predict their points.
 
@@ -91,6 +92,8 @@ def predict_command(
         {}, decoder=decoder, tta=tta or (), denoiser_uri=denoiser or None, device=device
     )
     predictor = load(weights, inference)
+    if predictor.radius_table is None:
+        warn(f"{model} is not calibrated for these options, so points have no radius: rcn-search evaluate --calibrate")
     options = PredictOptions(
         detector=detector,
         min_face_px=min_face,

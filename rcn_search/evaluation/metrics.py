@@ -76,7 +76,7 @@ def image_errors(predictions: Predictions, protocol: EvaluationProtocol) -> Imag
     points = _grid_points(predictions, protocol) if protocol.grid_px else _image_points(predictions)
     counts_nk = points.counts_nk & np.isin(np.arange(schema.num_points), wanted)
     with np.errstate(invalid="ignore"):  # a normalizer that is not finite is excluded below
-        normalizer_n = _normalizer_lengths(points.true_unrounded_nk2, counts_nk, schema, protocol.normalizer)
+        normalizer_n = normalizer_lengths(points.true_unrounded_nk2, counts_nk, schema, protocol.normalizer)
     excluded_n = np.select(
         [
             ~counts_nk.any(axis=1),
@@ -159,7 +159,7 @@ def _to_face_box(predictions: Predictions) -> Array:
         return np.asarray((predictions.true_crop_nk2 - box_n4[:, None, :2]) / box_n4[:, None, 2:3])
 
 
-def _normalizer_lengths(
+def normalizer_lengths(
     points_nk2: Array, counts_nk: NDArray[np.bool_], schema: KeypointSchema, name: Normalizer
 ) -> Array:
     """Compute the normalizing length of each image, (n,), in the unit of the points."""

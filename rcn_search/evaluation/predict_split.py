@@ -40,12 +40,16 @@ def predict_split(
         batches.append(predictor.predict_crops(split.images_at(rows), split.face_box_n4[rows]))
         on_images(int(rows[-1]) + 1, split.num_rows)
     pred_crop_nk2 = _to_numpy([batch.points_bk2 for batch in batches])
+    truth = ground_truth_fields(split, dataset.manifest)
+    confidence_nk = _to_numpy([batch.confidence_bk for batch in batches])
+    table = predictor.radius_table
     return Predictions(
-        **ground_truth_fields(split, dataset.manifest),
+        **truth,
         pred_crop_nk2=pred_crop_nk2,
         pred_image_nk2=crop_to_image(pred_crop_nk2, split.box_n4, dataset.manifest.crop_px),
         pred_cell_nk2=_to_numpy([batch.cells_bk2 for batch in batches]).astype(np.int16),
-        confidence_nk=_to_numpy([batch.confidence_bk for batch in batches]),
+        confidence_nk=confidence_nk,
+        radius_nk=predictor.radii_px(confidence_nk, truth["face_box"], truth["box"]) if table else None,
         meta=split_metadata(dataset.manifest, split_name)
         | {
             "grid_px": predictor.info.config.input.size_px,
@@ -54,7 +58,8 @@ def predict_split(
             "config": predictor.info.config.model_dump(mode="json"),
             "epoch": predictor.info.epoch,
         }
-        | predictor.record,
+        | predictor.record
+        | ({"calibration": {"fingerprint": table.data_fingerprint, "split": table.split}} if table else {}),
     )
 
 

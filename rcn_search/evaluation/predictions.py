@@ -48,10 +48,13 @@ class Predictions:
         pred_cell_nk2: Column and row of the predicted cell of the network's grid.
         edge_nk: At which edge of its photograph a point is annotated (`Sample.edge`); None: at none.
         photo_n4: Part of each crop that shows the photograph (`Sample.photo`); None: all of it.
+        radius_nk: Radius around each predicted point that holds the true point with the probability for which the
+            checkpoint was calibrated, in pixels of the original image; None: it was not.
         attributes: Class of each image, (n,) small integers, by name of the attribute, as in ``pose``.
         meta: Origin of the predictions; at least `REQUIRED_META`. ``keypoints`` names the schema,
             ``schema_document`` is the schema itself if it is not a built-in one, ``grid_px`` is the
-            side of the grid of ``pred_cell_nk2``, ``decoder`` and ``tta`` are those of `InferenceConfig.record`.
+            side of the grid of ``pred_cell_nk2``, ``decoder`` and ``tta`` are those of `InferenceConfig.record`,
+            ``calibration`` says on which images the radii were fitted.
 
     Raises:
         RcnSearchError: A shape does not fit, an image id is not unique, or ``meta`` lacks a key.
@@ -70,6 +73,7 @@ class Predictions:
     confidence_nk: Floats
     edge_nk: NDArray[np.uint8] | None = None
     photo_n4: Floats | None = None
+    radius_nk: Floats | None = None
     attributes: dict[str, NDArray[np.int8]] = field(default_factory=dict)
     meta: dict[str, Any]
 
@@ -86,6 +90,8 @@ class Predictions:
                     f"predictions: {name} has shape {values.shape}; {num_images} images with the "
                     f"{num_points} points of {self.schema.name!r} need {shape}"
                 )
+        if self.radius_nk is not None and not (np.isfinite(self.radius_nk) & (self.radius_nk >= 0)).all():
+            raise RcnSearchError("predictions: radius_nk has values that are no lengths")
         for name, values in self.attributes.items():
             if values.shape != (num_images,):
                 raise RcnSearchError(f"predictions: attribute {name!r} has shape {values.shape}, not ({num_images},)")
@@ -121,8 +127,9 @@ _LISTS: dict[str, tuple[str, str, str]] = {
     "confidence": ("confidence_nk", "float32", "nk"),
     "edge": ("edge_nk", "uint8", "nk"),
     "photo": ("photo_n4", "float32", "n4"),
+    "radius": ("radius_nk", "float32", "nk"),
 }
-_OPTIONAL = ("edge_nk", "photo_n4")
+_OPTIONAL = ("edge_nk", "photo_n4", "radius_nk")
 _ATTRIBUTE = "attr_"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from rcn_search.errors import RcnSearchError
 from rcn_search.evaluation.bootstrap import NUM_RESAMPLES, Interval, bootstrap_intervals
+from rcn_search.evaluation.coverage import radius_columns
 from rcn_search.evaluation.metrics import Array, ImageErrors, auc_pct, failure_rate_pct, image_errors
 from rcn_search.evaluation.predictions import Predictions
 from rcn_search.evaluation.protocol import RCN2016_GRID_PX, EvaluationProtocol, Normalizer, named_protocol, subpixel
@@ -44,6 +45,9 @@ class Score:
         failure_rate: Share of images above the threshold; an error of exactly the threshold is not a failure.
         p90: Error that 90 % of the images do not exceed, interpolated as `numpy.percentile` does; ``p95`` and ``p99``
             likewise.
+        coverage: Share of the true points that are within the radius around the predicted point; None without radii,
+            and on the images that they were fitted on.
+        radius: Mean radius, as a share of the normalizer.
         points: Mean error of each keypoint of the schema; None where it counts in no image.
         parts: Mean error by class of each attribute the data set has, as in ``pose 1``.
         num_images: Number of images that are included.
@@ -59,6 +63,8 @@ class Score:
     parts: dict[str, Part]
     num_images: int
     excluded: dict[str, int]
+    coverage: Estimate | None = None
+    radius: Estimate | None = None
     errors: ImageErrors = field(repr=False, compare=False)
 
     @property
@@ -103,6 +109,7 @@ def score(predictions: Predictions, protocol: EvaluationProtocol, *, num_resampl
         values_nc, predictions.group[included_n], percentiles=PERCENTILES, num_resamples=num_resamples
     )
     mean, auc, failures, *others = means
+    coverage, radius = _score_radii(predictions, protocol, errors, num_resamples)
     p90, p95, p99 = map(_estimate, np.percentile(error_n, PERCENTILES).tolist(), percentiles)
     return Score(
         error=_estimate(float(error_n.mean()), mean),
@@ -118,8 +125,23 @@ def score(predictions: Predictions, protocol: EvaluationProtocol, *, num_resampl
         },
         num_images=int(included_n.sum()),
         excluded=errors.excluded,
+        coverage=coverage,
+        radius=radius,
         errors=errors,
     )
+
+
+def _score_radii(
+    predictions: Predictions, protocol: EvaluationProtocol, errors: ImageErrors, num_resamples: int
+) -> tuple[Estimate | None, Estimate | None]:
+    """Estimate the coverage and the mean length of the radii, if there are any."""
+    columns = radius_columns(predictions, protocol, errors)
+    if columns is None:
+        return None, None
+    values_nc = np.stack(columns, axis=1)[errors.is_included_n]
+    intervals, _ = bootstrap_intervals(values_nc, predictions.group[errors.is_included_n], num_resamples=num_resamples)
+    coverage, radius = map(_estimate, np.nanmean(values_nc, axis=0).tolist(), intervals)
+    return coverage, radius
 
 
 def protocols_for(predictions: Predictions, normalizers: Sequence[Normalizer] = ()) -> list[EvaluationProtocol]:

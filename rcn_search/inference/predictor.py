@@ -11,6 +11,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rcn_search.data.crops import centered_face_box, crop_to_image
@@ -35,6 +36,7 @@ from rcn_search.models.denoiser import Denoiser
 from rcn_search.models.tcdcn import TCDCN
 from rcn_search.training.checkpoint import CheckpointInfo, load_network
 from rcn_search.training.compute_probe import resolve_device
+from rcn_search.training.radius_table import RadiusTable
 from rcn_search.training.validation import BATCH_SIZE
 
 
@@ -82,6 +84,28 @@ class Predictor:
     def schema(self) -> KeypointSchema:
         """Keypoints that are predicted."""
         return self.info.keypoint_schema
+
+    @property
+    def made_with(self) -> dict[str, str]:
+        """How points are predicted, whatever runs the network."""
+        return {key: value for key, value in self.record.items() if key != "runtime"}
+
+    @cached_property
+    def radius_table(self) -> RadiusTable | None:
+        """Radii for the way in which points are predicted; None if the checkpoint is not calibrated for it."""
+        return next((table for table in self.info.radius_tables if table.made_with == self.made_with), None)
+
+    def radii_px(
+        self, confidence_nk: NDArray[np.float32], face_box_n4: NDArray[np.float32], box_n4: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Find the radii (n, k) of points in pixels of the image; NaN if the checkpoint is not calibrated.
+
+        ``face_box_n4`` is the part of each crop that the network sees, ``box_n4`` the crop in its image.
+        """
+        if self.radius_table is None:
+            return np.full_like(confidence_nk, np.nan)
+        side_px_n = face_box_n4[:, 2] * box_n4[:, 2] / self.info.crop_px
+        return self.radius_table.look_up(confidence_nk) * side_px_n[:, None].astype(np.float32)
 
     @property
     def num_params(self) -> int:
@@ -168,7 +192,7 @@ class Predictor:
         return Faces(
             points=crop_to_image(points_nk2, box_n4, self.info.crop_px),
             confidence=confidence_nk,
-            radius=np.full_like(confidence_nk, np.nan),
+            radius=self.radii_px(confidence_nk, face_box_n4.cpu().numpy(), box_n4),
             boxes=box_n4,
             scores=np.full(num_faces, np.nan, np.float32),
             image_index=np.zeros(num_faces, np.int64) if is_single(images) else np.arange(num_faces),

@@ -10,7 +10,10 @@ from rcn_search.evaluation.protocol import EvaluationProtocol
 from rcn_search.evaluation.score import Score
 from rcn_search.leaderboard.per_image import ImageSet, store_errors
 
-_FROM_SCORE = ("num_images", "excluded", "auc", "failure_rate", "p90", "p95", "p99", "points", "parts")
+_FROM_SCORE = (
+    *("num_images", "excluded", "auc", "failure_rate", "p90", "p95", "p99"),
+    *("coverage", "radius", "points", "parts"),
+)
 _MADE_WITH = ("decoder", "tta", "denoiser", "shift_px")
 
 

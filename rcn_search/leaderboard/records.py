@@ -71,6 +71,8 @@ class Entry(Record):
         predictions_uri: URI of the scored file, if it may be shared.
         auc, failure_rate: Area under the cumulative error curve up to the protocol's threshold; images above it.
         p90, p95, p99: Error that 90, 95 or 99 % of the images do not exceed.
+        coverage, radius: Share of the true points within the calibrated radius around the predicted point; mean
+            radius in percent of the normalizer.
         points: Mean error of each keypoint of the schema; None for points that no image counts.
         parts: Mean error of the images of each class of an attribute, as in ``pose 1``.
         images_sha256, errors_sha256: Names of the image set and the per-image errors; None if only the mean is known.
@@ -107,6 +109,8 @@ class Entry(Record):
     p90: Estimate | None = None
     p95: Estimate | None = None
     p99: Estimate | None = None
+    coverage: Estimate | None = None
+    radius: Estimate | None = None
     points: tuple[Estimate | None, ...] = ()
     parts: dict[Line, Part] = {}
     images_sha256: Sha256 | None = None

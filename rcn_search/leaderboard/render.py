@@ -12,11 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from rcn_search.errors import RcnSearchError
+from rcn_search.evaluation.score import Estimate
 from rcn_search.leaderboard.class_names import class_name
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardRow, LeaderboardTable, format_error
 from rcn_search.printable import PlainConsole
 
-_LEFT_OUT = ("origin", "ms", "P95 %", "FR %", "AUC", "images", "params", "epochs", "test evals", "seeds", "95 % CI")
+_LEFT_OUT = (
+    *("origin", "ms", "radius %", "in radius %", "P95 %", "FR %", "AUC"),
+    *("images", "params", "epochs", "test evals", "seeds", "95 % CI"),
+)
 """Columns that leave room for the method, the first of them first; our rows are still known by their color."""
 _METHOD_SHARE, _MIN_METHOD_WIDTH = 3, 26
 """The method gets one of so many parts of the terminal, if it needs them, and no less than this width."""
@@ -132,6 +136,7 @@ def _parts(table: LeaderboardTable, by: str) -> list[str]:
 def _cells(table: LeaderboardTable, row: LeaderboardRow, notes: dict[str, int], by: str) -> dict[str, str]:
     entry = row.entry
     auc, failure_rate, p95 = (entry.auc, entry.failure_rate, entry.p95) if entry else (None, None, None)
+    coverage, radius = (entry.coverage, entry.radius) if entry else (None, None)
     marks = [f"[{notes[note]}]" for note in row_notes(row)]
     cells = {
         "#": str(row.rank or ""),
@@ -152,6 +157,8 @@ def _cells(table: LeaderboardTable, row: LeaderboardRow, notes: dict[str, int], 
         "AUC": f"{auc.pct:.2f}" if auc else "",
         "FR %": f"{failure_rate.pct:.2f}" if failure_rate else "",
         "P95 %": format_error(p95.pct) if p95 else "",
+        "in radius %": _with_interval(coverage),
+        "radius %": _with_interval(radius),
         "images": f"{entry.num_images:,}" if entry else "",
         "params": short_count(entry.num_params) if entry else "",
         "ms": f"{entry.latency_ms:.3g}" if entry and entry.latency_ms else "",
@@ -159,6 +166,13 @@ def _cells(table: LeaderboardTable, row: LeaderboardRow, notes: dict[str, int], 
         "test evals": str(entry.num_test_evaluations) if entry else "",
         "origin": row.origin,
     }
+
+
+def _with_interval(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    ends = interval(estimate.low_pct, estimate.high_pct)
+    return f"{format_error(estimate.pct)} ({ends})" if ends else format_error(estimate.pct)
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -104,6 +104,8 @@ def _record(table: LeaderboardTable, row: LeaderboardRow) -> dict[str, Any]:
         "p90_pct": entry and entry.p90 and entry.p90.pct,
         "p95_pct": entry and entry.p95 and entry.p95.pct,
         "p99_pct": entry and entry.p99 and entry.p99.pct,
+        "coverage_pct": entry and entry.coverage and entry.coverage.pct,
+        "radius_pct": entry and entry.radius and entry.radius.pct,
         "num_images": entry and entry.num_images,
         "num_excluded": sum(entry.excluded.values()) if entry else None,
         "origin": row.origin,

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Self
 
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from rcn_search import storage
 from rcn_search.config.errors import summarize
 from rcn_search.config.legacy import upgrade_config
+from rcn_search.config.network_target import TargetError
 from rcn_search.config.schema import IMAGE_SIZE_PX, TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.keypoints import KeypointSchema, resolve_schema
 from rcn_search.models import build_model, build_without_memory
 from rcn_search.models.blocks import Network
+from rcn_search.training.radius_table import RadiusTable
 from rcn_search.training.safetensors_header import MAX_HEADER_BYTES, Header, TensorSpec, read_header
 
 SCHEMA_VERSION = 2
@@ -52,6 +54,14 @@ class CheckpointInfo(BaseModel):
     val_error_pct: float | None = Field(ge=0, allow_inf_nan=False)  # validation error of that epoch
     train_s: float = Field(ge=0, allow_inf_nan=False)  # time spent on training and validation so far
     state: dict[str, Any] = {}  # state of a run to resume (kind ``run``)
+    radius_tables: tuple[RadiusTable, ...] = ()  # one for each way of predicting that was calibrated
+
+    @model_validator(mode="after")
+    def _check_radius_tables(self) -> Self:
+        for table in self.radius_tables:
+            if len(table.points) != self.keypoint_schema.num_points:
+                raise ValueError(f"a radius table of {len(table.points)} points; the schema has another number")
+        return self
 
     @property
     def keypoint_schema(self) -> KeypointSchema:
@@ -93,6 +103,8 @@ def read_checkpoint(uri: str) -> Checkpoint:
         expected = _network_tensors_of(info)
     except ValidationError as error:
         raise CheckpointError(f"{uri}: this rcn-search cannot read its configuration: {summarize(error)}") from None
+    except TargetError as error:
+        raise CheckpointError(f"{uri}: {error}") from None
     except RcnSearchError as error:
         raise CheckpointError(f"{uri}: this rcn-search cannot read its configuration: {error}") from None
     _check_tensors(uri, info, header, expected)
@@ -157,13 +169,32 @@ def _read_info(uri: str, text: str) -> CheckpointInfo:
 
 def with_config(uri: str, content: bytes, config: TrainConfig) -> bytes:
     """Replace the configuration in the checkpoint that was read from ``uri``; the tensors are kept byte for byte."""
+    return _with_info(uri, content, lambda info: info.model_copy(update={"config": config}))[0]
+
+
+def with_radius_table(uri: str, content: bytes, table: RadiusTable) -> tuple[bytes, CheckpointInfo]:
+    """Add a radius table to the checkpoint that was read from ``uri``, in place of one for the same predictions.
+
+    Returns the new content, whose tensors are the same byte for byte, and the header of the old one.
+    """
+
+    def change(info: CheckpointInfo) -> CheckpointInfo:
+        others = [other for other in info.radius_tables if other.made_with != table.made_with]
+        return info.model_copy(update={"radius_tables": (*others, table)})
+
+    return _with_info(uri, content, change)
+
+
+def _with_info(
+    uri: str, content: bytes, change: Callable[[CheckpointInfo], CheckpointInfo]
+) -> tuple[bytes, CheckpointInfo]:
     header_size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + header_size])
-    info = _read_info(uri, header["__metadata__"][_HEADER_KEY]).model_copy(update={"config": config})
-    header["__metadata__"][_HEADER_KEY] = info.model_dump_json()
+    info = _read_info(uri, header["__metadata__"][_HEADER_KEY])
+    header["__metadata__"][_HEADER_KEY] = change(info).model_dump_json()
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
-    return len(text).to_bytes(8, "little") + text + content[8 + header_size :]
+    return len(text).to_bytes(8, "little") + text + content[8 + header_size :], info
 
 
 def load_network(uri: str) -> tuple[Network, CheckpointInfo]:

@@ -90,8 +90,9 @@ def export_network(
 
 
 def _describe(predictor: Predictor, checkpoint_uri: str, license: str) -> ExportedInfo:
+    tables = () if predictor.radius_table is None else (predictor.radius_table,)
     return ExportedInfo(
-        checkpoint=predictor.info.model_copy(update={"state": {}}),
+        checkpoint=predictor.info.model_copy(update={"state": {}, "radius_tables": tables}),
         checkpoint_sha256=hashlib.sha256(storage.read_bytes(checkpoint_uri)).hexdigest(),
         inference=predictor.record | {"decoder": predictor.crop_network.decoder},
         license=license,

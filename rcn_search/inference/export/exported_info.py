@@ -18,7 +18,7 @@ class ExportedInfo(BaseModel):
     """Where an exported network comes from, and how it was checked.
 
     Attributes:
-        checkpoint: Header of the checkpoint: configuration, keypoint schema, fingerprint of the data.
+        checkpoint: Header of the checkpoint: configuration, keypoint schema, fingerprint of the data, radius table.
         checkpoint_sha256: Hash of the checkpoint; None if it was not a file.
         inference: Decoder and test-time augmentation, which are in the graph (`InferenceConfig.record`).
         license: License of the weights, as whoever exported them states it.

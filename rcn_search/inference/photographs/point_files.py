@@ -21,7 +21,7 @@ ROWS_PER_GROUP = 1_000
 
 
 def write_csv(records: Iterable[PhotoRecord], schema: KeypointSchema, file: IO[str]) -> None:
-    """Write a line for each face: ``image,x1,y1,…``, then its box and score, and the confidence of each point."""
+    """Write a line for each face: ``image,x1,y1,…``, then its box and score, confidence and radius of each point."""
     numbers = range(1, schema.num_points + 1)
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
@@ -30,12 +30,14 @@ def write_csv(records: Iterable[PhotoRecord], schema: KeypointSchema, file: IO[s
             *(f"{axis}{k}" for k in numbers for axis in "xy"),
             *("box_x", "box_y", "box_width", "box_height", "score"),
             *(f"confidence{k}" for k in numbers),
+            *(f"radius{k}" for k in numbers),
         ]
     )
     for record, face in _faces(records):
         score = "" if face.score is None else face.score
+        radius: Sequence[float | str] = face.radius or [""] * schema.num_points
         points = (value for point in face.points for value in point)
-        writer.writerow([csv_cell(record.image), *points, *face.box, score, *face.confidence])
+        writer.writerow([csv_cell(record.image), *points, *face.box, score, *face.confidence, *radius])
 
 
 def write_json(records: Iterable[PhotoRecord], schema: KeypointSchema, file: IO[str]) -> None:

@@ -144,5 +144,7 @@ def _scores(entry: Entry) -> list[tuple[str, str, str]]:
         ("90 % of the images up to", entry.p90),
         ("95 % of the images up to", entry.p95),
         ("99 % of the images up to", entry.p99),
+        ("True points in the radius", entry.coverage),
+        ("Mean radius", entry.radius),
     ]
     return [(name, f"{each.pct:.2f} %", interval(each.low_pct, each.high_pct)) for name, each in estimates if each]

@@ -90,6 +90,8 @@ def measured_view(table: LeaderboardTable) -> TableView:
         Column("auc", f"AUC{threshold}", f"Area under the cumulative error curve up to {threshold} %, in percent", 2),
         Column("fr", f"FR{threshold} %", f"Share of images with an error above {threshold} %", 2),
         Column("p95", "P95 %", "Error that 95 % of the images do not exceed", 3),
+        Column("coverage", "In radius %", "Share of the true points in the calibrated radius of the predicted ones", 3),
+        Column("radius", "Radius %", "Mean calibrated radius, in percent of the normalizer", 3),
         Column("params", "Params", "Parameters of the model", 1),
         Column("adds", "Mult-adds", "Multiply-adds for one face", 3),
         Column("ms", "ms", "Median time for one face on the hardware of the entry", 3),
@@ -145,6 +147,7 @@ def _measured_cells(row: LeaderboardRow, index: int) -> list[Cell]:
         Cell(str(row.rank or ""), index),
         Cell(format_error(row.error_pct), row.error_pct, interval(entry.ci_low_pct, entry.ci_high_pct)),
         *(_estimate(estimate) for estimate in (entry.auc, entry.failure_rate, entry.p95)),
+        *(_estimate(estimate, with_interval=True) for estimate in (entry.coverage, entry.radius)),
         Cell(short_count(entry.num_params), entry.num_params),
         Cell(short_count(entry.multiply_adds), entry.multiply_adds),
         Cell(f"{entry.latency_ms:.3g}" if entry.latency_ms else "", entry.latency_ms),
@@ -154,8 +157,11 @@ def _measured_cells(row: LeaderboardRow, index: int) -> list[Cell]:
     ]
 
 
-def _estimate(estimate: Estimate | None) -> Cell:
-    return Cell(f"{estimate.pct:.2f}", estimate.pct) if estimate else Cell("", None)
+def _estimate(estimate: Estimate | None, *, with_interval: bool = False) -> Cell:
+    if estimate is None:
+        return Cell("", None)
+    ends = interval(estimate.low_pct, estimate.high_pct) if with_interval else ""
+    return Cell(f"{estimate.pct:.2f}", estimate.pct, ends)
 
 
 def _published_cells(row: LeaderboardRow) -> list[Cell]:

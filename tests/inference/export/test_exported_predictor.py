@@ -11,9 +11,11 @@ import torch
 
 from rcn_search.errors import RcnSearchError
 from rcn_search.inference.config import InferenceConfig
+from rcn_search.inference.export.export import _describe
 from rcn_search.inference.export.exported_info import METADATA_KEY
 from rcn_search.inference.export.runtimes import weights_uri
-from rcn_search.inference.predictor import load
+from rcn_search.inference.predictor import Predictor, load
+from rcn_search.training.radius_table import PointRadii, RadiusTable
 from tests.inference.export.conftest import Exported
 from tests.support.photographs import astronaut
 
@@ -115,3 +117,20 @@ def test_load_exported_file_of_somebody_else_is_refused(tmp_path: Path, metadata
     (tmp_path / "theirs.onnx").write_bytes(onnx_of(**metadata))
     with pytest.raises(RcnSearchError, match=message):
         load(str(tmp_path / "theirs.onnx"))
+
+
+def test_exported_file_carries_the_radius_table_of_its_way_of_predicting(
+    exported: Exported, synthetic_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = PointRadii(edges=(0.1,), radii=(0.2, 0.1))
+    fields = {"data_fingerprint": "f", "split": "val", "num_images": 9, "points": (point,) * 5}
+    ours = RadiusTable(made_with=exported.predictor.made_with, **fields)
+    other = RadiusTable(made_with={"decoder": "median", "tta": "none"}, **fields)
+    info = exported.predictor.info.model_copy(update={"radius_tables": (other, ours)})
+    described = _describe(Predictor(exported.predictor.network, info), exported.checkpoint, "Apache-2.0")
+    assert described.checkpoint.radius_tables == (ours,)
+    loaded = load(exported.uri)
+    monkeypatch.setattr(loaded, "info", described.checkpoint)
+    image = np.random.default_rng(0).integers(0, 255, (160, 160), np.uint8)
+    radius_nk = loaded.predict(image, [[0, 0, 160, 160]], face_boxes=[[40, 40, 80, 80]]).radius
+    assert set(radius_nk.ravel().tolist()) <= {16.0, 8.0}
