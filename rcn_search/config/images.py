@@ -9,6 +9,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from rcn_search.config.frozen_model import FrozenModel
 from rcn_search.storage import refuse_user_info
 
+PAPER_INPUT_PX = 80
+"""Input size of the paper; lengths in pixels of augmentations are those of such an input."""
+
 IMAGE_SIZE_PX = 160
 """Side of a stored crop."""
 
@@ -57,10 +60,11 @@ class InputConfig(FrozenModel):
 
 
 class OccluderConfig(FrozenModel):
-    """One black rectangle inside each image; its sides are independent and uniform (Honari et al. 2016, sec. 3)."""
+    """Black rectangles inside each image; their sides are independent and uniform (Honari et al. 2016, sec. 3)."""
 
     min_px: int = Field(20, ge=0, le=80, description="Shortest side, in pixels of an 80-pixel input.")
     max_px: int = Field(50, ge=0, le=80, description="Longest side, in pixels of an 80-pixel input; 0: no rectangle.")
+    count: int = Field(1, ge=1, le=8, description="Rectangles in each image; the paper has one.")
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -69,13 +73,27 @@ class OccluderConfig(FrozenModel):
         return self
 
 
+class PhotometricConfig(FrozenModel):
+    """Random changes of the gray values; each amount is uniform up to the given one, and by default there are none."""
+
+    brightness: float = Field(0.0, ge=0, le=1, description="Largest change of brightness, up or down, 1 being white.")
+    contrast: float = Field(0.0, ge=0, le=1, description="Largest relative change of contrast, up or down.")
+    gamma: float = Field(0.0, ge=0, le=3, description="Exponents from 1 / (1 + gamma) to 1 + gamma.")
+    noise: float = Field(0.0, ge=0, le=0.5, description="Largest standard deviation of Gaussian noise, 1 being white.")
+    blur_px: float = Field(0.0, ge=0, le=8, description="Largest deviation of a blur, in pixels of an 80-pixel input.")
+    downscale: float = Field(0.0, ge=0, le=0.9, description="Largest share of the resolution lost on each axis.")
+    jpeg_quality: int = Field(100, ge=5, le=100, description="Lowest quality of a loss like that of JPEG; 100: none.")
+    gray: float = Field(0.0, ge=0, le=1, description="Fraction of color images that become gray.")
+
+
 class AugmentConfig(FrozenModel):
     """Random changes of the face box, drawn for each image and epoch from the seed, the epoch and the row."""
 
     translate: float = Field(0.1, ge=0, le=0.5, description="Largest shift on each axis, relative to the box side.")
     scale: float = Field(0.1, ge=0, le=0.5, description="Largest relative change of the box side, up or down.")
     rotate_deg: float = Field(40.0, ge=0, le=180, description="Largest rotation in degrees, either way.")
-    occluder: OccluderConfig = Field(OccluderConfig(), description="Black rectangle drawn over each image.")
+    occluder: OccluderConfig = Field(OccluderConfig(), description="Black rectangles drawn over each image.")
+    photometric: PhotometricConfig = Field(PhotometricConfig(), description="Changes of the gray values.")
     flip: float = Field(0.0, ge=0, le=1, description="Fraction of images flipped left to right, points renumbered.")
     flip_label_origin: Literal[0, 1] = Field(
         0,

@@ -6,24 +6,50 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rcn_search.config.frozen_model import FrozenModel, canonical_hash
-from rcn_search.config.images import IMAGE_SIZE_PX, AugmentConfig, DataConfig, InputConfig, OccluderConfig
-from rcn_search.config.model import BranchesConfig, DenoiserConfig, ModelConfig, RcnConfig, SumNetConfig, TcdcnConfig
-from rcn_search.config.training import ComputeConfig, LossConfig, OptimizerConfig, ScheduleConfig, ValidationConfig
+from rcn_search.config.images import (
+    IMAGE_SIZE_PX,
+    AugmentConfig,
+    DataConfig,
+    InputConfig,
+    OccluderConfig,
+    PhotometricConfig,
+)
+from rcn_search.config.model import (
+    BranchesConfig,
+    CustomConfig,
+    DenoiserConfig,
+    ModelConfig,
+    RcnConfig,
+    SumNetConfig,
+    TcdcnConfig,
+)
+from rcn_search.config.training import (
+    CheckpointConfig,
+    ComputeConfig,
+    InitConfig,
+    LossConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    ValidationConfig,
+)
 
 __all__ = [
     "IMAGE_SIZE_PX",
     "AugmentConfig",
     "BranchesConfig",
+    "CheckpointConfig",
     "ComputeConfig",
+    "CustomConfig",
     "DataConfig",
     "Decoder",
     "DenoiserConfig",
     "FrozenModel",
+    "InitConfig",
     "InputConfig",
     "LossConfig",
     "ModelConfig",
@@ -41,6 +67,10 @@ Decoder = Literal["argmax", "median", "soft-argmax"]
 """From a map to a cell: the largest value, as in the paper; the least expected distance; the mean position."""
 
 
+def _init_of_a_name(value: Any) -> Any:
+    return {"weights": value} if isinstance(value, str) else value
+
+
 class TrainConfig(FrozenModel):
     """One training run, fully resolved."""
 
@@ -52,8 +82,12 @@ class TrainConfig(FrozenModel):
     augment: AugmentConfig = Field(AugmentConfig(), description="Augmentation of the training images.")
     loss: LossConfig = Field(LossConfig(), description="Loss.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="Optimizer.")
+    init: Annotated[InitConfig | None, BeforeValidator(_init_of_a_name)] = Field(
+        None, description="Weights to start from; random ones where it is left out."
+    )
     schedule: ScheduleConfig = Field(ScheduleConfig(), description="Epochs, batches and learning rate.")
     validation: ValidationConfig = Field(ValidationConfig(), description="Validation.")
+    checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="When the run is saved.")
     compute: ComputeConfig = Field(ComputeConfig(), description="Hardware and speed.")
 
     @model_validator(mode="before")
@@ -65,7 +99,10 @@ class TrainConfig(FrozenModel):
 
     def identity(self) -> dict[str, Any]:
         """Return all keys that can change the result of a run, as a JSON document."""
-        return self.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}, "validation": {"save"}})
+        exclude: Any = {"checkpoint": True, "compute": True, "data": {"uri"}, "validation": {"save"}}
+        if self.init and self.init.sha256:  # which names the weights, wherever they are
+            exclude["init"] = {"weights"}
+        return self.model_dump(mode="json", exclude=exclude)
 
     @property
     def run_id(self) -> str:
@@ -75,13 +112,21 @@ class TrainConfig(FrozenModel):
         `ADDED_LATER` are left out at their defaults, so that a run from before them keeps its id.
         """
         document = self.identity()
-        for section, defaults in ADDED_LATER.items():
-            for key, default in defaults.items():
-                if document[section].get(key, default) == default:
-                    document[section].pop(key, None)
+        for path, default in ADDED_LATER.items():
+            *sections, key = path.split(".")
+            holder = document
+            for section in sections:
+                holder = holder[section]
+            if holder.get(key, default) == default:
+                holder.pop(key, None)
         return canonical_hash(document)[:12]
 
 
-# Section -> key -> default of every key that was added after the first run ids had been given. Add each new key of a
-# section here; its default may never change, and neither may that of a key that was there from the start.
-ADDED_LATER: dict[str, dict[str, Any]] = {"augment": {"flip_label_origin": 0}}
+# Path of the key -> default of every key that was added after the first run ids had been given. Add each new key here;
+# its default may never change, and neither may that of a key that was there from the start.
+ADDED_LATER: dict[str, Any] = {
+    "init": None,
+    "augment.flip_label_origin": 0,
+    "augment.occluder.count": 1,
+    "augment.photometric": PhotometricConfig().model_dump(),
+}

@@ -16,15 +16,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rcn_search.config.images import PAPER_INPUT_PX, PhotometricConfig
 from rcn_search.config.schema import AugmentConfig, InputConfig, OccluderConfig
 from rcn_search.data.contrast_normalization import contrast_normalize
+from rcn_search.data.photometric import NUM_PHOTOMETRIC_DRAWS, change_photometry
 from rcn_search.data.shards import DatasetError
 
 # Columns of `random_draws`.
 _SCALE, _SHIFT_X, _SHIFT_Y, _ROTATE, _FLIP, _HEIGHT, _WIDTH, _TOP, _LEFT, _NUM_DRAWS = range(10)
+# Columns that `appearance_draws` adds.
+_PHOTOMETRIC = slice(_NUM_DRAWS, _NUM_DRAWS + NUM_PHOTOMETRIC_DRAWS)
+_MORE_RECTANGLES = _PHOTOMETRIC.stop
 
+_APPEARANCE_STREAM = 3  # independent of the geometry (0), the order of an epoch (1) and the denoiser (2)
 _RIGHT_PROFILE = 4  # highest of MTFL's poses, which begin with 0, left profile
-PAPER_INPUT_PX = 80  # input size of the paper; `OccluderConfig` gives sides in pixels of such an input
 
 NO_AUGMENTATION = AugmentConfig(translate=0, scale=0, rotate_deg=0, occluder=OccluderConfig(min_px=0, max_px=0), flip=0)
 
@@ -33,6 +38,15 @@ def random_draws(num_rows: int, *, seed: int, epoch: int) -> Tensor:
     """Draw all random numbers of one epoch: (n, d) float32, uniform in [0, 1), one row for each image."""
     generator = np.random.default_rng([seed, epoch, 0])
     return torch.from_numpy(generator.random((num_rows, _NUM_DRAWS), dtype=np.float32))
+
+
+def appearance_draws(num_rows: int, options: AugmentConfig, *, seed: int, epoch: int) -> Tensor:
+    """Draw what changes of the gray values and further rectangles need besides `random_draws`: (n, d), often d = 0."""
+    if options.photometric == PhotometricConfig() and options.occluder.count == 1:
+        return torch.empty(num_rows, 0)
+    generator = np.random.default_rng([seed, epoch, _APPEARANCE_STREAM])
+    num_draws = NUM_PHOTOMETRIC_DRAWS + 4 * (options.occluder.count - 1)
+    return torch.from_numpy(generator.random((num_rows, num_draws), dtype=np.float32))
 
 
 class InputWindow(NamedTuple):
@@ -133,16 +147,20 @@ def unwarp_points(points_bk2: Tensor, window: InputWindow) -> Tensor:
 
 
 def draw_black_rectangles(image_bchw: Tensor, draws_bd: Tensor, options: OccluderConfig) -> Tensor:
-    """Draw a black rectangle inside each image, with independent sides uniform on the closed range of ``options``."""
+    """Draw black rectangles inside each image, with independent sides uniform on the closed range of ``options``."""
     if options.max_px == 0:
         return image_bchw
     size_px = image_bchw.shape[-1]
     lowest, highest = (round(side * size_px / PAPER_INPUT_PX) for side in (options.min_px, options.max_px))
-    length = lowest + (draws_bd[:, [_HEIGHT, _WIDTH]] * (highest - lowest + 1)).floor()
-    start = (draws_bd[:, [_TOP, _LEFT]] * (size_px - length + 1)).floor()
     pixel = torch.arange(size_px, device=image_bchw.device)
-    inside = (pixel >= start[:, :, None]) & (pixel < (start + length)[:, :, None])
-    return image_bchw.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0.0)
+    for number in range(options.count):
+        first = _MORE_RECTANGLES + 4 * (number - 1) if number else _HEIGHT
+        sides_b2, corner_b2 = draws_bd[:, first : first + 4].split(2, dim=1)
+        length = lowest + (sides_b2 * (highest - lowest + 1)).floor()
+        start = (corner_b2 * (size_px - length + 1)).floor()
+        inside = (pixel >= start[:, :, None]) & (pixel < (start + length)[:, :, None])
+        image_bchw = image_bchw.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0.0)
+    return image_bchw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +180,8 @@ class InputPipeline:
         """
         window = augment_face_boxes(face_box_b4, draws_bd, self.augment)
         warped = warp_images(to_channels(image, self.input.color), window, self.input.size_px)
+        if self.augment.photometric != PhotometricConfig():
+            warped = change_photometry(warped, draws_bd[:, _PHOTOMETRIC], self.augment.photometric)
         warped = draw_black_rectangles(warped, draws_bd, self.augment.occluder)
         inputs = contrast_normalize(warped, self.input.contrast_normalization)
         return inputs, warp_points(points_bk2, window, self.flip_k)

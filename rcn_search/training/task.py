@@ -15,6 +15,7 @@ from rcn_search.config.schema import AugmentConfig, DenoiserConfig, TrainConfig
 from rcn_search.data.augment import (
     InputPipeline,
     InputWindow,
+    appearance_draws,
     augment_face_boxes,
     flip_attributes,
     random_draws,
@@ -62,7 +63,8 @@ class LocalizationTask:
 
     def random_draws(self, num_rows: int, *, seed: int, epoch: int) -> Tensor:
         """Draw the random numbers of the augmentation, as `Task.random_draws`."""
-        return random_draws(num_rows, seed=seed, epoch=epoch).to(self.device)
+        appearance_nd = appearance_draws(num_rows, self.pipeline.augment, seed=seed, epoch=epoch)
+        return torch.cat([random_draws(num_rows, seed=seed, epoch=epoch), appearance_nd], dim=1).to(self.device)
 
     def make_batch(self, rows_b: Tensor, draws_bd: Tensor) -> Batch:
         """Make the examples of the given rows, as `Task.make_batch`."""

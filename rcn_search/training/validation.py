@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rcn_search.config.images import PhotometricConfig
 from rcn_search.config.schema import TrainConfig
 from rcn_search.data.augment import NO_AUGMENTATION
 from rcn_search.data.dataset import Split
@@ -41,7 +42,8 @@ class Validator:
         distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         self._distributed, self._attributes = distributed, sorted(split.attributes)
-        augment = config.augment.model_copy(update={"flip": 0.0}) if config.validation.augment else NO_AUGMENTATION
+        jittered = config.augment.model_copy(update={"flip": 0.0, "photometric": PhotometricConfig()})
+        augment = jittered if config.validation.augment else NO_AUGMENTATION
         task = build_task(config, split, schema, augment)
         draws = task.random_draws(num_rows, seed=_AUGMENTATION_SEED, epoch=0)
         self.size_px, self.decoder = config.input.size_px, default_decoder(config.loss.name)

@@ -36,7 +36,7 @@ RCN_KEYS = "branches, channels, layer_preset, mask, name, skip, upsampling, zero
         (
             "data: {uri: x}\naugment:\n  occluder:\n    mx_px: 3\n",
             4,
-            "unknown key 'augment.occluder.mx_px'; did you mean 'max_px'? Allowed here: max_px, min_px",
+            "unknown key 'augment.occluder.mx_px'; did you mean 'max_px'? Allowed here: count, max_px, min_px",
         ),
         (TRAIN_YAML.replace("5", "9"), 5, "model.branches = 9: input should be less than or equal to 7"),
         (TRAIN_YAML.replace("5", "0"), 5, "model.branches = 0: input should be greater than or equal to 1"),

@@ -60,6 +60,15 @@ OTHER_VALUES: dict[str, Any] = {
     "augment.rotate_deg": 0.0,
     "augment.occluder.min_px": 0,
     "augment.occluder.max_px": 40,
+    "augment.occluder.count": 2,
+    "augment.photometric.brightness": 0.1,
+    "augment.photometric.contrast": 0.1,
+    "augment.photometric.gamma": 0.1,
+    "augment.photometric.noise": 0.1,
+    "augment.photometric.blur_px": 1.0,
+    "augment.photometric.downscale": 0.1,
+    "augment.photometric.jpeg_quality": 50,
+    "augment.photometric.gray": 0.1,
     "augment.flip": 0.5,
     "augment.flip_label_origin": 1,
     "loss.target_sigma_px": 1.0,
@@ -136,7 +145,7 @@ def test_run_id_ignores_keys_added_later_at_their_defaults(monkeypatch: pytest.M
         return TrainConfig.model_validate({"data": {"uri": "x"}, "loss": {"target_sigma_px": sigma_px}}).run_id
 
     before = run_id(0.0)
-    monkeypatch.setattr(schema, "ADDED_LATER", {"loss": {"target_sigma_px": 0.0}})
+    monkeypatch.setattr(schema, "ADDED_LATER", {"loss.target_sigma_px": 0.0})
     document = TrainConfig.model_validate({"data": {"uri": "x"}}).model_dump(
         mode="json", exclude={"compute": True, "data": {"uri"}, "validation": {"save"}, "loss": {"target_sigma_px"}}
     )
