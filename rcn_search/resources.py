@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from rcn_search import storage
+
 _PACKAGE = Path(str(files("rcn_search")))
 _WHEEL_FILES = _PACKAGE / "packaged"
 STUDIES, CONFIGS = "search_spaces", "configs"
@@ -16,6 +18,22 @@ STUDIES, CONFIGS = "search_spaces", "configs"
 def resource_path(name: str) -> Path:
     """Path of a file or folder by its path in the checkout, as ``leaderboard/published``; it need not exist."""
     return (_PACKAGE.parent if is_checkout() else _WHEEL_FILES) / name
+
+
+def weights_folder() -> Path:
+    """Folder of the packaged checkpoints, ``NAME.safetensors``, in a checkout and in an installation."""
+    return _PACKAGE / "weights"
+
+
+def packaged_weights(name: str) -> Path | None:
+    """Find a packaged checkpoint by its name."""
+    path = weights_folder() / f"{name}.safetensors"
+    return path if "/" not in name and path.is_file() else None
+
+
+def absolute_weights(name: str) -> str:
+    """Make a path of weights absolute; a packaged model is known by its name on every machine."""
+    return name if packaged_weights(name) else storage.absolute(name)
 
 
 def is_checkout() -> bool:

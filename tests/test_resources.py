@@ -52,6 +52,6 @@ def test_read_yaml_prefers_a_file_of_that_name(monkeypatch: pytest.MonkeyPatch, 
     Path("rcn6").write_text("{a: 1}")
     assert read_yaml("rcn6")[0] == {"a": 1}
     with pytest.raises(
-        ConfigError, match=r"rcn7: no such file; .*convergence, .*quickstart, .*studies\), rcn6 \(train"
+        ConfigError, match=r"rcn7: no such file; .*convergence, .*quickstart, .*studies\), .*rcn6, .*\(train"
     ):
         read_yaml("rcn7")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rcn_search import storage
-from rcn_search.resources import resource_path
+from rcn_search.resources import weights_folder
 from rcn_search.training.checkpoint import CheckpointError
 
-WEIGHTS = "weights"
-"""Folder of the packaged checkpoints, ``NAME.safetensors``."""
 BEST = "best.safetensors"
 EXPORTED_SUFFIXES = (".onnx", ".xml")
 """Of the files that ``rcn-search export`` writes."""
@@ -15,7 +15,18 @@ EXPORTED_SUFFIXES = (".onnx", ".xml")
 
 def packaged_names() -> list[str]:
     """List the models that come with rcn-search."""
-    return sorted(path.stem for path in resource_path(WEIGHTS).glob("*.safetensors"))
+    return sorted(path.stem for path in weights_folder().glob("*.safetensors"))
+
+
+def packaged_path(name: str) -> Path:
+    """Return the path of a packaged model.
+
+    Raises:
+        CheckpointError: There is none of this name.
+    """
+    if name not in packaged_names():
+        raise CheckpointError(f"no packaged model {name!r}; {_known_names()}")
+    return weights_folder() / f"{name}.safetensors"
 
 
 def find_weights(model: str) -> str:
@@ -28,13 +39,16 @@ def find_weights(model: str) -> str:
         CheckpointError: It is no name of a packaged model, and there is no such file or folder.
     """
     if model in packaged_names():
-        return str(resource_path(WEIGHTS) / f"{model}.safetensors")
+        return str(packaged_path(model))
     if not storage.is_local(model):
         return model
     path = storage.local_path(model)
     if path.is_dir():
         return str(path / BEST)
     if not path.exists():
-        names = ", ".join(packaged_names()) or "none"
-        raise CheckpointError(f"no checkpoint at {model}; the models that come with rcn-search: {names}")
+        raise CheckpointError(f"no checkpoint at {model}; {_known_names()}")
     return model
+
+
+def _known_names() -> str:
+    return f"the models that come with rcn-search: {', '.join(packaged_names()) or 'none'}"

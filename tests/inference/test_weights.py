@@ -6,13 +6,14 @@ import pytest
 
 from rcn_search import resources
 from rcn_search.errors import RcnSearchError
+from rcn_search.inference.predictor import load
 from rcn_search.inference.weights import find_weights, packaged_names
 
 
 @pytest.fixture
 def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is packaged, with two models."""
-    monkeypatch.setattr(resources, "_WHEEL_FILES", tmp_path)
+    """A package with two models."""
+    monkeypatch.setattr(resources, "_PACKAGE", tmp_path)
     (tmp_path / "weights").mkdir()
     for name in ("rcn5-drawn", "rcn68-drawn"):
         (tmp_path / "weights" / f"{name}.safetensors").write_bytes(b"")
@@ -24,9 +25,9 @@ def test_find_weights_by_name_of_a_packaged_model(packaged: Path) -> None:
     assert find_weights("rcn5-drawn") == str(packaged / "rcn5-drawn.safetensors")
 
 
-def test_find_weights_unknown_name_lists_the_packaged_models(packaged: Path) -> None:
+def test_load_unknown_name_lists_the_packaged_models(packaged: Path) -> None:
     with pytest.raises(RcnSearchError, match=r"no checkpoint at rcn5; .*rcn-search: rcn5-drawn, rcn68-drawn"):
-        find_weights("rcn5")
+        load("rcn5")
 
 
 def test_find_weights_of_a_run_are_its_best_epoch(tmp_path: Path) -> None:

@@ -119,6 +119,17 @@ def test_installed_commands_take_files_of_the_package_by_name(run: Run, data: st
     assert "unknown key 'schedule.epoch'" in text
 
 
+def test_installed_weights_are_those_of_their_cards(run: Run) -> None:
+    names = [path.stem for path in REPOSITORY.glob("rcn_search/weights/*.safetensors")]
+    assert f"{len(names)} packaged weights are as they were packaged" in run("rcn-search", "weights", "verify")
+    listed = run("rcn-search", "weights", "list")
+    assert all(name in listed for name in names)
+    loading = "import rcn_search; print(rcn_search.load({!r}).radius_table.coverage)"
+    assert all(run("python", "-c", loading.format(name)).strip() == "0.9" for name in names)
+    missing = run("rcn-search", "predict", "photo.jpg", "--model", "rcn7", exit_code=1)
+    assert f"the models that come with rcn-search: {', '.join(names) or 'none'}" in missing
+
+
 def test_installed_doctor_knows_the_tested_versions(run: Run) -> None:
     assert "packages as in constraints.txt" in run("rcn-search", "doctor")
 

@@ -20,7 +20,7 @@ ID_COLUMNS = ("image_id", "img_id", "id")
 
 # What other programs write beside names and points: index, sizes, boxes, confidences, third coordinates, video fields.
 _SIZE = r"(?:(?:image|img)_)?(?:w|h|width|height)"
-_CONFIDENCE = r"(?:score|confidence|conf|prob|probability|visible|visibility|occluded|v|z)"
+_CONFIDENCE = r"(?:score|confidence|conf|prob|probability|radius|visible|visibility|occluded|v|z)"
 _IGNORED = re.compile(
     rf"(?:unnamed_?\d*)?|index|idx|row|{_SIZE}|(?:bbox|box|rect|face)(?:_\w+)?|{_CONFIDENCE}s?_?\d*|\w+_{_CONFIDENCE}"
     r"|frame|timestamp|success|split|yaw|pitch|roll"

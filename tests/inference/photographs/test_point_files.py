@@ -47,7 +47,8 @@ def test_points_are_those_that_leaderboard_add_reads(format: str) -> None:
 def test_write_csv_names_its_columns_and_disarms_formulas() -> None:
     header, line, *_ = text_of("csv").splitlines()
     assert header.startswith("image,x1,y1,x2,y2,")
-    assert line == "a.jpg,0.5,0.0,1.5,2.25,2.5,4.5,3.5,6.75,4.5,9.0,1.0,2.0,30.0,30.0,1.5,0.5,0.25,0.125,1.0,0.0"
+    assert header.endswith(",confidence5,radius1,radius2,radius3,radius4,radius5")
+    assert line == "a.jpg,0.5,0.0,1.5,2.25,2.5,4.5,3.5,6.75,4.5,9.0,1.0,2.0,30.0,30.0,1.5,0.5,0.25,0.125,1.0,0.0,,,,,"
     stream = io.StringIO()
     write_csv([RECORDS[0].model_copy(update={"image": "=a.jpg"})], FIVE, stream)
     assert stream.getvalue().splitlines()[1].startswith("'=a.jpg,")
