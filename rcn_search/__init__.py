@@ -6,6 +6,7 @@ The names below are the public interface. Each is imported when it is first used
 - training: `TrainConfig`, `train`
 - search: `StudyConfig`, `StudyRequest`, `run_search`, `open_study`
 - inference: `load`, `Predictor`, `InferenceConfig`
+- networks of your own: `rcn_search.testing.check_network`, `allow_target`
 - evaluation: `evaluate`, `EvaluationProtocol`, `Leaderboard`
 - errors: `RcnSearchError`, the base of all errors that a user can correct
 """
@@ -17,6 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rcn_search.config.network_target import allow_target
     from rcn_search.config.schema import TrainConfig
     from rcn_search.data.dataset import open_dataset
     from rcn_search.data.importers.base import Importer
@@ -43,6 +45,7 @@ __all__ = [
     "StudyConfig",
     "StudyRequest",
     "TrainConfig",
+    "allow_target",
     "evaluate",
     "import_dataset",
     "load",
@@ -64,6 +67,7 @@ _MODULES = {
     "StudyConfig": "rcn_search.study.space.study_config",
     "StudyRequest": "rcn_search.search.open_or_resume",
     "TrainConfig": "rcn_search.config.schema",
+    "allow_target": "rcn_search.config.network_target",
     "evaluate": "rcn_search.leaderboard.submit:evaluate_and_record",
     "import_dataset": "rcn_search.data.importing",
     "load": "rcn_search.inference.predictor",

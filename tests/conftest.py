@@ -26,7 +26,12 @@ from rcn_search.data.importing import import_dataset
 from rcn_search.data.synthetic import draw_face
 from rcn_search.keypoints import FIVE
 
-pytest_plugins = ["tests.support.leaderboards", "tests.support.ray_jobs", "tests.support.studies"]
+pytest_plugins = [
+    "tests.support.leaderboards",
+    "tests.support.networks",
+    "tests.support.ray_jobs",
+    "tests.support.studies",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from rcn_search.cli.console import command, print_text, progress
-from rcn_search.cli.options import DataUri, DecoderOption, Denoiser, Device, EntryOrMethod, Leaderboard, TtaOption
+from rcn_search.cli.options import (
+    AllowTarget,
+    DataUri,
+    DecoderOption,
+    Denoiser,
+    Device,
+    EntryOrMethod,
+    Leaderboard,
+    TtaOption,
+)
 from rcn_search.errors import RcnSearchError
 
 
@@ -74,6 +83,7 @@ def verify_command(
     denoiser: Denoiser = "",
     leaderboard: Leaderboard = "",
     device: Device = "auto",
+    allow_target: AllowTarget = None,
 ) -> None:
     """Evaluate a checkpoint again and fail if it differs from its entry. Evaluations of a test split are counted.
 

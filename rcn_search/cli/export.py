@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from rcn_search.cli.console import command, console, print_text
-from rcn_search.cli.options import DecoderOption, Tta
+from rcn_search.cli.options import AllowTarget, DecoderOption, Tta
 from rcn_search.cluster.ray_job import check_outlives_job
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def export_command(
     ] = 0.01,
     decoder: DecoderOption = None,
     tta: Annotated[list[Tta] | None, typer.Option("--tta", help="Average over the face and its flip: flip.")] = None,
+    allow_target: AllowTarget = None,
 ) -> None:
     """Export contrast normalization, network and decoding as one graph, and compare it with PyTorch.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rcn_search.config.network_target import allow_target
 from rcn_search.config.schema import Decoder
 
 Leaderboard = Annotated[
@@ -51,10 +52,28 @@ DecoderOption = Annotated[
     typer.Option(
         "--decoder",
         help="From a probability map to a point: the largest value (argmax, as in the paper), the least expected "
-        "distance (median), or the mean position (soft-argmax, the default for the l2 loss).",
+        "distance (median), or the mean position (soft-argmax, the default for the losses l2 and wing).",
     ),
 ]
 Denoiser = Annotated[
     str, typer.Option("--denoiser", metavar="URI", help="best.safetensors of a denoiser, for the joint model.")
+]
+
+
+def _allow_targets(prefixes: list[str] | None) -> list[str] | None:
+    for prefix in prefixes or ():
+        allow_target(prefix)
+    return prefixes
+
+
+AllowTarget = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-target",
+        metavar="PREFIX",
+        callback=_allow_targets,
+        help="Allow code that a checkpoint names as its network, as in lab.nets, to be imported and run. Also "
+        "$RCN_SEARCH_ALLOW_TARGETS.",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1; auto is a GPU if there is one.")]

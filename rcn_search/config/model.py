@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
-from rcn_search.config.frozen_model import FrozenModel
+from rcn_search.config.frozen_model import FrozenModel, canonical_hash
 
 Width = Annotated[int, Field(ge=4, le=256)]
 
@@ -20,9 +21,15 @@ def _require_quotes(value: Any) -> Any:
 class BranchesConfig(FrozenModel):
     """Keys that RCN and SumNet share."""
 
-    branches: int = Field(6, ge=1, le=7, description="Number of resolutions, from the finest: 80, 40, 20, 10, 5, 2, 1.")
+    branches: int = Field(
+        6,
+        ge=1,
+        le=9,
+        description="Number of resolutions, each half of the one before, down to one pixel at most. Of an input of 80 "
+        "pixels: 80, 40, 20, 10, 5, 2, 1.",
+    )
     channels: Literal["paper"] | Width = Field("paper", description="The preset's widths, or one width for all layers.")
-    mask: Annotated[str, BeforeValidator(_require_quotes), Field(pattern="^[01]{1,7}$")] | None = Field(
+    mask: Annotated[str, BeforeValidator(_require_quotes), Field(pattern="^[01]{1,9}$")] | None = Field(
         None, description="Branches to keep, coarsest first as in the paper's Table 1: '0011'. By default all."
     )
 
@@ -33,6 +40,14 @@ class BranchesConfig(FrozenModel):
                 f"mask {self.mask!r} needs one digit for each of the {self.branches} branches and at least one 1"
             )
         return self
+
+    def check_size(self, input_px: int) -> None:
+        """Check that the smallest branch of an input has a pixel; ValueError if not."""
+        if self.branches > (most := input_px.bit_length()):
+            sides = ", ".join(str(input_px >> level) for level in range(most))
+            raise ValueError(
+                f"model.branches = {self.branches}: an input of {input_px} px has at most {most}, of {sides} px"
+            )
 
     @property
     def kept_branches(self) -> tuple[bool, ...]:
@@ -67,7 +82,6 @@ class SumNetConfig(BranchesConfig):
     layer_preset: Literal["mtfl", "300w"] = Field(
         "mtfl", description="The paper's layers: narrow with 3x3 kernels for MTFL, or 64 channels wide for 300-W."
     )
-    branches: int = Field(6, ge=1, le=6, description="Number of resolutions, from the finest: 80, 40, 20, 10, 5, 2.")
     upsampling: Literal["tile", "bilinear"] = Field("tile", description="From a coarse map to a finer one.")
     fusion_weights: Literal["map", "pixel"] = Field(
         "map", description="One weight for each branch and keypoint, or one for each pixel as well."
@@ -97,9 +111,16 @@ class DenoiserConfig(FrozenModel):
     """Keypoint denoiser: from one-hot maps, some of them wrong, to the true positions (Honari et al. 2016, sec. 4)."""
 
     name: Literal["denoiser"] = Field("denoiser", description="Network.")
-    kernel_px: int = Field(45, ge=3, le=79, description="Side of the three large kernels; an odd number.")
+    kernel_px: int = Field(
+        45, ge=3, le=255, description="Side of the three large kernels; an odd number below twice the input's side."
+    )
     channels: Width = Field(64, description="Width of the three large layers.")
     num_corrupted_points: int = Field(35, ge=1, le=1000, description="Points per face that training moves at random.")
+
+    def check_size(self, input_px: int) -> None:
+        """Check that the kernels are not larger than the map and its surroundings; ValueError if they are."""
+        if self.kernel_px >= 2 * input_px:
+            raise ValueError(f"model.kernel_px = {self.kernel_px} must be below twice input.size_px = {input_px}")
 
     @model_validator(mode="after")
     def _check_kernel(self) -> Self:
@@ -108,4 +129,41 @@ class DenoiserConfig(FrozenModel):
         return self
 
 
-ModelConfig = Annotated[RcnConfig | SumNetConfig | TcdcnConfig | DenoiserConfig, Field(discriminator="name")]
+NETWORK_ARGUMENTS = ("num_points", "input_px", "in_channels")
+"""Arguments of a custom network that are given by the data set and by the section input."""
+
+
+def _check_target(target: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", target, re.ASCII):
+        raise ValueError("write it as package.module:Class, as in nets:Tiny")
+    return target
+
+
+def _check_argument_name(name: str) -> str:
+    if name in NETWORK_ARGUMENTS:
+        raise ValueError(f"{name} is given by the data set and by the section input")
+    if not name.isidentifier():
+        raise ValueError("the name of an argument is a Python identifier")
+    return name
+
+
+class CustomConfig(FrozenModel):
+    """A network of your own: a class of PyTorch modules that is imported by its name."""
+
+    name: Literal["custom"] = Field("custom", description="Network.")
+    target: Annotated[str, AfterValidator(_check_target)] = Field(
+        max_length=200,
+        description="Class of the network, as package.module:Class, in an installed package or on PYTHONPATH. It is "
+        "called with num_points, input_px, in_channels and args.",
+    )
+    args: dict[Annotated[str, AfterValidator(_check_argument_name)], JsonValue] = Field(
+        {}, description="Further keyword arguments of the class; searched as model.args.NAME."
+    )
+
+    def __hash__(self) -> int:
+        return hash(canonical_hash(self.model_dump(mode="json")))
+
+
+ModelConfig = Annotated[
+    RcnConfig | SumNetConfig | TcdcnConfig | DenoiserConfig | CustomConfig, Field(discriminator="name")
+]

@@ -77,6 +77,8 @@ def method_name(info: CheckpointInfo, inference: InferenceConfig = DEFAULT_INFER
         parts = [f"denoiser {model.kernel_px}×{model.kernel_px}"]
     elif model.name == "tcdcn":
         parts = ["TCDCN with attributes" if model.auxiliary else "TCDCN"]
+    elif model.name == "custom":
+        parts = [" ".join([model.target, *(f"{name}={value}" for name, value in model.args.items())])]
     else:
         parts = [f"{'RCN' if model.name == 'rcn' else 'SumNet'} {model.branches} branches"]
         if model.channels != "paper":

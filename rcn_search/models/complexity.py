@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rcn_search.models.composite import FlipAverage, JointModel
+from rcn_search.models.custom import CustomNetwork
 from rcn_search.models.denoiser import Denoiser
 
 
@@ -30,8 +31,10 @@ def multiply_adds(module: nn.Module, input_px: int) -> int:
         return sum(multiply_adds(part, input_px) for part in (module.network, module.denoiser))
     if isinstance(module, FlipAverage):
         return 2 * multiply_adds(module.network, input_px)
-    first_conv = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
-    assert first_conv is not None
+    if isinstance(module, CustomNetwork):
+        in_channels = module.in_channels
+    else:
+        in_channels = next(layer.in_channels for layer in module.modules() if isinstance(layer, nn.Conv2d))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        copy.deepcopy(module).to("cpu")(torch.zeros(1, first_conv.in_channels, input_px, input_px))
+        copy.deepcopy(module).to("cpu").eval()(torch.zeros(1, in_channels, input_px, input_px))
     return int(counter.get_total_flops()) // 2

@@ -35,7 +35,9 @@ class JointModel(Network):
 
     def forward(self, image_bchw: Tensor) -> Tensor:
         """Compute the sum of both logits: (b, k, h, h)."""
-        logits_bkhw: Tensor = self.network(image_bchw)
+        logits_bkhw = self.network(image_bchw)
+        if not isinstance(logits_bkhw, Tensor):
+            raise RcnSearchError("the network predicts coordinates; only maps can be added to those of a denoiser")
         size_px, num_points = self.denoiser.input_px, self.denoiser.num_points
         if logits_bkhw.shape[1:] != (num_points, size_px, size_px):
             raise RcnSearchError(

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
-from rcn_search.config.schema import ModelConfig, TrainConfig
+from rcn_search.config.network_target import is_allowed
+from rcn_search.config.schema import CustomConfig, ModelConfig, TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.study.records import EpochResult
 from rcn_search.study.space.study_config import ERROR, LATENCY, PARAMETERS, TRAIN_TIME, StudyConfig
@@ -44,15 +45,21 @@ def objective_values(
 def constraint_values(config: StudyConfig, train_config: TrainConfig, metrics: Mapping[str, float]) -> dict[str, float]:
     """Compute by how much a trial exceeds each constraint of the study; 0 and less is feasible.
 
-    Parameters are known before a trial is trained. Latency is left out until it is in ``metrics``.
+    Parameters are known before a trial is trained, except those of a custom network that may not be imported here: who
+    reads a study need not trust it. They and latency are left out until they are in ``metrics``.
     """
     limits = config.constraints
     values: dict[str, float] = {}
-    if limits.parameters is not None:
+    if limits.parameters is not None and ("parameters" in metrics or can_build(train_config.model)):
         values["parameters"] = _metric("parameters", train_config, metrics) - limits.parameters
     if limits.latency_ms is not None and "latency_ms" in metrics:
         values["latency_ms"] = metrics["latency_ms"] - limits.latency_ms
     return values
+
+
+def can_build(model: ModelConfig) -> bool:
+    """Whether this process may import the code of a network."""
+    return not isinstance(model, CustomConfig) or is_allowed(model.target)
 
 
 def num_parameters(train_config: TrainConfig) -> int:

@@ -22,6 +22,7 @@ from rcn_search.config.schema import TrainConfig, canonical_hash
 from rcn_search.errors import RcnSearchError
 from rcn_search.machine import cache_folder, num_cpus
 from rcn_search.models import build_model
+from rcn_search.models.custom import CustomNetwork, check_output
 from rcn_search.training.checkpoint import Checkpoint
 from rcn_search.training.distributed import DistributedContext
 from rcn_search.training.loss import training_loss
@@ -211,6 +212,8 @@ def _training_step(
     device = torch.device(settings.device)
     size_px, channels = config.input.size_px, config.input.channels
     network = build_model(config.model, num_points=num_points, input_px=size_px, in_channels=channels)
+    if isinstance(network, CustomNetwork):
+        check_output(network)
     network = network.to_device(device, settings.memory_format)
     optimizers = build_optimizers(network, config.optimizer)
     batch = min(config.schedule.batch_size, _MAX_PROBE_BATCH)

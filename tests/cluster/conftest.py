@@ -31,10 +31,12 @@ class Head:
 
     Attributes:
         url: URL of its job server.
+        address: What RAY_ADDRESS has to be for it.
         environment: Environment for commands that connect to it.
     """
 
     url: str
+    address: str
     environment: dict[str, str]
 
     def ray_job(self, *line: str, cwd: Path = REPOSITORY) -> subprocess.Popen[str]:
@@ -71,7 +73,9 @@ def head() -> Iterator[Head]:
         }
         with started_head(environment, options) as log:
             if url := re.search(r"RAY_API_SERVER_ADDRESS='(http://[^']+)'", log):
-                yield Head(url[1], environment)
+                address = re.search(r"--address='([^']+)'", log)
+                assert address, log
+                yield Head(url[1], address[1], environment)
                 return
             assert attempt < NUM_ATTEMPTS - 1, log
 

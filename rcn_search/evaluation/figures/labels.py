@@ -9,7 +9,7 @@ from typing import Any
 from rcn_search.config.loading import RECIPES
 from rcn_search.config.schema import TrainConfig
 
-_MODELS = {"rcn": "RCN", "sumnet": "SumNet", "tcdcn": "TCDCN", "denoiser": "denoiser"}
+_MODELS = {"rcn": "RCN", "sumnet": "SumNet", "tcdcn": "TCDCN", "denoiser": "denoiser", "custom": "custom"}
 # Options that do not change the weights: where a run ran, and how often it was validated and saved.
 _NOT_COMPARED: Any = {"compute": True, "data": {"uri"}, "validation": {"every_epochs", "save"}}
 
@@ -46,7 +46,8 @@ def _leaves(document: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any
 
 def _recipe_leaves(config: TrainConfig) -> dict[str, Any]:
     """Return the options of a run of this recipe that sets nothing else, without the name of the recipe."""
-    document = {"data": {"uri": config.data.uri}, "model": {"name": config.model.name}}
+    required = {"name", "target"} if config.model.name == "custom" else {"name"}
+    document = {"data": {"uri": config.data.uri}, "model": config.model.model_dump(include=required)}
     bare = TrainConfig.model_validate({**RECIPES[config.recipe], **document}).model_dump(mode="json")
     return {key: value for key, value in _leaves(bare) if key != "recipe"}
 
