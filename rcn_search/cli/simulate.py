@@ -27,10 +27,15 @@ def simulate_command(
     workers: Annotated[int, typer.Option(min=1, max=100_000, help="Number of trials that run at once.")] = 8,
     sampler: Annotated[list[str] | None, typer.Option(help="tpe, random, …; repeat the option to compare.")] = None,
     scheduler: Annotated[list[str] | None, typer.Option(help="asha, none, …; repeat the option to compare.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="none, no_gain=30, regret=0.5, …; repeat the option to compare.")
+    ] = None,
     budget: Annotated[float, typer.Option(min=0.1, help="Worker time of each search, in full trainings.")] = 50.0,
     seeds: Annotated[int, typer.Option(min=2, help="Number of searches of each sampler and scheduler.")] = 20,
 ) -> None:
     """Replay searches over the learning curves of a study, on a virtual clock.
+
+    Searches with a stop rule may end before the budget is spent.
 
     A Gaussian process predicts the curves of settings that were not recorded. All methods are compared with the first,
     seed by seed. At least 20 trials must have run to their last epoch: rcn-search tune recorded --data DATA records 60.
@@ -41,7 +46,8 @@ def simulate_command(
     from rcn_search.simulation.surrogate import RecordedCurves
     from rcn_search.study.study import Study
 
-    methods = [Method.from_names(*names) for names in product(sampler or ["random", "tpe"], scheduler or ["asha"])]
+    names = product(sampler or ["random", "tpe"], scheduler or ["asha"], stop or ["none"])
+    methods = [Method.from_names(*each) for each in names]
     recorded = Study.open(study)
     curves = RecordedCurves(recorded)
     with progress("simulating", "searches") as on_search:
@@ -67,6 +73,7 @@ def _error_table(results: list[MethodResult], budget: float) -> Table:
         f"lowest validation error in %, by full trainings spent; {len(results[0].searches)} seeds",
         *(f"{share * budget:g}" for share in SHARES),
         "95 % interval",
+        "spent",
         "trials",
         "time",
     )
@@ -77,6 +84,7 @@ def _error_table(results: list[MethodResult], budget: float) -> Table:
             result.name,
             *(f"{result.errors_at(share * budget).mean():.2f}" for share in SHARES),
             "{:.2f} to {:.2f}".format(*mean_interval(result.errors_at(budget))),
+            f"{sum(search.cost for search in result.searches) / len(result.searches):.1f}",
             f"{num_trials:.0f}",
             f"{minutes:.0f} min",
         )

@@ -80,16 +80,25 @@ class ScaleUpTimeout(Callback):  # type: ignore[misc]
 
 
 def print_plan(
-    console: Console, study: Study, slots: int, cluster: ClusterResources, checkpoint_bytes: int, free_bytes: int | None
+    console: Console,
+    study: Study,
+    slots: int,
+    cluster: ClusterResources,
+    checkpoint_bytes: int | None,
+    free_bytes: int | None,
 ) -> None:
     """Print what is about to run, where, and the disk space that it will take, if known of what is free there."""
     config = study.config
     source = f"{len(config.runs)} fixed runs" if config.runs else f"{config.sampler.name} sampler"
+    if config.stop:
+        source += f", {config.stop}"
     if config.study.trial_batch_size:
         source += f", repeatable in batches of {config.study.trial_batch_size}"
     plan = f": {study.num_remaining} trials of up to {config.budget.epochs} epochs, {config.scheduler}, {source}\n"
     console.print(Text.assemble((config.study.name, "bold"), plan, _at_once(slots, cluster, config.budget)))
     console.print(study.uri, style="dim", highlight=False, soft_wrap=True, markup=False)
+    if checkpoint_bytes is None:
+        return
     console.print(f"about {decimal(checkpoint_bytes)} of checkpoints: best and last of each trial", highlight=False)
     if free_bytes is not None and free_bytes < checkpoint_bytes:
         console.print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,15 +13,19 @@ from rcn_search import storage
 from rcn_search.cluster.ray_job import check_outlives_job, check_travels_with_job
 from rcn_search.config.errors import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
-from rcn_search.errors import list_first
+from rcn_search.errors import RcnSearchError, list_first
 from rcn_search.leaderboard.location import require_leaderboard
 from rcn_search.leaderboard.test_evaluations import check_recordable
+from rcn_search.search.custom_networks import allow_networks, check_networks
+from rcn_search.search.start_weights import with_start_weights
 from rcn_search.search.test_evaluation import TEST_RESULT_NAME
 from rcn_search.storage.preflight import preflight
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import StudyError
 from rcn_search.study.samplers import check_sampler
+from rcn_search.study.space.sections import CallbackOptions
 from rcn_search.study.space.study_config import StudyConfig
+from rcn_search.study.stopping import check_stop
 from rcn_search.study.store import study_exists
 from rcn_search.study.study import Study
 from rcn_search.study.warm_start import warm_start_study
@@ -83,7 +88,10 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
     A test evaluation that is still to be made needs a leaderboard. The errors are listed at `run_search`.
     """
     config = _load(request)
+    allow_networks(config)
     manifest = check_dataset(config)
+    check_networks(config, manifest.keypoint_schema.num_points)
+    config = with_start_weights(config, manifest.keypoint_schema, console)
     uri = storage.absolute(request.study_uri or storage.join(STUDIES, config.study.name))
     check_outlives_job(uri, "--study")
     preflight(uri)
@@ -129,8 +137,17 @@ def check_dataset(config: StudyConfig) -> Manifest:
     return manifest
 
 
+def check_callback_packages(options: CallbackOptions) -> None:
+    """Check that the packages of the callbacks that a study file asks for are installed; RcnSearchError if not."""
+    names = {"mlflow": "MLflow", "wandb": "Weights & Biases"}
+    for package, name in names.items():
+        if getattr(options, package) and importlib.util.find_spec(package) is None:
+            raise RcnSearchError(f"callbacks.{package}: {name} is not installed: pip install 'rcn-search[{package}]'")
+
+
 def _load(request: StudyRequest) -> StudyConfig:
     config = load_study_config(request.study_file, overrides=request.overrides, data_uri=request.data_uri)
+    check_callback_packages(config.callbacks)
     if request.trials and request.add_trials:
         raise ConfigError("--trials is the new number of all trials, --add-trials a number to add: give one of them")
     if config.runs and (request.trials or request.add_trials):
@@ -168,6 +185,11 @@ def _warm_start(uri: str, config: StudyConfig, manifest: Manifest, request: Stud
 def _extend(existing: Study, config: StudyConfig, request: StudyRequest) -> StudyConfig:
     """Apply the number of trials that is asked for; a study that was extended before stays extended."""
     before = existing.config.budget.trials
+    if existing.stop and existing.stop.rule == config.stop and (request.add_trials or request.trials):
+        raise StudyError(
+            f"{existing.uri} has stopped: {existing.stop.reason}. To run more trials, change the rule or remove it, as "
+            "in --set stop=null"
+        )
     if request.add_trials:
         if existing.num_remaining or before is None:
             raise StudyError(
@@ -189,4 +211,8 @@ def _with_trials(config: StudyConfig, num_trials: int) -> StudyConfig:
         check_sampler(changed)
     except ValueError as error:
         raise ConfigError(f"{num_trials} trials: sampler {config.sampler.name}: {error}") from None
+    try:
+        check_stop(changed)
+    except ValueError as error:
+        raise ConfigError(f"{num_trials} trials: stop: {error}") from None
     return changed

@@ -13,18 +13,23 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rcn_search.config.loading import validate
+from rcn_search.config.loading import apply_override, validate
 from rcn_search.config.schema import FrozenModel
 from rcn_search.simulation.surrogate import Curve, RecordedCurves
 from rcn_search.study.pruning import Pruner, build_pruner
-from rcn_search.study.records import EpochResult, StudyError, TrialRecord, TrialResult
+from rcn_search.study.records import EpochResult, StopRecord, StudyError, TrialRecord, TrialResult
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.options import Sampler, Scheduler
 from rcn_search.study.space.parameter import Scalar
+from rcn_search.study.space.sections import StopRule
 from rcn_search.study.space.study_config import StudyConfig
+from rcn_search.study.stopping import check_stop
 from rcn_search.study.store import StudyStore
 from rcn_search.study.study import Study
 
+NO_STOP = "none"
+MAX_TRIALS = 10**6
+"""Trials of a simulated search: its worker time is used up before, or its stop rule holds."""
 START_S = 0.5
 """Seconds between two trials of a worker (benchmarks/trial_start.py)."""
 
@@ -46,6 +51,12 @@ class _NullStore(StudyStore):
     def write_result(self, number: int, result: TrialResult) -> None:
         pass
 
+    def read_stop(self, rule: StopRule | None, num_trials: int) -> StopRecord | None:
+        return None
+
+    def write_stop(self, stop: StopRecord) -> None:
+        pass
+
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedSearch:
@@ -63,6 +74,11 @@ class SimulatedSearch:
     wall_s: float
     num_trials: int
 
+    @property
+    def cost(self) -> float:
+        """Full trainings spent until the search ended."""
+        return float(self.cost_e[-1])
+
     def error_at(self, cost: float) -> float:
         """Return the lowest error by the time ``cost`` full trainings were spent; NaN before the first epoch ended."""
         index = int(np.searchsorted(self.cost_e, cost, side="right")) - 1
@@ -70,20 +86,23 @@ class SimulatedSearch:
 
 
 class Method(FrozenModel):
-    """A sampler with a scheduler."""
+    """A sampler with a scheduler and perhaps a stop rule."""
 
     sampler: Sampler
     scheduler: Scheduler
+    stop: StopRule | None = None
 
     @classmethod
-    def from_names(cls, sampler: str, scheduler: str) -> Method:
-        """Make a method with the defaults of a study file."""
-        document = {"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}
+    def from_names(cls, sampler: str, scheduler: str, stop: str = NO_STOP) -> Method:
+        """Make a method with the defaults of a study file; ``stop`` is a rule like ``no_gain=30``, or ``none``."""
+        document: dict[str, Any] = {"sampler": {"name": sampler}, "scheduler": {"name": scheduler}}
+        if stop != NO_STOP:
+            apply_override(document, f"stop.{stop}", {})
         return validate(cls, document, source="simulate", lines={})
 
     def __str__(self) -> str:
-        """Format as ``tpe + asha``."""
-        return f"{self.sampler.name} + {self.scheduler.name}"
+        """Format as ``tpe + asha``, with the stop rule behind it."""
+        return f"{self.sampler.name} + {self.scheduler.name}" + (f", {self.stop}" if self.stop else "")
 
 
 def simulate(
@@ -105,12 +124,14 @@ def simulate(
             "budget": config.budget.model_copy(update={"trials": None}),
             "sampler": method.sampler,
             "scheduler": method.scheduler,
+            "stop": method.stop,
             "initial_trials": (),
         }
     )
     check_sampler(config)
+    check_stop(config.with_trials(MAX_TRIALS))
     pruner = build_pruner(config.scheduler, config.budget.epochs)
-    source = _StudyTrialSource(config.with_trials(10**6))  # the worker time ends the search before
+    source = _StudyTrialSource(config.with_trials(MAX_TRIALS))  # the worker time ends the search before
     return replay(source, pruner, curves, workers=workers, budget=budget)
 
 

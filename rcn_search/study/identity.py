@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from rcn_search import storage
-from rcn_search.errors import RcnSearchError
+from rcn_search.config.differences import differences
+from rcn_search.errors import RcnSearchError, list_first
 from rcn_search.study.records import RESTORE, StudyError, validate_record
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.store import STUDY_NAME, WARM_START
 
-_SETTINGS = {"base", "budget", "seeds_per_run", "joint_models", "replication", "test", "callbacks"}
+_SETTINGS = {"base", "budget", "seeds_per_run", "joint_models", "stop", "replication", "test", "callbacks"}
 _SEARCH_ONLY, _RUNS_ONLY = {"search", "initial_trials", "sampler"}, {"runs"}
 SETTINGS = "settings"
 _NOT_CONFIG = {"schema_version", "data_fingerprint", WARM_START, SETTINGS}
@@ -49,6 +50,16 @@ def restore_config(uri: str, document: dict[str, Any], settings: dict[str, Any])
     except RcnSearchError as error:
         raise StudyError(f"{place} is damaged: base: {error}; {RESTORE}") from None
     return config
+
+
+def check_identity(uri: str, document: dict[str, Any], config: StudyConfig, data_fingerprint: str) -> None:
+    """Check that ``document``, the study.json at ``uri``, is that of a study; StudyError shows what differs."""
+    if changes := list(differences(stored_identity(uri, document), identity(config, data_fingerprint))):
+        raise StudyError(
+            f"the study at {uri} was started with another configuration:\n  " + list_first(changes, "\n  ") + "\n"
+            "Undo the change, or start a new study with the trials that still fit: "
+            f"--warm-start-from {uri} --study NEW"
+        )
 
 
 def stored_identity(uri: str, document: dict[str, Any]) -> dict[str, Any]:

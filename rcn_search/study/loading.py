@@ -11,16 +11,19 @@ from rcn_search.config.errors import ConfigError, Lines, nearest_line
 from rcn_search.config.loading import apply_override, read_yaml, resolve_train_config, validate
 from rcn_search.config.schema import TrainConfig
 from rcn_search.errors import RcnSearchError
+from rcn_search.resources import absolute_weights
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.checks import StudyFile, check_search_space
 from rcn_search.study.space.options import NoScheduler, Pbt
+from rcn_search.study.space.parameter import Scalar, Values
 from rcn_search.study.space.study_config import ERROR, LATENCY, TRAIN_TIME, StudyConfig, overlay
+from rcn_search.study.stopping import check_stop
 
 SET_BY_BUDGET = {"schedule.epochs": "budget.epochs", "compute.threads": "budget.cpus_per_trial"}
-SET_FOR_ALL_RUNS = ("data.uri", "validation.every_epochs", "compute.", "seed", *SET_BY_BUDGET)
+SET_FOR_ALL_RUNS = ("data.uri", "validation.every_epochs", "checkpoint.", "compute.", "seed", *SET_BY_BUDGET)
 COMPARED_BY = ("validation.", "input.size_px", "data.uri", "data.val_split", "data.num_val")
 """Prefixes of the keys that decide how the validation error is measured; they are the same for all trials."""
-SEARCH_SECTIONS = ("initial_trials", "sampler", "replication", "test", "objectives", "constraints")
+SEARCH_SECTIONS = ("initial_trials", "sampler", "stop", "replication", "test", "objectives", "constraints")
 """Sections of a study file that a fixed-run study cannot have."""
 
 
@@ -45,8 +48,15 @@ def load_study_config(uri: str, *, overrides: Sequence[str] = (), data_uri: str 
     config = validate(StudyConfig, document, source=uri, lines=lines)
     _check(config, StudyFile(uri, lines))
     # Trials run in folders of their own, so the path of the data set must not be relative.
-    absolute_uri = storage.absolute(config.base_config.data.uri)
-    return config.model_copy(update={"base": overlay(config.base, {"data.uri": absolute_uri})})
+    paths: Values = {"data.uri": storage.absolute(config.base_config.data.uri)}
+    if init := config.base_config.init:
+        paths["init.weights"] = absolute_weights(init.weights)
+    runs = {name: {key: _absolute(key, value) for key, value in run.items()} for name, run in config.runs.items()}
+    return config.model_copy(update={"base": overlay(config.base, paths), "runs": runs})
+
+
+def _absolute(key: str, value: Scalar) -> Scalar:
+    return absolute_weights(value) if key in ("init", "init.weights") and isinstance(value, str) else value
 
 
 def _check_sections(document: dict[str, Any], file: StudyFile) -> None:
@@ -87,6 +97,12 @@ def _check_search(config: StudyConfig, base: TrainConfig, file: StudyFile) -> No
     for key in config.search:
         if key.startswith(COMPARED_BY):
             raise file.error(("search", key), f"{key} cannot be searched: trials are compared by it")
+        if key in ("init", "init.weights", "init.sha256"):
+            raise file.error(
+                ("search", key), f"{key} cannot be searched: set base.init, or compare weights in a fixed-run study"
+            )
+        if key.startswith("checkpoint."):
+            raise file.error(("search", key), f"{key} cannot be searched: it changes no result")
         if key.startswith("augment.") and base.validation.augment:
             raise file.error(
                 ("search", key),
@@ -106,6 +122,10 @@ def _check_search(config: StudyConfig, base: TrainConfig, file: StudyFile) -> No
         check_sampler(config)
     except RcnSearchError as error:
         raise file.error(("sampler",), f"sampler {config.sampler.name}: {error}") from None
+    try:
+        check_stop(config)
+    except RcnSearchError as error:
+        raise file.error(("stop",), f"stop: {error}") from None
     for index, values in enumerate(config.initial_trials):
         try:
             config.initial_params(values)

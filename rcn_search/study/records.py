@@ -23,6 +23,7 @@ from rcn_search.config.errors import summarize
 from rcn_search.config.schema import FrozenModel, TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.study.space.parameter import Scalar, Values
+from rcn_search.study.space.sections import StopRule
 
 SCHEMA_VERSION: Final = 2
 RESTORE = "restore it from a copy"
@@ -156,6 +157,16 @@ class TrialResult(FrozenModel):
         if sum(epoch.train_s + epoch.val_s + epoch.other_s for epoch in self.epochs) > _MAX_BUSY_S:
             raise ValueError("its epochs took more than 300 years")
         return self
+
+
+class StopRecord(FrozenModel):
+    """The stop rule that held when a study had ``num_trials`` trials, and why: an object of ``stops/``."""
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    rule: StopRule
+    num_trials: int = Field(ge=0)
+    reason: str
+    at: UnixTime
 
 
 class WarmStartTrial(FrozenModel):

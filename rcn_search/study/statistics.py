@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.study import Study
-from rcn_search.study.trial import State, Trial
+from rcn_search.study.trial import State, Trial, at_least_as_good
 
 END_STATES: tuple[State, ...] = ("complete", "pruned", "failed")
 
@@ -93,14 +93,10 @@ class StudyStatistics:
             self._update_front(trial)
 
     def _update_front(self, trial: Trial) -> None:
-        if not trial.is_feasible or any(_at_least_as_good(member, trial) for member in self.pareto_front):
+        if not trial.is_feasible or any(at_least_as_good(member, trial) for member in self.pareto_front):
             return
-        self.pareto_front = [member for member in self.pareto_front if not _at_least_as_good(trial, member)]
+        self.pareto_front = [member for member in self.pareto_front if not at_least_as_good(trial, member)]
         self.pareto_front.append(trial)
-
-
-def _at_least_as_good(trial: Trial, other: Trial) -> bool:
-    return all(a <= b for a, b in zip(trial.values or (), other.values or (), strict=True))
 
 
 def _rung_epochs(config: StudyConfig) -> list[int]:

@@ -5,6 +5,7 @@
     STUDY/trials/000012/result.json   how the trial ended, with all its epochs
     STUDY/trials/000012/…             the files of its training run
     STUDY/leases/000003/…             which search process runs the study (see `rcn_search.study.lease`)
+    STUDY/stops/000000.json           that a stop rule held, and why
     STUDY/warm_start-….json           trials of an earlier study that this one was warm-started from
     STUDY/test_result.json, test/…    scores of the best trial on the test split
     STUDY/winner.json, replication/…  the winner by its replication runs, and these runs: a fixed-run study
@@ -26,6 +27,7 @@ from rcn_search.errors import MAX_LISTED
 from rcn_search.study.records import (
     RESTORE,
     SCHEMA_VERSION,
+    StopRecord,
     StudyError,
     TrialRecord,
     TrialResult,
@@ -36,12 +38,13 @@ from rcn_search.study.records import (
     read_record,
     validate_record,
 )
+from rcn_search.study.space.sections import StopRule
 
 STUDY_NAME = "study.json"
 TRIAL_NAME = "trial.json"
 RESULT_NAME = "result.json"
 _OLD_STUDY_NAME = "space.json"  # of schema version 1
-_TRIALS = "trials"
+_TRIALS, _STOPS = "trials", "stops"
 _NUMBER = re.compile(r"\d{6,12}")
 WARM_START = "warm_start"
 """Key of study.json: the study that this one was warm-started from."""
@@ -163,6 +166,23 @@ class StudyStore:
     def write_result(self, number: int, result: TrialResult) -> None:
         """Publish how a trial ended."""
         self._publish(storage.join(self.trial_folder(number), RESULT_NAME), result)
+
+    def read_stop(self, rule: StopRule | None, num_trials: int) -> StopRecord | None:
+        """Read why a study with this rule and so many trials has stopped; None if it has not.
+
+        Raises:
+            StudyError: The record is damaged.
+        """
+        folder = storage.join(self.uri, _STOPS)
+        if rule is None or not (names := storage.list_names(folder)):
+            return None
+        stop = read_record(storage.join(folder, names[-1]), StopRecord)
+        return stop if (stop.rule, stop.num_trials) == (rule, num_trials) else None
+
+    def write_stop(self, stop: StopRecord) -> None:
+        """Publish that a stop rule held."""
+        folder = storage.join(self.uri, _STOPS)
+        self._publish(storage.join(folder, f"{len(storage.list_names(folder)):06d}.json"), stop)
 
     def _publish(self, uri: str, record: FrozenModel) -> None:
         self._check_lease()

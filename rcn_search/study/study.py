@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import TypeVar
 
 import optuna
 from optuna.distributions import distribution_to_json
 
 from rcn_search import storage
-from rcn_search.config.differences import differences
-from rcn_search.errors import RcnSearchError, list_first
+from rcn_search.errors import RcnSearchError
 from rcn_search.machine import gc_paused
-from rcn_search.study.identity import SETTINGS, identity, restore_config, resume_settings, stored_identity
+from rcn_search.study.identity import SETTINGS, check_identity, identity, restore_config, resume_settings
 from rcn_search.study.lease import LeaseState, read_lease
-from rcn_search.study.objectives import constraint_values, directions, objective_values
-from rcn_search.study.records import RESTORE, EpochResult, StudyError, TrialRecord, TrialResult, WarmStartTrial
+from rcn_search.study.objectives import constraint_values, objective_values
+from rcn_search.study.optuna_study import build_optuna_study
+from rcn_search.study.records import RESTORE, EpochResult, StopRecord, StudyError, TrialRecord, TrialResult
 from rcn_search.study.samplers import build_sampler
-from rcn_search.study.samplers.bounded_history import BoundedHistory
 from rcn_search.study.space.parameter import Values
 from rcn_search.study.space.study_config import StudyConfig
+from rcn_search.study.stopping import StopCheck
 from rcn_search.study.store import RESULT_NAME, StudyStore
-from rcn_search.study.trial import OPTUNA_STATES, EndState, Trial, dominates, error_key, to_frozen_trial
+from rcn_search.study.trial import OPTUNA_STATES, EndState, Trial, dominates, error_key
 
-_BOUNDED = {"tpe", "gp"}
-"""Samplers that read all trials at each draw."""
+_Read = TypeVar("_Read")
 
 
 class Study:
@@ -48,7 +48,7 @@ class Study:
         self._store = store or StudyStore(uri)
         self.warm_start_trials = [
             Trial(trial.record, StudyStore(trial.origin).trial_folder(trial.record.number), trial.result)
-            for trial in self._read_warm_start(skip_damaged)
+            for trial in self._read(lambda: self._store.read_warm_start(self._store.read_study()), skip_damaged) or ()
         ]
         with gc_paused():
             trials = [
@@ -59,17 +59,18 @@ class Study:
         for trial in self.warm_start_trials:
             self._is_sound(trial, skip_damaged=False)
         self.problems += [str(error) for _, error in sorted(self.damaged.items())]
+        self.stop = self._read(lambda: self._store.read_stop(config.stop, self.num_trials), skip_damaged)
         self._open = {trial.number for trial in self.trials if not trial.result}
         self._requeued: list[int] = []
 
-    def _read_warm_start(self, skip_damaged: bool) -> list[WarmStartTrial]:
+    def _read(self, read: Callable[[], _Read], skip_damaged: bool) -> _Read | None:
         try:
-            return self._store.read_warm_start(self._store.read_study())
+            return read()
         except StudyError as error:
             if not skip_damaged:
                 raise
             self.problems.append(str(error))
-            return []
+            return None
 
     def _is_sound(self, trial: Trial, skip_damaged: bool) -> bool:
         """Evaluate an ended trial; false if what it should have measured is missing."""
@@ -130,13 +131,7 @@ class Study:
         Raises:
             StudyError: There is no study at ``uri``, or it is another study; the message shows what differs.
         """
-        stored = stored_identity(uri, StudyStore(uri).read_study())
-        if changes := list(differences(stored, identity(config, data_fingerprint))):
-            raise StudyError(
-                f"the study at {uri} was started with another configuration:\n  " + list_first(changes, "\n  ") + "\n"
-                "Undo the change, or start a new study with the trials that still fit: "
-                f"--warm-start-from {uri} --study NEW"
-            )
+        check_identity(uri, StudyStore(uri).read_study(), config, data_fingerprint)
 
     @property
     def num_trials(self) -> int:
@@ -158,26 +153,22 @@ class Study:
 
     @cached_property
     def _optuna(self) -> optuna.Study:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report the creation of a study without a name
-        multi_objective = len(self.config.objectives) > 1
-        history = BoundedHistory() if self.config.sampler.name in _BOUNDED else None
-        study = optuna.create_study(storage=history, directions=directions(self.config))
-        for trial in (*self.warm_start_trials, *self.trials):
-            if trial.result:
-                excess = self._excess(trial)
-                study.add_trial(to_frozen_trial(trial, trial.result, excess, multi_objective=multi_objective))
-            else:
-                study.enqueue_trial(trial.params)
-        for params in self._queued():
-            study.enqueue_trial(params)
-        return study
+        trials = [(trial, self._excess(trial)) for trial in (*self.warm_start_trials, *self.trials)]
+        return build_optuna_study(self.config, trials, self._queued())
+
+    @cached_property
+    def _stop_check(self) -> StopCheck:
+        return StopCheck(self.config.stop, self.trials)
 
     @property
     def num_remaining(self) -> int:
-        """Number of trials still to run: open ones, and those of the budget that are not proposed yet."""
+        """Number of trials still to run: open ones, and those of the budget that are not proposed yet.
+
+        A study that has stopped proposes no more.
+        """
         budget = self.config.budget.trials
         num_new = len(self._queued()) if budget is None else max(0, budget - len(self.trials))
-        num_new = max(0, num_new - len(self.damaged))
+        num_new = 0 if self.stop else max(0, num_new - len(self.damaged))
         return len(self._open) + len(self._requeued) + num_new
 
     @property
@@ -227,7 +218,7 @@ class Study:
         """
         if self._requeued:
             return self.trials[self._requeued.pop(0)]
-        while self.num_remaining:
+        while self.num_remaining and not self._stops():
             trial = self._propose()
             exceeded = {name: excess for name, excess in self._excess(trial).items() if excess > 0}
             if not exceeded:
@@ -235,6 +226,15 @@ class Study:
             reason = ", ".join(f"{name} {excess:,.6g} over the limit" for name, excess in exceeded.items())
             self.finish(trial.number, "pruned", reason=reason)
         return None
+
+    def _stops(self) -> bool:
+        """Whether the stop rule holds, now that nothing but the sampler's proposals is left; if so, publish it."""
+        if not self._open and not self._queued() and (reason := self._stop_check.reason()):
+            assert self.config.stop is not None
+            stop = StopRecord(rule=self.config.stop, num_trials=self.num_trials, reason=reason, at=time.time())
+            self._store.write_stop(stop)
+            self.stop = stop
+        return self.stop is not None and not self._open
 
     def _propose(self) -> Trial:
         # A new sampler for each proposal, which depends on the history only, and not on when the process was started.
@@ -291,6 +291,7 @@ class Study:
         self._store.write_result(number, result)
         trial.result, trial.optuna_trial = result, None
         self._evaluate(trial, result)
+        self._stop_check.add(trial)
         for name, excess in self._excess(trial).items():
             optuna_trial.set_constraint(name, excess)
         self._optuna.tell(optuna_trial, trial.values, state=OPTUNA_STATES[state])

@@ -65,6 +65,11 @@ def dominates(trial: Trial, other: Trial) -> bool:
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
+def at_least_as_good(trial: Trial, other: Trial) -> bool:
+    """Whether a complete trial is worse than another in no objective."""
+    return all(a <= b for a, b in zip(trial.values or (), other.values or (), strict=True))
+
+
 def to_frozen_trial(
     trial: Trial, result: TrialResult, constraints: dict[str, float], *, multi_objective: bool
 ) -> optuna.trial.FrozenTrial:

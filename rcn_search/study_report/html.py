@@ -49,6 +49,7 @@ def render_html(study: Study) -> str:
         made=time.strftime("%Y-%m-%d %H:%M"),
         counts=html.escape(counts_line(statistics).plain),
         best=html.escape(best_line(statistics).plain),
+        stop=html.escape(f"stopped: {study.stop.reason}") if study.stop else "",
         spent=html.escape(f"{format_duration(statistics.busy_s)} of training in {statistics.num_epochs} epochs"),
         plotly=offline.get_plotlyjs(),
         figures="".join(sections),
@@ -153,7 +154,7 @@ _PAGE = (
     + """<body>
 <h1>{title}</h1>
 <p class="dim">{uri}, as of {made}</p>
-<p>{counts}<br><span class="best">{best}</span><br>{spent}</p>
+<p>{counts}<br><span class="best">{best}</span><br>{spent}<br>{stop}</p>
 <script>{plotly}</script>
 {figures}
 <section><h2>Trials</h2>{table}</section>

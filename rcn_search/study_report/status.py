@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rcn_search import storage
 from rcn_search.study.lease import LeaseState
-from rcn_search.study.records import StudyError
+from rcn_search.study.records import StopRecord, StudyError
 from rcn_search.study.statistics import StudyStatistics
 from rcn_search.study.store import study_exists
 from rcn_search.study.study import Study
@@ -56,7 +56,9 @@ def replication_status(study: Study) -> list[RenderableType]:
 def _process_line(study: Study, statistics: StudyStatistics, lease: LeaseState | None) -> Text:
     if lease is None or not lease.is_active:
         num_left = statistics.num_trials - statistics.num_ended
-        return Text(f"not running: {num_left} trials left; tune --resume runs them" if num_left else "done")
+        if num_left:
+            return Text(f"not running: {num_left} trials left; tune --resume runs them")
+        return Text(stop_line(study, study.stop) if study.stop else "done")
     since, now = lease.record.acquired_at, time.time()
     # Epochs trained by this process: of trials that have not ended, and of those that ended after it came.
     num_epochs = sum(
@@ -67,6 +69,14 @@ def _process_line(study: Study, statistics: StudyStatistics, lease: LeaseState |
         left = f", about {format_duration(statistics.num_remaining_epochs * (now - since) / num_epochs)} left"
     heartbeat = format_duration(max(0, now - lease.last_heartbeat_at))
     return Text(f"running in {lease.record.owner} for {format_duration(now - since)}{left} (heartbeat {heartbeat} ago)")
+
+
+def stop_line(study: Study, stop: StopRecord) -> str:
+    """Describe why a study stopped before its last trial, and how to continue."""
+    return (
+        f"stopped after {stop.num_trials} of {study.config.budget.trials} trials: {stop.reason}\n"
+        "to continue, change or remove the rule and add --resume, as in --set stop=null"
+    )
 
 
 def counts_line(statistics: StudyStatistics, *, open_as: str = "open") -> Text:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
-from rcn_search.study_report.status import STATES, format_parameters
+from rcn_search.study_report.status import STATES, format_parameters, stop_line
 
 MAX_TRIALS = 20
 """Trials of a search that are listed, best first."""
@@ -57,6 +57,8 @@ def print_summary(console: Console, study: Study, summary: SearchSummary) -> Non
     for trial in failed[:MAX_TRIALS]:
         assert trial.result is not None
         console.print(f"trial {trial.number} failed: {trial.result.reason}", style="red", markup=False)
+    if study.stop:
+        console.print(stop_line(study, study.stop), style="yellow", highlight=False, soft_wrap=True, markup=False)
     if summary.slots:
         total_s = summary.wall_s * summary.slots
         rest_s = total_s - summary.busy_s - summary.other_s - summary.idle_s

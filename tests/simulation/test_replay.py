@@ -186,6 +186,24 @@ def test_mean_interval_contains_the_mean() -> None:
     assert 1 < low < 2.5 < high < 4
 
 
+def test_simulate_with_a_stop_rule_ends_before_the_budget_is_spent(recorded: Study) -> None:
+    curves = RecordedCurves(recorded)
+    full, stopped = (
+        simulate(recorded.config, curves, Method.from_names("random", "none", rule), workers=2, budget=40, seed=0)
+        for rule in ("none", "no_gain=5")
+    )
+    assert full.cost == pytest.approx(40, abs=1)
+    assert stopped.cost < 0.9 * full.cost
+    assert np.array_equal(stopped.best_error_pct_e, full.best_error_pct_e[: len(stopped.cost_e)])
+    assert stopped.error_at(40) == stopped.best_error_pct_e[-1]
+
+
+@pytest.mark.parametrize("rule", ["patience=3", "no_gain=0", "no_gain"])
+def test_method_with_a_wrong_stop_rule_is_refused(rule: str) -> None:
+    with pytest.raises(ConfigError, match="stop"):
+        Method.from_names("random", "asha", rule)
+
+
 def test_method_with_an_unknown_name_is_refused() -> None:
     with pytest.raises(ConfigError, match="sampler"):
         Method.from_names("magic", "asha")

@@ -14,7 +14,6 @@ from rcn_search.study.samplers.nsga2 import Nsga2Sampler
 from rcn_search.study.samplers.pbt import EXPLORED_KEYS, PbtSampler
 from rcn_search.study.samplers.qmc import QmcSampler
 from rcn_search.study.space.options import Cmaes, Gp, Grid, Nsga2, Pbt, Qmc, Random, Tpe
-from rcn_search.study.space.parameter import Parameter
 from rcn_search.study.space.study_config import StudyConfig
 
 
@@ -70,7 +69,7 @@ def check_sampler(config: StudyConfig) -> None:
                 "it needs at least two int or float ranges without 'when', and the study has "
                 f"{len(ranges)}; tpe also samples conditional parameters and choices"
             )
-        case Gp() if not ranges and not any(_is_unconditional_choice(first) for first, *_ in config.search.values()):
+        case Gp() if not any(first.is_always_sampled for first, *_ in config.search.values()):
             raise RcnSearchError(
                 "it learns from parameters without 'when', and the study has none; tpe learns from all"
             )
@@ -78,7 +77,3 @@ def check_sampler(config: StudyConfig) -> None:
             num_settings = len(grid(config)) + len(config.initial_trials)
             if config.budget.trials is not None and config.budget.trials > num_settings:
                 raise RcnSearchError(f"the grid has {num_settings:,} settings; budget.trials cannot be more")
-
-
-def _is_unconditional_choice(parameter: Parameter) -> bool:
-    return parameter.choice is not None and len(parameter.choice) > 1 and not parameter.when

@@ -131,6 +131,11 @@ class Parameter(FrozenModel):
         return FloatDistribution(low, high, log=self.log, step=self.step)
 
     @property
+    def is_always_sampled(self) -> bool:
+        """Whether it is sampled in every setting, from the same two or more values."""
+        return not self.when and not self.depends_on and not self.distribution.single()
+
+    @property
     def _bounds(self) -> tuple[float, float]:
         low, high = self.integer or self.real or (0, 0)
         assert not isinstance(low, DependentBound)

@@ -78,6 +78,33 @@ class Budget(FrozenModel):
         return self
 
 
+class StopRule(FrozenModel):
+    """Section ``stop``: when a search ends before its last trial; running trials end as they would have."""
+
+    no_gain: int | None = Field(
+        None, ge=1, description="Trials in a row that knew the best one and are no better.", exclude_if=_is_none
+    )
+    regret: float | None = Field(
+        None,
+        gt=0,
+        lt=100,
+        description="Percentage points by which a better setting may still beat the best, by a bound on them.",
+        exclude_if=_is_none,
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.no_gain is None and self.regret is None:
+            raise ValueError("it can never hold: give no_gain, regret or both, as in {no_gain: 30}")
+        return self
+
+    def __str__(self) -> str:
+        """For example ``stops after 30 trials without gain``."""
+        gain = [f"after {self.no_gain} trials without gain"] if self.no_gain is not None else []
+        regret = [f"at a regret below {self.regret:g} points"] if self.regret is not None else []
+        return f"stops {' or '.join(gain + regret)}"
+
+
 class Constraints(FrozenModel):
     """Section ``constraints``: limits of a feasible trial."""
 

@@ -16,6 +16,7 @@ objectives: error, parameters, latency, train_time: what is minimized, error alw
 constraints: {parameters: 500000, latency_ms: 20}: a trial that exceeds one of these limits is infeasible
 scheduler: {name: asha, grace_epochs: 1, reduction_factor: 3}, or another of `rcn_search.study.space.options`
 sampler:   {name: tpe, num_startup_trials: 10}, or another
+stop:      {no_gain: 30} or {regret: 0.5}: end the search before its last trial, when more trials gain nothing
 replication: {top: 3, seeds: 3}: train the best trials again with other seeds before one of them is called the winner
 test:      the test evaluation of the best trial
 callbacks: {tensorboard: true, mlflow: {experiment: …}, wandb: {project: …}}: experiment trackers
@@ -89,6 +90,7 @@ class StudyConfig(FrozenModel):
     )
     scheduler: Scheduler = Asha()
     sampler: Sampler = Tpe()
+    stop: sections.StopRule | None = Field(None, exclude_if=lambda rule: rule is None)
     replication: sections.ReplicationConfig | None = Field(None, exclude_if=lambda options: options is None)
     test: sections.TestEvaluationConfig | None = None
     callbacks: sections.CallbackOptions = Field(
@@ -207,7 +209,7 @@ class StudyConfig(FrozenModel):
         distributions: dict[str, BaseDistribution] = {}
         for path, ranges in self.search.items():
             first = ranges[0]
-            if first.choice is None and not first.when and not first.depends_on and not first.distribution.single():
+            if first.choice is None and first.is_always_sampled:
                 distributions[parameter_name(path, 0, len(ranges))] = first.distribution
         return distributions
 
@@ -247,5 +249,5 @@ def value_at(config: TrainConfig, path: str) -> Any:
     """Return the value at a dotted path; None if there is no such key."""
     value: Any = config
     for key in path.split("."):
-        value = getattr(value, key, None)
+        value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
     return value
