@@ -87,6 +87,7 @@ def activated(**changes: str) -> dict[str, str]:
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # not 15, with which they get no time on a machine whose cores are busy
         **changes,
     }
 
