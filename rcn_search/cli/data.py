@@ -26,14 +26,23 @@ def generate(
     val: Annotated[int, typer.Option(min=1, help="Number of validation faces.")] = 500,
     test: Annotated[int, typer.Option(min=1, help="Number of test faces.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same faces.")] = 0,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a range of the faces, as in yaw_deg=45, light=1.5."),
+    ] = None,
 ) -> None:
     """Generate a data set of synthetic faces, which need no license and no download.
 
     Example: rcn-search data generate data/synthetic --train 2000
     """
+    from rcn_search.config.drawing import DrawingConfig
+    from rcn_search.config.loading import load_options
     from rcn_search.data.importers.synthetic import SyntheticImporter
 
-    importer = SyntheticImporter(schema=keypoints, num_train=train, num_val=val, num_test=test, seed=seed)
+    ranges = load_options(DrawingConfig, overrides or ())
+    importer = SyntheticImporter(
+        schema=keypoints, num_train=train, num_val=val, num_test=test, seed=seed, ranges=ranges
+    )
     run_import(importer, destination, strict=False)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from rcn_search.config.drawing import DrawnFacesConfig
 from rcn_search.config.frozen_model import FrozenModel
 from rcn_search.storage import refuse_user_info
 
@@ -14,6 +15,8 @@ PAPER_INPUT_PX = 80
 
 IMAGE_SIZE_PX = 160
 """Side of a stored crop."""
+MIN_INPUT_PX, MAX_INPUT_PX = 40, 256
+"""Sides of network inputs."""
 
 
 class DataConfig(FrozenModel):
@@ -29,13 +32,16 @@ class DataConfig(FrozenModel):
     balance_by: str | None = Field(
         None, description="Attribute, such as pose: each class is shown in proportion to the square root of its size."
     )
+    drawn: DrawnFacesConfig | None = Field(
+        None, description="Train on drawn faces of these ranges, and validate on the images of the data set."
+    )
 
 
-def _explain_size(size_px: object) -> object:
-    if size_px not in (40, 80):
+def _check_size(size_px: int) -> int:
+    if size_px % 2 or not MIN_INPUT_PX <= size_px <= MAX_INPUT_PX:
         raise ValueError(
-            "should be 40 or 80: the networks have branches of 80, 40, 20, 10, 5, 2 and 1 pixels. Crops are stored "
-            "larger, so that augmentation can move and turn the face in them"
+            f"should be an even number from {MIN_INPUT_PX} to {MAX_INPUT_PX}. Crops are stored larger, so that "
+            "augmentation can move and turn the face in them; with data import --crop-px up to 512 pixels"
         )
     return size_px
 
@@ -43,8 +49,10 @@ def _explain_size(size_px: object) -> object:
 class InputConfig(FrozenModel):
     """Network input."""
 
-    size_px: Annotated[Literal[40, 80], BeforeValidator(_explain_size)] = Field(
-        80, description="Side of the input and of the probability maps, in pixels."
+    size_px: Annotated[int, AfterValidator(_check_size)] = Field(
+        80,
+        description="Side of the input and of the probability maps, in pixels: an even number from 40 to 256; the "
+        "paper's is 80.",
     )
     color: bool = Field(False, description="Red, green and blue instead of gray; needs a data set imported in color.")
     contrast_normalization: Literal["image", "batch", "none"] = Field(

@@ -79,6 +79,19 @@ def load_train_config(uri: str, overrides: Sequence[str] = ()) -> TrainConfig:
     return resolve_train_config(document, source=uri, lines=lines)
 
 
+def load_options(model: type[Model], overrides: Sequence[str]) -> Model:
+    """Make options of ``key=value`` overrides alone.
+
+    Raises:
+        ConfigError: A key is unknown, or a value is out of its range.
+    """
+    document: dict[str, Any] = {}
+    lines: Lines = {}
+    for override in overrides:
+        apply_override(document, override, lines)
+    return validate(model, document, source="--set", lines=lines)
+
+
 def apply_override(document: dict[str, Any], override: str, lines: Lines) -> None:
     """Set one ``key.path=value`` in ``document``, and its location in ``lines``.
 

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from rcn_search.config.frozen_model import FrozenModel, canonical_hash
 from rcn_search.config.images import (
     IMAGE_SIZE_PX,
+    MAX_INPUT_PX,
+    MIN_INPUT_PX,
     AugmentConfig,
     DataConfig,
     InputConfig,
@@ -40,6 +42,8 @@ from rcn_search.config.training import (
 
 __all__ = [
     "IMAGE_SIZE_PX",
+    "MAX_INPUT_PX",
+    "MIN_INPUT_PX",
     "AugmentConfig",
     "BranchesConfig",
     "CheckpointConfig",
@@ -97,6 +101,12 @@ class TrainConfig(FrozenModel):
         model = document.get("model") if isinstance(document, dict) else None
         return {**document, "model": {"name": "rcn", **model}} if isinstance(model, dict) else document
 
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if isinstance(self.model, BranchesConfig | DenoiserConfig):
+            self.model.check_size(self.input.size_px)
+        return self
+
     def identity(self) -> dict[str, Any]:
         """Return all keys that can change the result of a run, as a JSON document."""
         exclude: Any = {"checkpoint": True, "compute": True, "data": {"uri"}, "validation": {"save"}}
@@ -126,6 +136,7 @@ class TrainConfig(FrozenModel):
 # its default may never change, and neither may that of a key that was there from the start.
 ADDED_LATER: dict[str, Any] = {
     "init": None,
+    "data.drawn": None,
     "augment.flip_label_origin": 0,
     "augment.occluder.count": 1,
     "augment.photometric": PhotometricConfig().model_dump(),

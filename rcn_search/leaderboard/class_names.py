@@ -13,7 +13,7 @@ _MTFL = {
     "glasses": ("worn", "not worn"),
     "pose": ("left profile", "left", "frontal", "right", "right profile"),
 }
-_CODES = {"aflw": _MTFL, "mtfl": _MTFL, "synthetic": _MTFL}
+_CODES = {"aflw": _MTFL, "mtfl": _MTFL, "synthetic": _MTFL | {"skin": ("dark", "medium", "light")}}
 
 
 def class_name(dataset: str, part: str) -> str:

@@ -36,6 +36,7 @@ def test_optimizer_with_the_weight_decay_of_another_is_refused(
 
 
 OTHER_VALUES: dict[str, Any] = {
+    "init": {"weights": "runs/a"},
     "recipe": "paper",
     "seed": 1,
     "data.uri": "elsewhere",
@@ -44,6 +45,7 @@ OTHER_VALUES: dict[str, Any] = {
     "data.num_train": 10,
     "data.num_val": 10,
     "data.balance_by": "pose",
+    "data.drawn": {"num_faces": 5},
     "input.size_px": 40,
     "input.contrast_normalization": "none",
     "input.color": True,
@@ -88,6 +90,7 @@ OTHER_VALUES: dict[str, Any] = {
     "validation.augment": False,
     "validation.every_epochs": 2,
     "validation.save": "every",
+    "checkpoint.every_s": 1.0,
     "compute.device": "cuda",
     "compute.precision": "bf16",
     "compute.channels_last": True,
@@ -96,6 +99,7 @@ OTHER_VALUES: dict[str, Any] = {
 NO_PART_OF_A_RUN = {
     "data.uri",
     "validation.save",
+    "checkpoint.every_s",
     "compute.device",
     "compute.precision",
     "compute.channels_last",
@@ -129,6 +133,26 @@ def test_run_id_depends_on_every_key_that_can_change_a_result() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("input: {size_px: 81}", "line 3: input.size_px = 81: should be an even number from 40 to 256"),
+        ("input: {size_px: 38}", "input.size_px = 38: should be an even number"),
+        ("input: {size_px: 40}\nmodel:\n  branches: 7", "line 5: model.branches = 7: an input of 40 px has at most 6"),
+        ("model: {name: sumnet, branches: 8}", "line 3: model.branches = 8: an input of 80 px has at most 7"),
+        ("model: {name: denoiser, kernel_px: 161}", "model.kernel_px = 161 must be below twice input.size_px = 80"),
+    ],
+)
+def test_size_that_does_not_fit_the_network_is_refused(tmp_path: Path, options: str, problem: str) -> None:
+    assert problem in config_error(tmp_path, f"data:\n  uri: x\n{options}\n")
+
+
+def test_size_allows_as_many_branches_as_have_a_pixel(tmp_path: Path) -> None:
+    for size_px, branches in ((44, 6), (64, 7), (128, 8), (256, 9)):
+        text = f"data: {{uri: x}}\ninput: {{size_px: {size_px}}}\nmodel: {{branches: {branches}}}\n"
+        assert load_train_config(write_config(tmp_path, text)).model.branches == branches
+
+
 def test_mask_must_be_quoted_and_fit_the_branches(tmp_path: Path) -> None:
     for mask, problem in [("0011", "0011 can be read as more than one number"), ("1100", "a mask needs quotes")]:
         text = f"data: {{uri: x}}\nmodel: {{branches: 4, mask: {mask}}}\n"
@@ -147,7 +171,14 @@ def test_run_id_ignores_keys_added_later_at_their_defaults(monkeypatch: pytest.M
     before = run_id(0.0)
     monkeypatch.setattr(schema, "ADDED_LATER", {"loss.target_sigma_px": 0.0})
     document = TrainConfig.model_validate({"data": {"uri": "x"}}).model_dump(
-        mode="json", exclude={"compute": True, "data": {"uri"}, "validation": {"save"}, "loss": {"target_sigma_px"}}
+        mode="json",
+        exclude={
+            "checkpoint": True,
+            "compute": True,
+            "data": {"uri"},
+            "validation": {"save"},
+            "loss": {"target_sigma_px"},
+        },
     )
     assert run_id(0.0) == schema.canonical_hash(document)[:12] != before
     assert run_id(1.0) not in (run_id(0.0), before)

@@ -6,30 +6,43 @@ from types import MappingProxyType
 
 import numpy as np
 
+from rcn_search.config.drawing import DrawingConfig
 from rcn_search.config.schema import IMAGE_SIZE_PX, canonical_hash
 from rcn_search.data.crops import STAGE_B_68_RATIO, STAGE_B_RATIO, enclosing_box, four_point_box
 from rcn_search.data.importers.base import Importer, Row, RowError
 from rcn_search.data.sample import Sample
 from rcn_search.data.shards import DatasetError
 from rcn_search.data.synthetic import draw_face
+from rcn_search.data.synthetic.traits import USUAL
 from rcn_search.keypoints import FIVE, keypoint_schema
 
-DRAWING_VERSION = 1  # version of `draw_face`; increase it whenever the pictures change
+DRAWING_VERSION = 2  # version of `draw_face` and its labels; increase it whenever one of them changes
 
 
 class SyntheticImporter(Importer):
     """Importer of faces that are drawn from seeds; each face belongs to one split."""
 
     name = "synthetic"
-    attributes = ("gender", "smile", "glasses", "pose")
+    attributes = ("gender", "smile", "glasses", "pose", "skin")
     test_splits = MappingProxyType({"test": "synthetic/test"})
-    source = "drawn by rcn-search"
     license = "Apache-2.0"
     citation = "rcn-search"
     in_processes = True
 
-    def __init__(self, *, schema: str = "five", num_train: int, num_val: int, num_test: int, seed: int = 0) -> None:
-        """Choose the number of faces in each split, their keypoint schema (``five`` or ``ibug68``) and their seed."""
+    def __init__(
+        self,
+        *,
+        schema: str = "five",
+        num_train: int,
+        num_val: int,
+        num_test: int,
+        seed: int = 0,
+        ranges: DrawingConfig = USUAL,
+    ) -> None:
+        """Choose the number of faces in each split, their keypoint schema, ``five`` or ``ibug68``, seed and ranges."""
+        self.ranges = DrawingConfig.model_validate(ranges.model_dump(include=set(DrawingConfig.model_fields)))
+        changed = [f"{key} {value}" for key, value in self.ranges.model_dump(exclude_defaults=True).items()]
+        self.source = ", ".join([f"drawn by rcn-search (generator {DRAWING_VERSION})", *changed])
         self.keypoints = keypoint_schema(schema).name
         self.counts = {"train": num_train, "val": num_val, "test": num_test}
         self.seed = seed
@@ -46,12 +59,12 @@ class SyntheticImporter(Importer):
 
     def fingerprint(self, rows: dict[str, list[Row]]) -> str:
         """Hash everything that the faces depend on."""
-        return canonical_hash([DRAWING_VERSION, self.keypoints, self.seed, self.counts])
+        return canonical_hash([DRAWING_VERSION, self.keypoints, self.seed, self.counts, self.ranges.model_dump()])
 
     def read_sample(self, row: Row) -> Sample:
         """Draw one face."""
         seed = int(np.random.SeedSequence([self.seed, row.line]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-        face = draw_face(seed, keypoint_schema(self.keypoints))
+        face = draw_face(seed, keypoint_schema(self.keypoints), self.ranges)
         try:
             face_box = (
                 four_point_box(face.points, (IMAGE_SIZE_PX, IMAGE_SIZE_PX), STAGE_B_RATIO)
@@ -68,5 +81,5 @@ class SyntheticImporter(Importer):
             face_box=np.array(face_box, np.float32),
             image_id=row.text,
             group=row.text,
-            attributes=face.attributes,
+            attributes={**face.attributes, "skin": face.skin},
         )

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rcn_search.config.drawing import DrawingConfig
 from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.shards import DatasetError
 from rcn_search.data.synthetic import accessories, scene
@@ -28,7 +29,7 @@ from rcn_search.data.synthetic.head import Head
 from rcn_search.data.synthetic.noise import to_image
 from rcn_search.data.synthetic.projection import five_of, frame, landmarks_xyz
 from rcn_search.data.synthetic.render import SUPERSAMPLE, random_light, render_head
-from rcn_search.data.synthetic.traits import Traits, random_traits
+from rcn_search.data.synthetic.traits import USUAL, Traits, random_traits
 from rcn_search.keypoints import KeypointSchema
 
 __all__ = ["SyntheticFace", "draw_face"]
@@ -44,9 +45,10 @@ class SyntheticFace:
     # MTFL's codes: gender 0 male 1 female, smile 0 smiling 1 not, glasses 0 worn 1 not, pose 0 (left profile) to 4
     # (right profile)
     attributes: dict[str, int]
+    skin: int  # tone of the skin: 0 dark, 1 medium, 2 light
 
 
-def draw_face(seed: int, schema: KeypointSchema) -> SyntheticFace:
+def draw_face(seed: int, schema: KeypointSchema, ranges: DrawingConfig = USUAL) -> SyntheticFace:
     """Draw the face of a seed. The picture does not depend on earlier calls or on the schema.
 
     Its bytes depend on the seed, on the versions of NumPy and Pillow and, by rounding, on the kind of processor.
@@ -64,15 +66,16 @@ def draw_face(seed: int, schema: KeypointSchema) -> SyntheticFace:
         raise DatasetError(f"synthetic faces have the keypoint schemas five and ibug68, not {schema.name!r}")
     if seed < 0:
         raise DatasetError(f"the seed of a synthetic face must not be negative, got {seed}")
-    return _draw(random_traits(np.random.default_rng([seed, 0])), np.random.default_rng([seed, 1]), schema)
+    traits = random_traits(np.random.default_rng([seed, 0]), ranges)
+    return _draw(traits, np.random.default_rng([seed, 1]), schema, ranges)
 
 
-def _draw(traits: Traits, rng: np.random.Generator, schema: KeypointSchema) -> SyntheticFace:
+def _draw(traits: Traits, rng: np.random.Generator, schema: KeypointSchema, ranges: DrawingConfig) -> SyntheticFace:
     head = Head(traits)
-    landmarks_3k = landmarks_xyz(head)
-    view = frame(traits, landmarks_3k, rng)
+    landmarks_3k = landmarks_xyz(head, ranges.contour)
+    view = frame(traits, landmarks_3k, rng, ranges.crop_jitter)
     points_3k = np.stack(view.project(landmarks_3k))  # x, y in pixels, depth
-    light = random_light(rng)
+    light = random_light(rng, ranges.light)
     rendered, gain = render_head(head, view, light, rng)
 
     canvas = scene.background(rng)
@@ -80,12 +83,12 @@ def _draw(traits: Traits, rng: np.random.Generator, schema: KeypointSchema) -> S
     scene.body(canvas, head, view, light, gain, rng)
     canvas.paste(to_image(rendered.tones), (0, 0), Image.fromarray(rendered.covered))
     lenses = accessories.wear_glasses(canvas, head, view, rendered, rng)
-    objects = accessories.occlude(canvas, points_3k[:2].T, view.scale_px, traits.skin * gain, rng)
-    image = photograph(canvas, rng)
+    objects = accessories.occlude(canvas, points_3k[:2].T, view.scale_px, traits.skin * gain, rng, ranges.occluders)
+    image = photograph(canvas, rng, ranges)
 
     x_px, y_px, depth = points_3k if schema.name == "ibug68" else five_of(points_3k)
     hidden = rendered.hides(x_px, y_px, depth)
-    if schema.name == "ibug68":
+    if schema.name == "ibug68" and ranges.contour == "outline":
         hidden[:17] = False  # `landmarks_xyz` puts the contour on the visible outline
     for mask in (lenses, objects):
         hidden |= np.asarray(mask)[(y_px * SUPERSAMPLE).astype(int), (x_px * SUPERSAMPLE).astype(int)] > 127
@@ -101,4 +104,5 @@ def _draw(traits: Traits, rng: np.random.Generator, schema: KeypointSchema) -> S
             "glasses": int(traits.glasses == "none"),
             "pose": traits.pose_code,
         },
+        skin=traits.skin_code,
     )

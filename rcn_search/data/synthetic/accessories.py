@@ -146,11 +146,14 @@ _OCCLUDERS: tuple[_Occluder, ...] = (_hand, _scarf, _strand, _microphone, _thing
 
 
 def occlude(
-    canvas: Image.Image, points_px: Floats, scale_px: float, skin: float, rng: np.random.Generator
+    canvas: Image.Image, points_px: Floats, scale_px: float, skin: float, rng: np.random.Generator, share: float = 1.0
 ) -> Image.Image:
-    """Draw up to two occluders, most often none; return the mask of what they hide."""
+    """Draw up to two occluders, most often none; return the mask of what they hide.
+
+    ``share`` of faces with occluders is relative to 42 %.
+    """
     hidden, _ = _blank()
-    for _ in range(rng.choice(3, p=[0.58, 0.34, 0.08])):
+    for _ in range(rng.choice(3, p=[1 - 0.42 * share, 0.34 * share, 0.08 * share])):
         draw = _OCCLUDERS[rng.choice(5, p=[0.25, 0.1, 0.2, 0.1, 0.35])]
         mask, tones = draw(points_px * SUPERSAMPLE, scale_px * SUPERSAMPLE, skin, rng)
         canvas.paste(to_image(tones), (0, 0), mask)

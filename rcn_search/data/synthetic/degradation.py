@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from rcn_search.config.drawing import DrawingConfig
 from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.synthetic.noise import texture
+from rcn_search.data.synthetic.traits import USUAL
 
 _SIZE = (IMAGE_SIZE_PX, IMAGE_SIZE_PX)
 
 
-def photograph(canvas: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
+def photograph(canvas: Image.Image, rng: np.random.Generator, ranges: DrawingConfig = USUAL) -> NDArray[np.uint8]:
     """Simulate a photograph (160, 160) of the canvas."""
     image = canvas.resize(_SIZE, Image.Resampling.BOX)
-    image = _optics(image, rng)
-    tones = np.asarray(image, np.float32) / 255
-    if rng.random() < 0.3:  # uneven light
+    image = _optics(image, rng, ranges.blur)
+    pixels = np.asarray(image)
+    levels: NDArray[np.floating[Any]] = np.arange(256, dtype=np.float32) / 255
+    is_uneven = rng.random() < 0.3 * ranges.light
+    if is_uneven:
         patches = Image.fromarray(rng.uniform(0.45, 1.25, (4, 4)).astype(np.float32))
-        tones = tones * np.asarray(patches.resize(_SIZE, Image.Resampling.BICUBIC))
+        levels = levels[pixels] * np.asarray(patches.resize(_SIZE, Image.Resampling.BICUBIC))
     gamma, contrast, brightness = rng.uniform(0.75, 1.3), rng.uniform(0.55, 1.2), rng.normal(0, 0.05)
-    tones = (np.clip(tones, 0, 1) ** np.float32(gamma) - 0.5) * contrast + 0.5 + brightness
+    levels = (levels.clip(0, 1) ** np.float32(gamma) - 0.5) * contrast + 0.5 + brightness
+    tones = levels if is_uneven else levels[pixels]  # a table of 256 levels unless the light differs between pixels
     grain = contrast * (rng.exponential(0.015) if rng.random() < 0.85 else rng.uniform(0.03, 0.08))
     tones = tones + grain * texture("white", _SIZE, rng)
-    pixels = (np.clip(tones, 0, 1) * 255).astype(np.uint8)
+    pixels = (tones.clip(0, 1) * 255).astype(np.uint8)
     return _compress(pixels, int(rng.integers(12, 80))) if rng.random() < 0.4 else pixels
 
 
-def _optics(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Apply defocus, motion blur, low resolution, or nothing."""
-    kind = rng.random()
+def _optics(image: Image.Image, rng: np.random.Generator, share: float) -> Image.Image:
+    """Apply defocus, motion blur, low resolution, or nothing; ``share`` is relative to 70 % of the pictures."""
+    kind = rng.random() / share if share else 1.0
     if kind < 0.35:
         return image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 2.2)))
     if kind < 0.5:

@@ -41,4 +41,4 @@ def texture(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Tone
 
 def to_image(tones: NDArray[np.floating[Any]]) -> Image.Image:
     """Convert tones to an 8-bit picture, clipped to [0, 1]."""
-    return Image.fromarray((np.clip(tones, 0, 1) * 255).astype(np.uint8))
+    return Image.fromarray((tones.clip(0, 1) * 255).astype(np.uint8))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rcn_search.config.drawing import Contour
 from rcn_search.config.schema import IMAGE_SIZE_PX
 from rcn_search.data.synthetic.head import Floats, Head
 from rcn_search.data.synthetic.traits import Traits
@@ -25,7 +26,7 @@ class View:
 
     def project(self, xyz: Floats) -> tuple[Floats, Floats, Floats]:
         """Project points (3, ...) in the head's axes to crop pixels x, y and depth (larger is nearer to the camera)."""
-        x, y, z = np.tensordot(self.rotation, xyz, 1)
+        x, y, z = (self.rotation @ xyz.reshape(3, -1)).reshape(xyz.shape)
         grown = self.scale_px / (1 - z / self.distance)
         return x * grown + self.offset_px[0], y * grown + self.offset_px[1], z
 
@@ -39,12 +40,15 @@ def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats
     return np.asarray(tilt @ nod @ turn)
 
 
-def landmarks_xyz(head: Head) -> Floats:
+def landmarks_xyz(head: Head, contour: Contour = "outline") -> Floats:
     """Compute the points (3, 68) of the head as annotators of 300-W place them.
 
-    Contour points that have turned away slide forward, at the same height, to the visible outline.
+    Contour points that have turned away slide forward, at the same height, to the visible outline; with the contour
+    ``surface`` they stay where they are.
     """
     theta, y = head.landmarks.T
+    if contour == "surface":
+        return head.surface(theta, y)
     share = np.linspace(1.0, 0.0, 16)[:, None]  # fraction of the way from the midline to the ear
     path = share * theta[:17]
     xyz = head.surface(np.r_[theta, path.ravel()], np.r_[y, np.tile(y[:17], len(share))])
@@ -60,8 +64,8 @@ def five_of(points_k: Floats) -> Floats:
     return np.asarray(0.5 * (points_k[..., _FIVE_PAIRS[:, 0]] + points_k[..., _FIVE_PAIRS[:, 1]]))
 
 
-def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator) -> View:
-    """Choose a camera that shows the head as a stored crop does, a little off-center.
+def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator, jitter: float = 1.0) -> View:
+    """Choose a camera that shows the head as a stored crop does, a little off-center unless ``jitter`` is 0.
 
     The crop contains both face boxes that a data set may use: `four_point_box` with ratio 0.95 and `enclosing_box`
     with ratio 1.3 (`rcn_search.data.crops`).
@@ -78,10 +82,10 @@ def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator) -> Vie
     extra = 0.15 * float(np.ptp(points_2k, axis=1).max())
     boxes = _square(corners, extra=0.95 * reach), _square(points_2k, extra=extra)
     low, high = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
-    side_px = (IMAGE_SIZE_PX - 2 * _MARGIN_PX) * rng.uniform(0.86, 1.0)
+    side_px = (IMAGE_SIZE_PX - 2 * _MARGIN_PX) * rng.uniform(1 - 0.14 * jitter, 1.0)
     scale_px = side_px / float((high - low).max())
     slack_px = IMAGE_SIZE_PX - 2 * _MARGIN_PX - scale_px * (high - low)
-    share = 0.5 + 0.5 * (rng.random(2) - rng.random(2))  # mostly near the middle
+    share = 0.5 + 0.5 * jitter * (rng.random(2) - rng.random(2))  # mostly near the middle
     offset_px = _MARGIN_PX + share * slack_px - scale_px * low
     return View(rotation=view.rotation, distance=view.distance, scale_px=scale_px, offset_px=offset_px)
 

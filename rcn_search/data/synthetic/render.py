@@ -47,9 +47,9 @@ class Rendered:
         return np.asarray(self.depth[row, col] > depth + tolerance)
 
 
-def random_light(rng: np.random.Generator) -> Light:
+def random_light(rng: np.random.Generator, variety: float = 1.0) -> Light:
     """Choose a light, mostly from above and in front; sometimes hard from one side, from below or from behind."""
-    direction = np.array([rng.normal(0, 0.7), -0.5 + rng.normal(0, 0.5), rng.uniform(0.15, 1.2)])
+    direction = np.array([rng.normal(0, 0.7 * variety), -0.5 + rng.normal(0, 0.5 * variety), rng.uniform(0.15, 1.2)])
     ambient = rng.uniform(0.25, 0.7)
     return Light(
         direction=direction / np.linalg.norm(direction),
@@ -82,17 +82,33 @@ def _enlarge(layer: Floats, size: int) -> Tones:
 
 def _shade(surface: Floats, view: View, light: Light) -> Floats:
     """Compute the light on each cell of the coarse grid: ambient, diffuse with cast shadows, and a highlight."""
-    across, down = np.gradient(surface, axis=2), np.gradient(surface, axis=1)
-    normal = np.cross(across, down, axis=0)
-    normal /= np.linalg.norm(normal, axis=0) + 1e-9
+    normal = _normals(surface)
     to_light = view.rotation.T @ light.direction
     to_camera = view.rotation.T @ (0.0, 0.0, 1.0)
     middle = (to_light + to_camera) / np.linalg.norm(to_light + to_camera)
-    facing = np.clip(np.tensordot(to_light, normal, 1), 0, 1) * _lit(surface, to_light)
-    gleam = np.clip(np.tensordot(middle, normal, 1), 0, 1) ** 16 * facing
+    facing = _along(to_light, normal).clip(0, 1) * _lit(surface, to_light)
+    gleam = _along(middle, normal).clip(0, 1) ** 16 * facing
     sky = 0.85 - 0.15 * normal[1]  # more ambient light from above
-    edge = 0.6 + 0.4 * np.clip(np.tensordot(to_camera, normal, 1), 0, 1)
+    edge = 0.6 + 0.4 * _along(to_camera, normal).clip(0, 1)
     return np.asarray(light.ambient * sky * edge + light.strength * facing + light.shine * gleam)
+
+
+def _along(axis: Floats, vectors: Floats) -> Floats:
+    """Compute the component of vectors (3, n, n) along an axis (3,)."""
+    return np.asarray((axis @ vectors.reshape(3, -1)).reshape(vectors.shape[1:]))
+
+
+def _normals(surface: Floats) -> Floats:
+    """Compute the unit normals (3, n, n) of a surface (3, n, n) by central differences."""
+    across, down = np.empty_like(surface), np.empty_like(surface)
+    across[:, :, 1:-1] = (surface[:, :, 2:] - surface[:, :, :-2]) * 0.5
+    across[:, :, 0], across[:, :, -1] = surface[:, :, 1] - surface[:, :, 0], surface[:, :, -1] - surface[:, :, -2]
+    down[:, 1:-1] = (surface[:, 2:] - surface[:, :-2]) * 0.5
+    down[:, 0], down[:, -1] = surface[:, 1] - surface[:, 0], surface[:, -1] - surface[:, -2]
+    (ax, ay, az), (bx, by, bz) = across, down
+    normal = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+    normal /= np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + 1e-9
+    return normal
 
 
 def _lit(surface: Floats, to_light: Floats) -> Floats:
@@ -101,9 +117,9 @@ def _lit(surface: Floats, to_light: Floats) -> Floats:
     right /= np.linalg.norm(right)
     up = np.cross(right, to_light)
     size = 44
-    col, row = ((np.tensordot(axis, surface, 1) / 4.2 + 0.5).clip(0, 0.999) * size for axis in (right, up))
+    col, row = ((_along(axis, surface) / 4.2 + 0.5).clip(0, 0.999) * size for axis in (right, up))
     cell = row.astype(int) * size + col.astype(int)
-    distance = np.tensordot(to_light, surface, 1)
+    distance = _along(to_light, surface)
     nearest = np.full(size * size, -9.0)
     np.maximum.at(nearest, cell.ravel(), distance.ravel())
     lit = 1 - 0.7 * np.clip((nearest[cell] - distance - 0.1) / 0.15, 0, 1)
@@ -115,7 +131,8 @@ def _lit(surface: Floats, to_light: Floats) -> Floats:
 def _drop(col: Tones, row: Tones, depth: Tones, tones: Tones) -> Rendered:
     """Project texels onto pixels and keep the nearest: the maximum of integers, depth in upper bits, tone in lower."""
     side = CANVAS_PX + 2  # with a border for texels outside
-    pixel = np.clip(row + 1, 0, side - 1).astype(np.intp) * side + np.clip(col + 1, 0, side - 1).astype(np.intp)
+    last = np.float32(side - 1)
+    pixel = (row + 1).clip(0, last).astype(np.intp) * side + (col + 1).clip(0, last).astype(np.intp)
     packed = ((depth + _DEPTH_RANGE) * (2**15 / _DEPTH_RANGE)).astype(np.uint32) << 16
     packed |= np.minimum(tones * 2**15, 2**16 - 1).astype(np.uint32)
     flat = np.zeros(side * side, np.uint32)

@@ -11,10 +11,13 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from rcn_search.config.drawing import DrawingConfig
+
 HairStyle = Literal["bald", "short", "fringe", "long", "cap"]
 Glasses = Literal["none", "clear", "dark"]
 Beard = Literal["none", "stubble", "mustache", "full"]
 Choice = TypeVar("Choice", bound=str)
+USUAL = DrawingConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,11 @@ class Traits:
         return self.smile > 0.35
 
     @property
+    def skin_code(self) -> int:
+        """Class of the skin's tone: 0 dark, 1 medium, 2 light."""
+        return int(np.searchsorted([0.435, 0.66], self.skin))
+
+    @property
     def pose_code(self) -> int:
         """Pose class of MTFL: 0 left profile, 1 left, 2 frontal, 3 right, 4 right profile."""
         return int(np.searchsorted([-40.0, -15.0, 15.0, 40.0], self.yaw_deg))
@@ -98,7 +106,7 @@ def _random_hair_style(rng: np.random.Generator, female: bool) -> tuple[HairStyl
     return style, _pick(rng, {"none": 0.52, "stubble": 0.2, "mustache": 0.1, "full": 0.18})
 
 
-def random_traits(rng: np.random.Generator) -> Traits:
+def random_traits(rng: np.random.Generator, ranges: DrawingConfig = USUAL) -> Traits:
     """Choose the traits of a person."""
     female = bool(rng.random() < 0.42)
     age = rng.random() ** 1.5
@@ -145,8 +153,8 @@ def random_traits(rng: np.random.Generator) -> Traits:
         brow_raise=(brow_raise + float(rng.normal(0, 0.02)), brow_raise + float(rng.normal(0, 0.02))),
         eye_open=(0.0, 0.0) if closed else (lids * float(not wink[0]), lids * float(not wink[1])),
         gaze=(float(np.clip(rng.normal(0, 0.25), -0.5, 0.5)), float(rng.normal(0, 0.1))),
-        yaw_deg=_angle(rng, 20, 60),
-        pitch_deg=_angle(rng, 8, 25),
-        roll_deg=_angle(rng, 9, 25),
+        yaw_deg=_angle(rng, ranges.yaw_deg / 3, ranges.yaw_deg),
+        pitch_deg=_angle(rng, 0.32 * ranges.pitch_deg, ranges.pitch_deg),
+        roll_deg=_angle(rng, 0.36 * ranges.roll_deg, ranges.roll_deg),
         camera_distance=float(rng.uniform(5, 20)),
     )
