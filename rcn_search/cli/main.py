@@ -12,6 +12,7 @@ import typer
 from rcn_search import __version__
 from rcn_search.cli.console import console, prepare_output
 from rcn_search.cli.data import data_app
+from rcn_search.cli.demo import demo_command
 from rcn_search.cli.doctor import doctor_command
 from rcn_search.cli.evaluate import evaluate_command
 from rcn_search.cli.export import export_command
@@ -24,6 +25,7 @@ from rcn_search.cli.simulate import simulate_command
 from rcn_search.cli.study import study_app
 from rcn_search.cli.train import train_command
 from rcn_search.cli.tune import tune_command
+from rcn_search.cli.weights import weights_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,10 +38,12 @@ app.add_typer(figures_app, name="figures")
 app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(schema_app, name="schema")
 app.add_typer(study_app, name="study")
+app.add_typer(weights_app, name="weights")
 app.command("train")(train_command)
 app.command("tune")(tune_command)
 app.command("evaluate")(evaluate_command)
 app.command("predict")(predict_command)
+app.command("demo")(demo_command)
 app.command("export")(export_command)
 app.command("doctor")(doctor_command)
 app.command("reproduce")(reproduce_command)

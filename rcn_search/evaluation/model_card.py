@@ -137,21 +137,23 @@ def render_card(card: ModelCard) -> str:
 def _training(card: ModelCard) -> str:
     seeds = "1 training" if card.num_seeds == 1 else f"the best of {card.num_seeds} trainings by validation error"
     return (
-        f"The weights are {seeds}: {card.epochs} epochs, {card.train_s / 3600:.1f} hours, validation error "
-        f"{card.val_error_pct:.2f} %, rcn-search {card.code_version}."
+        f"The weights are {seeds}: epoch {card.epochs} of their training, {card.train_s / 3600:.1f} hours, validation "
+        f"error {card.val_error_pct:.2f} %, rcn-search {card.code_version}."
     )
 
 
 def _error_table(card: ModelCard) -> list[str]:
-    """Make a line for each score, and below it for each class of its images."""
+    """Make a line for each score, and below the first one of a subset for each class of its images."""
     lines = ["| images | protocol | error % | 95 % interval | in radius % | faces |", "|---|---|---|---|---|---|"]
+    seen: set[str] = set()
     for score in card.scores:
         images = f"{score.protocol.dataset} {score.protocol.subset}"
         coverage = _cell(score.coverage)
         lines.append(_row(images, score.protocol.name, score.error, coverage, score.num_images))
+        parts = {} if images in seen else score.parts
+        seen.add(images)
         lines += [
-            _row(f"– {name}", score.protocol.name, part.error, "", part.num_images)
-            for name, part in score.parts.items()
+            _row(f"– {name}", score.protocol.name, part.error, "", part.num_images) for name, part in parts.items()
         ]
     return lines
 

@@ -38,7 +38,7 @@ def open_image(image: ImageLike) -> Image.Image:
     if isinstance(image, str | PathLike):
         path = Path(image).resolve()
         try:
-            return _upright(open_photo(path.parent, path.name))
+            return turn_upright(open_photo(path.parent, path.name))
         except RowError as error:
             raise RcnSearchError(f"{image}: {error}") from error
     if isinstance(image, np.ndarray):
@@ -52,7 +52,7 @@ def open_image(image: ImageLike) -> Image.Image:
     return to_rgb(image)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def turn_upright(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF orientation says; a damaged EXIF block is ignored, as viewers do."""
     try:
         return ImageOps.exif_transpose(image)

@@ -138,6 +138,9 @@ def test_render_card_says_data_use_limits_license_and_errors(content: bytes, fol
     for part in ("## Data", "## Use", "## Limits", "## Errors", "License: Apache-2.0.", "No photograph was used"):
         assert part in text
     assert "the best of 3 trainings" in text
+    twice = card_of(content, scores=read_card("rcn5-drawn").scores * 2)
+    assert render_card(twice).count("– skin: dark") == 1
+    assert render_card(twice).count("| synthetic test |") == 2
     assert "| synthetic test | subpixel | 5.25 | 5.00–5.50 | 90.1 | 100 |" in text
     photographs = card_of(content).data.model_copy(update={"source": "MTFL"})
     assert "No photograph" not in render_card(card_of(content, data=photographs))

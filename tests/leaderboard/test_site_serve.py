@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rcn_search import local_server
 from rcn_search.cli import site as site_commands
 from rcn_search.leaderboard.site import serve
 from rcn_search.leaderboard.site.build import Site
@@ -148,7 +149,7 @@ def test_serve_folder_odd_paths_are_refused_quietly(address: str, capsys: pytest
 
 
 def test_serve_folder_slow_clients_are_bounded_and_closed(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(local_server, "MAX_CONNECTIONS", 4)
     before, parts = threading.active_count(), urlsplit(address)
     slow = [socket.create_connection((parts.hostname, parts.port), timeout=10) for _ in range(40)]
     try:
@@ -158,7 +159,7 @@ def test_serve_folder_slow_clients_are_bounded_and_closed(address: str, monkeypa
         slow[-1].setblocking(False)
         with pytest.raises(BlockingIOError):
             slow[-1].recv(1)
-        monkeypatch.setattr(serve, "MAX_CONNECTION_S", 0.0)
+        monkeypatch.setattr(local_server, "MAX_CONNECTION_S", 0.0)
         slow[-1].settimeout(10)
         assert slow[-1].recv(1) == b""
         until(lambda: threading.active_count() <= before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,15 +40,29 @@ def open_photo(source: Path, name: str) -> Image.Image:
             raise RowError("the image path leaves the source folder")
         if not S_ISREG(path.stat().st_mode):  # opening a FIFO would wait
             raise RowError("image is not a file")
-        image = Image.open(path, formats=_FORMATS)  # reads the header only
+    except RowError:
+        raise
+    except FileNotFoundError:
+        raise RowError("image is missing") from None
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise RowError(f"image cannot be read: {error}") from error
+    return decode_photo(path)
+
+
+def decode_photo(file: Path | BinaryIO) -> Image.Image:
+    """Decode a photograph as RGB.
+
+    Raises:
+        RowError: It is not an image, damaged, of 32 bits per pixel, or larger than `MAX_IMAGE_PIXELS`.
+    """
+    try:
+        image = Image.open(file, formats=_FORMATS)  # reads the header only
         if image.width * image.height > MAX_IMAGE_PIXELS:
             raise RowError(f"image of {image.width}x{image.height} pixels is over the limit of {MAX_IMAGE_PIXELS:,}")
         image.load()
         return to_rgb(image)
     except (RowError, MemoryError):
         raise
-    except FileNotFoundError:
-        raise RowError("image is missing") from None
     except Image.DecompressionBombError as error:
         raise RowError(f"image is over the pixel limit: {error}") from error
     except Exception as error:  # undocumented: which errors paths and decoders raise

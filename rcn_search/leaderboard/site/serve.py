@@ -4,45 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
-import socket
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from rcn_search import storage
-from rcn_search.errors import RcnSearchError
 from rcn_search.leaderboard.objects import list_objects, list_subfolders
 from rcn_search.leaderboard.published import MAX_FILE_BYTES, PUBLISHED
 from rcn_search.leaderboard.records import ENTRIES
 from rcn_search.leaderboard.site.build import Site
 from rcn_search.leaderboard.table import build_leaderboard
 from rcn_search.leaderboard.test_evaluations import TEST_EVALUATIONS
-
-HOST = "127.0.0.1"
-MAX_CONNECTIONS = 64
-"""Connections, with a thread each, at once: beyond them the oldest is closed."""
-MAX_CONNECTION_S = 30.0
-"""Time after which a connection is closed, however slow its client is."""
-_OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?", re.IGNORECASE)
-"""Names under which a browser of this machine asks; behind an SSH tunnel the port is another one."""
-_HEADERS = {
-    "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
+from rcn_search.local_server import MAX_CONNECTION_S, SECURITY_HEADERS, is_own_host, serve_locally
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -54,8 +33,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> io.BytesIO | BinaryIO | None:
         """Refuse requests under another host name: a page elsewhere may let its name point to 127.0.0.1."""
-        hosts = self.headers.get_all("Host") or []
-        if len(hosts) != 1 or not _OWN_HOST.fullmatch(hosts[0].strip()):
+        if not is_own_host(self.headers):
             self.send_error(HTTPStatus.FORBIDDEN, "only for 127.0.0.1 and localhost")
             return None
         if "\0" in unquote(self.path):
@@ -67,7 +45,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def end_headers(self) -> None:
-        for name, value in _HEADERS.items():
+        for name, value in SECURITY_HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
@@ -75,62 +53,11 @@ class _Handler(SimpleHTTPRequestHandler):
         """Log nothing: the terminal shows problems of the leaderboard only."""
 
 
-class _Server(ThreadingHTTPServer):
-    """Server whose number of threads is bounded, so that slow clients keep nobody else waiting."""
-
-    daemon_threads = True
-
-    def __init__(self, port: int, folder: Path) -> None:
-        self._opened_at: dict[socket.socket, float] = {}  # oldest first; filled by one thread, emptied by all
-        super().__init__((HOST, port), partial(_Handler, directory=str(folder)))
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own; close the oldest connections beyond `MAX_CONNECTIONS`."""
-        self._opened_at[request] = time.monotonic()
-        for connection in list(self._opened_at)[:-MAX_CONNECTIONS]:
-            _close(connection)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Forget the connection, which is closed now."""
-        self._opened_at.pop(request, None)
-        super().shutdown_request(request)
-
-    def service_actions(self) -> None:
-        """Close, twice a second, the connections that have lasted too long."""
-        latest = time.monotonic() - MAX_CONNECTION_S
-        for connection, opened_at in list(self._opened_at.items()):
-            if opened_at < latest:
-                _close(connection)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Be silent about clients that went away; show any other error, which is a fault of this program."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-
-def _close(connection: socket.socket) -> None:
-    with suppress(OSError):  # closed meanwhile
-        connection.shutdown(socket.SHUT_RDWR)  # the thread that waits for it continues and ends
-
-
 @contextmanager
 def serve_folder(folder: Path, port: int = 0) -> Iterator[str]:
     """Serve ``folder`` at the yielded address until the end of the block; `RcnSearchError` if the port is not free."""
-    try:
-        http_server = _Server(port, folder)
-    except OSError as error:
-        raise RcnSearchError(
-            f"port {port} of {HOST}: {error.strerror}; choose another with --port, or 0 for any free port"
-        ) from error
-    with http_server as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://{HOST}:{server.server_address[1]}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serve_locally(partial(_Handler, directory=str(folder)), port) as address:
+        yield address
 
 
 def leaderboard_version(leaderboard: str) -> str:
