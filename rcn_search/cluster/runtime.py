@@ -1,22 +1,21 @@
-"""The Ray cluster of a search or a training with several workers: its CPUs and GPUs, and signals that end the work."""
+"""The Ray cluster of a search or a training with several workers: its CPUs and GPUs."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
-import signal
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import ray
 
 from rcn_search.cluster.cluster_address import ClusterError, require_cluster
+from rcn_search.cluster.ray_job import is_ray_job
+from rcn_search.cluster.stop_signal import signal_handlers_restored
 from rcn_search.errors import RcnSearchError
 
 
@@ -64,8 +63,11 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def connect_cluster() -> Iterator[ClusterResources]:
+def connect_cluster(py_modules: Sequence[str] = ()) -> Iterator[ClusterResources]:
     """Connect to the cluster of RAY_ADDRESS, or of this process, or else to a local one that lives for this call.
+
+    ``py_modules`` are files and folders of Python modules, which the cluster of RAY_ADDRESS is sent for its processes.
+    A Ray job has sent them already, in its working directory.
 
     Raises:
         ClusterError: It cannot be reached, or not be started.
@@ -75,9 +77,9 @@ def connect_cluster() -> Iterator[ClusterResources]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     connects = not ray.is_initialized()
     is_local = connects and os.environ.get("RAY_ADDRESS", "") in ("", "local")
-    with _signal_handlers_restored():
+    with signal_handlers_restored():
         if connects:
-            _init(is_local=is_local)
+            _init(is_local=is_local, py_modules=py_modules)
     try:
         yield current_resources(is_fixed=is_local)
     finally:
@@ -85,7 +87,7 @@ def connect_cluster() -> Iterator[ClusterResources]:
             ray.shutdown()
 
 
-def _init(*, is_local: bool) -> None:
+def _init(*, is_local: bool, py_modules: Sequence[str]) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if is_local:
         # A cluster for one process needs no token. The dashboard is left out for the 3 s it takes: only Ray Train's
@@ -94,6 +96,8 @@ def _init(*, is_local: bool) -> None:
         options |= {"address": "local", "include_dashboard": False}
     else:
         require_cluster(os.environ["RAY_ADDRESS"])
+        if py_modules and not is_ray_job():
+            options["runtime_env"] = {"py_modules": list(py_modules)}
     try:
         ray.init(**options)
     except Exception as error:  # whatever Ray raises here, its options are always the same: it is the environment
@@ -116,41 +120,3 @@ def _explain_start(error: Exception, *, is_local: bool) -> str:
 def current_resources(*, is_fixed: bool = False) -> ClusterResources:
     """Resources of the nodes that are alive in the cluster of this process."""
     return ClusterResources(tuple(dict(node["Resources"]) for node in ray.nodes() if node["Alive"]), is_fixed)
-
-
-@contextmanager
-def _signal_handlers_restored() -> Iterator[None]:
-    """Undo changes of signal handlers, as by Ray, whose SIGTERM handler aborts. Only the main thread can set them."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-class StopSignal:
-    """Handler that turns the first SIGTERM into a KeyboardInterrupt; later ones do not disturb the clean-up."""
-
-    def __init__(self) -> None:
-        self.received = False
-
-    def install(self) -> None:
-        """Install the handler, in place of one that a library may have set. Only the main thread can do that."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._interrupt)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if not self.received:
-            self.received = True
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def sigterm_as_keyboard_interrupt() -> Iterator[StopSignal]:
-    """Raise KeyboardInterrupt on SIGTERM, which clusters and batch systems send, within the ``with`` block."""
-    stop = StopSignal()
-    with _signal_handlers_restored():
-        stop.install()
-        yield stop

@@ -4,25 +4,59 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rcn_search.config.frozen_model import FrozenModel
+from rcn_search.storage import refuse_user_info
+
+
+class InitConfig(FrozenModel):
+    """Weights that a training starts from, in place of random ones. A name alone is ``weights``."""
+
+    weights: Annotated[str, AfterValidator(refuse_user_info)] = Field(
+        min_length=1,
+        description="Packaged model, folder of a run, or path or URI of a checkpoint, of the same network. If it has "
+        "other points, the head is new.",
+    )
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="Hash of the weights; `train --from` and `tune` fill it in. Other weights are refused.",
+    )
+    layer_lr_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="The learning rate of each layer is that of the next one times this, so that layers near the "
+        "image change less (Howard and Ruder 2018, sec. 3.2); those of a new head have the full rate.",
+    )
 
 
 class LossConfig(FrozenModel):
-    """Loss of networks that return maps; TCDCN always has the squared distance of its coordinates."""
+    """Loss. Networks that return points, as TCDCN, have the squared distance, or wing if that is its name."""
 
-    name: Literal["nll", "l2"] = Field(
+    name: Literal["nll", "l2", "wing", "adaptive_wing"] = Field(
         "nll",
-        description="Negative log-likelihood of the true cell under a softmax over the map, or squared distance "
-        "between the map's mean position and the true point.",
+        description="Negative log-likelihood of the true cell under a softmax over the map; squared distance between "
+        "the map's mean position and the true point, or its Wing loss (Feng et al. 2018); Adaptive Wing loss of the "
+        "map's sigmoid (Wang et al. 2019).",
     )
     points_outside: Literal["border", "ignore"] = Field(
         "border", description="Train points outside the input at its border (paper: MTFL), or ignore them (300-W)."
     )
     target_sigma_px: float = Field(
-        0.0, ge=0, le=8, description="Width of a Gaussian target around the true pixel; 0: the paper's single pixel."
+        0.0,
+        ge=0,
+        le=8,
+        description="Width of a Gaussian target around the true pixel (nll and adaptive_wing); 0: the paper's single "
+        "pixel.",
     )
+
+    @model_validator(mode="after")
+    def _check_target(self) -> Self:
+        if self.name == "adaptive_wing" and self.target_sigma_px == 0:
+            raise ValueError("adaptive_wing needs target_sigma_px above 0, as 1.5: its targets are Gaussians")
+        return self
 
 
 class OptimizerConfig(FrozenModel):
@@ -63,6 +97,18 @@ class ValidationConfig(FrozenModel):
     every_epochs: int = Field(1, ge=1, description="Epochs between validations; the last epoch is always validated.")
     save: Literal["best", "every"] = Field(
         "best", description="Weights to save: those of the best epoch, or of every validated epoch as well."
+    )
+
+
+class CheckpointConfig(FrozenModel):
+    """When a run is saved, which is not part of its identity."""
+
+    every_s: float = Field(
+        10.0,
+        ge=0,
+        le=86_400,
+        description="Seconds between saves, each after an epoch; 0: after every epoch. The last epoch is always saved. "
+        "A run that is killed repeats what it trained since, with the same result.",
     )
 
 

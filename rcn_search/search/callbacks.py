@@ -5,7 +5,6 @@ None of them holds state: whatever they miss is in the study store.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import warnings
 from collections.abc import Callable
@@ -13,24 +12,21 @@ from typing import Any
 
 from ray.tune import Callback
 
-from rcn_search.errors import RcnSearchError
 from rcn_search.search.tensorboard import TensorBoard
 from rcn_search.study.space.sections import CallbackOptions
 from rcn_search.study.study import Study
 
 
 def build_callbacks(options: CallbackOptions, study: Study) -> list[Callback]:
-    """Build the callbacks that the study file asks for; RcnSearchError if the package of one is not installed."""
+    """Build the callbacks that the study file asks for; `open_or_resume` has checked that their packages are there."""
     callbacks: list[Callback] = [TensorBoard(study)] if options.tensorboard else []
     if options.mlflow:
-        _require("mlflow", "MLflow")
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
         experiment = options.mlflow.experiment or study.config.study.name
         tags = {**options.mlflow.tags, "study": study.uri}
         callbacks.append(TrialCallbackAdapter(MLflowLoggerCallback(experiment_name=experiment, tags=tags), study))
     if options.wandb:
-        _require("wandb", "Weights & Biases")
         from ray.air.integrations.wandb import WandbLoggerCallback
 
         chosen = options.wandb.model_dump(exclude={"project", "group"}, exclude_none=True)
@@ -38,11 +34,6 @@ def build_callbacks(options: CallbackOptions, study: Study) -> list[Callback]:
         wandb = WandbLoggerCallback(project=options.wandb.project, group=group, **chosen)
         callbacks.append(TrialCallbackAdapter(wandb, study))
     return callbacks
-
-
-def _require(package: str, name: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise RcnSearchError(f"callbacks.{package}: {name} is not installed: pip install 'rcn-search[{package}]'")
 
 
 class TrialCallbackAdapter(Callback):  # type: ignore[misc]

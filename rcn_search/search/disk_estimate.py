@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
+from rcn_search.search.custom_networks import allow_networks
 from rcn_search.study.objectives import num_model_parameters
 from rcn_search.study.space.parameter import Values
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.space.unit_interval import from_unit
-from rcn_search.study.study import Study
 
 NUM_SETTINGS = 32
 """Settings drawn at random from a search space; of a fixed-run study all runs count."""
@@ -22,13 +26,14 @@ OPTIMIZER_VALUES = {"adadelta": 2, "adamw": 2, "muon": 1}
 """Values that an optimizer keeps for each weight; Muon keeps two for the few weights that AdamW moves."""
 
 
-def estimate_checkpoint_bytes(study: Study, num_points: int) -> int:
-    """Estimate the bytes of the best and last checkpoints of all remaining trials, from the mean over settings."""
+def estimate_checkpoint_bytes(config: StudyConfig, num_trials: int, num_points: int) -> int:
+    """Estimate the bytes of the best and last checkpoints of so many trials, from the mean over settings."""
+    allow_networks(config)
     sizes = []
-    for values in _settings(study.config):
+    for values in _settings(config):
         with suppress(ValueError):  # a network that cannot be built fails its trial, with a reason
-            sizes.append(estimate_trial_bytes(study.config.train_config(values), num_points))
-    return round(study.num_remaining * sum(sizes) / max(1, len(sizes)))
+            sizes.append(estimate_trial_bytes(config.train_config(values), num_points))
+    return round(num_trials * sum(sizes) / max(1, len(sizes)))
 
 
 def estimate_trial_bytes(config: TrainConfig, num_points: int) -> int:
@@ -38,6 +43,28 @@ def estimate_trial_bytes(config: TrainConfig, num_points: int) -> int:
     if config.validation.save == "every":
         num_copies += config.schedule.epochs
     return VALUE_BYTES * num_weights * num_copies
+
+
+class EstimateProcess:
+    """An estimate under way in a process of its own, which imports torch for it, as a search process does not."""
+
+    def __init__(self, config: StudyConfig, num_trials: int, num_points: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError), self._process.stdin as stream:
+            stream.write(pickle.dumps((config, num_trials, num_points)))
+        self._process.stdin = None
+
+    def result(self) -> int | None:
+        """Wait for the estimate; None if it failed, which is no reason to end a search."""
+        text, _ = self._process.communicate()
+        return int(text) if self._process.returncode == 0 else None
 
 
 def free_disk_bytes(uri: str) -> int | None:
@@ -52,3 +79,7 @@ def _settings(config: StudyConfig) -> Iterator[Values]:
     draw = random.Random(0)
     for _ in range(NUM_SETTINGS):
         yield config.draw(lambda path, name, parameter: from_unit(parameter.distribution, draw.random()))
+
+
+if __name__ == "__main__":  # of an `EstimateProcess`
+    print(estimate_checkpoint_bytes(*pickle.load(sys.stdin.buffer)))

@@ -21,14 +21,17 @@ from rcn_search.search.start_weights import with_start_weights
 from rcn_search.search.test_evaluation import TEST_RESULT_NAME
 from rcn_search.storage.preflight import preflight
 from rcn_search.study.loading import load_study_config
+from rcn_search.study.prior import make_prior
 from rcn_search.study.records import StudyError
 from rcn_search.study.samplers import check_sampler
+from rcn_search.study.samplers.target import check_target
 from rcn_search.study.space.sections import CallbackOptions
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.stopping import check_stop
 from rcn_search.study.store import study_exists
 from rcn_search.study.study import Study
 from rcn_search.study.warm_start import warm_start_study
+from rcn_search.study_report.status import prior_lines
 from rcn_search.training.preconditions import check_splits
 
 STUDIES = "studies"
@@ -58,6 +61,7 @@ class StudyRequest:
         trials: New number of trials in all, in place of ``budget.trials``.
         add_trials: Number of trials to add to a study whose trials have all ended.
         warm_start_from: Folder or URI of another study. The new study takes over those of its ended trials that fit.
+        prior: Folders or URIs of studies of other data sets or spaces, from which a new study knows what is good.
         deterministic: Run repeatably, in batches of ``study.trial_batch_size`` trials, by default of
             ``budget.max_concurrent``.
         data_uri: Data set, in place of ``base.data.uri``.
@@ -71,6 +75,7 @@ class StudyRequest:
     trials: int | None = None
     add_trials: int | None = None
     warm_start_from: str = ""
+    prior: Sequence[str] = ()
     deterministic: bool = False
     data_uri: str = ""
 
@@ -91,6 +96,7 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
     allow_networks(config)
     manifest = check_dataset(config)
     check_networks(config, manifest.keypoint_schema.num_points)
+    _check_sampler_target(config, console)
     config = with_start_weights(config, manifest.keypoint_schema, console)
     uri = storage.absolute(request.study_uri or storage.join(STUDIES, config.study.name))
     check_outlives_job(uri, "--study")
@@ -110,10 +116,14 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
         raise ConfigError(f"--add-trials {request.add_trials} extends an existing study: add --resume")
     if request.trials:
         config = _with_trials(config, request.trials)
+    if request.warm_start_from and request.prior:
+        raise ConfigError("--warm-start-from takes over trials, --prior what was good elsewhere: give one of them")
     if request.warm_start_from:
         _warm_start(uri, config, manifest, request, console)
     else:
-        Study.start(uri, config, manifest.fingerprint)
+        prior = make_prior(request.prior, config) if request.prior else None
+        for line in prior_lines(Study.start(uri, config, manifest.fingerprint, prior)):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
     return OpenedStudy(uri, config, manifest)
 
 
@@ -135,6 +145,20 @@ def check_dataset(config: StudyConfig) -> Manifest:
             raise ConfigError(f"{key}: {num_rows:,} rows of {split!r} wanted; it has {manifest.num_rows(split):,}")
     check_splits(data, manifest)
     return manifest
+
+
+def _check_sampler_target(config: StudyConfig, console: Console) -> None:
+    try:
+        problem = check_target(config)
+    except RcnSearchError as error:
+        raise ConfigError(f"sampler: {error}") from error
+    if problem:
+        console.print(
+            f"sampler: {problem}; if the search is interrupted, it proposes other settings than without the "
+            "interruption",
+            style="yellow",
+            markup=False,
+        )
 
 
 def check_callback_packages(options: CallbackOptions) -> None:

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import hparams, scalar
 
 from rcn_search import storage
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Let imports within see no torch, unless it is imported already.
+
+    tensorboardX imports it, for the name of a type, if it is installed; a search process has no other use for it.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment] # as documented for the import statement
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
+
+
+with _without_torch():
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.summary import hparams, scalar
+
+PUBLISH_INTERVAL_S = 10.0
 CURVES = ("val_error_pct", "best_error_pct", "loss")
 
 
@@ -68,19 +91,20 @@ class _EventFile:
         self._local_folder.mkdir(parents=True, exist_ok=True)
         # tensorboardX's SummaryWriter has a thread and a queue for each trial, and a flush that does not wait for them.
         self._file = EventsWriter(str(self._local_folder / "events"))
-        self._num_written = 0
+        self._num_written, self._published_at = 0, float("-inf")
         # The file of an earlier process holds the first epochs of a resumed trial. All are written again, and this
         # event makes TensorBoard drop what came before.
         self._add(step=1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, trial: Trial) -> None:
-        """Write the new epochs."""
-        for number in sorted(trial.epochs)[self._num_written :]:
+        """Write the new epochs. Once in a while they are published, which takes as long as a short epoch."""
+        for number in range(self._num_written + 1, len(trial.epochs) + 1):
             values = trial.epochs[number].model_dump(include=set(CURVES))
             for name in CURVES:
                 self._add(step=number, summary=scalar(name, values[name]))
         self._num_written = len(trial.epochs)
-        self._publish()
+        if time.monotonic() - self._published_at >= PUBLISH_INTERVAL_S:
+            self._publish()
 
     def close(self, trial: Trial) -> None:
         """Write the parameters and close the file."""
@@ -97,6 +121,7 @@ class _EventFile:
 
     def _publish(self) -> None:
         """Flush the file; to an object store, which cannot append, put the whole file of some kB again."""
+        self._published_at = time.monotonic()
         self._file.flush()
         if self._scratch:
             for file in self._local_folder.iterdir():

@@ -16,6 +16,7 @@ from ray.util import get_node_ip_address
 from rcn_search import storage
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.cluster.worker_group import WorkerDied, WorkerGroup
+from rcn_search.config.network_target import allow_network
 from rcn_search.config.schema import ComputeConfig, FrozenModel, TrainConfig
 from rcn_search.study.records import read_record
 from rcn_search.study.store import TRIAL_NAME
@@ -48,6 +49,10 @@ class TrialSpec(FrozenModel):
     gpus_per_worker: float = 0
     measure_latency: bool = False
 
+    def __repr__(self) -> str:
+        """Describe it in short: Tune asks at every result."""
+        return f"TrialSpec({self.number})"
+
     def to_tune_config(self) -> dict[str, Any]:
         """Tune's configuration of the trial; the number stands beside the spec for Tune's callbacks."""
         return {"number": self.number, "spec": self}
@@ -65,8 +70,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     - ``failure`` and ``traceback``: why the trial failed, with the ``epochs`` before;
     - ``halt``: why the whole search must stop, for what is not the trial's fault: a full disk, unreachable storage.
 
-    Tune's own checkpoints are not used. A run saves itself after every epoch and resumes from there, whether its own
-    process died or the search process. If a worker dies, the trial's process ends too, and Tune starts it again.
+    Tune's own checkpoints are not used. A run saves itself every ``checkpoint.every_s`` and resumes from there, whether
+    its own process died or the search process; epochs since then are trained and reported again. If a worker dies, the
+    trial's process ends too, and Tune starts it again.
     """
 
     _credentials: Credentials
@@ -86,9 +92,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Prepare for the next trial; called by Tune for every trial but the first."""
-        if self._trainer:  # the scheduler may have stopped it while its last checkpoint was being uploaded
+        if self._trainer:  # the scheduler may have stopped it between two saves
             try:
-                self._trainer.flush()
+                self._trainer.close()
             except OSError as error:
                 self._flush_error = error
         self._spec, self._trainer, self._unreported = new_config["spec"], None, []
@@ -99,12 +105,18 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         return True
 
     def cleanup(self) -> None:
-        """Wait for uploads; called by Tune at the end of the process."""
+        """Save what is not saved; called by Tune at the end of the process."""
         if self._trainer:
-            self._trainer.flush()
+            self._trainer.close()
+
+    def get_auto_filled_metrics(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Leave the configuration out of what Tune adds to each result: the search process has it."""
+        return {
+            key: value for key, value in super().get_auto_filled_metrics(*args, **options).items() if key != "config"
+        }
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch, publish the checkpoint and report; after WorkerDied Tune resumes in other processes."""
+        """Train one epoch, save if it is time, and report; after WorkerDied Tune resumes in other processes."""
         try:
             if self._flush_error:
                 raise self._flush_error
@@ -132,7 +144,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         else:
             train = self._trainer.train_epoch
             report = self._worker_group.run_on_all("epoch", local=train) if self._worker_group else train()
-            self._trainer.save()
+            self._trainer.save_if_due()
         other_s = max(0.0, time.perf_counter() - started - report.train_s - report.val_s)
         earlier, self._unreported = self._unreported, []
         return {
@@ -168,6 +180,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def _choose_compute(self) -> ComputeConfig:
         """Choose the compute options of all trials of this process; probing every model would double the work."""
+        allow_network(self._spec.base_config.model)
         if self._compute is None:
             compute = _probe(self._spec.base_config)
             if uri := self._spec.shared_compute_uri:

@@ -12,9 +12,11 @@ from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from rcn_search import storage
+from rcn_search.config.schema import CheckpointConfig
 from rcn_search.search.trial_actor import METRIC, TrialSpec
 from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.samplers.pbt import copy_checkpoint
+from rcn_search.study.space.options import Pbt
 from rcn_search.study.space.study_config import LATENCY, NO_PARENT, PARENT
 from rcn_search.study.study import Study
 from rcn_search.study.synchronous import SynchronousStudy
@@ -45,6 +47,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         parent = trial.params.get(PARENT, NO_PARENT)
         if isinstance(parent, int) and parent != NO_PARENT:
             copy_checkpoint(self._study.trials[parent].folder, trial.folder, config)
+        if isinstance(study_config.scheduler, Pbt):  # others continue from its checkpoint, after any epoch
+            config = config.model_copy(update={"checkpoint": CheckpointConfig(every_s=0)})
         spec = TrialSpec(
             number=trial.number,
             folder=trial.folder,

@@ -10,7 +10,6 @@ the writer waits for puts under way, then checks the mark: Swift keeps the objec
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
@@ -18,8 +17,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
-
-import fsspec
 
 from rcn_search.storage import retry
 from rcn_search.storage.errors import ObjectExistsError, RemoteError, StorageError
@@ -112,6 +109,8 @@ class _Store:
         if not self.filesystem.async_impl:
             return getattr(self.filesystem, method)(*args, **kwargs)
         limit_s = retry.LIMITS.attempt_limit_s(num_bytes)
+        import asyncio  # loaded by the file system
+
         coroutine = getattr(self.filesystem, f"_{method}")(*args, **kwargs)
         future = asyncio.run_coroutine_threadsafe(coroutine, self.filesystem.loop)
         try:
@@ -170,6 +169,8 @@ def _run(uri: str, action: str, operation: Callable[[_Store, str], Result]) -> R
 
 
 def _connect(uri: str) -> tuple[_Store, str]:
+    import fsspec.core  # not before an object store is used: its import takes a tenth of that of most commands
+
     protocol = uri.partition("://")[0]
     options: dict[str, Any] = {"use_listings_cache": False}  # other processes write as well
     if protocol not in ("s3", "s3a"):
@@ -186,6 +187,8 @@ def _connect(uri: str) -> tuple[_Store, str]:
 
 
 def _connect_s3(options: dict[str, Any], settings: Mapping[str, str]) -> _Store:
+    import fsspec
+
     region = settings.get("AWS_REGION") or settings.get("AWS_DEFAULT_REGION")  # botocore reads the second only
     filesystem = fsspec.filesystem(
         "s3",

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
-from pydantic import ConfigDict, RootModel, model_validator
+from pydantic import ConfigDict, RootModel
 
 from rcn_search import storage
-from rcn_search.study.records import RESTORE, EpochResult, StudyError, check_order, read_record
+from rcn_search.study.records import (
+    RESTORE,
+    EpochResult,
+    StudyError,
+    check_order,
+    read_json,
+    read_record,
+    validate_record,
+)
 from rcn_search.study.study import Study
 from rcn_search.study.trial import Trial
 from rcn_search.training.exit_status import HISTORY_NAME
+from rcn_search.training.history import part_uris_before
 
 
 class _SavedEpoch(EpochResult):
@@ -21,12 +29,7 @@ class _SavedEpoch(EpochResult):
 
 
 class _History(RootModel[list[_SavedEpoch]]):
-    """Content of ``history.json``."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        check_order(self.root)
-        return self
+    """Content of ``history.json`` and of the parts before it."""
 
 
 def open_study(uri: str) -> Study:
@@ -61,8 +64,20 @@ def open_study(uri: str) -> Study:
 
 def _read_saved_epochs(trial: Trial) -> Sequence[EpochResult]:
     uri = storage.join(trial.folder, HISTORY_NAME)
-    remedy = f"{RESTORE}; it is written again after the next epoch of trial {trial.number}"
+    remedy = f"{RESTORE}; it is written again when trial {trial.number} is saved again"
     try:
-        return read_record(uri, _History, remedy=remedy).root
+        rest = read_json(uri, remedy=remedy)
     except FileNotFoundError:
-        return []  # it has not ended its first epoch
+        return []  # it is not saved yet
+    epochs: list[EpochResult] = []
+    for part in part_uris_before(trial.folder, rest):
+        try:
+            epochs += read_record(part, _History).root
+        except FileNotFoundError:
+            raise StudyError(f"{part} is missing; {RESTORE}") from None
+    epochs += validate_record(uri, _History, rest, remedy=remedy).root
+    try:
+        check_order(epochs)
+    except ValueError as error:
+        raise StudyError(f"{uri} is damaged: {error}; {remedy}") from None
+    return epochs

@@ -10,32 +10,23 @@ from typing import Any, Literal
 import torch
 
 from rcn_search import storage
+from rcn_search.config.network_target import allow_network
 from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import Dataset, epoch_batches, epoch_rows, num_rows_used, open_dataset
+from rcn_search.data.drawn_faces import training_faces
 from rcn_search.keypoint_schemas.document import schema_document
-from rcn_search.training.async_uploads import AsyncUploads
-from rcn_search.training.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    CheckpointInfo,
-    checkpoint_bytes,
-    network_tensors,
-)
+from rcn_search.training.checkpoint import Checkpoint, CheckpointInfo, network_tensors
 from rcn_search.training.compute_probe import resolve_device, resolve_settings
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.epoch_report import EpochReport
-from rcn_search.training.exit_status import (
-    BEST_NAME,
-    HISTORY_NAME,
-    LAST_NAME,
-    Interrupted,
-    TrainingFailed,
-    epoch_checkpoint_name,
-)
+from rcn_search.training.exit_status import LAST_NAME, Interrupted, TrainingFailed, epoch_checkpoint_name
+from rcn_search.training.history import PART_EPOCHS, num_parts
 from rcn_search.training.memory import keep_freed_memory_in_process
 from rcn_search.training.preconditions import check_requirements
 from rcn_search.training.run_folder import claim_run_folder, load_resumable_run
-from rcn_search.training.run_state import read_run_state
+from rcn_search.training.run_saver import RunSaver
+from rcn_search.training.run_state import read_run_history, read_run_state
+from rcn_search.training.start_weights import StartWeights, read_start_weights
 from rcn_search.training.state import TrainState, steps_per_epoch
 from rcn_search.training.validation import Validator
 
@@ -44,7 +35,10 @@ _STEPS_BETWEEN_STOP_CHECKS = 8
 
 
 class Trainer:
-    """Trains a run and writes its folder: config.json, history.json, last.safetensors and best.safetensors."""
+    """Trains a run and writes its folder: config.json, history.json, last.safetensors and best.safetensors.
+
+    The run is saved after an epoch if the last save is ``checkpoint.every_s`` old, and at the end.
+    """
 
     def __init__(
         self,
@@ -63,13 +57,15 @@ class Trainer:
         With several workers ``should_stop`` is called after every few steps only. Any number of workers can resume it.
         """
         self.config, self.out, self.distributed = config, storage.absolute(out), distributed
+        allow_network(config.model)
         self.should_stop, self.on_step = should_stop, on_step
-        self._uploads = AsyncUploads(self.out)
         dataset = open_dataset(config.data.uri)
         check_requirements(config, dataset.manifest, distributed.world_size)
         self.schema = dataset.manifest.keypoint_schema
         self._fingerprint, self._crop_px = dataset.manifest.fingerprint, dataset.manifest.crop_px
-        self._num_train = num_rows_used(dataset.manifest, config.data.train_split, config.data.num_train)
+        self._schema_document, self._license = schema_document(self.schema), dataset.manifest.license
+        self._training_faces, self._train_split = training_faces(config, dataset)
+        self._num_train = num_rows_used(self._training_faces.manifest, self._train_split, config.data.num_train)
         num_val = num_rows_used(dataset.manifest, config.data.val_split, config.data.num_val)
         self.steps_per_epoch = steps_per_epoch(config, self._num_train)
         checkpoint = load_resumable_run(self.out, config, self._fingerprint, distributed, resume=resume)
@@ -77,40 +73,48 @@ class Trainer:
         resolve_device(self.settings.device)  # fails early if it cannot be used
         torch.set_num_threads(self.settings.threads)
         keep_freed_memory_in_process()
+        # A run that is resumed has them in its own weights.
+        self.start = (
+            StartWeights({}, checkpoint.info.start_history) if checkpoint else read_start_weights(config, self.schema)
+        )
         self._load_data(dataset, num_val)
         self.history: list[EpochReport] = []
         self._partial_loss = 0.0  # sum over the steps of an epoch that was interrupted
-        self._partial_s = 0.0
-        if checkpoint:
-            self._restore(checkpoint)
+        self._partial_s = self._epochs_s = 0.0
+        self._is_between_steps = False  # whether the state has changed since the last save, and can be saved
+        num_parts_saved = self._restore(checkpoint) if checkpoint else 0
+        self._saver = RunSaver(self.out, config.checkpoint.every_s, num_parts_saved)
         claim_run_folder(self.out, config, distributed, resume=resume)
 
     def _load_data(self, dataset: Dataset, num_val: int) -> None:
         """Load both splits, and create what works on them: the training state and the validator."""
         config, data = self.config, self.config.data
-        train_split = dataset.split(data.train_split, self.settings.device)
+        train_split = self._training_faces.split(self._train_split, self.settings.device)
         self._class_n = train_split.attributes[data.balance_by] if data.balance_by else None
         num_steps = config.schedule.epochs * self.steps_per_epoch
         self.state = TrainState(
-            config, train_split, self.schema, self.settings, num_steps=num_steps, distributed=self.distributed
+            config,
+            train_split,
+            self.schema,
+            self.settings,
+            num_steps=num_steps,
+            start=self.start,
+            distributed=self.distributed,
         )
         val_split = dataset.split(data.val_split, self.settings.device)
         self.validator = Validator(config, val_split, num_val, self.schema, self.distributed)
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint) -> int:
+        """Restore the run from its checkpoint; return the number of parts of its history that are saved."""
         uri = storage.join(self.out, LAST_NAME)
         state = read_run_state(uri, checkpoint.info)
-        num_epochs = state.steps_done // self.steps_per_epoch
-        if num_epochs != len(state.history):
-            raise CheckpointError(
-                f"{uri} is damaged: {state.steps_done:,} steps are {num_epochs} epochs, and its history has "
-                f"{len(state.history)}; restore it from a copy"
-            )
+        self.history = read_run_history(self.out, uri, state, state.steps_done // self.steps_per_epoch)
+        self._epochs_s = sum(report.train_s + report.val_s for report in self.history)
         self.state.load(checkpoint.tensors, state.steps_done, uri)
-        self.history = list(state.history)
         self._partial_loss = state.partial_loss if self.distributed.is_first else 0.0
         self._partial_s = state.partial_s
         self.state.task_stopping.load_state(state.task_stopping, self.settings.device)
+        return state.num_parts
 
     @property
     def num_epochs_done(self) -> int:
@@ -135,21 +139,26 @@ class Trainer:
     @property
     def busy_s(self) -> float:
         """Time spent on training steps and validation so far, in seconds."""
-        return sum(report.train_s + report.val_s for report in self.history) + self._partial_s
+        return self._epochs_s + self._partial_s
 
     def train(self, on_epoch: Callable[[EpochReport], None] = lambda report: None) -> None:
-        """Train all remaining epochs; after each, save and call ``on_epoch``. Errors are those of `train`."""
+        """Train all remaining epochs, and call ``on_epoch`` after each. Errors are those of `train`."""
         while not self.is_done:
-            report = self.train_epoch()
-            self.save()
+            try:
+                report = self.train_epoch()
+            except TrainingFailed:
+                self.close()
+                raise
+            self.save_if_due()
             on_epoch(report)
             if self.distributed.any_rank(self.should_stop()) and not self.is_done:
-                self.flush()
+                self.close()
                 raise Interrupted(f"stopped after epoch {report.epoch}")
 
     def train_epoch(self) -> EpochReport:
-        """Train to the end of the epoch, validate, and save the best weights. Errors are those of `train`."""
-        self._uploads.raise_if_failed()
+        """Train to the end of the epoch, validate, and keep the best weights. Errors are those of `train`."""
+        self._saver.raise_if_failed()
+        self._is_between_steps = False
         schedule, seed, device = self.config.schedule, self.config.seed, self.settings.device
         epoch = self.num_epochs_done
         batches = epoch_batches(
@@ -174,8 +183,8 @@ class Trainer:
             if self._is_stop_requested(step) and step + 1 < len(batches):
                 self._partial_loss = _finite(float(self.distributed.all_reduce_sum(loss_sum)), epoch + 1)
                 self._partial_s = before_s + time.perf_counter() - started
-                self.save()
-                self.flush()
+                self._is_between_steps = True
+                self.close()
                 raise Interrupted(f"stopped after {step + 1} of {len(batches)} steps of epoch {epoch + 1}")
         loss = _finite(float(self.distributed.all_reduce_sum(loss_sum)), epoch + 1) / len(batches)
         train_s = time.perf_counter() - started
@@ -191,7 +200,9 @@ class Trainer:
             lr=self.state.lr,
         )
         self.history.append(report)
+        self._epochs_s += report.train_s + report.val_s
         self._partial_loss = self._partial_s = 0.0
+        self._is_between_steps = True
         return report
 
     def _is_stop_requested(self, step: int) -> bool:
@@ -209,26 +220,41 @@ class Trainer:
             error_pct = self.validator.error_pct(self.state.network)
             if not math.isfinite(error_pct):
                 raise TrainingFailed(f"the validation error became {error_pct} in epoch {epoch}")
-            names = [epoch_checkpoint_name(epoch)] if self.config.validation.save == "every" else []
-            if best_pct is None or error_pct < best_pct:
-                best_pct = error_pct
-                names.append(BEST_NAME)
-            for name in names if self.distributed.is_first else ():
-                info = self._checkpoint_info("weights", epoch, error_pct, {})
-                content = checkpoint_bytes(info, network_tensors(self.state.network))
-                self._uploads.add(storage.join(self.out, name), content)
+            is_best = best_pct is None or error_pct < best_pct
+            best_pct = error_pct if best_pct is None else min(best_pct, error_pct)
+            saves_every = self.config.validation.save == "every"
+            if self.distributed.is_first and (is_best or saves_every):
+                weights = self._checkpoint_info("weights", epoch, error_pct, {}), network_tensors(self.state.network)
+                if saves_every:
+                    self._saver.write_weights(epoch_checkpoint_name(epoch), *weights)
+                if is_best:
+                    self._saver.keep_best(*weights)
             if self.state.task_stopping.threshold is not None:
                 self.state.task_stopping.end_epoch(epoch, self.validator.attribute_errors(self.state.network))
         return error_pct, best_pct, time.perf_counter() - started
+
+    def save_if_due(self) -> None:
+        """Save after the last epoch, or if it is time."""
+        if self.is_done or self._saver.is_due:
+            self.save()
+
+    def close(self) -> None:
+        """Save what is not saved; of an epoch that failed, the best weights before it alone. Wait for uploads."""
+        if self._is_between_steps:
+            self.save()
+        elif self.distributed.is_first:
+            self._saver.write_best()
+        self.flush()
 
     def save(self) -> None:
         """Write history.json and last.safetensors, from which the run is resumed with bit-identical results.
 
         With a remote ``out``, worker 0 uploads them in the background, except after the last epoch (`AsyncUploads`).
         """
+        self._is_between_steps = False
         if not self.distributed.is_first:
             return
-        history = [report.model_dump() for report in self.history]
+        rest = self.history[num_parts(self.num_epochs_done) * PART_EPOCHS :]
         state = {
             "settings": self.settings.model_dump(),
             "num_workers": self.distributed.world_size,
@@ -236,13 +262,11 @@ class Trainer:
             "partial_loss": self._partial_loss,
             "partial_s": self._partial_s,
             "task_stopping": self.state.task_stopping.state().model_dump(),
-            "history": history,
+            "history": [report.model_dump() for report in rest],
         }
         error_pct = self.history[-1].val_error_pct if self.history else None
         info = self._checkpoint_info("run", self.num_epochs_done, error_pct, state)
-        self._uploads.add(storage.join(self.out, LAST_NAME), checkpoint_bytes(info, self.state.tensors()))
-        self._uploads.add(storage.join(self.out, HISTORY_NAME), storage.encode_json(history))
-        self._uploads.start()
+        self._saver.save(info, self.state.tensors(), self.history)
         if self.is_done:
             self.flush()
 
@@ -253,9 +277,11 @@ class Trainer:
             kind=kind,
             config=self.config,
             keypoints=self.schema.name,
-            schema_document=schema_document(self.schema),
+            schema_document=self._schema_document,
             crop_px=self._crop_px,
             data_fingerprint=self._fingerprint,
+            data_license=self._license,
+            start_history=self.start.history,
             epoch=epoch,
             val_error_pct=error_pct,
             train_s=self.busy_s,
@@ -264,7 +290,7 @@ class Trainer:
 
     def flush(self) -> None:
         """Wait until all saved files are uploaded; an upload that failed raises `OSError`."""
-        self._uploads.flush()
+        self._saver.flush()
 
 
 def _finite(loss: float, epoch: int) -> float:

@@ -16,7 +16,7 @@ import yaml
 
 from rcn_search import storage
 from rcn_search.keypoints import keypoint_schema
-from rcn_search.search import open_or_resume, run_search
+from rcn_search.search import open_or_resume, run_search, tune_run
 from rcn_search.search.trial_actor import TrialActor
 
 EPOCH_S = 0.5
@@ -93,7 +93,7 @@ def main() -> None:
         "sampler": {"name": "tpe", "num_startup_trials": 4},
     }
     file.write_text(yaml.safe_dump(document))
-    run_search.TrialActor = ScriptedActor  # type: ignore[misc]
+    tune_run.TrialActor = ScriptedActor  # type: ignore[misc]
     open_or_resume.check_dataset = lambda space: _Manifest()  # type: ignore[assignment,return-value]
     request = open_or_resume.StudyRequest(
         study_file=str(file), study_uri=study, resume="--resume" in options, deterministic="--deterministic" in options

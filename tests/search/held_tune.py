@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from rcn_search.cli.tune import tune_command
-from rcn_search.search import run_search
+from rcn_search.search import tune_run
 from rcn_search.search.tune_searcher import StudyRecorder
 
 HELD_S = 600
@@ -29,5 +29,5 @@ class HeldRecorder(StudyRecorder):
 
 
 if __name__ == "__main__":
-    run_search.StudyRecorder = HeldRecorder  # type: ignore[misc]
+    tune_run.StudyRecorder = HeldRecorder  # type: ignore[misc]
     typer.run(tune_command)

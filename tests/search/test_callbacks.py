@@ -12,6 +12,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from rcn_search import storage
 from rcn_search.search.callbacks import TrialCallbackAdapter, build_callbacks
+from rcn_search.search.open_or_resume import check_callback_packages
 from rcn_search.search.tensorboard import TensorBoard
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult
@@ -163,15 +164,17 @@ def test_adapter_gives_a_broken_tool_no_more_events(study: Study) -> None:
     assert listener.events == []
 
 
-def test_build_callbacks_has_tensorboard_by_default_and_checks_packages(
-    study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_build_callbacks_has_tensorboard_by_default(study: Study) -> None:
     assert [type(each) for each in build_callbacks(CallbackOptions(), study)] == [TensorBoard]
     assert build_callbacks(CallbackOptions(tensorboard=False), study) == []
+
+
+def test_check_callback_packages_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_callback_packages(CallbackOptions())
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for name, options in (("mlflow", {}), ("wandb", {"project": "rcn"})):
         with pytest.raises(ValueError, match=rf"callbacks.{name}: .* pip install 'rcn-search\[{name}\]'"):
-            build_callbacks(CallbackOptions.model_validate({name: options}), study)
+            check_callback_packages(CallbackOptions.model_validate({name: options}))
 
 
 @pytest.mark.parametrize("section", ["mlflow", "wandb"])

@@ -44,16 +44,20 @@ def study_of(path: str, folder: object) -> Study:
     return Study.start(str(folder), load_study_config(path), "f")
 
 
+def estimate(study: Study) -> int:
+    return estimate_checkpoint_bytes(study.config, study.num_remaining, 5)
+
+
 def test_estimate_checkpoint_bytes_grows_with_trials_and_networks(
     write_study: Callable[..., str], tmp_path: Path
 ) -> None:
     few = study_of(write_study(budget={"trials": 12}), tmp_path / "few")
     many = study_of(write_study(budget={"trials": 120}), tmp_path / "many")
     wide = study_of(write_study(search={"model.channels": [{"choice": [64]}]}, initial_trials=[]), tmp_path / "wide")
-    assert estimate_checkpoint_bytes(many, 5) == pytest.approx(10 * estimate_checkpoint_bytes(few, 5), abs=10)
+    assert estimate(many) == pytest.approx(10 * estimate(few), abs=10)
     few.ask()
-    assert estimate_checkpoint_bytes(few, 5) == pytest.approx(estimate_checkpoint_bytes(many, 5) * 11 / 120, abs=10)
-    assert estimate_checkpoint_bytes(wide, 5) > 2 * estimate_checkpoint_bytes(few, 5)
+    assert estimate(few) == pytest.approx(estimate(many) * 11 / 120, abs=10)
+    assert estimate(wide) > 2 * estimate(few)
 
 
 def test_estimate_checkpoint_bytes_of_fixed_runs_counts_each_run(tmp_path: Path) -> None:
@@ -69,9 +73,7 @@ budget: {epochs: 1}
     study = study_of(str(path), tmp_path / "study")
     base = study.config.base_config
     models = [base.model.model_copy(update={"channels": channels}) for channels in (8, 32)]
-    assert estimate_checkpoint_bytes(study, 5) == sum(
-        estimate_trial_bytes(base.model_copy(update={"model": each}), 5) for each in models
-    )
+    assert estimate(study) == sum(estimate_trial_bytes(base.model_copy(update={"model": each}), 5) for each in models)
 
 
 def test_print_plan_shows_the_estimate_and_warns_of_a_full_disk(

@@ -46,6 +46,7 @@ def test_step_trains_one_epoch_of_one_trial_after_another(
     other = tiny_config.model_copy(update={"seed": 1})
     assert actor.reset_config(trial(other, tmp_path / "1"))
     assert actor.step()["epoch"] == 1
+    actor.cleanup()  # a trial that the scheduler stopped is saved, too
     assert (tmp_path / "1/last.safetensors").exists()
 
 

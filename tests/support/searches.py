@@ -23,6 +23,7 @@ def tiny_base(data_uri: str) -> dict[str, Any]:
         "model": {"name": "rcn", "branches": 2, "channels": 8},
         "augment": {"translate": 0.0, "scale": 0.0, "rotate_deg": 0.0, "occluder": {"min_px": 0, "max_px": 0}},
         "schedule": {"batch_size": 16},
+        "checkpoint": {"every_s": 0},
         "compute": {"precision": "fp32", "channels_last": False},
     }
 

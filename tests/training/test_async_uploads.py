@@ -106,7 +106,7 @@ def test_train_after_failed_upload_stops_and_can_be_resumed(
         gate.fails = "last"
         run.train_epoch()
         run.save()
-        with pytest.raises(OSError, match="the store is gone"):
+        with pytest.raises(OSError, match="the store is gone"):  # by the save after the last epoch, at the latest
             run.train()
     assert not storage.exists(f"{stopped}/last.safetensors")
     resumed = Trainer(tiny_config, stopped, resume=True)

@@ -20,6 +20,7 @@ from rcn_search.evaluation.figures import style
 from rcn_search.evaluation.figures.labels import config_labels
 from rcn_search.evaluation.metrics import Array
 from rcn_search.training.exit_status import CONFIG_NAME, HISTORY_NAME
+from rcn_search.training.history import read_history
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +73,11 @@ def _read_config(uri: str) -> TrainConfig:
 def _read_history(uri: str, label: str) -> ConvergenceCurve:
     history_uri = storage.join(uri, HISTORY_NAME)
     try:
-        history = storage.read_json(history_uri)
+        documents = [document for _, document in read_history(uri)]
     except FileNotFoundError:
-        history = []
+        documents = []
     try:
+        history = [row for document in documents for row in document]
         train_s = np.cumsum([row["train_s"] for row in history])
         validated = [index for index, row in enumerate(history) if row["val_error_pct"] is not None]
         curve = ConvergenceCurve(

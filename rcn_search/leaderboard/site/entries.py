@@ -20,6 +20,7 @@ from rcn_search.leaderboard.site.urls import config_file
 from rcn_search.leaderboard.table import LeaderboardRow, format_error
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import CONFIG_NAME, HISTORY_NAME
+from rcn_search.training.history import read_history
 
 Histories = dict[str, list[EpochReport]]
 """Epoch reports of runs by run id."""
@@ -87,8 +88,8 @@ def read_histories(uris: Sequence[str]) -> Histories:
         for run in runs:
             try:
                 run_id = storage.read_json(storage.join(run, CONFIG_NAME))["run_id"]
-                history = storage.read_json(storage.join(run, HISTORY_NAME))
-                histories[run_id] = [EpochReport.model_validate(report) for report in history]
+                reports = [report for _, document in read_history(run) for report in document]
+                histories[run_id] = [EpochReport.model_validate(report) for report in reports]
             except (KeyError, TypeError, ValidationError) as error:
                 raise RcnSearchError(f"run {run} cannot be read: {error!r}") from error
     return histories

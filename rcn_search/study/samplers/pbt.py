@@ -23,6 +23,7 @@ from rcn_search.study.space.options import Pbt
 from rcn_search.study.space.study_config import NO_PARENT, PARENT
 from rcn_search.study.space.unit_interval import from_unit, to_unit
 from rcn_search.training.exit_status import BEST_NAME, CONFIG_NAME, LAST_NAME
+from rcn_search.training.history import is_part
 
 EXPLORED_KEYS = ("augment.", "optimizer.lr")
 """Prefixes of the keys that may change during a training; of all others a new trial has its parent's values."""
@@ -113,9 +114,12 @@ def copy_checkpoint(parent_uri: str, folder: str, config: TrainConfig) -> None:
     if storage.exists(storage.join(folder, CONFIG_NAME)):
         return
     # The last state first: best weights that are better than its history says do no harm, worse ones would.
-    for name in (LAST_NAME, BEST_NAME):
-        source = storage.join(parent_uri, name)
-        storage.write_bytes(storage.join(folder, name), with_config(source, _read_when_uploaded(source), config))
+    states = {name: _read_when_uploaded(storage.join(parent_uri, name)) for name in (LAST_NAME, BEST_NAME)}
+    for name in filter(is_part, storage.list_names(parent_uri)):  # those of the state were written before it
+        storage.write_bytes(storage.join(folder, name), storage.read_bytes(storage.join(parent_uri, name)))
+    for name, content in states.items():
+        content = with_config(storage.join(parent_uri, name), content, config)
+        storage.write_bytes(storage.join(folder, name), content)
     document = {"run_id": config.run_id, "config": config.model_dump(mode="json")}
     storage.write_json(storage.join(folder, CONFIG_NAME), document, if_absent=True)
 
