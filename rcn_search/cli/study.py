@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rcn_search.cli.console import command, console, progress, warn
+from rcn_search.cli.console import command, console, print_text, progress, warn
 from rcn_search.cli.options import StudyOverrides
 from rcn_search.errors import RcnSearchError, list_first
 
@@ -42,6 +42,7 @@ def check(
 
     Example: rcn-search study check search_spaces/rcn.yaml --data data/mtfl
     """
+    from rcn_search.search.custom_networks import allow_networks
     from rcn_search.study.loading import load_study_config
     from rcn_search.study.objectives import num_points
     from rcn_search.study_report.space_preview import preview_space, print_preview
@@ -49,6 +50,7 @@ def check(
     config = load_study_config(study_file, overrides=overrides or (), data_uri=data)
     if config.runs:
         raise RcnSearchError(f"{study_file} is a fixed-run study, in which nothing is drawn; its runs are all legal")
+    allow_networks(config)
     uri = config.base_config.data.uri
     try:
         points = num_points(uri)
@@ -164,6 +166,36 @@ def export(
     _warn_of_damage(study)
     for written in export_study(study, to):
         console.print(f"→ {written}", soft_wrap=True, highlight=False)
+
+
+@study_app.command()
+@command
+def serve(
+    uri: StudyUri,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of 127.0.0.1; 0: any free port.")] = 8009,
+) -> None:
+    """Show a study in a browser of this machine. The page reloads when the study has changed. Ctrl-C ends it.
+
+    Example: rcn-search study serve s3://lab/studies/rcn
+    """
+    import threading
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from rcn_search.leaderboard.site.build import ASSETS
+    from rcn_search.leaderboard.site.serve import serve_folder
+    from rcn_search.study.snapshot import open_study
+    from rcn_search.study_report.live_page import LivePage, rewrite_on_change
+
+    with TemporaryDirectory(prefix="rcn-search-study-") as folder:
+        page = LivePage(Path(folder), ASSETS)
+        page.write(open_study(uri))
+        try:
+            with serve_folder(page.folder, port) as address:
+                print_text(f"{uri} at {address} until Ctrl-C")
+                rewrite_on_change(page, uri, stop=threading.Event(), on_problem=warn)
+        except KeyboardInterrupt:
+            console.print("ended")
 
 
 @study_app.command()

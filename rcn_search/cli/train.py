@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rcn_search import storage
-from rcn_search.cli.console import command, console, progress, stop_on_signal
+from rcn_search.cli.console import command, console, print_text, progress, stop_on_signal
 from rcn_search.cli.options import Overrides
 from rcn_search.cluster.ray_job import check_outlives_job, check_travels_with_job
 from rcn_search.config.loading import load_train_config
+from rcn_search.config.schema import InitConfig
+from rcn_search.resources import absolute_weights
 from rcn_search.storage.preflight import preflight
 from rcn_search.training.exit_status import BEST_NAME
 
@@ -28,6 +30,15 @@ def train_command(
     config_uri: Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="Training configuration.")],
     data: Annotated[str, typer.Option(metavar="URI", help="Data set, in place of data.uri.")] = "",
     overrides: Overrides = None,
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="WEIGHTS",
+            help="Start from these weights of the same network, in place of init.weights: a packaged model, the "
+            "folder of a run, or a checkpoint. If they are of other points, the head is new.",
+        ),
+    ] = "",
     out: Annotated[str, typer.Option(metavar="URI", help="Folder or URI of the run. Default: runs/MODEL-RUN_ID.")] = "",
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the run in --out from its last checkpoint, if it has one.")
@@ -51,8 +62,7 @@ def train_command(
     """
     from rcn_search.evaluation.figures.curves import plot_error_curve
 
-    overrides = [*(overrides or ()), *([f"data.uri={json.dumps(data)}"] if data else ())]
-    config = load_train_config(config_uri, overrides)
+    config = _load_config(config_uri, overrides or [], data, start)
     check_travels_with_job(config.data.uri)
     out = out or f"runs/{config.model.name}-{config.run_id}"
     check_outlives_job(out, "--out")
@@ -68,11 +78,26 @@ def train_command(
         console.print(f"best validation error {history[-1].best_error_pct:.2f} % → {best}", soft_wrap=True)
 
 
+def _load_config(config_uri: str, overrides: list[str], data: str, start: str) -> TrainConfig:
+    """Load the configuration, and identify the weights that the training starts from, if any, by their hash."""
+    config = load_train_config(config_uri, [*overrides, *([f"data.uri={json.dumps(data)}"] if data else ())])
+    if start:
+        decay = {"layer_lr_decay": config.init.layer_lr_decay} if config.init else {}
+        config = config.model_copy(update={"init": InitConfig.model_validate({"weights": start, **decay})})
+    if config.init is None:
+        return config
+    from rcn_search.training.start_weights import with_weights_hash
+
+    init = config.init.model_copy(update={"weights": absolute_weights(config.init.weights)})
+    return with_weights_hash(config.model_copy(update={"init": init}))
+
+
 def _train_in_process(config: TrainConfig, out: str, resume: bool) -> list[EpochReport]:
     from rcn_search.training.trainer import Trainer
 
     with stop_on_signal() as should_stop, progress("training", "steps of the epoch") as on_step:
         trainer = Trainer(config, out, resume=resume, should_stop=should_stop, on_step=on_step, on_probe=_print_probe)
+        _print_weights(str(trainer.start))
         _print_start(config, trainer.out, trainer.settings, trainer.num_params, trainer.num_epochs_done)
         trainer.train(lambda report: _print_epoch(report, config.schedule.epochs))
     return trainer.history
@@ -88,6 +113,7 @@ def _train_with_workers(config: TrainConfig, out: str, num_workers: int, resume:
         def show(message: WorkerPlan | StatusMessage) -> None:
             match message:
                 case RunStarted():
+                    _print_weights(message.start)
                     _print_start(config, message.out, message.settings, message.num_params, len(message.history))
                 case StepDone():
                     on_step(message.step, message.num_steps)
@@ -103,6 +129,11 @@ def _train_with_workers(config: TrainConfig, out: str, num_workers: int, resume:
 
 def _print_probe(num_candidates: int) -> None:
     console.print(f"timing {num_candidates} choices of precision, memory layout and threads …")
+
+
+def _print_weights(start: str) -> None:
+    if start:
+        print_text(start)
 
 
 def _print_start(

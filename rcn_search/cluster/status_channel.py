@@ -24,6 +24,7 @@ class RunStarted(FrozenModel):
     out: str
     settings: ComputeSettings
     num_params: int
+    start: str  # weights that the run started from, in words; empty if they were random
     history: tuple[EpochReport, ...]
 
 

@@ -21,6 +21,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from rcn_search import storage
 from rcn_search.cluster.credentials import Credentials
+from rcn_search.cluster.network_code import check_nodes, local_modules
 from rcn_search.cluster.runtime import CapacityError, ClusterResources, connect_cluster
 from rcn_search.cluster.status_channel import (
     POLL_INTERVAL_S,
@@ -30,7 +31,7 @@ from rcn_search.cluster.status_channel import (
     TrainingEnd,
     start_status_channel,
 )
-from rcn_search.config.schema import TrainConfig
+from rcn_search.config.schema import CustomConfig, TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.training.distributed import BACKENDS, COLLECTIVE_TIMEOUT, DistributedContext
 from rcn_search.training.epoch_report import EpochReport
@@ -113,9 +114,14 @@ def train_with_workers(
         Interrupted: The training was asked to stop.
     """
     history: list[EpochReport] = []
-    with connect_cluster() as cluster, tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch:
+    targets = [config.model.target] if isinstance(config.model, CustomConfig) else []
+    with (
+        connect_cluster(local_modules(targets)) as cluster,
+        tempfile.TemporaryDirectory(prefix="rcn-search-") as scratch,
+    ):
         plan = plan_workers(cluster, config, num_workers)
         on_message(plan)
+        check_nodes(targets)
         channel = start_status_channel()
         data_uri = storage.absolute(config.data.uri)  # workers have other working directories
         ray.get(channel.set_credentials.remote(Credentials.from_environment(out, data_uri)))
@@ -222,7 +228,13 @@ def _train_on_worker(job: dict[str, Any]) -> None:
             on_step=reporter.report_step,
             distributed=distributed,
         )
-        start = RunStarted(out=run.out, settings=run.settings, num_params=run.num_params, history=tuple(run.history))
+        start = RunStarted(
+            out=run.out,
+            settings=run.settings,
+            num_params=run.num_params,
+            start=str(run.start),
+            history=tuple(run.history),
+        )
         reporter.report(start)
         run.train(reporter.report)
     except Exception as error:

@@ -13,19 +13,22 @@ from rcn_search.config.differences import differences
 from rcn_search.errors import RcnSearchError, list_first
 from rcn_search.study.records import RESTORE, StudyError, validate_record
 from rcn_search.study.space.study_config import StudyConfig
-from rcn_search.study.store import STUDY_NAME, WARM_START
+from rcn_search.study.store import PRIOR, STUDY_NAME, WARM_START
 
 _SETTINGS = {"base", "budget", "seeds_per_run", "joint_models", "stop", "replication", "test", "callbacks"}
 _SEARCH_ONLY, _RUNS_ONLY = {"search", "initial_trials", "sampler"}, {"runs"}
 SETTINGS = "settings"
-_NOT_CONFIG = {"schema_version", "data_fingerprint", WARM_START, SETTINGS}
+_NOT_CONFIG = {"schema_version", "data_fingerprint", WARM_START, PRIOR, SETTINGS}
 
 
 def identity(config: StudyConfig, data_fingerprint: str) -> dict[str, Any]:
     """Return what makes a study the same study, as study.json holds it."""
     unused = _SEARCH_ONLY if config.runs else _RUNS_ONLY
     document = config.model_dump(mode="json", by_alias=True, exclude=unused | _SETTINGS)
-    base = config.base_config.model_dump(mode="json", exclude={"compute": True, "data": {"uri"}})
+    exclude: Any = {"compute": True, "data": {"uri"}}
+    if config.base_config.init and config.base_config.init.sha256:  # which names the weights, wherever they are
+        exclude["init"] = {"weights"}
+    base = config.base_config.model_dump(mode="json", exclude=exclude)
     return {"data_fingerprint": data_fingerprint, "base": base, **document}
 
 
@@ -67,6 +70,8 @@ def stored_identity(uri: str, document: dict[str, Any]) -> dict[str, Any]:
     try:
         settings, base = document[SETTINGS], document["base"]
         base = {**base, "data": {**base["data"], "uri": settings["base"]["data"]["uri"]}}
+        if base.get("init") and "weights" not in base["init"]:
+            base["init"] = {**base["init"], "weights": settings["base"]["init"]["weights"]}
         return identity(restore_config(uri, document, {**settings, "base": base}), document["data_fingerprint"])
     except (StudyError, LookupError, TypeError):
         return document  # it cannot be resumed; the comparison names what differs

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from rcn_search import storage
 from rcn_search.config.errors import summarize
+from rcn_search.config.frozen_model import FrozenModel
 from rcn_search.config.legacy import upgrade_config
 from rcn_search.config.network_target import TargetError
 from rcn_search.config.schema import IMAGE_SIZE_PX, TrainConfig
@@ -39,6 +40,19 @@ class CheckpointError(RcnSearchError):
     """A checkpoint is missing, damaged, or belongs to another model; the message names it."""
 
 
+class StartRecord(FrozenModel):
+    """Weights that a training started from."""
+
+    weights: str  # name, path or URI, as the configuration had it
+    sha256: str = Field(max_length=64)
+    run_id: str = Field(max_length=40)
+    keypoints: str  # name of their keypoint schema
+    schema_document: dict[str, Any] | None  # that schema, whole
+    data_fingerprint: str
+    data_license: str  # license of the data that they were trained on; empty if it is not known
+    new: tuple[str, ...]  # tensors that were not copied, because the points are others
+
+
 class CheckpointInfo(BaseModel):
     """Metadata of a checkpoint."""
 
@@ -50,6 +64,8 @@ class CheckpointInfo(BaseModel):
     schema_document: dict[str, Any] | None = None  # the schema, whole; older checkpoints only name a built-in one
     crop_px: int = IMAGE_SIZE_PX  # side of the stored crops that the network was trained on
     data_fingerprint: str
+    data_license: str = ""  # of the data set; empty in older checkpoints
+    start_history: tuple[StartRecord, ...] = ()  # weights that the run started from, and those that these started from
     epoch: int = Field(ge=0)  # number of epochs that the run has trained
     val_error_pct: float | None = Field(ge=0, allow_inf_nan=False)  # validation error of that epoch
     train_s: float = Field(ge=0, allow_inf_nan=False)  # time spent on training and validation so far

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models import build_model
+from rcn_search.models.custom import CustomNetwork, check_output
 from rcn_search.training.checkpoint import (
     CheckpointError,
     load_optimizers,
@@ -26,9 +28,12 @@ from rcn_search.training.checkpoint import (
 from rcn_search.training.compute_probe import ComputeSettings
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.loss import training_loss
-from rcn_search.training.optim import MovingAverage, build_optimizers, learning_rate
+from rcn_search.training.optim import LR_SCALE, MovingAverage, build_optimizers, layer_lr_scales, learning_rate
+from rcn_search.training.start_weights import NO_START, StartWeights
 from rcn_search.training.task import build_task
 from rcn_search.training.tcdcn_task_stopping import TaskStopping
+
+_NETWORK_STREAM = 3  # independent of augmentation, order and corruption (streams 0 to 2)
 
 
 class TrainState:
@@ -42,6 +47,7 @@ class TrainState:
         settings: ComputeSettings,
         *,
         num_steps: int,
+        start: StartWeights = NO_START,
         distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         self.config, self.split, self.settings, self.distributed = config, split, settings, distributed
@@ -53,9 +59,15 @@ class TrainState:
         network = build_model(
             config.model, num_points=schema.num_points, input_px=size_px, in_channels=channels, seed=config.seed
         )
+        start.copy_into(network)
         self.network = network.to_device(settings.device, settings.memory_format)
-        self._trained = distributed.wrap_network(self.network, some_unused=config.model.name == "tcdcn")
-        self.optimizers = build_optimizers(self.network, config.optimizer)
+        if isinstance(self.network, CustomNetwork):
+            check_output(self.network)
+        some_unused = config.model.name in ("tcdcn", "custom")
+        self._trained = distributed.wrap_network(self.network, some_unused=some_unused)
+        decay = config.init.layer_lr_decay if config.init else 1.0
+        lr_scales = layer_lr_scales(self.network, decay, start.new_names)
+        self.optimizers = build_optimizers(self.network, config.optimizer, lr_scales)
         decay = config.schedule.ema_decay
         self.average = MovingAverage(self.network, decay) if decay else None
 
@@ -71,7 +83,7 @@ class TrainState:
         batch = self.task.make_batch(rows_b, draws_bd)
         share = self.distributed.loss_share(num_images, batch_size or num_images, batch.weight_bk)
         self.lr = learning_rate(self.num_steps_done, self.num_steps, config.optimizer, config.schedule)
-        with self.settings.autocast():
+        with self.settings.autocast(), self._seeded():
             output = self._trained(self.settings.to_memory_format(batch.inputs))
         attributes = self.task_stopping.active_attributes(batch.attributes)
         loss = training_loss(config, output, batch.points_bk2, attributes, batch.weight_bk, share)
@@ -79,13 +91,25 @@ class TrainState:
         self.distributed.backward(loss)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.lr
+                group["lr"] = self.lr * group[LR_SCALE]
             optimizer.step()
         self.network.zero_grad()
         if self.average:
             self.average.update(self.network, self.num_steps_done)
         self.num_steps_done += 1
         return loss.detach()
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Within this context the random numbers of a custom network depend on seed, step and worker alone."""
+        if not isinstance(self.network, CustomNetwork):
+            yield
+            return
+        device = torch.device(self.settings.device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            seeds = [self.config.seed, self.num_steps_done, self.distributed.rank, _NETWORK_STREAM]
+            torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> 1))
+            yield
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:

@@ -104,3 +104,21 @@ def test_train_announces_a_probe(cli: CommandLine, config: Path, monkeypatch: py
     )
     printed = cli.run("train", config, "--out", "run", "--set", "compute.precision=auto", "--set", "schedule.epochs=1")
     assert printed.startswith("timing 2 choices of precision, memory layout and threads … rcn with")
+
+
+def test_train_from_weights_says_what_it_copied_and_is_another_run(
+    cli: CommandLine, config: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    printed = cli.run("train", config, "--from", checkpoint.parent, "--out", "tuned", "--set", "schedule.epochs=1")
+    assert f"starts from {checkpoint.parent}: 'five' points, weights " in printed
+    assert "; all tensors copied" in printed
+    info = read_checkpoint(str(tmp_path / "tuned/best.safetensors")).info
+    assert info.config.init is not None
+    assert [record.weights for record in info.start_history] == [str(checkpoint.parent)]
+    assert "what differs:\n  init: " in cli.fail(
+        "train", config, "--resume", "--out", "tuned", "--set", "schedule.epochs=1"
+    )
+    message = cli.fail("train", config, "--from", checkpoint.parent, "--out", "other", "--set", "model.branches=3")
+    assert "is of another network" in message
+    assert "model.branches: 2 → 3" in message
+    assert not (tmp_path / "other").exists()

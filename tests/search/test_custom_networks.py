@@ -56,10 +56,7 @@ def test_targets_of_a_study_are_those_that_it_names(write_module: WriteModule) -
 @pytest.mark.parametrize(
     ("search", "problem"),
     [
-        (
-            {"model.args.widht": {"int": [1, 2]}},
-            r"got an unexpected keyword argument 'widht'.*\(setting: model.args",
-        ),
+        ({"model.args.widht": {"int": [1, 2]}}, r"got an unexpected keyword argument 'widht'.*\(setting: model.args"),
         ({"model.args.stride": {"choice": [3]}}, r"wanted are logits .* \(setting: model.args.stride=3\)"),
         ({"model.target": {"choice": ["nowhere:Net"]}}, r"there is no module 'nowhere' here"),
     ],

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from rcn_search import storage
 from rcn_search.config.errors import ConfigError
+from rcn_search.config.schema import TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.search.open_or_resume import OpenedStudy, StudyRequest, open_or_resume
 from rcn_search.search.run_search import run_search
@@ -24,6 +25,8 @@ from rcn_search.study import lease
 from rcn_search.study.identity import resume_settings
 from rcn_search.study.records import EpochResult, StudyError
 from rcn_search.study.study import Study
+from rcn_search.training.checkpoint import CheckpointError
+from tests.support.checkpoints import write_untrained
 from tests.support.leases import make_owner, put_lease
 from tests.support.searches import write_tiny_study
 
@@ -272,3 +275,31 @@ def test_open_or_resume_checks_the_test_evaluation_before_the_search(
     with pytest.raises(RcnSearchError, match=message):
         open_or_resume(request, leaderboard=str(tmp_path / "leaderboard"), console=Console(file=io.StringIO()))
     assert not (tmp_path / "study").exists()
+
+
+def test_study_starts_from_the_weights_that_it_was_started_with(
+    open_study: Opener, tiny_config: TrainConfig, tmp_path: Path, printed: io.StringIO
+) -> None:
+    (tmp_path / "run").mkdir()
+    weights = write_untrained(tiny_config, tmp_path / "run", seed=3)
+    model = {"name": "rcn", "branches": 3, "channels": 8}
+    changes = {"base": {"model": model, "init": str(tmp_path / "run")}, "initial_trials": []}
+    study = open_study(changes)
+    assert study.config.base_config.init is not None
+    assert len(study.config.base_config.init.sha256 or "") == 64
+    assert study.ask().config.init == study.config.base_config.init
+    open_study(changes, resume=True)
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved/best.safetensors").write_bytes(Path(weights).read_bytes())
+    open_study({**changes, "base": {"model": model, "init": str(tmp_path / "moved")}}, resume=True)
+    write_untrained(tiny_config, tmp_path / "run", seed=4)
+    with pytest.raises(StudyError, match=r"init\.sha256: \w+ → \w+"):
+        open_study(changes, resume=True)
+    Path(weights).unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint at "):
+        open_study(changes, resume=True)
+
+
+def test_weights_to_start_from_are_not_searched(open_study: Opener) -> None:
+    with pytest.raises(ConfigError, match=r"init\.weights cannot be searched: set base\.init, or compare weights in a"):
+        open_study({"search": {"init.weights": {"choice": ["a", "b"]}}})
