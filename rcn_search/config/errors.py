@@ -82,6 +82,9 @@ def _explain_problem(problem: Any, source: str, lines: Lines, model: type[BaseMo
             return f"{where}: {tag} is required where {key} is given"
         return f"{where}: {tag} = {shorten(problem['ctx']['tag'])}: must be one of {problem['ctx']['expected_tags']}"
     message = problem["msg"].removeprefix("Value error, ")
+    if not place.path and problem["type"] == "value_error":  # a rule between sections; its message begins with a key
+        named = tuple(message.partition(" = ")[0].split("."))
+        return f"{location(source, lines, named)}: {message}"
     return f"{where}: {key} = {shorten(problem['input'])}: {message[:1].lower()}{message[1:]}"
 
 

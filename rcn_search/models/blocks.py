@@ -1,7 +1,7 @@
 """Building blocks of the convolutional models: encoder, upsampling and recombination.
 
 They follow docs/explanation/model-specification.md, "Networks". Resolutions are listed finest first; with an input of
-80 pixels they are 80, 40, 20, 10, 5, 2, 1.
+80 pixels they are 80, 40, 20, 10, 5, 2, 1, with one of 100 pixels 100, 50, 25, 12, 6, 3, 1.
 
 Shape letters: b images, c channels, h rows, w columns, k keypoints; o, i output and input channels of a kernel.
 """
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rcn_search.config.schema import MAX_INPUT_PX, MIN_INPUT_PX
 from rcn_search.errors import RcnSearchError
 
 
@@ -68,18 +69,25 @@ def same_conv(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
 
 
+def check_input_px(input_px: int) -> None:
+    """Raise RcnSearchError if a network cannot have inputs of this side."""
+    if input_px % 2 or not MIN_INPUT_PX <= input_px <= MAX_INPUT_PX:
+        raise RcnSearchError(
+            f"input_px is {input_px}; networks take inputs of {MIN_INPUT_PX} to {MAX_INPUT_PX} pixels, an even number"
+        )
+
+
 def resolutions_px(input_px: int, num_branches: int) -> list[int]:
     """Compute the sides of the maps, finest first; each is half of the one before, rounded down.
 
     Raises:
-        RcnSearchError: The input is neither 80 nor 40 pixels wide, or too small for so many branches.
+        RcnSearchError: The side is odd, less than 40 or more than 256 pixels, or too small for so many branches.
     """
-    if input_px not in (40, 80):
-        raise RcnSearchError(f"input_px is {input_px}; the map models take inputs of 40 or 80 pixels")
+    check_input_px(input_px)
     sides = [input_px >> level for level in range(num_branches)]
     if sides[-1] == 0:
         raise RcnSearchError(
-            f"{num_branches} branches do not fit an input of {input_px} px: take at most {num_branches - 1}"
+            f"{num_branches} branches do not fit an input of {input_px} px: take at most {input_px.bit_length()}"
         )
     return sides
 
@@ -110,7 +118,10 @@ Upsampling = Callable[[Tensor, int], Tensor]  # function from maps (b, c, h, h) 
 
 
 def upsample(map_bchw: Tensor, side_px: int) -> Tensor:
-    """Upsample by nearest neighbors (the paper's tiling); from 2 to 5 pixels by tiles of three, cropped."""
+    """Upsample by nearest neighbors (the paper's tiling); from 2 to 5 pixels by tiles of three, cropped.
+
+    To another side that is no multiple, as from 12 to 25 pixels, one tile is larger than the others.
+    """
     return F.interpolate(map_bchw, size=(side_px, side_px), mode="nearest")
 
 
@@ -123,12 +134,14 @@ class LearnedUpsampling(nn.Module):
     """Transposed convolution with one kernel (2r-1, 2r-1) for all channels, for a factor r, without bias.
 
     Each coarse pixel spreads the kernel around the first pixel of its tile. From 2 to 5 pixels it upsamples to 6 and
-    crops.
+    crops, as in the paper's code. To another side that is no multiple, as from 12 to 25 pixels, it upsamples by the
+    factor rounded down, and then by nearest neighbors: to crop would move the map.
     """
 
     def __init__(self, coarse_px: int, fine_px: int):
         super().__init__()
-        self.factor = math.ceil(fine_px / coarse_px)
+        self.crops = (coarse_px, fine_px) == (2, 5)
+        self.factor = math.ceil(fine_px / coarse_px) if self.crops else fine_px // coarse_px
         self.kernel = nn.Parameter(torch.empty(2 * self.factor - 1, 2 * self.factor - 1))
 
     def forward(self, map_bchw: Tensor, side_px: int) -> Tensor:
@@ -139,6 +152,8 @@ class LearnedUpsampling(nn.Module):
             fine_bchw = F.conv_transpose2d(
                 map_bchw.to(shared.dtype), shared, stride=r, padding=r - 1, output_padding=r - 1, groups=num_channels
             )
+        if not self.crops and fine_bchw.shape[-1] != side_px:
+            return upsample(fine_bchw, side_px).to(map_bchw.dtype)
         return fine_bchw[..., :side_px, :side_px].to(map_bchw.dtype)
 
 

@@ -52,6 +52,7 @@ LAYER_PRESETS = {
     "300w": LayerPreset((64,) * 7, _WIDE, first_kernel=5, kernel=1),
     "300w-3x3": LayerPreset((64,) * 7, _WIDE, first_kernel=3, kernel=3),
 }
+LAST_LEVEL = 6  # index of the last level in `LayerPreset`
 FOURTH_BRANCH = 3
 """The branch (10x10 of 80) that has one convolution in the paper's code, but two in a network of four (Fig. 1)."""
 
@@ -87,7 +88,7 @@ class OutputLayer(nn.Module):
 
 
 class RCN(Network):
-    """Network from contrast-normalized images (b, c, h, h) to keypoint logits (b, k, h, h), with h of 80 or 40."""
+    """Network from contrast-normalized images (b, c, h, h) to keypoint logits (b, k, h, h), h even and 40 to 256."""
 
     def __init__(self, config: RcnConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
@@ -99,13 +100,14 @@ class RCN(Network):
             return paper if config.channels == "paper" else config.channels
 
         levels = [level for level in reversed(range(config.branches)) if config.kept_branches[level]]
-        trunk_channels = [width(c) for c in layers.trunk[: levels[0] + 1]]
+        # Levels beyond the paper's seven, of inputs of more than 127 pixels, are as wide as the seventh.
+        trunk_channels = [width(layers.trunk[min(level, LAST_LEVEL)]) for level in range(levels[0] + 1)]
         self.trunk = Encoder(in_channels, trunk_channels, sides_px)
         self.levels = levels
         branches: list[Branch] = []
         coarse_channels = 0
         for coarser, level in zip([None, *levels], levels, strict=False):
-            channels = [width(c) for c in layers.branches[level]]
+            channels = [width(c) for c in layers.branches[min(level, LAST_LEVEL)]]
             if level == FOURTH_BRANCH == config.branches - 1:
                 channels *= 2
             if level == 0:

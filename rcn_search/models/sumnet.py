@@ -26,14 +26,15 @@ CHANNELS = {"mtfl": (16, 32, 48, 48, 48, 48), "300w": (64,) * 6}
 
 
 class SumNet(Network):
-    """Network from contrast-normalized images (b, c, h, h) to keypoint logits (b, k, h, h), with h of 80 or 40."""
+    """Network from contrast-normalized images (b, c, h, h) to keypoint logits (b, k, h, h), h even and 40 to 256."""
 
     def __init__(self, config: SumNetConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
         sides_px = resolutions_px(input_px, config.branches)
         self.levels = [level for level in range(config.branches) if config.kept_branches[level]]
-        paper = CHANNELS[config.layer_preset][: self.levels[-1] + 1]
-        channels = [c if config.channels == "paper" else config.channels for c in paper]
+        paper: tuple[int, ...] = CHANNELS[config.layer_preset]
+        paper += paper[-1:] * (self.levels[-1] + 1 - len(paper))  # levels beyond the paper's six
+        channels = [c if config.channels == "paper" else config.channels for c in paper[: self.levels[-1] + 1]]
         self.trunk = Encoder(in_channels, channels, sides_px)
         is_300w = config.layer_preset == "300w"
         self.branches = nn.ModuleList(

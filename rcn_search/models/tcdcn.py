@@ -13,10 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rcn_search.config.schema import TcdcnConfig
-from rcn_search.errors import RcnSearchError
-from rcn_search.models.blocks import Network
+from rcn_search.models.blocks import Network, check_input_px
 
-INPUT_PX = 40  # side of the input of the first convolution; inputs of 80 pixels are averaged to this side
+INPUT_PX = 40  # side of the input of the first convolution; larger inputs are averaged to this side
 ATTRIBUTE_CLASSES = {"gender": 2, "smile": 2, "glasses": 2, "pose": 5}
 """Auxiliary tasks of MTFL, with their numbers of classes."""
 
@@ -30,14 +29,13 @@ class TcdcnOutput(NamedTuple):
 
 
 class TCDCN(Network):
-    """Network from contrast-normalized images (b, c, h, h) to a `TcdcnOutput`, with h = 80 or 40 pixels."""
+    """Network from contrast-normalized images (b, c, h, h) to a `TcdcnOutput`, with an even h of 40 to 256."""
 
     trunk: nn.ModuleList
 
     def __init__(self, config: TcdcnConfig, num_points: int, input_px: int, in_channels: int):
         super().__init__()
-        if input_px % INPUT_PX:
-            raise RcnSearchError(f"input_px is {input_px}; TCDCN takes inputs of 40 or 80 pixels")
+        check_input_px(input_px)
         self.trunk = nn.ModuleList(
             [nn.Conv2d(in_channels, 16, 5), nn.Conv2d(16, 48, 3), nn.Conv2d(48, 64, 3), nn.Conv2d(64, 64, 2)]
         )
@@ -53,7 +51,7 @@ class TCDCN(Network):
 
     def forward(self, image_bchw: Tensor) -> TcdcnOutput:
         """Compute points (b, k, 2) in window coordinates, and logits (b, classes) of each attribute."""
-        maps = F.avg_pool2d(image_bchw, image_bchw.shape[-1] // INPUT_PX)
+        maps = _average_to(image_bchw, INPUT_PX)
         for level, conv in enumerate(self.trunk):
             maps = conv(F.max_pool2d(maps, 2) if level else maps).tanh().abs()
         # In bf16, coordinates have a precision of a quarter of an input pixel, and training is worse.
@@ -61,3 +59,17 @@ class TCDCN(Network):
             features = self.shared(maps.float().flatten(1)).tanh().abs()
             points_bk2 = self.points(features).unflatten(1, (-1, 2))
             return TcdcnOutput(points_bk2, {name: head(features) for name, head in self.attributes.items()})
+
+
+def _average_to(image_bchw: Tensor, side_px: int) -> Tensor:
+    """Average images (b, c, h, h) over the area of each pixel of a smaller image (b, c, side, side)."""
+    input_px = image_bchw.shape[-1]
+    if input_px % side_px == 0:
+        return F.avg_pool2d(image_bchw, input_px // side_px)
+    # Share of each input pixel in each output pixel, which is `scale` input pixels wide.
+    scale = input_px / side_px
+    start = torch.arange(side_px, device=image_bchw.device)[:, None] * scale
+    pixel = torch.arange(input_px, device=image_bchw.device)[None]
+    share = (torch.minimum(start + scale, pixel + 1) - torch.maximum(start, pixel)).clamp(min=0) / scale
+    weight = share.to(image_bchw.dtype)
+    return weight @ image_bchw @ weight.T

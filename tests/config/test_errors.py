@@ -25,7 +25,11 @@ RCN_KEYS = "branches, channels, layer_preset, mask, name, skip, upsampling, zero
             "unknown key 'schedule.epoch'; did you mean 'epochs'? "
             "Allowed here: batch_size, ema_decay, epochs, lr_schedule, reshuffle, warmup_fraction",
         ),
-        ("data: {uri: x}\nzebra: 1\n", 2, "unknown key 'zebra'. Allowed here: augment, compute, data, input, "),
+        (
+            "data: {uri: x}\nzebra: 1\n",
+            2,
+            "unknown key 'zebra'. Allowed here: augment, checkpoint, compute, data, init, ",
+        ),
         # Only the keys of the chosen kind are offered: `auxiliary` is one of tcdcn's.
         (
             "data: {uri: x}\nmodel:\n  name: rcn\n  auxiliary: true\n",
@@ -38,7 +42,8 @@ RCN_KEYS = "branches, channels, layer_preset, mask, name, skip, upsampling, zero
             4,
             "unknown key 'augment.occluder.mx_px'; did you mean 'max_px'? Allowed here: count, max_px, min_px",
         ),
-        (TRAIN_YAML.replace("5", "9"), 5, "model.branches = 9: input should be less than or equal to 7"),
+        (TRAIN_YAML.replace("5", "9"), 5, "model.branches = 9: an input of 80 px has at most 7, of 80, 40"),
+        (TRAIN_YAML.replace("5", "10"), 5, "model.branches = 10: input should be less than or equal to 9"),
         (TRAIN_YAML.replace("5", "0"), 5, "model.branches = 0: input should be greater than or equal to 1"),
         (TRAIN_YAML.replace("rcn", "cnn"), 3, "model.name = 'cnn': must be one of 'rcn', 'sumnet', 'tcdcn'"),
         ("data: {uri: x}\nrecipe: quick\n", 2, "recipe = 'quick': input should be 'fast' or 'paper'"),

@@ -74,7 +74,7 @@ def test_overrides_win_and_create_missing_sections(tmp_path: Path) -> None:
         ("seed=[1", "--set 'seed=[1': not valid YAML"),
         ("data.uri.x=1", "--set 'data.uri.x=1': uri is a value, not a section with keys"),
         ("schedule.epoch=1", "unknown key 'schedule.epoch'; did you mean 'epochs'?"),
-        ("model.branches=9", "model.branches = 9: input should be less than or equal to 7"),
+        ("model.branches=9", "model.branches = 9: an input of 80 px has at most 7, of 80, 40, 20, 10, 5, 2, 1 px"),
     ],
 )
 def test_invalid_override_is_explained(tmp_path: Path, override: str, problem: str) -> None:

@@ -132,8 +132,26 @@ def test_resolutions_px() -> None:
     assert resolutions_px(40, 6) == [40, 20, 10, 5, 2, 1]
     with pytest.raises(ValueError, match="at most 6"):
         resolutions_px(40, 7)
-    with pytest.raises(ValueError, match="40 or 80"):
-        resolutions_px(96, 5)
+    assert resolutions_px(100, 7) == [100, 50, 25, 12, 6, 3, 1]
+    assert resolutions_px(256, 9)[-2:] == [2, 1]
+    for side_px in (38, 81, 258):
+        with pytest.raises(ValueError, match="40 to 256 pixels, an even number"):
+            resolutions_px(side_px, 5)
+
+
+def test_upsampling_to_a_side_that_is_no_multiple_keeps_its_place() -> None:
+    """A map whose middle is bright has a bright middle, whatever way it is upsampled."""
+    coarse = torch.zeros(1, 1, 12, 12)
+    coarse[..., 5:7, 5:7] = 1
+    for kind in ("tile", "bilinear", "learned"):
+        upsampling = make_upsampling(kind, 12, 25)
+        if isinstance(upsampling, LearnedUpsampling):
+            assert upsampling.kernel.shape == (3, 3)
+            upsampling.kernel = torch.nn.Parameter(torch.tensor([[0.0, 0, 0], [0, 1, 1], [0, 1, 1]]))
+        fine = upsampling(coarse, 25)[0, 0]
+        assert fine.shape == (25, 25)
+        center = (fine.sum(0) * (torch.arange(25) + 0.5)).sum() / fine.sum()
+        assert abs(float(center) - 12.5) < 0.7, kind
 
 
 def test_same_conv_keeps_the_resolution() -> None:

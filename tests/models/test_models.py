@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rcn_search.config.schema import ModelConfig, RcnConfig, SumNetConfig, TcdcnConfig
+from rcn_search.config.schema import BranchesConfig, ModelConfig, RcnConfig, SumNetConfig, TcdcnConfig
 from rcn_search.models import build_model
 from rcn_search.models.tcdcn import TcdcnOutput
 
@@ -64,6 +64,29 @@ def test_build_model_output_shapes(config: ModelConfig, num_points: int, input_p
         assert output.points_bk2.shape == (2, num_points, 2)
     else:
         assert output.shape == (2, num_points, input_px, input_px)
+
+
+@pytest.mark.parametrize("input_px", [44, 50, 100, 128, 256])
+@pytest.mark.parametrize(
+    "config",
+    [
+        RcnConfig(channels=8),
+        RcnConfig(channels=8, upsampling="learned", zero_non_pooled=True),
+        RcnConfig(channels=8, skip=True, upsampling="bilinear"),
+        RcnConfig(branches=4, mask="1010", channels=8, upsampling="learned"),
+        SumNetConfig(channels=8),
+        SumNetConfig(channels=8, fusion_weights="pixel"),
+    ],
+    ids=["rcn", "rcn-learned", "rcn-skip", "rcn-1010", "sumnet", "sumnet-pixel"],
+)
+def test_build_model_of_any_size_with_as_many_branches_as_fit(config: ModelConfig, input_px: int) -> None:
+    if isinstance(config, BranchesConfig) and not config.mask:
+        config = config.model_copy(update={"branches": input_px.bit_length()})
+    model = build_model(config, num_points=3, input_px=input_px, in_channels=3)
+    logits = model(torch.rand(1, 3, input_px, input_px))
+    assert logits.shape == (1, 3, input_px, input_px)
+    loss_of(logits).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 @every_model

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from rcn_search.config.schema import TcdcnConfig
 from rcn_search.models import build_model
 from rcn_search.models.complexity import count_parameters
-from rcn_search.models.tcdcn import TcdcnOutput
+from rcn_search.models.tcdcn import TcdcnOutput, _average_to
 
 
 @pytest.mark.parametrize(("auxiliary", "expected"), [(False, 78_246), (True, 79_357)])
@@ -55,6 +55,14 @@ def test_tcdcn_points_are_fp32_under_autocast() -> None:
     assert {output.points_bk2.dtype, *(logits.dtype for logits in output.attributes_logits.values())} == {torch.float32}
 
 
-def test_tcdcn_with_other_input_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="40 or 80"):
-        build_model(TcdcnConfig(), num_points=5, input_px=64)
+def test_tcdcn_with_an_odd_input_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="40 to 256"):
+        build_model(TcdcnConfig(), num_points=5, input_px=65)
+
+
+def test_tcdcn_averages_inputs_of_any_side_over_the_area_of_a_pixel() -> None:
+    image = torch.rand(2, 1, 50, 50, generator=torch.Generator().manual_seed(1))
+    # Pixels of 50 / 40 = 1.25 input pixels, by the means of 5 x 5 equal parts of each input pixel, of 4 x 4 each.
+    fine = image.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    torch.testing.assert_close(_average_to(image, 40), F.avg_pool2d(fine, 5))
+    assert torch.equal(_average_to(image[..., :40, :40], 20), F.avg_pool2d(image[..., :40, :40], 2))

@@ -88,7 +88,7 @@ def search(key: str, **parameter: Any) -> dict[str, Any]:
         (
             search("model.branches", int=[2, 9]),
             "model.branches",
-            "= 9: trial: model.branches = 9: input should be less",
+            "= 9: trial: model.branches = 9: an input of 80 px has at most 7",
         ),
         (search("model.brnches", int=[2, 3]), "model.brnches", "did you mean 'branches'?"),
         (search("augment.occluder.min_px", int=[0, 60]), "augment.occluder.max_px", "larger than max_px"),
@@ -414,8 +414,8 @@ def test_condition_with_a_boolean_does_not_hold_for_a_number(
          "base.data.num_train"),
         ("data={num_train: 1, num_val: 2}", "below base, as base.data"),
         ("seed=3", "below base, as base.seed"),
-        ("base.input.size_px=160", "base, --set 'base.input.size_px=160': input.size_px = 160: should be 40 or 80: the "
-         "networks have branches of 80"),
+        ("base.input.size_px=161", "base, --set 'base.input.size_px=161': input.size_px = 161: should be an even "
+         "number from 40 to 256"),
         ("budget.cpus_per_trial=.inf", "--set 'budget.cpus_per_trial=.inf': budget.cpus_per_trial = inf: input should "
          "be a finite number"),
     ],
