@@ -24,7 +24,7 @@ class InferenceConfig(FrozenModel):
     """
 
     decoder: Decoder | None = Field(
-        None, description="From a probability map to a cell; by default argmax, or soft-argmax for the l2 loss."
+        None, description="From a probability map to a cell; by default argmax, or soft-argmax for l2 and wing."
     )
     tta: tuple[Augmentation, ...] = Field((), description="Test-time augmentation; both may be combined.")
     denoiser_uri: str | None = Field(None, description="Checkpoint of a denoiser, to make a joint model with.")

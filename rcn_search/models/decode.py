@@ -83,7 +83,7 @@ def refine_cells(logits_bkhw: Tensor, cells_bk2: Tensor) -> tuple[Tensor, Tensor
 
 def default_decoder(loss_name: str) -> Decoder:
     """Choose the decoder that suits the loss with which a network was trained."""
-    return "soft-argmax" if loss_name == "l2" else "argmax"
+    return "soft-argmax" if loss_name in ("l2", "wing") else "argmax"
 
 
 def predicted_cells(output: Tensor | TcdcnOutput, size_px: int, decoder: Decoder = "argmax") -> Tensor:

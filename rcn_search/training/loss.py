@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rcn_search.config.schema import TcdcnConfig, TrainConfig
+from rcn_search.config.schema import LossConfig, TcdcnConfig, TrainConfig
 from rcn_search.models.decode import point_cells, soft_argmax_points
 from rcn_search.models.tcdcn import TcdcnOutput
+from rcn_search.training.wing_loss import adaptive_wing_logits, wing_points
 
 
 class LossShare(NamedTuple):
@@ -84,9 +85,17 @@ def tcdcn_loss(
     auxiliary_weight: float,
     weight_bk: Tensor | None = None,
     share: LossShare = FULL_SHARE,
+    wing_px: int | None = None,
 ) -> Tensor:
-    """Compute half the squared distance, summed over points, mean over images, plus cross-entropies of attributes."""
-    loss = share.points * weighted_mean((output.points_bk2.float() - points_bk2).square().sum(2) / 2, weight_bk)
+    """Compute half the squared distance, summed over points, mean over images, plus cross-entropies of attributes.
+
+    With ``wing_px``, the side of the input, the Wing loss takes the place of the squared distance.
+    """
+    if wing_px is None:
+        loss_bk = (output.points_bk2.float() - points_bk2).square().sum(2) / 2
+    else:
+        loss_bk = wing_points(output.points_bk2, points_bk2, wing_px)
+    loss = share.points * weighted_mean(loss_bk, weight_bk)
     for cross_entropy in attribute_losses(output, attributes).values():
         loss = loss + share.images * auxiliary_weight * cross_entropy
     return loss
@@ -114,8 +123,20 @@ def training_loss(
     ``attributes`` are true classes (b,) of those that are learned; ``weight_bk`` is 1 for points that count, else 0.
     """
     if isinstance(output, Tensor):
-        if config.loss.name == "l2":
-            return share.points * soft_argmax_loss(output, points_bk2, weight_bk)
-        return share.points * spatial_nll(output, points_bk2, config.loss.target_sigma_px, weight_bk)
-    assert isinstance(config.model, TcdcnConfig)
-    return tcdcn_loss(output, points_bk2, attributes, config.model.auxiliary_weight, weight_bk, share)
+        return share.points * _map_loss(config.loss, output, points_bk2, weight_bk)
+    auxiliary_weight = config.model.auxiliary_weight if isinstance(config.model, TcdcnConfig) else 0.0
+    wing_px = config.input.size_px if config.loss.name == "wing" else None
+    return tcdcn_loss(output, points_bk2, attributes, auxiliary_weight, weight_bk, share, wing_px)
+
+
+def _map_loss(options: LossConfig, logits_bkhw: Tensor, points_bk2: Tensor, weight_bk: Tensor | None) -> Tensor:
+    match options.name:
+        case "nll":
+            return spatial_nll(logits_bkhw, points_bk2, options.target_sigma_px, weight_bk)
+        case "l2":
+            return soft_argmax_loss(logits_bkhw, points_bk2, weight_bk)
+        case "wing":
+            mean_bk2 = soft_argmax_points(logits_bkhw.float())
+            return weighted_mean(wing_points(mean_bk2, points_bk2, logits_bkhw.shape[-1]), weight_bk)
+        case "adaptive_wing":
+            return weighted_mean(adaptive_wing_logits(logits_bkhw, points_bk2, options.target_sigma_px), weight_bk)
