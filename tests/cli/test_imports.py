@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rcn_search.cli import main
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.study import Study
 
@@ -76,6 +77,15 @@ def test_tune_that_is_refused_imports_neither_ray_nor_torch(
     callback = ["tune", str(good), "--study", str(tmp_path / "study"), "--set", "callbacks.mlflow={}"]
     for imported in imported_by(*commands, callback):
         assert imported <= {"numpy", "optuna", "pyarrow"}
+
+
+def test_main_builds_the_command_that_is_called_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[list[str]] = []
+    monkeypatch.setattr(main, "build_app", lambda names: lambda: built.append([*names]))
+    for arguments in (["study", "status", "x"], ["--help"], ["--version"], [], ["stduy"]):
+        monkeypatch.setattr("sys.argv", ["rcn-search", *arguments])
+        main.main()
+    assert built == [["study"], *[[*main.COMMANDS]] * 4]
 
 
 def test_search_process_imports_no_torch() -> None:

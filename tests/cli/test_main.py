@@ -178,6 +178,6 @@ def test_version_and_help(cli: CommandLine) -> None:
 def test_main_imports_nothing_slow() -> None:
     """Nothing that takes seconds to import is imported before a command needs it."""
     slow = {"torch", "ray", "matplotlib", "pyarrow", "optuna"}
-    line = "import sys, rcn_search.cli.main; print(*sys.modules)"
+    line = "import sys, rcn_search.cli.main; rcn_search.cli.main.app; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True).stdout.split()
     assert not slow & {*loaded}
