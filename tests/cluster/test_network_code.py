@@ -97,3 +97,29 @@ def test_custom_network_travels_with_a_search_that_is_no_job(head: Head, synthet
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 trials, 2 complete" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * TIMEOUT_S)
+def test_node_without_the_module_is_named(head: Head, tmp_path: Path) -> None:
+    """The process that asks can import it; the node cannot, as a package that is installed on one machine only."""
+    (tmp_path / "only_here.py").write_text(EXAMPLE)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from rcn_search.cluster.network_code import check_nodes\n"
+        "from rcn_search.cluster.runtime import connect_cluster\n"
+        "from rcn_search.config.network_target import TargetError, allow_target, import_target\n"
+        "allow_target('only_here')\n"
+        "assert import_target('only_here:Hourglass')\n"
+        "with connect_cluster():\n"
+        "    check_nodes([])\n"
+        "    try:\n"
+        "        check_nodes(['only_here:Hourglass'])\n"
+        "    except TargetError as error:\n"
+        "        print(error)\n"
+    )
+    environment = {**head.environment, "RAY_ADDRESS": head.address}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 nodes cannot import the network:\nnode " in done.stdout
+    assert "there is no module 'only_here' here" in done.stdout
