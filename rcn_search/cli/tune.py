@@ -21,6 +21,13 @@ WarmStartFrom = Annotated[
         metavar="STUDY", help="Start a new study (--study NEW) with the finished trials of this one that fit its space."
     ),
 ]
+Prior = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="STUDY",
+        help="Start a new study with what was good in this one, of another data set or space. May be repeated.",
+    ),
+]
 Deterministic = Annotated[
     bool,
     typer.Option(
@@ -49,6 +56,7 @@ def tune_command(
         int | None, typer.Option(min=1, help="With --resume: run this many more trials than the study had.")
     ] = None,
     warm_start_from: WarmStartFrom = "",
+    prior: Prior = None,
     deterministic: Deterministic = False,
     data: Annotated[str, typer.Option(metavar="URI", help="Data set, in place of base.data.uri.")] = "",
     overrides: StudyOverrides = None,
@@ -75,6 +83,7 @@ def tune_command(
         trials=trials,
         add_trials=add_trials,
         warm_start_from=warm_start_from,
+        prior=prior or (),
         deterministic=deterministic,
         data_uri=data,
     )

@@ -19,6 +19,20 @@ def is_ray_job() -> bool:
     return "job_submission_id" in _job().get("metadata", {})
 
 
+def check_job_options(data_uri: str, study_uri: str) -> None:
+    """Check that a Ray job has its data, or at least names its study; the line without both options cannot be run.
+
+    Raises:
+        ConfigError: There is no data set, and no ``study_uri`` is given.
+    """
+    if is_ray_job() and not study_uri and not storage.exists(storage.join(data_uri, "manifest.json")):
+        raise ConfigError(
+            f"this Ray job needs two more options: --data DATA, because there is no data set at {data_uri} on the "
+            "machine that runs it, and --study STUDY, because a folder there is lost with that machine; both are "
+            "folders that all nodes share, or s3://…"
+        )
+
+
 def check_outlives_job(uri: str, option: str) -> None:
     """Check that results are not written to the copy of the working directory that Ray deletes after the job.
 

@@ -48,40 +48,38 @@ def _allowed() -> list[str]:
     return [prefix for prefix in os.environ.get(ALLOW_VARIABLE, "").split(",") if prefix]
 
 
-def import_target(target: str) -> Any:
-    """Import what ``package.module:Class`` names.
+def import_target(target: str, *, key: str = "model.target") -> Any:
+    """Import what ``package.module:Class`` names, as the value of a configuration's ``key``.
 
     Raises:
         TargetError: It is not allowed here, the module cannot be imported, or has no such class.
     """
     if not is_allowed(target):
         raise TargetError(
-            f"model.target names the code {target}, which is not imported unless you allow it: if you trust it, give "
+            f"{key} names the code {target}, which is not imported unless you allow it: if you trust it, give "
             f"--allow-target {target.partition(':')[0]}"
         )
     module_name, _, path = target.partition(":")
-    found: Any = _import_module(module_name, target)
+    found: Any = _import_module(module_name, target, key)
     for name in path.split("."):
         if not hasattr(found, name):
-            raise TargetError(f"model.target = {target}: {_name(found)} has no {name!r}")
+            raise TargetError(f"{key} = {target}: {_name(found)} has no {name!r}")
         found = getattr(found, name)
     return found
 
 
-def _import_module(name: str, target: str) -> ModuleType:
+def _import_module(name: str, target: str, key: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise TargetError(
-                f"model.target = {target}: there is no module {error.name!r} here: install it, or name its folder in "
+                f"{key} = {target}: there is no module {error.name!r} here: install it, or name its folder in "
                 "PYTHONPATH; for a Ray job put it into the working directory that ray job submit sends"
             ) from None
-        raise TargetError(
-            f"model.target = {target}: {name} needs {error.name!r}, which is not installed here"
-        ) from None
+        raise TargetError(f"{key} = {target}: {name} needs {error.name!r}, which is not installed here") from None
     except Exception as error:
-        raise TargetError(f"model.target = {target}: importing {name} raised {describe(error)}") from error
+        raise TargetError(f"{key} = {target}: importing {name} raised {describe(error)}") from error
 
 
 def describe(error: BaseException) -> str:

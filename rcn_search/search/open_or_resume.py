@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from rcn_search import storage
-from rcn_search.cluster.ray_job import check_outlives_job, check_travels_with_job
+from rcn_search.cluster.ray_job import check_job_options, check_outlives_job, check_travels_with_job
 from rcn_search.config.errors import ConfigError
 from rcn_search.data.shards import Manifest, read_manifest
 from rcn_search.errors import RcnSearchError, list_first
@@ -93,6 +93,7 @@ def open_or_resume(request: StudyRequest, *, leaderboard: str | None, console: C
     A test evaluation that is still to be made needs a leaderboard. The errors are listed at `run_search`.
     """
     config = _load(request)
+    check_job_options(config.base_config.data.uri, request.study_uri)
     allow_networks(config)
     manifest = check_dataset(config)
     check_networks(config, manifest.keypoint_schema.num_points)

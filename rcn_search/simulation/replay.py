@@ -17,7 +17,7 @@ from rcn_search.config.loading import apply_override, validate
 from rcn_search.config.schema import FrozenModel
 from rcn_search.simulation.surrogate import Curve, RecordedCurves
 from rcn_search.study.pruning import Pruner, build_pruner
-from rcn_search.study.records import EpochResult, StopRecord, StudyError, TrialRecord, TrialResult
+from rcn_search.study.records import EpochResult, PriorRecord, StopRecord, StudyError, TrialRecord, TrialResult
 from rcn_search.study.samplers import check_sampler
 from rcn_search.study.space.options import Sampler, Scheduler
 from rcn_search.study.space.parameter import Scalar
@@ -36,6 +36,13 @@ START_S = 0.5
 
 class _NullStore(StudyStore):
     """Store of a study that is never saved."""
+
+    def __init__(self, uri: str, prior: PriorRecord | None = None) -> None:
+        super().__init__(uri)
+        self._prior = prior
+
+    def read_prior(self) -> PriorRecord | None:
+        return self._prior
 
     def read_study(self) -> dict[str, Any]:
         return {}
@@ -106,7 +113,14 @@ class Method(FrozenModel):
 
 
 def simulate(
-    config: StudyConfig, curves: RecordedCurves, method: Method, *, workers: int, budget: float, seed: int
+    config: StudyConfig,
+    curves: RecordedCurves,
+    method: Method,
+    *,
+    workers: int,
+    budget: float,
+    seed: int,
+    prior: PriorRecord | None = None,
 ) -> SimulatedSearch:
     """Simulate one search until its workers have spent ``budget``.
 
@@ -117,6 +131,7 @@ def simulate(
         workers: Number of trials that run at once.
         budget: Worker time, in full trainings (mean time of a recorded trial).
         seed: Seed of the sampler.
+        prior: What is known from other studies.
     """
     config = config.model_copy(
         update={
@@ -131,7 +146,7 @@ def simulate(
     check_sampler(config)
     check_stop(config.with_trials(MAX_TRIALS))
     pruner = build_pruner(config.scheduler, config.budget.epochs)
-    source = _StudyTrialSource(config.with_trials(MAX_TRIALS))  # the worker time ends the search before
+    source = _StudyTrialSource(config.with_trials(MAX_TRIALS), prior)  # the worker time ends the search before
     return replay(source, pruner, curves, workers=workers, budget=budget)
 
 
@@ -151,8 +166,8 @@ class TrialSource(Protocol):
 class _StudyTrialSource:
     """Trials of a study that is never saved."""
 
-    def __init__(self, config: StudyConfig) -> None:
-        self._study = Study("simulated", config, _NullStore("simulated"))
+    def __init__(self, config: StudyConfig, prior: PriorRecord | None = None) -> None:
+        self._study = Study("simulated", config, _NullStore("simulated", prior))
 
     def ask(self) -> tuple[int, Mapping[str, Scalar]] | None:
         trial = self._study.ask()

@@ -16,7 +16,7 @@ from optuna.distributions import (
     IntDistribution,
     json_to_distribution,
 )
-from pydantic import BaseModel, Field, RootModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, RootModel, ValidationError, ValidationInfo, model_validator
 
 from rcn_search import storage
 from rcn_search.config.errors import summarize
@@ -85,6 +85,10 @@ def _contains(distribution: BaseDistribution, value: Scalar) -> bool:
     return distribution.low <= value <= distribution.high
 
 
+CHECKED = object()
+"""Context of the validation of records that were checked when they were written, and are unchanged since by a hash."""
+
+
 class TrialRecord(FrozenModel):
     """A trial as the sampler proposed it: ``trial.json``.
 
@@ -100,7 +104,9 @@ class TrialRecord(FrozenModel):
     created_at: UnixTime | None = None
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self, info: ValidationInfo) -> Self:
+        if info.context is CHECKED:
+            return self
         if self.run_id != self.config.run_id:
             raise ValueError(f"run_id is {self.run_id:.40}; its configuration is that of run {self.config.run_id}")
         if self.params.keys() != self.distributions.keys():
@@ -167,6 +173,20 @@ class StopRecord(FrozenModel):
     num_trials: int = Field(ge=0)
     reason: str
     at: UnixTime
+
+
+class PriorRecord(FrozenModel):
+    """What a study knows from others, at ``uris``: key ``prior`` of ``study.json``.
+
+    ``settings`` are run first. ``ranges`` and ``choices`` are those of good settings, by key; ``importances`` the
+    shares of each parameter for the error, by URI.
+    """
+
+    uris: tuple[str, ...] = Field(min_length=1)
+    settings: tuple[Values, ...]
+    ranges: dict[str, tuple[float, float]]
+    choices: dict[str, tuple[Scalar, ...]]
+    importances: dict[str, dict[str, float]]
 
 
 class WarmStartTrial(FrozenModel):

@@ -4,6 +4,7 @@
     STUDY/trials/000012/trial.json    parameters and training configuration; written before the trial starts
     STUDY/trials/000012/result.json   how the trial ended, with all its epochs
     STUDY/trials/000012/…             the files of its training run
+    STUDY/segments/000001.json        copies of the records of trials 512 to 1023, which have ended
     STUDY/leases/000003/…             which search process runs the study (see `rcn_search.study.lease`)
     STUDY/stops/000000.json           that a stop rule held, and why
     STUDY/warm_start-….json           trials of an earlier study that this one was warm-started from
@@ -19,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from typing import Any, NoReturn
 
 from rcn_search import storage
@@ -27,6 +29,7 @@ from rcn_search.errors import MAX_LISTED
 from rcn_search.study.records import (
     RESTORE,
     SCHEMA_VERSION,
+    PriorRecord,
     StopRecord,
     StudyError,
     TrialRecord,
@@ -38,6 +41,7 @@ from rcn_search.study.records import (
     read_record,
     validate_record,
 )
+from rcn_search.study.segments import SEGMENT_TRIALS, SegmentWriter, list_segments, read_segment
 from rcn_search.study.space.sections import StopRule
 
 STUDY_NAME = "study.json"
@@ -46,9 +50,11 @@ RESULT_NAME = "result.json"
 _OLD_STUDY_NAME = "space.json"  # of schema version 1
 _TRIALS, _STOPS = "trials", "stops"
 _NUMBER = re.compile(r"\d{6,12}")
+PRIOR = "prior"
+"""Key of study.json: what is known from other studies."""
 WARM_START = "warm_start"
 """Key of study.json: the study that this one was warm-started from."""
-_BATCH_SIZE, _NUM_READERS = 512, 32
+_NUM_READERS = 32
 _ReadTrial = tuple[TrialRecord, TrialResult | None] | StudyError | None
 _RESTORE_TRIAL = "restore it from a copy, or start a new study with the other trials, with --warm-start-from"
 _RESTORE_RESULT = "restore it from a copy, or delete it: tune --resume then runs the trial from its last checkpoint"
@@ -64,6 +70,7 @@ class StudyStore:
 
     def __init__(self, uri: str, check_lease: Callable[[], None] = lambda: None) -> None:
         self.uri, self._check_lease = uri, check_lease
+        self._segments, self._records = SegmentWriter(), dict[int, TrialRecord]()
 
     def create(self, document: dict[str, Any]) -> None:
         """Publish study.json; ObjectExistsError if there is a study already."""
@@ -106,6 +113,12 @@ class StudyStore:
         except FileNotFoundError:
             raise StudyError(f"{uri} is missing; {RESTORE}") from None
 
+    def read_prior(self) -> PriorRecord | None:
+        """Read what the study knows from others; None if it has no prior, StudyError if that is damaged."""
+        if (document := self.read_study().get(PRIOR)) is None:
+            return None
+        return validate_record(f"{storage.join(self.uri, STUDY_NAME)}, {PRIOR},", PriorRecord, document)
+
     def trial_folder(self, number: int) -> str:
         """URI of the folder of a trial's files."""
         return storage.join(self.uri, _TRIALS, f"{number:06d}")
@@ -123,8 +136,10 @@ class StudyStore:
         """
         names = [name for name in storage.list_names(storage.join(self.uri, _TRIALS)) if _NUMBER.fullmatch(name)]
         expected, report = 0, on_damaged or _raise
-        for start in range(0, len(names), _BATCH_SIZE):
-            for name, trial in self._read_batch(names[start : start + _BATCH_SIZE]):
+        by_segment = groupby(names, key=lambda name: int(name) // SEGMENT_TRIALS)
+        segments = list_segments(self.uri) if len(names) >= SEGMENT_TRIALS else set()
+        for number, batch in by_segment:
+            for name, trial in self._read_batch(list(batch), number if number in segments else None):
                 if trial is None:
                     continue  # writing trial.json was interrupted, so the trial never existed
                 for missing in range(expected, min(int(name), expected + MAX_LISTED)):
@@ -134,9 +149,19 @@ class StudyStore:
                 if isinstance(trial, StudyError):
                     report(int(name), trial)
                 else:
+                    self._remember(*trial, number in segments)
                     yield trial
 
-    def _read_batch(self, names: list[str]) -> list[tuple[str, _ReadTrial]]:
+    def _remember(self, record: TrialRecord, result: TrialResult | None, is_in_segment: bool) -> None:
+        if result is None:
+            self._records[record.number] = record
+        elif not is_in_segment:
+            self._segments.add(record, result)
+
+    def _read_batch(self, names: list[str], segment: int | None) -> list[tuple[str, _ReadTrial]]:
+        if segment is not None and (ended := read_segment(self.uri, segment)):
+            by_number: dict[int, _ReadTrial] = {record.number: (record, result) for record, result in ended}
+            return [(name, by_number[int(name)]) for name in names]
         if storage.is_local(self.uri):
             return [(name, self._read_trial(name)) for name in names]
         with ThreadPoolExecutor(_NUM_READERS) as pool:  # an object store answers many requests as quickly as one
@@ -162,10 +187,14 @@ class StudyStore:
     def write_trial(self, record: TrialRecord) -> None:
         """Publish a trial."""
         self._publish(storage.join(self.trial_folder(record.number), TRIAL_NAME), record)
+        self._records[record.number] = record
 
     def write_result(self, number: int, result: TrialResult) -> None:
-        """Publish how a trial ended."""
+        """Publish how a trial ended, and a segment if it was the last one of it."""
         self._publish(storage.join(self.trial_folder(number), RESULT_NAME), result)
+        if record := self._records.pop(number, None):
+            self._segments.add(record, result)
+            self._segments.write(self.uri)
 
     def read_stop(self, rule: StopRule | None, num_trials: int) -> StopRecord | None:
         """Read why a study with this rule and so many trials has stopped; None if it has not.

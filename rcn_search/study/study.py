@@ -18,12 +18,12 @@ from rcn_search.study.identity import SETTINGS, check_identity, identity, restor
 from rcn_search.study.lease import LeaseState, read_lease
 from rcn_search.study.objectives import constraint_values, objective_values
 from rcn_search.study.optuna_study import build_optuna_study
-from rcn_search.study.records import RESTORE, EpochResult, StopRecord, StudyError, TrialRecord, TrialResult
+from rcn_search.study.records import RESTORE, EpochResult, PriorRecord, StopRecord, StudyError, TrialRecord, TrialResult
 from rcn_search.study.samplers import build_sampler
 from rcn_search.study.space.parameter import Values
 from rcn_search.study.space.study_config import StudyConfig
 from rcn_search.study.stopping import StopCheck
-from rcn_search.study.store import RESULT_NAME, StudyStore
+from rcn_search.study.store import PRIOR, RESULT_NAME, StudyStore
 from rcn_search.study.trial import OPTUNA_STATES, EndState, Trial, dominates, error_key
 
 _Read = TypeVar("_Read")
@@ -59,6 +59,7 @@ class Study:
         for trial in self.warm_start_trials:
             self._is_sound(trial, skip_damaged=False)
         self.problems += [str(error) for _, error in sorted(self.damaged.items())]
+        self.prior = self._read(self._store.read_prior, skip_damaged)
         self.stop = self._read(lambda: self._store.read_stop(config.stop, self.num_trials), skip_damaged)
         self._open = {trial.number for trial in self.trials if not trial.result}
         self._requeued: list[int] = []
@@ -87,7 +88,7 @@ class Study:
         return True
 
     @classmethod
-    def start(cls, uri: str, config: StudyConfig, data_fingerprint: str) -> Study:
+    def start(cls, uri: str, config: StudyConfig, data_fingerprint: str, prior: PriorRecord | None = None) -> Study:
         """Publish a new study. If there is one without trials of the same configuration, its start failed: reuse it.
 
         Raises:
@@ -95,7 +96,8 @@ class Study:
         """
         store = StudyStore(uri)
         try:
-            store.create({**identity(config, data_fingerprint), SETTINGS: resume_settings(config)})
+            known = {PRIOR: prior.model_dump(mode="json")} if prior else {}
+            store.create({**identity(config, data_fingerprint), SETTINGS: resume_settings(config), **known})
         except storage.ObjectExistsError:
             if next(store.read_trials(), None) is not None:
                 raise StudyError(
@@ -207,7 +209,8 @@ class Study:
         if self.config.runs:
             proposed = [trial.params for trial in self.trials]
             return [params for params in self.config.fixed_trials if params not in proposed]
-        return [self.config.initial_params(values) for values in self.config.initial_trials[len(self.trials) :]]
+        initial = (*self.config.initial_trials, *(self.prior.settings if self.prior else ()))
+        return [self.config.initial_params(values) for values in initial[len(self.trials) :]]
 
     def ask(self) -> Trial | None:
         """Return the next trial to run, which is in the store already; None if there is none.
@@ -238,7 +241,7 @@ class Study:
 
     def _propose(self) -> Trial:
         # A new sampler for each proposal, which depends on the history only, and not on when the process was started.
-        self._optuna.sampler = build_sampler(self.config, len(self.trials))
+        self._optuna.sampler = build_sampler(self.config, len(self.trials), self.prior)
         optuna_trial = self._optuna.ask()
         values = self.config.sample(optuna_trial)
         number = optuna_trial.number - len(self.warm_start_trials)

@@ -20,6 +20,8 @@ from rcn_search.study.winner import REPLICATION, Candidate, Winner, read_winner
 
 MAX_LISTED = 20
 """Trials of a Pareto front that are listed by number."""
+MAX_IMPORTANT = 5
+"""Parameters of a prior that are listed."""
 STATES: tuple[State, ...] = ("running", "open", "complete", "pruned", "failed")
 
 
@@ -34,7 +36,8 @@ def study_status(study: Study) -> RenderableType:
         best_line(statistics),
         rung_table(statistics),
         Text(f"{format_duration(statistics.busy_s)} of training in {statistics.num_epochs} epochs"),
-        _process_line(study, statistics, lease),
+        process_line(study, statistics, lease),
+        *map(Text, prior_lines(study)),
         *replication_status(study),
     )
 
@@ -53,12 +56,17 @@ def replication_status(study: Study) -> list[RenderableType]:
     return [Text.assemble(("replication ", "dim"), counts_line(StudyStatistics(Study.open(uri))))]
 
 
-def _process_line(study: Study, statistics: StudyStatistics, lease: LeaseState | None) -> Text:
+def process_line(
+    study: Study, statistics: StudyStatistics, lease: LeaseState | None, *, with_times: bool = True
+) -> Text:
+    """Render which process runs a study and, with times, since when, how long still, and when it was last heard of."""
     if lease is None or not lease.is_active:
         num_left = statistics.num_trials - statistics.num_ended
         if num_left:
             return Text(f"not running: {num_left} trials left; tune --resume runs them")
         return Text(stop_line(study, study.stop) if study.stop else "done")
+    if not with_times:
+        return Text(f"running in {lease.record.owner}")
     since, now = lease.record.acquired_at, time.time()
     # Epochs trained by this process: of trials that have not ended, and of those that ended after it came.
     num_epochs = sum(
@@ -69,6 +77,17 @@ def _process_line(study: Study, statistics: StudyStatistics, lease: LeaseState |
         left = f", about {format_duration(statistics.num_remaining_epochs * (now - since) / num_epochs)} left"
     heartbeat = format_duration(max(0, now - lease.last_heartbeat_at))
     return Text(f"running in {lease.record.owner} for {format_duration(now - since)}{left} (heartbeat {heartbeat} ago)")
+
+
+def prior_lines(study: Study) -> list[str]:
+    """Describe each study of the prior, and which parameters were important there."""
+    if study.prior is None:
+        return []
+    lines = []
+    for uri, shares in study.prior.importances.items():
+        important = [f"{name} {share:.0%}" for name, share in list(shares.items())[:MAX_IMPORTANT] if share >= 0.01]
+        lines.append(f"prior {uri}" + (f", important there: {', '.join(important)}" if important else ""))
+    return lines
 
 
 def stop_line(study: Study, stop: StopRecord) -> str:

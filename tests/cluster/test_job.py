@@ -110,6 +110,18 @@ def test_doctor_as_a_ray_job_checks_every_node(head, synthetic_uri, tmp_path):
     assert f"{node}, shared memory: " in text, text
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(2 * TIMEOUT_S)
+def test_literal_line_of_a_ray_job_says_in_one_line_which_two_options_it_lacks(head):
+    job = head.ray_job("submit", "--", "python", "-m", "rcn_search.tune", "search_spaces/rcn.yaml")
+    text, _ = job.communicate(timeout=TIMEOUT_S)
+    assert job.returncode == 1, text
+    (line,) = re.findall(r"^error: .*$", text, re.MULTILINE)
+    assert "this Ray job needs two more options: --data DATA, because there is no data set at" in line
+    assert "and --study STUDY, because" in line
+    assert "Traceback" not in text.split("error: ")[0]
+
+
 def uploaded_names(folder: Path, package: Path) -> set[str]:
     create_package(str(folder), package, include_gitignore=True, excludes=get_runtime_env_default_excludes())
     with zipfile.ZipFile(package) as archive:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rcn_search.cluster.ray_job import check_outlives_job, check_travels_with_job, is_ray_job
+from rcn_search.cluster.ray_job import check_job_options, check_outlives_job, check_travels_with_job, is_ray_job
 from rcn_search.config.errors import ConfigError
 
 
@@ -38,3 +38,17 @@ def test_check_travels_with_job_refuses_only_what_was_not_sent(tmp_path: Path) -
     check_travels_with_job("data/mtfl")
     check_travels_with_job(str(tmp_path / "shared/mtfl"))
     check_travels_with_job("s3://bucket/mtfl")
+
+
+@pytest.mark.usefixtures("ray_job")
+def test_check_job_options_names_both_missing_ones_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"needs two more options: --data DATA, because .*, and --study STUDY, "):
+        check_job_options("data/mtfl", "")
+    check_job_options("data/mtfl", "s3://bucket/study")  # what is wrong with the data is said elsewhere
+    Path("data/mtfl").mkdir(parents=True)
+    Path("data/mtfl/manifest.json").write_text("{}")
+    check_job_options("data/mtfl", "")
+
+
+def test_check_job_options_is_for_ray_jobs_only() -> None:
+    check_job_options("nowhere", "")

@@ -8,20 +8,25 @@ import numpy as np
 import optuna
 
 from rcn_search.errors import RcnSearchError
+from rcn_search.study.records import PriorRecord
 from rcn_search.study.samplers.cmaes import CmaesSampler
 from rcn_search.study.samplers.grid import GridSampler, grid
 from rcn_search.study.samplers.nsga2 import Nsga2Sampler
 from rcn_search.study.samplers.pbt import EXPLORED_KEYS, PbtSampler
+from rcn_search.study.samplers.prior import PriorSampler, is_first_phase
 from rcn_search.study.samplers.qmc import QmcSampler
-from rcn_search.study.space.options import Cmaes, Gp, Grid, Nsga2, Pbt, Qmc, Random, Tpe
+from rcn_search.study.samplers.target import build_target
+from rcn_search.study.space.options import Cmaes, Gp, Grid, Nsga2, OptunaTarget, Pbt, Qmc, Random, Tpe
 from rcn_search.study.space.study_config import StudyConfig
 
 
-def build_sampler(config: StudyConfig, number: int) -> optuna.samplers.BaseSampler:
+def build_sampler(config: StudyConfig, number: int, prior: PriorRecord | None = None) -> optuna.samplers.BaseSampler:
     """Build the sampler that proposes trial ``number``; the proposal depends only on the history and this number."""
     seed = int(np.random.SeedSequence([config.study.seed, number]).generate_state(1)[0])
     if config.runs:
         return optuna.samplers.RandomSampler(seed)
+    if prior and is_first_phase(number, len(config.initial_trials) + len(prior.settings)):
+        return PriorSampler(prior, seed)
     sampler = _build(config, number, seed)
     if isinstance(config.scheduler, Pbt):
         return PbtSampler(config.scheduler, sampler, number=number, max_epochs=config.budget.epochs, seed=seed)
@@ -51,6 +56,8 @@ def _build(config: StudyConfig, number: int, seed: int) -> optuna.samplers.BaseS
             return QmcSampler(config, number)
         case Grid():
             return GridSampler(config, number)
+        case OptunaTarget() as target:
+            return build_target(target, seed)
 
 
 def check_sampler(config: StudyConfig) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, JsonValue, model_validator
 
 from rcn_search.config.schema import FrozenModel
 
@@ -56,6 +56,24 @@ class Grid(FrozenModel):
     """Every combination of values once, in an order shuffled by the study's seed."""
 
     name: Literal["grid"] = "grid"
+
+
+class OptunaTarget(FrozenModel):
+    """Any sampler with Optuna's interface: a class that is imported by its name, when the study is run."""
+
+    name: Literal["optuna"] = "optuna"
+    target: str = Field(
+        max_length=200,
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+        description="Class of the sampler, as package.module:Class, in an installed package or on PYTHONPATH.",
+    )
+    options: dict[str, JsonValue] = Field({}, description="Keyword arguments of the class; the seed is the study's.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if "seed" in self.options:
+            raise ValueError("options.seed: each proposal gets a seed of its own, by study.seed")
+        return self
 
 
 class Asha(FrozenModel):
@@ -136,5 +154,5 @@ class NoScheduler(FrozenModel):
         return "no early stopping"
 
 
-Sampler = Annotated[Tpe | Random | Qmc | Cmaes | Gp | Nsga2 | Grid, Field(discriminator="name")]
+Sampler = Annotated[Tpe | Random | Qmc | Cmaes | Gp | Nsga2 | Grid | OptunaTarget, Field(discriminator="name")]
 Scheduler = Annotated[Asha | Hyperband | Median | Pbt | NoScheduler, Field(discriminator="name")]

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats.qmc import Sobol
 
 from rcn_search.config.errors import ConfigError
+from rcn_search.config.network_target import ALLOW_VARIABLE
 from rcn_search.config.schema import TrainConfig
 from rcn_search.study._optuna_private import contains
 from rcn_search.study.loading import load_study_config
@@ -37,6 +38,7 @@ SAMPLERS = {
     "gp": {"num_startup_trials": 8},
     "nsga2": {"population_size": 4},
     "grid": {},
+    "optuna": {"target": "optuna.samplers:TPESampler", "options": {"n_startup_trials": 5}},
 }
 NUM_TRIALS = 18
 
@@ -58,6 +60,11 @@ def load(write_study: Callable[..., str]) -> Callable[..., StudyConfig]:
         return load_study_config(write_study(sampler={"name": name, **SAMPLERS[name]}, search=search, **changes))
 
     return load_for
+
+
+@pytest.fixture(autouse=True)
+def allow_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOW_VARIABLE, "optuna.samplers")
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +150,7 @@ def test_proposals_depend_on_the_seed(load: Callable[..., StudyConfig], name: st
 GP = pytest.param("gp", marks=pytest.mark.slow)  # half a second for each proposal
 
 
-@pytest.mark.parametrize("name", ["tpe", "random", "qmc", GP, "nsga2", "grid"])
+@pytest.mark.parametrize("name", ["tpe", "random", "qmc", GP, "nsga2", "grid", "optuna"])
 def test_sampler_takes_several_objectives_and_constraints(load: Callable[..., StudyConfig], name: str) -> None:
     config = load(name, objectives=["error", "parameters"], constraints={"parameters": 10})
     study = optuna.create_study(directions=["minimize"] * 2)
@@ -161,7 +168,7 @@ def test_sampler_takes_several_objectives_and_constraints(load: Callable[..., St
     assert study.best_trials
 
 
-@pytest.mark.parametrize("name", ["tpe", "cmaes", GP, "nsga2"])
+@pytest.mark.parametrize("name", ["tpe", "cmaes", GP, "nsga2", "optuna"])
 def test_sampler_that_learns_gets_nearer_to_the_optimum(load: Callable[..., StudyConfig], name: str) -> None:
     config = load(name)
     study = optuna.create_study()
