@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,9 @@ class _LogBuffer(BaseJournalBackend):
         self.logs += logs
 
 
-def in_memory(study: Study) -> optuna.Study:
-    """Copy a study to an Optuna study in memory; what Optuna has no field for becomes user attributes."""
-    return _copy(study, InMemoryStorage())
+def in_memory(study: Study, trials: Sequence[Trial] | None = None) -> optuna.Study:
+    """Copy a study to an Optuna study in memory, or some of its trials; the rest becomes user attributes."""
+    return _copy(study, InMemoryStorage(), trials)
 
 
 def journal(study: Study) -> bytes:
@@ -55,7 +55,7 @@ def journal(study: Study) -> bytes:
         return path.read_bytes()
 
 
-def _copy(study: Study, optuna_storage: BaseStorage) -> optuna.Study:
+def _copy(study: Study, optuna_storage: BaseStorage, trials: Sequence[Trial] | None = None) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce the study it creates
     copy = optuna.create_study(
         study_name=study.config.study.name,
@@ -67,7 +67,7 @@ def _copy(study: Study, optuna_storage: BaseStorage) -> optuna.Study:
         copy.set_metric_names(list(study.config.objectives))
     copy.set_user_attr("uri", study.uri)
     with gc_paused():  # thousands of trials stay in memory: collecting garbage would take a third of the time
-        copy.add_trials(frozen_trials(study))
+        copy.add_trials([_frozen_trial(study, trial) for trial in (study.trials if trials is None else trials)])
     return copy
 
 

@@ -234,10 +234,10 @@
       svg("path", { d: `M${this.x(x[index])} ${y0}V${y1}` }, this.cursor);
       const values = [...this.colors].map(([curve, color]) => [curve, color, series[curve].y[index]]).sort((a, b) => b[2] - a[2]);
       for (const [, color, value] of values) svg("circle", { class: `color${color % NUM_COLORS}`, r: 3.5, cx: this.x(x[index]), cy: this.y(value) }, this.cursor);
-      const head = this.data.y_max ? `up to ${x[index].toFixed(2)} %` : `epoch ${x[index]}`;
+      const head = this.data.y_max ? `up to ${x[index].toFixed(2)} %` : `${this.data.x_name ?? "epoch"} ${x[index]}`;
       this.showTip(this.x(x[index]), y1 + 6, [
         [head, "head"],
-        ...values.map(([curve, color, value]) => [series[curve].name, `color${color % NUM_COLORS}`, `${value.toFixed(this.data.y_max ? 1 : 2)} %`]),
+        ...values.map(([curve, color, value]) => [series[curve].name, `color${color % NUM_COLORS}`, `${value.toFixed(this.data.unit === "" ? 0 : this.data.y_max ? 1 : 2)}${this.data.unit ?? " %"}`]),
       ]);
     }
   }
