@@ -22,7 +22,7 @@ FOREGROUND, FOREGROUND_WEIGHT = 0.2, 10.0
 def wing(error_px: Tensor) -> Tensor:
     """Compute the Wing loss of differences in pixels: a logarithm near zero, beyond 10 pixels the absolute value.
 
-    Feng et al., Wing Loss for Robust Facial Landmark Localisation with Convolutional Neural Networks, CVPR 2018, eq. 5.
+    Feng et al., Wing Loss for Robust Facial Landmark …, CVPR 2018 (arXiv 1711.06753), eq. 5.
     """
     size = error_px.abs()
     offset = WIDTH_PX - WIDTH_PX * math.log1p(WIDTH_PX / CURVATURE_PX)
@@ -45,7 +45,8 @@ def gaussian_targets(points_bk2: Tensor, side_px: int, sigma_px: float) -> Tenso
 def adaptive_wing(heatmap_bkhw: Tensor, target_bkhw: Tensor) -> Tensor:
     """Compute the weighted Adaptive Wing loss of heatmaps with values 0..1: (b, k), the mean over the pixels of each.
 
-    Wang et al., Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression, ICCV 2019, eq. 3 and sec. 4.3.
+    Wang et al., Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression, ICCV 2019 (arXiv 1904.07399), eq. 3
+    and sec. 4.3.
     """
     difference = (target_bkhw - heatmap_bkhw).abs()
     power = ALPHA - target_bkhw
