@@ -45,8 +45,8 @@ def gaussian_targets(points_bk2: Tensor, side_px: int, sigma_px: float) -> Tenso
 def adaptive_wing(heatmap_bkhw: Tensor, target_bkhw: Tensor) -> Tensor:
     """Compute the weighted Adaptive Wing loss of heatmaps with values 0..1: (b, k), the mean over the pixels of each.
 
-    Wang et al., Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression, ICCV 2019 (arXiv 1904.07399), eq. 3
-    and sec. 4.3.
+    Wang et al., Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression, ICCV 2019 (arXiv 1904.07399),
+    eq. 3 and sec. 4.3.
     """
     difference = (target_bkhw - heatmap_bkhw).abs()
     power = ALPHA - target_bkhw
