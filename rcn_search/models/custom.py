@@ -43,7 +43,7 @@ class CustomNetwork(Network):
             TargetError: The module returns something else.
         """
         output = self.module(image_bchw)
-        batch, side_px = len(image_bchw), image_bchw.shape[-1]
+        batch, side_px = image_bchw.shape[0], image_bchw.shape[-1]  # len would fix the batch size of an exported graph
         if not isinstance(output, Tensor):
             raise TargetError(f"{self.name} returns a {type(output).__name__}, not a tensor; {self._wanted(batch)}")
         shape = tuple(output.shape)

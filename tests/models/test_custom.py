@@ -39,6 +39,16 @@ def test_custom_network_of_points(write_module: WriteModule) -> None:
     assert output.attributes_logits == {}
 
 
+@pytest.mark.parametrize("network", ["Tiny", "Points"])
+def test_custom_network_is_exported_for_batches_of_any_size(write_module: WriteModule, network: str) -> None:
+    built = build(write_module(TINY), network).eval()
+    program = torch.export.export(built, (torch.rand(3, 1, 40, 40),), dynamic_shapes=({0: torch.export.Dim("b")},))
+    image_bchw = torch.rand(5, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    outputs = [program.module()(image_bchw), built(image_bchw)]
+    first, second = (output if isinstance(output, torch.Tensor) else output.points_bk2 for output in outputs)
+    torch.testing.assert_close(first, second)
+
+
 def test_custom_network_weights_depend_on_the_seed_alone(write_module: WriteModule) -> None:
     name = write_module(TINY)
     state = torch.get_rng_state()
