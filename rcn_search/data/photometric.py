@@ -123,12 +123,13 @@ def gaussian_noise(key_b: Tensor, like_bchw: Tensor) -> Tensor:
     ones of those.
     """
     count = like_bchw[0].numel()
-    counter = torch.arange(2 * count, device=key_b.device)
+    counter = torch.arange(count + count % 2, device=key_b.device)
     key = (key_b * 2**24).long()[:, None]
     uniform = _hash_32(_hash_32(key) ^ counter).to(torch.float32).add_(0.5).div_(2**32)
-    first, second = uniform.split(count, dim=1)
-    normal = torch.sqrt(-2 * torch.log(first.clamp(min=1e-9))) * torch.cos(2 * torch.pi * second)
-    return normal.view(like_bchw.shape)
+    first, second = uniform.tensor_split(2, dim=1)
+    radius, angle = torch.sqrt(-2 * torch.log(first.clamp(min=1e-9))), 2 * torch.pi * second
+    normal = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
+    return normal[:, :count].reshape(like_bchw.shape)
 
 
 def _hash_32(value: Tensor) -> Tensor:
