@@ -31,9 +31,11 @@ from rcn_search.training.optim import build_optimizers
 _MAX_PROBE_BATCH = 8
 _NUM_ROUNDS = 4
 _TIME_LIMIT_S = 2.0
-"""No round begins after this time, but one is always measured."""
+"""No round begins that would end after this time, but one is always measured."""
 _HOPELESS, _HOPELESS_S = 3.0, 0.1
 """A candidate is dropped unmeasured if its first step took so many times as long as the fastest, and so much longer."""
+_CLOSE = 1.3
+"""More threads are tried for layouts that need at most so many times the time of the fastest with few."""
 _SLOW = 1.5
 """A candidate is dropped after a round if its best time is so many times the best of all."""
 _QUIET_LOAD = 0.1
@@ -173,17 +175,18 @@ def _fastest(candidates: Sequence[ComputeSettings], step_s: StepTimer, others: _
     step_s(with_few[0])  # what a process initializes only once counts for nobody
     first_s = {candidate: step_s(candidate) for candidate in with_few}
     limit_s = max(_HOPELESS * min(first_s.values()), min(first_s.values()) + _HOPELESS_S)
-    hopeful = {candidate.layout for candidate, spent_s in first_s.items() if spent_s <= limit_s}
+    best_s = {candidate: step_s(candidate) for candidate, spent_s in first_s.items() if spent_s <= limit_s}
+    close = {candidate.layout for candidate, spent_s in best_s.items() if spent_s <= _CLOSE * min(best_s.values())}
     if others.share() <= _BUSY_LOAD:
-        with_few += [candidate for candidate in candidates if candidate not in first_s]
-    best_s = {candidate: float("inf") for candidate in with_few if candidate.layout in hopeful}
-    for _ in range(_NUM_ROUNDS):
-        for candidate in best_s:
-            best_s[candidate] = min(best_s[candidate], step_s(candidate))
+        with_more = [candidate for candidate in candidates if candidate not in first_s and candidate.layout in close]
+        best_s |= {candidate: step_s(candidate) for candidate in with_more}
+    for _ in range(_NUM_ROUNDS - 1):
         limit_s = _SLOW * min(best_s.values())
         best_s = {candidate: spent_s for candidate, spent_s in best_s.items() if spent_s <= limit_s}
-        if len(best_s) == 1 or time.perf_counter() - started > _TIME_LIMIT_S:
+        if len(best_s) == 1 or time.perf_counter() - started + sum(best_s.values()) > _TIME_LIMIT_S:
             break
+        for candidate in best_s:
+            best_s[candidate] = min(best_s[candidate], step_s(candidate))
     return min(best_s, key=lambda candidate: best_s[candidate])
 
 

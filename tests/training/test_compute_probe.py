@@ -125,6 +125,28 @@ def test_fastest_takes_turns_and_drops_the_slow() -> None:
     assert timed[8:] == [close, best] * 3
 
 
+def test_fastest_tries_more_threads_for_the_close_layouts_alone() -> None:
+    def candidates(threads: int) -> list[ComputeSettings]:
+        layouts = [("bf16", True), ("bf16", False), ("fp32", True)]
+        fields = [{"precision": precision, "channels_last": last} for precision, last in layouts]
+        return [ComputeSettings(device="cpu", threads=threads, **each) for each in fields]
+
+    (best, close, far), (best_2, close_2, far_2) = candidates(1), candidates(2)
+    usual_s = {best: 0.10, close: 0.12, far: 0.14, best_2: 0.08, close_2: 0.07, far_2: 0.01}
+    timed: list[ComputeSettings] = []
+
+    def step_s(settings: ComputeSettings) -> float:
+        timed.append(settings)
+        return usual_s[settings]
+
+    class Quiet(compute_probe._OtherLoad):
+        def share(self) -> float:
+            return 0.0
+
+    assert compute_probe._fastest([best_2, close_2, far_2, best, close, far], step_s, Quiet()) == close_2
+    assert far_2 not in timed
+
+
 class CpuTimes(NamedTuple):
     """CPU times of a core, as psutil gives them on Linux."""
 
