@@ -1,10 +1,6 @@
 """Contract of a network of your own: `check_network` says what is wrong with one, before hours of training do.
 
-from rcn_search.testing import check_network
-from nets import Tiny
-
-def test_tiny():
-check_network(Tiny, num_points=7, input_px=80, args={"width": 6})
+In a test: ``check_network(Tiny, num_points=7, input_px=80, args={"width": 6})``.
 """
 
 from __future__ import annotations
