@@ -80,8 +80,8 @@ def in_browser(site: Path, shot: str) -> dict[str, Any]:
     from playwright.sync_api import sync_playwright
 
     times = []
-    with serve_folder(site) as address, sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with serve_folder(site) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for _ in range(5):
             page = browser.new_context(viewport={"width": 1366, "height": 900}).new_page()
             started = time.perf_counter()

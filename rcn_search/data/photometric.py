@@ -152,7 +152,8 @@ def _block_cosines(size_px: int, device: torch.device) -> Tensor:
         block = torch.cos(torch.pi * (2 * place + 1) * place[:, None] / (2 * n)) * (2 / n) ** 0.5
         block[0] /= 2**0.5
         blocks.append(block)
-    return torch.block_diag(*blocks).to(device=device, dtype=torch.float32)
+    cosines: Tensor = torch.block_diag(*blocks)
+    return cosines.to(device=device, dtype=torch.float32)
 
 
 def compress(image_bchw: Tensor, quality_b: Tensor) -> Tensor:
@@ -167,4 +168,5 @@ def compress(image_bchw: Tensor, quality_b: Tensor) -> Tensor:
     table_ss = image_bchw.new_tensor(_JPEG_TABLE).repeat(repeats, repeats)[:size_px, :size_px]
     step_b1ss = ((table_ss * percent_b[:, None, None] + 50) / 100).floor().clamp(min=1)[:, None]
     rounded = ((cosines @ (image_bchw - 128) @ cosines.T) / step_b1ss).round() * step_b1ss
-    return (cosines.T @ rounded @ cosines + 128).clamp(0, 255)
+    restored: Tensor = (cosines.T @ rounded @ cosines + 128).clamp(0, 255)
+    return restored

@@ -1,7 +1,7 @@
 """Prior knowledge of a new study: what was good in studies of other data sets or spaces.
 
 Only ranks count, since errors of different data sets cannot be compared. A prior gives the first trials and, by the
-ranges of good settings, a narrower first phase (`rcn_search.study.samplers.prior`); then the study's sampler goes on
+ranges of good settings, a narrower first phase (`rcn_search.study.samplers.prior`); then the study's sampler continues
 with all that is known by then, in the whole space.
 """
 
@@ -49,6 +49,11 @@ def make_prior(uris: Sequence[str], config: StudyConfig) -> PriorRecord:
     studies = [Study.open(uri) for uri in uris]
     for study in studies:
         _check_prior(study, config)
+    return prior_of(studies, config)
+
+
+def prior_of(studies: Sequence[Study], config: StudyConfig) -> PriorRecord:
+    """Collect what is good in studies that share parameters with a new one."""
     good = [_good_trials(study) for study in studies]
     ranked = sorted(
         (rank / len(trials), index, trial) for index, trials in enumerate(good) for rank, trial in enumerate(trials)

@@ -90,7 +90,8 @@ def _lines(
 
 def _spread(first: int, end: int) -> list[int]:
     """Return at most `MAX_POINTS` indices from ``first`` to ``end`` - 1, both included."""
-    return np.unique(np.linspace(first, end - 1, min(MAX_POINTS, end - first)).round().astype(int)).tolist()
+    indices = np.unique(np.linspace(first, end - 1, min(MAX_POINTS, end - first)).round().astype(int))
+    return [int(index) for index in indices]
 
 
 def _ended_at(trial: Trial) -> tuple[float, int]:

@@ -88,7 +88,7 @@ class StopRule(FrozenModel):
         None,
         gt=0,
         lt=100,
-        description="Percentage points by which a better setting may still beat the best, by a bound on them.",
+        description="Percentage points by which a better setting may still improve on the best, by a bound on them.",
         exclude_if=_is_none,
     )
 
