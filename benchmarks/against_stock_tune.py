@@ -91,17 +91,22 @@ def figures(done: list[dict[str, Any]], minutes: float) -> dict[str, Any]:
     """For each rival: by which share of the time ours had its final error, seed by seed; 1 and more if it had not."""
     curves = {(each["tool"], each["seed"]): each["curve"] for each in done}
     seeds = sorted({seed for _, seed in curves})
-    found: dict[str, Any] = {tool: [round(curves[tool, seed][-1][1], 2) for seed in seeds] for tool in TOOLS}
+    found: dict[str, Any] = {tool: [final(curves[tool, seed]) for seed in seeds] for tool in TOOLS}
     for rival in TOOLS[1:]:
         shares = []
         for seed in seeds:
-            target = curves[rival, seed][-1][1]
+            target = final(curves[rival, seed])
             reached = next((at_s for at_s, error in curves["ours", seed] if error <= target), None)
             shares.append(None if reached is None else round(reached / (60 * minutes), 3))
         found[f"share of the time to the error of {rival}"] = shares
         known = [share for share in shares if share is not None]
         found[f"mean share to {rival}"] = round(float(np.mean(known)), 3) if len(known) == len(shares) else None
     return found
+
+
+def final(curve: list[tuple[float, float]]) -> float:
+    """The error at the end of a search; infinite if it has none."""
+    return curve[-1][1] if curve else float("inf")
 
 
 def best_so_far(points: list[tuple[float, float]], end_s: float) -> list[tuple[float, float]]:

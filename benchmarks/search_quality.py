@@ -8,7 +8,10 @@ Methods, all with the same asynchronous successive halving and the same virtual 
 - the default of a study file: TPE, to which pruned trials are reported as pruned, with their last rung;
 - random draws;
 - Ray's OptunaSearch as it comes (the class itself, its own TPESampler), to which pruned trials are reported as
-  complete.
+  complete;
+- the default with a stop rule (``--stop no_gain=30``, may be repeated): what it spends, and what that costs;
+- with ``--priors``, the default with a prior of this very space, the most that one can give, and with an unfit one, in
+  which the worst trainings are the best.
 
 The error is the lowest validation error seen by the time so many full trainings were spent. Differences are taken seed
 by seed. The last line is JSON: for each rival the mean difference (ours less theirs, in points) and its 95 % interval.
@@ -31,6 +34,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from rcn_search.simulation.replay import Method, TrialSource, mean_interval, replay, simulate
 from rcn_search.simulation.surrogate import RecordedCurves
+from rcn_search.study.prior import prior_of
 from rcn_search.study.pruning import build_pruner
 from rcn_search.study.space.options import Asha, Random, Tpe
 from rcn_search.study.space.parameter import Scalar
@@ -45,6 +49,8 @@ METHODS = {
     "random + asha": Method(sampler=Random(), scheduler=PLAIN),
 }
 STOCK = "Ray's OptunaSearch + asha"
+STOPS = "stops "
+PRIORS = {"prior of this space": False, "unfit prior": True}
 
 
 class StockTrialSource:
@@ -88,12 +94,32 @@ def recorded(uri: str) -> tuple[StudyConfig, RecordedCurves]:
 def reached(name: str, uri: str, workers: int, budget: float, seed: int) -> list[float]:
     """Errors of one search at each share of its budget."""
     config, curves = recorded(uri)
-    if name == STOCK:
+    if name in PRIORS:
+        prior = prior_of([ranked_study(uri, PRIORS[name])], config)
+        method = METHODS["ours: tpe + asha"]
+        run = simulate(config, curves, method, workers=workers, budget=budget, seed=seed, prior=prior)
+    elif name.startswith(STOPS):
+        method = METHODS["ours: tpe + asha"].model_copy(
+            update={"stop": Method.from_names("tpe", "asha", name[6:]).stop}
+        )
+        run = simulate(config, curves, method, workers=workers, budget=budget, seed=seed)
+    elif name == STOCK:
         source: TrialSource = StockTrialSource(config, seed)
         run = replay(source, build_pruner(PLAIN, config.budget.epochs), curves, workers=workers, budget=budget)
     else:
         run = simulate(config, curves, METHODS[name], workers=workers, budget=budget, seed=seed)
-    return [*(run.error_at(share * budget) for share in SHARES), run.num_trials]
+    return [*(run.error_at(share * budget) for share in SHARES), run.num_trials, run.cost]
+
+
+def ranked_study(uri: str, is_reversed: bool) -> Study:
+    """The recorded study, in its own order or with its errors turned around."""
+    study = Study.open(uri)
+    for trial in study.trials if is_reversed else ():
+        trial.epochs = {
+            number: epoch.model_copy(update={"val_error_pct": 1_000 / epoch.val_error_pct})
+            for number, epoch in trial.epochs.items()
+        }
+    return study
 
 
 def main() -> None:
@@ -102,19 +128,26 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--budget", type=float, default=60, help="of each search, in full trainings")
     parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--stop", action="append", default=[], help="rule like no_gain=30")
+    parser.add_argument("--priors", action="store_true")
     arguments = parser.parse_args()
     _, curves = recorded(arguments.study)
     print(f"surrogate: explains {100 * curves.explained_variance:.0f} % of a curve left out")
     results: dict[str, NDArray[np.float64]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for name in (*METHODS, STOCK):
+        rules = [f"{STOPS}{rule}" for rule in arguments.stop]
+        for name in (*METHODS, STOCK, *rules, *(PRIORS if arguments.priors else ())):
             one = partial(reached, name, arguments.study, arguments.workers, arguments.budget)
             results[name] = np.array(list(pool.map(one, range(arguments.seeds))))
     ours, *rivals = results
     found: dict[str, Any] = {"workers": arguments.workers, "seeds": arguments.seeds}
-    print(f"{'full trainings':26}" + "".join(f"{share * arguments.budget:7g}" for share in SHARES) + "   trials")
+    print(f"{'full trainings':26}" + "".join(f"{share * arguments.budget:7g}" for share in SHARES) + "   trials  spent")
     for name, errors in results.items():
-        print(f"{name:26}" + "".join(f"{error:7.2f}" for error in errors.mean(0)[:3]) + f"{errors.mean(0)[3]:9.0f}")
+        print(
+            f"{name:26}"
+            + "".join(f"{error:7.2f}" for error in errors.mean(0)[:3])
+            + f"{errors.mean(0)[3]:9.0f}{errors.mean(0)[4]:7.1f}"
+        )
     for name in rivals:
         for place, share in enumerate(SHARES):
             gain = results[ours][:, place] - results[name][:, place]

@@ -9,6 +9,7 @@ import heapq
 import warnings
 from collections.abc import Iterable, Sequence
 
+import optuna
 from optuna.distributions import json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import create_trial
@@ -91,9 +92,14 @@ def regret_bound_pct(trials: Sequence[Trial]) -> float:
         )
         for trial in sorted(best, key=lambda trial: trial.number)
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the module leaves Optuna with version 6; pyproject.toml asks for less
-        return float(RegretBoundEvaluator(seed=0).evaluate(frozen, StudyDirection.MINIMIZE))
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns of a fit that failed, and takes its defaults then
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the module leaves Optuna with version 6; pyproject.toml asks for less
+            return float(RegretBoundEvaluator(seed=0).evaluate(frozen, StudyDirection.MINIMIZE))
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def _error_pct(trial: Trial) -> float:
