@@ -59,7 +59,9 @@ def check_calibration(model: str, predictor: Predictor, manifest: Manifest, spli
             f"{split_name!r} is a test split; radii are fitted to validation images, so that coverage can be measured "
             "on the test split"
         )
-    if (split_name, manifest.fingerprint) == (info.config.data.train_split, info.data_fingerprint):
+    data = info.config.data
+    knows_images = manifest.fingerprint == info.data_fingerprint and data.drawn is None
+    if knows_images and not set(manifest.members_of(data.train_split)).isdisjoint(manifest.members_of(split_name)):
         raise RcnSearchError("errors on the images of the training are too small: calibrate on validation images")
     if model.endswith(EXPORTED_SUFFIXES):
         raise RcnSearchError(f"{model} is exported already: calibrate the checkpoint, then export it again")

@@ -15,16 +15,21 @@ def calibrate_winner(study: Study, winner: Winner | None, console: Console) -> N
     """Keep radii in the checkpoints of the winner, or of the best trial, unless they have them already.
 
     Without replication the validation images chose trial and epoch, so that their errors, and the radii, are a little
-    too small. A search whose winner cannot be calibrated has not failed: the reason is printed.
+    too small. A search whose winner cannot be calibrated has not failed.
     """
     if study.config.runs or study.best_trial is None or study.best_trial.config.model.name == "denoiser":
         return
     runs = [run.checkpoint for run in winner.runs] if winner else [storage.join(study.best_trial.folder, BEST_NAME)]
+    for checkpoint in runs:
+        calibrate_checkpoint(study, checkpoint, console)
+
+
+def calibrate_checkpoint(study: Study, checkpoint: str, console: Console) -> None:
+    """Keep radii in a checkpoint of a study unless it has them; where it cannot have any, print the reason."""
     try:
-        for checkpoint in runs:
-            _calibrate(study, checkpoint, console)
+        _calibrate(study, checkpoint, console)
     except (RcnSearchError, OSError) as error:
-        console.print(f"the winner was not calibrated, so its points have no radius: {error}", highlight=False)
+        console.print(f"{checkpoint} was not calibrated, so its points have no radius: {error}", highlight=False)
 
 
 def _calibrate(study: Study, checkpoint: str, console: Console) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rcn_search import storage
 from rcn_search.config.loading import resolve_train_config
 from rcn_search.config.schema import FrozenModel, TrainConfig
+from rcn_search.search.calibrate_winner import calibrate_checkpoint
 from rcn_search.study.records import ErrorPct, StudyError, read_record
 from rcn_search.study.space.study_config import overlay
 from rcn_search.study.study import Study
@@ -66,7 +67,10 @@ def evaluate_best_trial(
     if winner:
         result = _evaluate_seeds(study, winner, leaderboard)
     else:
-        folder = _retrain(study, study.best_trial, console) if study.config.test.retrain else study.best_trial.folder
+        folder = study.best_trial.folder
+        if study.config.test.retrain:
+            folder = _retrain(study, study.best_trial, console)
+            calibrate_checkpoint(study, storage.join(folder, BEST_NAME), console)
         test_folder = storage.join(study.uri, TEST_FOLDER)
         score = _evaluate_checkpoint(study, storage.join(folder, BEST_NAME), test_folder, leaderboard)
         result = TestResult(trial=study.best_trial.number, **dict(score))

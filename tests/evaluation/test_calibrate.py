@@ -113,8 +113,10 @@ def test_check_calibration_refuses_other_images_and_files(
     with pytest.raises(RcnSearchError, match="calibrate the checkpoint, then export it again"):
         check_calibration("network.onnx", predictor, manifest, "val")
     predictor.info = predictor.info.model_copy(update={"data_fingerprint": manifest.fingerprint})
-    with pytest.raises(RcnSearchError, match="images of the training are too small"):
-        check_calibration(uri, predictor, manifest, "train")
+    for split in ("train", "all"):
+        whole = manifest.model_copy(update={"unions": {"all": ["train", "val"]}})
+        with pytest.raises(RcnSearchError, match="images of the training are too small"):
+            check_calibration(uri, predictor, whole, split)
 
 
 def test_calibrate_refuses_a_checkpoint_that_was_replaced(

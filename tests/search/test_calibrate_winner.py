@@ -57,4 +57,4 @@ def test_calibrate_winner_calibrates_every_run_of_the_winner(
 
 def test_calibrate_winner_that_cannot_be_calibrated_says_why(study: Study) -> None:
     Path(study.best_trial.folder, "best.safetensors").unlink()
-    assert "the winner was not calibrated, so its points have no radius: no checkpoint at" in calibrated(study)
+    assert "was not calibrated, so its points have no radius: no checkpoint at" in calibrated(study)
