@@ -102,6 +102,7 @@ def test_search_with_max_concurrent_on_empty_cluster_starts_nodes(
         "study": {"name": "growing"},
         "base": {
             "data": {"uri": synthetic_uri},
+            "checkpoint": {"every_s": 0},
             "model": {"name": "rcn", "branches": 2, "channels": 8},
             "schedule": {"batch_size": 16},
             "compute": {"precision": "fp32", "channels_last": False},

@@ -49,6 +49,7 @@ def test_search_resumes_the_trials_of_a_killed_node(cluster, synthetic_uri, tmp_
         "study": {"name": "nodes"},
         "base": {
             "data": {"uri": synthetic_uri},
+            "checkpoint": {"every_s": 0},
             "model": {"name": "rcn", "branches": 2, "channels": 8},
             "schedule": {"batch_size": 16},
             "compute": {"precision": "fp32", "channels_last": False},

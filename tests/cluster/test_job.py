@@ -27,6 +27,7 @@ def write_study_file(folder: Path, data_uri: str, *, trials: int, epochs: int) -
         "study": {"name": "job"},
         "base": {
             "data": {"uri": data_uri},
+            "checkpoint": {"every_s": 0},
             "model": {"name": "rcn", "branches": 2, "channels": 8},
             "schedule": {"batch_size": 16},
             "compute": {"precision": "fp32", "channels_last": False},

@@ -118,7 +118,7 @@ def worker_pids(name: str) -> list[int]:
 @pytest.mark.timeout(600)
 def test_train_with_workers_killed_worker_costs_at_most_an_epoch(ray_cluster, tiny_config, tmp_path):
     optimizer = {"name": "adadelta", "lr": 0.1, "weight_decay": 0.0}
-    config = changed(tiny_config, schedule={"epochs": 8}, optimizer=optimizer)
+    config = changed(tiny_config, schedule={"epochs": 8}, optimizer=optimizer, checkpoint={"every_s": 0})
     killed: list[int] = []
 
     def kill(report: Any) -> None:
@@ -174,6 +174,7 @@ def test_run_search_two_workers_per_trial_survives_a_killed_worker(ray_cluster, 
         "base": {
             "data": {"uri": synthetic_uri},
             "input": {"size_px": 40},
+            "checkpoint": {"every_s": 0},
             "model": {"name": "rcn", "branches": 2, "channels": 8},
             "schedule": {"batch_size": 16},
             "validation": {"augment": False},
