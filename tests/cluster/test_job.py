@@ -117,7 +117,7 @@ def test_literal_line_of_a_ray_job_says_in_one_line_which_two_options_it_lacks(h
     job = head.ray_job("submit", "--", "python", "-m", "rcn_search.tune", "search_spaces/rcn.yaml")
     text, _ = job.communicate(timeout=TIMEOUT_S)
     assert job.returncode == 1, text
-    (line,) = re.findall(r"^error: .*$", text, re.MULTILINE)
+    (line,) = set(re.findall(r"^error: .*$", text, re.MULTILINE))  # Ray prints the end of the log once more
     assert "this Ray job needs two more options: --data DATA, because there is no data set at" in line
     assert "and --study STUDY, because" in line
     assert "Traceback" not in text.split("error: ")[0]
