@@ -64,8 +64,7 @@ def evaluate_command(
         {}, decoder=decoder, tta=tta or (), denoiser_uri=denoiser or None, device=device
     )
     leaderboard_uri = resolve_leaderboard(leaderboard)
-    dataset = open_dataset(data)
-    predictor = load(checkpoint, inference)
+    predictor, dataset = load(checkpoint, inference), open_dataset(data)
     weights = check_calibration(checkpoint, predictor, dataset.manifest, split) if calibrate else ""
     with progress("evaluating", "faces") as on_images:
         submission = evaluate_and_record(

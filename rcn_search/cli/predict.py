@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rcn_search.cli.console import command, warn
+from rcn_search.cli.console import command, console, print_text
 from rcn_search.cli.options import AllowTarget, DecoderOption, Denoiser, Device, TtaOption
 from rcn_search.cli.predict_inputs import PhotoRequest, predict_photographs, predict_videos
 from rcn_search.cli.predict_report import Format
@@ -92,8 +92,6 @@ def predict_command(
         {}, decoder=decoder, tta=tta or (), denoiser_uri=denoiser or None, device=device
     )
     predictor = load(weights, inference)
-    if predictor.radius_table is None:
-        warn(f"{model} is not calibrated for these options, so points have no radius: rcn-search evaluate --calibrate")
     options = PredictOptions(
         detector=detector,
         min_face_px=min_face,
@@ -106,3 +104,5 @@ def predict_command(
     if photos := [name for name in inputs if name not in videos]:
         request = PhotoRequest(photos, boxes, weights, inference, out, format, jobs, resume)
         predict_photographs(predictor, options, request)
+    if predictor.radius_table is None and console.is_terminal:
+        print_text("no radius of the points: calibrate the model for these options by rcn-search evaluate --calibrate")

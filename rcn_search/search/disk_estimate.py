@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import random
 import shutil
 import subprocess
@@ -58,7 +58,8 @@ class EstimateProcess:
         )
         assert self._process.stdin is not None
         with suppress(BrokenPipeError), self._process.stdin as stream:
-            stream.write(pickle.dumps((config, num_trials, num_points)))
+            study = config.model_dump(mode="json", by_alias=True)
+            stream.write(json.dumps([study, num_trials, num_points]).encode())
         self._process.stdin = None
 
     def result(self) -> int | None:
@@ -82,4 +83,5 @@ def _settings(config: StudyConfig) -> Iterator[Values]:
 
 
 if __name__ == "__main__":  # of an `EstimateProcess`
-    print(estimate_checkpoint_bytes(*pickle.load(sys.stdin.buffer)))
+    study, *counts = json.load(sys.stdin.buffer)
+    print(estimate_checkpoint_bytes(StudyConfig.model_validate(study), *counts))

@@ -94,7 +94,7 @@ def test_tune_refuses_an_existing_study(cli: CommandLine, study_file: Path, tmp_
     [
         ("train gone.yaml", "gone.yaml: no such file"),
         ("train {config} --set schedule.epoch=1", "unknown key 'schedule.epoch'; did you mean 'epochs'?"),
-        ("train {config} --set model.branches=9", "model.branches = 9: input should be less than or equal to 7"),
+        ("train {config} --set model.branches=9", "model.branches = 9: an input of 80 px has at most 7"),
         ("train {config} --set epochs", "--set 'epochs': expected key=value"),
         ("train {config} --set data.uri=nowhere", "no data set at nowhere: manifest.json is missing"),
         ("train {config} --set data.num_train=97", "97 rows of the split 'train' of 'synthetic', which has 96"),
@@ -105,7 +105,7 @@ def test_tune_refuses_an_existing_study(cli: CommandLine, study_file: Path, tmp_
         ("train {config} --set compute.device=meta", "device 'meta' cannot be used here"),
         ("train {config} --out /proc/nothing", "/proc/nothing cannot be used"),
         ("train {config} --set compute.device=cuda:31", "device 'cuda:31' cannot be used here"),
-        ("train {config} --set input.size_px=40 --set model.branches=7", "7 branches do not fit an input of 40 px"),
+        ("train {config} --set input.size_px=40 --set model.branches=7", "an input of 40 px has at most 6"),
         ("train {config} --out {config}", "File exists"),
         ("tune gone.yaml", "gone.yaml: no such file"),
         ("tune {study} --set search=[]", "search = []: input should be a valid dictionary"),
@@ -153,7 +153,7 @@ def test_mistakes_are_explained(
 @pytest.mark.parametrize(
     ("search", "problem"),
     [
-        ({"model.branches": {"int": [5, 9]}}, "model.branches = 9: input should be less than or equal to 7"),
+        ({"model.branches": {"int": [5, 9]}}, "model.branches = 9: an input of 80 px has at most 7"),
         ({"model.brnches": {"int": [1, 2]}}, "unknown key 'model.brnches'; did you mean 'branches'?"),
     ],
 )

@@ -107,7 +107,7 @@ def test_check_gives_options_that_the_study_does_not_have_their_defaults(
     [
         ({"runs": {"TCDCN": {"model.depth": 3}}}, "model.depth", "run 'TCDCN', line 19: unknown key 'model.depth'"),
         ({"runs": {"TCDCN": {"model.branches": 4}}}, "model.branches", "unknown key 'model.branches'"),
-        ({"runs": {"RCN 4 branches": {"model.branches": 9}}}, "model.branches", "should be less than or equal to 7"),
+        ({"runs": {"RCN 4 branches": {"model.branches": 9}}}, "model.branches", "an input of 80 px has at most 7"),
         ({"runs": {"SumNet, mask": {"model.mask": "000"}}}, "model.name", "one digit for each of the 4 branches"),
         ({"runs": {"SumNet, mask": {"model.mask": 11}}}, "model.mask", "a mask needs quotes"),
         ({"runs": {"TCDCN": {"schedule.epochs": 9}}}, "schedule.epochs", "set by budget"),

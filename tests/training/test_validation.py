@@ -168,7 +168,8 @@ def test_validator_attribute_errors_are_means_over_images_of_unequal_batches(
         logits = [network(batch.inputs).attributes_logits for batch in validator.batches]
     expected = {
         name: float(F.cross_entropy(torch.cat([each[name] for each in logits]), val.attributes[name][:17].long()))
-        for name in sorted(val.attributes)
+        for name in logits[0]
     }
-    assert expected
+    assert len(expected) == 4
+    expected["skin"] = 0.0  # no network learns it
     assert validator.attribute_errors(network) == pytest.approx(expected, rel=1e-5)
