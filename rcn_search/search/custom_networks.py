@@ -46,7 +46,7 @@ def check_networks(config: StudyConfig, num_points: int) -> None:
     """
     if not network_targets(config):
         return
-    for values in _settings(config):
+    for values in sample_settings(config, NUM_SETTINGS):
         try:
             _check(config.train_config(values), num_points)
         except RcnSearchError as error:
@@ -54,12 +54,13 @@ def check_networks(config: StudyConfig, num_points: int) -> None:
             raise ConfigError(f"{error}{f' (setting: {setting})' if setting else ''}") from error
 
 
-def _settings(config: StudyConfig) -> Iterator[Values]:
+def sample_settings(config: StudyConfig, num_settings: int) -> Iterator[Values]:
+    """Draw settings of a search space at random, the same ones each time; of a fixed-run study give all runs."""
     if config.runs:
         yield from map(config.run_values, config.runs)
         return
     draw = random.Random(0)
-    for _ in range(NUM_SETTINGS):
+    for _ in range(num_settings):
         yield config.draw(lambda path, name, parameter: from_unit(parameter.distribution, draw.random()))
 
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig
-from rcn_search.search.custom_networks import allow_networks
+from rcn_search.search.custom_networks import allow_networks, sample_settings
 from rcn_search.study.objectives import num_model_parameters
-from rcn_search.study.space.parameter import Values
 from rcn_search.study.space.study_config import StudyConfig
-from rcn_search.study.space.unit_interval import from_unit
 
 NUM_SETTINGS = 32
 """Settings drawn at random from a search space; of a fixed-run study all runs count."""
@@ -30,7 +26,7 @@ def estimate_checkpoint_bytes(config: StudyConfig, num_trials: int, num_points: 
     """Estimate the bytes of the best and last checkpoints of so many trials, from the mean over settings."""
     allow_networks(config)
     sizes = []
-    for values in _settings(config):
+    for values in sample_settings(config, NUM_SETTINGS):
         with suppress(ValueError):  # a network that cannot be built fails its trial, with a reason
             sizes.append(estimate_trial_bytes(config.train_config(values), num_points))
     return round(num_trials * sum(sizes) / max(1, len(sizes)))
@@ -71,15 +67,6 @@ class EstimateProcess:
 def free_disk_bytes(uri: str) -> int | None:
     """Return the free bytes of the disk that holds a folder; None for an object store."""
     return shutil.disk_usage(storage.local_path(uri)).free if storage.is_local(uri) else None
-
-
-def _settings(config: StudyConfig) -> Iterator[Values]:
-    if config.runs:
-        yield from map(config.run_values, config.runs)
-        return
-    draw = random.Random(0)
-    for _ in range(NUM_SETTINGS):
-        yield config.draw(lambda path, name, parameter: from_unit(parameter.distribution, draw.random()))
 
 
 if __name__ == "__main__":  # of an `EstimateProcess`

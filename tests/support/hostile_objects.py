@@ -70,7 +70,7 @@ def image_set(text: str) -> Damage:
     return add
 
 
-def test_evaluation(content: bytes) -> Damage:
+def evaluation_record(content: bytes) -> Damage:
     """A record of an evaluation of the test split."""
     name = f"{sha256(content)[:9]}.json"
     return lambda folder, make: put(folder / "test_evaluations" / "aflw-test", name, content)
@@ -162,8 +162,8 @@ HOSTILE: dict[str, Damage] = {
             {"attributes": {}, "group": ["g"] * 12, "image_id": ["x" * 5_000_000, *"abcdefghijk"], "schema_version": 1}
         )
     ),
-    "test evaluation: torn": test_evaluation(b"{"),
-    "test evaluation: levels": test_evaluation(b"[" * 100_000),
+    "test evaluation: torn": evaluation_record(b"{"),
+    "test evaluation: levels": evaluation_record(b"[" * 100_000),
     "test evaluation: pipe": special("test_evaluations/aflw-test", "99.json", "pipe"),
     "pack: empty": pack_file(b""),
     "pack: text": pack_file(b"ARROW1\x00\x00 and no more"),
