@@ -105,7 +105,7 @@ def train(
 
     The same command resumes.
 
-    Example: rcn-search weights train rcn5-drawn --measure data/mtfl:aflw --measure data/afw-68:test
+    Example: rcn-search weights train rcn5-drawn --measure data/mtfl:aflw --measure data/afw-68:afw-68
     """
     from rcn_search.config.loading import load_train_config
     from rcn_search.reproduce.packaged_weights import Progress, WeightsRequest, make_weights

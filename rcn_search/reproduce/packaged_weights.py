@@ -28,6 +28,7 @@ from rcn_search.evaluation.model_card import CardData, CardScore, ModelCard, car
 from rcn_search.evaluation.packaged_weights import check_size, write_weights
 from rcn_search.evaluation.predict_split import check_keypoints, predict_split
 from rcn_search.inference.predictor import Predictor, load
+from rcn_search.keypoints import keypoint_schema
 from rcn_search.leaderboard.class_names import class_name
 from rcn_search.leaderboard.submit import evaluate_and_record
 from rcn_search.training.epoch_report import EpochReport
@@ -85,10 +86,9 @@ def make_weights(request: WeightsRequest, progress: Progress) -> tuple[ModelCard
     importer = SyntheticImporter(
         schema=request.schema, num_train=request.num_train, num_val=request.num_val, num_test=request.num_test
     )
+    photographs = [_test_split(uri, split, request.schema) for uri, split in request.measured]
     manifest = import_dataset(importer, data_uri, on_rows=progress.on_faces).manifest
-    measured = [(open_dataset(uri), split) for uri, split in [(data_uri, _TEST), *request.measured]]
-    for dataset, split in measured:
-        _check_measured(manifest, dataset, split)
+    measured = [(open_dataset(data_uri), _TEST), *photographs]
     results = [_train_seed(request, data_uri, seed, progress) for seed in range(request.num_seeds)]
     best = min(results, key=lambda result: result.best_error_pct)
     content = storage.read_bytes(best.checkpoint)
@@ -106,12 +106,15 @@ def make_weights(request: WeightsRequest, progress: Progress) -> tuple[ModelCard
     return card, write_weights(request.into, card, storage.read_bytes(chosen))
 
 
-def _check_measured(manifest: Manifest, dataset: Dataset, split: str) -> None:
-    ours, theirs = manifest.keypoint_schema, dataset.manifest.keypoint_schema
+def _test_split(uri: str, split: str, schema: str) -> tuple[Dataset, str]:
+    dataset = open_dataset(uri)
+    ours, theirs = keypoint_schema(schema), dataset.manifest.keypoint_schema
     if ours != theirs:
-        raise RcnSearchError(f"{dataset.uri} has {theirs.name!r} points; the weights have {ours.name!r} points")
+        raise RcnSearchError(f"{uri} has {theirs.name!r} points; the weights have {ours.name!r} points")
     if split not in dataset.manifest.test_splits:
-        raise RcnSearchError(f"{split!r} is no test split of {dataset.uri}: a card has errors on test splits")
+        known = ", ".join(dataset.manifest.test_splits) or "none"
+        raise RcnSearchError(f"{split!r} is no test split of {uri}, whose test splits are: {known}")
+    return dataset, split
 
 
 def _train_seed(request: WeightsRequest, data_uri: str, seed: int, progress: Progress) -> TrainResult:

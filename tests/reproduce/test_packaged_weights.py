@@ -47,3 +47,14 @@ def test_weights_train_refuses_unknown_names_and_splits(
     cli: CommandLine, options: tuple[str, ...], message: str
 ) -> None:
     assert message in cli.fail("weights", "train", *options)
+
+
+def test_weights_train_split_that_is_no_test_split_is_refused_before_faces_are_drawn(
+    cli: CommandLine, mtfl_uri: str, tmp_path: Path
+) -> None:
+    line = ("weights", "train", "rcn5-drawn", "--out", tmp_path / "out", "--measure")
+    assert "'val' is no test split" in cli.fail(*line, f"{mtfl_uri}:val")
+    assert "has 'five' points; the weights have 'ibug68' points" in cli.fail(
+        "weights", "train", "rcn68-drawn", "--out", tmp_path / "out", "--measure", f"{mtfl_uri}:aflw"
+    )
+    assert not (tmp_path / "out").exists()
