@@ -35,6 +35,7 @@ ARGUMENTS = {
     "import_time.py": "--runs 1",
     "label_offset.py": "{run}/predictions-test.parquet --data {data}",
     "leaderboard.py": "--entries 20 --images 5 --runs 1",
+    "many_workers.py": "--trials 60 --ray-trials 4",
     "nested_start.py": "--data {data} --trials 1",
     "predict_time.py": "{run}/best.safetensors {photo}",
     "sampler_time.py": "",
