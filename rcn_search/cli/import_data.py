@@ -50,7 +50,9 @@ def _own(help: str, **options: Any) -> Any:
 
 Format = Annotated[
     str,
-    typer.Argument(help="points (your own), mtfl, 300w, 300w-private, wflw, afw, afw-68, or that of another package."),
+    typer.Argument(
+        help="points (your own), mtfl, 300w, 300w-private, wflw, cofw, cofw-68, afw, afw-68, or another package's."
+    ),
 ]
 Source = Annotated[Path, typer.Argument(help="Folder with the published files, unzipped; or your annotations.")]
 Color = Annotated[bool, typer.Option("--color", help="Keep red, green and blue. Default: gray.")]
@@ -102,7 +104,8 @@ def import_command(
     points: a table, a COCO file, LabelMe or .pts files, described by --schema and --layout. mtfl: training.txt,
     testing.txt and the images. 300w: the folders afw, helen, lfpw and ibug; any of them may be missing. afw: anno.mat
     and the images (needs the extra "matlab"). afw-68: the folder afw of 300-W, from whose 68 points five are derived.
-    wflw: WFLW_annotations and WFLW_images. 300w-private: 01_Indoor and 02_Outdoor.
+    wflw: WFLW_annotations and WFLW_images. 300w-private: 01_Indoor and 02_Outdoor. cofw: COFW_train_color.mat and
+    COFW_test_color.mat; cofw-68: the latter and COFW68_Data (both need the extra "matlab").
 
     Rows that cannot be imported are printed with the reason and listed in the manifest.
 

@@ -13,7 +13,14 @@ _MTFL = {
     "glasses": ("worn", "not worn"),
     "pose": ("left profile", "left", "frontal", "right", "right profile"),
 }
-_CODES = {"aflw": _MTFL, "mtfl": _MTFL, "synthetic": _MTFL | {"skin": ("dark", "medium", "light")}}
+_COFW = {"occlusion": ("no point hidden", "up to a quarter", "up to half", "over half")}
+_CODES: dict[str, dict[str, tuple[str, ...]]] = {
+    "aflw": _MTFL,
+    "mtfl": _MTFL,
+    "synthetic": _MTFL | {"skin": ("dark", "medium", "light")},
+    "cofw": _COFW,
+    "cofw68": _COFW,
+}
 
 
 def class_name(dataset: str, part: str) -> str:

@@ -11,7 +11,7 @@ import scipy.io
 from PIL import Image
 
 from rcn_search.data.dataset import Dataset
-from rcn_search.data.importers import afw, anno_mat
+from rcn_search.data.importers import afw, mat_process
 from rcn_search.data.importers.afw import Afw68Importer, AfwImporter, five_of_68
 from rcn_search.data.importing import import_dataset
 from rcn_search.data.shards import DatasetError, Manifest
@@ -214,8 +214,8 @@ def write_large_references(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "reason"),
     [
-        (write_compressed_zeros, "it asks for more memory than AFW's annotations need"),
-        (write_large_references, "it asks for more memory than AFW's annotations need"),
+        (write_compressed_zeros, "it asks for more memory than such a file needs"),
+        (write_large_references, "it asks for more memory than such a file needs"),
         (write_huge_shape, r"a matrix has the shape \(4, 2000000000\)"),
     ],
 )
@@ -229,7 +229,7 @@ def test_read_anno_that_asks_for_much_memory_is_refused(
 
 
 def test_read_anno_that_takes_long_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anno_mat, "_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(mat_process, "_TIMEOUT_S", 0.01)
     write_older(folder / "anno.mat", ANNO)
     with pytest.raises(DatasetError, match=r"reading it takes over 0.01 s"):
         AfwImporter(folder).read_rows()

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rcn_search.data.importers.afw import Afw68Importer, AfwImporter
 from rcn_search.data.importers.base import Importer
+from rcn_search.data.importers.cofw import Cofw68Importer, CofwImporter
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.importers.w300 import W300Importer
 from rcn_search.data.importers.w300_private import W300PrivateImporter
@@ -32,6 +33,8 @@ IMPORTERS: dict[str, FolderImporter] = {
     "afw-68": Afw68Importer,
     "wflw": WflwImporter,
     "300w-private": W300PrivateImporter,
+    "cofw": CofwImporter,
+    "cofw-68": Cofw68Importer,
 }
 
 

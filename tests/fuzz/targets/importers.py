@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+import h5py
 import numpy as np
 import scipy.io
 from PIL import Image
 
 from rcn_search.data.importers.afw import Afw68Importer, AfwImporter
 from rcn_search.data.importers.base import Importer, RowError
+from rcn_search.data.importers.cofw import FILES, CofwImporter
 from rcn_search.data.importers.mtfl import MtflImporter
 from rcn_search.data.importers.w300 import W300Importer
 from rcn_search.data.sample import Sample
@@ -111,6 +113,21 @@ def _read_anno(folder: Path, content: bytes) -> None:
     _read_all(AfwImporter(folder))
 
 
+def _cofw(_: Path) -> list[bytes]:
+    face, stream = draw_face(0, IBUG68), io.BytesIO()
+    with h5py.File(stream, "w", userblock_size=512) as file:
+        image = file.create_dataset("image", data=face.image.T, compression="gzip")
+        file.create_dataset("IsT", data=np.array([[image.ref]], h5py.ref_dtype))
+        numbers = np.concatenate([face.points[:29, 0], face.points[:29, 1], np.zeros(29)])
+        file.create_dataset("phisT", data=numbers[:, None].astype(float))
+    return [stream.getvalue()]
+
+
+def _read_cofw(folder: Path, content: bytes) -> None:
+    (folder / FILES["test"]).write_bytes(content)
+    _read_all(CofwImporter(folder))
+
+
 def _photos(folder: Path) -> list[bytes]:
     (folder / "ibug").mkdir(exist_ok=True)
     (folder / "ibug/face_1.pts").write_bytes(_pts(0))
@@ -151,5 +168,6 @@ TARGETS = (
     _target(".pts of 300-W", _prepare_pts, TEXT, _read_w300),
     _target(".pts of AFW", _prepare_pts, TEXT, _read_afw68),
     Target(name="anno.mat", prepare=_anno, mutate=BINARY, read=_read_anno, names=("anno.mat",), num_examples=2),
+    Target(name="COFW mat", prepare=_cofw, mutate=BINARY, read=_read_cofw, names=(FILES["test"],), num_examples=1),
     Target(name="photograph", prepare=_photos, mutate=_edit_photo, read=_read_photo, hostile=_deep_gray),
 )
