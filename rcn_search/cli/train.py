@@ -19,7 +19,7 @@ from rcn_search.training.exit_status import BEST_NAME
 
 if TYPE_CHECKING:
     from rcn_search.config.schema import TrainConfig
-    from rcn_search.training.compute_probe import ComputeSettings
+    from rcn_search.training.compute_settings import ComputeSettings
     from rcn_search.training.epoch_report import EpochReport
 
 CURVE_NAME = "curve.png"

@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rcn_search.cluster.credentials import Credentials
 from rcn_search.config.schema import FrozenModel
-from rcn_search.training.compute_probe import ComputeSettings
+from rcn_search.training.compute_settings import ComputeSettings
 from rcn_search.training.epoch_report import EpochReport
 
 POLL_INTERVAL_S = 0.2

@@ -119,3 +119,9 @@ class ComputeConfig(FrozenModel):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="Number format of the network's arithmetic.")
     channels_last: bool | Literal["auto"] = Field("auto", description="Memory layout NHWC instead of NCHW.")
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field("auto", description="CPU threads of the training.")
+    step: Literal["auto", "eager", "graph", "compiled"] = Field(
+        "auto",
+        description="How a training step runs: operation by operation (eager), on a GPU as a CUDA graph, or compiled "
+        "by PyTorch, which takes half a minute before the first step. Several workers, and custom networks, whose code "
+        "may do anything, always take eager steps.",
+    )

@@ -58,15 +58,15 @@ class InputWindow(NamedTuple):
     @property
     def is_flipped_b(self) -> Tensor:
         """Whether each window is flipped left to right: (b,) bool."""
-        is_flipped_b: Tensor = torch.linalg.det(self.axes_b22) < 0
-        return is_flipped_b
+        (a_b, b_b), (c_b, d_b) = (row_b2.unbind(1) for row_b2 in self.axes_b22.unbind(1))
+        return a_b * d_b - b_b * c_b < 0  # the determinant
 
 
 def augment_face_boxes(face_box_b4: Tensor, draws_bd: Tensor, options: AugmentConfig) -> InputWindow:
     """Move face boxes (x, y, width, height in crop pixels), scale and rotate them about their center, flip some."""
     signed = 2 * draws_bd - 1
     side_b = face_box_b4[:, 2]
-    shift_b2 = signed[:, [_SHIFT_X, _SHIFT_Y]] * options.translate * side_b[:, None]
+    shift_b2 = signed[:, _SHIFT_X : _SHIFT_Y + 1] * options.translate * side_b[:, None]
     center_b2 = face_box_b4[:, :2] + face_box_b4[:, 2:] / 2 + shift_b2
     half_b = side_b / 2 * (1 + options.scale * signed[:, _SCALE])
     angle_b = torch.deg2rad(options.rotate_deg * signed[:, _ROTATE])
@@ -110,11 +110,26 @@ def warp_images(image_bchw: Tensor, window: InputWindow, size_px: int) -> Tensor
 
 def warp_points(points_bk2: Tensor, window: InputWindow, flip_k: Tensor | None = None) -> Tensor:
     """Convert crop pixels to window coordinates, 0..1 inside; ``flip_k`` renumbers the points of flipped windows."""
-    inverse = torch.linalg.inv(window.axes_b22)
+    inverse = _inverse(window.axes_b22)
     relative: Tensor = (points_bk2 - window.center_b2[:, None]) @ inverse.transpose(1, 2)
     if flip_k is not None:
         relative = torch.where(window.is_flipped_b[:, None, None], relative[:, flip_k], relative)
     return relative / 2 + 0.5
+
+
+def _inverse(matrix_b22: Tensor) -> Tensor:
+    """Invert matrices that are not singular, without a check of that, for which a GPU would be waited for."""
+    if matrix_b22.device.type == "cpu":
+        inverse: Tensor = torch.linalg.inv_ex(matrix_b22).inverse
+        return inverse
+    return inverse_by_cofactors(matrix_b22)  # libraries of a GPU may wait for it while they factorize
+
+
+def inverse_by_cofactors(matrix_b22: Tensor) -> Tensor:
+    """Invert matrices by arithmetic alone; equal to `torch.linalg.inv` but for rounding."""
+    (a_b, b_b), (c_b, d_b) = (row_b2.unbind(1) for row_b2 in matrix_b22.unbind(1))
+    cofactors_b22 = torch.stack([torch.stack([d_b, -b_b], 1), torch.stack([-c_b, a_b], 1)], 1)
+    return cofactors_b22 / (a_b * d_b - b_b * c_b)[:, None, None]
 
 
 def shift_flipped_points(points_bk2: Tensor, draws_bd: Tensor, pixel_b: Tensor, flip: float) -> Tensor:

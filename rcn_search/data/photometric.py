@@ -65,8 +65,14 @@ def change_photometry(image_bchw: Tensor, draws_bd: Tensor, options: Photometric
 
 def _some_gray(image_bchw: Tensor, chosen_b: Tensor) -> Tensor:
     """Replace the chosen color images by their luma (ITU-R BT.601)."""
-    luma_bhw = torch.einsum("bchw,c->bhw", image_bchw, image_bchw.new_tensor([0.299, 0.587, 0.114]))
+    luma_bhw = torch.einsum("bchw,c->bhw", image_bchw, _luma_weights(image_bchw.device))
     return torch.where(chosen_b[:, None, None, None], luma_bhw[:, None], image_bchw)
+
+
+@lru_cache(maxsize=4)
+def _luma_weights(device: torch.device) -> Tensor:
+    """Create the weights of red, green and blue once: each copy to a GPU would wait for it."""
+    return torch.tensor([0.299, 0.587, 0.114], device=device)
 
 
 def _change_light(image_bchw: Tensor, draws_bd: Tensor, options: PhotometricConfig) -> Tensor:
@@ -156,6 +162,13 @@ def _block_cosines(size_px: int, device: torch.device) -> Tensor:
     return cosines.to(device=device, dtype=torch.float32)
 
 
+@lru_cache(maxsize=16)
+def _quantization_table(size_px: int, device: torch.device) -> Tensor:
+    """Build JPEG's steps at quality 50 for every cosine of `_block_cosines`: (s, s)."""
+    repeats = -(-size_px // _BLOCK_PX)
+    return torch.tensor(_JPEG_TABLE, device=device, dtype=torch.float32).repeat(repeats, repeats)[:size_px, :size_px]
+
+
 def compress(image_bchw: Tensor, quality_b: Tensor) -> Tensor:
     """Lose what JPEG loses of each channel at a quality of 1 to 100: cosines of 8x8 blocks are rounded.
 
@@ -164,8 +177,7 @@ def compress(image_bchw: Tensor, quality_b: Tensor) -> Tensor:
     size_px = image_bchw.shape[-1]
     cosines = _block_cosines(size_px, image_bchw.device)
     percent_b = torch.where(quality_b < 50, 5000 / quality_b, 200 - 2 * quality_b)
-    repeats = -(-size_px // _BLOCK_PX)
-    table_ss = image_bchw.new_tensor(_JPEG_TABLE).repeat(repeats, repeats)[:size_px, :size_px]
+    table_ss = _quantization_table(size_px, image_bchw.device)
     step_b1ss = ((table_ss * percent_b[:, None, None] + 50) / 100).floor().clamp(min=1)[:, None]
     rounded = ((cosines @ (image_bchw - 128) @ cosines.T) / step_b1ss).round() * step_b1ss
     restored: Tensor = (cosines.T @ rounded @ cosines + 128).clamp(0, 255)

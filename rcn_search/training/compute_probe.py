@@ -14,21 +14,17 @@ from itertools import product
 
 import psutil
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import Tensor
+from pydantic import ValidationError
 
 from rcn_search import storage
 from rcn_search.config.schema import TrainConfig, canonical_hash
 from rcn_search.errors import RcnSearchError
 from rcn_search.machine import cache_folder, num_cpus
-from rcn_search.models import build_model
-from rcn_search.models.custom import CustomNetwork, check_output
 from rcn_search.training.checkpoint import Checkpoint
+from rcn_search.training.compute_settings import ComputeSettings
 from rcn_search.training.distributed import DistributedContext
-from rcn_search.training.loss import training_loss
-from rcn_search.training.optim import build_optimizers
+from rcn_search.training.probe_steps import StepTimer, step_timers
 
-_MAX_PROBE_BATCH = 8
 _NUM_ROUNDS = 4
 _TIME_LIMIT_S = 2.0
 """No round begins that would end after this time, but one is always measured."""
@@ -42,35 +38,9 @@ _QUIET_LOAD = 0.1
 """Share of the CPU cores that other processes may use while a measurement is made that is kept."""
 _BUSY_LOAD = 0.25
 """If others use more than this, threads would wait for each other, and a single step might take seconds."""
-_CACHE_VERSION = 2
-
-
-class ComputeSettings(BaseModel):
-    """Compute options of a run, without any ``auto``."""
-
-    model_config = ConfigDict(frozen=True)
-    device: str
-    precision: str
-    channels_last: bool
-    threads: int
-
-    def autocast(self) -> torch.autocast:
-        """Create the autocast context for a forward pass in training."""
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
-
-    def to_memory_format(self, inputs: Tensor) -> Tensor:
-        """Convert network inputs to the memory layout of the network."""
-        return inputs.contiguous(memory_format=self.memory_format) if inputs.dim() == 4 else inputs
-
-    @property
-    def layout(self) -> tuple[str, bool]:
-        """Precision, and whether channels come last: what candidates with other numbers of threads share."""
-        return self.precision, self.channels_last
-
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """Memory layout of weights and maps."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
+_STEPS_WORTH_COMPILING = 200_000
+"""Compiling takes half a minute or more, and may save a few tenths of a millisecond of a step (not measured yet)."""
+_CACHE_VERSION = 3
 
 
 def resolve_settings(
@@ -79,10 +49,12 @@ def resolve_settings(
     checkpoint: Checkpoint | None,
     distributed: DistributedContext,
     on_probe: Callable[[int], None] = lambda num_candidates: None,
+    num_steps: int = 0,
 ) -> ComputeSettings:
     """Choose the compute options of a run, the same for all of its workers; ``on_probe`` as in `choose_settings`.
 
     A resumed run keeps its options. If the number of workers has changed, the number of threads is chosen anew.
+    Several workers take eager steps: they exchange gradients during the backward pass, by code of the host.
     """
     if checkpoint:
         settings = checkpoint.info.state["settings"]
@@ -90,19 +62,28 @@ def resolve_settings(
             return ComputeSettings.model_validate(settings)
         fixed = {name: settings[name] for name in ("precision", "channels_last")}
         config = config.model_copy(update={"compute": config.compute.model_copy(update=fixed)})
-    chosen = choose_settings(config, num_points, on_probe).model_dump_json() if distributed.is_first else ""
+    if distributed.world_size > 1:
+        config = config.model_copy(update={"compute": config.compute.model_copy(update={"step": "eager"})})
+    chosen = choose_settings(config, num_points, on_probe, num_steps).model_dump_json() if distributed.is_first else ""
     return ComputeSettings.model_validate_json(distributed.broadcast_text(chosen))
 
 
 def choose_settings(
-    config: TrainConfig, num_points: int, on_probe: Callable[[int], None] = lambda num_candidates: None
+    config: TrainConfig,
+    num_points: int,
+    on_probe: Callable[[int], None] = lambda num_candidates: None,
+    num_steps: int = 0,
 ) -> ComputeSettings:
     """Replace every ``auto`` of ``config.compute`` by the value that trains fastest.
 
     Candidates are compared by a few timed steps, in about three seconds; ``on_probe`` is called with their number
-    before. A result from a quiet machine is cached for each model, device and version of PyTorch.
+    before. A result from a quiet machine is cached for each model, device and version of PyTorch. On a GPU, a run of
+    very many steps (``num_steps``) tries a compiled step, too.
+
+    Raises:
+        RcnSearchError: The device, or a CUDA graph on it, cannot be used.
     """
-    candidates = _candidates(config)
+    candidates = _candidates(config, num_steps)
     if len(candidates) == 1:
         return candidates[0]
     device = candidates[0].device
@@ -125,27 +106,43 @@ def choose_settings(
         return ComputeSettings.model_validate_json((cache_folder("probe") / name).read_bytes())
     on_probe(len(candidates))
     others = _OtherLoad()
-    fastest = _fastest(candidates, _step_timers(config, num_points), others)
+    fastest = _fastest(candidates, step_timers(config, num_points), others)
     if others.share() <= _QUIET_LOAD:
         with suppress(OSError):
             storage.write_bytes(str(cache_folder("probe") / name), fastest.model_dump_json().encode())
     return fastest
 
 
-def _candidates(config: TrainConfig) -> list[ComputeSettings]:
+def _candidates(config: TrainConfig, num_steps: int) -> list[ComputeSettings]:
     compute = config.compute
     device, available = resolve_device(compute.device), num_cpus()
     threads = [compute.threads] if compute.threads != "auto" else [available, available // 2][: min(available, 2)]
     if device.type != "cpu":
         threads = threads[:1]
     return [
-        ComputeSettings(device=str(device), precision=precision, channels_last=channels_last, threads=num)
-        for num, precision, channels_last in product(
+        ComputeSettings(device=str(device), precision=precision, channels_last=channels_last, threads=num, step=step)
+        for step, num, precision, channels_last in product(
+            _kinds_of_step(config, device, num_steps),
             threads,
             ["bf16", "fp32"] if compute.precision == "auto" else [compute.precision],
             [True, False] if compute.channels_last == "auto" else [compute.channels_last],
         )
     ]
+
+
+def _kinds_of_step(config: TrainConfig, device: torch.device, num_steps: int) -> list[str]:
+    """List the kinds of step that are possible and may be worth their start."""
+    kind = config.compute.step
+    if config.model.name in ("custom", "timm"):
+        return ["eager"]
+    if kind == "graph" and device.type != "cuda":
+        raise RcnSearchError(f"compute.step is graph, but {device} is no GPU of CUDA; set compute.step=eager")
+    if kind != "auto":
+        return [kind]
+    if device.type != "cuda":
+        return ["eager"]
+    is_worth_compiling = num_steps >= _STEPS_WORTH_COMPILING and config.model.name != "denoiser"
+    return ["eager", "graph", "compiled"] if is_worth_compiling else ["eager", "graph"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -162,10 +159,6 @@ def resolve_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise RcnSearchError(f"device {name!r} cannot be used here: {error}") from error
     return device
-
-
-StepTimer = Callable[[ComputeSettings], float]
-"""Takes a training step with the settings of a candidate; returns its time in seconds."""
 
 
 def _fastest(candidates: Sequence[ComputeSettings], step_s: StepTimer, others: _OtherLoad) -> ComputeSettings:
@@ -188,57 +181,6 @@ def _fastest(candidates: Sequence[ComputeSettings], step_s: StepTimer, others: _
         for candidate in best_s:
             best_s[candidate] = min(best_s[candidate], step_s(candidate))
     return min(best_s, key=lambda candidate: best_s[candidate])
-
-
-def _step_timers(config: TrainConfig, num_points: int) -> StepTimer:
-    """Make the timer of candidates, which share a network for each memory layout."""
-    steps: dict[bool, Callable[[ComputeSettings], None]] = {}
-
-    def step_s(settings: ComputeSettings) -> float:
-        threads_before = torch.get_num_threads()
-        torch.set_num_threads(settings.threads)
-        try:
-            if settings.channels_last not in steps:
-                steps[settings.channels_last] = _training_step(config, settings, num_points)
-            started = time.perf_counter()
-            steps[settings.channels_last](settings)
-            return time.perf_counter() - started
-        finally:
-            torch.set_num_threads(threads_before)
-
-    return step_s
-
-
-def _training_step(
-    config: TrainConfig, settings: ComputeSettings, num_points: int
-) -> Callable[[ComputeSettings], None]:
-    device = torch.device(settings.device)
-    size_px, channels = config.input.size_px, config.input.channels
-    network = build_model(config.model, num_points=num_points, input_px=size_px, in_channels=channels)
-    if isinstance(network, CustomNetwork):
-        check_output(network)
-    network = network.to_device(device, settings.memory_format)
-    optimizers = build_optimizers(network, config.optimizer)
-    batch = min(config.schedule.batch_size, _MAX_PROBE_BATCH)
-    inputs = torch.rand(batch, channels, size_px, size_px, device=device)
-    if config.model.name == "denoiser":
-        inputs = torch.randint(size_px, (batch, num_points, 2), device=device)
-    points_bk2 = torch.rand(batch, num_points, 2, device=device)
-    attributes: dict[str, Tensor] = {
-        name: torch.zeros(batch, dtype=torch.long, device=device) for name in ("gender", "smile", "glasses", "pose")
-    }
-
-    def step(settings: ComputeSettings) -> None:
-        with settings.autocast():
-            output = network(settings.to_memory_format(inputs))
-        training_loss(config, output, points_bk2, attributes).backward()
-        for optimizer in optimizers:
-            optimizer.step()
-        network.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    return step
 
 
 class _OtherLoad:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rcn_search.errors import RcnSearchError
 
 CONFIG_NAME = "config.json"
@@ -21,3 +23,10 @@ class TrainingFailed(RcnSearchError):  # noqa: N818 - an outcome of a run
 
 class Interrupted(Exception):  # noqa: N818
     """The run was stopped on request; it is saved and can be resumed."""
+
+
+def finite_loss(loss: float, epoch: int) -> float:
+    """Return the loss, unless it is not finite: such a loss is never saved or reported."""
+    if not math.isfinite(loss):
+        raise TrainingFailed(f"the loss became {loss} in epoch {epoch}; try a lower optimizer.lr")
+    return loss

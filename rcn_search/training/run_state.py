@@ -11,7 +11,7 @@ from rcn_search import storage
 from rcn_search.config.errors import summarize
 from rcn_search.config.frozen_model import FrozenModel
 from rcn_search.training.checkpoint import CheckpointError, CheckpointInfo
-from rcn_search.training.compute_probe import ComputeSettings
+from rcn_search.training.compute_settings import ComputeSettings
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.exit_status import BEST_NAME
 from rcn_search.training.history import PART_EPOCHS, part_uri

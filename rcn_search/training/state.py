@@ -18,6 +18,7 @@ from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models import build_model
 from rcn_search.models.custom import CustomNetwork, check_output
+from rcn_search.models.tcdcn import TcdcnOutput
 from rcn_search.training.checkpoint import (
     CheckpointError,
     load_optimizers,
@@ -25,12 +26,13 @@ from rcn_search.training.checkpoint import (
     network_tensors,
     optimizer_tensors,
 )
-from rcn_search.training.compute_probe import ComputeSettings
+from rcn_search.training.compute_settings import ComputeSettings
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
-from rcn_search.training.loss import training_loss
-from rcn_search.training.optim import LR_SCALE, MovingAverage, build_optimizers, layer_lr_scales, learning_rate
+from rcn_search.training.loss import LossShare, training_loss
+from rcn_search.training.optim import MovingAverage, build_optimizers, layer_lr_scales, learning_rate, set_learning_rate
 from rcn_search.training.start_weights import NO_START, StartWeights
-from rcn_search.training.task import build_task
+from rcn_search.training.static_step import StaticStep
+from rcn_search.training.task import Batch, build_task
 from rcn_search.training.tcdcn_task_stopping import TaskStopping
 
 _NETWORK_STREAM = 3  # independent of augmentation, order and corruption (streams 0 to 2)
@@ -63,13 +65,16 @@ class TrainState:
         self.network = network.to_device(settings.device, settings.memory_format)
         if isinstance(self.network, CustomNetwork):
             check_output(self.network)
-        some_unused = config.model.name in ("tcdcn", "custom")
+        some_unused = config.model.name in ("tcdcn", "custom", "timm")
         self._trained = distributed.wrap_network(self.network, some_unused=some_unused)
         decay = config.init.layer_lr_decay if config.init else 1.0
         lr_scales = layer_lr_scales(self.network, decay, start.new_names)
-        self.optimizers = build_optimizers(self.network, config.optimizer, lr_scales)
+        is_static = settings.step != "eager"
+        self.optimizers = build_optimizers(self.network, config.optimizer, lr_scales, on_device=is_static)
         decay = config.schedule.ema_decay
-        self.average = MovingAverage(self.network, decay) if decay else None
+        self.average = MovingAverage(self.network, decay, on_device=is_static) if decay else None
+        self._static_step = StaticStep(self._whole_step, torch.device(settings.device)) if is_static else None
+        self._learn = torch.compile(self._forward, dynamic=False) if settings.step == "compiled" else self._forward
 
     def train_step(self, rows_b: Tensor, draws_bd: Tensor, batch_size: int | None = None) -> Tensor:
         """Train on the given rows of the split; return this worker's share of the loss, on the device.
@@ -77,27 +82,41 @@ class TrainState:
         The rows are this worker's part of the batch, which may be empty. ``batch_size`` is the number of images of all
         workers, by default the number of rows.
         """
-        config, num_images = self.config, len(rows_b)
+        config = self.config
+        self.lr = learning_rate(self.num_steps_done, self.num_steps, config.optimizer, config.schedule)
+        set_learning_rate(self.optimizers, self.lr)
+        if self.average:
+            self.average.begin_step(self.num_steps_done)
+        if self._static_step:
+            loss = self._static_step(rows_b, draws_bd, tuple(self.task_stopping.dropped))
+        else:
+            loss = self._whole_step(rows_b, draws_bd, batch_size)
+        self.task_stopping.count_step()
+        self.num_steps_done += 1
+        return loss
+
+    def _whole_step(self, rows_b: Tensor, draws_bd: Tensor, batch_size: int | None = None) -> Tensor:
+        """Do what the device does in `train_step`: shapes depend on arguments alone, and nothing is read back."""
+        num_images = len(rows_b)
         if not num_images:  # the other workers wait for gradients, so this one trains on an image of weight zero
             rows_b, draws_bd = rows_b.new_zeros(1), draws_bd.new_zeros(1, draws_bd.shape[1])
         batch = self.task.make_batch(rows_b, draws_bd)
+        batch = batch._replace(attributes=self.task_stopping.active_attributes(batch.attributes))
         share = self.distributed.loss_share(num_images, batch_size or num_images, batch.weight_bk)
-        self.lr = learning_rate(self.num_steps_done, self.num_steps, config.optimizer, config.schedule)
-        with self.settings.autocast(), self._seeded():
-            output = self._trained(self.settings.to_memory_format(batch.inputs))
-        attributes = self.task_stopping.active_attributes(batch.attributes)
-        loss = training_loss(config, output, batch.points_bk2, attributes, batch.weight_bk, share)
-        self.task_stopping.record_step(output, attributes, share)
+        output, loss = self._learn(batch, share)
+        self.task_stopping.record_step(output, batch.attributes, share)
         self.distributed.backward(loss)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr * group[LR_SCALE]
             optimizer.step()
         self.network.zero_grad()
         if self.average:
-            self.average.update(self.network, self.num_steps_done)
-        self.num_steps_done += 1
+            self.average.update(self.network)
         return loss.detach()
+
+    def _forward(self, batch: Batch, share: LossShare) -> tuple[Tensor | TcdcnOutput, Tensor]:
+        with self.settings.autocast(), self._seeded():
+            output = self._trained(self.settings.to_memory_format(batch.inputs))
+        return output, training_loss(self.config, output, batch.points_bk2, batch.attributes, batch.weight_bk, share)
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:

@@ -62,20 +62,31 @@ class TaskStopping:
             return
         for name, loss in attribute_losses(output, attributes).items():
             cross_entropy = self._distributed.all_reduce_sum(share.images * loss)
-            self._sums[name] = self._sums.get(name, torch.zeros_like(cross_entropy)) + cross_entropy
-        self._num_steps += 1
+            if name not in self._sums:
+                self._sums[name] = torch.zeros_like(cross_entropy)
+            self._sums[name] += cross_entropy  # in place, so that a captured step adds to it, too
+
+    def count_step(self) -> None:
+        """Count a step that `record_step` recorded, which a captured step does on the device alone."""
+        self._num_steps += self.threshold is not None
 
     def end_epoch(self, epoch: int, validation: Mapping[str, float]) -> None:
         """Drop attributes after a validated epoch (from 1), given the mean validation cross-entropy of each."""
-        for name, total in self._sums.items():
+        for name, total in self._recorded().items():
             self._errors[name] = (*self._errors.get(name, ()), float(total) / self._num_steps)
             if stopping_criterion(self._errors[name], validation[name], self.weight) > (self.threshold or math.inf):
                 self.dropped[name] = epoch
-        self._sums, self._num_steps = {}, 0
+        for total in self._sums.values():
+            total.zero_()
+        self._num_steps = 0
+
+    def _recorded(self) -> dict[str, Tensor]:
+        """Sums since the last validation, of attributes that are still learned."""
+        return {name: total for name, total in self._sums.items() if self._num_steps and name not in self.dropped}
 
     def state(self) -> StoppingState:
         """Return the state for a checkpoint."""
-        sums = {name: float(total) for name, total in self._sums.items()}
+        sums = {name: float(total) for name, total in self._recorded().items()}
         return StoppingState(sums=sums, num_steps=self._num_steps, errors=self._errors, dropped=self.dropped)
 
     def load_state(self, state: StoppingState, device: str) -> None:

@@ -19,7 +19,7 @@ from rcn_search.training.checkpoint import Checkpoint, CheckpointInfo, network_t
 from rcn_search.training.compute_probe import resolve_device, resolve_settings
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.epoch_report import EpochReport
-from rcn_search.training.exit_status import LAST_NAME, Interrupted, TrainingFailed, epoch_checkpoint_name
+from rcn_search.training.exit_status import LAST_NAME, Interrupted, TrainingFailed, epoch_checkpoint_name, finite_loss
 from rcn_search.training.history import PART_EPOCHS, num_parts
 from rcn_search.training.memory import keep_freed_memory_in_process
 from rcn_search.training.preconditions import check_requirements
@@ -69,7 +69,9 @@ class Trainer:
         num_val = num_rows_used(dataset.manifest, config.data.val_split, config.data.num_val)
         self.steps_per_epoch = steps_per_epoch(config, self._num_train)
         checkpoint = load_resumable_run(self.out, config, self._fingerprint, distributed, resume=resume)
-        self.settings = resolve_settings(config, self.schema.num_points, checkpoint, distributed, on_probe)
+        self._num_steps = config.schedule.epochs * self.steps_per_epoch
+        num_points = self.schema.num_points
+        self.settings = resolve_settings(config, num_points, checkpoint, distributed, on_probe, self._num_steps)
         resolve_device(self.settings.device)  # fails early if it cannot be used
         torch.set_num_threads(self.settings.threads)
         keep_freed_memory_in_process()
@@ -91,13 +93,12 @@ class Trainer:
         config, data = self.config, self.config.data
         train_split = self._training_faces.split(self._train_split, self.settings.device)
         self._class_n = train_split.attributes[data.balance_by] if data.balance_by else None
-        num_steps = config.schedule.epochs * self.steps_per_epoch
         self.state = TrainState(
             config,
             train_split,
             self.schema,
             self.settings,
-            num_steps=num_steps,
+            num_steps=self._num_steps,
             start=self.start,
             distributed=self.distributed,
         )
@@ -170,23 +171,25 @@ class Trainer:
             rank=self.distributed.rank,
             num_ranks=self.distributed.world_size,
         )
-        rows_n = epoch_rows(self._num_train, self._class_n, seed=seed, epoch=epoch).to(device)
-        draws_nd = self.state.task.random_draws(self._num_train, seed=seed, epoch=epoch)
+        # All of the epoch's order and draws go to the device at once: each copy to a GPU would wait for it.
+        order_n, num_images_of = torch.cat(batches).to(device), [len(index_b) for index_b in batches]
+        rows = epoch_rows(self._num_train, self._class_n, seed=seed, epoch=epoch).to(device)[order_n]
+        draws = self.state.task.random_draws(self._num_train, seed=seed, epoch=epoch)[order_n]
+        rows_of, draws_of = rows.split(num_images_of), draws.split(num_images_of)
         loss_sum = torch.tensor(self._partial_loss, device=device, dtype=torch.float64)
         before_s, num_images, started = self._partial_s, 0, time.perf_counter()
         for step in range(self.state.num_steps_done - epoch * self.steps_per_epoch, len(batches)):
-            index_b = batches[step].to(device)
             batch_size = min(schedule.batch_size, self._num_train - step * schedule.batch_size)
-            loss_sum += self.state.train_step(rows_n[index_b], draws_nd[index_b], batch_size)
+            loss_sum += self.state.train_step(rows_of[step], draws_of[step], batch_size)
             num_images += batch_size
             self.on_step(step + 1, len(batches))
             if self._is_stop_requested(step) and step + 1 < len(batches):
-                self._partial_loss = _finite(float(self.distributed.all_reduce_sum(loss_sum)), epoch + 1)
+                self._partial_loss = finite_loss(float(self.distributed.all_reduce_sum(loss_sum)), epoch + 1)
                 self._partial_s = before_s + time.perf_counter() - started
                 self._is_between_steps = True
                 self.close()
                 raise Interrupted(f"stopped after {step + 1} of {len(batches)} steps of epoch {epoch + 1}")
-        loss = _finite(float(self.distributed.all_reduce_sum(loss_sum)), epoch + 1) / len(batches)
+        loss = finite_loss(float(self.distributed.all_reduce_sum(loss_sum)), epoch + 1) / len(batches)
         train_s = time.perf_counter() - started
         error_pct, best_pct, val_s = self._validate(epoch + 1)
         report = EpochReport(
@@ -291,10 +294,3 @@ class Trainer:
     def flush(self) -> None:
         """Wait until all saved files are uploaded; an upload that failed raises `OSError`."""
         self._saver.flush()
-
-
-def _finite(loss: float, epoch: int) -> float:
-    """Return the loss, unless it is not finite: such a loss is never saved or reported."""
-    if not math.isfinite(loss):
-        raise TrainingFailed(f"the loss became {loss} in epoch {epoch}; try a lower optimizer.lr")
-    return loss

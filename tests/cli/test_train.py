@@ -100,7 +100,7 @@ def test_train_data_takes_the_place_of_the_files(cli: CommandLine, config: Path,
 
 def test_train_announces_a_probe(cli: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "rcn_search.training.compute_probe._step_timers", lambda config, num_points: lambda settings: 1.0
+        "rcn_search.training.compute_probe.step_timers", lambda config, num_points: lambda settings: 1.0
     )
     printed = cli.run("train", config, "--out", "run", "--set", "compute.precision=auto", "--set", "schedule.epochs=1")
     assert printed.startswith("timing 2 choices of precision, memory layout and threads … rcn with")

@@ -95,6 +95,7 @@ OTHER_VALUES: dict[str, Any] = {
     "compute.precision": "bf16",
     "compute.channels_last": True,
     "compute.threads": 1,
+    "compute.step": "graph",
 }
 NO_PART_OF_A_RUN = {
     "data.uri",
@@ -104,6 +105,7 @@ NO_PART_OF_A_RUN = {
     "compute.precision",
     "compute.channels_last",
     "compute.threads",
+    "compute.step",
 }
 
 

@@ -15,6 +15,7 @@ from rcn_search.data.augment import (
     augment_face_boxes,
     draw_black_rectangles,
     flip_attributes,
+    inverse_by_cofactors,
     random_draws,
     shift_flipped_points,
     to_channels,
@@ -200,3 +201,12 @@ def test_input_pipeline_color_of_gray_crops_is_refused() -> None:
     pipeline = InputPipeline(input=InputConfig(color=True), augment=NO_AUGMENTATION)
     with pytest.raises(DatasetError, match=r"input\.color is true, but .* gray; import it again with --color"):
         pipeline(blob_image(60, 60), torch.rand(1, 5, 2), BOX, random_draws(1, seed=0, epoch=0))
+
+
+def test_inverse_by_cofactors_is_that_of_lapack() -> None:
+    """A GPU takes it; a window may be turned by any angle and flipped."""
+    angle_b, half_b = torch.linspace(-4, 4, 101), torch.linspace(20, 160, 101)
+    cosine, sine = half_b * angle_b.cos(), half_b * angle_b.sin()
+    for flip in (1, -1):
+        axes_b22 = torch.stack([torch.stack([cosine * flip, -sine], 1), torch.stack([sine * flip, cosine], 1)], 1)
+        torch.testing.assert_close(inverse_by_cofactors(axes_b22), torch.linalg.inv(axes_b22), rtol=1e-5, atol=1e-8)

@@ -8,7 +8,8 @@ import torch
 
 from rcn_search.config.schema import ComputeConfig, TcdcnConfig, TrainConfig
 from rcn_search.training import compute_probe
-from rcn_search.training.compute_probe import ComputeSettings, choose_settings
+from rcn_search.training.compute_probe import choose_settings
+from rcn_search.training.compute_settings import ComputeSettings
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def time_by(monkeypatch: pytest.MonkeyPatch, fastest: dict[str, Any]) -> list[Co
         timed.append(settings)
         return 0.01 + float(sum(getattr(settings, name) != value for name, value in fastest.items()))
 
-    monkeypatch.setattr(compute_probe, "_step_timers", lambda config, num_points: step_s)
+    monkeypatch.setattr(compute_probe, "step_timers", lambda config, num_points: step_s)
     return timed
 
 

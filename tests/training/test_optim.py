@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from rcn_search.config.schema import OptimizerConfig, RcnConfig, ScheduleConfig, SumNetConfig, TcdcnConfig
 from rcn_search.models import build_model
 from rcn_search.models.blocks import Network
-from rcn_search.training.optim import MUON_SMALLEST_SIDE, MovingAverage, build_optimizers, learning_rate
+from rcn_search.training.checkpoint import optimizer_tensors
+from rcn_search.training.optim import (
+    MUON_SMALLEST_SIDE,
+    MovingAverage,
+    build_optimizers,
+    learning_rate,
+    set_learning_rate,
+)
+from tests.support.training_steps import allow_capturable_adadelta
 
 MODELS = {
     "rcn": RcnConfig(branches=2, channels=16),
@@ -162,6 +170,33 @@ def test_muon_steps_do_not_depend_on_the_memory_format() -> None:
         assert difference < (0.02 if is_matrix(move) else 1e-5), name
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    "options",
+    [OptimizerConfig(name="muon", lr=0.1, weight_decay=0.5), OptimizerConfig(name="adamw", lr=0.1), adadelta()],
+    ids=lambda options: options.name,
+)
+def test_optimizers_with_rates_on_the_device_take_the_same_steps(
+    monkeypatch: pytest.MonkeyPatch, options: OptimizerConfig, memory_format: torch.memory_format
+) -> None:
+    allow_capturable_adadelta(monkeypatch)
+    networks = [build_model(MODELS["rcn"], num_points=5, seed=3).to_device("cpu", memory_format) for _ in range(2)]
+    scales = {name: 0.5 for name, _ in networks[0].named_parameters() if name.startswith("trunk")}
+    optimizers = [build_optimizers(each, options, scales, on_device=bool(i)) for i, each in enumerate(networks)]
+    for step in range(3):
+        for network, its_optimizers in zip(networks, optimizers, strict=True):
+            generator = torch.Generator().manual_seed(step)
+            for parameter in network.parameters():
+                parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=generator))
+            set_learning_rate(its_optimizers, options.lr / (step + 1))
+            for optimizer in its_optimizers:
+                optimizer.step()
+    for usual, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(other, usual, rtol=1e-5, atol=1e-7)
+    states = [optimizer_tensors(its_optimizers) for its_optimizers in optimizers]
+    assert states[0].keys() == states[1].keys(), "a run can be resumed with another kind of step"
+
+
 # --- moving average ---------------------------------------------------------------------------------------------------
 
 
@@ -173,12 +208,14 @@ def test_moving_average_is_a_mean_at_first_then_exponential() -> None:
         with torch.no_grad():
             network.trunk.weight.fill_(float(step**2))
         values.append(float(step**2))
-        average.update(network, step)
+        average.begin_step(step)
+        average.update(network)
     assert average.weights[0].item() == pytest.approx(sum(values) / 9)
     with torch.no_grad():
         network.trunk.weight.fill_(-50.0)
     expected = 0.9 * average.weights[0].item() - 0.1 * 50
-    average.update(network, 10_000)
+    average.begin_step(10_000)
+    average.update(network)
     assert average.weights[0].item() == pytest.approx(expected)
 
 
@@ -191,3 +228,17 @@ def test_moving_average_is_a_copy_of_the_weights() -> None:
             parameter.add_(1.0)
     for weight, parameter in zip(average.weights, start.parameters(), strict=True):
         torch.testing.assert_close(weight, parameter.detach())
+
+
+def test_moving_average_with_its_fraction_on_the_device_is_the_same() -> None:
+    network = build_model(MODELS["rcn"], num_points=5)
+    usual, other = MovingAverage(network, 0.5), MovingAverage(network, 0.5, on_device=True)
+    for step in range(3):
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(step + 1.0)
+        for average in (usual, other):
+            average.begin_step(step)
+            average.update(network)
+    for mine, its in zip(usual.weights, other.weights, strict=True):
+        torch.testing.assert_close(mine, its)

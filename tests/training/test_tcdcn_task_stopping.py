@@ -49,6 +49,7 @@ def stopping_after(epochs: int, validation: Mapping[str, float]) -> TaskStopping
     for epoch in range(1, epochs + 1):
         for _ in range(3):
             stopping.record_step(output_with(0.5), LABELS)
+            stopping.count_step()
         stopping.end_epoch(epoch, validation)
     return stopping
 
@@ -66,6 +67,7 @@ def test_task_stopping_without_threshold_drops_nothing() -> None:
         stopping = TaskStopping(model)
         for epoch in range(1, 9):
             stopping.record_step(output_with(0.5), LABELS)
+            stopping.count_step()
             stopping.end_epoch(epoch, {"smile": 9.0})
         assert stopping.active_attributes(LABELS) == LABELS
 
@@ -73,6 +75,7 @@ def test_task_stopping_without_threshold_drops_nothing() -> None:
 def test_task_stopping_state_can_be_restored() -> None:
     one = stopping_after(4, {"smile": 0.8})
     one.record_step(output_with(0.25), LABELS)
+    one.count_step()
     other = TaskStopping(TcdcnConfig(auxiliary=True, auxiliary_weight=1.0, task_stop_threshold=0.5))
     other.load_state(one.state(), "cpu")
     assert other.state() == one.state()

@@ -16,7 +16,7 @@ from rcn_search.inference.predictor import load
 from rcn_search.leaderboard.site.entries import learning_curve, read_histories
 from rcn_search.models import build_model
 from rcn_search.training.checkpoint import checkpoint_bytes, network_tensors
-from rcn_search.training.compute_probe import ComputeSettings
+from rcn_search.training.compute_settings import ComputeSettings
 from rcn_search.training.distributed import DistributedContext
 from rcn_search.training.epoch_report import EpochReport
 from rcn_search.training.run_folder import load_resumable_run
