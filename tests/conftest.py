@@ -31,6 +31,7 @@ pytest_plugins = [
     "tests.support.networks",
     "tests.support.ray_jobs",
     "tests.support.studies",
+    "tests.support.timm",
 ]
 
 

@@ -164,6 +164,56 @@ class CustomConfig(FrozenModel):
         return hash(canonical_hash(self.model_dump(mode="json")))
 
 
+HeadName = Literal["heatmap", "simcc", "coordinates"]
+"""From features to keypoints: `rcn_search.models.heads`."""
+
+
+def _refuse_download(pretrained: Any) -> Any:
+    if pretrained is not False:
+        raise ValueError(
+            "must be false: weights are not downloaded, and files of other projects are not read; to start from "
+            "weights of this package, use train --from, or base.init in a study"
+        )
+    return pretrained
+
+
+class TimmConfig(FrozenModel):
+    """A backbone of timm (ResNet, HRNet, MobileNet, …) with a head; needs the extra timm."""
+
+    name: Literal["timm"] = Field("timm", description="Network.")
+    backbone: str = Field(
+        "resnet18",
+        pattern=r"^[a-z0-9_]{1,80}$",
+        description="Name in timm of an architecture of convolutional features, as in resnet18, hrnet_w18_small_v2 or "
+        "mobilenetv3_small_100.",
+    )
+    head: HeadName = Field(
+        "heatmap",
+        description="A map for each point; two classifications, of its column and its row; or regression of x and y.",
+    )
+    feature_stride: Literal[4, 8, 16, 32] = Field(
+        32, description="Features to take: input pixels to one of theirs. 4 for HRNet, whose finest features it is."
+    )
+    map_stride: Literal[2, 4, 8, 16, 32] = Field(
+        4,
+        description="Of heatmap and simcc: deconvolutions double the side of the features until one of their pixels is "
+        "this many of the input.",
+    )
+    deconv_channels: Width = Field(256, description="Width of the deconvolutions.")
+    pretrained: Annotated[Literal[False], BeforeValidator(_refuse_download)] = Field(
+        False, description="Weights are random: none are downloaded."
+    )
+
+    @model_validator(mode="after")
+    def _check_strides(self) -> Self:
+        if self.map_stride > self.feature_stride and self.head != "coordinates":
+            raise ValueError(
+                f"map_stride {self.map_stride} must not be over feature_stride {self.feature_stride}: deconvolutions "
+                "only enlarge features"
+            )
+        return self
+
+
 ModelConfig = Annotated[
-    RcnConfig | SumNetConfig | TcdcnConfig | DenoiserConfig | CustomConfig, Field(discriminator="name")
+    RcnConfig | SumNetConfig | TcdcnConfig | DenoiserConfig | CustomConfig | TimmConfig, Field(discriminator="name")
 ]

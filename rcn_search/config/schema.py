@@ -25,10 +25,12 @@ from rcn_search.config.model import (
     BranchesConfig,
     CustomConfig,
     DenoiserConfig,
+    HeadName,
     ModelConfig,
     RcnConfig,
     SumNetConfig,
     TcdcnConfig,
+    TimmConfig,
 )
 from rcn_search.config.training import (
     CheckpointConfig,
@@ -53,6 +55,7 @@ __all__ = [
     "Decoder",
     "DenoiserConfig",
     "FrozenModel",
+    "HeadName",
     "InitConfig",
     "InputConfig",
     "LossConfig",
@@ -63,6 +66,7 @@ __all__ = [
     "ScheduleConfig",
     "SumNetConfig",
     "TcdcnConfig",
+    "TimmConfig",
     "TrainConfig",
     "canonical_hash",
 ]

@@ -79,6 +79,8 @@ def method_name(info: CheckpointInfo, inference: InferenceConfig = DEFAULT_INFER
         parts = ["TCDCN with attributes" if model.auxiliary else "TCDCN"]
     elif model.name == "custom":
         parts = [" ".join([model.target, *(f"{name}={value}" for name, value in model.args.items())])]
+    elif model.name == "timm":
+        parts = [f"{model.backbone} {model.head}"]
     else:
         parts = [f"{'RCN' if model.name == 'rcn' else 'SumNet'} {model.branches} branches"]
         if model.channels != "paper":

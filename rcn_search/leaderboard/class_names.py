@@ -13,7 +13,7 @@ _MTFL = {
     "glasses": ("worn", "not worn"),
     "pose": ("left profile", "left", "frontal", "right", "right profile"),
 }
-_COFW = {"occlusion": ("no point hidden", "up to a quarter", "up to half", "over half")}
+_COFW: dict[str, tuple[str, ...]] = {"occlusion": ("no point hidden", "up to a quarter", "up to half", "over half")}
 _CODES: dict[str, dict[str, tuple[str, ...]]] = {
     "aflw": _MTFL,
     "mtfl": _MTFL,

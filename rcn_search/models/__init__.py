@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from rcn_search.config.schema import CustomConfig, ModelConfig
+from rcn_search.config.schema import CustomConfig, ModelConfig, TimmConfig
 from rcn_search.models.blocks import Network
 from rcn_search.models.custom import build_custom
 from rcn_search.models.denoiser import Denoiser
 from rcn_search.models.rcn import RCN
 from rcn_search.models.sumnet import SumNet
 from rcn_search.models.tcdcn import TCDCN
+from rcn_search.models.timm_network import build_timm
 
 _BUILDERS: dict[str, Callable[[Any, int, int, int], Network]] = {
     "rcn": RCN,
@@ -26,10 +27,10 @@ _BUILDERS: dict[str, Callable[[Any, int, int, int], Network]] = {
 def build_without_memory(model: ModelConfig, *, num_points: int, input_px: int, in_channels: int) -> Network:
     """Build a model on PyTorch's device ``meta``: with shapes and types, but without values.
 
-    A custom network is built with values, since its code may need them.
+    Networks of other code, custom ones and those of timm, are built with values, since it may need them.
     """
-    if isinstance(model, CustomConfig):
-        return build_custom(model, num_points, input_px, in_channels)
+    if isinstance(model, CustomConfig | TimmConfig):
+        return _build_foreign(model, num_points, input_px, in_channels, seed=0)
     with torch.device("meta"):  # PyTorch's own initialization would use the global random state
         return _BUILDERS[model.name](model, num_points, input_px, in_channels)
 
@@ -44,10 +45,10 @@ def build_model(
     state is neither read nor changed.
 
     Raises:
-        RcnSearchError: The input is too small for the model, or a custom network cannot be imported or built.
+        RcnSearchError: The input is too small for the model, or a network of other code cannot be imported or built.
     """
-    if isinstance(model, CustomConfig):
-        return build_custom(model, num_points, input_px, in_channels, seed=seed)
+    if isinstance(model, CustomConfig | TimmConfig):
+        return _build_foreign(model, num_points, input_px, in_channels, seed=seed)
     network = build_without_memory(model, num_points=num_points, input_px=input_px, in_channels=in_channels)
     # Equivalent to `to_empty`, which imports SymPy for a quarter of a second.
     network.load_state_dict(
@@ -55,3 +56,10 @@ def build_model(
     )
     network.reset_parameters(torch.Generator().manual_seed(seed))
     return network
+
+
+def _build_foreign(
+    model: CustomConfig | TimmConfig, num_points: int, input_px: int, in_channels: int, *, seed: int
+) -> Network:
+    build: Callable[..., Network] = build_custom if isinstance(model, CustomConfig) else build_timm
+    return build(model, num_points, input_px, in_channels, seed=seed)

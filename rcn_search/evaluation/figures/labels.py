@@ -9,7 +9,7 @@ from typing import Any
 from rcn_search.config.loading import RECIPES
 from rcn_search.config.schema import TrainConfig
 
-_MODELS = {"rcn": "RCN", "sumnet": "SumNet", "tcdcn": "TCDCN", "denoiser": "denoiser", "custom": "custom"}
+_MODELS = {"rcn": "RCN", "sumnet": "SumNet", "tcdcn": "TCDCN"}  # the other models are shown by their names
 # Options that do not change the weights: where a run ran, and how often it was validated and saved.
 _NOT_COMPARED: Any = {"compute": True, "data": {"uri"}, "validation": {"every_epochs", "save"}}
 
@@ -28,7 +28,8 @@ def config_labels(configs: Sequence[TrainConfig], uris: Sequence[str], *, sectio
     for config, options in zip(configs, options_of, strict=True):
         implied = _recipe_leaves(config) if "recipe" in differing else {}
         shown = [key for key in differing if options.get(key) not in (None, implied.get(key))]
-        names.append(" ".join([_MODELS[config.model.name], *(f"{key}={_format(options[key])}" for key in shown)]))
+        name = _MODELS.get(config.model.name, config.model.name)
+        names.append(" ".join([name, *(f"{key}={_format(options[key])}" for key in shown)]))
     return make_distinct(names, uris)
 
 
