@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from rcn_search.config.drawing import DrawingConfig
 from rcn_search.config.schema import IMAGE_SIZE_PX
@@ -26,7 +25,6 @@ from rcn_search.data.shards import DatasetError
 from rcn_search.data.synthetic import accessories, scene
 from rcn_search.data.synthetic.degradation import photograph
 from rcn_search.data.synthetic.head import Head
-from rcn_search.data.synthetic.noise import to_image
 from rcn_search.data.synthetic.projection import five_of, frame, landmarks_xyz
 from rcn_search.data.synthetic.render import SUPERSAMPLE, random_light, render_head
 from rcn_search.data.synthetic.traits import USUAL, Traits, random_traits
@@ -75,28 +73,31 @@ def _draw(traits: Traits, rng: np.random.Generator, schema: KeypointSchema, rang
     landmarks_3k = landmarks_xyz(head, ranges.contour)
     view = frame(traits, landmarks_3k, rng, ranges.crop_jitter)
     points_3k = np.stack(view.project(landmarks_3k))  # x, y in pixels, depth
+    five_3k = five_of(points_3k)
     light = random_light(rng, ranges.light)
     rendered, gain = render_head(head, view, light, rng)
 
     canvas = scene.background(rng)
-    scene.bystanders(canvas, rendered, five_of(points_3k)[:2, :2].T, view.scale_px, rng)
+    scene.bystanders(canvas, rendered, five_3k[:2, :2].T, view.scale_px, rng)
     scene.body(canvas, head, view, light, gain, rng)
-    canvas.paste(to_image(rendered.tones), (0, 0), Image.fromarray(rendered.covered))
+    canvas.paste(rendered.pixels, (0, 0), rendered.cover)
     lenses = accessories.wear_glasses(canvas, head, view, rendered, rng)
     objects = accessories.occlude(canvas, points_3k[:2].T, view.scale_px, traits.skin * gain, rng, ranges.occluders)
     image = photograph(canvas, rng, ranges)
 
-    x_px, y_px, depth = points_3k if schema.name == "ibug68" else five_of(points_3k)
+    x_px, y_px, depth = points_3k if schema.name == "ibug68" else five_3k
     hidden = rendered.hides(x_px, y_px, depth)
     if schema.name == "ibug68" and ranges.contour == "outline":
         hidden[:17] = False  # `landmarks_xyz` puts the contour on the visible outline
     for mask in (lenses, objects):
-        hidden |= np.asarray(mask)[(y_px * SUPERSAMPLE).astype(int), (x_px * SUPERSAMPLE).astype(int)] > 127
-    assert min(x_px.min(), y_px.min()) >= 0
-    assert max(x_px.max(), y_px.max()) < IMAGE_SIZE_PX
+        if mask.getbbox():
+            hidden |= np.asarray(mask)[(y_px * SUPERSAMPLE).astype(int), (x_px * SUPERSAMPLE).astype(int)] > 127
+    points_k2 = np.stack([x_px, y_px], axis=1)
+    assert points_k2.min() >= 0
+    assert points_k2.max() < IMAGE_SIZE_PX
     return SyntheticFace(
         image=image,
-        points=np.stack([x_px, y_px], axis=1).astype(np.float32),
+        points=points_k2.astype(np.float32),
         visible=~hidden,
         attributes={
             "gender": int(traits.female),

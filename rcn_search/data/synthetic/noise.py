@@ -5,6 +5,7 @@ Fresh noise of good quality for each picture would take longer than all other st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -39,6 +40,22 @@ def texture(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Tone
     return _bank(kind)[row : row + shape[0], col : col + shape[1]]
 
 
+def to_pixels(tones: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Convert tones to 8 bits, clipped to [0, 1]."""
+    levels = tones * 255
+    return levels.clip(0, 255, out=levels).astype(np.uint8)
+
+
 def to_image(tones: NDArray[np.floating[Any]]) -> Image.Image:
     """Convert tones to an 8-bit picture, clipped to [0, 1]."""
-    return Image.fromarray((tones.clip(0, 1) * 255).astype(np.uint8))
+    return Image.fromarray(to_pixels(tones))
+
+
+def paste_texture(
+    canvas: Image.Image, cover: Image.Image, grain: Tones, tones: Callable[[Tones], Tones] = lambda grain: grain
+) -> None:
+    """Paste the tones that a function makes of a texture of the canvas's size; made only where the cover is."""
+    box = cover.getbbox()
+    if box is not None:
+        left, top, right, bottom = box
+        canvas.paste(to_image(tones(grain[top:bottom, left:right])), box, cover.crop(box))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from rcn_search.data.synthetic.head import Floats, Head
 from rcn_search.data.synthetic.traits import Traits
 
 _FIVE_PAIRS = np.array([(36, 39), (42, 45), (30, 30), (48, 48), (54, 54)])  # eye corners, nose tip, mouth corners
+_FOUR = np.array([0, 1, 3, 4])  # without the nose
+_CONTOUR = np.arange(17)
+_SLIDE = np.linspace(1.0, 0.0, 16)[:, None]  # share of the way from the midline to the ear
 _MARGIN_PX = 2.5  # face boxes are rounded outwards
 
 
@@ -33,7 +37,8 @@ class View:
 
 def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Floats:
     """Build the rotation (3, 3) that turns (yaw), then nods (pitch), then tilts in the image plane (roll)."""
-    (cy, cp, cr), (sy, sp, sr) = (f(np.radians([yaw_deg, pitch_deg, roll_deg])) for f in (np.cos, np.sin))
+    angles = np.radians([yaw_deg, pitch_deg, roll_deg])
+    (cy, cp, cr), (sy, sp, sr) = np.cos(angles).tolist(), np.sin(angles).tolist()
     turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     nod = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
@@ -49,19 +54,23 @@ def landmarks_xyz(head: Head, contour: Contour = "outline") -> Floats:
     theta, y = head.landmarks.T
     if contour == "surface":
         return head.surface(theta, y)
-    share = np.linspace(1.0, 0.0, 16)[:, None]  # fraction of the way from the midline to the ear
-    path = share * theta[:17]
-    xyz = head.surface(np.r_[theta, path.ravel()], np.r_[y, np.tile(y[:17], len(share))])
-    xyz, candidates = xyz[:, :68], xyz[:, 68:].reshape(3, *path.shape)
-    yaw = np.radians(head.traits.yaw_deg)
-    outward = np.sign(theta[:17]) * (candidates[0] * np.cos(yaw) + candidates[2] * np.sin(yaw))
-    xyz[:, :17] = candidates[:, outward.argmax(axis=0), np.arange(17)]
+    num = len(_SLIDE)
+    paths = np.empty((2, 68 + num * 17))
+    paths[:, :68] = theta, y
+    paths[0, 68:].reshape(num, 17)[:] = _SLIDE * theta[:17]
+    paths[1, 68:].reshape(num, 17)[:] = y[:17]
+    surface = head.surface(*paths)
+    xyz, candidates = surface[:, :68], surface[:, 68:].reshape(3, num, 17)
+    yaw = math.radians(head.traits.yaw_deg)
+    outward = np.sign(theta[:17]) * (candidates[0] * math.cos(yaw) + candidates[2] * math.sin(yaw))
+    xyz[:, :17] = candidates[:, outward.argmax(axis=0), _CONTOUR]
     return xyz
 
 
 def five_of(points_k: Floats) -> Floats:
     """Derive the five points of arrays (..., 68): eye centers, nose tip, outer mouth corners."""
-    return np.asarray(0.5 * (points_k[..., _FIVE_PAIRS[:, 0]] + points_k[..., _FIVE_PAIRS[:, 1]]))
+    pairs = points_k[..., _FIVE_PAIRS]
+    return np.asarray(0.5 * (pairs[..., 0] + pairs[..., 1]))
 
 
 def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator, jitter: float = 1.0) -> View:
@@ -76,12 +85,12 @@ def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator, jitter
         offset_px=np.zeros(2),
     )
     points_2k = np.stack(view.project(landmarks_3k)[:2])
-    left_eye, right_eye, _, left_mouth, right_mouth = five_of(points_2k).T
-    corners = np.stack([left_eye, right_eye, left_mouth, right_mouth], axis=1)
-    reach = max(np.hypot(*(right_eye - left_eye)), np.hypot(*(left_mouth + right_mouth - left_eye - right_eye)) / 2)
-    extra = 0.15 * float(np.ptp(points_2k, axis=1).max())
-    boxes = _square(corners, extra=0.95 * reach), _square(points_2k, extra=extra)
-    low, high = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
+    five = five_of(points_2k)
+    left_eye, right_eye, _, left_mouth, right_mouth = five.T
+    reach = max(math.hypot(*(right_eye - left_eye)), math.hypot(*(left_mouth + right_mouth - left_eye - right_eye)) / 2)
+    extra = 0.15 * float((points_2k.max(axis=1) - points_2k.min(axis=1)).max())
+    boxes = _square(five[:, _FOUR], extra=0.95 * reach), _square(points_2k, extra=extra)
+    low, high = np.minimum(boxes[0][0], boxes[1][0]), np.maximum(boxes[0][1], boxes[1][1])
     side_px = (IMAGE_SIZE_PX - 2 * _MARGIN_PX) * rng.uniform(1 - 0.14 * jitter, 1.0)
     scale_px = side_px / float((high - low).max())
     slack_px = IMAGE_SIZE_PX - 2 * _MARGIN_PX - scale_px * (high - low)
@@ -92,6 +101,7 @@ def frame(traits: Traits, landmarks_3k: Floats, rng: np.random.Generator, jitter
 
 def _square(points_2k: Floats, extra: float) -> tuple[Floats, Floats]:
     """Compute two opposite corners of the square around points, enlarged by ``extra`` on every side."""
-    center = 0.5 * (points_2k.min(axis=1) + points_2k.max(axis=1))
-    half = 0.5 * float(np.ptp(points_2k, axis=1).max()) + extra
+    low, high = points_2k.min(axis=1), points_2k.max(axis=1)
+    center = 0.5 * (low + high)
+    half = 0.5 * float((high - low).max()) + extra
     return center - half, center + half

@@ -5,13 +5,16 @@ The surface is lit on a coarse grid, enlarged to the painted chart, and each tex
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from rcn_search.config.schema import IMAGE_SIZE_PX
+from rcn_search.data.synthetic.enlarge import enlarge
 from rcn_search.data.synthetic.head import Floats, Head
 from rcn_search.data.synthetic.noise import Tones
 from rcn_search.data.synthetic.paint import Chart, paint_chart
@@ -19,6 +22,7 @@ from rcn_search.data.synthetic.projection import View
 
 SUPERSAMPLE = 1.25
 CANVAS_PX = int(IMAGE_SIZE_PX * SUPERSAMPLE)
+_BORDERED_PX = CANVAS_PX + 2
 _COARSE = 60
 _DEPTH_RANGE = 2.2  # no point of a head lies farther from its center along the line of sight
 
@@ -37,14 +41,39 @@ class Light:
 class Rendered:
     """Head on the canvas, without background."""
 
-    tones: Tones  # (CANVAS_PX, CANVAS_PX)
-    covered: NDArray[np.bool_]
-    depth: Tones  # of the nearest surface, -inf outside the head
+    nearest: NDArray[np.uint32]  # (CANVAS_PX, CANVAS_PX): depth of the nearest surface above its tone; 0 outside
+
+    @cached_property
+    def tones(self) -> Tones:
+        """Tones (CANVAS_PX, CANVAS_PX)."""
+        return (self.nearest & 0xFFFF).astype(np.float32) / np.float32(2**15)
+
+    @cached_property
+    def pixels(self) -> Image.Image:
+        """Picture of the tones in 8 bits."""
+        levels = (self.nearest & 0xFFFF).view(np.int32).astype(np.float32)
+        levels *= 255 / 2**15  # exact
+        return Image.fromarray(np.minimum(levels, 255, out=levels).astype(np.uint8))
+
+    @cached_property
+    def cover(self) -> Image.Image:
+        """Mask of the head: 255 where it is."""
+        return Image.fromarray((self.nearest != 0).view(np.uint8) * np.uint8(255))
+
+    @property
+    def depth(self) -> Tones:
+        """Depth (CANVAS_PX, CANVAS_PX) of the nearest surface, -inf outside the head."""
+        return _depth(self.nearest)
 
     def hides(self, x_px: Floats, y_px: Floats, depth: Floats, tolerance: float = 0.14) -> NDArray[np.bool_]:
         """Whether the head itself hides each of the points, given in crop pixels and depth."""
         col, row = (np.clip(v * SUPERSAMPLE, 0, CANVAS_PX - 1).astype(int) for v in (x_px, y_px))
-        return np.asarray(self.depth[row, col] > depth + tolerance)
+        return np.asarray(_depth(self.nearest[row, col]) > depth + tolerance)
+
+
+def _depth(nearest: NDArray[np.uint32]) -> Tones:
+    depth = ((nearest >> 16).astype(np.float32) / 2**15 - 1) * _DEPTH_RANGE
+    return np.where(nearest > 0, depth, np.float32(-np.inf))
 
 
 def random_light(rng: np.random.Generator, variety: float = 1.0) -> Light:
@@ -65,29 +94,28 @@ def render_head(head: Head, view: View, light: Light, rng: np.random.Generator) 
     chart = Chart(center=-np.radians(traits.yaw_deg), top=traits.crown_y * 0.995, bottom=head.chin_y * 0.998)
     tones = paint_chart(head, chart, rng)
     surface = head.surface(*chart.grid(_COARSE))
-    shade = _shade(surface, view, light)
     x_px, y_px, depth = view.project(surface)
-    layers = (x_px * SUPERSAMPLE, y_px * SUPERSAMPLE, depth, shade)
-    col, row, depth_fine, shade_fine = (_enlarge(layer, chart.size) for layer in layers)
+    layers = np.empty((4, _COARSE, _COARSE), np.float32)
+    layers[0], layers[1] = x_px * SUPERSAMPLE, y_px * SUPERSAMPLE
+    layers[2], layers[3] = depth, _shade(surface, view, light)
+    col, row, depth_fine, shade_fine = enlarge(layers, chart.size)
     tones *= shade_fine
     gain = (0.18 + 0.42 * traits.skin + rng.normal(0, 0.05)) / float(tones[::4, ::4].mean())  # exposed for the face
     tones *= np.float32(gain)
-    tones = np.minimum(tones, np.float32(0.33) + np.float32(0.5) * tones)  # highlights saturate gently
+    np.minimum(tones, 0.33 + 0.5 * tones, out=tones)  # highlights saturate gently
     return _drop(col, row, depth_fine, tones), gain
-
-
-def _enlarge(layer: Floats, size: int) -> Tones:
-    return np.asarray(Image.fromarray(layer.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def _shade(surface: Floats, view: View, light: Light) -> Floats:
     """Compute the light on each cell of the coarse grid: ambient, diffuse with cast shadows, and a highlight."""
     normal = _normals(surface)
-    to_light = view.rotation.T @ light.direction
-    to_camera = view.rotation.T @ (0.0, 0.0, 1.0)
+    to_light, to_camera = view.rotation.T @ light.direction, view.rotation[2]
     middle = (to_light + to_camera) / np.linalg.norm(to_light + to_camera)
     facing = _along(to_light, normal).clip(0, 1) * _lit(surface, to_light)
-    gleam = _along(middle, normal).clip(0, 1) ** 16 * facing
+    gleam = _along(middle, normal).clip(0, 1)
+    for _ in range(4):
+        gleam *= gleam  # to the power of 16
+    gleam *= facing
     sky = 0.85 - 0.15 * normal[1]  # more ambient light from above
     edge = 0.6 + 0.4 * _along(to_camera, normal).clip(0, 1)
     return np.asarray(light.ambient * sky * edge + light.strength * facing + light.shine * gleam)
@@ -100,29 +128,33 @@ def _along(axis: Floats, vectors: Floats) -> Floats:
 
 def _normals(surface: Floats) -> Floats:
     """Compute the unit normals (3, n, n) of a surface (3, n, n) by central differences."""
-    across, down = np.empty_like(surface), np.empty_like(surface)
-    across[:, :, 1:-1] = (surface[:, :, 2:] - surface[:, :, :-2]) * 0.5
+    across, down, normal = np.empty_like(surface), np.empty_like(surface), np.empty_like(surface)
+    np.subtract(surface[:, :, 2:], surface[:, :, :-2], out=across[:, :, 1:-1])
+    across[:, :, 1:-1] *= 0.5
     across[:, :, 0], across[:, :, -1] = surface[:, :, 1] - surface[:, :, 0], surface[:, :, -1] - surface[:, :, -2]
-    down[:, 1:-1] = (surface[:, 2:] - surface[:, :-2]) * 0.5
+    np.subtract(surface[:, 2:], surface[:, :-2], out=down[:, 1:-1])
+    down[:, 1:-1] *= 0.5
     down[:, 0], down[:, -1] = surface[:, 1] - surface[:, 0], surface[:, -1] - surface[:, -2]
     (ax, ay, az), (bx, by, bz) = across, down
-    normal = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
-    normal /= np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + 1e-9
+    normal[0], normal[1], normal[2] = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    x2, y2, z2 = normal**2
+    normal /= np.sqrt(x2 + y2 + z2) + 1e-9
     return normal
 
 
 def _lit(surface: Floats, to_light: Floats) -> Floats:
     """Compute cast shadows by a small depth map seen from the light: 1 in the light, less in shadow."""
-    right = np.cross(to_light, (0.0, 1.0, 0.1))
-    right /= np.linalg.norm(right)
-    up = np.cross(right, to_light)
+    x, y, z = to_light.tolist()
+    length = math.sqrt((y * 0.1 - z) ** 2 + (x * 0.1) ** 2 + x**2)
+    a, b, c = (y * 0.1 - z) / length, -x * 0.1 / length, x / length  # across the light and nearly the vertical
+    right, up = np.array([a, b, c]), np.array([b * z - c * y, c * x - a * z, a * y - b * x])
     size = 44
     col, row = ((_along(axis, surface) / 4.2 + 0.5).clip(0, 0.999) * size for axis in (right, up))
     cell = row.astype(int) * size + col.astype(int)
     distance = _along(to_light, surface)
     nearest = np.full(size * size, -9.0)
     np.maximum.at(nearest, cell.ravel(), distance.ravel())
-    lit = 1 - 0.7 * np.clip((nearest[cell] - distance - 0.1) / 0.15, 0, 1)
+    lit = 1 - 0.7 * ((nearest[cell] - distance - 0.1) / 0.15).clip(0, 1)
     soft: Floats = lit.copy()
     soft[1:-1, 1:-1] = (lit[1:-1, 1:-1] * 2 + lit[:-2, 1:-1] + lit[2:, 1:-1] + lit[1:-1, :-2] + lit[1:-1, 2:]) / 6
     return soft
@@ -130,21 +162,24 @@ def _lit(surface: Floats, to_light: Floats) -> Floats:
 
 def _drop(col: Tones, row: Tones, depth: Tones, tones: Tones) -> Rendered:
     """Project texels onto pixels and keep the nearest: the maximum of integers, depth in upper bits, tone in lower."""
-    side = CANVAS_PX + 2  # with a border for texels outside
-    last = np.float32(side - 1)
-    pixel = (row + 1).clip(0, last).astype(np.intp) * side + (col + 1).clip(0, last).astype(np.intp)
-    packed = ((depth + _DEPTH_RANGE) * (2**15 / _DEPTH_RANGE)).astype(np.uint32) << 16
-    packed |= np.minimum(tones * 2**15, 2**16 - 1).astype(np.uint32)
-    flat = np.zeros(side * side, np.uint32)
+    last = _BORDERED_PX - 1
+    row_above, col_left = ((v + 1).clip(0, last).astype(np.int32) for v in (row, col))  # texels outside: on the border
+    pixel = (row_above * _BORDERED_PX + col_left).astype(np.intp)
+    packed = ((depth + _DEPTH_RANGE) * (2**15 / _DEPTH_RANGE)).astype(np.int32).view(np.uint32) << 16
+    packed |= np.minimum(tones * 2**15, 2**16 - 1).astype(np.int32).view(np.uint32)
+    flat = np.zeros(_BORDERED_PX**2, np.uint32)
     np.maximum.at(flat, pixel.ravel(), packed.ravel())
-    canvas = flat.reshape(side, side)[1:-1, 1:-1]
-    for _ in range(2):  # close the pinholes where the surface is stretched
-        canvas[:, 1:-1] = np.where(canvas[:, 1:-1] == 0, np.minimum(canvas[:, :-2], canvas[:, 2:]), canvas[:, 1:-1])
-        canvas[1:-1] = np.where(canvas[1:-1] == 0, np.minimum(canvas[:-2], canvas[2:]), canvas[1:-1])
-    covered = canvas > 0
-    depth_map = ((canvas >> 16).astype(np.float32) / 2**15 - 1) * _DEPTH_RANGE
-    return Rendered(
-        tones=(canvas & 0xFFFF).astype(np.float32) / np.float32(2**15),
-        covered=covered,
-        depth=np.where(covered, depth_map, -np.inf).astype(np.float32),
-    )
+    square = flat.reshape(_BORDERED_PX, _BORDERED_PX)
+    square[0] = square[-1] = square[:, 0] = square[:, -1] = 0
+    covered = flat != 0
+    for step in (
+        1,
+        _BORDERED_PX,
+        1,
+        _BORDERED_PX,
+    ):  # close pinholes, between two pixels, where the surface is stretched
+        enclosed = covered[: -2 * step] & covered[2 * step :]
+        holes = np.flatnonzero(enclosed > covered[step:-step]) + step
+        flat[holes] = np.minimum(flat[holes - step], flat[holes + step])
+        covered[holes] = True
+    return Rendered(nearest=square[1:-1, 1:-1].copy())

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image, ImageDraw
 
 from rcn_search.data.synthetic.head import Head
-from rcn_search.data.synthetic.noise import texture, to_image
+from rcn_search.data.synthetic.noise import paste_texture, texture, to_image
 from rcn_search.data.synthetic.projection import View
 from rcn_search.data.synthetic.render import CANVAS_PX, SUPERSAMPLE, Light, Rendered
 
 _SHAPE = (CANVAS_PX, CANVAS_PX)
+_NECK_EDGES = np.linspace(-1, 1, 15)  # of vertical strips, each lit like a part of a cylinder
+_NECK_MIDDLES = 0.5 * (_NECK_EDGES[1:] + _NECK_EDGES[:-1])
+_NECK_DEPTHS = (1 - _NECK_MIDDLES**2) ** 0.5
 
 
 def background(rng: np.random.Generator) -> Image.Image:
@@ -31,13 +36,13 @@ def background(rng: np.random.Generator) -> Image.Image:
 def _clutter(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     for _ in range(rng.integers(3, 14)):
         corners = rng.uniform(0, CANVAS_PX, 2) + rng.normal(0, CANVAS_PX / 6, (rng.integers(3, 6), 2))
-        pen.polygon(list(map(tuple, corners)), fill=int(rng.integers(256)))
+        pen.polygon(corners.ravel().tolist(), fill=int(rng.integers(256)))
 
 
 def _stripes(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     step, width, slant, tone = rng.uniform(8, 40), int(rng.integers(1, 12)), rng.normal(0, 60), int(rng.integers(256))
     upright = rng.random() < 0.6
-    for start in np.arange(-CANVAS_PX, 2 * CANVAS_PX, step):
+    for start in np.arange(-CANVAS_PX, 2 * CANVAS_PX, step).tolist():
         line = ((start, 0), (start + slant, CANVAS_PX))
         pen.line(line if upright else [(y, x) for x, y in line], fill=tone, width=width)
 
@@ -48,9 +53,11 @@ def _writing(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     for line in range(rng.integers(1, 5)):
         col, row = rng.uniform(0, CANVAS_PX / 2), rng.uniform(0, CANVAS_PX) + line * size
         for letter in range(rng.integers(3, 12)):
-            corner = np.array([col + letter * size * 0.8, row])
-            stroke = corner + rng.random((rng.integers(2, 5), 2)) * (0.6 * size, size)
-            pen.line(stroke.ravel().tolist(), fill=tone, width=int(1 + size / 9))
+            left = col + letter * size * 0.8
+            stroke = [
+                (left + x * (0.6 * size), row + y * size) for x, y in rng.random((rng.integers(2, 5), 2)).tolist()
+            ]
+            pen.line(stroke, fill=tone, width=int(1 + size / 9))
 
 
 def _spots(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
@@ -71,7 +78,7 @@ def bystanders(
     """
     if rng.random() > 0.55:
         return
-    head, cover = to_image(rendered.tones * rng.uniform(0.6, 1.3)), Image.fromarray(rendered.covered)
+    head, cover = to_image(rendered.tones * rng.uniform(0.6, 1.3)), rendered.cover
     left, top, right, bottom = cover.getbbox() or (0, 0, CANVAS_PX, CANVAS_PX)
     for _ in range(rng.integers(0, 3)):
         share = rng.uniform(0.4, 0.95)
@@ -81,10 +88,11 @@ def bystanders(
             copy, mask = (im.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for im in (copy, mask))
         x = left - size[0] * rng.uniform(0.2, 0.8) if rng.random() < 0.5 else right - size[0] * rng.uniform(0.2, 0.8)
         canvas.paste(copy, (int(x), int(rng.uniform(-0.3, 0.9) * CANVAS_PX)), mask)
-    half = np.array([0.3, 0.2]) * scale_px * SUPERSAMPLE
+    half_width, half_height = 0.3 * scale_px * SUPERSAMPLE, 0.2 * scale_px * SUPERSAMPLE
+    eyes = (eyes_px * SUPERSAMPLE).tolist()
     for _ in range(rng.integers(1, 6)):
-        x, y = eyes_px[rng.integers(2)] * SUPERSAMPLE
-        scrap = head.crop((int(x - half[0]), int(y - half[1]), int(x + half[0]), int(y + half[1])))
+        x, y = eyes[rng.integers(2)]
+        scrap = head.crop((int(x - half_width), int(y - half_height), int(x + half_width), int(y + half_height)))
         mask = Image.new("L", scrap.size, 0)
         ImageDraw.Draw(mask).ellipse((0, 0, *scrap.size), fill=255)
         canvas.paste(scrap, (int(rng.integers(CANVAS_PX)), int(rng.integers(CANVAS_PX))), mask)
@@ -93,41 +101,42 @@ def bystanders(
 def body(canvas: Image.Image, head: Head, view: View, light: Light, gain: float, rng: np.random.Generator) -> None:
     """Draw neck, shoulders and the hair behind the head."""
     t, unit = head.traits, view.scale_px * SUPERSAMPLE
-    base = np.array(view.project(np.array([0.0, 0.75 * head.chin_y, -0.35]))[:2]) * SUPERSAMPLE
-    lean = np.sin(np.radians(0.5 * t.roll_deg))
+    base_x, base_y = (float(v) * SUPERSAMPLE for v in view.project(np.array([0.0, 0.75 * head.chin_y, -0.35]))[:2])
+    lean = math.sin(math.radians(0.5 * t.roll_deg))
     pen = ImageDraw.Draw(canvas)
     if t.hair_style == "long" or (t.female and t.hair_style != "bald"):
         _hair_behind(canvas, head, view, gain, rng)
-    edges = np.linspace(-1, 1, 15)  # edges of vertical strips, each lit like a part of a cylinder
-    middles = 0.5 * (edges[1:] + edges[:-1])
-    facing = np.maximum(0, light.direction[0] * middles + light.direction[2] * (1 - middles**2) ** 0.5)
-    shades = np.clip(t.skin * gain * 0.75 * (light.ambient + light.strength * facing), 0, 1) * 255
-    ends = ((0.6, np.zeros(2)), (0.75, np.array([-lean, 1.1]) * unit))
-    top, foot = (base + drop + edges[:, None] * (half_width * unit, 0) for half_width, drop in ends)
-    strips = np.concatenate([top[:-1], top[1:], foot[1:], foot[:-1]], axis=1)
-    for strip, shade in zip(strips.tolist(), shades.astype(int).tolist(), strict=True):
-        pen.polygon(strip, fill=shade)
-    collar = base + unit * np.array([-lean, rng.uniform(0.6, 1.0)])
-    vee = rng.uniform(0.0, 0.6)
-    neckline = [(-0.75, -0.1), (0, vee), (0.75, -0.1)]
+    facing = np.maximum(0, light.direction[0] * _NECK_MIDDLES + light.direction[2] * _NECK_DEPTHS)
+    shades = (t.skin * gain * 0.75 * (light.ambient + light.strength * facing)).clip(0, 1) * 255
+    foot_x, foot_y = base_x - lean * unit, base_y + 1.1 * unit
+    edges = [(base_x + edge * (0.6 * unit), foot_x + edge * (0.75 * unit)) for edge in _NECK_EDGES.tolist()]
+    for shade, (top, foot), (next_top, next_foot) in zip(shades.astype(int).tolist(), edges, edges[1:], strict=False):
+        pen.polygon((top, base_y, next_top, base_y, next_foot, foot_y, foot, foot_y), fill=shade)
+    collar_x, collar_y = base_x - lean * unit, base_y + rng.uniform(0.6, 1.0) * unit
+    neckline = [(-0.75, -0.1), (0, rng.uniform(0.0, 0.6)), (0.75, -0.1)]
     outline = [*neckline, (1.5, 0.2), (2.5, 0.6), (2.6, 3), (-2.6, 3), (-2.5, 0.6), (-1.5, 0.2)]
+    corners = [(collar_x + x * unit, collar_y + y * unit) for x, y in outline]
     cover = Image.new("L", canvas.size, 0)
-    ImageDraw.Draw(cover).polygon([tuple(collar + np.array(c) * unit) for c in outline], fill=255)
+    ImageDraw.Draw(cover).polygon(corners, fill=255)
     tone, contrast = rng.uniform(0.03, 0.9), rng.uniform(0.02, 0.25)
-    cloth = tone * (1 + contrast * texture("skin" if rng.random() < 0.5 else "strands", _SHAPE, rng))
-    canvas.paste(to_image(cloth), (0, 0), cover)
-    seam = [tuple(collar + np.array(c) * unit) for c in neckline]
-    pen.line(seam, fill=int(rng.integers(256)), width=int(rng.integers(1, 5)))
+    weave = texture("skin" if rng.random() < 0.5 else "strands", _SHAPE, rng)
+    paste_texture(canvas, cover, weave, lambda grain: tone * (1 + contrast * grain))
+    pen.line(corners[:3], fill=int(rng.integers(256)), width=int(rng.integers(1, 5)))
 
 
 def _hair_behind(canvas: Image.Image, head: Head, view: View, gain: float, rng: np.random.Generator) -> None:
     t = head.traits
     length = rng.uniform(1.1, 2.4) if t.hair_style == "long" else rng.uniform(0.6, 1.4)
     y = np.linspace(t.crown_y * 1.05, length, 14)
-    half = rng.uniform(1.05, 1.3) * (1 - np.clip(y / (t.crown_y * 1.06), 0, 1) ** 2.4) ** 0.4
+    half = rng.uniform(1.05, 1.3) * (1 - (y / (t.crown_y * 1.06)).clip(0, 1) ** 2.4) ** 0.4
     half = half + 0.04 * rng.normal(size=14)
-    outline = np.stack([np.r_[half, -half[::-1]], np.r_[y, y[::-1]], np.full(28, -0.25)])
+    outline = np.empty((3, 28))
+    outline[0, :14], outline[0, 14:] = half, -half[::-1]
+    outline[1, :14], outline[1, 14:] = y, y[::-1]
+    outline[2] = -0.25
     x_px, y_px, _ = view.project(outline)
     cover = Image.new("L", canvas.size, 0)
-    ImageDraw.Draw(cover).polygon(list(zip(x_px * SUPERSAMPLE, y_px * SUPERSAMPLE, strict=True)), fill=255)
-    canvas.paste(to_image(t.hair * gain * 0.6 * (1 + 0.3 * texture("strands", _SHAPE, rng))), (0, 0), cover)
+    corners = zip((x_px * SUPERSAMPLE).tolist(), (y_px * SUPERSAMPLE).tolist(), strict=True)
+    ImageDraw.Draw(cover).polygon(list(corners), fill=255)
+    tone = t.hair * gain * 0.6
+    paste_texture(canvas, cover, texture("strands", _SHAPE, rng), lambda grain: tone * (1 + 0.3 * grain))
