@@ -9,7 +9,7 @@ import torch
 
 from rcn_search.config.schema import CustomConfig, ModelConfig, TimmConfig
 from rcn_search.models.blocks import Network
-from rcn_search.models.custom import build_custom
+from rcn_search.models.custom import CustomNetwork, build_custom
 from rcn_search.models.denoiser import Denoiser
 from rcn_search.models.rcn import RCN
 from rcn_search.models.sumnet import SumNet
@@ -30,7 +30,7 @@ def build_without_memory(model: ModelConfig, *, num_points: int, input_px: int, 
     Networks of other code, custom ones and those of timm, are built with values, since it may need them.
     """
     if isinstance(model, CustomConfig | TimmConfig):
-        return _build_foreign(model, num_points, input_px, in_channels, seed=0)
+        return build_imported(model, num_points, input_px, in_channels)
     with torch.device("meta"):  # PyTorch's own initialization would use the global random state
         return _BUILDERS[model.name](model, num_points, input_px, in_channels)
 
@@ -48,7 +48,7 @@ def build_model(
         RcnSearchError: The input is too small for the model, or a network of other code cannot be imported or built.
     """
     if isinstance(model, CustomConfig | TimmConfig):
-        return _build_foreign(model, num_points, input_px, in_channels, seed=seed)
+        return build_imported(model, num_points, input_px, in_channels, seed=seed)
     network = build_without_memory(model, num_points=num_points, input_px=input_px, in_channels=in_channels)
     # Equivalent to `to_empty`, which imports SymPy for a quarter of a second.
     network.load_state_dict(
@@ -58,8 +58,9 @@ def build_model(
     return network
 
 
-def _build_foreign(
-    model: CustomConfig | TimmConfig, num_points: int, input_px: int, in_channels: int, *, seed: int
-) -> Network:
-    build: Callable[..., Network] = build_custom if isinstance(model, CustomConfig) else build_timm
+def build_imported(
+    model: CustomConfig | TimmConfig, num_points: int, input_px: int, in_channels: int, *, seed: int = 0
+) -> CustomNetwork:
+    """Build a network of other code, a user's or timm's; as `build_model`."""
+    build: Callable[..., CustomNetwork] = build_custom if isinstance(model, CustomConfig) else build_timm
     return build(model, num_points, input_px, in_channels, seed=seed)

@@ -5,6 +5,9 @@ three deconvolutions and a 1x1 convolution. With an HRNet and ``feature_stride: 
 (CVPR 2019): a 1x1 convolution of the finest of the features that exchange their resolutions. The heads are those of
 `rcn_search.models.heads`.
 
+A backbone that halves its input only where two divides it, as HRNet and ConvNeXt, sees it with zeros at the right and
+bottom edge, up to a multiple of 32 pixels; the features there are cut off.
+
 timm imports torchvision, whose compiled part has to fit PyTorch's; both are imported when a network is built only.
 
 Shape letters: b images, c channels, k points, g rows and columns of the features, h of the input.
@@ -16,6 +19,7 @@ import importlib
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rcn_search.config.schema import TimmConfig
@@ -23,6 +27,8 @@ from rcn_search.errors import RcnSearchError
 from rcn_search.models.blocks import check_input_px, upsample_bilinear
 from rcn_search.models.custom import CustomNetwork
 from rcn_search.models.heads import Deconvolutions, build_head
+
+_MULTIPLE_PX = 32  # which divides the inputs that networks of timm were made for
 
 
 class TimmNetwork(nn.Module):
@@ -37,7 +43,8 @@ class TimmNetwork(nn.Module):
         super().__init__()
         check_input_px(input_px)
         self.backbone, channels = _features(config, in_channels)
-        self._check_features(config, channels, torch.zeros(1, in_channels, input_px, input_px))
+        self.side_px = -(-input_px // config.feature_stride)
+        self.padding_px = self._find_padding(config, torch.zeros(1, in_channels, input_px, input_px), channels)
         last_stride = config.feature_stride if config.head == "coordinates" else config.map_stride
         num_layers = (config.feature_stride // last_stride).bit_length() - 1
         sides_px = [-(-input_px // (config.feature_stride >> layer)) for layer in range(1, num_layers + 1)]
@@ -49,28 +56,31 @@ class TimmNetwork(nn.Module):
         self.last_stride = last_stride
 
     @torch.no_grad()
-    def _check_features(self, config: TimmConfig, channels: int, image_bchw: Tensor) -> None:
-        input_px, stride = image_bchw.shape[-1], config.feature_stride
-        side_px = -(-input_px // stride)
-        was_training, problem = self.backbone.training, ""
+    def _find_padding(self, config: TimmConfig, image_bchw: Tensor, channels: int) -> int:
+        """Find how many rows and columns of zeros an image needs: none, or those up to a multiple of 32."""
+        input_px, was_training, problem = image_bchw.shape[-1], self.backbone.training, ""
         self.backbone.eval()
-        try:
-            shape = tuple(self.backbone(image_bchw)[0].shape)
-            if shape != (1, channels, side_px, side_px):
-                problem = f"gives features {shape}, not (1, {channels}, {side_px}, {side_px})"
-        except Exception as error:  # of a package that is not ours
-            problem = f"raised {type(error).__name__}: {error}"
-        self.backbone.train(was_training)
-        if problem:
-            raise RcnSearchError(
-                f"model.backbone = {config.backbone} {problem}, for an input of {input_px} px; some backbones need an "
-                f"input.size_px that 32 divides, others have no features of stride {stride} that a head can take"
-            )
+        for padding_px in (0, -input_px % _MULTIPLE_PX):
+            try:
+                shape = tuple(self.backbone(F.pad(image_bchw, (0, padding_px, 0, padding_px)))[0].shape)
+            except Exception as error:  # of a package that is not ours
+                problem = f"raised {type(error).__name__}: {error}"
+                continue
+            if len(shape) == 4 and shape[1] == channels and min(shape[2:]) >= self.side_px:
+                self.backbone.train(was_training)
+                return padding_px
+            problem = f"gives features {shape}, not ({channels}, {self.side_px}, {self.side_px}) of each image"
+        raise RcnSearchError(f"model.backbone = {config.backbone} {problem}, for an input of {input_px} px")
+
+    def _features(self, image_bchw: Tensor) -> Tensor:
+        padded_bchw = F.pad(image_bchw, (0, self.padding_px, 0, self.padding_px)) if self.padding_px else image_bchw
+        features_bcgg: Tensor = self.backbone(padded_bchw)[0]
+        return features_bcgg[..., : self.side_px, : self.side_px]
 
     def forward(self, image_bchw: Tensor) -> Tensor:
         """Compute logits, of the side h or one that divides it, or points in window coordinates."""
         input_px = image_bchw.shape[-1]
-        output: Tensor = self.head(self.deconvolutions(self.backbone(image_bchw)[0]))
+        output: Tensor = self.head(self.deconvolutions(self._features(image_bchw)))
         if output.ndim == 3 or input_px % output.shape[-1] == 0:
             return output
         # The last of the maps' pixels is partly outside of the input.

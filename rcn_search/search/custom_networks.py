@@ -1,4 +1,4 @@
-"""Custom networks of a study: allow their code, and build a few of them before anything is trained."""
+"""Networks of other code in a study: allow custom ones, and build a few of all before anything is trained."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rcn_search.config.errors import ConfigError
 from rcn_search.config.network_target import allow_target
-from rcn_search.config.schema import CustomConfig, TrainConfig
+from rcn_search.config.schema import CustomConfig, TimmConfig, TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.study.space.parameter import Values
 from rcn_search.study.space.study_config import StudyConfig
@@ -38,14 +38,12 @@ def allow_networks(config: StudyConfig) -> list[str]:
 
 
 def check_networks(config: StudyConfig, num_points: int) -> None:
-    """Build the custom networks of a few settings, and run them on random images.
+    """Build the networks of a few settings that are custom or of timm, and run them on random images.
 
     Raises:
         ConfigError: One cannot be imported, built or run, or returns what is no prediction; the message names the
             setting.
     """
-    if not network_targets(config):
-        return
     for values in sample_settings(config, NUM_SETTINGS):
         try:
             _check(config.train_config(values), num_points)
@@ -65,8 +63,9 @@ def sample_settings(config: StudyConfig, num_settings: int) -> Iterator[Values]:
 
 
 def _check(config: TrainConfig, num_points: int) -> None:
-    if not isinstance(config.model, CustomConfig):
+    if not isinstance(config.model, CustomConfig | TimmConfig):
         return
-    from rcn_search.models.custom import build_custom, check_output  # imports torch
+    from rcn_search.models import build_imported  # imports torch
+    from rcn_search.models.custom import check_output
 
-    check_output(build_custom(config.model, num_points, config.input.size_px, config.input.channels))
+    check_output(build_imported(config.model, num_points, config.input.size_px, config.input.channels))

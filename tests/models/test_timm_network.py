@@ -51,8 +51,23 @@ def test_timm_hrnet_gives_its_finest_features_without_a_deconvolution() -> None:
     network = build_model(config, num_points=5, input_px=64)
     assert not any(isinstance(layer, torch.nn.ConvTranspose2d) for layer in network.modules())
     assert network.module.head.logits.in_channels == 16
-    with pytest.raises(RcnSearchError, match=r"hrnet_w18_small raised RuntimeError: .*for an input of 80 px; some"):
-        build_model(config, num_points=5, input_px=80)
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize(("backbone", "stride"), [("hrnet_w18_small", 4), ("convnext_atto", 32)])
+def test_timm_backbone_that_cannot_halve_an_input_sees_it_padded(backbone: str, stride: int) -> None:
+    config = TimmConfig(backbone=backbone, feature_stride=stride, deconv_channels=8)
+    network = TimmNetwork(config, 3, 80, 1).eval()
+    image = torch.rand(1, 1, 80, 80)
+    with torch.no_grad():
+        padded = torch.nn.functional.pad(image, (0, 16, 0, 16))
+        whole = network.backbone(padded)[0]
+        assert whole.shape[-1] == 96 // stride
+        side = -(-80 // stride)
+        expected = network.head(network.deconvolutions(whole[..., :side, :side]))
+        assert expected.shape == (1, 3, 20, 20)
+        assert torch.equal(network(image), expected)
+    assert TimmNetwork(config, 3, 96, 1).padding_px == 0
 
 
 @pytest.mark.usefixtures("timm")
@@ -80,7 +95,7 @@ def test_timm_network_is_built_from_its_seed_alone_and_without_what_it_does_not_
         ({"backbone": "resnet_18"}, "has no such network; timm.list_models"),
         ({"backbone": "mobilenetv3_small"}, r"did you mean .*mobilenetv3_small_050"),
         ({"backbone": "vit_tiny_patch16_224"}, "vit_tiny_patch16_224"),
-        ({"backbone": "convnext_atto"}, r"gives features \(1, 320, 2, 2\), not \(1, 320, 3, 3\), for an input"),
+        ({"backbone": "swin_tiny_patch4_window7_224"}, "for an input of 80 px"),
     ],
 )
 def test_timm_backbone_that_does_not_fit_is_refused(model: dict[str, object], message: str) -> None:

@@ -82,3 +82,14 @@ def test_reading_a_study_with_a_limit_of_parameters_runs_no_code(write_module: W
     trial = config.train_config({"model.args.width": 2})
     assert constraint_values(config, trial, {}) == {}
     assert constraint_values(config, trial, {"parameters": 12.0}) == {"parameters": 2.0}
+
+
+@pytest.mark.usefixtures("timm")
+def test_backbones_of_a_study_are_built_before_the_search() -> None:
+    def backbone(name: str) -> StudyConfig:
+        config = study("a:A", {"model.backbone": {"choice": [name]}})
+        return config.model_copy(update={"base": {**config.base, "model": {"name": "timm", "deconv_channels": 8}}})
+
+    check_networks(backbone("mobilenetv3_small_050"), 5)
+    with pytest.raises(ConfigError, match=r"has no such network.*\(setting: model.backbone=mobilenetv9\)"):
+        check_networks(backbone("mobilenetv9"), 5)
