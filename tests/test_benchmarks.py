@@ -32,6 +32,7 @@ ARGUMENTS = {
     "epoch_cost.py": "--epochs 40",
     "gpu.py": "--data {data} --test-split test --device cpu --small",
     "hard_validation.py": "{run}/best.safetensors --data {data}",
+    "inference.py": "{run}/best.safetensors --threads 1 --batches 1 2 --rounds 1",
     "import_points.py": "--faces 100 --turns 1",
     "import_time.py": "--runs 1",
     "label_offset.py": "{run}/predictions-test.parquet --data {data}",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rcn_search.inference.export.exported_predictor import session_latency_ms
 from rcn_search.inference.export.runtimes import ExportedFile, Outputs, Session, open_session
@@ -23,7 +25,7 @@ class Latency(NamedTuple):
     time_ms: float
 
 
-class _TorchSession:
+class TorchSession:
     """PyTorch, from the same inputs."""
 
     name = "PyTorch"
@@ -31,7 +33,8 @@ class _TorchSession:
     def __init__(self, predictor: Predictor, like: Session) -> None:
         self._predictor, self.info = predictor, like.info
 
-    def run(self, crop_b, face_box_b4) -> Outputs:  # type: ignore[no-untyped-def]
+    def run(self, crop_b: NDArray[np.uint8], face_box_b4: NDArray[np.float32]) -> Outputs:
+        """Predict a batch."""
         points = self._predictor.predict_crops(torch.from_numpy(crop_b), torch.from_numpy(face_box_b4))
         return Outputs(points.points_bk2.numpy(), points.confidence_bk.numpy(), points.cells_bk2.numpy())
 
@@ -44,7 +47,7 @@ def measure_latencies(predictor: Predictor, content: ExportedFile) -> list[Laten
         for num_threads in sorted({1, num_cpus()}):
             exported = open_session(content, num_threads)
             torch.set_num_threads(num_threads)
-            for session in (_TorchSession(predictor, exported), exported):
+            for session in (TorchSession(predictor, exported), exported):
                 for batch_size in BATCH_SIZES:
                     time_ms = session_latency_ms(session, batch_size=batch_size)
                     measured.append(Latency(session.name, num_threads, batch_size, time_ms))
