@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rcn_search.config.network_target import ALLOW_VARIABLE, allow_target
 from rcn_search.config.schema import TrainConfig
 from rcn_search.inference.demo.server import MAX_PHOTO_BYTES, Demo
 from tests.conftest import CommandLine
 from tests.support.checkpoints import write_untrained
+from tests.support.networks import TINY, WriteModule, custom
 from tests.support.photographs import astronaut
 
 
@@ -120,3 +122,19 @@ def test_demo_command_refuses_unknown_models_and_no_detector(
     checkpoint = write_untrained(tiny_config, tmp_path)
     assert "the models that come with rcn-search" in cli.fail("demo", "--model", "rcn9")
     assert "--detector none is for crops" in cli.fail("demo", "--model", checkpoint, "--detector", "none")
+
+
+def test_demo_command_runs_code_of_a_checkpoint_only_where_it_is_allowed(
+    cli: CommandLine,
+    tiny_config: TrainConfig,
+    write_module: WriteModule,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = write_module(TINY)
+    allow_target(name)
+    config = tiny_config.model_copy(update={"model": custom(f"{name}:Tiny", width=8)})
+    arguments = ("demo", "--model", write_untrained(config, tmp_path), "--detector", "nobody's")
+    monkeypatch.setenv(ALLOW_VARIABLE, "")
+    assert f"--allow-target {name}" in cli.fail(*arguments)
+    assert "nobody's" in cli.fail(*arguments, "--allow-target", name)  # the next thing that is wrong
