@@ -81,6 +81,8 @@ def method_name(info: CheckpointInfo, inference: InferenceConfig = DEFAULT_INFER
         parts = [" ".join([model.target, *(f"{name}={value}" for name, value in model.args.items())])]
     elif model.name == "timm":
         parts = [f"{model.backbone} {model.head}"]
+        if model.head != "coordinates" and model.map_stride < model.feature_stride:
+            parts[0] += f" × {model.deconv_channels} channels"
     else:
         parts = [f"{'RCN' if model.name == 'rcn' else 'SumNet'} {model.branches} branches"]
         if model.channels != "paper":
@@ -99,7 +101,8 @@ def method_name(info: CheckpointInfo, inference: InferenceConfig = DEFAULT_INFER
         parts.append(f"{config.data.num_train:,} faces")
     epochs = config.schedule.epochs
     parts += [f"{config.recipe} recipe", f"{epochs:,} epochs" if epochs != 1 else "1 epoch"]
-    if inference.decoder not in (None, default_decoder(config.loss.name)) and model.name != "tcdcn":
+    has_maps = model.name != "tcdcn" and not (model.name == "timm" and model.head == "coordinates")
+    if has_maps and inference.decoder not in (None, default_decoder(config.loss.name)):
         parts.append(f"{inference.decoder} decoding")
     if inference.flip:
         parts.append("flip averaged")

@@ -93,12 +93,16 @@ def test_evaluate_mismatch_writes_no_file(tiny_config: TrainConfig, dataset: Dat
             {"data": {"uri": "x", "num_train": 1500}, "schedule": {"epochs": 1}},
             "RCN 3 branches × 8 channels, occlusion, 1,500 faces, fast recipe, 1 epoch",
         ),
+        ({"model": {"name": "timm", "head": "simcc"}}, "resnet18 simcc × 256 channels, "),
+        ({"model": {"name": "timm", "head": "coordinates"}}, "resnet18 coordinates, "),
+        ({"model": {"name": "timm", "backbone": "hrnet_w18_small", "feature_stride": 4}}, "hrnet_w18_small heatmap, "),
     ],
 )
 def test_method_name_says_what_differs(tiny_config: TrainConfig, sections: dict[str, Any], name: str) -> None:
     info = checkpoint_info(with_sections(tiny_config, **sections))
     assert method_name(info).startswith(name)
-    has_maps = info.config.model.name != "tcdcn"
+    model = info.config.model
+    has_maps = model.name != "tcdcn" and getattr(model, "head", "") != "coordinates"
     assert method_name(info, InferenceConfig(decoder="median")).endswith(", median decoding") == has_maps
     augmented = InferenceConfig(tta=("multiview", "flip"), denoiser_uri="denoiser.safetensors")
     assert method_name(info, augmented).endswith(", flip averaged, 9 views, denoised")
