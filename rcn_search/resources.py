@@ -13,6 +13,8 @@ from rcn_search import storage
 _PACKAGE = Path(str(files("rcn_search")))
 _WHEEL_FILES = _PACKAGE / "packaged"
 STUDIES, CONFIGS = "search_spaces", "configs"
+DEFAULT_MODEL = "rcn5-drawn"
+"""The packaged weights of commands that are given no model."""
 
 
 def resource_path(name: str) -> Path:

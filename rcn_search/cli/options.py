@@ -20,6 +20,12 @@ Leaderboard = Annotated[
     ),
 ]
 EntryOrMethod = Annotated[str, typer.Argument(help="Id of an entry, or name of a method.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="Packaged weights, folder of a run, checkpoint, or exported file."
+    ),
+]
 DataUri = Annotated[str, typer.Option("--data", metavar="URI", help="Folder or URI of an imported data set.")]
 
 Overrides = Annotated[

@@ -8,17 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from rcn_search.cli.console import command, console, print_text
-from rcn_search.cli.options import AllowTarget, DecoderOption, Denoiser, Device, TtaOption
+from rcn_search.cli.options import AllowTarget, DecoderOption, Denoiser, Device, Model, TtaOption
 from rcn_search.cli.predict_inputs import PhotoRequest, predict_photographs, predict_videos
 from rcn_search.cli.predict_report import Format
 from rcn_search.errors import RcnSearchError
+from rcn_search.resources import DEFAULT_MODEL
 
 Inputs = Annotated[
     list[str], typer.Argument(metavar="PHOTO|FOLDER|VIDEO…", help="Photographs, folders of them, and videos.")
-]
-Model = Annotated[
-    str,
-    typer.Option("--model", "-m", metavar="MODEL", help="Packaged model, folder of a run, checkpoint, exported file."),
 ]
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder for the points, and pictures with the points drawn on them.")
@@ -56,7 +53,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted 
 @command
 def predict_command(
     inputs: Inputs,
-    model: Model,
+    model: Model = DEFAULT_MODEL,
     out: Out = None,
     format: FormatOption = None,
     detector: DetectorOption = "auto",
@@ -76,7 +73,9 @@ def predict_command(
 ) -> None:
     """Find the faces on photographs and videos, and predict their points.
 
-    Example: rcn-search predict photo.jpg party/ --model runs/rcn6 --out points --format csv
+    Example: rcn-search predict photo.jpg --out points
+
+    Example: rcn-search predict party/ --model runs/rcn6 --out points --format csv
     """
     from rcn_search.inference.config import InferenceConfig
     from rcn_search.inference.photographs.predict_photos import PICTURES, PredictOptions

@@ -12,6 +12,7 @@ from rich.table import Table
 from rcn_search.cli.console import command, console, print_text, progress, stop_on_signal
 from rcn_search.cli.options import Overrides
 from rcn_search.errors import RcnSearchError
+from rcn_search.training.epoch_report import EpochReport
 
 weights_app = typer.Typer(no_args_is_help=True, help="List, show and verify the packaged weights, or make them.")
 
@@ -130,9 +131,7 @@ def train(
         watched = Progress(
             on_text=print_text,
             on_faces=on_faces,
-            on_epoch=lambda report: print_text(
-                f"epoch {report.epoch} of {config.schedule.epochs}: validation error {report.best_error_pct:.2f} %"
-            ),
+            on_epoch=lambda report: print_text(_epoch_line(report, config.schedule.epochs)),
             should_stop=should_stop,
         )
         card, paths = make_weights(request, watched)
@@ -140,6 +139,11 @@ def train(
         print_text(f"{score.protocol.dataset} {score.protocol.subset}, {score.protocol.name}: {score.error.pct:.2f} %")
     for path in paths:
         print_text(f"→ {path}")
+
+
+def _epoch_line(report: EpochReport, num_epochs: int) -> str:
+    error = "not validated" if report.val_error_pct is None else f"validation error {report.val_error_pct:.2f} %"
+    return f"epoch {report.epoch} of {num_epochs}: {error}"
 
 
 def _split_of(text: str) -> tuple[str, str]:
