@@ -119,6 +119,11 @@ class ComputeConfig(FrozenModel):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="Number format of the network's arithmetic.")
     channels_last: bool | Literal["auto"] = Field("auto", description="Memory layout NHWC instead of NCHW.")
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field("auto", description="CPU threads of the training.")
+    recombination: tuple[Literal["transposed", "separate", "concatenated"], ...] | Literal["auto"] = Field(
+        "auto",
+        description="Form in which each recombination of an RCN is computed, coarsest first; all forms give the same "
+        "maps. auto: measured where another compute option is measured, too, else all transposed.",
+    )
     step: Literal["auto", "eager", "graph", "compiled"] = Field(
         "auto",
         description="How a training step runs: operation by operation (eager), on a GPU as a CUDA graph, or compiled "

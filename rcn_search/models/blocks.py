@@ -190,6 +190,9 @@ class Encoder(nn.ModuleList):
         return maps
 
 
+RecombinationForm = Literal["transposed", "separate", "concatenated"]
+
+
 class Recombination(nn.Module):
     """Convolution of an encoder map concatenated with the upsampled map of the next coarser branch.
 
@@ -199,7 +202,9 @@ class Recombination(nn.Module):
         conv(cat(T, up2(m)); W) = conv(T; Wa) + conv_transpose(m; K(Wb), stride 2)
 
     Here K(Wb) is the part of the kernel for the branch, summed over the 2x2 tile of each coarse pixel. In the plain
-    form a training step takes 1.15 to 1.6 times as long.
+    form a training step takes 1.15 to 1.6 times as long. Which form is the fastest depends on processor and size;
+    ``form`` chooses among those that are exact: this one (``transposed``), ``separate`` convolutions of both maps, or
+    the plain one (``concatenated``).
 
     The plain form is used from 2 to 5 pixels, across an omitted branch, and for the other two kinds of upsampling,
     for which this form is not exact at the border: there the convolution is to see zeros, not maps spread further.
@@ -217,18 +222,42 @@ class Recombination(nn.Module):
         self.encoder_channels = encoder_channels
         self.conv = same_conv(encoder_channels + coarse_channels, out_channels, kernel)
         self.upsampling = upsampling
+        self.form: RecombinationForm = "transposed"
 
     def forward(self, encoded_bchw: Tensor, coarse_bchw: Tensor) -> Tensor:
         """Combine an encoder map (b, encoder, h, h) and a coarser map (b, coarse, g, g) to maps (b, out, h, h)."""
         side_px = encoded_bchw.shape[-1]
-        if self.upsampling is not upsample or side_px != 2 * coarse_bchw.shape[-1]:
+        if self.form == "concatenated" or not self.has_forms(encoded_bchw, coarse_bchw):
             stacked_bchw = torch.cat([encoded_bchw, self.upsampling(coarse_bchw, side_px)], dim=1)
             return self.conv(stacked_bchw)  # type: ignore[no-any-return]
         weight, padding = self.conv.weight, self.conv.padding[0]
         assert isinstance(padding, int)
         encoder_weight, coarse_weight = weight[:, : self.encoder_channels], weight[:, self.encoder_channels :]
         fine = F.conv2d(encoded_bchw, encoder_weight, self.conv.bias, padding=padding)
+        if self.form == "separate":
+            return fine.add_(F.conv2d(upsample(coarse_bchw, side_px), coarse_weight, padding=padding))
         return fine.add_(F.conv_transpose2d(coarse_bchw, tiled_kernel(coarse_weight), stride=2, padding=padding))
+
+    def has_forms(self, encoded_bchw: Tensor, coarse_bchw: Tensor) -> bool:
+        """Whether these maps can be combined in other forms than the plain one."""
+        return self.upsampling is upsample and encoded_bchw.shape[-1] == 2 * coarse_bchw.shape[-1]
+
+
+def recombinations(network: nn.Module) -> list[Recombination]:
+    """List the recombinations of a network, coarsest first."""
+    return [module for module in network.modules() if isinstance(module, Recombination)]
+
+
+def set_recombination_forms(network: nn.Module, forms: Sequence[RecombinationForm]) -> None:
+    """Set the form of each recombination, coarsest first; all are ``transposed`` if ``forms`` is empty."""
+    modules = recombinations(network)
+    if forms and len(forms) != len(modules):
+        raise RcnSearchError(
+            f"compute.recombination has {len(forms)} forms, but the network has {len(modules)} recombinations: set it "
+            "to auto"
+        )
+    for number, module in enumerate(modules):
+        module.form = forms[number] if forms else "transposed"
 
 
 def tiled_kernel(weight_oihw: Tensor) -> Tensor:

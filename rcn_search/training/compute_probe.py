@@ -6,6 +6,7 @@ result is kept for later runs only if it was measured on a quiet machine: under 
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -24,9 +25,10 @@ from rcn_search.training.checkpoint import Checkpoint
 from rcn_search.training.compute_settings import ComputeSettings
 from rcn_search.training.distributed import DistributedContext
 from rcn_search.training.probe_steps import StepTimer, step_timers
+from rcn_search.training.recombination_probe import choose_forms
 
 _NUM_ROUNDS = 4
-_TIME_LIMIT_S = 2.0
+_TIME_LIMIT_S = 1.4
 """No round begins that would end after this time, but one is always measured."""
 _HOPELESS, _HOPELESS_S = 3.0, 0.1
 """A candidate is dropped unmeasured if its first step took so many times as long as the fastest, and so much longer."""
@@ -40,7 +42,9 @@ _BUSY_LOAD = 0.25
 """If others use more than this, threads would wait for each other, and a single step might take seconds."""
 _STEPS_WORTH_COMPILING = 200_000
 """Compiling takes half a minute or more, and may save a few tenths of a millisecond of a step (not measured yet)."""
-_CACHE_VERSION = 3
+_NUM_FORM_ROUNDS = 2
+"""Steps with and without other forms of recombinations, in turns."""
+_CACHE_VERSION = 4
 
 
 def resolve_settings(
@@ -95,6 +99,7 @@ def choose_settings(
             "batch": config.schedule.batch_size,
             "input": [config.input.size_px, config.input.channels],
             "points": num_points,
+            "recombination": config.compute.recombination,
             "candidates": [candidate.model_dump() for candidate in candidates],
             "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor(),
             "node": platform.node(),
@@ -106,7 +111,10 @@ def choose_settings(
         return ComputeSettings.model_validate_json((cache_folder("probe") / name).read_bytes())
     on_probe(len(candidates))
     others = _OtherLoad()
-    fastest = _fastest(candidates, step_timers(config, num_points), others)
+    step_s = step_timers(config, num_points)
+    fastest = _fastest(candidates, step_s, others)
+    if config.compute.recombination == "auto":
+        fastest = _with_forms(config, num_points, fastest, step_s)
     if others.share() <= _QUIET_LOAD:
         with suppress(OSError):
             storage.write_bytes(str(cache_folder("probe") / name), fastest.model_dump_json().encode())
@@ -120,7 +128,14 @@ def _candidates(config: TrainConfig, num_steps: int) -> list[ComputeSettings]:
     if device.type != "cpu":
         threads = threads[:1]
     return [
-        ComputeSettings(device=str(device), precision=precision, channels_last=channels_last, threads=num, step=step)
+        ComputeSettings(
+            device=str(device),
+            precision=precision,
+            channels_last=channels_last,
+            threads=num,
+            step=step,
+            recombination=() if compute.recombination == "auto" else compute.recombination,
+        )
         for step, num, precision, channels_last in product(
             _kinds_of_step(config, device, num_steps),
             threads,
@@ -143,6 +158,23 @@ def _kinds_of_step(config: TrainConfig, device: torch.device, num_steps: int) ->
         return ["eager"]
     is_worth_compiling = num_steps >= _STEPS_WORTH_COMPILING and config.model.name != "denoiser"
     return ["eager", "graph", "compiled"] if is_worth_compiling else ["eager", "graph"]
+
+
+def _with_forms(config: TrainConfig, num_points: int, settings: ComputeSettings, step_s: StepTimer) -> ComputeSettings:
+    """Add the forms of recombinations that are faster alone, if whole training steps are faster with them, too."""
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        forms = choose_forms(config, num_points, settings)
+    finally:
+        torch.set_num_threads(threads_before)
+    if not forms:
+        return settings
+    changed, best_s = settings.model_copy(update={"recombination": forms}), dict[ComputeSettings, float]()
+    for _ in range(_NUM_FORM_ROUNDS):
+        for candidate in (settings, changed):
+            best_s[candidate] = min(best_s.get(candidate, math.inf), step_s(candidate))
+    return min(best_s, key=lambda candidate: best_s[candidate])
 
 
 def resolve_device(name: str) -> torch.device:

@@ -6,6 +6,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from rcn_search.models.blocks import RecombinationForm
+
 
 class ComputeSettings(BaseModel):
     """Compute options of a run, without any ``auto``."""
@@ -16,6 +18,8 @@ class ComputeSettings(BaseModel):
     channels_last: bool
     threads: int
     step: str = "eager"
+    recombination: tuple[RecombinationForm, ...] = ()
+    """Forms of an RCN's recombinations, coarsest first; empty if all are ``transposed``, and for other networks."""
 
     def autocast(self) -> torch.autocast:
         """Create the autocast context for a forward pass in training."""

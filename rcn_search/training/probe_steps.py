@@ -12,6 +12,7 @@ from torch import Tensor
 from rcn_search.config.schema import TrainConfig
 from rcn_search.errors import RcnSearchError
 from rcn_search.models import build_model
+from rcn_search.models.blocks import set_recombination_forms
 from rcn_search.models.custom import CustomNetwork, check_output
 from rcn_search.training.compute_settings import ComputeSettings
 from rcn_search.training.loss import training_loss
@@ -79,6 +80,7 @@ def _training_step(
     learn = torch.compile(forward, dynamic=False) if settings.step == "compiled" else forward
 
     def step(settings: ComputeSettings) -> Tensor:
+        set_recombination_forms(network, settings.recombination)
         loss = learn(settings)
         loss.backward()
         for optimizer in optimizers:

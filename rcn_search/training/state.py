@@ -6,6 +6,7 @@ Shape letters: b images, k points, h rows, w columns.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ from rcn_search.config.schema import TrainConfig
 from rcn_search.data.dataset import Split
 from rcn_search.keypoints import KeypointSchema
 from rcn_search.models import build_model
+from rcn_search.models.blocks import set_recombination_forms
 from rcn_search.models.custom import CustomNetwork, check_output
 from rcn_search.models.tcdcn import TcdcnOutput
 from rcn_search.training.checkpoint import (
@@ -30,6 +32,7 @@ from rcn_search.training.compute_settings import ComputeSettings
 from rcn_search.training.distributed import SINGLE_PROCESS, DistributedContext
 from rcn_search.training.loss import LossShare, training_loss
 from rcn_search.training.optim import MovingAverage, build_optimizers, layer_lr_scales, learning_rate, set_learning_rate
+from rcn_search.training.recombination_probe import FormsInTurn
 from rcn_search.training.start_weights import NO_START, StartWeights
 from rcn_search.training.static_step import StaticStep
 from rcn_search.training.task import Batch, build_task
@@ -65,6 +68,8 @@ class TrainState:
         self.network = network.to_device(settings.device, settings.memory_format)
         if isinstance(self.network, CustomNetwork):
             check_output(self.network)
+        set_recombination_forms(self.network, settings.recombination)
+        self._forms_in_turn: FormsInTurn | None = None
         some_unused = config.model.name in ("tcdcn", "custom", "timm")
         self._trained = distributed.wrap_network(self.network, some_unused=some_unused)
         decay = config.init.layer_lr_decay if config.init else 1.0
@@ -87,13 +92,33 @@ class TrainState:
         set_learning_rate(self.optimizers, self.lr)
         if self.average:
             self.average.begin_step(self.num_steps_done)
+        started = time.perf_counter()
+        if self._forms_in_turn:
+            self._forms_in_turn.begin_step()
         if self._static_step:
             loss = self._static_step(rows_b, draws_bd, tuple(self.task_stopping.dropped))
         else:
             loss = self._whole_step(rows_b, draws_bd, batch_size)
+        if self._forms_in_turn:
+            self._end_turn(self._forms_in_turn, time.perf_counter() - started)
         self.task_stopping.count_step()
         self.num_steps_done += 1
         return loss
+
+    def compare_forms(self) -> None:
+        """Compare measured forms of recombinations with the usual ones in the next steps, and keep the faster ones.
+
+        A GPU is not compared, whose steps are not waited for; there the probe measures the run's own batch.
+        """
+        is_possible = self.settings.device == "cpu" and self.distributed.world_size == 1 and not self._static_step
+        if self.settings.recombination and is_possible:
+            self._forms_in_turn = FormsInTurn(self.network, self.settings.recombination)
+
+    def _end_turn(self, forms_in_turn: FormsInTurn, step_s: float) -> None:
+        forms_in_turn.end_step(step_s)
+        if forms_in_turn.is_done:
+            self.settings = self.settings.model_copy(update={"recombination": forms_in_turn.keep_fastest()})
+            self._forms_in_turn = None
 
     def _whole_step(self, rows_b: Tensor, draws_bd: Tensor, batch_size: int | None = None) -> Tensor:
         """Do what the device does in `train_step`: shapes depend on arguments alone, and nothing is read back."""

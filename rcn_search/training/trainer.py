@@ -85,6 +85,8 @@ class Trainer:
         self._partial_s = self._epochs_s = 0.0
         self._is_between_steps = False  # whether the state has changed since the last save, and can be saved
         num_parts_saved = self._restore(checkpoint) if checkpoint else 0
+        if not checkpoint and config.compute.recombination == "auto":
+            self.state.compare_forms()
         self._saver = RunSaver(self.out, config.checkpoint.every_s, num_parts_saved)
         claim_run_folder(self.out, config, distributed, resume=resume)
 
@@ -259,7 +261,7 @@ class Trainer:
             return
         rest = self.history[num_parts(self.num_epochs_done) * PART_EPOCHS :]
         state = {
-            "settings": self.settings.model_dump(),
+            "settings": self.state.settings.model_dump(),
             "num_workers": self.distributed.world_size,
             "steps_done": self.state.num_steps_done,
             "partial_loss": self._partial_loss,

@@ -96,6 +96,7 @@ OTHER_VALUES: dict[str, Any] = {
     "compute.channels_last": True,
     "compute.threads": 1,
     "compute.step": "graph",
+    "compute.recombination": ("separate",),
 }
 NO_PART_OF_A_RUN = {
     "data.uri",
@@ -106,6 +107,7 @@ NO_PART_OF_A_RUN = {
     "compute.channels_last",
     "compute.threads",
     "compute.step",
+    "compute.recombination",
 }
 
 

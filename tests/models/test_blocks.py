@@ -7,6 +7,7 @@ from torch import Tensor
 from rcn_search.models.blocks import (
     LearnedUpsampling,
     Recombination,
+    RecombinationForm,
     halve,
     make_upsampling,
     resolutions_px,
@@ -21,8 +22,11 @@ def plain(layer: Recombination, encoded: Tensor, coarse: Tensor) -> Tensor:
     return layer.conv(torch.cat([encoded, layer.upsampling(coarse, encoded.shape[-1])], dim=1))
 
 
+@pytest.mark.parametrize("form", ["transposed", "separate", "concatenated"])
 @pytest.mark.parametrize(("kernel", "side_px"), [(1, 4), (3, 2), (3, 5), (3, 6), (5, 10)])
-def test_recombination_equals_convolution_of_the_concatenation(kernel: int, side_px: int) -> None:
+def test_recombination_equals_convolution_of_the_concatenation(
+    kernel: int, side_px: int, form: RecombinationForm
+) -> None:
     torch.manual_seed(0)
     layer = Recombination(3, 4, 5, kernel).double()
     encoded = torch.randn(2, 3, side_px, side_px, dtype=torch.double, requires_grad=True)
@@ -30,6 +34,7 @@ def test_recombination_equals_convolution_of_the_concatenation(kernel: int, side
     inputs = [encoded, coarse, *layer.parameters()]
     cotangent = torch.randn(2, 5, side_px, side_px, dtype=torch.double)
 
+    layer.form = form
     rewritten, expected = layer(encoded, coarse), plain(layer, encoded, coarse)
     torch.testing.assert_close(rewritten, expected, rtol=0, atol=1e-12)
     for actual, expected_grad in zip(

@@ -41,6 +41,7 @@ def time_by(monkeypatch: pytest.MonkeyPatch, fastest: dict[str, Any]) -> list[Co
         return 0.01 + float(sum(getattr(settings, name) != value for name, value in fastest.items()))
 
     monkeypatch.setattr(compute_probe, "step_timers", lambda config, num_points: step_s)
+    monkeypatch.setattr(compute_probe, "choose_forms", lambda config, num_points, settings: ())
     return timed
 
 
