@@ -22,7 +22,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rcn_search.leaderboard.site.build import ASSETS
 from rcn_search.leaderboard.site.serve import serve_folder
 from rcn_search.study.loading import load_study_config
 from rcn_search.study.records import EpochResult
@@ -44,7 +43,7 @@ def main() -> None:
         started = time.perf_counter()
         study = open_study(uri)
         read_s = time.perf_counter() - started
-        page = LivePage(site, ASSETS)
+        page = LivePage(site)
         started = time.perf_counter()
         page.write(study)
         figures: dict[str, Any] = {

@@ -19,6 +19,7 @@ FLOORS = (
         "keypoints",
         "local_server",
         "machine",
+        "pages",
         "printable",
         "resources",
         "storage",

@@ -182,13 +182,12 @@ def serve(
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from rcn_search.leaderboard.site.build import ASSETS
     from rcn_search.leaderboard.site.serve import serve_folder
     from rcn_search.study.snapshot import open_study
     from rcn_search.study_report.live_page import LivePage, rewrite_on_change
 
     with TemporaryDirectory(prefix="rcn-search-study-") as folder:
-        page = LivePage(Path(folder), ASSETS)
+        page = LivePage(Path(folder))
         page.write(open_study(uri))
         try:
             with serve_folder(page.folder, port) as address:

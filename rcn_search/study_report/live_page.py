@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from rcn_search import __version__, storage
+from rcn_search.pages import ASSETS, asset_files, page_environment
 from rcn_search.study.budget_use import limits
 from rcn_search.study.importances import importances
 from rcn_search.study.lease import read_use
@@ -37,17 +36,13 @@ INTERVAL_S = 3.0
 
 
 class LivePage:
-    """The page of a study in a local folder, written again when what it shows has changed.
+    """The page of a study in a local folder, written again when what it shows has changed."""
 
-    ``assets`` is the folder of the style sheet and the scripts.
-    """
-
-    def __init__(self, folder: Path, assets: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._digest = ""
-        for asset in sorted(assets.iterdir()):
-            if asset.suffix != ".md":
-                self._put(f"assets/{asset.name}", asset.read_bytes())
+        for asset in asset_files(ASSETS):
+            self._put(f"assets/{asset.name}", asset.read_bytes())
 
     def _put(self, name: str, content: bytes) -> None:
         storage.write_bytes(str(self.folder / name), content)
@@ -58,13 +53,11 @@ class LivePage:
         digest = hashlib.sha256(repr(view).encode(errors="surrogateescape")).hexdigest()
         if digest == self._digest:
             return False
-        environment = Environment(
-            loader=PackageLoader("rcn_search.study_report"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
+        page = (
+            page_environment("rcn_search.study_report")
+            .get_template("study.html")
+            .render(view, assets="assets/", subject="study", written=datetime.now(UTC), version=__version__)
         )
-        page = environment.get_template("study.html").render(view, written=datetime.now(UTC), version=__version__)
         self._put("index.html", page.encode(errors="replace"))
         self._put(STAMP, uuid.uuid4().hex.encode())
         self._digest = digest

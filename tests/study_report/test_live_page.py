@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from rcn_search.leaderboard.site.build import ASSETS
 from rcn_search.leaderboard.site.serve import serve_folder
 from rcn_search.study.identity import resume_settings
 from rcn_search.study.lease import acquire
@@ -57,7 +56,7 @@ def test_live_page_is_bounded_and_written_only_if_it_changed(
 ) -> None:
     monkeypatch.setattr(live_page, "NUM_BEST", 5)
     study = play_study(num_trials=9, num_open=1)
-    page = LivePage(tmp_path / "page", ASSETS)
+    page = LivePage(tmp_path / "page")
     assert page.write(study)
     stamp = (tmp_path / "page" / "stamp.txt").read_text()
     assert not page.write(Study.open(study.uri))
@@ -71,7 +70,7 @@ def test_live_page_is_bounded_and_written_only_if_it_changed(
 
 
 def test_live_page_of_a_study_without_trials_is_readable(play_study: Callable[..., Study], tmp_path: Path) -> None:
-    LivePage(tmp_path / "page", ASSETS).write(play_study(num_trials=0))
+    LivePage(tmp_path / "page").write(play_study(num_trials=0))
     assert "No trial is complete yet." in (tmp_path / "page" / "index.html").read_text()
 
 
@@ -80,7 +79,7 @@ def test_live_page_escapes_what_a_stranger_wrote(play_study: Callable[..., Study
     study.problems = [HOSTILE]
     for trial in study.trials[2:3]:
         trial.result = trial.result.model_copy(update={"reason": HOSTILE})
-    LivePage(tmp_path / "page", ASSETS).write(study)
+    LivePage(tmp_path / "page").write(study)
     text = (tmp_path / "page" / "index.html").read_text()
     assert HOSTILE not in text
     assert text.count("&lt;img src=https://evil.example") >= 2
@@ -96,7 +95,7 @@ def test_live_page_in_chromium_has_charts_no_other_host_and_no_axe_violation(
 
     study = play_study(num_trials=24, num_open=1, budget={"trials": 30})
     study.problems = [HOSTILE]
-    LivePage(tmp_path / "page", ASSETS).write(study)
+    LivePage(tmp_path / "page").write(study)
     width, height = {"wide": (1366, 900), "phone": (360, 740)}[size]
     asked: list[str] = []
     messages: list[str] = []

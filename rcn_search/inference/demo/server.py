@@ -1,6 +1,6 @@
 """Serve the page and predict what it sends: to this machine's browser only, and without keeping a photograph.
 
-GET  /          the page; /demo.css, /demo.js, /icon.svg
+GET  /          the page; /page.css, /demo.css, /demo.js, /icon.svg
 GET  /model     JSON: name and points of the model, the lines between them, and whether it has radii
 POST /predict   a photograph (application/octet-stream) → JSON: width, height, faces, milliseconds
 """
@@ -18,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from rcn_search import pages
 from rcn_search.data.importers.photo import decode_photo
 from rcn_search.errors import RcnSearchError
 from rcn_search.inference.detectors.detector import Detector
@@ -31,11 +32,11 @@ MAX_PHOTO_BYTES = 32 * 2**20
 PHOTO_TYPE = "application/octet-stream"
 """Type of a photograph that the page sends; a form of another page cannot send it."""
 ASSETS = Path(__file__).parent / "assets"
-_PAGES = {
-    "/": ("demo.html", "text/html; charset=utf-8"),
-    "/demo.css": ("demo.css", "text/css; charset=utf-8"),
-    "/demo.js": ("demo.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+_FILES = {
+    "/page.css": (pages.ASSETS / "page.css", "text/css; charset=utf-8"),
+    "/demo.css": (ASSETS / "demo.css", "text/css; charset=utf-8"),
+    "/demo.js": (ASSETS / "demo.js", "text/javascript; charset=utf-8"),
+    "/icon.svg": (ASSETS / "icon.svg", "image/svg+xml"),
 }
 
 
@@ -98,9 +99,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.FORBIDDEN, "only for 127.0.0.1 and localhost")
         elif self.path == "/model":
             self._send(HTTPStatus.OK, self.demo.describe())
-        elif self.path in _PAGES:
-            name, content_type = _PAGES[self.path]
-            self._send_bytes(HTTPStatus.OK, (ASSETS / name).read_bytes(), content_type)
+        elif self.path == "/":
+            page = pages.page_environment("rcn_search.inference.demo").get_template("demo.html").render(assets="/")
+            self._send_bytes(HTTPStatus.OK, page.encode(), "text/html; charset=utf-8")
+        elif self.path in _FILES:
+            path, content_type = _FILES[self.path]
+            self._send_bytes(HTTPStatus.OK, path.read_bytes(), content_type)
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 

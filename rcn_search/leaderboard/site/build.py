@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from rcn_search import __version__, storage
 from rcn_search.errors import RcnSearchError
@@ -24,6 +24,8 @@ from rcn_search.leaderboard.site.files import write_file
 from rcn_search.leaderboard.site.tables import NUM_STATIC, TableView, measured_view, published_view
 from rcn_search.leaderboard.site.urls import slug, table_pages
 from rcn_search.leaderboard.table import Leaderboard, LeaderboardTable
+from rcn_search.pages import ASSETS as SHARED_ASSETS
+from rcn_search.pages import asset_files, page_environment
 from rcn_search.printable import printable
 
 STAMP = "stamp.txt"
@@ -57,9 +59,8 @@ class Site:
     def write(self, leaderboard: Leaderboard) -> int:
         """Write all pages; the number of pages. `RcnSearchError` if the folder holds something other than a site."""
         self._claim_folder()
-        for asset in sorted(ASSETS.iterdir()):
-            if asset.suffix != ".md":
-                self._put(f"assets/{asset.name}", asset.read_text(encoding="utf-8"))
+        for asset in asset_files(SHARED_ASSETS, ASSETS):
+            self._put(f"assets/{asset.name}", asset.read_text(encoding="utf-8"))
         pages = [
             TablePage(table, path, measured_view(table), published_view(table))
             for table, path in zip(leaderboard.tables, table_pages(leaderboard.tables), strict=True)
@@ -139,18 +140,13 @@ class Site:
         }
 
     def _render(self, template: str, **values: Any) -> str:
-        return self._environment.get_template(template).render(**values)
+        assets = f"{values['root']}assets/"
+        page = self._environment.get_template(template)
+        return page.render(assets=assets, subject="leaderboard", portable=True, **values)
 
     @cached_property
     def _environment(self) -> Environment:
-        return Environment(
-            loader=PackageLoader("rcn_search.leaderboard.site"),
-            autoescape=True,
-            auto_reload=False,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        return page_environment("rcn_search.leaderboard.site")
 
     def _put(self, name: str, content: str) -> None:
         write_file(self.folder, name, content.encode(errors="backslashreplace"))
