@@ -34,7 +34,7 @@ def packaged_weights(name: str) -> Path | None:
 
 
 def absolute_weights(name: str) -> str:
-    """Make a path of weights absolute; a packaged model is known by its name on every machine."""
+    """Make a path of weights absolute; packaged weights are known by their name on every machine."""
     return name if packaged_weights(name) else storage.absolute(name)
 
 

@@ -20,7 +20,10 @@ _MAX_POINTS = 10
 
 
 PredictionFile = Annotated[
-    str, typer.Argument(help="Prediction file: Parquet of this project, CSV, SPIGA's JSON or COCO keypoints.")
+    str,
+    typer.Argument(
+        metavar="FILE", help="Prediction file: Parquet of this project, CSV, SPIGA's JSON or COCO keypoints."
+    ),
 ]
 Format = Annotated[Literal["csv", "spiga", "coco"] | None, typer.Option(help="Detected from the file by default.")]
 Normalizers = Annotated[

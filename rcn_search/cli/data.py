@@ -31,7 +31,7 @@ def generate(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a range of the faces, as in yaw_deg=45, light=1.5."),
     ] = None,
 ) -> None:
-    """Generate a data set of synthetic faces, which need no license and no download.
+    """Generate a data set of drawn faces, which need no license and no download.
 
     Example: rcn-search data generate data/synthetic --train 2000
     """
@@ -88,8 +88,8 @@ def info(uri: Uri) -> None:
 def verify(uri: Uri) -> None:
     """Compare every shard of a data set with its hash and the manifest; the exit code is 1 if one is damaged.
 
-    Names shards that are missing, or of other bytes, rows, columns or image sizes, and faces that are there twice or
-    have a point that is not finite or a box of no size.
+    Names shards that are missing or differ in bytes, rows, columns or image size, and faces that occur twice, or have a
+    point that is not finite or a box without area.
 
     Example: rcn-search data verify s3://faces/mtfl
     """

@@ -22,7 +22,9 @@ from rcn_search.errors import RcnSearchError
 
 @command
 def rescore_command(
-    entries: Annotated[list[str] | None, typer.Argument(help="Ids of entries, or names of methods.")] = None,
+    entries: Annotated[
+        list[str] | None, typer.Argument(metavar="[ENTRY…]", help="Ids of entries, or names of methods.")
+    ] = None,
     all_entries: Annotated[bool, typer.Option("--all", help="All entries of the leaderboard.")] = False,
     normalizer: Annotated[
         str,

@@ -26,7 +26,10 @@ CalibrateOption = Annotated[
 
 @command
 def evaluate_command(
-    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="best.safetensors of a run.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(metavar="CHECKPOINT", help="Packaged weights, folder of a run, checkpoint, or exported file."),
+    ],
     data: DataUri,
     split: Annotated[str, typer.Option(help="Split to predict: val, or a test split.")] = "val",
     predictions: Annotated[

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @command
 def export_command(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="Packaged model, folder of a run, or best.safetensors.")
+        str, typer.Argument(metavar="CHECKPOINT", help="Packaged weights, folder of a run, or checkpoint.")
     ],
     to: Annotated[Literal["onnx", "openvino"], typer.Option("--to", help="Format.")],
     out: Annotated[

@@ -13,7 +13,7 @@ figures_app = typer.Typer(no_args_is_help=True, help="Draw figures of prediction
 
 ProtocolName = Annotated[str, typer.Option("--protocol", help="rcn2016, subpixel or subpixel-NORMALIZER.")]
 Out = Annotated[str, typer.Option(metavar="FILE", help="Picture to write: .png, .svg or .pdf.")]
-PredictionFiles = Annotated[list[str], typer.Argument(help="Prediction files of the same images.")]
+PredictionFiles = Annotated[list[str], typer.Argument(metavar="FILE…", help="Prediction files of the same images.")]
 
 
 @figures_app.command()
@@ -127,7 +127,9 @@ def confidence(predictions: PredictionFiles, out: Out = "confidence.png", protoc
 @figures_app.command()
 @command
 def branches(
-    checkpoints: Annotated[list[str], typer.Argument(help="best.safetensors of RCN or SumNet runs.")],
+    checkpoints: Annotated[
+        list[str], typer.Argument(metavar="CHECKPOINT…", help="best.safetensors of RCN or SumNet runs.")
+    ],
     data: DataUri,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
     rows: Annotated[
@@ -155,7 +157,7 @@ def branches(
 @figures_app.command()
 @command
 def convergence(
-    runs: Annotated[list[str], typer.Argument(help="Folders or URIs of training runs.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Folders or URIs of training runs.")],
     out: Out = "convergence.png",
     threshold_pct: Annotated[
         float | None, typer.Option("--threshold", min=0.0, help="Mark where each run first falls below this error, %.")

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from rcn_search.data.importers.base import Importer
 
 POINTS = "points"
-Destination = Annotated[str, typer.Argument(help="Where to write the data set: an empty folder or s3:// URI.")]
+Destination = Annotated[
+    str, typer.Argument(metavar="DATA", help="Where to write the data set: an empty folder or s3:// URI.")
+]
 _PANEL = "Own points (FORMAT points)"
 _MAX_PRINTED = 10  # refused rows; the others are counted
 
@@ -51,10 +53,14 @@ def _own(help: str, **options: Any) -> Any:
 Format = Annotated[
     str,
     typer.Argument(
-        help="points (your own), mtfl, 300w, 300w-private, wflw, cofw, cofw-68, afw, afw-68, or another package's."
+        metavar="FORMAT",
+        help="points (your own), mtfl, 300w, 300w-private, wflw, cofw, cofw-68, afw, afw-68, or one of "
+        "another package.",
     ),
 ]
-Source = Annotated[Path, typer.Argument(help="Folder with the published files, unzipped; or your annotations.")]
+Source = Annotated[
+    Path, typer.Argument(metavar="SOURCE", help="Folder with the published files, unzipped; or your annotations.")
+]
 Color = Annotated[bool, typer.Option("--color", help="Keep red, green and blue. Default: gray.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be imported.")]
 SchemaFile = Annotated[str, _own("schema.yaml, or a built-in schema.", metavar="FILE")]

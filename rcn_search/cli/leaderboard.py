@@ -102,9 +102,12 @@ def compare(first: EntryOrMethod, second: EntryOrMethod, leaderboard: Leaderboar
 def figure(
     kind: Annotated[
         Literal["ced", "bars", "keypoints"],
-        typer.Argument(help="Cumulative errors, errors with intervals, or errors by keypoint on a mean face."),
+        typer.Argument(
+            metavar="KIND",
+            help="ced: cumulative errors; bars: errors with intervals; keypoints: errors by keypoint on a mean face.",
+        ),
     ],
-    entries: Annotated[list[str], typer.Argument(help="Ids of entries, or names of methods.")],
+    entries: Annotated[list[str], typer.Argument(metavar="ENTRY…", help="Ids of entries, or names of methods.")],
     out: Annotated[str, typer.Option(help="Picture to write: .png, .svg or .pdf.")],
     protocol: Annotated[str, typer.Option(help="Protocol of the entries of the named methods.")] = "rcn2016",
     dataset: Annotated[

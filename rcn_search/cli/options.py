@@ -19,7 +19,7 @@ Leaderboard = Annotated[
         "rcn-search that is the repository's: it is shown, but new results go to runs/leaderboard.",
     ),
 ]
-EntryOrMethod = Annotated[str, typer.Argument(help="Id of an entry, or name of a method.")]
+EntryOrMethod = Annotated[str, typer.Argument(metavar="ENTRY", help="Id of an entry, or name of a method.")]
 Model = Annotated[
     str,
     typer.Option(
@@ -49,6 +49,7 @@ TtaOption = Annotated[
     list[Tta] | None,
     typer.Option(
         "--tta",
+        metavar="NAME",
         help="Test-time augmentation, averaged over: flip, the face and its flipped image; multiview, nine windows "
         "turned by 10° and scaled by 8 %. Repeat the option for both.",
     ),
@@ -57,6 +58,7 @@ DecoderOption = Annotated[
     Decoder | None,
     typer.Option(
         "--decoder",
+        metavar="NAME",
         help="From a probability map to a point: the largest value (argmax, as in the paper), the least expected "
         "distance (median), or the mean position (soft-argmax, the default for the losses l2 and wing).",
     ),
@@ -78,8 +80,7 @@ AllowTarget = Annotated[
         "--allow-target",
         metavar="PREFIX",
         callback=_allow_targets,
-        help="Allow code that a checkpoint names as its network, as in lab.nets, to be imported and run. Also "
-        "$RCN_SEARCH_ALLOW_TARGETS.",
+        help="Allow code that a checkpoint names as its network, as in lab.nets, to be imported and run.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1; auto is a GPU if there is one.")]

@@ -23,8 +23,9 @@ Out = Annotated[
 FormatOption = Annotated[
     Format | None,
     typer.Option(
-        help="File of points in --out (json by default), or what is printed instead of a table. leaderboard add reads "
-        "json, csv and coco."
+        metavar="FORMAT",
+        help="json, csv, coco or parquet: the file of points in --out (json by default), or what is printed instead of "
+        "a table. leaderboard add reads all but parquet.",
     ),
 ]
 DetectorOption = Annotated[
@@ -35,7 +36,10 @@ DetectorOption = Annotated[
     ),
 ]
 BoxFile = Annotated[
-    str, typer.Option(metavar="FILE", help="CSV file of the crops of faces, image,x,y,width,height; no detector.")
+    str,
+    typer.Option(
+        metavar="FILE", help="CSV file with a crop for each face, in place of a detector: image, x, y, width, height."
+    ),
 ]
 FaceChoice = Annotated[Literal["all", "largest"], typer.Option(help="Faces to keep of each photograph.")]
 MinConfidence = Annotated[

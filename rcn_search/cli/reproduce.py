@@ -36,7 +36,7 @@ def reproduce_command(
     overrides: StudyOverrides = None,
     leaderboard: Leaderboard = "",
 ) -> None:
-    """Train the rows of a table of the paper, evaluate each once on each test split, and print paper and ours.
+    """Train the rows of a table of the paper, evaluate each once on each test split, and print the paper's beside ours.
 
     The same command resumes where it stopped: nothing is trained or evaluated twice.
 

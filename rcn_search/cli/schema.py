@@ -25,9 +25,10 @@ File = Annotated[str, typer.Argument(metavar="FILE", help="schema.yaml, or the n
 def check(
     file: File, out: Annotated[str, typer.Option(metavar="FILE", help="Picture to write: .png, .svg or .pdf.")] = ""
 ) -> None:
-    """Prove a schema and show it: points, flip, edges, normalizers.
+    """Check a schema and show it: points, flip, edges, normalizers.
 
-    An error says where the file is wrong: a flip that is none, names that no point has, normalizers without length.
+    An error says where the file is wrong: flip pairs that do not match, names that no point has, normalizers of no
+    length.
 
     Example: rcn-search schema check schema.yaml --out schema.png
     """
@@ -92,7 +93,7 @@ def list_schemas() -> None:
 
 @schema_app.command()
 @command
-def show(name: Annotated[str, typer.Argument(help="Name of a built-in schema.")]) -> None:
+def show(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a built-in schema.")]) -> None:
     """Print the file of a built-in schema, from which one of your own can be made.
 
     Example: rcn-search schema show ibug68

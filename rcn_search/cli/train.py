@@ -35,8 +35,8 @@ def train_command(
         typer.Option(
             "--from",
             metavar="WEIGHTS",
-            help="Start from these weights of the same network, in place of init.weights: a packaged model, the "
-            "folder of a run, or a checkpoint. If they are of other points, the head is new.",
+            help="Start from these weights of the same network, in place of init.weights: packaged weights, the "
+            "folder of a run, or a checkpoint. If they have other points, only the head starts anew.",
         ),
     ] = "",
     out: Annotated[str, typer.Option(metavar="URI", help="Folder or URI of the run. Default: runs/MODEL-RUN_ID.")] = "",

@@ -15,8 +15,8 @@ class InitConfig(FrozenModel):
 
     weights: Annotated[str, AfterValidator(refuse_user_info)] = Field(
         min_length=1,
-        description="Packaged model, folder of a run, or path or URI of a checkpoint, of the same network. If it has "
-        "other points, the head is new.",
+        description="Packaged weights, folder of a run, or path or URI of a checkpoint, of the same network. If it has "
+        "other points, only the head starts anew.",
     )
     sha256: str | None = Field(
         None,

@@ -66,7 +66,7 @@ def check_calibration(model: str, predictor: Predictor, manifest: Manifest, spli
     if model.endswith(EXPORTED_SUFFIXES):
         raise RcnSearchError(f"{model} is exported already: calibrate the checkpoint, then export it again")
     if model in packaged_names():
-        raise RcnSearchError(f"{model!r} is a packaged model, which stays as it is: calibrate a copy of it")
+        raise RcnSearchError(f"the packaged weights {model!r} stay as they are: calibrate a copy of them")
     return find_weights(model)
 
 

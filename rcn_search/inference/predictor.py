@@ -224,7 +224,7 @@ def load(model: str, inference: InferenceConfig = DEFAULT_INFERENCE) -> Predicto
     """Open a trained network for prediction.
 
     Args:
-        model: Name of a packaged model, folder of a run, or path or URI of a ``best.safetensors`` or
+        model: Name of packaged weights, folder of a run, or path or URI of a ``best.safetensors`` or
             ``last.safetensors``, or of a file that ``rcn-search export`` wrote (.onnx or .xml).
         inference: Options besides the weights.
 

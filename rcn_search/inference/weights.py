@@ -19,13 +19,13 @@ def packaged_names() -> list[str]:
 
 
 def packaged_path(name: str) -> Path:
-    """Return the path of a packaged model.
+    """Return the path of packaged weights.
 
     Raises:
         CheckpointError: There is none of this name.
     """
     if name not in packaged_names():
-        raise CheckpointError(f"no packaged model {name!r}; {_known_names()}")
+        raise CheckpointError(f"no packaged weights {name!r}; {_known_names()}")
     return weights_folder() / f"{name}.safetensors"
 
 
@@ -33,10 +33,10 @@ def find_weights(model: str) -> str:
     """Find the path or URI of a model.
 
     Args:
-        model: Name of a packaged model, folder of a run, or path or URI of a checkpoint or exported file.
+        model: Name of packaged weights, folder of a run, or path or URI of a checkpoint or exported file.
 
     Raises:
-        CheckpointError: It is no name of a packaged model, and there is no such file or folder.
+        CheckpointError: It is no name of packaged weights, and there is no such file or folder.
     """
     if model in packaged_names():
         return str(packaged_path(model))

@@ -68,7 +68,7 @@ class _StoredWeights(NamedTuple):
 
 
 def weights_uri(name: str) -> str:
-    """Find the checkpoint that ``init.weights`` means: a packaged model, the folder of a run, or a checkpoint."""
+    """Find the checkpoint that ``init.weights`` means: packaged weights, the folder of a run, or a checkpoint."""
     if packaged := packaged_weights(name):
         return str(packaged)
     return name if name.endswith(_SUFFIX) else storage.join(name, BEST_NAME)

@@ -217,7 +217,7 @@ def test_draw_face_covers_all_attributes(faces: list[SyntheticFace]) -> None:
 
 
 def test_draw_face_with_unknown_schema_or_negative_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match="five and ibug68, not 'wflw98'"):
+    with pytest.raises(ValueError, match="five or ibug68, not 'wflw98'"):
         draw_face(0, replace(FIVE, name="wflw98"))
     with pytest.raises(ValueError, match="must not be negative"):
         draw_face(-1, FIVE)

@@ -82,7 +82,7 @@ def test_packaged_weights_are_loaded_shown_and_verified(folder: Path, cli: Comma
     assert cli.run("weights", "verify") == "1 packaged weights are as they were packaged"
     assert "rcn5-drawn 5 1,234" in cli.run("weights", "list")
     assert "| – skin: dark | subpixel | 6.50 | 6.00–7.00 | | 40 |" in cli.run("weights", "show", "rcn5-drawn")
-    assert "no packaged model 'rcn6'; the models that come with rcn-search: rcn5-drawn" in cli.fail(
+    assert "no packaged weights 'rcn6'; the models that come with rcn-search: rcn5-drawn" in cli.fail(
         "weights", "show", "rcn6"
     )
 

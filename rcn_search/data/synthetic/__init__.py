@@ -1,4 +1,4 @@
-"""Draw synthetic faces with exact keypoints: unlimited training images without a license.
+"""Draw faces with exact keypoints: unlimited training images without a license.
 
 Each step is one module:
 
@@ -61,7 +61,7 @@ def draw_face(seed: int, schema: KeypointSchema, ranges: DrawingConfig = USUAL) 
         ((160, 160), (5, 2))
     """
     if schema.name not in ("five", "ibug68"):
-        raise DatasetError(f"synthetic faces have the keypoint schemas five and ibug68, not {schema.name!r}")
+        raise DatasetError(f"drawn faces have the keypoint schema five or ibug68, not {schema.name!r}")
     if seed < 0:
         raise DatasetError(f"the seed of a synthetic face must not be negative, got {seed}")
     traits = random_traits(np.random.default_rng([seed, 0]), ranges)
