@@ -145,7 +145,7 @@ def test_importer_of_another_package_is_found(cli: Any, tmp_path: Path, monkeypa
     assert "4 rows: 4 imported" in cli.run("data", "import", "dogs", ".", "D")
     assert "no_package:Cats, which cannot be loaded: No module" in cli.fail("data", "import", "cats", ".", "E")
     assert "dogs_package:DOGS, which is no importer" in cli.fail("data", "import", "birds", ".", "E")
-    known = "known: points, mtfl, 300w, afw, afw-68, wflw, 300w-private, birds, cats, dogs"
+    known = "known: points, mtfl, 300w, afw, afw-68, wflw, 300w-private, cofw, cofw-68, birds, cats, dogs"
     assert known in cli.fail("data", "import", "x", ".", "E")
 
 
