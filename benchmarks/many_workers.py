@@ -165,13 +165,13 @@ def main() -> None:
     shares = {str(number): trained_share(costs, number, arguments.trial_s) for number in WORKERS}
     for number, share in shares.items():
         load = int(number) * costs.trial_s / arguments.trial_s
-        print(
-            f"{int(number):>6,} workers train {share:.1%} of the time; the search process is asked for {load:.0%} of it"
-        )
+        print(f"{int(number):>6,} workers train {share:.1%} of the time; the search process works {load:.0%} of it")
     figures = {name: round(value, 3) for name, value in vars(costs).items()}
     most = int(arguments.trial_s / costs.trial_s)
     print(
-        json.dumps({**figures, "trained_share": {key: round(share, 4) for key, share in shares.items()}, "most": most})
+        json.dumps(
+            {**figures, "trained_share": {key: round(share, 4) for key, share in shares.items()}, "most_workers": most}
+        )
     )
 
 
