@@ -120,7 +120,7 @@ def test_installed_commands_take_files_of_the_package_by_name(run: Run, data: st
 
 
 def test_installed_weights_are_those_of_their_cards(run: Run) -> None:
-    names = [path.stem for path in REPOSITORY.glob("rcn_search/weights/*.safetensors")]
+    names = sorted(path.stem for path in REPOSITORY.glob("rcn_search/weights/*.safetensors"))
     assert f"{len(names)} packaged weights are as they were packaged" in run("rcn-search", "weights", "verify")
     listed = run("rcn-search", "weights", "list")
     assert all(name in listed for name in names)
