@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +15,7 @@ from rcn_search.evaluation.score import Estimate, Part, Score
 
 MAX_BYTES = 5 * 10**6
 """Largest packaged checkpoint, so that the wheel stays small."""
+_COLUMNS = 120
 
 
 class _Stored(BaseModel):
@@ -93,8 +95,9 @@ def render_card(card: ModelCard) -> str:
     lines = [
         f"# {card.name}",
         "",
-        f"{card.method}: {len(card.points)} facial points (`{card.keypoints}`) from a {card.input_px}×{card.input_px} "
-        f"picture of a face. {card.num_params:,} parameters, {card.multiply_adds / 1e6:,.0f} million multiply-adds, "
+        f"{card.method}: {len(card.points)} facial points (`{card.keypoints}`) from a picture of a face of "
+        f"{card.input_px}×{card.input_px} pixels. {card.num_params:,} parameters, "
+        f"{card.multiply_adds / 1e6:,.0f} million multiply-adds, "
         f"{card.num_bytes / 1e6:.2f} MB, SHA-256 `{card.sha256}`.",
         "",
         f"License: {card.license}.",
@@ -129,15 +132,23 @@ def render_card(card: ModelCard) -> str:
         "",
         "## Errors",
         "",
-        *_error_table(card),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*(part for line in lines for part in _wrap(line)), *_error_table(card)]) + "\n"
+
+
+def _wrap(line: str) -> list[str]:
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.wrap(line, _COLUMNS, subsequent_indent=indent, break_on_hyphens=False) or [""]
 
 
 def _training(card: ModelCard) -> str:
-    seeds = "1 training" if card.num_seeds == 1 else f"the best of {card.num_seeds} trainings by validation error"
+    seeds = (
+        "those of one training"
+        if card.num_seeds == 1
+        else f"the best of {card.num_seeds} trainings by validation error"
+    )
     return (
-        f"The weights are {seeds}: epoch {card.epochs} of their training, {card.train_s / 3600:.1f} hours, validation "
+        f"The weights are {seeds}: epoch {card.epochs}, {card.train_s / 3600:.1f} hours, validation "
         f"error {card.val_error_pct:.2f} %, rcn-search {card.code_version}."
     )
 
