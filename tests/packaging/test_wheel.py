@@ -114,7 +114,7 @@ def test_installed_commands_take_files_of_the_package_by_name(run: Run, data: st
     assert "optimizer.lr" in run("rcn-search", "study", "check", "rcn")
     assert "optimizer.lr" in run("rcn-search", "study", "check", "search_spaces/rcn.yaml")
     missing = run("rcn-search", "study", "check", "recombinator", exit_code=1)
-    assert "recombinator: no such file; name a YAML file, or one that comes with the package: convergence," in missing
+    assert "recombinator: no such file; name a YAML file, or one that comes with the package: ablations," in missing
     text = run("rcn-search", "train", "rcn6", "--set", f"data.uri={data}", "--set", "schedule.epoch=1", exit_code=1)
     assert "unknown key 'schedule.epoch'" in text
 
